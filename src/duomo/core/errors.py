@@ -1,0 +1,55 @@
+"""What can go wrong, as a tree; the number is the exit code of the command line.
+
+    DuomoError 1
+    ├── ConfigError    2   a setting, a flag or a recipe is wrong
+    ├── DataError      3   the data cannot be used as they are
+    ├── RunError       4   a run folder is damaged, busy or of another make
+    └── ResourceError  5   memory, disk or the device ran out
+
+An interrupted command (Ctrl-C, SIGTERM) exits with 130 after saving what it had.
+"""
+
+from duomo.core.messages import tr
+
+
+class DuomoError(Exception):
+    """A mistake that its maker can mend: the message states the rule, the value received and the remedy.
+
+    `template` is the English sentence with `{name}` places; it is also the key of its Chinese translation.
+    """
+
+    exit_code = 1
+
+    def __init__(self, template: str, **values: object):
+        self.template, self.values = template, values
+        super().__init__(tr(template, **values))
+
+
+class ConfigError(DuomoError):
+    """A setting, a flag or a recipe is wrong."""
+
+    exit_code = 2
+
+
+class DataError(DuomoError):
+    """The data cannot be used as they are."""
+
+    exit_code = 3
+
+
+class RunError(DuomoError):
+    """A run folder is damaged, busy or of another make."""
+
+    exit_code = 4
+
+
+class ResourceError(DuomoError):
+    """Memory, disk or the device ran out."""
+
+    exit_code = 5
+
+
+class Interrupted(DuomoError):
+    """The work was stopped from outside and can be resumed."""
+
+    exit_code = 130

@@ -1,0 +1,85 @@
+"""Tasks and models by name: a folder under `duomo/tasks`, a file under `duomo/models`. The only place where the two meet."""
+
+import dataclasses
+import importlib
+import pkgutil
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+import duomo.models
+import duomo.tasks
+from duomo.core.config import build
+from duomo.core.contract import Task
+from duomo.core.errors import ConfigError
+from duomo.core.messages import nearest
+from duomo.core.recipe import ModelConfig
+
+
+def task_names() -> list[str]:
+    return sorted(found.name for found in pkgutil.iter_modules(duomo.tasks.__path__) if found.ispkg)
+
+
+def model_names() -> list[str]:
+    return sorted(found.name for found in pkgutil.iter_modules(duomo.models.__path__))
+
+
+def task_module(name: str) -> ModuleType:
+    if name not in task_names():
+        raise ConfigError(
+            "A task must be one of {known}; received {name!r}.{hint}",
+            known=", ".join(task_names()), name=name, hint=nearest(name, task_names()),
+        )  # fmt: skip
+    return importlib.import_module(f"duomo.tasks.{name}.task")
+
+
+def model_module(name: str) -> ModuleType:
+    if name not in model_names():
+        raise ConfigError(
+            "A model must be one of {known}; received {name!r}.{hint}",
+            known=", ".join(model_names()), name=name, hint=nearest(name, model_names()),
+        )  # fmt: skip
+    return importlib.import_module(f"duomo.models.{name}")
+
+
+def make_task(name: str, options: Any) -> Task:
+    """The task with its own config built from the recipe's [task] table."""
+    module = task_module(name)
+    made: Task = module.Main(build(module.Config, options, "task"))
+    return made
+
+
+def task_recipes(name: str) -> dict[str, Any]:
+    """The named recipes of a task's recipes.toml."""
+    module = task_module(name)
+    return tomllib.loads(Path(str(module.__file__)).with_name("recipes.toml").read_text(encoding="utf-8"))
+
+
+def model_config(choice: ModelConfig) -> Any:
+    """The architecture's own config: its named size, the options laid over it."""
+    module = model_module(choice.name)
+    size = choice.size or "base"
+    if size not in module.SIZES:
+        raise ConfigError(
+            "The size of {name} must be one of {known}; received {size!r}.{hint}",
+            name=choice.name, known=", ".join(module.SIZES), size=size, hint=nearest(size, module.SIZES),
+        )  # fmt: skip
+    base = dataclasses.asdict(module.SIZES[size])
+    return build(module.Config, base | dict(choice.options), "model.options")
+
+
+def make_model(choice: ModelConfig, task: Task) -> nn.Module:
+    """The model for a fitted task; ConfigError when it does not take the task's inputs."""
+    module = model_module(choice.name)
+    refused = sorted({field.form for field in task.inputs.values()} - set(module.FORMS))
+    if refused:
+        fitting = [name for name in model_names() if {field.form for field in task.inputs.values()} <= set(model_module(name).FORMS)]
+        raise ConfigError(
+            "The model {name} takes {forms}; these data also have {refused}. Models that fit: {fitting}.",
+            name=choice.name, forms=", ".join(sorted(module.FORMS)), refused=", ".join(refused), fitting=", ".join(fitting),
+        )  # fmt: skip
+    made: nn.Module = module.Model(model_config(choice), task.inputs, task.head)
+    return made

@@ -1,0 +1,63 @@
+"""Kinds of columns by name, and which kind each column of a table is."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from duomo.core.errors import ConfigError
+from duomo.core.kinds import audio, category, date, id, image, number, series, text
+from duomo.core.kinds.base import Cells, Kind
+from duomo.core.kinds.cells import sample
+from duomo.core.messages import nearest, tr
+from duomo.core.table import KINDS as NAMES
+from duomo.core.table import Table
+
+KINDS: dict[str, Kind] = {
+    "number": number.KIND,
+    "category": category.KIND,
+    "text": text.KIND,
+    "image": image.KIND,
+    "audio": audio.KIND,
+    "series": series.KIND,
+    "date": date.KIND,
+    "id": id.KIND,
+}
+ORDER = ("image", "audio", "series", "date", "id", "number", "category", "text")
+"""The first kind that recognises a column wins: the most particular one is asked first."""
+
+
+def infer(table: Table, overrides: Mapping[str, str]) -> Table:
+    """The table with the kind of every column and the reason why, found from a sample of its cells.
+
+    `overrides` maps columns to kinds; an unknown column or kind raises ConfigError with the nearest known one.
+    """
+    for column, kind in overrides.items():
+        if column not in table.names:
+            raise ConfigError(
+                "A kind can be set for the columns of the data only; there is no column {column!r}.{hint} The columns are: {columns}.",
+                column=column, hint=nearest(column, table.names), columns=", ".join(table.names[:30]),
+            )  # fmt: skip
+        if kind not in KINDS:
+            raise ConfigError(
+                "The kind of column {column!r} must be one of {known}; received {kind!r}.{hint}",
+                column=column, known=", ".join(NAMES), kind=kind, hint=nearest(kind, NAMES),
+            )  # fmt: skip
+    kinds: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    for column in table.names:
+        if column in overrides:
+            kinds[column], reasons[column] = overrides[column], tr("set by you")
+        else:
+            kinds[column], reasons[column] = _recognise(column, Cells(sample(table.column(column)), table.root))
+    return table.with_kinds(kinds, reasons)
+
+
+def _recognise(name: str, cells: Cells) -> tuple[str, str]:
+    """Kind and reason of one column; what nothing recognises is text."""
+    if pa.types.is_dictionary(cells.data.type):
+        cells = Cells(cells.data.cast(cells.data.type.value_type), cells.root)
+    for kind in ORDER:
+        reason = KINDS[kind].recognise(name, cells)
+        if reason is not None:
+            return kind, reason
+    return "text", tr("many different values that are neither numbers, dates nor codes")

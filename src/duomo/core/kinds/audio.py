@@ -1,0 +1,140 @@
+"""Sounds: one channel at one sample rate, int16, cut to a longest length.
+
+Legend: N rows, S samples.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, final
+
+import numpy as np
+import soundfile
+import soxr
+
+from duomo.core.contract import Field
+from duomo.core.errors import DataError
+from duomo.core.kinds import media
+from duomo.core.kinds.base import Block, Cells, Kind
+from duomo.core.kinds.cells import sample
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64")
+LONGEST = 30.0
+"""Seconds kept when nobody says otherwise."""
+CHANNELS, SLOWEST, FASTEST = 32, 1000, 768_000
+"""What a header may promise: channels, and samples a second from SLOWEST to FASTEST."""
+SAMPLES = 200_000_000
+"""Most values (samples x channels) that one file is decoded to."""
+
+
+class Look(NamedTuple):
+    """What the header of a sound says."""
+
+    frames: int
+    rate: int
+    channels: int
+
+
+@final
+class Sound(Kind):
+    """A sound file."""
+
+    name: ClassVar[str] = "audio"
+    form: ClassVar[str | None] = "waveform"
+
+    def recognise(self, name: str, cells: Cells) -> str | None:
+        return media.recognise(cells, SUFFIXES, magic)
+
+    def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        """State: `rate` in Hz and `longest` samples kept."""
+        some = Cells(sample(cells.data, 20_000), cells.root)
+        looks = [item for item in media.decode_all(media.sources(some), look) if isinstance(item, Look)]
+        if not looks:
+            raise DataError("At least one sound must be readable; none of {rows} is. Look at the files.", rows=len(cells.data))
+        seconds = config.longest_sound or min(LONGEST, max(item.frames / item.rate for item in looks))
+        return {"rate": config.sample_rate, "longest": max(1, int(np.ceil(seconds * config.sample_rate)))}
+
+    def field(self, state: Mapping[str, Any]) -> Field:
+        return Field("waveform", (int(state["longest"]),), facts={"rate": int(state["rate"])})
+
+    def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
+        decoded = media.decode_all(media.sources(cells), lambda source: decode(source, state["rate"], state["longest"]))
+        rows = media.whole(cells, decoded)
+        return Block(np.concatenate([np.zeros(0, np.int16), *rows]), np.array([len(row) for row in rows], np.int64))
+
+    def check(self, cells: Cells) -> media.Broken:
+        """Sounds that cannot be decoded, with name and reason."""
+        return media.broken(cells, trial)
+
+
+def magic(head: bytes) -> bool:
+    """Whether a file begins as a sound does."""
+    waves = head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
+    frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+    return waves or frame or head.startswith((b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", b"riff"))
+
+
+def _open(source: media.Source) -> soundfile.SoundFile:
+    try:
+        found = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except (soundfile.LibsndfileError, OSError, TypeError, RuntimeError) as error:
+        raise ValueError(tr("it is no sound that can be read")) from error
+    if not (0 < found.channels <= CHANNELS and SLOWEST <= found.samplerate <= FASTEST):
+        found.close()
+        raise ValueError(tr("its header promises {channels} channels at {rate} Hz", channels=found.channels, rate=found.samplerate))
+    return found
+
+
+def look(source: media.Source) -> Look:
+    """Length, rate and channels of a sound."""
+    with _open(source) as sound:
+        return Look(max(0, sound.frames), sound.samplerate, sound.channels)
+
+
+def _read(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
+    """At most `frames` frames as float32 (S, channels), in pieces, so that memory follows what is there and not what is promised."""
+    left = max(1, min(frames, SAMPLES // sound.channels))
+    pieces: list[np.ndarray] = []
+    try:
+        while left > 0:
+            piece = sound.read(min(left, 1 << 18), dtype="float32", always_2d=True)
+            if not len(piece):
+                break
+            pieces.append(piece)
+            left -= len(piece)
+    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        raise ValueError(tr("the sound is truncated or damaged")) from error
+    if not pieces:
+        raise ValueError(tr("the sound is truncated or damaged"))
+    return np.concatenate(pieces)
+
+
+def decode(source: media.Source, rate: int, longest: int) -> np.ndarray:
+    """One sound as int16 (S,), S <= longest; ValueError with the reason when it cannot be read.
+
+    What is kept is cut before resampling, with a margin for the filter.
+    """
+    with _open(source) as sound:
+        own = sound.samplerate
+        wave = _read(sound, int(np.ceil(longest / rate * own)) + own // 10)
+    mono = wave.mean(axis=1) if wave.shape[1] > 1 else wave[:, 0]
+    mono = np.nan_to_num(mono, posinf=1.0, neginf=-1.0)
+    mono = soxr.resample(mono, own, rate) if own != rate else mono
+    mono = mono[:longest]
+    if not len(mono):
+        raise ValueError(tr("the sound is shorter than one sample"))
+    return (np.clip(mono, -1, 1) * 32767).round().astype(np.int16)
+
+
+def trial(source: media.Source) -> bool:
+    """Decode as much as would be kept at most, and let it go; a WAV file shorter than its header says is damaged."""
+    with _open(source) as sound:
+        promised = sound.frames
+        found = len(_read(sound, int(4 * LONGEST * sound.samplerate)))
+        if found < min(promised, int(4 * LONGEST * sound.samplerate)):
+            raise ValueError(tr("the sound is truncated or damaged"))
+    return True
+
+
+KIND = Sound()

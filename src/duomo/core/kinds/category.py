@@ -1,0 +1,83 @@
+"""Categories: few different values; each frequent one gets a place, the rest share place 0.
+
+Legend: N rows.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.contract import Field
+from duomo.core.kinds.base import Block, Cells, Kind
+from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.kinds.number import parse
+from duomo.core.kinds.text import NAMED as WRITTEN
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+
+
+@final
+class Category(Kind):
+    """One of few values."""
+
+    name: ClassVar[str] = "category"
+    form: ClassVar[str | None] = "categories"
+
+    def recognise(self, name: str, cells: Cells) -> str | None:
+        kind = cells.data.type
+        if pa.types.is_boolean(kind):
+            return tr("the cells are true or false")
+        if not is_text(kind) and not pa.types.is_null(kind):
+            return None
+        text = pc.drop_null(values_of(cells.data))
+        if not len(text):
+            return tr("every cell is empty")
+        distinct = len(pc.unique(text))
+        long = (pc.mean(pc.utf8_length(text)).as_py() or 0) > 40
+        written = name.strip().lower() in WRITTEN and distinct > 30
+        limit = 0.2 if long or written else 0.5
+        if distinct <= limit * len(text) or (distinct == 1 and not long):
+            return tr("{distinct} different values in {rows} cells", distinct=distinct, rows=len(text))
+        return None
+
+    def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        """State: `values` in order of frequency (place 1 first), `numeric` where 1, 1.0 and "01" are the same value.
+
+        In 100 rows or more a value seen once shares place 0, so that the place of the unseen is trained too.
+        """
+        text = pc.drop_null(values_of(cells.data))
+        counted = pc.value_counts(text.combine_chunks())
+        values = counted.field("values").to_pylist()
+        order = sorted(zip(values, counted.field("counts").to_pylist(), strict=True), key=lambda item: (-item[1], item[0]))
+        rare = 1 if len(text) >= 100 else 0
+        kept = [value for value, count in order[: max(1, config.categories)] if count > rare]
+        numbers, _ = parse(pa.chunked_array([pa.array(kept, pa.large_string())]))
+        numeric = bool(len(kept)) and not np.isnan(numbers).any() and len(np.unique(numbers)) == len(kept)
+        return {"values": kept, "numeric": numeric}
+
+    def field(self, state: Mapping[str, Any]) -> Field:
+        return Field("categories", (1,), vocabulary=(len(state["values"]) + 1,))
+
+    def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
+        text = values_of(cells.data)
+        known = pa.array(state["values"], pa.large_string())
+        place_N = np.array(pc.fill_null(pc.index_in(text, known), -1).to_numpy(), dtype=np.int64) + 1
+        if state["numeric"] and (place_N == 0).any():
+            open_ = place_N == 0
+            place_N[open_] = _by_number(pc.filter(text, pa.array(open_)), known)
+        return Block(place_N)
+
+
+def _by_number(text: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
+    """Places (n,) of cells that equal a known value as numbers: 1.0 finds 1."""
+    values, _ = parse(text)
+    table, _ = parse(pa.chunked_array([known]))
+    order = np.argsort(table)
+    spot = np.clip(np.searchsorted(table[order], values), 0, len(order) - 1)
+    return np.where(table[order][spot] == values, order[spot] + 1, 0)
+
+
+KIND = Category()

@@ -1,0 +1,75 @@
+"""What several kinds ask of a column: its cells as text, a sample of them, which are missing."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+SAMPLE = 5000
+MISSING = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?")
+"""Words that mean «no value» in a column of any kind, in lower case."""
+
+
+def sample(column: pa.ChunkedArray, rows: int = SAMPLE) -> pa.ChunkedArray:
+    """At most `rows` cells spread evenly over the column, so that a sorted file shows all of itself."""
+    if len(column) <= rows:
+        return column
+    index = np.linspace(0, len(column) - 1, rows).astype(np.int64)
+    return pa.chunked_array([pa.concat_arrays([column.chunk(i).take(pa.array(part)) for i, part in _split(column, index)])])
+
+
+def _split(column: pa.ChunkedArray, index: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Sorted row numbers as (chunk, rows within it): taking chunk by chunk never joins a large column."""
+    starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
+    found = []
+    for number in range(column.num_chunks):
+        inside = index[(index >= starts[number]) & (index < starts[number + 1])] - starts[number]
+        if len(inside):
+            found.append((number, inside))
+    return found
+
+
+def text_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The cells as trimmed large_string, null where missing; whole floats are written like integers (3.0 -> 3)."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.cast(kind.value_type), kind.value_type
+    if pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_finite(column), column, pa.scalar(None, kind))
+        text = pc.cast(column, pa.large_string())
+        return pc.replace_substring_regex(text, r"\.0+$", "")
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_nested(kind):
+        return pa.chunked_array([pa.array([None if cell is None else str(cell) for cell in column.to_pylist()], pa.large_string())])
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pc.utf8_trim_whitespace(pc.cast(column, pa.large_string()))
+    return pc.cast(column, pa.large_string())
+
+
+def without(text: pa.ChunkedArray, words: tuple[str, ...]) -> pa.ChunkedArray:
+    """Text cells with these words (in lower case) turned to null."""
+    short = pc.less_equal(pc.utf8_length(text), max(map(len, words)))
+    if not pc.any(short).as_py():
+        return text
+    known = pc.is_in(pc.utf8_lower(text), pa.array(words, pa.large_string()))
+    return pc.if_else(known, pa.scalar(None, pa.large_string()), text)
+
+
+def values_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """`text_of` with the words for «no value» as null."""
+    return without(text_of(column), MISSING)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether cells of this Arrow type are strings."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether cells of this Arrow type are bytes."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether cells of this Arrow type are numbers (booleans are not)."""
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)

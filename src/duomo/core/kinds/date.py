@@ -1,0 +1,188 @@
+"""Dates and times: read from the usual writings, turned into numbers that carry trend and season.
+
+Legend: N rows, F features: trend, month (sin, cos), weekday (sin, cos), hour (sin, cos) where training has times,
+and a flag where training has missing cells.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.contract import Field
+from duomo.core.kinds.base import Block, Cells, Kind
+from duomo.core.kinds.cells import is_text, sample, text_of, without
+from duomo.core.kinds.number import WORDS, learn, stack
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+
+NAMED = re.compile(r"(?i)(date|time|day|year|month|created|updated|日期|时间|年|月|日|dt$|_at$|^ts$)")
+CLOCK = r"(?:[T\s,]+(?P<hour>\d{1,2})[:时](?P<minute>\d{2})分?(?::?(?P<second>\d{2})(?P<part>\.\d+)?秒?)?\s*(?P<half>[aApP]\.?[mM]\.?)?)?"
+ZONE = r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?$"
+YEAR_FIRST = r"^(?P<year>\d{4})\s*[-/.年]\s*(?P<month>\d{1,2})(?:\s*[-/.月]\s*(?P<day>\d{1,2})\s*日?)?月?" + CLOCK + ZONE
+EIGHT = r"^(?P<year>[12]\d{3})(?P<month>\d{2})(?P<day>\d{2})" + CLOCK + ZONE
+YEAR_LAST = r"^(?P<first>\d{1,2})[-/.](?P<next>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + CLOCK + ZONE
+DAY_NAMED = r"^(?:[A-Za-z]{3,9},?\s+)?(?P<day>\d{1,2})(?:st|nd|rd|th)?[-\s]+(?P<name>[A-Za-z]{3,9})\.?,?[-\s]+(?P<year>\d{4}|\d{2})" + CLOCK + ZONE
+MONTH_NAMED = r"^(?:[A-Za-z]{3,9},?\s+)?(?P<name>[A-Za-z]{3,9})\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})" + CLOCK + ZONE
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+NONE = np.iinfo(np.int64).min
+
+
+class Style(NamedTuple):
+    """How a column writes its dates."""
+
+    day_first: bool = False
+    """3/4/2020 is the third of April."""
+
+
+def style_of(column: pa.ChunkedArray) -> Style:
+    """Day first where some cell can be read in no other way, or where dots separate (as in German)."""
+    if not is_text(column.type):
+        return Style()
+    found = _fields(sample(text_of(column)), YEAR_LAST)
+    first, following = found.get("first"), found.get("next")
+    if first is None or following is None:
+        return Style()
+    over, under = int((first > 12).sum()), int((following > 12).sum())
+    if over or under:
+        return Style(over > under)
+    return Style(bool(pc.any(pc.match_substring_regex(sample(text_of(column)), r"^\d{1,2}\.\d{1,2}\.\d")).as_py()))
+
+
+def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Cells as moments in UTC (a zone in the cell is applied): values (N,) datetime64[s] with NaT where there is none,
+    bad (N,) bool where a cell is not missing and yet no date.
+    """
+    if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type) and not pa.types.is_duration(column.type):
+        values = np.array(pc.cast(column, pa.timestamp("s"), safe=False).to_numpy()).astype("datetime64[s]")
+        return values, np.zeros(len(values), bool)
+    text = without(text_of(column), WORDS)
+    style = style_of(column) if style is None else style
+    seconds = np.full(len(text), NONE, np.int64)
+    open_ = np.asarray(pc.is_valid(text).to_numpy(), dtype=bool)
+    for pattern in (YEAR_FIRST, EIGHT, YEAR_LAST, DAY_NAMED, MONTH_NAMED):
+        if not open_.any():
+            break
+        found = _moments(_fields(pc.filter(text, pa.array(open_)), pattern), style)
+        if found is not None:
+            seconds[open_] = found
+            open_ &= seconds == NONE
+    return seconds.view("datetime64[s]"), open_
+
+
+def _fields(text: pa.ChunkedArray, pattern: str) -> dict[str, np.ndarray]:
+    """The named groups of a pattern as int64 (N,), -1 where absent; empty when no cell matches."""
+    parts = pc.extract_regex(text, pattern)
+    if isinstance(parts, pa.ChunkedArray):
+        parts = parts.combine_chunks()
+    hit = np.asarray(pc.is_valid(parts).to_numpy(zero_copy_only=False), dtype=bool)
+    if not hit.any():
+        return {}
+    found = {"hit": hit}
+    for number, item in enumerate(parts.type):
+        cells = pc.if_else(pa.array(hit), parts.field(number), pa.scalar("", parts.field(number).type))
+        found[item.name] = _integers(item.name, cells)
+    return found
+
+
+def _integers(name: str, cells: pa.Array) -> np.ndarray:
+    """Groups of digits, month names (1..12), am/pm (0, 12) and zones (seconds east) as int64, -1 where empty."""
+    if name in ("name", "half", "zone"):
+        codes = pc.dictionary_encode(cells)
+        table = np.array([_word(name, word) for word in codes.dictionary.to_pylist()], np.int64)
+        return table[codes.indices.to_numpy()]
+    if name == "part":
+        return np.full(len(cells), -1, np.int64)
+    filled = pc.if_else(pc.equal(cells, ""), pa.scalar("-1", cells.type), cells)
+    return np.array(pc.cast(filled, pa.int64()).to_numpy())
+
+
+def _word(name: str, word: str) -> int:
+    """One month name, half of the day or zone as a number."""
+    short = word.lower()[:3]
+    if name == "name":
+        return MONTHS.index(short) + 1 if short in MONTHS else 99 if word else -1
+    if name == "half":
+        return -1 if not word else 12 if short.startswith("p") else 0
+    if not word or word in ("Z", "UTC", "GMT"):
+        return 0
+    digits = word[1:].replace(":", "")
+    return (-1 if word[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
+
+
+def _moments(found: dict[str, np.ndarray], style: Style) -> np.ndarray | None:
+    """Seconds since 1970 (N,), NONE where the fields are no date; None when nothing matched."""
+    if not found:
+        return None
+    year = found["year"]
+    year = np.where((year >= 0) & (year < 100), year + np.where(year < 70, 2000, 1900), year)
+    if "first" in found:
+        month, day = (found["next"], found["first"]) if style.day_first else (found["first"], found["next"])
+    else:
+        month, day = found["name"] if "name" in found else found["month"], found["day"]
+    day = np.where((day < 0) & found["hit"], 1, day)
+    hour, minute, second = (np.maximum(found[name], 0) for name in ("hour", "minute", "second"))
+    half = found["half"]
+    hour = np.where(half < 0, hour, hour % 12 + np.maximum(half, 0))
+    good = found["hit"] & (year > 0) & (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second <= 60)
+    months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
+    first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    last = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
+    good &= day <= last - first
+    seconds = (first + day - 1) * 86400 + hour * 3600 + minute * 60 + second - found["zone"]
+    return np.where(good, seconds, NONE)
+
+
+@final
+class Date(Kind):
+    """A moment or a day."""
+
+    name: ClassVar[str] = "date"
+    form: ClassVar[str | None] = "numbers"
+
+    def recognise(self, name: str, cells: Cells) -> str | None:
+        kind = cells.data.type
+        if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+            return tr("the cells are dates")
+        if not (is_text(kind) or (pa.types.is_integer(kind) and NAMED.search(name))):
+            return None
+        text = without(text_of(cells.data), WORDS)
+        total = len(text) - text.null_count
+        if not total:
+            return None
+        eight = pc.sum(pc.match_substring_regex(text, r"^\d{8}$")).as_py() or 0
+        plain = pc.sum(pc.match_substring_regex(text, r"^\d{4}[./]\d{1,2}$")).as_py() or 0
+        if (eight or plain) and not NAMED.search(name):
+            return None
+        _, bad = parse(cells.data)
+        return tr("{share:.0%} of the cells that have a value are dates", share=1 - bad.sum() / total) if bad.sum() <= 0.05 * total else None
+
+    def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        style = style_of(cells.data)
+        values, _ = parse(cells.data, style)
+        known = values[~np.isnat(values)]
+        clock = bool((known.astype(np.int64) % 86400 != 0).any())
+        learned = learn(known.astype(np.int64) / 86400.0, config.bins)
+        return {"style": list(style), "clock": clock, "flag": len(known) < len(values), "count": config.bins, **learned}
+
+    def field(self, state: Mapping[str, Any]) -> Field:
+        circle = [float(edge) for edge in np.linspace(-1, 1, 9)]
+        bins = [list(state["bins"])] + [circle] * (6 if state["clock"] else 4) + ([[0.0, 1.0]] if state["flag"] else [])
+        return Field("numbers", (len(bins),), facts={"bins": bins})
+
+    def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
+        moments, _ = parse(cells.data, Style(*state["style"]))
+        missing_N = np.isnat(moments)
+        seconds = np.where(missing_N, 0, moments.astype(np.int64))
+        trend_NF = stack(np.where(missing_N, np.nan, seconds / 86400.0), state)
+        month = (moments.astype("datetime64[M]").astype(np.int64) % 12) / 12
+        turns = [month, ((seconds // 86400 + 3) % 7) / 7] + ([(seconds % 86400) / 86400] if state["clock"] else [])
+        waves = [wave(2 * np.pi * turn) for turn in turns for wave in (np.sin, np.cos)]
+        waves_NF = np.where(missing_N[:, None], 0.0, np.stack(waves, axis=1)).astype(np.float32)
+        return Block(np.concatenate([trend_NF[:, :1], waves_NF, trend_NF[:, 1:]], axis=1))
+
+
+KIND = Date()

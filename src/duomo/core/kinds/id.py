@@ -1,0 +1,68 @@
+"""Identifiers: name a row and say nothing about it; never an input."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.contract import Field
+from duomo.core.errors import DataError
+from duomo.core.kinds.base import Block, Cells, Kind
+from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+
+NAMED = re.compile(r"(?i)(^|[_\s.-])(id|ids|uuid|guid|key|index|idx|rowid|row|no|nr|serial|code|hash|sha1|md5|filename|unnamed: 0)$|[a-z]I[dD]$|编号|序号|学号|工号|流水号|身份证")
+UUID = r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
+WIDE = r"[\x{2E80}-\x{9FFF}\x{AC00}-\x{D7AF}\x{F900}-\x{FAFF}]"
+
+
+@final
+class Id(Kind):
+    """A name of the row."""
+
+    name: ClassVar[str] = "id"
+    form: ClassVar[str | None] = None
+
+    def recognise(self, name: str, cells: Cells) -> str | None:
+        whole = pa.types.is_integer(cells.data.type)
+        if not whole and not is_text(cells.data.type):
+            return None
+        text = pc.drop_null(values_of(cells.data))
+        if len(text) < 5 or len(pc.unique(text)) < 0.98 * len(text):
+            return None
+        named = bool(NAMED.search(name)) or name == ""
+        if whole or _all(text, r"^\d+$"):
+            return tr("nearly every cell is a different whole number, and the name says id") if named else None
+        if _all(text, UUID):
+            return tr("nearly every cell is a different UUID")
+        if _any(text, r"\s") or _any(text, WIDE) or _all(text, r"^[-+.,\d%$€£¥eE]+$"):
+            return None
+        if named:
+            return tr("nearly every cell is a different code, and the name says id")
+        coded = len(text) >= 10 and _all(text, r"\d") and pc.max(pc.utf8_length(text)).as_py() <= 64
+        many = len(text) >= 100 and _all(text, r"^[\w./:@+-]{3,64}$") and len(pc.unique(text)) == len(text)
+        return tr("nearly every cell is a different code without spaces") if coded or many else None
+
+    def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        raise DataError("An id column names rows and is never an input. Give it another kind (--kind COLUMN=category) to learn from it.")
+
+    def field(self, state: Mapping[str, Any]) -> Field:
+        raise DataError("An id column names rows and is never an input. Give it another kind (--kind COLUMN=category) to learn from it.")
+
+    def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
+        return Block(np.zeros((len(cells.data), 0), np.float32))
+
+
+def _all(text: pa.ChunkedArray, pattern: str) -> bool:
+    return float(pc.mean(pc.cast(pc.match_substring_regex(text, pattern), pa.int8())).as_py() or 0.0) > 0.98
+
+
+def _any(text: pa.ChunkedArray, pattern: str) -> bool:
+    return float(pc.mean(pc.cast(pc.match_substring_regex(text, pattern), pa.int8())).as_py() or 0.0) > 0.02
+
+
+KIND = Id()

@@ -1,0 +1,210 @@
+"""Pictures: decoded upright onto white, grey or RGB, brought to one size, uint8.
+
+Legend: N rows, C channels (1 or 3), H height, W width.
+"""
+
+import io
+import struct
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, final
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from duomo.core.contract import Field
+from duomo.core.errors import DataError
+from duomo.core.kinds import media
+from duomo.core.kinds.base import Block, Cells, Kind
+from duomo.core.kinds.cells import sample
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm")
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+"""What is opened at all: no format that starts another program or reads other files."""
+LARGEST = 64_000_000
+"""Pixels; a header that promises more is refused before anything is decoded."""
+SMALL, USUAL = 64, 64
+"""Pictures of one size up to SMALL keep it; others become USUAL pixels square."""
+FAULTS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError, ZeroDivisionError, struct.error)
+"""What Pillow raises for damaged files of the formats above."""
+
+
+class Look(NamedTuple):
+    """What the header of a picture says."""
+
+    width: int
+    height: int
+    alpha: bool
+    deep: float
+    """Largest value of a picture of more than 8 bits; 0 for the usual ones."""
+
+
+@final
+class Picture(Kind):
+    """A picture file."""
+
+    name: ClassVar[str] = "image"
+    form: ClassVar[str | None] = "pixels"
+
+    def recognise(self, name: str, cells: Cells) -> str | None:
+        return media.recognise(cells, SUFFIXES, magic)
+
+    def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        """State: `size` (C, H, W), how it is reached (`fit`: exact, crop or letterbox), `fill` of the margins, `white` (the
+        value of white in pictures of more than 8 bits), `mean` and `std` of each channel in 0..1.
+        """
+        some = Cells(sample(cells.data, 2000), cells.root)
+        looks = [item for item in media.decode_all(media.sources(some), look) if isinstance(item, Look)]
+        if not looks:
+            raise DataError("At least one picture must be readable; none of {rows} is. Look at the files.", rows=len(cells.data))
+        white = max(item.deep for item in looks)
+        how, height, width = shape_for(looks, config.picture_size)
+        fill = 255 if sum(item.alpha for item in looks) > 0.5 * len(looks) else 0
+        draft = {"size": [3, height, width], "fit": how, "fill": fill, "white": _white(white)}
+        few = Cells(sample(cells.data, 512), cells.root)
+        found = media.decode_all(media.sources(few), lambda source: decode(source, draft))
+        pixels = np.stack([item for item in found if isinstance(item, np.ndarray)] or [np.zeros((3, height, width), np.uint8)])
+        grey = bool((pixels[:, 0] == pixels[:, 1]).all() and (pixels[:, 1] == pixels[:, 2]).all())
+        pixels = pixels[:, :1] if grey else pixels
+        mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
+        std = np.maximum(pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255, 1e-2)
+        return draft | {"size": [1 if grey else 3, height, width], "mean": mean.tolist(), "std": std.tolist()}
+
+    def field(self, state: Mapping[str, Any]) -> Field:
+        channels, height, width = state["size"]
+        return Field("pixels", (channels, height, width), facts={"mean": list(state["mean"]), "std": list(state["std"])})
+
+    def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
+        found = media.whole(cells, media.decode_all(media.sources(cells), lambda source: decode(source, state)))
+        return Block(np.stack(found) if found else np.zeros((0, *state["size"]), np.uint8))
+
+    def check(self, cells: Cells) -> media.Broken:
+        """Pictures that cannot be decoded to their end, with name and reason (JPEG at an eighth of its size)."""
+        return media.broken(cells, trial)
+
+
+def magic(head: bytes) -> bool:
+    """Whether a file begins as a picture does."""
+    starts = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
+    return head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+
+
+def open_picture(source: media.Source) -> Image.Image:
+    """The picture with only its header read; ValueError with the reason when it cannot be, or is too large."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST)) from error
+    except FAULTS as error:
+        raise ValueError(tr("it is no picture that can be read")) from error
+    if picture.width * picture.height > LARGEST:
+        picture.close()
+        raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST))
+    return picture
+
+
+def _load(picture: Image.Image) -> None:
+    """Decode; ValueError for a damaged or truncated file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            picture.load()
+    except FAULTS as error:
+        raise ValueError(tr("the picture is truncated or damaged")) from error
+
+
+def look(source: media.Source) -> Look:
+    """Size, transparency and depth of a picture."""
+    with open_picture(source) as picture:
+        width, height = picture.size
+        alpha = "A" in picture.getbands() or "transparency" in picture.info
+        deep = 0.0
+        if picture.mode.startswith(("I", "F")):
+            _load(picture)
+            deep = float(np.nanmax(np.asarray(picture, np.float64), initial=0.0))
+    return Look(width, height, alpha, deep)
+
+
+def trial(source: media.Source) -> bool:
+    """Decode as cheaply as finds damage."""
+    with open_picture(source) as picture:
+        picture.draft(None, (max(1, picture.width // 8), max(1, picture.height // 8)))
+        _load(picture)
+    return True
+
+
+def _white(deepest: float) -> float:
+    """The value of white for the deepest pixel seen: 1 for fractions, else the next 2^k - 1 (at least 255)."""
+    if deepest <= 0:
+        return 65535.0
+    return 1.0 if deepest <= 1.0 else float(max(255, 2 ** int(np.ceil(np.log2(deepest + 1))) - 1))
+
+
+def shape_for(looks: list[Look], wanted: int) -> tuple[str, int, int]:
+    """How pictures become one shape: (exact, crop or letterbox; height; width).
+
+    One small size is kept. Otherwise the middle square is cut, unless many pictures are so long that it would lose a third.
+    """
+    sizes = Counter((item.height, item.width) for item in looks)
+    (height, width), most = sizes.most_common(1)[0]
+    if not wanted and most == len(looks) and max(height, width) <= SMALL:
+        return "exact", height, width
+    side = wanted or int(np.clip(np.median([min(item.height, item.width) for item in looks]), 8, USUAL))
+    long = np.mean([max(item.height, item.width) > 1.5 * min(item.height, item.width) for item in looks])
+    return ("letterbox" if long > 0.25 else "crop"), side, side
+
+
+def decode(source: media.Source, state: Mapping[str, Any]) -> np.ndarray:
+    """One picture as uint8 (C, H, W) of the state's size; ValueError with the reason when it cannot be read."""
+    channels, height, width = state["size"]
+    with open_picture(source) as opened:
+        if max(opened.size) > 2 * max(height, width):
+            opened.draft(None, (2 * width, 2 * height))
+        _load(opened)
+        try:
+            picture = plain(ImageOps.exif_transpose(opened), state["white"]).convert("L" if channels == 1 else "RGB")
+            picture = resize(picture, (width, height), state["fit"], state["fill"])
+        except FAULTS as error:
+            raise ValueError(tr("the picture is truncated or damaged")) from error
+    pixels = np.asarray(picture, np.uint8)
+    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def plain(picture: Image.Image, white: float) -> Image.Image:
+    """Deep pictures to 8 bits, transparent ones onto white."""
+    if picture.mode.startswith(("I", "F")):
+        values = np.nan_to_num(np.asarray(picture, np.float64), posinf=white, neginf=0.0)
+        return Image.fromarray((np.clip(values / white, 0, 1) * 255 + 0.5).astype(np.uint8))
+    if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
+        grey = picture.mode in ("LA", "La")
+        over = picture.convert("LA" if grey else "RGBA")
+        under = Image.new("L" if grey else "RGB", picture.size, 255 if grey else (255, 255, 255))
+        under.paste(over.convert("L" if grey else "RGB"), mask=over.getchannel("A"))
+        return under
+    return picture
+
+
+def resize(picture: Image.Image, size: tuple[int, int], how: str, fill: int) -> Image.Image:
+    """To (width, height) with antialiasing: the middle cut out, or the whole with margins (letterbox)."""
+    if picture.size == size:
+        return picture
+    width, height = size
+    if how == "letterbox":
+        share = min(width / picture.width, height / picture.height)
+        inner = (max(1, round(picture.width * share)), max(1, round(picture.height * share)))
+        small = picture.resize(inner, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        under = Image.new(picture.mode, size, fill if picture.mode == "L" else (fill, fill, fill))
+        under.paste(small, ((width - inner[0]) // 2, (height - inner[1]) // 2))
+        return under
+    share = min(picture.width / width, picture.height / height)
+    cut_w, cut_h = width * share, height * share
+    left, top = (picture.width - cut_w) / 2, (picture.height - cut_h) / 2
+    return picture.resize(size, Image.Resampling.BILINEAR, box=(left, top, left + cut_w, top + cut_h), reducing_gap=2.0)
+
+
+KIND = Picture()

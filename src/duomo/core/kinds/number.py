@@ -1,0 +1,184 @@
+"""Numbers: read from cells of any writing, standardised with the training data's mean and spread.
+
+Legend: N rows, F features of one column (the value, and a flag where training has missing cells).
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.contract import Field
+from duomo.core.kinds.base import Block, Cells, Kind
+from duomo.core.kinds.cells import MISSING, is_number, is_text, text_of, without
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+
+WORDS = (*MISSING, "-", "--", ".", "none", "nil", "missing", "缺失", "无")
+PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+DOT_GROUPS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
+COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
+CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)\s*|\s*(?:[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)$"
+ROWS = 1_000_000
+
+
+class Style(NamedTuple):
+    """How a column writes its numbers."""
+
+    comma: bool = False
+    """3,5 means three and a half."""
+    percent: bool = False
+    """Cells end in %: 12% is 0.12."""
+
+
+def style_of(column: pa.ChunkedArray) -> Style:
+    """The one writing that fits the whole column; what contradicts itself is read as 1,234.5 without percent."""
+    if not is_text(column.type):
+        return Style()
+    text = without(text_of(column), WORDS)
+    odd = pc.drop_null(pc.filter(text, pc.invert(pc.match_substring_regex(text, PLAIN))))
+    if not len(odd):
+        return Style()
+    share = int(pc.sum(pc.ends_with(odd, "%")).as_py() or 0)
+    percent = share > 0.5 * (len(text) - text.null_count)
+    bare = _bare(odd)
+    groups, comma = pc.match_substring_regex(bare, DOT_GROUPS), pc.match_substring_regex(bare, COMMA_DECIMAL)
+    only_comma = pc.any(pc.and_(comma, pc.invert(groups))).as_py()
+    only_dot = pc.any(pc.and_(groups, pc.or_(pc.match_substring(bare, "."), pc.match_substring_regex(bare, ",.*,")))).as_py()
+    fraction = pc.and_(pc.match_substring_regex(text, r"\d\.\d"), pc.invert(pc.match_substring_regex(text, r"\.\d{3}(\D|$)")))
+    return Style(bool(only_comma and not only_dot and not pc.any(fraction).as_py()), bool(percent))
+
+
+def _bare(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Cells without currency, percent sign and spaces between digits; brackets as minus; full-width digits as plain ones."""
+    text = pc.utf8_normalize(text, "NFKC") if pc.any(pc.invert(pc.string_is_ascii(text))).as_py() else text
+    text = pc.replace_substring(text, "\u2212", "-")
+    text = pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1")
+    text = pc.replace_substring_regex(text, CURRENCY, r"\1")
+    text = pc.replace_substring_regex(text, r"\s*%$", "")
+    spaced = pc.match_substring_regex(text, r"^[+-]?\d{1,3}([ '’]\d{3})+([.,]\d+)?$")
+    return pc.if_else(spaced, pc.replace_substring_regex(text, r"[ '’]", ""), text)
+
+
+def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Cells as numbers: values (N,) float64 with nan where there is none, bad (N,) bool where a cell is not missing
+    and yet no finite number. `style` is found from the column when None: pass the training column's for a few rows.
+    """
+    if is_number(column.type) or pa.types.is_boolean(column.type):
+        numbers = pc.cast(column, pa.float64(), safe=False) if not pa.types.is_boolean(column.type) else column.cast(pa.int8())
+        values = np.array(pc.cast(numbers, pa.float64()).to_numpy(), dtype=np.float64)
+        bad = np.isinf(values)
+        values[bad] = np.nan
+        return values, bad
+    text = without(text_of(column), WORDS)
+    plain = pc.match_substring_regex(text, PLAIN)
+    numbers = pc.cast(pc.if_else(plain, text, pa.scalar(None, pa.large_string())), pa.float64())
+    values = np.array(numbers.to_numpy(), dtype=np.float64)
+    style = style_of(column) if style is None else style
+    odd = np.asarray(pc.fill_null(pc.invert(plain), False).to_numpy(), dtype=bool)
+    bad = np.zeros(len(values), bool)
+    if style.comma:
+        odd |= np.asarray(pc.fill_null(pc.match_substring(text, "."), False).to_numpy(), dtype=bool)
+    if odd.any():
+        values[odd], bad[odd] = _odd(pc.filter(text, pa.array(odd)), style)
+    bad |= np.isinf(values)
+    values[bad] = np.nan
+    return values, bad
+
+
+def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
+    """Cells with more than digits: values and which are no numbers."""
+    percent = np.asarray(pc.ends_with(text, "%").to_numpy(), dtype=bool)
+    bare = _bare(text)
+    if style.comma:
+        right = pc.match_substring_regex(bare, r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?$")
+        bare = pc.replace_substring(pc.replace_substring(bare, ".", ""), ",", ".")
+    else:
+        right = pc.or_(pc.match_substring_regex(bare, PLAIN), pc.match_substring_regex(bare, DOT_GROUPS))
+        bare = pc.replace_substring(bare, ",", "")
+    numbers = pc.cast(pc.if_else(right, bare, pa.scalar(None, bare.type)), pa.float64())
+    values = np.array(numbers.to_numpy(), dtype=np.float64)
+    values[percent] /= 100.0
+    bad = np.isnan(values) | (percent & (not style.percent))
+    return np.where(bad, np.nan, values), bad
+
+
+@final
+class Number(Kind):
+    """A quantity."""
+
+    name: ClassVar[str] = "number"
+    form: ClassVar[str | None] = "numbers"
+
+    def recognise(self, name: str, cells: Cells) -> str | None:
+        if is_number(cells.data.type):
+            return tr("the cells are numbers")
+        if not is_text(cells.data.type):
+            return None
+        values, bad = parse(cells.data)
+        found = int(np.isfinite(values).sum())
+        if not found or bad.sum() > 0.05 * (found + bad.sum()):
+            return None
+        return tr("{share:.0%} of the cells that have a value are numbers", share=found / (found + int(bad.sum())))
+
+    def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        style = style_of(pa.chunked_array(cells.data.chunks[:1], cells.data.type) if len(cells.data) > ROWS else cells.data)
+        parts = [parse(cells.data.slice(start, ROWS), style)[0] for start in range(0, len(cells.data), ROWS)]
+        values = np.concatenate(parts) if parts else np.zeros(0)
+        known = values[np.isfinite(values)]
+        flagged = len(known) < len(values)
+        known = known[:: max(1, len(known) // ROWS)]
+        return {"style": list(style), "flag": bool(flagged), **learn(known, config.bins)}
+
+    def field(self, state: Mapping[str, Any]) -> Field:
+        bins = [list(state["bins"])] + ([[0.0, 1.0]] if state["flag"] else [])
+        return Field("numbers", (len(bins),), facts={"bins": bins})
+
+    def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
+        values, _ = parse(cells.data, Style(*state["style"]))
+        return Block(stack(values, state))
+
+
+def learn(known: np.ndarray, bins: int) -> dict[str, Any]:
+    """Centre, scale and quantile bins (of standardised values) of finite numbers (N,).
+
+    With heavy tails the median and the interquartile range / 1.349 stand for mean and standard deviation, and values
+    are clipped 20 of these away, so that one typing error does not flatten a column.
+    """
+    if not len(known):
+        return {"centre": 0.0, "scale": 1.0, "low": -20.0, "high": 20.0, "bins": [0.0, 1.0]}
+    low, centre, high = np.percentile(known, [25, 50, 75])
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = float(known.mean()), float(known.std())
+    robust = (high - low) / 1.349
+    if not (np.isfinite(mean) and np.isfinite(deviation)) or (robust > 0 and deviation > 5 * robust):
+        mean, deviation = float(centre), float(robust)
+    tiny = 1e-12 * max(1.0, abs(mean))
+    scale = deviation if np.isfinite(deviation) and deviation > tiny else 1.0
+    state = {"centre": float(mean), "scale": float(scale), "low": -20.0, "high": 20.0}
+    return state | {"bins": edges(standardise(known, state), bins)}
+
+
+def edges(values: np.ndarray, bins: int) -> list[float]:
+    """The distinct quantiles of values (N,): at most `bins` + 1 rising edges, at least two."""
+    found = np.unique(np.quantile(values, np.linspace(0, 1, max(2, bins + 1))).astype(np.float32))
+    return [float(edge) for edge in found] if len(found) > 1 else [float(found[0]), float(found[0]) + 1.0]
+
+
+def standardise(values: np.ndarray, state: Mapping[str, Any]) -> np.ndarray:
+    """(N,) float64 -> (N,) float32 around zero; nan stays nan."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.clip((values - state["centre"]) / state["scale"], state["low"], state["high"]).astype(np.float32)
+
+
+def stack(values: np.ndarray, state: Mapping[str, Any]) -> np.ndarray:
+    """(N,) with nan -> (N, 1), or (N, 2) with a flag for missing: nan becomes 0."""
+    scaled_N = standardise(values, state)
+    missing_N = np.isnan(scaled_N)
+    scaled_N[missing_N] = 0.0
+    return np.stack([scaled_N, missing_N.astype(np.float32)], axis=1) if state["flag"] else scaled_N[:, None]
+
+
+KIND = Number()

@@ -1,0 +1,176 @@
+"""Text: tokens of a vocabulary learned from the training cells.
+
+Token 0 is padding, token 1 the unknown (and what a hidden token becomes). Legend: N rows, T tokens.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from duomo.core.contract import Field
+from duomo.core.errors import ConfigError
+from duomo.core.kinds.base import Block, Cells, Kind
+from duomo.core.kinds.cells import is_bytes, is_text, sample, text_of, values_of
+from duomo.core.kinds.id import WIDE
+from duomo.core.messages import nearest, tr
+from duomo.core.recipe import EncodeConfig
+
+PADDING, UNKNOWN = 0, 1
+SPECIAL = ["<pad>", "<unk>"]
+TOKENIZERS = ("bpe", "wordpiece", "unigram", "characters")
+NAMED = ("text", "transcript", "transcription", "sentence", "content", "review", "comment", "description", "message", "body",
+         "question", "answer", "summary", "abstract", "文本", "内容", "评论", "句子", "正文", "描述", "摘要")  # fmt: skip
+CHARACTERS = 40_000_000
+"""Most characters that a vocabulary is learned from."""
+PIECE = 4_000
+"""A cell is learned from in pieces of this many characters, so that a whole novel in one cell is no special case."""
+
+
+@final
+class Text(Kind):
+    """Words or sentences."""
+
+    name: ClassVar[str] = "text"
+    form: ClassVar[str | None] = "tokens"
+
+    def recognise(self, name: str, cells: Cells) -> str | None:
+        if not is_text(cells.data.type):
+            return None
+        text = pc.drop_null(values_of(cells.data))
+        if not len(text):
+            return None
+        length = pc.mean(pc.utf8_length(text)).as_py()
+        spaces = pc.mean(pc.count_substring_regex(text, r"\s+")).as_py()
+        return tr("{length:.0f} characters and {words:.1f} words a cell on average", length=length, words=spaces + 1)
+
+    def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        """State: `tokenizer` (which), `json` (the tokenizer), `size` of the vocabulary, `longest` tokens kept."""
+        known = pc.drop_null(text_of(cells.data))
+        return learn(known, config)
+
+    def field(self, state: Mapping[str, Any]) -> Field:
+        return Field("tokens", (int(state["longest"]),), (int(state["size"]),), {"tokenizer": state["tokenizer"]})
+
+    def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
+        texts = [cell or "" for cell in text_of(cells.data).to_pylist()]
+        rows = [ids[: state["longest"]] if len(ids) else np.array([UNKNOWN], _type(state)) for ids in encode_text(state, texts)]
+        lengths = np.array([len(row) for row in rows], np.int64)
+        return Block(np.concatenate([np.zeros(0, _type(state)), *rows]), lengths)
+
+
+def learn(known: pa.ChunkedArray, config: EncodeConfig) -> dict[str, Any]:
+    """The state for training cells without null; ConfigError for an unknown tokenizer."""
+    if config.tokenizer and config.tokenizer not in TOKENIZERS:
+        raise ConfigError(
+            "A tokenizer must be one of {known}; received {name!r}.{hint}",
+            known=", ".join(TOKENIZERS), name=config.tokenizer, hint=nearest(config.tokenizer, TOKENIZERS),
+        )  # fmt: skip
+    amount = int(pc.sum(pc.utf8_length(known)).as_py() or 0)
+    some = sample(known, max(1, int(len(known) * min(1.0, CHARACTERS / max(1, amount)))))
+    name = config.tokenizer or choose(some, amount)
+    tokenizer = _train(name, some, config.vocabulary or vocabulary_for(name, amount))
+    state: dict[str, Any] = {"tokenizer": name, "json": tokenizer.to_str(), "size": tokenizer.get_vocab_size(), "longest": 1 << 40}
+    lengths = [len(ids) for ids in encode_text(state, [cell[: 1 << 16] for cell in sample(known, 2000).to_pylist()])] or [1]
+    state["longest"] = config.longest_text or int(np.clip(np.ceil(np.percentile(lengths, 98)), 1, 256))
+    return state
+
+
+def choose(known: pa.ChunkedArray, amount: int) -> str:
+    """characters for mainly Chinese (Japanese, Korean) text and for less than 20,000 characters, else byte-level bpe."""
+    if amount < 20_000:
+        return "characters"
+    some = sample(known, 1000)
+    wide = pc.sum(pc.count_substring_regex(some, WIDE)).as_py() or 0
+    letters = pc.sum(pc.count_substring_regex(some, r"\S")).as_py() or 1
+    return "characters" if wide > 0.3 * letters else "bpe"
+
+
+def vocabulary_for(name: str, amount: int) -> int:
+    """Size for this many characters: one token for every 500, between 512 and 16,384; characters up to 8,192."""
+    return 8192 if name == "characters" else int(np.clip(amount // 500 // 256 * 256, 512, 16384))
+
+
+def _pieces(known: pa.ChunkedArray) -> Iterable[str]:
+    for chunk in known.chunks:
+        for cell in chunk:
+            text = cell.as_py()
+            for start in range(0, len(text), PIECE):
+                yield text[start : start + PIECE]
+
+
+def _train(name: str, known: pa.ChunkedArray, size: int) -> Tokenizer:
+    """A tokenizer of at most `size` tokens, the special ones first."""
+    common = {"vocab_size": max(size, 260 if name == "bpe" else 8), "show_progress": False, "special_tokens": SPECIAL}
+    if name == "characters":
+        return _characters(known, size)
+    if name == "bpe":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=2, **common)
+    elif name == "wordpiece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
+        tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(min_frequency=2, limit_alphabet=4000, **common)
+    else:
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+        tokenizer.decoder = decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(unk_token=SPECIAL[UNKNOWN], **common)
+    tokenizer.train_from_iterator(_pieces(known), trainer)
+    return tokenizer
+
+
+def _characters(known: pa.ChunkedArray, size: int) -> Tokenizer:
+    """One token for each character, the most frequent first."""
+    counts: dict[int, int] = {}
+    for start in range(0, len(known), 10_000):
+        codes, times = np.unique(
+            np.frombuffer("".join(known.slice(start, 10_000).to_pylist()).encode("utf-32-le", "replace"), np.uint32), return_counts=True
+        )
+        for code, time in zip(codes.tolist(), times.tolist(), strict=True):
+            counts[code] = counts.get(code, 0) + time
+    order = sorted(counts, key=lambda code: (-counts[code], code))[: max(1, size - len(SPECIAL))]
+    vocabulary = {token: place for place, token in enumerate([*SPECIAL, *map(chr, order)])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL[UNKNOWN]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s)."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return tokenizer
+
+
+@lru_cache(maxsize=8)
+def _loaded(text: str) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(text)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def tokenizer_of(state: Mapping[str, Any]) -> Tokenizer:
+    """The learned tokenizer; words such as <pad> in a cell are read as plain text."""
+    return _loaded(state["json"])
+
+
+def encode_text(state: Mapping[str, Any], texts: list[str]) -> list[np.ndarray]:
+    """Token numbers (T,) of each text, uncut: int16, or int32 for a vocabulary above 32,767."""
+    kind = _type(state)
+    return [np.array(found.ids, kind) for found in tokenizer_of(state).encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def decode_text(state: Mapping[str, Any], tokens: Iterable[int]) -> str:
+    """Tokens back to text; padding and unknown tokens are left out."""
+    text: str = tokenizer_of(state).decode([int(token) for token in tokens], skip_special_tokens=True)
+    return text
+
+
+def _type(state: Mapping[str, Any]) -> type[np.int16] | type[np.int32]:
+    return np.int16 if state["size"] <= 32767 else np.int32
+
+
+KIND = Text()

@@ -1,0 +1,54 @@
+"""How long work speaks to whoever watches: a terminal, a machine, nobody."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+
+class Progress(ABC):
+    """One bar: use as a context manager."""
+
+    @abstractmethod
+    def update(self, done: float, **facts: float | str) -> None:
+        """How much is done, and facts to show beside the bar (loss, metric, rate)."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+class Reporter(ABC):
+    """Where sentences, tables and progress go; sentences come translated (`tr`)."""
+
+    @abstractmethod
+    def say(self, sentence: str) -> None: ...
+
+    @abstractmethod
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None: ...
+
+    @abstractmethod
+    def progress(self, label: str, total: float, unit: str) -> Progress: ...
+
+
+class _NoProgress(Progress):
+    def update(self, done: float, **facts: float | str) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
+class Silent(Reporter):
+    """Says nothing: for tests and for use as a library."""
+
+    def say(self, sentence: str) -> None:
+        return None
+
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        return None
+
+    def progress(self, label: str, total: float, unit: str) -> Progress:
+        return _NoProgress()

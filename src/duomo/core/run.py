@@ -1,0 +1,113 @@
+"""The run folder: the product. Open formats only (TOML, JSON, safetensors), sealed by a manifest of SHA-256 sums.
+
+    recipe.toml          every setting, derived ones filled in        checkpoints/     to resume from (train/checkpoint.py)
+    run.json             task, model, execution, split, versions      log.jsonl        loss and metrics by step, deterministic
+    task.json            what preprocessing learned                   timing.jsonl     rates and times
+    model.safetensors    the kept weights                             scorecard.json   scorecard.html   MODEL_CARD.md
+    golden.json          inputs and the answers they must give        manifest.json    sums of all of the product's files
+"""
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from duomo.core.errors import RunError
+from duomo.core.files import digest, write_atomically
+
+PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")
+
+
+class RunFolder:
+    """Reads and writes one run folder."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+
+    def create(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def exists(self) -> bool:
+        return (self.path / "run.json").is_file()
+
+    def finished(self) -> bool:
+        return (self.path / "manifest.json").is_file()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process trains in a folder; a second gets RunError."""
+        self.create()
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    "Only one process may train in a run folder; {path} is in use. Wait for it, or choose another folder with --out.",
+                    path=self.path,
+                ) from None
+            yield
+
+    # -- files
+    def write_json(self, name: str, value: Any) -> None:
+        text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+        write_atomically(self.path / name, (text + "\n").encode())
+
+    def read_json(self, name: str) -> Any:
+        return json.loads(self.read_text(name))
+
+    def write_text(self, name: str, text: str) -> None:
+        write_atomically(self.path / name, text.encode())
+
+    def read_text(self, name: str) -> str:
+        path = self.path / name
+        if not path.is_file():
+            raise RunError(
+                "A run folder holds {name}; {path} has none. Is it the folder that `duomo train` wrote (`duomo list runs`)?",
+                name=name, path=self.path,
+            )  # fmt: skip
+        return path.read_text(encoding="utf-8")
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        write_atomically(self.path / name, save({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}))
+
+    def read_tensors(self, name: str) -> dict[str, Tensor]:
+        try:
+            return load_file(self.path / name)
+        except (SafetensorError, OSError) as error:
+            raise RunError(
+                "The weights must be a whole safetensors file; {path} cannot be read ({error}). Train again or restore the folder.",
+                path=self.path / name, error=error,
+            ) from None  # fmt: skip
+
+    # -- seal
+    def seal(self) -> None:
+        """Write the manifest: from now on a changed byte is refused."""
+        sums = {name: digest(self.path / name) for name in PRODUCT if (self.path / name).is_file()}
+        self.write_json("manifest.json", {"format": 1, "sha256": sums})
+
+    def verify(self) -> None:
+        """Compare every file of the product with the manifest; RunError names the first that differs."""
+        if not self.exists() and not self.finished():
+            self.read_text("run.json")
+        if not self.finished():
+            raise RunError(
+                "A run can be used once its training has finished; {path} is unfinished. Continue it with `duomo resume {path}`.",
+                path=self.path,
+            )
+        try:
+            sums = self.read_json("manifest.json")["sha256"].items()
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError, UnicodeDecodeError):
+            raise RunError("The manifest of {path} is damaged. Restore the folder from a copy, or train again.", path=self.path) from None
+        for name, expected in sums:
+            path = self.path / name
+            if "/" in name or not path.is_file() or digest(path) != expected:
+                raise RunError(
+                    "Every file of a run must be as it was written; {name} in {path} has changed. Restore it from a copy, or train again.",
+                    name=name, path=self.path,
+                )  # fmt: skip

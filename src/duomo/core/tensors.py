@@ -1,0 +1,128 @@
+"""Columns of tensors: what encoding leaves behind, and what batches are cut from.
+
+Legend: N rows, B rows of a batch, T positions (padded to the longest of the batch), `...` trailing sizes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+"""Name -> tensor. A ragged column `x` also brings `x.length` (B,) int64."""
+
+
+class Column(ABC):
+    """One encoded column of N rows."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        """The rows (B,) as tensors named after the column; `generator` is given in training only."""
+
+    @abstractmethod
+    def lengths(self) -> np.ndarray | None:
+        """(N,) positions of each row, or None where all rows have the same shape."""
+
+
+@dataclass(frozen=True)
+class Dense(Column):
+    """Rows of one shape: values (N, ...)."""
+
+    values: Tensor
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        return {name: self.values.index_select(0, rows)}
+
+    def lengths(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Ragged(Column):
+    """Rows of different lengths: values (total, ...), offsets (N + 1,) int64; padding is zero."""
+
+    values: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        return self.offsets.shape[0] - 1
+
+    def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        start, length = self.offsets[rows], self.offsets[rows + 1] - self.offsets[rows]
+        longest = max(1, int(length.max())) if len(rows) else 1
+        place_BT = torch.arange(longest).unsqueeze(0)
+        inside_BT = place_BT < length.unsqueeze(1)
+        if not self.values.shape[0]:
+            return {name: self.values.new_zeros(len(rows), longest, *self.values.shape[1:]), f"{name}.length": length}
+        index_BT = (start.unsqueeze(1) + place_BT).clamp_(max=self.values.shape[0] - 1)
+        values = self.values[index_BT]
+        values[~inside_BT] = 0
+        return {name: values, f"{name}.length": length}
+
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets.numpy())
+
+    @staticmethod
+    def of(rows: list[np.ndarray], empty: np.ndarray) -> "Ragged":
+        """Stack rows (T_i, ...) end to end; `empty` (0, ...) gives shape and type where there are no rows."""
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        return Ragged(torch.from_numpy(np.concatenate([empty, *rows])), torch.from_numpy(offsets))
+
+
+@dataclass(frozen=True)
+class Windows(Column):
+    """Windows over one long stream (total,): row i starts at i * width, shifted at random in training.
+
+    A batch holds the tokens `x` (B, width) and their successors `x.next` (B, width).
+    """
+
+    values: Tensor
+    width: int
+
+    def __len__(self) -> int:
+        return max(1, (self.values.shape[0] - 1) // self.width)
+
+    def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        start = rows * self.width
+        if generator is not None:
+            start = start + torch.randint(-self.width // 2, self.width // 2 + 1, start.shape, generator=generator)
+        start = start.clamp(0, max(0, self.values.shape[0] - self.width - 1))
+        index = start.unsqueeze(1) + torch.arange(self.width + 1)
+        tokens = self.values[index].long()
+        return {name: tokens[:, :-1], f"{name}.next": tokens[:, 1:]}
+
+    def lengths(self) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Encoded rows: columns of the same length N."""
+
+    columns: Mapping[str, Column]
+
+    def __len__(self) -> int:
+        return min((len(column) for column in self.columns.values()), default=0)
+
+    def batch(self, rows: Tensor | np.ndarray, generator: torch.Generator | None = None) -> Batch:
+        """Rows (B,) of every column, ragged ones padded."""
+        index = torch.as_tensor(rows, dtype=torch.int64)
+        found: Batch = {}
+        for name, column in self.columns.items():
+            found.update(column.gather(name, index, generator))
+        return found
+
+    def lengths(self) -> np.ndarray | None:
+        """(N,) the longest ragged column of each row, or None where nothing is ragged."""
+        found = [lengths for lengths in (column.lengths() for column in self.columns.values()) if lengths is not None]
+        return np.max(found, axis=0) if found else None

@@ -1,0 +1,148 @@
+"""Zip archives, unpacked by our own hand: nothing outside the folder, no links, bounded in size, number and ratio."""
+
+import os
+import shutil
+import struct
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from duomo.core.errors import DataError, ResourceError
+from duomo.data import spill as caches
+
+MOST_FILES = 500_000
+MOST_BYTES = 64 << 30
+MOST_RATIO = 200
+FREE_BYTES = 256 << 20
+"""Below this many unpacked bytes the ratio does not matter."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+def unpack(path: Path, cache: Path | None) -> Path:
+    """The folder in the cache that holds the archive's files; raises DataError for anything hostile or broken."""
+    into = caches.folder(cache) / "archives" / caches.file_digest(path, "unpacked")
+    if into.is_dir():
+        return into
+    into.parent.mkdir(exist_ok=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_count(path)
+            infos = [info for info in checked(archive, path) if not info.is_dir()]
+            if sum(info.file_size for info in infos) > shutil.disk_usage(into.parent).free:
+                raise ResourceError("Unpacking needs room in the cache folder; {file} holds more than is free. Set DUOMO_CACHE to another disk.",
+                                    file=path.name)  # fmt: skip
+            partly = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into.parent))
+            try:
+                for info, name in zip(infos, map(_name, infos), strict=True):
+                    _write(archive, info, partly / name, path)
+                _settle(partly, into)
+            finally:
+                shutil.rmtree(partly, ignore_errors=True)
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, OverflowError) as error:
+        raise DataError("A zip archive must be whole; {file} is not: {why}. Make or download it again.", file=path.name, why=str(error)) from None
+    return into
+
+
+def check_packed(path: Path) -> None:
+    """Refuse a bomb in a file that is a zip inside (Excel) before anything reads it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_count(path)
+            checked(archive, path)
+    except (zipfile.BadZipFile, struct.error, NotImplementedError) as error:
+        raise DataError("An Excel file must be whole; {file} is not: {why}. Save it again.", file=path.name, why=str(error)) from None
+
+
+def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
+    """The members, once names, kinds, sizes and places have been found harmless."""
+    infos = [info for info in archive.infolist() if not any(junk in info.filename for junk in _JUNK)]
+    total = sum(info.file_size for info in infos)
+    packed = max(1, path.stat().st_size)
+    if len(infos) > MOST_FILES or total > MOST_BYTES or (total > FREE_BYTES and total > MOST_RATIO * packed):
+        raise DataError(
+            "An archive may unpack to at most {most} times its size; {file} ({packed} bytes) claims {count} files and {total} bytes. "
+            "Unpack it yourself if you trust it.",
+            most=MOST_RATIO, file=path.name, packed=packed, count=len(infos), total=total,
+        )  # fmt: skip
+    end, names = 0, set()
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        why = _hostile(info)
+        name = _name(info)
+        if info.header_offset < end:
+            why = "overlapping members"
+        if name.casefold() in names:
+            why = "two members of one name"
+        if why:
+            raise DataError("An archive may hold plain files only; {file} holds {name!r}: {why}. Unpack it yourself if you trust it.",
+                            file=path.name, name=info.filename[:100], why=why)  # fmt: skip
+        end = info.header_offset + info.compress_size
+        names.add(name.casefold())
+    return infos
+
+
+def _hostile(info: zipfile.ZipInfo) -> str:
+    name = _name(info)
+    parts = PurePosixPath(name).parts
+    kind = (info.external_attr >> 16) & 0o170000
+    if kind not in (0, 0o100000, 0o040000):
+        return "a link or a device"
+    if not parts or name.startswith("/") or ".." in parts or "\\" in name or (len(name) > 1 and name[1] == ":"):
+        return "a path that leads outside"
+    if any(ord(letter) < 32 for letter in name) or len(parts) > 20 or any(len(part.encode()) > 255 for part in parts):
+        return "a name that no file may have"
+    if info.flag_bits & 1:
+        return "encrypted"
+    return "" if info.compress_type in _METHODS else "an unknown compression"
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """The member's name; names without the UTF-8 flag were often written in GB18030 on Chinese Windows."""
+    if info.flag_bits & 0x800 or info.filename.isascii():
+        return info.filename
+    try:
+        raw = info.filename.encode("cp437")
+    except UnicodeEncodeError:
+        return info.filename
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return info.filename
+
+
+def _check_count(path: Path) -> None:
+    """The central directory may not be so large that listing it is itself an attack."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 65_557))
+        tail = file.read()
+    place = tail.rfind(b"PK\5\6")
+    if place >= 0 and len(tail) >= place + 22:
+        (length,) = struct.unpack_from("<I", tail, place + 12)
+        if length != 0xFFFFFFFF and length > MOST_FILES * 300:
+            raise DataError("An archive may hold at most {most} files; {file} holds more. Unpack it yourself if you trust it.",
+                            most=MOST_FILES, file=path.name)  # fmt: skip
+
+
+def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, path: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with archive.open(info) as source, target.open("xb") as sink:
+        while chunk := source.read(1 << 20):
+            written += len(chunk)
+            if written > info.file_size:
+                raise DataError("A zip archive must be whole; {file} is not: {why}. Make or download it again.",
+                                file=path.name, why=f"{info.filename[:100]} is longer than it says")  # fmt: skip
+            sink.write(chunk)
+
+
+def _settle(partly: Path, into: Path) -> None:
+    """Name the finished folder; another process may have finished first, with the same content."""
+    try:
+        partly.rename(into)
+    except OSError:
+        if not into.is_dir():
+            raise

@@ -1,0 +1,184 @@
+"""Where encoded columns live: small ones in memory, large ones in a memory-mapped file that a second run finds again.
+
+A cached column is three files of one key: KEY.values, KEY.lengths (ragged columns) and, written last, KEY.json.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from duomo.core.errors import ResourceError
+from duomo.core.files import write_atomically
+from duomo.core.kinds.base import Block
+from duomo.core.table import Table
+from duomo.core.tensors import Column, Dense, Ragged
+
+IN_MEMORY = 256 * 2**20
+"""Bytes of one encoded column that stay in memory; larger ones go to a file."""
+KEPT = 30 * 2**30
+"""Bytes that the cache folder may hold; the columns that were unused for longest are removed first."""
+SPARE = 2**30
+"""Bytes of the disk that are left free."""
+
+
+def folder() -> Path:
+    """The cache folder: DUOMO_CACHE, or the user's own cache folder."""
+    own = os.environ.get("DUOMO_CACHE")
+    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "duomo"
+    return base / "columns"
+
+
+def key_of(table: Table, columns: list[str], state: object) -> str:
+    """SHA-256 of the cells (of media files: name, size and time of change), and of what encodes them."""
+    found = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
+    for name in columns:
+        column = table.column(name)
+        media = table.kinds.get(name) in ("image", "audio") and table.root is not None
+        for start in range(0, len(column), 65536):
+            part = column.slice(start, 65536)
+            cells = pa.concat_arrays(part.chunks) if part.num_chunks else pa.array([], part.type)
+            batch = pa.RecordBatch.from_arrays([cells], names=["cells"])
+            found.update(memoryview(batch.serialize()))
+            if media and table.root is not None and not pa.types.is_binary(part.type) and not pa.types.is_large_binary(part.type):
+                found.update("".join(_stamp(table.root / str(cell)) for cell in cells.to_pylist() if cell).encode())
+    return found.hexdigest()[:40]
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return f"{path}|-"
+    return f"{path}|{found.st_size}|{found.st_mtime_ns}"
+
+
+def collect(blocks: Iterable[Block], rows: int, key: Callable[[], str], limit: int = IN_MEMORY) -> Column:
+    """Blocks of consecutive rows as one column of `rows` rows: in memory, or in a file once they are seen to outgrow `limit`.
+
+    At least one block is needed (of no rows, if there are none): it gives shape and type.
+    """
+    held: list[Block] = []
+    size = seen = 0
+    source = iter(blocks)
+    for block in source:
+        held.append(block)
+        size += block.values.nbytes
+        seen += len(block.values) if block.lengths is None else len(block.lengths)
+        if seen and size / seen * rows > limit and size > min(limit, 2**24):
+            return _in_file(_chain(held, source), key(), int(size / seen * rows))
+    return _in_memory(held)
+
+
+def _chain(held: list[Block], rest: Iterator[Block]) -> Iterator[Block]:
+    while held:
+        yield held.pop(0)
+    yield from rest
+
+
+def _in_memory(blocks: list[Block]) -> Column:
+    values = blocks[0].values if len(blocks) == 1 else np.concatenate([block.values for block in blocks])
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    if blocks[0].lengths is None:
+        return Dense(tensor)
+    return Ragged(tensor, _offsets(np.concatenate([block.lengths for block in blocks if block.lengths is not None])))
+
+
+def _offsets(lengths: np.ndarray) -> torch.Tensor:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return torch.from_numpy(offsets)
+
+
+def _in_file(blocks: Iterator[Block], key: str, expected: int) -> Column:
+    """The cached column of this key, written first if it is not there yet."""
+    place = folder()
+    place.mkdir(parents=True, exist_ok=True)
+    found = _open(place, key)
+    if found is not None:
+        return found
+    prune(place, KEPT - expected)
+    free = shutil.disk_usage(place).free
+    if expected + SPARE > free:
+        raise ResourceError(
+            "Encoding these data needs {needed} MB in {folder}; {free} MB are free. Free some space, or set DUOMO_CACHE to another folder.",
+            needed=(expected + SPARE) // 2**20, folder=str(place), free=free // 2**20,
+        )  # fmt: skip
+    values, lengths = place / f".{key}.values.{os.getpid()}", place / f".{key}.lengths.{os.getpid()}"
+    try:
+        _write(blocks, place, key, (values, lengths))
+    except OSError as error:
+        raise ResourceError(
+            "The encoded data could not be written to {folder}: {reason}. Free some space, or set DUOMO_CACHE to another folder.",
+            folder=str(place), reason=error.strerror or str(error),
+        ) from error  # fmt: skip
+    finally:
+        values.unlink(missing_ok=True)
+        lengths.unlink(missing_ok=True)
+    opened = _open(place, key)
+    if opened is None:
+        raise ResourceError("The encoded data in {folder} changed while they were written. Start again.", folder=str(place))
+    return opened
+
+
+def _write(blocks: Iterator[Block], place: Path, key: str, temporary: tuple[Path, Path]) -> None:
+    """Stream the blocks out under temporary names, make them durable, rename, then write what describes them."""
+    parts: list[np.ndarray] = []
+    count, shape, kind = 0, [], ""
+    with temporary[0].open("wb") as file:
+        for block in blocks:
+            values = np.ascontiguousarray(block.values)
+            file.write(memoryview(values.reshape(-1)).cast("B") if values.size else b"")
+            count, shape, kind = count + len(values), list(values.shape[1:]), values.dtype.str
+            if block.lengths is not None:
+                parts.append(block.lengths.astype(np.int64))
+        file.flush()
+        os.fsync(file.fileno())
+    with temporary[1].open("wb") as file:
+        file.write(np.concatenate(parts).tobytes() if parts else b"")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary[0], place / f"{key}.values")
+    os.replace(temporary[1], place / f"{key}.lengths")
+    about = {"shape": [count, *shape], "type": kind, "ragged": bool(parts), "rows": sum(map(len, parts))}
+    write_atomically(place / f"{key}.json", json.dumps(about).encode())
+
+
+def _open(place: Path, key: str) -> Column | None:
+    """The column of this key when its files are whole, marked as used now."""
+    about = place / f"{key}.json"
+    try:
+        told = json.loads(about.read_text(encoding="utf-8"))
+        kind, shape = np.dtype(told["type"]), tuple(told["shape"])
+        sizes = ((place / f"{key}.values").stat().st_size, (place / f"{key}.lengths").stat().st_size)
+        if sizes != (int(np.prod(shape)) * kind.itemsize, 8 * told["rows"]):
+            return None
+        os.utime(about)
+        # Copy-on-write, because torch wants writable memory; nothing writes, so nothing is copied.
+        values = torch.from_numpy(np.memmap(place / f"{key}.values", kind, mode="c", shape=shape))
+        if not told["ragged"]:
+            return Dense(values)
+        return Ragged(values, _offsets(np.fromfile(place / f"{key}.lengths", np.int64)))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def prune(place: Path, kept: int) -> None:
+    """Remove the columns that were unused for longest until the folder holds at most `kept` bytes."""
+    found = []
+    for about in place.glob("*.json"):
+        files = [about, about.with_suffix(".values"), about.with_suffix(".lengths")]
+        found.append((about.stat().st_mtime, sum(file.stat().st_size for file in files if file.exists()), files))
+    total = sum(size for _, size, _ in found)
+    for _, size, files in sorted(found, key=lambda item: item[0]):
+        if total <= kept:
+            return
+        total -= size
+        for file in files:
+            file.unlink(missing_ok=True)

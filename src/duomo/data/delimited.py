@@ -1,0 +1,280 @@
+"""CSV and its kin: delimiter and header are found, every cell stays a string, bad rows are numbered."""
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+from duomo.data import spill as caches
+from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
+
+HEAD = 120_000
+BLOCKS = (1 << 23, 1 << 26, 1 << 29)
+_NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|\.\d+)([eE][-+]?\d+)?%?\s*")
+_FORMATS = {b"PAR1": "parquet", b"ARROW1": "feather", b"PK\x03\x04": "zip", b"SQLite format 3\0": "sqlite", b"\x1f\x8b": "gz",
+            b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "wav", b"OggS": "ogg", b"fLaC": "flac", b"%PDF": "pdf",
+            b"\xd0\xcf\x11\xe0": "xls"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the rows of a file are written."""
+
+    delimiter: str
+    names: tuple[str, ...]
+    header_bytes: int
+    """Where the rows start in the file's UTF-8 form."""
+    problems: tuple[str, ...]
+
+
+@dataclass
+class Tally:
+    """Rows that did not have as many fields as the first."""
+
+    rows: list[int] = field(default_factory=list)
+    count: int = 0
+    swallowed: int = 0
+    """Rows left out that hold newlines: the mark of a stray quote."""
+
+    def refuse(self, row: pa.csv.InvalidRow) -> str:
+        self.count += 1
+        self.swallowed += "\n" in row.text
+        if len(self.rows) < 1000:
+            self.rows.append(row.number or 0)
+        return "skip"
+
+
+def real_format(path: Path) -> str:
+    """What a file's first bytes say that it is; empty for text."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    return next((name for mark, name in _FORMATS.items() if head.startswith(mark)), "")
+
+
+def read_delimited(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
+    """All columns as large_string, and the problems; a large file is streamed to the cache and mapped."""
+    encoding = detect(path, wanted)
+    layout = _layout(path, encoding)
+    if path.stat().st_size <= caches.LARGE:
+        return _balanced(path, encoding, layout)
+    key = caches.file_digest(path, encoding.name, layout.delimiter, layout.names, layout.header_bytes)
+    found = caches.stored(cache, key)
+    if found is None:
+        found = _streamed(path, encoding, layout, cache, key)
+    notes = json.loads((caches.folder(cache) / "tables" / f"{key}.json").read_text(encoding="utf-8"))
+    tally = Tally(notes["rows"], notes["count"])
+    return found, _problems(path, encoding, layout, tally, len(found))
+
+
+def _streamed(path: Path, encoding: Encoding, layout: Layout, cache: Path | None, key: str) -> pa.Table:
+    """Rows go from the file to the cache batch by batch; what was left out is written beside it first."""
+    for place, block in enumerate(BLOCKS):
+        tally = Tally()
+        try:
+            found = caches.store(cache, f"{key}", _schema(layout), _batches(path, encoding, layout, tally, block, '"'))
+            break
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error) or place == len(BLOCKS) - 1:
+                _unreadable(path, error)
+    beside = caches.folder(cache) / "tables" / f"{key}.json"
+    beside.write_text(json.dumps({"rows": tally.rows, "count": tally.count}), encoding="utf-8")
+    return found
+
+
+def _schema(layout: Layout) -> pa.Schema:
+    return pa.schema([(name, pa.large_string()) for name in layout.names])
+
+
+def _batches(
+    path: Path, encoding: Encoding, layout: Layout, tally: Tally, block: int, quote: str | bool
+) -> Iterator[pa.RecordBatch]:
+    with DecodedFile(path, encoding) as file:
+        left = layout.header_bytes
+        while left and (skipped := file.read(left)):
+            left -= len(skipped)
+        try:
+            reader = pyarrow.csv.open_csv(
+                file,
+                pyarrow.csv.ReadOptions(column_names=list(layout.names), block_size=block, use_threads=False),
+                pyarrow.csv.ParseOptions(
+                    delimiter=layout.delimiter, newlines_in_values=quote is not False, quote_char=quote, invalid_row_handler=tally.refuse
+                ),
+                pyarrow.csv.ConvertOptions(
+                    column_types=_schema(layout), strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):
+                return
+            raise
+        yield from reader
+
+
+def _held(path: Path, encoding: Encoding, layout: Layout, quote: str | bool) -> tuple[pa.Table, Tally]:
+    for place, block in enumerate(BLOCKS):
+        tally = Tally()
+        try:
+            batches = list(_batches(path, encoding, layout, tally, block, quote))
+            return pa.Table.from_batches(batches, schema=_schema(layout)), tally
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error) or place == len(BLOCKS) - 1:
+                _unreadable(path, error)
+    raise AssertionError("one of the block sizes returns or raises")
+
+
+def _balanced(path: Path, encoding: Encoding, layout: Layout) -> tuple[pa.Table, tuple[str, ...]]:
+    """Read with quotes; where a stray quote has swallowed whole rows, read again with quotes as ordinary characters."""
+    table, tally = _held(path, encoding, layout, '"')
+    suspects = tally.swallowed + _swallowing_cells(table, layout)
+    note: tuple[str, ...] = ()
+    if suspects:
+        plain, plain_tally = _held(path, encoding, layout, False)
+        if plain_tally.count < tally.count + suspects and len(plain) > len(table):
+            table, tally = plain, plain_tally
+            note = (tr("The quotes do not balance; they were read as ordinary characters."),)
+    return table, _problems(path, encoding, layout, tally, len(table)) + note
+
+
+def _swallowing_cells(table: pa.Table, layout: Layout) -> int:
+    """Cells holding a line that is itself a whole row."""
+    found = 0
+    for column in table.columns:
+        lines = column.filter(pc.match_substring(column, "\n")).slice(0, 200).to_pylist()
+        fields = len(layout.names)
+        found += sum(any(line.count(layout.delimiter) == fields - 1 for line in cell.split("\n")[1:]) for cell in lines if fields > 1)
+    return found
+
+
+def _problems(path: Path, encoding: Encoding, layout: Layout, tally: Tally, kept: int) -> tuple[str, ...]:
+    problems = encoding.problems + layout.problems
+    if tally.count > kept:
+        raise DataError(
+            "The rows of a table must have the same number of fields; in {file} {count} of {total} rows do not have {fields} "
+            "(delimiter {delimiter!r}): rows {rows}. Mend the file.",
+            file=path.name, count=tally.count, total=tally.count + kept, fields=len(layout.names), delimiter=layout.delimiter,
+            rows=numbered(tally.rows, tally.count),
+        )  # fmt: skip
+    if not kept:
+        raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)
+    if tally.count:
+        header = 1 if layout.header_bytes else 0
+        numbers = [number + header for number in tally.rows]
+        problems += (
+            tr("{count} rows have too few or too many fields (not {fields}) and were left out: rows {rows}.",
+               count=tally.count, fields=len(layout.names), rows=numbered(numbers, tally.count)),
+        )  # fmt: skip
+    return problems
+
+
+def _unreadable(path: Path, error: Exception) -> None:
+    raise DataError("A table must be readable as rows; {file} is not: {why}. Save it again as CSV in UTF-8.",
+                    file=path.name, why=str(error).splitlines()[0]) from None  # fmt: skip
+
+
+def _layout(path: Path, encoding: Encoding) -> Layout:
+    with DecodedFile(path, encoding) as file:
+        raw = b""
+        while len(raw) < HEAD and (chunk := file.read(HEAD - len(raw))):
+            raw += chunk
+    head = raw.decode("utf-8", "ignore")
+    if not head.strip("\r\n\0 "):
+        raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    if len(raw) >= HEAD and "\n" in head:
+        head = head[: head.rindex("\n") + 1]
+    delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") and "\t" in head else _delimiter(head)
+    rows = _parsed(head, delimiter)
+    first, body = rows[0], [row for row in rows[1:200] if row]
+    if len(first) == 1 and body and all(len(row) > 1 for row in body):
+        raise DataError("The first line of a table must name its columns; in {file} it is {line!r}. Remove the lines above the header.",
+                        file=path.name, line=first[0][:60])  # fmt: skip
+    if not _has_header(first, body):
+        note = tr("The file has no line of column names; the columns are called {first} … {last}.", first="c0", last=f"c{len(first) - 1}")
+        return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,))
+    names, problems = repaired(first)
+    return Layout(delimiter, tuple(names), _header_bytes(head), problems)
+
+
+def _delimiter(head: str) -> str:
+    """The delimiter that cuts most rows into as many fields as the first row."""
+    best, found = 0.0, ","
+    for delimiter in ",\t;|":
+        rows = [row for row in _parsed(head, delimiter)[:500] if row]
+        if not rows:
+            continue
+        fields, count = Counter(len(row) for row in rows).most_common(1)[0]
+        if fields < 2 and len(rows[0]) < 2:
+            continue
+        same = sum(len(row) == len(rows[0]) for row in rows)
+        score = same / len(rows) + (0.5 if len(rows[0]) == fields else 0) + min(len(rows[0]), 50) * 1e-3
+        if len(rows[0]) > 1 and score > best:
+            best, found = score, delimiter
+    return found
+
+
+def _parsed(head: str, delimiter: str) -> list[list[str]]:
+    try:
+        return [row for row in csv.reader(head.replace("\0", " ").splitlines(keepends=True), delimiter=delimiter) if row]
+    except csv.Error:
+        return [line.split(delimiter) for line in head.splitlines() if line]
+
+
+def _header_bytes(head: str) -> int:
+    """UTF-8 bytes up to the end of the first record, blank lines before it included."""
+    place, quoted, seen = 0, False, False
+    for place, letter in enumerate(head):  # noqa: B007
+        quoted ^= letter == '"'
+        seen |= letter not in "\r\n"
+        ends = letter == "\n" or (letter == "\r" and head[place + 1 : place + 2] != "\n")
+        if ends and not quoted and seen:
+            break
+    return len(head[: place + 1].encode())
+
+
+def _has_header(first: list[str], body: list[list[str]]) -> bool:
+    """No header: the first row is numbers only, repeats itself, or looks like the rows below it."""
+    filled = [cell for cell in first if cell.strip()]
+    numeric = [bool(_NUMBER.fullmatch(cell)) for cell in filled]
+    if filled and all(numeric):
+        return False
+    body = [row for row in body if len(row) == len(first)]
+    if not body:
+        return True
+    for place in range(len(first)):
+        cells = [row[place] for row in body if row[place].strip()]
+        if cells and sum(bool(_NUMBER.fullmatch(cell)) for cell in cells) >= 0.9 * len(cells) and not _NUMBER.fullmatch(first[place]):
+            return True
+    if any(numeric) and not _is_years(filled):
+        return False
+    repeats = [first[place] in {row[place] for row in body} for place in range(len(first)) if first[place].strip()]
+    return not any(repeats)
+
+
+def _is_years(cells: list[str]) -> bool:
+    numbers = [int(cell) for cell in cells if cell.strip().isdigit()]
+    return len(numbers) > 1 and all(1900 <= a < b <= 2100 for a, b in zip(numbers, numbers[1:], strict=False))
+
+
+def repaired(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Column names that are filled and unlike one another, and what was changed."""
+    found: dict[str, None] = {}
+    changed: list[str] = []
+    for place, name in enumerate(names):
+        clean = str(name).strip().replace("\0", "") or f"c{place}"
+        unlike, copy = clean, 2
+        while unlike in found:
+            unlike, copy = f"{clean}_{copy}", copy + 1
+        if unlike != str(name).strip():
+            changed.append(unlike)
+        found[unlike] = None
+    if not changed:
+        return list(found), ()
+    return list(found), (tr("Empty or repeated column names were mended: {names}.", names=", ".join(changed[:10])),)

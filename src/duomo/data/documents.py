@@ -1,0 +1,76 @@
+"""Plain text as documents: cut at paragraphs, from the start, so that appended text changes only the last block."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from duomo.core.errors import DataError
+from duomo.data import spill as caches
+from duomo.data.text_encoding import detect, open_text
+
+BLOCKS = (8000, 2000, 500)
+"""Characters of a block: the largest that gives a file at least 20 of them."""
+SCHEMA = pa.schema([("text", pa.large_string()), ("part", pa.int64())])
+
+
+def read_text_file(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
+    """Columns `text` and `part` (from 0); the parts joined are the file."""
+    encoding = detect(path, wanted)
+    size = path.stat().st_size
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with open_text(path, encoding) as file:
+            held: list[str] = []
+            first = 0
+            for block in blocks(file, block_size(size)):
+                held.append(block)
+                if len(held) == 256:
+                    yield pa.record_batch([pa.array(held, pa.large_string()), pa.array(range(first, first + len(held)), pa.int64())], schema=SCHEMA)
+                    first, held = first + len(held), []
+            if held:
+                yield pa.record_batch([pa.array(held, pa.large_string()), pa.array(range(first, first + len(held)), pa.int64())], schema=SCHEMA)
+
+    if size <= caches.LARGE:
+        table = pa.Table.from_batches(list(batches()), SCHEMA)
+    else:
+        key = caches.file_digest(path, "documents", encoding.name)
+        table = caches.stored(cache, key) or caches.store(cache, key, SCHEMA, batches())
+    if not any(cell.strip() for cell in table.column("text").slice(0, 10).to_pylist()):
+        raise DataError("A text must have words; {file} is empty. Give a file with text.", file=path.name)
+    return table, encoding.problems
+
+
+def block_size(characters: int) -> int:
+    """Characters per block for a text of about this length."""
+    return next((block for block in BLOCKS if characters >= 20 * block), BLOCKS[-1])
+
+
+def blocks(lines: Iterable[str], size: int) -> Iterator[str]:
+    """Lines (with their ends) grouped into blocks of about `size` characters.
+
+    A block ends after a blank line once it is full, after any line once it is half as long again, and within a line
+    (after a sentence or a space) only where the line alone is longer than that.
+    """
+    held, length, blank, most = [], 0, False, size + size // 2
+    for line in lines:
+        for piece in _pieces(line, most):
+            full = (length >= size and blank and piece.strip()) or (length and length + len(piece) > most)
+            if full:
+                yield "".join(held)
+                held, length = [], 0
+            held.append(piece)
+            length += len(piece)
+        blank = not line.strip()
+    if held:
+        yield "".join(held)
+
+
+def _pieces(line: str, most: int) -> Iterator[str]:
+    while len(line) > most:
+        cut = max((line.rfind(mark, most // 2, most) for mark in "。！？.!?；;"), default=-1)
+        cut = cut if cut > 0 else line.rfind(" ", most // 2, most)
+        cut = cut + 1 if cut > 0 else most
+        yield line[:cut]
+        line = line[cut:]
+    yield line

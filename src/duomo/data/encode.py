@@ -1,0 +1,157 @@
+"""From the columns of a table to the inputs of a model: learned from training rows, applied alike ever after.
+
+Legend: N rows, F number features, M category columns.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from duomo.core.contract import Field
+from duomo.core.errors import DataError
+from duomo.core.kinds import KINDS, audio, image, infer
+from duomo.core.kinds.base import Block, Cells
+from duomo.core.messages import nearest
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Column
+from duomo.data import cache
+
+CHUNK = {"numbers": 65536, "categories": 65536, "tokens": 8192, "frames": 8192, "pixels": 1024, "waveform": 256}
+"""Rows that are encoded at a time, by form."""
+STACKED = ("numbers", "categories")
+
+
+class Learned(NamedTuple):
+    """One input column: its name, kind, and what was learned."""
+
+    column: str
+    kind: str
+    state: dict[str, Any]
+
+
+class Broken(NamedTuple):
+    """A media cell that cannot be read: row number from 0, column, and a sentence with the file and the reason."""
+
+    row: int
+    column: str
+    reason: str
+
+
+class InputEncoder:
+    """Turns feature columns into input columns: all numbers and dates as `numbers`, all categories as `categories`,
+    every other column as `kind:column`. Ids are left out.
+    """
+
+    def __init__(self, config: EncodeConfig):
+        self.config = config
+        self.learned: list[Learned] = []
+
+    def fit(self, table: Table, features: list[str]) -> None:
+        """Learn from training rows; DataError where nothing can be learned from."""
+        if not table.kinds:
+            table = infer(table, {})
+        self.learned = []
+        for name in features:
+            cells, kind = Cells(table.column(name), table.root), table.kinds[name]
+            if KINDS[kind].form is not None:
+                self.learned.append(Learned(name, kind, KINDS[kind].fit(cells, self.config)))
+        if not self.learned:
+            raise DataError(
+                "At least one column must be left to learn from; received {features}. Give a column another kind with --kind, or ignore fewer.",
+                features=", ".join(f"{name} ({table.kinds[name]})" for name in features) or "-",
+            )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """Everything learned, as JSON values."""
+        return {"columns": [{"column": one.column, "kind": one.kind, "state": one.state} for one in self.learned]}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state()` gave."""
+        self.learned = [Learned(one["column"], one["kind"], dict(one["state"])) for one in state["columns"]]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are read, in order."""
+        return [one.column for one in self.learned]
+
+    def groups(self) -> dict[str, list[Learned]]:
+        """Input name -> the columns that it is made from."""
+        found: dict[str, list[Learned]] = {}
+        for one in self.learned:
+            form = KINDS[one.kind].form
+            found.setdefault(form if form in STACKED and form is not None else f"{one.kind}:{one.column}", []).append(one)
+        return found
+
+    def fields(self) -> dict[str, Field]:
+        """Input name -> what a model will see; facts name the column of each feature."""
+        return {name: _field(group) for name, group in self.groups().items()}
+
+    def encode(self, table: Table) -> dict[str, Column]:
+        """Every input as a column of N rows; columns in another order or more of them are fine, missing ones raise DataError."""
+        self._demand(table)
+        found: dict[str, Column] = {}
+        for name, group in self.groups().items():
+            form = KINDS[group[0].kind].form or ""
+            columns = [one.column for one in group]
+            found[name] = cache.collect(_blocks(table, group, CHUNK[form]), len(table), _key(table, columns, group))
+        return found
+
+    def _demand(self, table: Table) -> None:
+        missing = [name for name in self.columns if name not in table.names]
+        if missing:
+            raise DataError(
+                "Every column that the model learned from must be there; missing: {missing}.{hint} Add the column(s), empty cells are fine.",
+                missing=", ".join(missing), hint=nearest(missing[0], set(table.names) - set(self.columns)),
+            )  # fmt: skip
+
+
+def broken(table: Table, columns: list[str]) -> list[Broken]:
+    """Every cell of the picture and sound columns among `columns` that cannot be read, in the order of rows."""
+    found: list[Broken] = []
+    for name in columns:
+        cells, kind = Cells(table.column(name), table.root), table.kinds.get(name)
+        if kind == "image":
+            found += [Broken(row, name, reason) for row, reason in image.KIND.check(cells)]
+        elif kind == "audio":
+            found += [Broken(row, name, reason) for row, reason in audio.KIND.check(cells)]
+    return sorted(found)
+
+
+def _field(group: list[Learned]) -> Field:
+    """The field of one input; stacked ones carry the bins and names of all their features."""
+    parts = [KINDS[one.kind].field(one.state) for one in group]
+    if parts[0].form not in STACKED:
+        return parts[0]
+    names = [one.column for one, part in zip(group, parts, strict=True) for _ in range(part.shape[0])]
+    facts: dict[str, Any] = {"columns": names}
+    if parts[0].form == "numbers":
+        facts["bins"] = [bins for part in parts for bins in part.facts["bins"]]
+    return Field(parts[0].form, (len(names),), tuple(size for part in parts for size in part.vocabulary), facts)
+
+
+def _blocks(table: Table, group: list[Learned], rows: int) -> Iterator[Block]:
+    """The input's blocks of at most `rows` rows; one empty block for a table without rows."""
+    for start in range(0, max(1, len(table)), rows):
+        parts = [_encode(Cells(table.column(one.column).slice(start, rows), table.root), one, start) for one in group]
+        if parts[0].lengths is not None or KINDS[group[0].kind].form not in STACKED:
+            yield parts[0]
+        else:
+            columns = [part.values[:, None] if part.values.ndim == 1 else part.values for part in parts]
+            yield Block(np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0])
+
+
+def _encode(cells: Cells, one: Learned, start: int) -> Block:
+    """One column's cells; an error that names a row is told in rows of the whole table."""
+    try:
+        return KINDS[one.kind].encode(cells, one.state)
+    except DataError as error:
+        row = error.values.get("row")
+        if start and isinstance(row, int):
+            raise DataError(error.template, **(error.values | {"row": row + start})) from error
+        raise
+
+
+def _key(table: Table, columns: list[str], group: list[Learned]) -> Callable[[], str]:
+    return lambda: cache.key_of(table, columns, [[one.column, one.kind, one.state] for one in group])

@@ -1,0 +1,229 @@
+"""Folders as tables: class folders of pictures, sounds or texts; media listed by a metadata file; texts; recordings with transcripts."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+from duomo.core.table import Table
+from duomo.data import spill as caches
+from duomo.data.documents import block_size, blocks
+from duomo.data.text_encoding import Encoding, detect, open_text
+
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"))
+SOUNDS = frozenset((".wav", ".ogg", ".oga", ".flac", ".mp3", ".opus", ".aiff", ".aif", ".au"))
+TEXTS = frozenset((".txt", ".text"))
+TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".feather", ".arrow", ".xlsx", ".xls"))
+NAMING = ("file", "file_name", "filename", "path", "filepath", "image", "audio", "picture", "sound", "wav", "clip", "文件", "文件名", "图片", "音频")
+SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
+Reader = Callable[[Path], Table]
+
+
+def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str = "") -> Table:
+    """The folder's one meaning as a table; raises DataError where it has none, or several."""
+    files, problems = _listing(root)
+    kinds = Counter(_kind(file) for file in files)
+    media = "image" if kinds["image"] >= kinds["audio"] else "audio"
+    tables = [file for file in files if _kind(file) == "table"]
+    if not files:
+        raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
+    if kinds[media]:
+        described = [file for file in tables if "/" not in file]
+        named = [file for file in described if PurePosixPath(file).stem.lower() in ("metadata", "index", "labels", "transcripts")] or described
+        if len(named) == 1:
+            return _described(root, read_file(root / named[0]), files, media, problems)
+        if kinds["text"] >= 0.5 * kinds[media] and (paired := _paired(root, files, media, problems, wanted)) is not None:
+            return paired
+        return _classes(root, [file for file in files if _kind(file) == media], media, problems)
+    if kinds["text"] and kinds["text"] >= sum("/" not in file for file in tables):
+        return _texts(root, [file for file in files if _kind(file) == "text"], cache, problems, wanted)
+    if len(tables) == 1:
+        return read_file(root / tables[0])
+    if tables:
+        raise DataError("A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
+                        folder=root.name, files=", ".join(tables[:10]))  # fmt: skip
+    raise DataError(
+        "A folder must hold pictures, sounds, texts or a table; {folder} holds {count} files of other kinds ({examples}). Name another folder.",
+        folder=root.name, count=len(files), examples=", ".join(files[:3]),
+    )  # fmt: skip
+
+
+def _listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Relative paths of all files, sorted; hidden files and folders are passed over."""
+    found: list[str] = []
+    linked = 0
+    for place, folders, files in os.walk(root):
+        linked += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        base = os.path.relpath(place, root).replace(os.sep, "/")
+        prefix = "" if base == "." else f"{base}/"
+        found += [prefix + name for name in files if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")]
+    note = (tr("{count} links to folders were not followed.", count=linked),) if linked else ()
+    return sorted(found), note
+
+
+def _kind(file: str) -> str:
+    ending = os.path.splitext(file)[1].lower()
+    if ending in PICTURES:
+        return "image"
+    if ending in SOUNDS:
+        return "audio"
+    return "text" if ending in TEXTS else "table" if ending in TABLES else ""
+
+
+def _labels(root: Path, files: list[str]) -> list[str] | None:
+    """The first folder of each path where all lie in folders of at least two names, else None."""
+    if not all("/" in file for file in files):
+        return None
+    labels = [file.split("/", 1)[0] for file in files]
+    if len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS:
+        first, last = sorted(set(labels), key=lambda label: "test" in label.lower())[0], sorted(set(labels), key=lambda label: "test" in label.lower())[-1]
+        raise DataError("The folders of {folder} are splits, not classes: {labels}. Train on {first} and give {last} as the test.",
+                        folder=root.name, labels=", ".join(sorted(set(labels))), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}")  # fmt: skip
+    return labels
+
+
+def _classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
+    labels = _labels(root, files)
+    columns = {media: pa.array(files, pa.large_string())}
+    if labels is not None:
+        columns["label"] = pa.array(labels, pa.large_string())
+    columns["file"] = columns[media]
+    return Table(pa.table(columns), root=root, name=root.name, problems=problems)
+
+
+def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table:
+    """One row per file, with its class folder as label; a few long works are cut into documents."""
+    labels = _labels(root, files)
+    sizes = [(root / file).stat().st_size for file in files]
+    works = labels is None and len(files) < 50 and sum(sizes) > 16_000 * len(files)
+    notes: list[str] = []
+    names = ["text", *(["label"] if labels else []), *(["part"] if works else []), "file"]
+    types = {"text": pa.large_string(), "label": pa.large_string(), "part": pa.int64(), "file": pa.large_string()}
+    schema = pa.schema([(name, types[name]) for name in names])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        held: list[dict[str, object]] = []
+        for place, file in enumerate(files):
+            held += _text_rows(root, file, labels[place] if labels else None, works, wanted, notes)
+            if len(held) >= 1000:
+                yield pa.RecordBatch.from_pylist(held, schema)
+                held = []
+        if held:
+            yield pa.RecordBatch.from_pylist(held, schema)
+
+    if sum(sizes) > caches.LARGE:
+        table = caches.store(cache, _folder_key(root, files, sizes), schema, batches())
+    else:
+        table = pa.Table.from_batches(list(batches()), schema)
+    return Table(table, root=root, name=root.name, problems=problems + _summary(root, files, notes))
+
+
+def _summary(root: Path, files: list[str], notes: list[str]) -> tuple[str, ...]:
+    """What the encodings were, in a few sentences; where a third of the files is unclear, the first one asks."""
+    unclear = [note.split(": ")[0] for note in notes if note.endswith("\ufffd")]
+    if len(unclear) > len(files) / 3:
+        detect(root / unclear[0])
+    if len(notes) <= 3:
+        return tuple(notes)
+    return (tr("{count} of {total} files are not plain UTF-8; the first: {first}.", count=len(notes), total=len(files), first=notes[0].rstrip(".")),)
+
+
+def _folder_key(root: Path, files: list[str], sizes: list[int]) -> str:
+    digest = caches.text_digest(*(f"{file}\0{size}\0{(root / file).stat().st_mtime_ns}" for file, size in zip(files, sizes, strict=True)))
+    return f"{digest}-texts"
+
+
+def _text_rows(root: Path, file: str, label: str | None, works: bool, wanted: str, notes: list[str]) -> Iterator[dict[str, object]]:
+    path = root / file
+    try:
+        encoding = detect(path, wanted)
+    except DataError:
+        if wanted:
+            raise
+        encoding = Encoding("utf-8", 0, (tr("its encoding is not clear; bytes that are not UTF-8 became \ufffd"),))
+    notes += [f"{file}: {problem}" for problem in encoding.problems]
+    with open_text(path, encoding) as text:
+        pieces = blocks(text, block_size(path.stat().st_size)) if works else iter([text.read()])
+        for part, piece in enumerate(pieces):
+            yield {"text": piece, "label": label, "part": part, "file": file}
+
+
+def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
+    """clip.wav beside clip.txt: the text is the transcript or caption; None where too few files have one."""
+    texts = {os.path.splitext(file)[0]: file for file in files if _kind(file) == "text"}
+    found = [file for file in files if _kind(file) == media]
+    if sum(os.path.splitext(file)[0] in texts for file in found) < 0.5 * len(found):
+        return None
+    notes: list[str] = []
+    cells = []
+    for file in found:
+        beside = texts.get(os.path.splitext(file)[0])
+        cells.append(None if beside is None else "".join(str(row["text"]) for row in _text_rows(root, beside, None, False, wanted, notes)).strip())
+    columns = {media: pa.array(found, pa.large_string()), "text": pa.array(cells, pa.large_string()), "file": pa.array(found, pa.large_string())}
+    return Table(pa.table(columns), root=root, name=root.name, problems=(*problems, *notes))
+
+
+def _described(root: Path, listed: Table, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
+    """The metadata's rows, their file column turned into an `image` or `audio` column of paths below the folder."""
+    index = _index([file for file in files if _kind(file) in ("image", "audio")])
+    name = _naming_column(listed, index)
+    cells = [None if cell is None else str(cell) for cell in listed.data.column(name).to_pylist()]
+    found = [_place(root, cell, index) for cell in cells]
+    missing = [place for place, file in enumerate(found) if file is None]
+    if len(missing) == len(found):
+        raise DataError("The files that a metadata file names must exist; of column {name!r} none is in {folder} (first: {first!r}). Mend the paths.",
+                        name=name, folder=root.name, first=cells[0])  # fmt: skip
+    kinds = Counter(_kind(file) for file in found if file is not None)
+    media = kinds.most_common(1)[0][0] if kinds else media
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {media: pa.array(found, pa.large_string())}
+    columns |= {other: listed.data.column(other) for other in listed.names if other not in (name, media, "file")}
+    columns["file"] = columns[media]
+    note = (
+        (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).",
+            count=len(missing), first=cells[missing[0]], row=missing[0] + 1),)
+        if missing else ()
+    )  # fmt: skip
+    return Table(pa.table(columns), root=root, name=root.name, problems=problems + listed.problems + note)
+
+
+def _index(files: list[str]) -> dict[str, str]:
+    """Media by path, by name and by name without ending; what several files share finds none of them."""
+    found = {file: file for file in files}
+    for shorten in (os.path.basename, lambda file: os.path.splitext(file)[0], lambda file: os.path.splitext(os.path.basename(file))[0]):
+        counts = Counter(shorten(file) for file in files)
+        for file in files:
+            if counts[shorten(file)] == 1:
+                found.setdefault(shorten(file), file)
+    return found
+
+
+def _place(root: Path, cell: str | None, index: dict[str, str]) -> str | None:
+    """The listed file that the cell names; a path that leads out of the folder is refused."""
+    if not cell:
+        return None
+    path = PurePosixPath(cell.replace("\\", "/"))
+    if path.is_absolute():
+        inside = os.path.relpath(str(path), root.resolve()).replace(os.sep, "/")
+        path = PurePosixPath(path.name if inside.startswith("..") else inside)
+    elif ".." in path.parts:
+        raise DataError("The files that a metadata file names must lie in its folder; received {path!r}. Move them there.", path=cell)
+    key = str(path)
+    return index.get(key) or index.get(path.name) or index.get(os.path.splitext(path.name)[0])
+
+
+def _naming_column(listed: Table, index: dict[str, str]) -> str:
+    by_name = {name.lower(): name for name in listed.names}
+    for wanted in NAMING:
+        if wanted in by_name:
+            return by_name[wanted]
+    for name in listed.names:
+        cells = [str(cell) for cell in listed.data.column(name).slice(0, 50).to_pylist() if cell is not None]
+        if cells and sum(PurePosixPath(cell.replace("\\", "/")).name in index for cell in cells) > 0.5 * len(cells):
+            return name
+    raise DataError("A metadata file must name the files in a column such as {wanted}; its columns are {names}. Rename one.",
+                    wanted="file, image or audio", names=", ".join(listed.names[:20]))  # fmt: skip

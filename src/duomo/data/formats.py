@@ -1,0 +1,248 @@
+"""Files that bring their own types: JSON, JSON Lines, Parquet, Feather, Excel, SQLite."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.feather
+import pyarrow.parquet
+import python_calamine
+
+from duomo.core.errors import DataError
+from duomo.core.messages import nearest, tr
+from duomo.data import spill as caches
+from duomo.data.archive import check_packed
+from duomo.data.delimited import repaired
+from duomo.data.frames import from_columns, from_rows, plain
+from duomo.data.text_encoding import detect, numbered, open_text, read_text
+
+Found = tuple[pa.Table, tuple[str, ...]]
+MOST_JSON = 1 << 30
+MOST_EXPANDED = 16 << 30
+
+
+def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
+    """One object per line; lines that are none are numbered and left out, more than half of them refused."""
+    encoding = detect(path, wanted)
+    bad: list[int] = []
+    total = 0
+
+    def rows() -> Iterator[Mapping[str, Any]]:
+        nonlocal total
+        total = 0
+        bad.clear()
+        with open_text(path, encoding) as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                total += 1
+                found = _object(line)
+                if found is None:
+                    bad.append(number)
+                else:
+                    yield found
+
+    table = _rows_table(path, cache, rows, "lines", encoding.name)
+    if not total:
+        total = sum(1 for _ in rows()) + len(bad)
+    if not len(table) or len(bad) > total / 2:
+        raise DataError("Each line of a JSON Lines file must be an object; in {file} {count} of {total} lines are not: lines {lines}. Mend them.",
+                        file=path.name, count=len(bad), total=total, lines=numbered(bad))  # fmt: skip
+    note = (tr("{count} lines are no JSON objects and were left out: lines {lines}.", count=len(bad), lines=numbered(bad)),) if bad else ()
+    return table, encoding.problems + note
+
+
+def _object(line: str) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
+    """A list of objects, {"data": [objects]}, or an object of columns; an object per line is JSON Lines."""
+    if path.stat().st_size > MOST_JSON:
+        raise DataError("A JSON file is read whole and may have at most {most} bytes; {file} is larger. Save it as JSON Lines (.jsonl).",
+                        most=MOST_JSON, file=path.name)  # fmt: skip
+    text, problems = read_text(path, wanted)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        first = text.lstrip().split("\n", 1)
+        if len(first) > 1 and _object(first[0]) is not None:
+            return read_json_lines(path, cache, wanted)
+        raise DataError("A JSON file must be whole; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
+    if isinstance(found, dict) and isinstance(found.get("data"), list):
+        found = found["data"]
+    if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
+        schema, batches = from_rows(lambda: found)
+        return pa.Table.from_batches(list(batches), schema), problems
+    if isinstance(found, dict) and found and all(isinstance(column, list) for column in found.values()):
+        return from_columns(found), problems
+    if isinstance(found, dict) and found and all(isinstance(column, dict) for column in found.values()):
+        return from_columns({name: list(column.values()) for name, column in found.items()}), problems
+    raise DataError('A JSON file must hold a list of objects, {{"data": [objects]}} or columns; {file} holds {kind}. Rearrange it.',
+                    file=path.name, kind=type(found).__name__)  # fmt: skip
+
+
+def read_parquet(path: Path, cache: Path | None) -> Found:
+    """Mapped where small; a large one is unpacked batch by batch to the cache, its expanded size checked on the way."""
+    try:
+        with pyarrow.parquet.ParquetFile(path, memory_map=True) as file:
+            texts = [name for name, kind in zip(file.schema_arrow.names, file.schema_arrow.types, strict=True) if _is_text(kind)]
+            claimed = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+            cells = file.metadata.num_rows * max(1, len(file.schema_arrow.names))
+        if claimed > MOST_EXPANDED or cells > 1e9 + 1000 * path.stat().st_size:
+            _too_much(path)
+        key = caches.file_digest(path, "parquet") if max(claimed, cells) > caches.LARGE else ""
+        stored = caches.stored(cache, key) if key else None
+        if stored is not None:
+            return stored, ()
+        batches = _parquet_batches(path, texts)
+        first = next(batches, None)
+        if first is None:
+            raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+        if not key:
+            return pa.Table.from_batches([first, *batches]), ()
+        return caches.store(cache, key, first.schema, _chained(first, batches)), ()
+    except (pa.ArrowException, OSError) as error:
+        _broken(path, "Parquet", error)
+
+
+def _chained(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+def _parquet_batches(path: Path, texts: list[str]) -> Iterator[pa.RecordBatch]:
+    total = 0
+    with pyarrow.parquet.ParquetFile(path, memory_map=True, read_dictionary=texts) as file:
+        for batch in file.iter_batches(batch_size=1 << 14):
+            table = pa.Table.from_batches([batch])
+            total += sum(_expanded(column) for column in table.columns)
+            if total > MOST_EXPANDED or total > (1 << 30) + 200 * path.stat().st_size:
+                _too_much(path)
+            yield from plain(table).combine_chunks().to_batches()
+
+
+def _expanded(column: pa.ChunkedArray) -> int:
+    """Bytes that the cells will take once a dictionary is written out."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.binary_length(chunk.dictionary)
+        total += int(pc.sum(pc.cast(lengths.take(chunk.indices), pa.int64())).as_py() or 0)
+    return total
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+
+
+def read_feather(path: Path) -> Found:
+    """Memory-mapped Arrow, in the file format or as a stream."""
+    try:
+        table = pyarrow.feather.read_table(path, memory_map=True)
+        table.validate()
+        return plain(table), ()
+    except (pa.ArrowException, OSError) as error:
+        _broken(path, "Feather", error)
+
+
+def read_excel(path: Path, sheet: str) -> Found:
+    """One sheet, its first filled row the column names."""
+    if path.suffix.lower() != ".xls":
+        check_packed(path)
+    try:
+        with python_calamine.CalamineWorkbook.from_path(str(path)) as book:
+            names = book.sheet_names
+            if sheet and sheet not in names:
+                raise DataError("A sheet must exist in the book; {file} has no sheet {sheet!r}.{hint} Its sheets are: {names}.",
+                                file=path.name, sheet=sheet, hint=nearest(sheet, names), names=", ".join(names))  # fmt: skip
+            rows = book.get_sheet_by_name(sheet or names[0]).to_python(skip_empty_area=True)
+    except (python_calamine.CalamineError, OSError, ValueError, IndexError) as error:
+        _broken(path, "Excel", error)
+    rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
+    if len(rows) < 2:
+        raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)
+    columns, problems = repaired([str(cell) for cell in rows[0]])
+    body = [dict(zip(columns, map(_excel_cell, row), strict=True)) for row in rows[1:]]
+    schema, batches = from_rows(lambda: body)
+    if len(names) > 1 and not sheet:
+        problems += (tr("The book has several sheets and the first was read; another is named {example}.", example=f"{path.name}::{names[1]}"),)
+    return pa.Table.from_batches(list(batches), schema), problems
+
+
+def _excel_cell(cell: Any) -> Any:
+    """Excel keeps whole numbers as floats and empty cells as empty text."""
+    if cell == "":
+        return None
+    return int(cell) if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15 else cell
+
+
+def read_sqlite(path: Path, wanted: str, cache: Path | None) -> Found:
+    """One table of a database that is opened for reading only."""
+    broken = 0
+
+    def text(raw: bytes) -> str:
+        nonlocal broken
+        try:
+            return raw.decode("utf-8")
+        except UnicodeDecodeError:
+            broken += 1
+            return raw.decode("utf-8", "replace")
+
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as base:
+            base.text_factory = text
+            names = [row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")]
+            if (wanted and wanted not in names) or (not wanted and len(names) != 1):
+                raise DataError("A table of the database must be named as {file}::TABLE; received {wanted!r}.{hint} Its tables are: {names}.",
+                                file=path.name, wanted=wanted, hint=nearest(wanted, names), names=", ".join(names))  # fmt: skip
+            command = 'SELECT * FROM "{}"'.format((wanted or names[0]).replace('"', '""'))
+            table = _rows_table(path, cache, lambda: _sqlite_rows(base, command), "table", wanted)
+    except sqlite3.Error as error:
+        _broken(path, "SQLite", error)
+    if not len(table):
+        raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    note = (tr("{count} cells hold bytes that are not UTF-8; each such byte became \ufffd.", count=broken),) if broken else ()
+    return table, note
+
+
+def _sqlite_rows(base: sqlite3.Connection, command: str) -> Iterator[Mapping[str, Any]]:
+    found = base.execute(command)
+    names, _ = repaired([item[0] for item in found.description])
+    for row in found:
+        yield dict(zip(names, row, strict=True))
+
+
+def _rows_table(path: Path, cache: Path | None, rows: Callable[[], Iterable[Mapping[str, Any]]], *about: str) -> pa.Table:
+    """Rows as a table: held when the file is small, else written to the cache batch by batch."""
+    if path.stat().st_size <= caches.LARGE:
+        held = list(rows())
+        schema, batches = from_rows(lambda: held)
+        return pa.Table.from_batches(list(batches), schema)
+    key = caches.file_digest(path, *about)
+    stored = caches.stored(cache, key)
+    if stored is not None:
+        return stored
+    schema, batches = from_rows(rows)
+    return caches.store(cache, key, schema, batches)
+
+
+def _too_much(path: Path) -> NoReturn:
+    raise DataError("A file may not unpack to far more than its own size; {file} would. Unpack it yourself if you trust it.", file=path.name)
+
+
+def _broken(path: Path, kind: str, error: Exception) -> NoReturn:
+    why = str(error).strip().splitlines() or [type(error).__name__]
+    raise DataError("A {kind} file must be whole; {file} cannot be read: {why}. Save or download it again.",
+                    kind=kind, file=path.name, why=why[0][:200]) from None  # fmt: skip

@@ -1,0 +1,275 @@
+"""Data already in memory (pandas, polars, NumPy, datasets, Arrow, plain Python) as Arrow tables of a few plain types.
+
+Libraries are recognised by the module of their types, so that none needs to be installed or imported.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.errors import DataError
+from duomo.data.delimited import repaired
+
+BATCH = 10_000
+_LIST = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view
+
+
+def from_memory(source: Any) -> pa.Table | None:
+    """A table of what the object holds, or None if it is no known kind of data."""
+    library = type(source).__module__.split(".")[0]
+    if isinstance(source, pa.Table):
+        return plain(source)
+    if isinstance(source, pa.RecordBatch):
+        return plain(pa.Table.from_batches([source]))
+    if library == "pandas":
+        return _pandas(source)
+    if library == "polars":
+        return plain(_lazy_polars(source).to_arrow())
+    if library == "datasets":
+        return _hugging_face(source)
+    if isinstance(source, np.ndarray):
+        return from_columns(_array_columns(source))
+    if isinstance(source, Mapping):
+        return from_columns(source)
+    if isinstance(source, Sequence) and not isinstance(source, str | bytes):
+        return _sequence(source)
+    return None
+
+
+def from_columns(columns: Mapping[str, Any]) -> pa.Table:
+    """Columns of equal length, each made of cells that Arrow or JSON can hold."""
+    arrays = {str(name): _cells(cells) for name, cells in columns.items()}
+    lengths = {name: len(cells) for name, cells in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError("The columns of a table must be equally long; received {lengths}. Make them equal.", lengths=lengths)
+    return plain(pa.table(arrays))
+
+
+def from_rows(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """Two passes over rows of unlike keys and types: the first finds each column's type, the second yields batches."""
+    found: dict[str, str] = {}
+    for row in rows():
+        for name, value in row.items():
+            found[name] = _wider(found.get(name, ""), _type_of(value))
+    types = {name: _ARROW.get(kind, pa.large_string()) for name, kind in found.items()}
+    schema = pa.schema(list(types.items()))
+    return schema, _row_batches(rows, found, schema)
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The same cells in the few types that every later step knows; names mended, nothing dropped."""
+    names, _ = repaired(table.column_names)
+    columns = [_plain(table.column(place)) for place in range(table.num_columns)]
+    return pa.table(columns, names=names)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain(pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type))
+    wanted = _wanted(kind)
+    if wanted is not None:
+        return column if wanted == kind else column.cast(wanted)
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_struct(kind) and {"bytes", "path"} >= {field.name for field in kind} and column.type.get_field_index("bytes") >= 0:
+        return _media(column)
+    if any(test(kind) for test in _LIST) and _is_numeric(kind):
+        return column
+    if pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_nested(kind):
+        cells = [None if cell is None else _json(cell) for cell in column.to_pylist()]
+        return pa.chunked_array([pa.array(cells, pa.large_string())])
+    return column
+
+
+def _wanted(kind: pa.DataType) -> pa.DataType | None:
+    tests = pa.types
+    if tests.is_string(kind) or tests.is_string_view(kind) or tests.is_null(kind) or tests.is_large_string(kind):
+        return pa.large_string()
+    if tests.is_binary(kind) or tests.is_binary_view(kind) or tests.is_fixed_size_binary(kind) or tests.is_large_binary(kind):
+        return pa.large_binary()
+    if tests.is_decimal(kind):
+        return pa.float64()
+    if tests.is_float16(kind):
+        return pa.float32()
+    if tests.is_duration(kind):
+        return pa.int64()
+    if tests.is_time(kind):
+        return pa.large_string()
+    return None
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    while any(test(kind) for test in _LIST):
+        kind = kind.value_type
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _media(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Cells {bytes, path} of the datasets library: the bytes where they are held, else the paths."""
+    flat = column.combine_chunks()
+    flat = flat if isinstance(flat, pa.Array) else pa.concat_arrays(flat.chunks)
+    held = pc.struct_field(flat, "bytes")
+    if held.null_count < len(held) or flat.type.get_field_index("path") < 0:
+        return pa.chunked_array([held.cast(pa.large_binary())])
+    return pa.chunked_array([pc.struct_field(flat, "path").cast(pa.large_string())])
+
+
+def _json(cell: Any) -> str:
+    return json.dumps(cell, ensure_ascii=False, default=str)
+
+
+def _pandas(source: Any) -> pa.Table:
+    if type(source).__name__ != "DataFrame":
+        source = source.to_frame()
+    columns = [_cells(source.iloc[:, place]) for place in range(source.shape[1])]
+    return plain(pa.table(columns, names=[str(name) for name in source.columns]))
+
+
+def _lazy_polars(source: Any) -> Any:
+    if type(source).__name__ == "LazyFrame":
+        return source.collect()
+    return source.to_frame() if type(source).__name__ == "Series" else source
+
+
+def _hugging_face(source: Any) -> pa.Table:
+    if type(source).__name__ != "Dataset":
+        raise DataError("Data must be one table; received a {kind}. Choose one of its splits, such as data['train'].",
+                        kind=type(source).__name__)  # fmt: skip
+    table: pa.Table = source.with_format("arrow")[:]
+    for name, feature in source.features.items():
+        if type(feature).__name__ == "ClassLabel":
+            names = pa.array([*feature.names], pa.large_string())
+            numbers = table.column(name).combine_chunks()
+            numbers = pc.if_else(pc.greater_equal(numbers, 0), numbers, None)
+            table = table.set_column(table.column_names.index(name), name, names.take(numbers))
+    return plain(table)
+
+
+def _array_columns(source: np.ndarray) -> dict[str, Any]:
+    """(N, D) becomes x0 … x(D-1); (N,) becomes x0; (N, T, C) becomes one series column; a record array its fields."""
+    if source.dtype.names:
+        return {name: source[name] for name in source.dtype.names}
+    if source.ndim == 0:
+        raise DataError("An array must have rows; received a single number. Give an array (rows, columns).")
+    if source.ndim <= 2:
+        columns = source.reshape(len(source), -1) if source.size else source.reshape(len(source), source.shape[1] if source.ndim > 1 else 1)
+        return {f"x{place}": columns[:, place] for place in range(columns.shape[1])}
+    return {"x0": list(source.reshape(len(source), source.shape[1], -1).astype(np.float32))}
+
+
+def _sequence(source: Sequence[Any]) -> pa.Table | None:
+    if not source:
+        raise DataError("A table must have rows; received an empty list. Give at least one row.")
+    if all(isinstance(row, Mapping) for row in source):
+        schema, batches = from_rows(lambda: source)
+        return plain(pa.Table.from_batches(list(batches), schema))
+    if all(isinstance(row, str) for row in source):
+        return pa.table({"text": pa.array(source, pa.large_string())})
+    if all(isinstance(row, bytes) for row in source):
+        return pa.table({"file": pa.array(source, pa.large_binary())})
+    if all(isinstance(row, Sequence | np.ndarray) for row in source) and len({len(row) for row in source}) == 1:
+        return from_columns({f"x{place}": [row[place] for row in source] for place in range(len(source[0]))})
+    return None
+
+
+def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
+    """One column of anything: by Arrow where it agrees, else cell by cell."""
+    if isinstance(cells, pa.Array | pa.ChunkedArray):
+        return cells
+    library = type(cells).__module__.split(".")[0]
+    if library == "polars":
+        return cells.to_arrow()
+    if isinstance(cells, np.ndarray) and cells.ndim > 1:
+        cells = list(cells)
+    if isinstance(cells, np.ndarray) and cells.dtype.kind not in "OSUV":
+        return pa.array(np.ascontiguousarray(cells))
+    if library == "pandas":
+        try:
+            return pa.Array.from_pandas(cells)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+            cells = [None if cell is None or cell != cell else cell for cell in cells.tolist()]
+    if isinstance(cells, str | bytes) or not isinstance(cells, Iterable):
+        raise DataError("A column must be a list of cells; received {value!r}. Put the cells in a list.", value=cells)
+    schema, batches = from_rows(lambda: ({"x": cell} for cell in cells))
+    table = pa.Table.from_batches(list(batches), schema)
+    return table.column(0) if table.num_columns else pa.array([], pa.large_string())
+
+
+_ARROW = {
+    "": pa.large_string(), "bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "bytes": pa.large_binary(),
+    "numbers": pa.large_list(pa.float32()), "frames": pa.large_list(pa.large_list(pa.float32())), "time": pa.timestamp("us"),
+}  # fmt: skip
+
+
+def _type_of(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool() | np.bool_():
+            return "bool"
+        case int() | np.integer():
+            return "int" if -(2**63) <= value < 2**63 else "text"
+        case float() | np.floating():
+            return "float"
+        case bytes() | bytearray():
+            return "bytes"
+        case list() | tuple() | np.ndarray():
+            return _list_type(value)
+    return "time" if type(value).__module__ == "datetime" and type(value).__name__ in ("datetime", "date") else "text"
+
+
+def _list_type(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return {1: "numbers", 2: "frames"}.get(value.ndim, "text") if value.dtype.kind in "biuf" else "text"
+    if all(isinstance(cell, int | float | np.number) or cell is None for cell in value):
+        return "numbers"
+    inner = all(isinstance(cell, list | tuple | np.ndarray) and _list_type(cell) == "numbers" for cell in value)
+    return "frames" if inner else "text"
+
+
+def _wider(one: str, other: str) -> str:
+    if one == other or not other:
+        return one
+    if not one:
+        return other
+    if {one, other} == {"int", "float"}:
+        return "float"
+    return "text"
+
+
+def _row_batches(rows: Callable[[], Iterable[Mapping[str, Any]]], found: dict[str, str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    held: list[Mapping[str, Any]] = []
+    for row in rows():
+        held.append(row)
+        if len(held) == BATCH:
+            yield _batch(held, found, schema)
+            held = []
+    if held:
+        yield _batch(held, found, schema)
+
+
+def _batch(rows: list[Mapping[str, Any]], found: dict[str, str], schema: pa.Schema) -> pa.RecordBatch:
+    columns = []
+    for name, kind in found.items():
+        cells = [row.get(name) for row in rows]
+        if kind == "text":
+            cells = [None if cell is None else cell if isinstance(cell, str) else _text(cell) for cell in cells]
+        elif kind in ("numbers", "frames"):
+            cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in cells]
+        columns.append(pa.array(cells, schema.field(name).type))
+    return pa.record_batch(columns, schema=schema)
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, np.ndarray):
+        cell = cell.tolist()
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "replace")
+    return _json(cell) if isinstance(cell, list | tuple | dict) else str(cell)

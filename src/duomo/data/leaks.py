@@ -1,0 +1,138 @@
+"""Columns that give the target away, and columns that should steer the split.
+
+Legend: N rows (of a sample), C classes.
+"""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.kinds import date, number
+from duomo.core.kinds.cells import text_of, values_of
+from duomo.core.table import Table
+from duomo.data.profile import words
+
+NEAR_PERFECT = 0.98
+BINS = 64
+_GROUP = re.compile(
+    r"\b(subject|patient|user|customer|client|speaker|session|person|player|student|participant|household|family|group|site|hospital|author"
+    r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer)s?"
+    r"( (id|no|nr|number|name|code|key|index|num|uuid))?$|(患者|病人|用户|客户|被试|受试者|学生|说话人|会员|录音人|家庭)(id|编号|号|名)?$"
+)  # fmt: skip
+_TIME = re.compile(r"\b(date|time|timestamp|datetime|day|month|created|updated|ts|when)\b|日期|时间|日$|月份")
+_NOT_TIME = re.compile(r"\b(birth|born|dob|birthday)\b|出生|生日")
+
+
+def leak_scores(table: Table, target: str, digests: np.ndarray) -> dict[str, float]:
+    """How well each column alone predicts the target on the half of the rows that it was not fitted on.
+
+    0 is what the majority class (the mean) reaches, 1 is perfect. `digests` (N,) keep equal rows in one half.
+    """
+    half = (digests >> np.uint64(17)) & np.uint64(1) == 0
+    kind = table.kinds.get(target)
+    found: dict[str, float] = {}
+    if kind == "number":
+        values, _ = number.parse(table.column(target))
+        known = np.isfinite(values)
+    else:
+        codes = _codes(values_of(table.column(target)))
+        known = codes >= 0
+        if len(np.unique(codes)) > 1000:
+            return {}
+    fit, check = half & known, ~half & known
+    if fit.sum() < 15 or check.sum() < 15:
+        return {}
+    for name in table.names:
+        cells = None if name == target else _cells(table, name, fit)
+        if cells is not None:
+            found[name] = _explained(cells, values, fit, check) if kind == "number" else _accuracy(cells, codes, fit, check)
+    return found
+
+
+def suspects(scores: dict[str, float]) -> list[str]:
+    """Columns that are near-perfect alone while most others are not."""
+    perfect = [name for name, score in scores.items() if score >= NEAR_PERFECT]
+    others = [score for score in scores.values() if score < NEAR_PERFECT]
+    return perfect if len(perfect) <= max(1, len(others)) else []
+
+
+def _cells(table: Table, name: str, fit: np.ndarray) -> np.ndarray | None:
+    """The column as codes (N,) from 0, or None where one column alone cannot be judged so."""
+    kind, column = table.kinds.get(name), table.column(name)
+    if kind in ("number", "date"):
+        if kind == "date":
+            moments, _ = date.parse(column)
+            values = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))
+        else:
+            values, _ = number.parse(column)
+        edges = np.unique(values[fit & np.isfinite(values)])
+        if len(edges) > 2 * BINS:
+            edges = np.unique(np.quantile(edges, np.linspace(0, 1, BINS + 1)))
+        return np.where(np.isnan(values), 0, np.searchsorted(edges, values) + 1)
+    if kind in ("category", "text"):
+        codes = _codes(values_of(column)) + 1
+        return codes if len(np.unique(codes)) <= 0.5 * len(codes) else None
+    return None
+
+
+def _codes(cells: pa.ChunkedArray) -> np.ndarray:
+    indices = pc.dictionary_encode(cells.combine_chunks()).indices
+    return np.asarray(pc.fill_null(indices, -1).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _accuracy(cells: np.ndarray, codes: np.ndarray, fit: np.ndarray, check: np.ndarray) -> float:
+    classes = int(codes.max()) + 1
+    counts = np.bincount(codes[fit], minlength=classes)
+    common = int(counts.argmax())
+    base = float((codes[check] == common).mean())
+    if (codes[check] != common).sum() < 5:
+        return 0.0
+    keys, place = np.unique(cells, return_inverse=True)
+    if len(keys) * classes > 50_000_000:
+        return 0.0
+    joint = np.bincount(place[fit] * classes + codes[fit], minlength=len(keys) * classes).reshape(len(keys), classes)
+    guess = np.where(joint.sum(axis=1) > 0, joint.argmax(axis=1), common)
+    return (float((guess[place[check]] == codes[check]).mean()) - base) / (1 - base)
+
+
+def _explained(cells: np.ndarray, values: np.ndarray, fit: np.ndarray, check: np.ndarray) -> float:
+    keys, place = np.unique(cells, return_inverse=True)
+    target = np.argsort(np.argsort(np.where(np.isfinite(values), values, 0))).astype(np.float64)
+    counts = np.bincount(place[fit], minlength=len(keys))
+    means = np.bincount(place[fit], weights=target[fit], minlength=len(keys)) / np.maximum(counts, 1)
+    mean = target[fit].mean()
+    guess = np.where(counts > 0, means, mean)[place[check]]
+    rest, total = ((target[check] - guess) ** 2).sum(), ((target[check] - mean) ** 2).sum()
+    return float(1 - rest / total) if total > 0 else 0.0
+
+
+def group_columns(table: Table, target: str) -> list[tuple[str, int]]:
+    """Columns that by name are a person or a thing seen repeatedly, and how many different ones there are."""
+    found = []
+    for name in table.names:
+        if name == target or table.kinds.get(name) not in ("category", "number", "id", "text") or not _GROUP.search(words(name)):
+            continue
+        distinct = int(pc.count_distinct(text_of(table.column(name))).as_py())
+        if 5 <= distinct <= len(table) / 1.5:
+            found.append((name, distinct))
+    return sorted(found, key=lambda item: -item[1])
+
+
+def time_columns(table: Table, target: str) -> list[str]:
+    """Date columns that say when the row was made."""
+    found = []
+    for name in table.of_kind("date"):
+        plain = words(name)
+        if name == target or _NOT_TIME.search(plain):
+            continue
+        moments, _ = date.parse(table.column(name))
+        known = moments[~np.isnat(moments)]
+        if len(np.unique(known)) < 10:
+            continue
+        steps = np.diff(known.astype(np.int64))
+        ordered = (steps >= 0).mean() > 0.99 or (steps <= 0).mean() > 0.99
+        if ordered or _TIME.search(plain):
+            found.append(name)
+    return found

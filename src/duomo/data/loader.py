@@ -1,0 +1,139 @@
+"""Steps of training and batches of evaluation: index selection on tensors, no worker processes.
+
+Legend: N rows, B rows of a batch, K steps of a block.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+
+from duomo.core.contract import Field, Stream
+from duomo.core.recipe import AugmentConfig
+from duomo.core.tensors import Batch, Dense, Examples, Windows
+from duomo.data.augment import active, augment
+
+BLOCK_BYTES = 2**19
+"""Several steps of small rows are made at once, about this many bytes: as much as stays in a core's own cache."""
+MOST_STEPS = 64
+BUCKET = 64
+"""Ragged rows are sorted by length within stretches of this many batches."""
+
+
+def mixed(*numbers: int) -> int:
+    """A seed of 63 bits from whole numbers (the finaliser of splitmix64, chained): near numbers give unrelated seeds."""
+    found = 0x9E3779B97F4A7C15
+    for number in numbers:
+        found = (found ^ (number & 0xFFFFFFFFFFFFFFFF)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+        found = (found ^ (found >> 27)) * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+        found ^= found >> 31
+    return found >> 1
+
+
+def finish(batch: Batch, fields: Mapping[str, Field]) -> Batch:
+    """Stored tensors as the model takes them (`Field`): to be called once on a batch, which it changes.
+
+    Pictures of 0..255 (uint8 or float) are normalised by mean and std, sounds of ±32,768 brought to [-1, 1],
+    tokens and categories become int64.
+    """
+    for name, field in fields.items():
+        if name not in batch:
+            continue
+        values = batch[name]
+        if field.form == "pixels":
+            mean, std = field.facts["mean"], field.facts["std"]
+            scale = torch.tensor([1 / (255 * each) for each in std]).view(-1, 1, 1)
+            shift = torch.tensor([-a / b for a, b in zip(mean, std, strict=True)]).view(-1, 1, 1)
+            batch[name] = values.to(torch.float32, copy=True).mul_(scale).add_(shift)
+        elif field.form == "waveform":
+            batch[name] = values.float().mul_(1 / 32768)
+        elif field.form in ("tokens", "categories"):
+            batch[name] = values.long()
+    return batch
+
+
+def batches(examples: Examples, fields: Mapping[str, Field], batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Every row once, in order, unvaried: (row numbers (B,), batch); the last batch may be smaller."""
+    for start in range(0, len(examples), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(examples)))
+        yield rows, finish(examples.batch(torch.from_numpy(rows)), fields)
+
+
+class TableStream(Stream):
+    """Shuffled steps over encoded rows; every step has the same number of rows, min(batch_size, N).
+
+    Each epoch is a permutation drawn from (seed, epoch). When the batch does not divide N, the last step is filled up
+    with the rows that began the epoch: no row is lost, and fewer than B are seen twice.
+    Varied pictures are drawn from (seed, block), where a block is a fixed number of steps: step t is the same whatever was asked before.
+    """
+
+    def __init__(self, examples: Examples, fields: Mapping[str, Field], batch_size: int, seed: int, augment: AugmentConfig):
+        self.examples, self.fields, self.seed, self.augment = examples, dict(fields), seed, augment
+        self.count = len(examples)
+        self.batch_size = max(1, min(batch_size, self.count))
+        self.steps_per_epoch = max(1, -(-self.count // self.batch_size))
+        self._lengths = examples.lengths()
+        self._block_steps = self._steps_of_block()
+        self._varied = active(self.augment, self.fields)
+        self._generator = torch.Generator()
+        self._orders: dict[int, np.ndarray] = {}
+        self._block: tuple[int, Batch] = (-1, {})
+
+    def _steps_of_block(self) -> int:
+        """How many steps are made at once: it depends on the data's shapes only, never on the machine."""
+        if self._lengths is not None:
+            return 1
+        size = 0
+        for column in self.examples.columns.values():
+            if isinstance(column, Dense):
+                size += 4 * max(1, column.values[:1].numel())
+            elif isinstance(column, Windows):
+                size += 8 * (column.width + 1)
+        fitting = BLOCK_BYTES // max(1, size * self.batch_size)
+        return int(max(1, min(MOST_STEPS, 2 ** int(np.log2(max(1, fitting))))))
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Rows of one epoch, (steps_per_epoch * B,)."""
+        found = self._orders.get(epoch)
+        if found is None:
+            self._generator.manual_seed(mixed(self.seed, 1, epoch))
+            total = self.steps_per_epoch * self.batch_size
+            found = torch.randperm(self.count, generator=self._generator).numpy()
+            found = np.concatenate([found, found[: total - self.count]])
+            if self._lengths is not None:
+                found = self._bucketed(found)
+            self._orders = {key: value for key, value in self._orders.items() if abs(key - epoch) <= 1} | {epoch: found}
+        return found
+
+    def _bucketed(self, order: np.ndarray) -> np.ndarray:
+        """Rows of like length brought together within stretches of BUCKET batches; the batches shuffled anew."""
+        assert self._lengths is not None
+        stretch = np.arange(len(order)) // (BUCKET * self.batch_size)
+        order = order[np.lexsort((self._lengths[order], stretch))]
+        places = torch.randperm(self.steps_per_epoch, generator=self._generator).numpy()
+        return order.reshape(self.steps_per_epoch, self.batch_size)[places].reshape(-1)
+
+    def rows(self, step: int) -> np.ndarray:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        return self._order(epoch)[place * self.batch_size : (place + 1) * self.batch_size]
+
+    def batch(self, step: int) -> Batch:
+        number, place = divmod(step, self._block_steps)
+        if self._block[0] != number:
+            self._block = (number, self._make(number))
+        if self._block_steps == 1:
+            return dict(self._block[1])
+        start = place * self.batch_size
+        return {name: values.narrow(0, start, self.batch_size) for name, values in self._block[1].items()}
+
+    def _make(self, number: int) -> Batch:
+        """All the steps of a block as one long batch."""
+        steps = self._block_steps
+        rows = np.concatenate([self.rows(number * steps + place) for place in range(steps)]) if steps > 1 else self.rows(number)
+        generator = self._generator.manual_seed(mixed(self.seed, 2, number))
+        batch = self.examples.batch(torch.from_numpy(rows), generator)
+        if self._varied:
+            batch = augment(batch, self.fields, self.augment, generator, steps)
+        if self.augment.specaugment:
+            batch["specaugment"] = torch.ones(len(rows), dtype=torch.bool)
+        return finish(batch, self.fields)

@@ -1,0 +1,107 @@
+"""The statistical language model: interpolated Kneser–Ney with three discounts an order (Chen and Goodman, 1998, eq. 4.21–4.26).
+
+    P_n(w | h) = max(c(hw) - D(c(hw)), 0) / c(h·)  +  γ(h) · P_{n-1}(w | h')      h' = h without its oldest token
+    γ(h) = (D1·N1(h·) + D2·N2(h·) + D3·N3+(h·)) / c(h·)
+
+The highest order counts occurrences, the lower ones in how many different contexts a gram continues. Tables are sorted
+arrays, looked up by binary search: no gram is a Python object. Legend: M positions, G grams of one order, V vocabulary.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MOST = 3_000_000
+"""Tokens that are counted at most; the first ones."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Grams of one order: keys (G,) = context number * V + token, sorted; what a context passes on, by context number."""
+
+    keys: np.ndarray
+    discounted: np.ndarray
+    """(G,) max(c - D, 0) / c(h·)"""
+    passed: np.ndarray
+    """(contexts,) γ(h)"""
+
+
+class KneserNey:
+    """Fitted on one stream of token numbers (M,); `order` tokens a gram."""
+
+    def __init__(self, order: int, vocabulary: int):
+        self.order, self.vocabulary = order, vocabulary
+        self._orders: list[_Order] = []
+        self._keys: list[np.ndarray] = []
+
+    def fit(self, tokens: np.ndarray) -> None:
+        tokens = tokens[:MOST].astype(np.int64)
+        self._keys, numbers = [], [np.zeros(len(tokens) + 1, np.int64)]
+        for length in range(1, self.order + 1):
+            context = numbers[-1][: len(tokens) - length + 1]
+            keys, inverse = np.unique(context * self.vocabulary + tokens[length - 1 :], return_inverse=True)
+            self._keys.append(keys)
+            numbers.append(inverse)
+        self._orders = [self._count(length, numbers) for length in range(1, self.order + 1)]
+
+    def _count(self, length: int, numbers: list[np.ndarray]) -> _Order:
+        keys = self._keys[length - 1]
+        if length == self.order:
+            counts = np.bincount(numbers[length], minlength=len(keys))
+        else:  # in how many contexts: the distinct grams one longer, reduced to their last `length` tokens
+            longer = numbers[length + 1]
+            first = np.unique(longer, return_index=True)[1]
+            counts = np.bincount(numbers[length][1:][first], minlength=len(keys))
+        counts = np.maximum(counts, 1)
+        context = keys // self.vocabulary
+        size = int(context.max()) + 1
+        totals = np.bincount(context, counts, minlength=size)
+        discounts = _discounts(counts)
+        taken = discounts[np.minimum(counts, 3)]
+        passed = np.where(totals > 0, np.bincount(context, taken, minlength=size) / np.maximum(totals, 1), 1.0)
+        return _Order(keys, (counts - taken) / totals[context], passed)
+
+    def log_probability(self, tokens: np.ndarray) -> np.ndarray:
+        """(M,) natural logarithms: each token given the `order` - 1 before it."""
+        tokens = tokens.astype(np.int64)
+        result = np.zeros(len(tokens))
+        for start in range(0, len(tokens), 1 << 20):
+            before = max(0, start - self.order + 1)
+            piece = tokens[before : start + (1 << 20)]
+            result[start : start + (1 << 20)] = self._piece(piece)[start - before :]
+        return result
+
+    def _piece(self, tokens: np.ndarray) -> np.ndarray:
+        probability = np.full(len(tokens), 1.0 / self.vocabulary)
+        for length in range(1, self.order + 1):
+            context = self._context(tokens, length)
+            known = context >= 0
+            order = self._orders[length - 1]
+            keys = context * self.vocabulary + tokens
+            place = np.minimum(np.searchsorted(order.keys, keys), len(order.keys) - 1)
+            found = known & (order.keys[place] == keys)
+            inside = np.minimum(np.maximum(context, 0), len(order.passed) - 1)
+            known &= context < len(order.passed)
+            mixed = np.where(found, order.discounted[place], 0.0) + order.passed[inside] * probability
+            probability = np.where(known, mixed, probability)
+        return np.log(probability)
+
+    def _context(self, tokens: np.ndarray, length: int) -> np.ndarray:
+        """(M,) number of the `length` - 1 tokens before each position; -1 where they were never seen."""
+        number = np.zeros(len(tokens), np.int64)
+        for step in range(1, length):
+            back = np.full(len(tokens), -1, np.int64)
+            back[length - step :] = tokens[: len(tokens) - (length - step)]
+            keys = self._keys[step - 1]
+            wanted = number * self.vocabulary + back
+            place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            number = np.where((number >= 0) & (back >= 0) & (keys[place] == wanted), place, -1)
+        return number
+
+
+def _discounts(counts: np.ndarray) -> np.ndarray:
+    """(4,) D(0) = 0, D1, D2, D3+ from the counts of counts."""
+    n1, n2, n3, n4 = (max(1, int((counts == k).sum())) for k in (1, 2, 3, 4))
+    y = n1 / (n1 + 2 * n2)
+    found = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+    return np.clip(found, [0, 0.05, 0.05, 0.05], [0, 0.95, 1.9, 2.9])

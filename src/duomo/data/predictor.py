@@ -1,0 +1,105 @@
+"""Rows in, answers out: the one path that evaluate, predict and serve share.
+
+A row's answer must not depend on who asked beside it. Matrix kernels differ with the number of rows and of
+positions, so rows are computed in blocks of one fixed height, padded to a width that follows from the row alone:
+the same bits come out whether a row is asked alone, in a file or in a busy server's batch.
+"""
+
+import math
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from duomo.core.contract import Evidence, Field, Task
+from duomo.core.device import Execution
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Examples
+from duomo.data.loader import finish
+
+BLOCK = 16
+SLICE = 4096
+
+
+def width(length: int) -> int:
+    """The padded width of a row of `length` positions: eight steps between powers of two, at most an eighth wasted."""
+    if length <= 16:
+        return 16
+    step = 2 ** max(0, math.ceil(math.log2(length)) - 4)
+    return -(-length // step) * step
+
+
+def _pad(value: Tensor, positions: int) -> Tensor:
+    """(B, T, ...) -> (B, positions, ...) with zeros behind."""
+    if value.shape[1] >= positions:
+        return value
+    return torch.cat([value, value.new_zeros(value.shape[0], positions - value.shape[1], *value.shape[2:])], dim=1)
+
+
+class Predictor:
+    """A fitted task and its model, ready to answer; safe to call from several threads."""
+
+    def __init__(self, task: Task, model: nn.Module, execution: Execution, block: int = BLOCK):
+        self.task, self.model, self.execution, self.block = task, model, execution, block
+        self._lock = threading.Lock()
+
+    def blocks(self, examples: Examples, height: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Row numbers (n <= height) and a finished batch of exactly `height` rows, the last one repeated to fill it."""
+        fields: Mapping[str, Field] = self.task.inputs
+        ragged = {name: column.lengths() for name, column in examples.columns.items()}
+        widths = {name: np.array([width(int(n)) for n in lengths]) for name, lengths in ragged.items() if lengths is not None}
+        signature = np.stack([*widths.values()], axis=1) if widths else np.zeros((len(examples), 0), np.int64)
+        order = np.lexsort(signature.T[::-1]) if widths else np.arange(len(examples))
+        start = 0
+        while start < len(order):
+            stop = start + 1
+            while stop < len(order) and stop - start < height and (signature[order[stop]] == signature[order[start]]).all():
+                stop += 1
+            rows = order[start:stop]
+            filled = np.concatenate([rows, np.repeat(rows[-1:], height - len(rows))])
+            batch = examples.batch(filled)
+            for name, found in widths.items():
+                batch[name] = _pad(batch[name], int(found[rows[0]]))
+            yield rows, finish(batch, fields)
+            start = stop
+
+    def _on_device(self, batch: Batch) -> Batch:
+        return {name: value.to(self.execution.device) for name, value in batch.items()}
+
+    def answers(self, table: Table) -> dict[str, list[Any]]:
+        """Columns of answers, one value for each row of the table, in its order."""
+        collected: list[tuple[np.ndarray, dict[str, list[Any]]]] = []
+        offset = 0
+        for piece in table.slices(SLICE):
+            examples = self.task.encode(piece, target=False)
+            for rows, batch in self.blocks(examples, min(self.block, self.task.answer_rows)):
+                with self._lock, torch.inference_mode(), self.execution.autocast():
+                    columns = self.task.answer(self.model, self._on_device(batch))
+                collected.append((rows + offset, columns))
+            offset += len(piece)
+        found: dict[str, list[Any]] = {}
+        for rows, columns in collected:
+            for name, values in columns.items():
+                place = found.setdefault(name, [None] * offset)
+                for row, value in zip(rows, values, strict=False):
+                    place[row] = value
+        return found
+
+    def evidence(self, table: Table) -> Evidence:
+        """The facts that metrics are computed from, for each row of a table that has the target."""
+        examples = self.task.encode(table, target=True)
+        order: list[np.ndarray] = []
+        parts: list[Evidence] = []
+        for rows, batch in self.blocks(examples, self.block):
+            with self._lock, torch.inference_mode(), self.execution.autocast():
+                batch = self._on_device(batch)
+                found = self.task.evidence(self.model(batch), batch)
+            order.append(rows)
+            parts.append({name: value[: len(rows)] for name, value in found.items()})
+        if not parts:
+            return {}
+        back = np.argsort(np.concatenate(order), kind="stable")
+        return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}

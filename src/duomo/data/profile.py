@@ -1,0 +1,202 @@
+"""One column at a time: what is missing, how many values there are, how they are spread.
+
+Counts of missing, bad and infinite cells are exact, found slice by slice; spreads come from a sample of large tables.
+Legend: N rows.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.kinds import date, number
+from duomo.core.kinds.cells import is_bytes, is_text, text_of, values_of
+from duomo.core.messages import tr
+from duomo.core.table import MEDIA, Table
+from duomo.data.findings import ColumnAudit, Finding
+
+ROWS = 500_000
+BARS = 12
+BINS = 24
+FIRST = 5
+MOST_COUNTED = 256 << 20
+"""Bytes of a column up to which its different values are counted exactly."""
+_INFINITE = ("inf", "-inf", "+inf", "infinity", "-infinity", "+infinity", "∞", "-∞")
+
+
+@dataclass
+class Flaws:
+    """Numbers of cells and the first rows of each."""
+
+    missing: int = 0
+    bad: int = 0
+    infinite: int = 0
+    missing_rows: tuple[int, ...] = ()
+    bad_rows: tuple[int, ...] = ()
+    infinite_rows: tuple[int, ...] = ()
+
+
+def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, list[Finding]]:
+    """The column's audit and the findings about it alone; `sample` (n,) are the rows that spreads come from."""
+    kind, column = table.kinds.get(name, "text"), table.column(name)
+    flaws = _flaws(table, name, kind)
+    some = column if len(sample) == len(column) else column.take(pa.array(sample))
+    facts: dict[str, Any] = {}
+    chart: dict[str, Any] = {}
+    top: tuple[tuple[str, int], ...] = ()
+    distinct, sampled = _distinct(column, some, kind)
+    match kind:
+        case "number":
+            values, _ = number.parse(some)
+            facts, chart = _spread(values[np.isfinite(values)], name)
+        case "date":
+            moments, _ = date.parse(some)
+            facts, chart = _dates(moments[~np.isnat(moments)], name)
+        case "series":
+            lengths = pc.list_value_length(some).drop_null().to_numpy().astype(np.float64)
+            facts, chart = _spread(lengths, tr("steps"))
+        case "category":
+            top = _top(values_of(some))
+            chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}
+        case "text":
+            cells = values_of(some)
+            lengths = pc.utf8_length(cells).drop_null().to_numpy().astype(np.float64)
+            facts, chart = _spread(lengths, tr("characters"))
+            top = tuple((value[:80], count) for value, count in _top(pc.utf8_slice_codeunits(cells, 0, 80))[:5] if count > 1)
+    facts |= {"bad": flaws.bad, "infinite": flaws.infinite} if kind in ("number", "date") else {}
+    known = len(table) - flaws.missing
+    audit = ColumnAudit(
+        name, kind, table.reasons.get(name, ""), flaws.missing, distinct, sampled,
+        constant=distinct == 1 and kind not in ("series", *MEDIA) and known > 1,
+        id_like=kind == "id" or _counts_rows(some, kind, known, distinct), facts=facts, top=top, chart=chart,
+    )  # fmt: skip
+    return audit, _about(audit, flaws, len(table))
+
+
+def _flaws(table: Table, name: str, kind: str) -> Flaws:
+    """Exact, slice by slice."""
+    column, flaws = table.column(name), Flaws()
+    style = number.style_of(column.slice(0, ROWS)) if kind == "number" else None
+    day = date.style_of(column.slice(0, ROWS)) if kind == "date" else None
+    for start in range(0, len(column), ROWS):
+        piece = column.slice(start, ROWS)
+        empty, bad = np.asarray(pc.is_null(piece).to_numpy(), dtype=bool), np.zeros(len(piece), bool)
+        infinite = bad
+        if kind == "number":
+            values, bad = number.parse(piece, style)
+            empty = np.isnan(values) & ~bad
+            infinite = _infinite(piece, bad)
+            bad = bad & ~infinite
+        elif kind == "date":
+            moments, bad = date.parse(piece, day)
+            empty = np.isnat(moments) & ~bad
+        elif is_text(piece.type) and kind not in MEDIA:
+            empty = np.asarray(pc.is_null(values_of(piece)).to_numpy(), dtype=bool)
+        elif pa.types.is_floating(piece.type):
+            empty = np.asarray(pc.is_null(piece, nan_is_null=True).to_numpy(), dtype=bool)
+        flaws.missing, flaws.missing_rows = flaws.missing + int(empty.sum()), _first(flaws.missing_rows, empty, start)
+        flaws.bad, flaws.bad_rows = flaws.bad + int(bad.sum()), _first(flaws.bad_rows, bad, start)
+        flaws.infinite, flaws.infinite_rows = flaws.infinite + int(infinite.sum()), _first(flaws.infinite_rows, infinite, start)
+    return flaws
+
+
+def _infinite(piece: pa.ChunkedArray, bad: np.ndarray) -> np.ndarray:
+    if not bad.any():
+        return bad
+    if not is_text(piece.type):
+        return bad
+    found = bad.copy()
+    cells = pc.utf8_lower(text_of(pc.filter(piece, pa.array(bad))))
+    found[bad] = np.asarray(pc.fill_null(pc.is_in(cells, pa.array(_INFINITE, pa.large_string())), False).to_numpy(), dtype=bool)
+    return found
+
+
+def _first(rows: tuple[int, ...], flags: np.ndarray, start: int) -> tuple[int, ...]:
+    if len(rows) >= FIRST or not flags.any():
+        return rows
+    return rows + tuple(int(row) + start for row in np.flatnonzero(flags)[: FIRST - len(rows)])
+
+
+def _distinct(column: pa.ChunkedArray, some: pa.ChunkedArray, kind: str) -> tuple[int, bool]:
+    if kind in ("series", *MEDIA) or is_bytes(column.type) or pa.types.is_nested(column.type):
+        return len(column) - column.null_count, False
+    exact = column.nbytes <= MOST_COUNTED
+    cells = column if exact else some
+    if kind == "number":
+        values, _ = number.parse(cells)
+        return len(np.unique(values[~np.isnan(values)])), not exact
+    return int(pc.count_distinct(values_of(cells) if is_text(cells.type) else cells, mode="only_valid").as_py()), not exact
+
+
+def _spread(values: np.ndarray, label: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Facts and histogram of numbers (n,): bins between the 0.5 and 99.5 % points, the tails in the outer ones."""
+    if not len(values):
+        return {}, {}
+    points = np.quantile(values, [0, 0.005, 0.25, 0.5, 0.75, 0.995, 1])
+    with np.errstate(over="ignore", invalid="ignore"):
+        facts = dict(zip(("min", "low", "q25", "median", "q75", "high", "max"), map(float, points), strict=True))
+        facts |= {"mean": float(values.mean()), "std": float(values.std())}
+    low, high = (points[1], points[5]) if points[5] > points[1] else (points[0], points[6])
+    if not np.isfinite(high - low) or high <= low:
+        low, high = low - 0.5, low + 0.5
+    few = np.unique(values[:5000])
+    bins = min(BINS, int(high - low) + 1) if len(few) <= BINS and np.all(few == np.round(few)) and high - low < BINS else BINS
+    counts, edges = np.histogram(np.clip(values, low, high), bins=max(1, bins), range=(low, high))
+    return facts, {"kind": "histogram", "edges": [float(edge) for edge in edges], "values": [int(count) for count in counts], "x_label": label}
+
+
+def _dates(moments: np.ndarray, label: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    if not len(moments):
+        return {}, {}
+    _, chart = _spread(moments.astype(np.int64).astype(np.float64), label)
+    chart["labels"] = [str(np.datetime64(int(edge), "s"))[:16].replace("T", " ") for edge in chart["edges"]]
+    return {"min": str(moments.min()), "median": str(np.sort(moments)[len(moments) // 2]), "max": str(moments.max())}, chart
+
+
+def _top(cells: pa.ChunkedArray) -> tuple[tuple[str, int], ...]:
+    counted = pc.value_counts(pc.drop_null(cells))
+    values, counts = counted.field("values"), counted.field("counts").to_numpy()
+    order = np.argsort(-counts, kind="stable")[:BARS]
+    return tuple((str(value), int(count)) for value, count in zip(values.take(pa.array(order)).to_pylist(), counts[order], strict=True))
+
+
+def _counts_rows(some: pa.ChunkedArray, kind: str, known: int, distinct: int) -> bool:
+    """A whole number that goes up by one from row to row."""
+    if kind != "number" or known < 10 or distinct < known:
+        return False
+    values, _ = number.parse(some)
+    return bool(np.all(np.abs(np.diff(values)) == np.abs(values[1] - values[0])) and values[0] == np.round(values[0]))
+
+
+def _about(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
+    name, found = audit.name, []
+    if flaws.missing == rows:
+        return [Finding("warning", "all_missing", tr("Column {name!r} is empty: it has no value in any row.", name=name), (name,), (),
+                        tr("Leave it out, or fill it."))]  # fmt: skip
+    if flaws.missing:
+        severe = flaws.missing > rows / 2
+        found.append(Finding("warning" if severe else "note", "missing",
+                             tr("Column {name!r} lacks {count} of {rows} values ({share:.1%}).", name=name, count=flaws.missing, rows=rows,
+                                share=flaws.missing / rows), (name,), flaws.missing_rows, tr("Missing cells are learned as such.")))  # fmt: skip
+    if flaws.infinite:
+        found.append(Finding("warning", "infinite", tr("Column {name!r} holds {count} infinite values.", name=name, count=flaws.infinite), (name,),
+                             flaws.infinite_rows, tr("They are read as missing; mend them if they mean something.")))  # fmt: skip
+    if flaws.bad:
+        what = tr("dates") if audit.kind == "date" else tr("numbers")
+        found.append(Finding("warning", "bad_cells", tr("Column {name!r} holds {count} cells that are no {what}.", name=name, count=flaws.bad, what=what),
+                             (name,), flaws.bad_rows, tr("They are read as missing; mend them, or set --kind {name}=category.", name=name)))  # fmt: skip
+    if audit.constant:
+        found.append(Finding("warning", "constant", tr("Column {name!r} has one value in all rows and says nothing.", name=name), (name,), (),
+                             tr("Leave it out.")))  # fmt: skip
+    elif audit.id_like:
+        found.append(Finding("note", "id", tr("Column {name!r} names rows.", name=name), (name,), (),
+                             tr("It should not be learned from; --ignore {name} leaves it out.", name=name)))  # fmt: skip
+    return found
+
+
+def words(name: str) -> str:
+    """A column name as lower-case words: userId, user_id and «User ID» alike."""
+    return re.sub(r"[\W_]+", " ", re.sub(r"([a-z])([A-Z])", r"\1 \2", name)).strip().lower()

@@ -1,0 +1,144 @@
+"""Any source as a table: `read("reviews.csv")`, a folder, a zip, `shop.db::orders`, a frame, an array, a list of rows."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from duomo.core.errors import DataError
+from duomo.core.messages import nearest
+from duomo.core.table import Table
+from duomo.data.archive import unpack
+from duomo.data.delimited import read_delimited, real_format
+from duomo.data.documents import read_text_file
+from duomo.data.folders import PICTURES, SOUNDS, read_folder
+from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
+from duomo.data.frames import from_memory, plain
+
+ENDINGS = {
+    ".csv": "delimited", ".tsv": "delimited", ".tab": "delimited", ".psv": "delimited", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
+    ".parquet": "parquet", ".pq": "parquet", ".feather": "feather", ".arrow": "feather", ".ipc": "feather", ".xlsx": "excel", ".xlsm": "excel",
+    ".xlsb": "excel", ".xls": "excel", ".ods": "excel", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".zip": "zip",
+    ".txt": "text", ".text": "text", ".md": "text",
+}  # fmt: skip
+_BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",)}
+"""What the first bytes of each binary format say; text formats say nothing."""
+
+
+def read(source: Any, *, cache: Path | None = None, encoding: str = "") -> Table:
+    """The source as a Table without kinds: paths (see ENDINGS), folders, or data in memory.
+
+    `cache` is where large files are streamed to (default: DUOMO_CACHE or ~/.cache/duomo). Raises DataError with the
+    reason and the remedy for whatever cannot be read; what was noticed on the way is in `Table.problems`.
+    """
+    if isinstance(source, Table):
+        return source
+    if isinstance(source, str | Path):
+        return _path(str(source), cache, encoding)
+    table = from_memory(source)
+    if table is None:
+        raise DataError("Data must be a path, a frame, an array, a dict of columns or a list of rows; received a {kind}. Convert it.",
+                        kind=type(source).__name__)  # fmt: skip
+    if not len(table) or not table.num_columns:
+        raise DataError("A table must have rows and columns; received {rows} rows and {columns} columns. Give data.",
+                        rows=table.num_rows, columns=table.num_columns)  # fmt: skip
+    return Table(table)
+
+
+def _path(source: str, cache: Path | None, encoding: str) -> Table:
+    path, part = Path(source).expanduser(), ""
+    if not path.exists() and "::" in source:
+        file, part = source.rsplit("::", 1)
+        path = Path(file).expanduser()
+    if "\0" in source or not source or not path.exists():
+        _missing(path, source)
+    if path.is_dir():
+        return read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding)
+    return _file(path, part, cache, encoding)
+
+
+def _missing(path: Path, source: str) -> None:
+    folder = path.parent
+    try:
+        known = [entry.name for entry in folder.iterdir()][:10_000] if source and "\0" not in source and folder.is_dir() else []
+    except OSError:
+        known = []
+    hint = nearest(path.name, known) if known else ""
+    raise DataError("A source must exist; there is no file or folder {source!r}.{hint} Check the path.", source=source, hint=hint)
+
+
+def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
+    try:
+        size = path.stat().st_size
+        real = real_format(path) if path.is_file() else ""
+    except OSError as error:
+        raise DataError("A file must be readable; {file} is not: {why}. Check its rights.", file=path.name, why=str(error.strerror)) from None
+    if not path.is_file():
+        raise DataError("A source must be a file or a folder; {file} is neither. Name another.", file=path.name)
+    if not size:
+        raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    kind = _format(path, real)
+    if part and kind not in ("excel", "sqlite"):
+        raise DataError("Only a database or an Excel book has parts (`file::part`); received {source!r}. Leave `::{part}` out.",
+                        source=f"{path.name}::{part}", part=part)  # fmt: skip
+    if kind == "zip":
+        return _zip(path, cache, encoding)
+    name = part or path.stem
+    match kind:
+        case "delimited":
+            data, problems = read_delimited(path, cache, encoding)
+        case "jsonl":
+            data, problems = read_json_lines(path, cache, encoding)
+        case "json":
+            data, problems = read_json(path, cache, encoding)
+        case "parquet":
+            data, problems = read_parquet(path, cache)
+        case "feather":
+            data, problems = read_feather(path)
+        case "excel":
+            data, problems = read_excel(path, part)
+        case "sqlite":
+            data, problems = read_sqlite(path, part, cache)
+        case _:
+            data, problems = read_text_file(path, cache, encoding)
+    if not data.num_rows or not data.num_columns:
+        raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    return Table(plain(data), root=path.parent, name=name, problems=problems)
+
+
+def _format(path: Path, real: str) -> str:
+    """How to read the file: by its ending, once its first bytes agree."""
+    ending = path.suffix.lower()
+    kind = ENDINGS.get(ending, "")
+    if not kind and real in ("parquet", "feather", "sqlite"):
+        return real
+    if not kind:
+        if ending in PICTURES | SOUNDS:
+            raise DataError("Pictures and sounds are read as folders; received the single file {file}. Give the folder that holds it.", file=path.name)
+        known = sorted(ENDINGS)
+        raise DataError("The ending of a file must be one of {known}; received {file}.{hint} Rename or convert it.",
+                        known=" ".join(known), file=path.name, hint=nearest(ending, known) if ending else "")  # fmt: skip
+    expected = _BYTES.get(kind, ("",))
+    if real in expected:
+        return kind
+    if real:
+        raise DataError("A file must be what its ending says; {file} is a {real} file by its content. Rename it to end in .{real}.",
+                        file=path.name, real=real)  # fmt: skip
+    raise DataError("A file must be what its ending says; {file} is not a {kind} file. Give it its true ending, or download it again.",
+                    file=path.name, kind=kind)  # fmt: skip
+
+
+def _zip(path: Path, cache: Path | None, encoding: str) -> Table:
+    """The archive as the folder that it holds; a single outer folder is entered."""
+    root = unpack(path, cache)
+    while True:
+        inside = list(root.iterdir())
+        if len(inside) != 1 or not inside[0].is_dir():
+            break
+        root = inside[0]
+    if len(inside) == 1 and inside[0].suffix.lower() == ".zip":
+        raise DataError("An archive may not hold another archive; {file} does. Unpack it yourself.", file=path.name)
+    if len(inside) == 1 and inside[0].suffix.lower() in ENDINGS:
+        return replace(_file(inside[0], "", cache, encoding), name=path.stem)
+    table = read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding)
+    return replace(table, name=path.stem)
+

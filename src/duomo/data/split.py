@@ -1,0 +1,266 @@
+"""How rows are divided into training, validation and test.
+
+A row's place is a pure function of (its content, the seed): new rows do not move old ones, and equal rows fall
+together. Legend: N rows, U units (rows of equal content, or groups).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds import date
+from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.messages import nearest, tr
+from duomo.core.recipe import DataConfig
+from duomo.core.table import MEDIA, Table
+from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
+
+HOW = ("random", "stratified", "group", "time")
+NAMES = ("train", "valid", "test")
+TRAIN, VALID, TEST = 0, 1, 2
+MOST_CLASSES = 100
+
+
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of the three parts, each sorted."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    how: str = "random"
+    notes: tuple[str, ...] = ()
+    """What was moved or left out, and the cut dates."""
+
+
+def content_columns(table: Table, targets: Sequence[str] = ()) -> list[str]:
+    """The columns whose content places a row: all inputs but ids; where there is none, everything."""
+    inputs = [name for name in table.names if name not in targets and table.kinds.get(name) != "id"]
+    media = {name for name in inputs if table.kinds.get(name) in MEDIA}
+    inputs = [name for name in inputs if not (media and name == "file")]
+    return inputs or list(table.names)
+
+
+def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = (), digests: np.ndarray | None = None) -> Split:
+    """The rows divided as `config` says (split, group, time, valid_share, test_share).
+
+    `digests` (N,) are those of `content_columns` where they are known already. A share of 0 leaves that part empty.
+    Raises DataError when a part cannot get a row, ConfigError for an unknown way of splitting.
+    """
+    how = config.split or ("group" if config.group else "time" if config.time else "stratified" if _classes(table, targets) else "random")
+    if how not in HOW:
+        raise ConfigError("data.split must be one of {known}; received {how!r}.{hint}", known=", ".join(HOW), how=how, hint=nearest(how, HOW))
+    shares = np.array([config.valid_share, config.test_share])
+    if (shares < 0).any() or shares.sum() >= 1:
+        raise ConfigError("data.valid_share and data.test_share must be at least 0 and together below 1; received {valid} and {test}. Lower them.",
+                          valid=config.valid_share, test=config.test_share)  # fmt: skip
+    if len(table) < 5:
+        raise DataError("A table needs at least 5 rows to be learned from and tested; received {rows}. Give more rows.", rows=len(table))
+    if how == "time":
+        return _by_time(table, config)
+    digests = row_digests(table, content_columns(table, targets)) if digests is None else digests
+    if how == "group":
+        digests = _group_digests(table, config.group, digests)
+    keys, unit_N = np.unique(digests, return_inverse=True)
+    place_U = mix(keys ^ word_digest(f"seed {seed}")) / 2.0**64
+    part_U = _parts(place_U, config)
+    wanted = [TRAIN] + [part for part, share in ((VALID, config.valid_share), (TEST, config.test_share)) if share > 0]
+    if len(keys) < len(wanted):
+        _too_few(how, len(keys), config)
+    _fill(part_U, place_U, config, wanted, np.ones(len(keys), bool))
+    notes: tuple[str, ...] = ()
+    if how == "stratified":
+        notes = _every_class(table, targets, part_U, place_U, unit_N, config)
+    return _split(part_U[unit_N], how, notes)
+
+
+def given(train: Table, valid: Table | None, test: Table, config: DataConfig, seed: int, targets: Sequence[str] = ()) -> tuple[Table, Split]:
+    """One table of all rows and the split that the files were given in; without `valid`, that is drawn from `train`.
+
+    Columns are matched by name; what `train` lacks is left out. Raises DataError when a file lacks a column.
+    """
+    others = [part for part in (valid, test) if part is not None]
+    matched = [_like(train, other) for other in others]
+    rooted = [_rooted(train, [train, *others]), *(_rooted(part, [train, *others], train) for part in matched)]
+    data = pa.concat_tables([part.data for part in rooted], promote_options="none")
+    roots = {part.root for part in (train, *others)}
+    extra = sorted({name for other in others for name in other.names} - set(train.names))
+    notes = (tr("Columns that the training file lacks were left out: {names}.", names=", ".join(extra[:20])),) if extra else ()
+    problems = tuple(dict.fromkeys(problem for part in (train, *others) for problem in part.problems))
+    joined = replace(train, data=data, problems=problems, root=train.root if len(roots) == 1 else _any_root(train, others))
+    bounds = np.cumsum([0, *(len(part) for part in rooted)])
+    test_rows = np.arange(bounds[-2], bounds[-1])
+    if valid is not None:
+        return joined, Split(np.arange(bounds[1]), np.arange(bounds[1], bounds[2]), test_rows, "given", notes)
+    inner = split(train, replace(config, test_share=0.0), seed, targets)
+    return joined, Split(inner.train, inner.valid, test_rows, "given", notes + inner.notes)
+
+
+def _split(part_N: np.ndarray, how: str, notes: tuple[str, ...]) -> Split:
+    train, valid, test = (np.flatnonzero(part_N == part) for part in (TRAIN, VALID, TEST))
+    return Split(train, valid, test, how, notes)
+
+
+def _parts(place_U: np.ndarray, config: DataConfig) -> np.ndarray:
+    part_U = np.full(len(place_U), TRAIN, np.int64)
+    part_U[place_U < config.test_share + config.valid_share] = VALID
+    part_U[place_U < config.test_share] = TEST
+    return part_U
+
+
+def _distance(place_U: np.ndarray, part: int, config: DataConfig) -> np.ndarray:
+    """How far each place lies outside the stretch of [0, 1) that belongs to the part."""
+    both = config.test_share + config.valid_share
+    low, high = {TEST: (0.0, config.test_share), VALID: (config.test_share, both), TRAIN: (both, 1.0)}[part]
+    return np.maximum(np.maximum(low - place_U, place_U - high), 0.0)
+
+
+def _fill(part_U: np.ndarray, place_U: np.ndarray, config: DataConfig, wanted: list[int], among_U: np.ndarray) -> list[int]:
+    """Give every wanted part a unit of `among_U`: the nearest to its stretch, from a part that keeps one. Returns the parts filled."""
+    filled = []
+    for part in wanted:
+        inside = among_U & (part_U == part)
+        if inside.any():
+            continue
+        counts = np.bincount(part_U[among_U], minlength=3)
+        spare = among_U & (counts[part_U] > 1)
+        if not spare.any():
+            continue
+        candidates = np.flatnonzero(spare)
+        part_U[candidates[np.argmin(_distance(place_U[candidates], part, config))]] = part
+        filled.append(part)
+    return filled
+
+
+def _classes(table: Table, targets: Sequence[str]) -> bool:
+    return len(targets) == 1 and table.kinds.get(targets[0]) == "category"
+
+
+def _every_class(table: Table, targets: Sequence[str], part_U: np.ndarray, place_U: np.ndarray, unit_N: np.ndarray, config: DataConfig) -> tuple[str, ...]:
+    """Move the nearest row where a class of three distinct rows or more is missing from a part.
+
+    The class plays no role in a row's place otherwise: a salt per class would let equal rows with conflicting labels
+    fall on both sides of the cut.
+    """
+    if len(targets) != 1:
+        return ()
+    codes = pc.dictionary_encode(values_of(table.column(targets[0])).combine_chunks())
+    class_N = np.asarray(pc.fill_null(codes.indices, -1).to_numpy(zero_copy_only=False), np.int64)
+    names = codes.dictionary.to_pylist()
+    if len(names) > MOST_CLASSES:
+        return ()
+    wanted = [TRAIN] + [part for part, share in ((VALID, config.valid_share), (TEST, config.test_share)) if share > 0]
+    notes = []
+    for number in np.argsort(np.array(names)):
+        among_U = np.zeros(len(part_U), bool)
+        among_U[unit_N[class_N == number]] = True
+        if among_U.sum() < 3:
+            continue
+        for part in _fill(part_U, place_U, config, wanted, among_U):
+            notes.append(tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=NAMES[part]))
+    return tuple(notes)
+
+
+def _group_digests(table: Table, group: str, digests: np.ndarray) -> np.ndarray:
+    """Digests of the group's value; a row without one stands alone."""
+    if not group:
+        raise ConfigError("A split by group needs the column of the groups; data.group is empty. Set --group COLUMN.")
+    found = cell_digests(table, group)
+    alone = (found == MISSING) | np.asarray(pc.is_null(table.column(group)).to_numpy(), dtype=bool)
+    return np.where(alone, digests, mix(found))
+
+
+def _too_few(how: str, units: int, config: DataConfig) -> None:
+    if how == "group":
+        raise DataError("A split by group needs at least 3 groups; column {group!r} has {units}. Split in another way (--split random).",
+                        group=config.group, units=units)  # fmt: skip
+    raise DataError("A table needs at least 3 different rows to be learned from and tested; received {units}. Give more rows.", units=units)
+
+
+def _by_time(table: Table, config: DataConfig) -> Split:
+    """The latest moments are the test, those before them validation; rows of one moment stay together."""
+    if not config.time:
+        raise ConfigError("A split by time needs the column of the dates; data.time is empty. Set --time COLUMN.")
+    moments, bad = date.parse(table.column(config.time))
+    unknown_N = np.isnat(moments)
+    values, counts = np.unique(moments[~unknown_N], return_counts=True)
+    wanted = 1 + (config.valid_share > 0) + (config.test_share > 0)
+    if len(values) < wanted:
+        raise DataError("A split by time needs at least 3 different dates; column {time!r} has {count} (and {bad} cells that are no dates). "
+                        "Split in another way (--split random).", time=config.time, count=len(values), bad=int(bad.sum()))  # fmt: skip
+    after = np.cumsum(counts[::-1])[::-1] / counts.sum()
+    cut_test = _cut(after, config.test_share, len(values))
+    cut_valid = _cut(after, config.test_share + config.valid_share, cut_test) if config.valid_share > 0 else cut_test
+    cut_valid = max(1, cut_valid)
+    if config.valid_share > 0 and config.test_share > 0:
+        cut_test = max(cut_test, cut_valid + 1)
+    part_N = np.full(len(table), TRAIN, np.int64)
+    notes = []
+    for part, cut in ((VALID, cut_valid), (TEST, cut_test)):
+        if cut < len(values):
+            part_N[~unknown_N & (moments >= values[cut])] = part
+            notes.append(tr("{part} starts at {moment}.", part=NAMES[part], moment=str(values[cut]).replace("T00:00:00", "")))
+    if unknown_N.any():
+        notes.append(tr("{count} rows without a date are in train.", count=int(unknown_N.sum())))
+    return _split(part_N, "time", tuple(notes))
+
+
+def _cut(after: np.ndarray, share: float, below: int) -> int:
+    """The first of the sorted moments that lies in the latest `share` of the rows; at least one where share > 0."""
+    if share <= 0:
+        return len(after)
+    nearest_one = int(np.argmin(np.abs(after - share)))
+    return max(1, min(nearest_one, below - 1))
+
+
+def _like(train: Table, other: Table) -> Table:
+    """The other file's rows with the training file's columns and types."""
+    lacking = [name for name in train.names if name not in other.names and train.kinds.get(name) != "id"]
+    if lacking:
+        raise DataError("A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them.",
+                        file=other.name, names=", ".join(lacking[:10]), hint=nearest(lacking[0], other.names))  # fmt: skip
+    columns = []
+    for name in train.names:
+        kind = train.data.schema.field(name).type
+        column = other.data.column(name) if name in other.names else pa.chunked_array([pa.nulls(len(other), kind)])
+        columns.append(_as_type(column, kind, other.name, name))
+    return replace(other, data=pa.table(columns, names=train.names), kinds=train.kinds)
+
+
+def _as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -> pa.ChunkedArray:
+    if column.type == kind:
+        return column
+    if is_text(kind) and not pa.types.is_nested(column.type):
+        return pc.cast(column, pa.large_string()).cast(kind)
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise DataError("A column must hold the same type in every file; {name!r} of {file} cannot become {kind}: {why}. Mend the file.",
+                        name=name, file=file, kind=str(kind), why=str(error).splitlines()[0]) from None  # fmt: skip
+
+
+def _media_names(table: Table) -> list[str]:
+    return [name for name in table.names if table.kinds.get(name) in MEDIA or name in MEDIA]
+
+
+def _rooted(part: Table, parts: Sequence[Table], like: Table | None = None) -> Table:
+    """Media paths made absolute where the files lie in different folders."""
+    if len({other.root for other in parts}) == 1 or part.root is None:
+        return part
+    data = part.data
+    for name in _media_names(like or part):
+        column = data.column(name)
+        if is_text(column.type):
+            root = str(part.root.resolve())
+            paths = [None if cell is None else f"{root}/{cell}" if not cell.startswith("/") else cell for cell in column.to_pylist()]
+            data = data.set_column(data.column_names.index(name), name, pa.array(paths, column.type))
+    return replace(part, data=data)
+
+
+def _any_root(train: Table, others: Sequence[Table]) -> Path | None:
+    return next((part.root for part in (train, *others) if part.root is not None), None)

@@ -1,0 +1,109 @@
+"""What every task with features and targets shares: which columns are features, and which recipe suits them."""
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.contract import Suggestion
+from duomo.core.errors import DataError
+from duomo.core.kinds import infer
+from duomo.core.messages import tr
+from duomo.core.table import Table
+
+FLAT = ("number", "category", "date")
+CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+MANY_TEXTS = 3000
+MANY_PICTURES = 1500
+SMALL_PICTURE = 32
+MANY_ROWS = 3000
+
+
+def feature_names(table: Table, targets: Sequence[str], ignore: Sequence[str]) -> list[str]:
+    """The columns to learn from: all but targets, ignored ones, ids and columns without a single value."""
+    for name in (*targets, *ignore):
+        table.column(name)
+    left_out = {*targets, *ignore, *table.of_kind("id")}
+    found = [name for name in table.names if name not in left_out and table.column(name).null_count < max(1, len(table))]
+    if not found:
+        raise DataError(
+            "There must be at least one column to learn from besides the target; the columns are {columns}. "
+            "Add a column, or check --ignore and --kind.",
+            columns=", ".join(table.names[:30]),
+        )
+    return found
+
+
+def numbers(cells: pa.ChunkedArray) -> np.ndarray:
+    """(N,) float64 of a column of numbers, or of text that reads as numbers; NaN where a cell is neither."""
+    kind = cells.type
+    if pa.types.is_dictionary(kind):
+        cells, kind = cells.cast(kind.value_type), kind.value_type
+    if pa.types.is_boolean(kind):
+        cells = cells.cast(pa.int8())
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        trimmed = pc.utf8_trim_whitespace(cells)
+        plain = pc.match_substring_regex(trimmed, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+        cells = pc.if_else(plain, trimmed, pa.scalar(None, kind))
+    if pa.types.is_null(kind):
+        return np.full(len(cells), np.nan)
+    try:
+        return np.asarray(cells.cast(pa.float64(), safe=False).to_numpy(), np.float64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+        return np.full(len(cells), np.nan)
+
+
+def texts(cells: pa.ChunkedArray) -> list[str]:
+    """Cells as text; a missing one is empty."""
+    return ["" if cell is None else str(cell) for cell in cells.to_pylist()]
+
+
+def is_cjk(sample: Sequence[str]) -> bool:
+    """Whether a fifth of the characters are Chinese, Japanese or Korean: words are then not divided by spaces."""
+    joined = "".join(sample)
+    return bool(joined) and len(CJK.findall(joined)) > 0.2 * len(joined)
+
+
+def _picture_side(table: Table, name: str) -> int:
+    """Longest side in pixels of the first picture that opens; 0 if none of the first ten does."""
+    from PIL import Image
+
+    for cell in table.column(name).drop_null().slice(0, 10).to_pylist():
+        source = io.BytesIO(cell) if isinstance(cell, bytes) else (table.root or Path()) / str(cell)
+        try:
+            with Image.open(source) as picture:
+                return max(picture.size)
+        except (OSError, ValueError):
+            continue
+    return 0
+
+
+def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
+    """The recipe for these columns and this many rows; names are those of recipes.toml."""
+    rows = len(table)
+    known = table.kinds or infer(table, {}).kinds
+    names = [name for name in names if known.get(name) != "id"]
+    kinds = {known[name] for name in names}
+    if kinds <= set(FLAT):
+        small = rows < MANY_ROWS
+        reason = tr("{rows} rows of {columns} table columns", rows=rows, columns=len(names))
+        return Suggestion("table-small" if small else "table", reason)
+    if len(names) > 1 and len(kinds) > 1 or kinds & set(FLAT):
+        return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))
+    if kinds == {"text"}:
+        return Suggestion("text" if rows >= MANY_TEXTS else "text-small", tr("{rows} texts", rows=rows))
+    if kinds == {"image"} and len(names) == 1:
+        side = _picture_side(table, names[0])
+        reason = tr("{rows} pictures of {side} pixels", rows=rows, side=side)
+        if 0 < side <= SMALL_PICTURE:
+            return Suggestion("image-small", reason)
+        return Suggestion("image" if rows >= MANY_PICTURES else "image-few", reason)
+    if kinds == {"audio"} and len(names) == 1:
+        return Suggestion("audio", tr("{rows} sounds", rows=rows))
+    if kinds == {"series"} and len(names) == 1:
+        return Suggestion("series", tr("{rows} series", rows=rows))
+    return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))

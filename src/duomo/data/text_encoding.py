@@ -1,0 +1,279 @@
+"""Which encoding a text file is written in, decided without guessing in silence.
+
+Order: byte-order mark, UTF-16 by its pattern of NUL bytes, strict UTF-8, then GB18030 and Big5 by how well they read.
+What stays ambiguous is asked; lines that do not fit are numbered.
+"""
+
+import codecs
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from duomo.core.errors import DataError
+from duomo.core.messages import nearest, tr
+
+CHUNK = 1 << 22
+LONGEST_LINE = 1 << 26
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
+          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
+_COMMON = frozenset(
+    "的一是不了在人有我他这中大来上个国和地到以说们为子要你会着那得于自下而过天去能对小多然心学么之都好看起发成只作当想用"
+    "無这個來國說們為麼時會對學過沒還後發從當與種開現點無風山月春花日雲水年生行時分家可出也就很再给让房间酒店服务早餐前"
+    "間服務後裡樣經動實長見關頭問東車買賣書電話請謝裏還嗎吗没还"
+)
+_PUNCTUATION = frozenset("，。！？…：；（）“”‘’、《》·—　「」『』％～")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How to turn a file's bytes into text."""
+
+    name: str
+    skip: int = 0
+    """Bytes of the byte-order mark."""
+    problems: tuple[str, ...] = ()
+    """What a person should know: numbered bad lines, an encoding other than UTF-8."""
+
+
+def detect(path: Path, wanted: str = "") -> Encoding:
+    """The file's encoding; `wanted` overrides. Raises DataError where two readings are possible or none fits."""
+    with path.open("rb") as file:
+        head = file.read(1 << 16)
+    if wanted:
+        return _as_told(path, head, wanted)
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return _marked(path, name, len(mark))
+    wide = _wide(head)
+    if wide and fits(path, wide):
+        return Encoding(wide, 0, (_read_as(wide),))
+    if fits(path, "utf-8"):
+        return Encoding("utf-8")
+    return _by_lines(path)
+
+
+def fits(path: Path, name: str, skip: int = 0) -> bool:
+    """Whether the whole file decodes strictly."""
+    decoder = codecs.getincrementaldecoder(name)("strict")
+    plain = name == "utf-8"
+    pending = False
+    try:
+        with path.open("rb") as file:
+            file.seek(skip)
+            while chunk := file.read(CHUNK):
+                if plain and not pending and chunk.isascii():
+                    continue
+                decoder.decode(chunk)
+                pending = decoder.getstate()[0] != b""
+            decoder.decode(b"", True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class DecodedFile(io.RawIOBase):
+    """A file of any encoding, read as UTF-8 bytes chunk by chunk."""
+
+    def __init__(self, path: Path, encoding: Encoding):
+        self._file = path.open("rb")
+        self._file.seek(encoding.skip)
+        self._plain = encoding.name == "utf-8" and not encoding.problems
+        self._decoder = codecs.getincrementaldecoder(encoding.name)("replace")
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        if self._plain:
+            return self._file.read(size)
+        while not self._ready:
+            chunk = self._file.read(max(size, 1 << 16))
+            self._ready = self._decoder.decode(chunk, not chunk).encode()
+            if not chunk:
+                break
+        found, self._ready = self._ready[:size], self._ready[size:]
+        return found
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        found = self.read(len(buffer))
+        buffer[: len(found)] = found
+        return len(found)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def open_text(path: Path, encoding: Encoding) -> io.TextIOWrapper:
+    """The file as text, newlines made equal, streamed."""
+    return io.TextIOWrapper(io.BufferedReader(DecodedFile(path, encoding), CHUNK), encoding="utf-8", newline=None)
+
+
+def read_text(path: Path, wanted: str = "") -> tuple[str, tuple[str, ...]]:
+    """The whole text and what was noticed about its encoding."""
+    encoding = detect(path, wanted)
+    with open_text(path, encoding) as file:
+        return file.read(), encoding.problems
+
+
+def numbered(numbers: list[int] | tuple[int, ...], count: int | None = None) -> str:
+    """The first ten numbers and how many more there are: `3, 7, 9 …`."""
+    total = len(numbers) if count is None else count
+    shown = ", ".join(str(number) for number in numbers[:10])
+    return shown + (" …" if total > 10 else "")
+
+
+def _read_as(name: str) -> str:
+    return tr("The file was read as {name}; another encoding can be given with --encoding.", name=name)
+
+
+def _marked(path: Path, name: str, skip: int) -> Encoding:
+    if fits(path, name, skip):
+        return Encoding(name, skip)
+    if name == "utf-8":
+        bad = [number for number, line in _lines(path) if not _decodes(line, name)]
+        return Encoding(name, skip, (_bad_lines(bad, name),))
+    raise DataError(
+        "A text file must be readable from end to end; {file} begins as {name} but holds bytes that are not. Save it again as UTF-8.",
+        file=path.name, name=name,
+    )  # fmt: skip
+
+
+def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
+    try:
+        name = codecs.lookup(wanted).name
+        codecs.getincrementaldecoder(name)("strict").decode(b"")
+    except (LookupError, TypeError, AttributeError):
+        raise DataError(
+            "An encoding must be one that Python knows; received {wanted!r}.{hint} Use utf-8, gb18030, big5, utf-16 or cp1252.",
+            wanted=wanted, hint=nearest(wanted, ("utf-8", "gb18030", "gbk", "big5", "utf-16", "cp1252", "latin-1")),
+        ) from None  # fmt: skip
+    name = {"utf_8_sig": "utf-8", "utf-8-sig": "utf-8"}.get(name, name)
+    skip = next((len(mark) for mark, marked in _MARKS if marked == name and head.startswith(mark)), 0)
+    if fits(path, name, skip):
+        return Encoding(name, skip)
+    if name.startswith(("utf-16", "utf-32")):
+        raise DataError("The encoding must fit the file; {file} is not {name}. Leave --encoding out to let it be found.",
+                        file=path.name, name=name)  # fmt: skip
+    bad = [number for number, line in _lines(path) if not _decodes(line, name)]
+    total = sum(1 for _, line in _lines(path) if not line.isascii())
+    if len(bad) > 0.2 * total and len(bad) > 1:
+        _refuse_mixed(path, name, bad)
+    return Encoding(name, skip, (_bad_lines(bad, name),))
+
+
+def _wide(head: bytes) -> str:
+    """UTF-16 without a mark: ASCII characters leave a NUL in every other byte, on one side only."""
+    even, odd = head[0::2].count(0), head[1::2].count(0)
+    most, least, half = max(even, odd), min(even, odd), max(1, len(head) // 2)
+    if len(head) < 4 or most < 2 or least > 0.1 * most:
+        return ""
+    try:
+        head.decode("utf-8")
+        needed = 0.2
+    except UnicodeDecodeError as error:
+        needed = 0.2 if error.start > len(head) - 4 else 0.005
+    if most / half < needed:
+        return ""
+    name = "utf-16-be" if even > odd else "utf-16-le"
+    text = head[: len(head) // 2 * 2].decode(name, "ignore")
+    odd_ones = sum(1 for letter in text if letter < " " and letter not in "\t\r\n\0" or "\ue000" <= letter <= "\uf8ff")
+    return name if odd_ones <= 0.01 * len(text) else ""
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines, from 1, as bytes."""
+    with path.open("rb") as file:
+        number = 1
+        while line := file.readline(LONGEST_LINE):
+            yield number, line
+            number += line.endswith(b"\n")
+
+
+def _decodes(line: bytes, name: str) -> bool:
+    try:
+        line.decode(name)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _bad_lines(bad: list[int], name: str) -> str:
+    return tr("{count} lines hold bytes that are not {name}; each such byte became \ufffd: lines {lines}.",
+              count=len(bad), name=name, lines=numbered(bad))  # fmt: skip
+
+
+def _refuse_mixed(path: Path, name: str, bad: list[int]) -> None:
+    raise DataError(
+        "A text file must be written in one encoding; in {file} {count} lines are not {name}: lines {lines}. "
+        "Save it again as UTF-8, or name its encoding with --encoding.",
+        file=path.name, count=len(bad), name=name, lines=numbered(bad),
+    )  # fmt: skip
+
+
+def _by_lines(path: Path) -> Encoding:
+    """Not UTF-8 throughout: judge by the lines that are not ASCII."""
+    names = ("utf-8", "gb18030", "big5")
+    bad: dict[str, list[int]] = {name: [] for name in names}
+    sample, total = b"", 0
+    for number, line in _lines(path):
+        if line.isascii():
+            continue
+        total += 1
+        for name in names:
+            if not _decodes(line, name):
+                bad[name].append(number)
+        if len(sample) < 1 << 16:
+            sample += line[: 1 << 14]
+    unfit = len(bad["utf-8"]) / total
+    if unfit <= 0.1 or (total < 10 and unfit < 0.5):
+        return Encoding("utf-8", 0, (_bad_lines(bad["utf-8"], "utf-8"),))
+    if unfit < 0.8:
+        _refuse_mixed(path, "utf-8", bad["utf-8"])
+    candidates = [name for name in ("gb18030", "big5") if len(bad[name]) <= 0.02 * total]
+    name = _choose(path, candidates, sample)
+    problems = (_read_as(name),) + ((_bad_lines(bad[name], name),) if bad[name] else ())
+    return Encoding(name, 0, problems)
+
+
+def _choose(path: Path, candidates: list[str], sample: bytes) -> str:
+    score = {name: _reads_well(sample, name) for name in candidates}
+    ranked = sorted(score, key=lambda name: -score[name])
+    if ranked and score[ranked[0]] >= 0.55 and (len(ranked) == 1 or score[ranked[0]] - score[ranked[1]] >= 0.25):
+        return ranked[0]
+    shown = [*ranked, "cp1252"] if not ranked or score[ranked[0]] < 0.55 else ranked
+    samples = "; ".join(f"{name}: “{_excerpt(sample, name)}”" for name in shown)
+    raise DataError(
+        "A text file must say which encoding it is in when more than one fits; {file} could be {samples}. "
+        "Choose with --encoding {first}.",
+        file=path.name, samples=samples, first=" | --encoding ".join(shown),
+    )  # fmt: skip
+
+
+def _excerpt(sample: bytes, name: str) -> str:
+    text = " ".join(sample[:400].decode(name, "replace").split())
+    first = next((place for place, letter in enumerate(text) if ord(letter) > 127), 0)
+    return text[max(0, first - 10) : first + 30]
+
+
+def _reads_well(sample: bytes, name: str) -> float:
+    """0 … 1: how much of the text lies in the encoding's everyday characters (GB 2312 and Big5, level 1)."""
+    letters = [letter for letter in sample.decode(name, "ignore") if ord(letter) > 127]
+    if not letters:
+        return 0.0
+    low, high = (0xB0, 0xD7) if name == "gb18030" else (0xA4, 0xC6)
+    everyday = common = chinese = 0
+    for letter in letters:
+        raw = letter.encode(name, "ignore")
+        level_1 = len(raw) == 2 and low <= raw[0] <= high and (name == "big5" or raw[1] >= 0xA1)
+        everyday += level_1 or letter in _PUNCTUATION or "\uff00" < letter < "\uff60"
+        chinese += "\u4e00" <= letter <= "\u9fff"
+        common += letter in _COMMON
+    share = common / max(1, chinese)
+    if chinese >= 200 and share < 0.06:
+        return 0.5 * everyday / len(letters)
+    return 0.6 * everyday / len(letters) + 0.4 * min(1.0, share / 0.12)

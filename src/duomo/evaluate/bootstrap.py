@@ -1,0 +1,128 @@
+"""Intervals by resampling rows (Efron, 1979): the same resamples for every competitor, so that differences are paired.
+
+Legend: N rows, R resamples, m rows of one resample (m < N only where a full resample would take too long).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from duomo.core.contract import Evidence
+
+Measure = Callable[[Evidence], dict[str, float]]
+DRAWS = 500
+FEWEST_DRAWS = 120
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure and its 95 % interval; NaN where it cannot be told."""
+
+    value: float
+    low: float
+    high: float
+
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """What resampling one competitor left: figures on all rows, and (R,) figures per metric on the resamples."""
+
+    figures: Mapping[str, float]
+    draws: Mapping[str, np.ndarray]
+    rows: int
+    rows_per_draw: int
+
+
+def row_count(evidence: Evidence) -> int:
+    """N, the length that all arrays of the evidence share."""
+    return min((len(values) for values in evidence.values()), default=0)
+
+
+def take(evidence: Evidence, rows: np.ndarray) -> Evidence:
+    return {name: values[rows] for name, values in evidence.items()}
+
+
+def resample(measure: Measure, competitors: Mapping[str, Evidence], seed: int = 0, seconds: float = 1.5) -> dict[str, Resampled]:
+    """Judge every competitor on the same resamples, within about `seconds` for all of them together.
+
+    Competitors of the same N meet the same rows in resample r; those of another N are drawn on their own.
+    Where N is large, first R shrinks to 120, then m below N (Politis and Romano, 1994: deviations scale with sqrt(m / N)).
+    """
+    figures, cost = {}, 0.0
+    for name, evidence in competitors.items():
+        started = time.perf_counter()
+        figures[name] = measure(evidence)
+        take(evidence, np.arange(row_count(evidence)))
+        cost += time.perf_counter() - started
+    draws = int(np.clip(seconds / max(cost, 1e-6), FEWEST_DRAWS, DRAWS))
+    share = min(1.0, seconds / max(cost * draws, 1e-6))
+    return {name: _draw(measure, evidence, figures[name], (seed, draws, share)) for name, evidence in competitors.items()}
+
+
+def _draw(measure: Measure, evidence: Evidence, figures: Mapping[str, float], plan: tuple[int, int, float]) -> Resampled:
+    seed, draws, share = plan
+    rows = row_count(evidence)
+    rows_per_draw = rows if share >= 1 else min(rows, max(1000, int(rows * share)))
+    random = np.random.default_rng([seed, rows])
+    found: dict[str, list[float]] = {name: [] for name in figures}
+    for _ in range(draws if rows else 0):
+        measured = measure(take(evidence, random.integers(0, rows, rows_per_draw)))
+        for name, values in found.items():
+            values.append(float(measured.get(name, np.nan)))
+    return Resampled(figures, {name: np.asarray(values, np.float64) for name, values in found.items()}, rows, rows_per_draw)
+
+
+def interval(found: Resampled, metric: str) -> Interval:
+    """The 95 % interval of one metric.
+
+    A figure of exactly 0 or 1 that no resample moves (no error at all among N rows) would get an interval of no width;
+    there the exact binomial bound stands instead: 0.025 ** (1 / N) (Clopper and Pearson, 1934).
+    """
+    value, draws = float(found.figures[metric]), found.draws[metric]
+    low, high = _percentiles(value, draws, found)
+    if value in (0.0, 1.0) and low == high == value and found.rows:
+        bound = ((1 - LEVEL) / 2) ** (1 / found.rows)
+        return Interval(value, bound, 1.0) if value == 1.0 else Interval(value, 0.0, 1 - bound)
+    return Interval(value, low, high)
+
+
+def difference(model: Resampled, other: Resampled, metric: str) -> Interval:
+    """model - other with its interval: resample by resample where the rows are the same, else from independent draws.
+
+    Where neither figure moves, being both at 0 or 1, the difference is bounded by the two exact bounds.
+    """
+    value = float(model.figures[metric]) - float(other.figures[metric])
+    low, high = _percentiles(value, model.draws[metric] - other.draws[metric], model)
+    if low == high == value:
+        mine, theirs = interval(model, metric), interval(other, metric)
+        return Interval(value, mine.low - theirs.high, mine.high - theirs.low)
+    return Interval(value, low, high)
+
+
+def paired(model: Resampled, other: Resampled) -> bool:
+    return model.rows == other.rows
+
+
+def _percentiles(value: float, draws: np.ndarray, found: Resampled) -> tuple[float, float]:
+    """Bias-corrected percentiles (Efron, 1981): a figure that resampling pushes to one side, as it does a calibration
+    error, still lies inside its interval. Scaled to N about the figure where resamples were smaller."""
+    draws = draws[np.isfinite(draws)]
+    if not len(draws) or not np.isfinite(value):
+        return float("nan"), float("nan")
+    scale = np.sqrt(found.rows_per_draw / found.rows)
+    if scale < 1:
+        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - np.median(draws)
+        return float(value + low * scale), float(value + high * scale)
+    normal = NormalDist()
+    below = float((draws < value).mean() + (draws == value).mean() / 2)
+    bias = normal.inv_cdf(float(np.clip(below, 0.5 / len(draws), 1 - 0.5 / len(draws))))
+    ends = [normal.cdf(2 * bias + normal.inv_cdf(share)) for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2)]
+    low, high = np.quantile(draws, ends)
+    return float(min(low, value)), float(max(high, value))

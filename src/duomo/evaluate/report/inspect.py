@@ -1,0 +1,190 @@
+"""What `duomo inspect` shows of an audit: one HTML page in the scorecard's look, and a terminal summary.
+
+The audit is a dict of JSON values:
+    name, rows, sampled
+    columns   [{name, kind, reason, missing, distinct, chart {kind: histogram, edges, values} or {kind: bars, labels, values}}]
+    findings  [{severity error|warning|note, sentence, rows [number, …], remedy}]
+    target, target_reason, balance {class: rows}
+    proposal  {task, target, split, recipe, reason, notes [sentence, …], …}: shown as they are
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from duomo.core.files import write_atomically
+from duomo.core.messages import tr
+from duomo.core.reporter import Reporter
+from duomo.evaluate.report.html import flat, page
+from duomo.evaluate.report.plots import bars, figure, histogram, short
+
+MOST_COLUMNS = 200
+MOST_ROWS = 12
+LEVELS = " ▁▂▃▄▅▆▇█"
+NARROW = 16
+"""Characters of a histogram in the terminal."""
+TONES = {"error": "error", "warning": "warning", "note": "info"}
+MARKS = {"error": "✗", "warning": "!", "note": "·"}
+
+
+def render(audit: Mapping[str, Any]) -> str:
+    """The page of an audit."""
+    findings, proposal = _sorted(audit), audit.get("proposal") or {}
+    columns = list(audit["columns"])
+    more = len(columns) - MOST_COLUMNS
+    name = str(audit.get("name", "data"))
+    return page(
+        "inspect.html.jinja",
+        {
+            "title": tr("{name}: what is in it", name=name),
+            "eyebrow": tr("Duomo inspect"),
+            "heading": name,
+            "subtitle": _size(audit),
+            "tone": TONES.get(findings[0]["severity"], "info") if findings and findings[0]["severity"] != "note" else "ok",
+            "summary": {
+                "headline": _headline(findings),
+                "lines": [str(finding["sentence"]) for finding in findings if finding["severity"] == "error"][:3],
+            },
+            "proposal": [
+                (tr(str(key).replace("_", " ")), flat(value)) for key, value in proposal.items() if value not in (None, "", [], {})
+            ],
+            "findings": [_finding(finding) for finding in findings],
+            "columns": [_column(column, _targets(audit)) for column in columns[:MOST_COLUMNS]],
+            "left_out": tr("{count} more columns are not drawn.", count=more) if more > 0 else "",
+        },
+    )
+
+
+def write(audit: Mapping[str, Any], path: Path) -> None:
+    """Write the page of an audit."""
+    write_atomically(path, render(audit).encode())
+
+
+def show(audit: Mapping[str, Any], reporter: Reporter) -> None:
+    """The audit for a terminal: a line per column with a small histogram, the findings, the proposal."""
+    columns = list(audit["columns"])
+    rows = [
+        [
+            str(column["name"]),
+            tr(str(column["kind"])),
+            sketch(column),
+            _missing(column, audit),
+            _distinct(column),
+            str(column.get("reason") or ""),
+        ]
+        for column in columns[:MOST_COLUMNS]
+    ]
+    title = tr(
+        "{name}: {rows} rows, {columns} columns", name=audit.get("name", "data"), rows=f"{audit.get('rows', 0):,}", columns=len(columns)
+    )
+    reporter.table(title, [tr("column"), tr("kind"), tr("distribution"), tr("missing"), tr("distinct"), tr("why")], rows)
+    for finding in _sorted(audit):
+        mark = MARKS.get(str(finding["severity"]), "·")
+        remedy = f" {finding['remedy']}" if finding.get("remedy") else ""
+        reporter.say(f"{mark} {finding['sentence']}{remedy}")
+    for key, value in (audit.get("proposal") or {}).items():
+        if value not in (None, "", [], {}):
+            reporter.say(f"{tr(str(key).replace('_', ' '))}: {flat(value)}")
+
+
+def sketch(column: Mapping[str, Any]) -> str:
+    """A histogram or bars in one line of block characters; bars are followed by the most frequent value."""
+    chart = column.get("chart") or {}
+    if not chart.get("values"):
+        return ""
+    drawn = blocks(chart["values"])
+    if chart["kind"] == "histogram":
+        return drawn
+    share = chart["values"][0] / (sum(chart["values"]) or 1)
+    return f"{drawn} {short(chart['labels'][0], 12)} {share:.0%}"
+
+
+def blocks(counts: Sequence[float]) -> str:
+    """Counts as at most 16 block characters; neighbours are added up where there are more."""
+    size = max(1, -(-len(counts) // NARROW))
+    summed = [sum(counts[start : start + size]) for start in range(0, len(counts), size)]
+    top = max(summed, default=0) or 1
+    return "".join(LEVELS[0 if not count else max(1, round(count / top * (len(LEVELS) - 1)))] for count in summed)
+
+
+def _size(audit: Mapping[str, Any]) -> str:
+    rows, sampled = audit.get("rows") or 0, audit.get("sampled")
+    found = tr("{rows} rows, {columns} columns", rows=f"{rows:,}", columns=len(audit["columns"]))
+    if sampled is not None and sampled < rows:
+        found += tr("; distributions come from {sampled} of them", sampled=f"{sampled:,}")
+    return found
+
+
+def _sorted(audit: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    order = list(TONES)
+    return sorted(
+        audit.get("findings") or [], key=lambda finding: order.index(finding["severity"]) if finding["severity"] in order else len(order)
+    )
+
+
+def _headline(findings: Sequence[Mapping[str, Any]]) -> str:
+    errors = sum(finding["severity"] == "error" for finding in findings)
+    warnings = sum(finding["severity"] == "warning" for finding in findings)
+    if errors:
+        return tr("{count} things must be mended first", count=errors) if errors > 1 else tr("One thing must be mended first")
+    if warnings:
+        return tr("Usable, with {count} things to look at", count=warnings) if warnings > 1 else tr("Usable, with one thing to look at")
+    return tr("Ready to be learned from")
+
+
+def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+    rows = list(finding.get("rows") or [])
+    shown = ", ".join(str(row) for row in rows[:MOST_ROWS]) + (" …" if len(rows) > MOST_ROWS else "")
+    severity = str(finding["severity"])
+    return {
+        "tone": TONES.get(severity, "info"),
+        "severity": tr(severity),
+        "sentence": str(finding["sentence"]),
+        "rows": shown,
+        "remedy": str(finding.get("remedy") or ""),
+    }
+
+
+def _targets(audit: Mapping[str, Any]) -> list[str]:
+    """The target of the proposal, or else of the audit."""
+    found = (audit.get("proposal") or {}).get("target") or audit.get("target") or []
+    return [found] if isinstance(found, str) else list(found)
+
+
+def _column(column: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+    name = str(column["name"])
+    return {
+        "name": name,
+        "kind": tr(str(column["kind"])),
+        "target": name in targets,
+        "reason": str(column.get("reason") or ""),
+        "picture": _picture(column),
+        "counts": " · ".join(
+            part
+            for part in (
+                tr("missing: {count}", count=figure(column.get("missing") or 0)),
+                tr("distinct: {count}", count=figure(column["distinct"])) if column.get("distinct") is not None else "",
+            )
+            if part
+        ),
+    }
+
+
+def _picture(column: Mapping[str, Any]) -> Markup:
+    chart = column.get("chart") or {}
+    if not chart.get("values"):
+        return Markup()
+    if chart["kind"] == "histogram":
+        return histogram(chart["values"], chart["edges"], str(column["name"]), chart.get("labels"))
+    return bars({"labels": chart["labels"][:8], "values": chart["values"][:8]}, str(column["name"]))
+
+
+def _missing(column: Mapping[str, Any], audit: Mapping[str, Any]) -> str:
+    missing, rows = column.get("missing") or 0, audit.get("rows") or 0
+    return "" if not missing else f"{missing:,} ({missing / rows:.1%})" if rows else f"{missing:,}"
+
+
+def _distinct(column: Mapping[str, Any]) -> str:
+    return "" if column.get("distinct") is None else f"{column['distinct']:,}"

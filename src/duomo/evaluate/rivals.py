@@ -1,0 +1,86 @@
+"""What the model must beat: the task's baselines, fitted on the training rows and timed, within a stated time."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from duomo.core.contract import Baseline, Evidence, Task
+from duomo.core.errors import DuomoError
+from duomo.core.messages import tr
+from duomo.core.table import Table
+
+PROBED = 10_000
+"""More training rows than this are tried on 1,000 and 2,000 rows first, to predict the time of all."""
+WORTHWHILE = 2_000
+"""A baseline that would have to do with fewer rows is left out."""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One baseline after fitting; `evidence` is None where it was left out, and the note says why."""
+
+    name: str
+    kind: str
+    """trivial (the first) or classical."""
+    evidence: Evidence | None
+    fit_seconds: float
+    judge_seconds: float
+    fitted_rows: int
+    note: str
+
+
+def run_rivals(task: Task, train: Table, test: Table, seconds: float, seed: int = 0) -> list[Rival]:
+    """Fit every baseline of the task on `train` and judge it on `test`; each may take about `seconds` to fit."""
+    count = len(task.baselines())
+    return [_run(lambda place=place: task.baselines()[place], place, (train, test), (seconds, seed)) for place in range(count)]  # type: ignore[misc]
+
+
+def _run(make: Callable[[], Baseline], place: int, tables: tuple[Table, Table], limits: tuple[float, int]) -> Rival:
+    (train, test), (seconds, seed) = tables, limits
+    kind, baseline = "trivial" if place == 0 else "classical", make()
+    try:
+        rows, note = (len(train), "") if place == 0 else _affordable(make, train, seconds, seed)
+        if not rows:
+            return Rival(baseline.name, kind, None, 0.0, 0.0, 0, note)
+        started = time.perf_counter()
+        baseline.fit(train if rows == len(train) else train.take(_some(len(train), rows, seed)))
+        fitted = time.perf_counter()
+        evidence = baseline.evidence(test)
+    except (DuomoError, ValueError, ArithmeticError, MemoryError) as error:
+        return Rival(baseline.name, kind, None, 0.0, 0.0, 0, tr("could not be fitted: {error}", error=error))
+    return Rival(baseline.name, kind, evidence, fitted - started, time.perf_counter() - fitted, rows, note)
+
+
+def _some(rows: int, wanted: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).choice(rows, wanted, replace=False))
+
+
+def _affordable(make: Callable[[], Baseline], train: Table, seconds: float, seed: int) -> tuple[int, str]:
+    """How many rows can be fitted in time, and what to say if not all; 0: none.
+
+    The first of three trials absorbs imports; the growth from 1,000 to 2,000 rows predicts the rest.
+    """
+    if len(train) <= PROBED:
+        return len(train), ""
+    trials = []
+    for rows in (1000, 1000, 2000):
+        started = time.perf_counter()
+        make().fit(train.take(_some(len(train), rows, seed)))
+        trials.append(time.perf_counter() - started)
+        if trials[-1] > seconds:
+            return 0, tr(
+                "left out: fitting 1,000 rows alone took {taken:.0f} s, more than the {limit:.0f} s allowed",
+                taken=trials[-1],
+                limit=seconds,
+            )
+    growth = max(trials[2] - trials[1], 0.1 * trials[2]) / 1000
+    predicted = trials[2] + growth * (len(train) - 2000)
+    if predicted <= seconds:
+        return len(train), ""
+    rows = int(2000 + max(0.0, seconds - trials[2]) / growth)
+    values = {"predicted": predicted, "limit": seconds, "rows": rows, "all": len(train)}
+    if rows < WORTHWHILE:
+        return 0, tr("left out: fitting would take about {predicted:.0f} s, more than the {limit:.0f} s allowed", **values)
+    return rows, tr("fitted on {rows} of {all} rows: all would take about {predicted:.0f} s, more than the {limit:.0f} s allowed", **values)

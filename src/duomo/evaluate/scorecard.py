@@ -1,0 +1,291 @@
+"""The scorecard: what the model is worth on rows it never saw, beside simple models, with intervals; pure JSON values."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from duomo.core.contract import Evidence, Task
+from duomo.core.messages import tr
+from duomo.core.reporter import Reporter
+from duomo.core.table import Table
+from duomo.evaluate.bootstrap import LEVEL, Interval, Resampled, difference, interval, paired, resample, row_count
+from duomo.evaluate.exhibits import Answer, worst_errors
+from duomo.evaluate.rivals import Rival, run_rivals
+from duomo.evaluate.slices import label, worst_slices
+
+FORMAT = 1
+FEW_ROWS = 50
+"""With fewer test rows the scorecard warns that little can be told."""
+
+
+@dataclass(frozen=True)
+class ScorecardInputs:
+    """Everything that judging needs; only the first four have no default."""
+
+    task: Task
+    evidence: Evidence
+    """The model's evidence on the untouched test, one row per test row where the task keeps them (N, ...)."""
+    test: Table
+    train: Table
+    targets: Sequence[str] = ()
+    """Columns of the truth; they are slices too, but not cells of the worst errors."""
+    answer: Answer | None = None
+    """The model's answers (`prediction`, `confidence`, …) for a few rows of the test, asked for the worst errors only."""
+    valid: Mapping[str, float] = field(default_factory=dict)
+    """Metrics on validation at the kept checkpoint."""
+    history: Sequence[Mapping[str, Any]] = ()
+    """[{"step": int, "loss": float | None, "valid": {metric: value}}, ...]; `valid` where it was evaluated."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Shown as they are, in this order; the page knows these keys: name, model, size, parameters, reason, split (a sentence),
+    recipe (nested), rows {train, valid, test}, seconds {training, …}, memory_mb, data_hash, versions {…}, machine, seed,
+    preflight {seconds | memory_bytes | disk_bytes: {predicted, actual, ratio}}, execution [{…}, …], problems [sentence, …]."""
+    baseline_seconds: float = 60.0
+    """Time that fitting one classical baseline may take."""
+    bootstrap_seconds: float = 1.5
+    seed: int = 0
+
+
+def build(inputs: ScorecardInputs) -> dict[str, Any]:
+    """Judge the model and its baselines on the test; the result holds JSON values only (no NaN)."""
+    rivals = run_rivals(inputs.task, inputs.train, inputs.test, inputs.baseline_seconds, inputs.seed)
+    competitors = {"model": inputs.evidence} | {
+        f"baseline {place}": rival.evidence for place, rival in enumerate(rivals) if rival.evidence is not None
+    }
+    judged = resample(inputs.task.measure, competitors, inputs.seed, inputs.bootstrap_seconds)
+    model = judged["model"]
+    results = [_result("model", str(inputs.facts.get("model", "model")), model, None)]
+    verdicts = []
+    for place, rival in enumerate(rivals):
+        found = judged.get(f"baseline {place}")
+        results.append(_result(rival.kind, rival.name, found, model) | _rival_facts(rival))
+        if found is not None:
+            verdicts.append(_verdict(inputs.task, rival, model, found))
+    views = inputs.task.views(inputs.evidence)
+    card = {
+        "format": FORMAT,
+        "name": str(inputs.facts.get("name", inputs.test.name)),
+        "task": inputs.task.name,
+        "metric": {"name": inputs.task.metric.name, "higher_is_better": inputs.task.metric.higher_is_better},
+        "test": {"rows": len(inputs.test), "digest": test_digest(inputs.test, inputs.targets)},
+        "bootstrap": {
+            "draws": _draw_count(model),
+            "rows": model.rows,
+            "rows_per_draw": model.rows_per_draw,
+            "seed": inputs.seed,
+            "level": LEVEL,
+        },
+        "results": results,
+        "verdict": _overall(verdicts, inputs.task.metric.higher_is_better),
+        "verdicts": verdicts,
+        "valid": dict(inputs.valid),
+        "views": [{"kind": view.kind, "title": view.title, "data": dict(view.data), "note": view.note} for view in views],
+        "slices": {},
+        "errors": {},
+        "history": [dict(point) for point in inputs.history],
+        "facts": dict(inputs.facts),
+    }
+    cleaned: dict[str, Any] = plain(card | _looks(inputs))
+    return cleaned
+
+
+def _looks(inputs: ScorecardInputs) -> dict[str, Any]:
+    """Worst slices and worst errors, where evidence rows are test rows."""
+    if row_count(inputs.evidence) != len(inputs.test) or not len(inputs.test):
+        note = tr("The task judges pieces that are not rows of the table, so that rows cannot be pointed at.")
+        return {"slices": {"tested": 0, "worst": [], "note": note}, "errors": {"items": [], "note": note}}
+    errors = inputs.task.errors(inputs.evidence)
+    columns = [name for name in inputs.test.names if inputs.test.kinds.get(name) != "id"]
+    return {
+        "slices": worst_slices(inputs.test, errors, columns) | {"note": ""},
+        "errors": worst_errors(inputs.test, errors, list(inputs.targets), inputs.answer),
+    }
+
+
+def _result(kind: str, name: str, found: Resampled | None, model: Resampled | None) -> dict[str, Any]:
+    if found is None:
+        return {"kind": kind, "name": name, "metrics": {}, "difference": {}}
+    metrics = {metric: vars(interval(found, metric)) for metric in found.figures}
+    apart = {} if model is None else {metric: vars(difference(model, found, metric)) for metric in found.figures if metric in model.figures}
+    return {"kind": kind, "name": name, "metrics": metrics, "difference": apart}
+
+
+def _rival_facts(rival: Rival) -> dict[str, Any]:
+    return {"fit_seconds": rival.fit_seconds, "judge_seconds": rival.judge_seconds, "fitted_rows": rival.fitted_rows, "note": rival.note}
+
+
+def _draw_count(found: Resampled) -> int:
+    return max((len(values) for values in found.draws.values()), default=0)
+
+
+def _verdict(task: Task, rival: Rival, model: Resampled, found: Resampled) -> dict[str, Any]:
+    name, higher = task.metric.name, task.metric.higher_is_better
+    apart = difference(model, found, name)
+    return {
+        "outcome": outcome(apart, higher),
+        "metric": name,
+        "baseline": rival.name,
+        "kind": rival.kind,
+        "model_value": model.figures[name],
+        "baseline_value": found.figures[name],
+        **vars(apart),
+        "rows": model.rows,
+        "paired": paired(model, found),
+        "note": rival.note,
+    }
+
+
+def outcome(apart: Interval, higher_is_better: bool) -> str:
+    """won, lost or unclear: whether the interval of model - other lies on one side of zero."""
+    if not apart.excludes_zero():
+        return "unclear"
+    return "won" if (apart.low > 0) == higher_is_better else "lost"
+
+
+def _overall(verdicts: list[dict[str, Any]], higher: bool) -> dict[str, Any]:
+    """The verdict against the strongest baseline; a lost comparison with any of them weighs most."""
+    if not verdicts:
+        return {"outcome": "alone"}
+    strongest = max(verdicts, key=lambda item: (item["outcome"] == "lost", _rank(item["baseline_value"], higher)))
+    return dict(strongest)
+
+
+def _rank(value: float, higher: bool) -> float:
+    if not np.isfinite(value):
+        return -np.inf
+    return value if higher else -value
+
+
+def sentence(verdict: Mapping[str, Any]) -> str:
+    """What the comparison says, plainly, in the reader's language."""
+    if verdict["outcome"] == "alone":
+        return tr("No baseline could be computed, so nothing says what these figures are worth.")
+    values = {
+        "baseline": tr(verdict["baseline"]),
+        "metric": pretty(verdict["metric"]),
+        "mine": number(verdict["model_value"]),
+        "theirs": number(verdict["baseline_value"]),
+        "apart": signed(verdict["value"]),
+        "low": signed(verdict["low"]),
+        "high": signed(verdict["high"]),
+        "rows": f"{verdict['rows']:,}",
+    }
+    if verdict["outcome"] == "won":
+        return tr(
+            "The model beats {baseline}: {metric} {mine} against {theirs}. "
+            "The difference of {apart} (95 % interval {low} to {high}) excludes zero.",
+            **values,
+        )
+    if verdict["outcome"] == "lost":
+        return tr(
+            "The simple model wins: {baseline} reaches {metric} {theirs}, the trained model {mine}. The difference of {apart} "
+            "(95 % interval {low} to {high}) excludes zero: use the simple model, or give this one more data or time.",
+            **values,
+        )
+    return tr(
+        "Nothing can be told between the model and {baseline}: {metric} {mine} against {theirs}. The difference of {apart} "
+        "(95 % interval {low} to {high}) includes zero on {rows} test rows; the simpler one is the safer choice.",
+        **values,
+    )
+
+
+HEADLINES = {
+    "won": "The model earns its keep",
+    "lost": "The simple model wins",
+    "unclear": "Too close to call",
+    "alone": "Nothing to compare with",
+}
+
+
+def headline(verdict: Mapping[str, Any]) -> str:
+    return tr(HEADLINES[verdict["outcome"]])
+
+
+def caution(card: Mapping[str, Any]) -> str:
+    """A warning where the test is too small to lean on; else empty."""
+    rows = card["bootstrap"]["rows"]
+    return tr("The test has only {rows} rows: read every figure through its interval.", rows=rows) if rows < FEW_ROWS else ""
+
+
+def pretty(metric: str) -> str:
+    """A metric's name as a person reads it."""
+    return tr(metric.replace("_", " "))
+
+
+def number(value: float | None, width: float | None = None) -> str:
+    """Four figures or so; with the width of an interval, as many decimals as it gives meaning to."""
+    if value is None or not np.isfinite(value):
+        return "—"
+    size = abs(value)
+    decimals = 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0
+    if width and np.isfinite(width):
+        decimals = max(decimals, min(6, int(np.ceil(-np.log10(width))) + 1)) if size < 10 else decimals
+    if size and size < 5e-4 and not width:
+        return f"{value:.2g}"
+    return f"{value:,.{decimals}f}"
+
+
+def signed(value: float | None) -> str:
+    text = number(value)
+    return text.replace("-", "−") if text.startswith(("-", "—")) else f"+{text}"
+
+
+def test_digest(test: Table, targets: Sequence[str]) -> str:
+    """SHA-256 of the truth columns (or of the first), so that two runs can tell whether they met the same test."""
+    names = [name for name in targets if name in test.names] or test.names[:1]
+    sink = pa.BufferOutputStream()
+    chosen = test.data.select(names).combine_chunks().replace_schema_metadata(None)
+    with pa.ipc.new_stream(sink, chosen.schema) as writer:
+        writer.write_table(chosen)
+    return hashlib.sha256(sink.getvalue()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """JSON values only: arrays become lists, NaN and infinities None, other objects their text."""
+    if isinstance(value, torch.Tensor):
+        return plain(value.detach().cpu().tolist())
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(part) for part in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def show(card: Mapping[str, Any], reporter: Reporter) -> None:
+    """The scorecard for a terminal: one table, the verdict, and what else must not be missed."""
+    shown = [result for result in card["results"] if result["metrics"]]
+    metrics = list(shown[0]["metrics"])
+    rows = []
+    for metric in [card["metric"]["name"], *[name for name in metrics if name != card["metric"]["name"]]]:
+        cells = [_cell(result["metrics"].get(metric)) for result in shown]
+        rows.append([pretty(metric), *cells])
+    title = tr("Scorecard of {name}: {rows} test rows that nothing touched", name=card["name"], rows=f"{card['test']['rows']:,}")
+    reporter.table(title, [tr("metric"), *[tr(result["name"]) for result in shown]], rows)
+    for result in card["results"]:
+        if result.get("note"):
+            reporter.say(f"{tr(result['name'])}: {result['note']}")
+    for line in (sentence(card["verdict"]), caution(card)):
+        if line:
+            reporter.say(line)
+    for item in [item for item in card["slices"].get("worst", []) if item["stands_out"]][:3]:
+        reporter.say(
+            tr("Weak spot: where {slice}, the mean error is {error} against {rest} elsewhere ({rows} rows).",
+               slice=label(item), error=number(item["error"]), rest=number(item["rest"]), rows=item["rows"])
+        )  # fmt: skip
+
+
+def _cell(figure: Mapping[str, Any] | None) -> str:
+    if not figure:
+        return "—"
+    if figure["low"] is None or figure["high"] is None:
+        return number(figure["value"])
+    width = figure["high"] - figure["low"]
+    return f"{number(figure['value'], width)} [{number(figure['low'], width)}, {number(figure['high'], width)}]"

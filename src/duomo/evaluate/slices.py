@@ -1,0 +1,130 @@
+"""Where a model errs most: slices of the test rows, judged with the number of slices looked at in mind.
+
+Legend: N test rows, S slices.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.kinds import date, number
+from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.messages import tr
+from duomo.core.table import Table
+
+FEWEST_ROWS = 8
+"""A slice of fewer rows says nothing."""
+MOST_VALUES = 24
+"""Values of a category column that become slices of their own; the most frequent ones."""
+FAMILY_ERROR = 0.05
+"""Chance that any slice at all is named although none differs (Bonferroni)."""
+SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Rows that share something: `inside` (N,) bool."""
+
+    column: str
+    template: str
+    values: Mapping[str, Any]
+    inside: np.ndarray
+
+
+def worst_slices(test: Table, errors: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
+    """The slices of `columns` whose mean error lies furthest above that of the other rows, as JSON values.
+
+    `errors` (N,) belong to the rows of `test`. A slice stands out when Welch's test against the other rows stays
+    significant at 5 % after dividing by the number of slices looked at.
+    """
+    errors = np.nan_to_num(np.asarray(errors, np.float64), nan=0.0)
+    found = [cut for name in columns for cut in _cuts(test, name)]
+    found = [cut for cut in found if FEWEST_ROWS <= int(cut.inside.sum()) <= len(errors) - FEWEST_ROWS]
+    judged = [_judge(cut, errors, len(found)) for cut in found]
+    judged.sort(key=lambda item: (not item["stands_out"], -item["score"]))
+    worst = [item for item in judged if item["error"] > item["rest"]][:SHOWN]
+    return {
+        "tested": len(found),
+        "level": FAMILY_ERROR / len(found) if found else FAMILY_ERROR,
+        "overall": float(errors.mean()) if len(errors) else None,
+        "worst": worst,
+        "standing_out": sum(item["stands_out"] for item in judged),
+    }
+
+
+def _judge(cut: Slice, errors: np.ndarray, tested: int) -> dict[str, Any]:
+    inside, rest = errors[cut.inside], errors[~cut.inside]
+    deviation = float(inside.std(ddof=1) / np.sqrt(len(inside)))
+    spread = float(np.hypot(deviation, rest.std(ddof=1) / np.sqrt(len(rest))))
+    above = float(inside.mean() - rest.mean())
+    score = above / spread if spread > 0 else (np.inf if above > 0 else 0.0)
+    limit = NormalDist().inv_cdf(1 - FAMILY_ERROR / max(1, tested) / 2)
+    return {
+        "column": cut.column,
+        "template": cut.template,
+        "values": dict(cut.values),
+        "rows": int(cut.inside.sum()),
+        "error": float(inside.mean()),
+        "low": float(inside.mean() - 1.96 * deviation),
+        "high": float(inside.mean() + 1.96 * deviation),
+        "rest": float(rest.mean()),
+        "score": float(min(score, 1e6)),
+        "stands_out": bool(score > limit),
+    }
+
+
+def label(item: Mapping[str, Any]) -> str:
+    """What the rows of a slice share, in the reader's language."""
+    return f"{item['column']} {tr(item['template'], **item['values'])}"
+
+
+TEMPLATES = ("is {value}", "is missing", "from {low} to {high}", "of {low} to {high} characters", "of {low} to {high} steps")
+
+
+def _cuts(test: Table, name: str) -> Iterator[Slice]:
+    kind, column = test.kinds.get(name, "text"), test.column(name)
+    cells = values_of(column) if is_text(column.type) else column
+    missing = np.asarray(pc.is_null(cells).to_numpy(), bool)
+    if missing.any() and not missing.all():
+        yield Slice(name, "is missing", {}, missing)
+    if kind == "category" and not pa.types.is_nested(column.type):
+        yield from _values(name, values_of(column).combine_chunks())
+    elif kind == "number":
+        yield from _bins(name, number.parse(column)[0], "from {low} to {high}")
+    elif kind == "date":
+        moments = date.parse(column)[0]
+        seconds = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))
+        yield from _bins(name, seconds, "from {low} to {high}", lambda value: str(np.datetime64(int(value), "s"))[:10])
+    elif kind == "text" and is_text(column.type):
+        yield from _bins(name, _floats(pc.utf8_length(cells)), "of {low} to {high} characters")
+    elif kind == "series" and pa.types.is_nested(column.type):
+        yield from _bins(name, _floats(pc.list_value_length(column)), "of {low} to {high} steps")
+
+
+def _floats(lengths: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(pc.fill_null(pc.cast(lengths, pa.float64()), np.nan).to_numpy())
+
+
+def _values(name: str, cells: pa.Array) -> Iterator[Slice]:
+    coded = cells.dictionary_encode()
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    counts = np.bincount(codes[codes >= 0], minlength=len(coded.dictionary))
+    for code in np.argsort(-counts, kind="stable")[:MOST_VALUES]:
+        yield Slice(name, "is {value}", {"value": str(coded.dictionary[int(code)].as_py())[:60]}, codes == code)
+
+
+def _bins(name: str, values: np.ndarray, template: str, write: Callable[[float], str] = "{:.6g}".format) -> Iterator[Slice]:
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return
+    edges = np.unique(np.quantile(finite, [0, 0.25, 0.5, 0.75, 1]))
+    for place, (low, high) in enumerate(itertools.pairwise(edges)):
+        last = place == len(edges) - 2
+        inside = (values >= low) & ((values <= high) if last else (values < high))
+        yield Slice(name, template, {"low": write(low), "high": write(high)}, inside)

@@ -1,0 +1,155 @@
+"""Conformer: convolution and attention over sound, for CTC or for whole recordings.
+
+Legend: B rows, T steps, M mel bands, C convolution channels, D width, H heads, K head width.
+Source: Gulati et al. 2020, "Conformer: Convolution-augmented Transformer for Speech Recognition", arXiv:2005.08100
+(figure 1, eq. 1). Three departures: rotary positions (Su et al. 2021, arXiv:2104.09864) instead of relative ones, and
+LayerNorm instead of BatchNorm in the convolution module and a Swish front end without padding leaks, so that a row never
+depends on its batch mates, in training either.
+
+Answers per step: Steps(logits (B, T, size), lengths (B,)), T about a quarter of the 10 ms frames. Per row: (B, size).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duomo.core.contract import Field, Head, Steps
+from duomo.core.errors import ConfigError
+from duomo.core.tensors import Batch
+from duomo.nn.audio import LogMel
+from duomo.nn.fields import check_forms, masked_mean
+from duomo.nn.tokens import SelfAttention, rotary_angles
+
+FORMS = ("waveform",)
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 144
+    """Size of a step's vector."""
+    depth: int = 6
+    """Conformer blocks."""
+    heads: int = 4
+    """Attention heads; they divide the width."""
+    kernel: int = 15
+    """Steps that the depthwise convolution sees (odd)."""
+    channels: int = 32
+    """Channels of the two convolutions that shorten the sound."""
+    bands: int = 80
+    """Mel bands of a frame."""
+    dropout: float = 0.1
+    """Part of each branch's output set to zero in training."""
+
+
+SIZES = {
+    "small": Config(width=96, depth=4),
+    "base": Config(),
+    "large": Config(width=256, depth=16, channels=64, kernel=31),
+}
+
+
+class Shorten(nn.Module):
+    """(B, T, M), lengths -> (B, T/4, D), lengths: two 3×3 convolutions of stride 2 (section 2, convolution subsampling)."""
+
+    def __init__(self, bands: int, channels: int, width: int):
+        super().__init__()
+        self.first = nn.Conv2d(1, channels, 3, 2, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, 2, padding=1)
+        self.out = nn.Linear(channels * ((bands + 3) // 4), width)
+
+    def forward(self, x_BTM: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
+        x_BCTM = x_BTM.unsqueeze(1)
+        for convolution in (self.first, self.second):
+            x_BCTM = F.silu(convolution(x_BCTM))
+            length_B = (length_B + 1) // 2
+            x_BCTM = x_BCTM * within(length_B, x_BCTM.shape[2])[:, None, :, None]
+        return self.out(x_BCTM.permute(0, 2, 1, 3).flatten(2)), length_B
+
+
+def within(length_B: Tensor, steps: int) -> Tensor:
+    """bool (B, T): the steps before each row's length."""
+    return torch.arange(steps, device=length_B.device) < length_B.unsqueeze(1)
+
+
+class FeedForward(nn.Sequential):
+    """LayerNorm, four times the width, Swish, back (section 2.3)."""
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.SiLU(), nn.Dropout(dropout),
+            nn.Linear(4 * width, width), nn.Dropout(dropout),
+        )  # fmt: skip
+
+
+class Convolution(nn.Module):
+    """Pointwise with gate, depthwise over time, norm, Swish, pointwise (section 2.2)."""
+
+    def __init__(self, width: int, kernel: int, dropout: float):
+        super().__init__()
+        self.norm, self.gate = nn.LayerNorm(width), nn.Linear(width, 2 * width)
+        self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
+        self.inner_norm, self.out, self.dropout = nn.LayerNorm(width), nn.Linear(width, width), nn.Dropout(dropout)
+
+    def forward(self, x_BTD: Tensor, inside_BT1: Tensor) -> Tensor:
+        x_BTD = F.glu(self.gate(self.norm(x_BTD))) * inside_BT1
+        x_BTD = self.depthwise(x_BTD.transpose(1, 2)).transpose(1, 2)
+        return self.dropout(self.out(F.silu(self.inner_norm(x_BTD))))
+
+
+class Block(nn.Module):
+    """Half a feed-forward, attention, convolution, half a feed-forward, norm (eq. 1)."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.first = FeedForward(config.width, config.dropout)
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.attention = SelfAttention(config.width, config.heads)
+        self.dropout = nn.Dropout(config.dropout)
+        self.convolution = Convolution(config.width, config.kernel, config.dropout)
+        self.second = FeedForward(config.width, config.dropout)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor, angles_TK: Tensor) -> Tensor:
+        x_BTD = x_BTD + 0.5 * self.first(x_BTD)
+        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), inside_BT, angles_TK))
+        x_BTD = x_BTD + self.convolution(x_BTD, inside_BT.unsqueeze(2))
+        return self.norm(x_BTD + 0.5 * self.second(x_BTD))
+
+
+class Model(nn.Module):
+    """One waveform -> Steps for CTC (head.per "step"), or logits (B, head.size) from the mean over steps (head.per "row")."""
+
+    def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
+        super().__init__()
+        check_forms("conformer", inputs, FORMS)
+        if len(inputs) != 1:
+            raise ConfigError(
+                "The model {model!r} takes exactly one sound column; received {count}. Choose fusion for several.",
+                model="conformer", count=len(inputs),
+            )  # fmt: skip
+        if config.width % (2 * config.heads):
+            raise ConfigError(
+                "The width must be a multiple of twice the heads; received width {width} and heads {heads}. Change one of them.",
+                width=config.width, heads=config.heads,
+            )  # fmt: skip
+        ((self.name, field),) = inputs.items()
+        self.per, self.head_width = head.per, config.width // config.heads
+        normalise = "bands" if head.per == "step" else "level"
+        self.mel = LogMel(int(field.facts["rate"]), config.bands, normalise)
+        self.shorten = Shorten(config.bands, config.channels, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.head = nn.Linear(config.width, head.size)
+
+    def forward(self, batch: Batch) -> Tensor | Steps:
+        x_BTD, length_B = self.shorten(*self.mel(batch[self.name], batch[f"{self.name}.length"]))
+        x_BTD, inside_BT = self.dropout(x_BTD), within(length_B, x_BTD.shape[1])
+        angles_TK = rotary_angles(x_BTD.shape[1], self.head_width, x_BTD.device)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, inside_BT, angles_TK)
+        if self.per == "step":
+            return Steps(self.head(x_BTD), length_B)
+        return self.head(masked_mean(x_BTD.float(), inside_BT))

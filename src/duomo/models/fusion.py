@@ -1,0 +1,175 @@
+"""Any mix of columns in one Transformer: every column becomes tokens, one trunk reads them all, one vector answers.
+
+Legend: B rows, N tokens, T positions, C channels, D width.
+Numbers and categories give one token per cell (Gorishniy et al. 2021, "Revisiting Deep Learning Models for Tabular Data",
+arXiv:2106.11959, the FT-Transformer); text, sound and series give up to `sequence_tokens` each, a picture up to
+`picture_tokens`. The trunk is a pre-norm Transformer encoder (Xiong et al. 2020, arXiv:2002.04745); its first token
+belongs to no column, and its last state is what the head reads: logits (B, head.size), side by side where the task has
+several targets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from duomo.core.contract import Field, Head
+from duomo.core.errors import ConfigError
+from duomo.core.tensors import Batch
+from duomo.nn.audio import LogMel
+from duomo.nn.fields import check_forms, check_per_row, inside
+from duomo.nn.numeric import Categories, embed_numbers
+from duomo.nn.tokens import Grouped, Patches, SelfAttention
+
+FORMS = ("numbers", "categories", "tokens", "pixels", "waveform", "frames")
+Tokens = tuple[Tensor, Tensor]
+"""(B, N, D) and bool (B, N): which tokens are there."""
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 128
+    """Size of a token's vector."""
+    depth: int = 3
+    """Transformer blocks."""
+    heads: int = 4
+    """Attention heads; they divide the width."""
+    dropout: float = 0.1
+    """Part of each branch's output set to zero in training."""
+    sequence_tokens: int = 64
+    """Most tokens that one text, sound or series may take; longer ones are averaged in groups."""
+    picture_tokens: int = 64
+    """Most tokens that one picture may take."""
+    bands: int = 64
+    """Mel bands of a sound."""
+    numbers: str = "piecewise"
+    """Embedding of numbers: piecewise (bends at quantiles), periodic (sines), or line."""
+
+
+SIZES = {
+    "small": Config(width=64, depth=2),
+    "base": Config(),
+    "large": Config(width=256, depth=6, heads=8, sequence_tokens=128),
+}
+
+
+class Cells(nn.Module):
+    """Numbers or categories: one token per cell, marked by its column."""
+
+    def __init__(self, field: Field, config: Config):
+        super().__init__()
+        numbers = field.form == "numbers"
+        self.embed = (
+            embed_numbers(field, config.width, config.numbers) if numbers else Categories(field.vocabulary, config.width, scale=0.1)
+        )
+        self.column_ND = nn.Parameter(torch.randn(field.shape[0], config.width) * 0.1)
+
+    def forward(self, batch: Batch, name: str) -> Tokens:
+        x_BND = self.embed(batch[name]) + self.column_ND
+        return x_BND, x_BND.new_ones(x_BND.shape[:2], dtype=torch.bool)
+
+
+class Words(nn.Module):
+    """Text: embedded, grouped."""
+
+    def __init__(self, field: Field, config: Config):
+        super().__init__()
+        self.embed = nn.Embedding(field.vocabulary[0], config.width, padding_idx=0)
+        self.grouped = Grouped(field.shape[0], config.sequence_tokens, config.width)
+
+    def forward(self, batch: Batch, name: str) -> Tokens:
+        return self.grouped(self.embed(batch[name]), inside(batch, name))
+
+
+class Series(nn.Module):
+    """Frames: a linear map, grouped."""
+
+    def __init__(self, field: Field, config: Config):
+        super().__init__()
+        self.embed = nn.Linear(field.shape[1], config.width)
+        self.grouped = Grouped(field.shape[0], config.sequence_tokens, config.width)
+
+    def forward(self, batch: Batch, name: str) -> Tokens:
+        return self.grouped(self.embed(batch[name]), inside(batch, name))
+
+
+class Sound(nn.Module):
+    """A waveform: log-mel bands, a linear map, grouped."""
+
+    def __init__(self, field: Field, config: Config):
+        super().__init__()
+        self.mel = LogMel(int(field.facts["rate"]), config.bands, "level")
+        self.embed = nn.Linear(config.bands, config.width)
+        self.grouped = Grouped(1 + field.shape[0] // self.mel.hop, config.sequence_tokens, config.width)
+
+    def forward(self, batch: Batch, name: str) -> Tokens:
+        x_BTC, length_B = self.mel(batch[name], batch[f"{name}.length"])
+        return self.grouped(self.embed(x_BTC), torch.arange(x_BTC.shape[1], device=x_BTC.device) < length_B.unsqueeze(1))
+
+
+class Picture(nn.Module):
+    """Pixels: convolutions down to a small grid."""
+
+    def __init__(self, field: Field, config: Config):
+        super().__init__()
+        self.patches = Patches(field.shape, config.picture_tokens, config.width)
+
+    def forward(self, batch: Batch, name: str) -> Tokens:
+        x_BND = self.patches(batch[name])
+        return x_BND, x_BND.new_ones(x_BND.shape[:2], dtype=torch.bool)
+
+
+READERS = {"numbers": Cells, "categories": Cells, "tokens": Words, "frames": Series, "waveform": Sound, "pixels": Picture}
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward of four times the width, each behind a LayerNorm and around an identity."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        width = config.width
+        self.attention_norm, self.attention = nn.LayerNorm(width), SelfAttention(width, config.heads)
+        self.forward_norm = nn.LayerNorm(width)
+        self.forward_in, self.forward_out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.activation, self.dropout = nn.GELU(), nn.Dropout(config.dropout)
+
+    def forward(self, x_BND: Tensor, inside_BN: Tensor) -> Tensor:
+        x_BND = x_BND + self.dropout(self.attention(self.attention_norm(x_BND), inside_BN))
+        inner = self.dropout(self.activation(self.forward_in(self.forward_norm(x_BND))))
+        return x_BND + self.dropout(self.forward_out(inner))
+
+
+class Model(nn.Module):
+    """Any fields -> logits (B, head.size)."""
+
+    def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
+        super().__init__()
+        check_forms("fusion", inputs, FORMS)
+        check_per_row("fusion", head)
+        if config.width % config.heads:
+            raise ConfigError(
+                "The width must be a multiple of the heads; received width {width} and heads {heads}. Change one of them.",
+                width=config.width, heads=config.heads,
+            )  # fmt: skip
+        self.names = list(inputs)
+        self.readers = nn.ModuleList(READERS[field.form](field, config) for field in inputs.values())
+        # where a cell is missing or a text empty, nothing of the column is left: this vector still says which columns are read
+        self.first_D = nn.Parameter(torch.randn(config.width) * 0.02)
+        self.field_FD = nn.Parameter(torch.randn(len(inputs), config.width) * 0.02)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+        self.head = nn.Linear(config.width, head.size)
+
+    def forward(self, batch: Batch) -> Tensor:
+        rows = batch[self.names[0]].shape[0]
+        parts = [self.first_D.expand(rows, 1, -1)]
+        masks = [torch.ones(rows, 1, dtype=torch.bool, device=self.first_D.device)]
+        for i, (name, reader) in enumerate(zip(self.names, self.readers, strict=True)):
+            x_BND, inside_BN = reader(batch, name)
+            parts.append((x_BND + self.field_FD[i]).to(parts[0].dtype))
+            masks.append(inside_BN)
+        x_BND, inside_BN = torch.cat(parts, 1), torch.cat(masks, 1)
+        for block in self.blocks:
+            x_BND = block(x_BND, inside_BN)
+        return self.head(self.norm(x_BND[:, 0]))

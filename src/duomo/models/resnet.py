@@ -1,0 +1,140 @@
+"""Residual networks for pictures.
+
+Legend: B rows, C channels, H height, W width.
+Source: He, Zhang, Ren and Sun 2015, "Deep Residual Learning for Image Recognition", arXiv:1512.03385 (table 1; the
+bottleneck's stride sits on its 3×3 convolution, as in torchvision). Parameter names are torchvision's, so that its
+weights load; 18, 34, 50, 101 and 152 have its exact parameter counts.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from duomo.core.contract import Field, Head
+from duomo.core.errors import ConfigError
+from duomo.core.tensors import Batch
+from duomo.nn.fields import check_forms, check_per_row
+
+FORMS = ("pixels",)
+SMALL_SIDE = 96
+"""Pictures with a shorter side than this keep their resolution in the stem."""
+
+
+@dataclass(frozen=True)
+class Config:
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of each stage; every stage after the first halves the picture."""
+    width: int = 64
+    """Channels of the first stage; they double with every stage."""
+    bottleneck: bool = False
+    """Blocks of 1×1, 3×3, 1×1 convolutions (ResNet-50 and deeper) in place of two 3×3."""
+    stem: str = "auto"
+    """First layer: large (7×7 and pooling: a quarter of the side), small (3×3, full side), or auto by the picture's size."""
+    dropout: float = 0.0
+    """Part of the pooled features set to zero in training."""
+
+
+SIZES = {
+    "small": Config(blocks=(1, 1, 1), width=32),
+    "base": Config(),
+    "large": Config(blocks=(3, 4, 6, 3), bottleneck=True),
+    "34": Config(blocks=(3, 4, 6, 3)),
+    "101": Config(blocks=(3, 4, 23, 3), bottleneck=True),
+    "152": Config(blocks=(3, 8, 36, 3), bottleneck=True),
+}
+
+
+def convolution(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Conv2d:
+    """A bias-free convolution that keeps the side (or divides it by `stride`), initialised by He et al. 2015 (arXiv:1502.01852, eq. 10)."""
+    layer = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return layer
+
+
+def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    """A projection where the sum's two sides differ in shape (option B of the paper), else None: the identity."""
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+
+class Basic(nn.Module):
+    """Two 3×3 convolutions around an identity (figure 5, left)."""
+
+    growth = 1
+
+    def __init__(self, inputs: int, width: int, stride: int):
+        super().__init__()
+        self.conv1, self.bn1 = convolution(inputs, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = convolution(width, width, 3), nn.BatchNorm2d(width)
+        self.downsample = shortcut(inputs, width, stride)
+        # the block starts as the identity (Goyal et al. 2017, arXiv:1706.02677, section 5.1)
+        nn.init.zeros_(self.bn2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = x if self.downsample is None else self.downsample(x)
+        x = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(self.bn2(self.conv2(x)) + kept)
+
+
+class Bottleneck(nn.Module):
+    """1×1 to `width`, 3×3, 1×1 to four times `width`, around an identity (figure 5, right)."""
+
+    growth = 4
+
+    def __init__(self, inputs: int, width: int, stride: int):
+        super().__init__()
+        outputs = width * self.growth
+        self.conv1, self.bn1 = convolution(inputs, width, 1), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = convolution(width, width, 3, stride), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = convolution(width, outputs, 1), nn.BatchNorm2d(outputs)
+        self.downsample = shortcut(inputs, outputs, stride)
+        nn.init.zeros_(self.bn3.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = x if self.downsample is None else self.downsample(x)
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.relu(self.bn2(self.conv2(x)))
+        return torch.relu(self.bn3(self.conv3(x)) + kept)
+
+
+class Model(nn.Module):
+    """One field of pixels (B, C, H, W) -> logits (B, head.size)."""
+
+    def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
+        super().__init__()
+        check_forms("resnet", inputs, FORMS)
+        check_per_row("resnet", head)
+        if len(inputs) != 1:
+            raise ConfigError(
+                "The model {model!r} takes exactly one picture column; received {count}. Choose fusion for several.",
+                model="resnet", count=len(inputs),
+            )  # fmt: skip
+        ((self.name, field),) = inputs.items()
+        channels, *sides = field.shape
+        small = config.stem == "small" or (config.stem == "auto" and min(sides) < SMALL_SIDE)
+        width = config.width
+        self.conv1 = convolution(channels, width, 3) if small else convolution(channels, width, 7, stride=2)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.pool = nn.Identity() if small else nn.MaxPool2d(3, 2, padding=1)
+        block = Bottleneck if config.bottleneck else Basic
+        self.stages = [f"layer{stage}" for stage in range(1, len(config.blocks) + 1)]
+        side = min(sides) if small else min(sides) // 4
+        for stage, (name, count) in enumerate(zip(self.stages, config.blocks, strict=True)):
+            # a 1×1 picture would leave a batch of one nothing to normalise over
+            inner, stride = config.width * 2**stage, 2 if stage and side > 2 else 1
+            side = (side + 1) // stride if stride == 2 else side
+            layers: list[nn.Module] = [block(width, inner, stride)]
+            width = inner * block.growth
+            layers += [block(width, inner, 1) for _ in range(count - 1)]
+            self.add_module(name, nn.Sequential(*layers))
+        self.dropout = nn.Dropout(config.dropout)
+        self.fc = nn.Linear(width, head.size)
+
+    def forward(self, batch: Batch) -> Tensor:
+        x = self.pool(torch.relu(self.bn1(self.conv1(batch[self.name]))))
+        for stage in self.stages:
+            x = self.get_submodule(stage)(x)
+        return self.fc(self.dropout(x.mean((2, 3))))

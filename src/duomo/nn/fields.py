@@ -1,0 +1,48 @@
+"""What every model asks about its inputs before it builds itself."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from duomo.core.contract import Field, Head
+from duomo.core.errors import ConfigError
+from duomo.core.tensors import Batch
+
+
+def of_forms(inputs: Mapping[str, Field], *forms: str) -> list[str]:
+    """Names of the fields of these forms, in the order of `inputs`."""
+    return [name for name, field in inputs.items() if field.form in forms]
+
+
+def check_forms(model: str, inputs: Mapping[str, Field], forms: tuple[str, ...]) -> None:
+    """Raises ConfigError where there is no input, or one of a form that the model does not take."""
+    if not inputs:
+        raise ConfigError("A model needs at least one input column; the model {model!r} received none.", model=model)
+    for name, field in inputs.items():
+        if field.form not in forms:
+            raise ConfigError(
+                "The model {model!r} takes {forms}; the input {name!r} is {form}. Choose another model or leave that column out.",
+                model=model, forms=", ".join(forms), name=name, form=field.form,
+            )  # fmt: skip
+
+
+def check_per_row(model: str, head: Head) -> None:
+    """Raises ConfigError where the task wants an answer for each step of a model that gives one for each row."""
+    if head.per != "row":
+        raise ConfigError(
+            "The model {model!r} gives one answer per row; the task asks for one per {per}. Choose another model.",
+            model=model, per=head.per,
+        )  # fmt: skip
+
+
+def inside(batch: Batch, name: str) -> Tensor:
+    """bool (B, T): the positions of the ragged field `name` that are not padding."""
+    values, length = batch[name], batch[f"{name}.length"]
+    return torch.arange(values.shape[1], device=values.device) < length.unsqueeze(1)
+
+
+def masked_mean(x_BTD: Tensor, inside_BT: Tensor) -> Tensor:
+    """(B, D) mean over the true positions; zero for a row that has none."""
+    weight_BT1 = inside_BT.unsqueeze(-1).to(x_BTD.dtype)
+    return (x_BTD * weight_BT1).sum(1) / weight_BT1.sum(1).clamp(min=1)

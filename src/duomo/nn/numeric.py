@@ -1,0 +1,120 @@
+"""Embeddings of table cells: numbers by pieces or by waves, categories by lookup.
+
+Legend: B rows, N number columns, M category columns, P pieces (bins) of a number column, F frequencies, D embedding size.
+Source: Gorishniy, Rubachev and Babenko 2022, "On Embeddings for Numerical Features in Tabular Deep Learning", arXiv:2203.05556.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from duomo.core.contract import Field
+
+REACH = 4.0
+"""Deviations from the mean at which a number's straight line is cut."""
+
+
+class Piecewise(nn.Module):
+    """float (B, N) -> (B, N, D): a line over the value, one over its rank, and a learned bend at each bin edge (eq. 1, section 3.2).
+
+    `bins` are N ascending lists of edges in the units of the input, best at quantiles of the values together with
+    quantiles of the distinct values. The mean of the pieces is the rank, so that a heavy tail does no harm: the value
+    itself is cut at `REACH` deviations, and nothing changes beyond the outer edges. The bends start at zero. A column
+    with fewer than two edges keeps its line over the value only.
+    """
+
+    left_NP: Tensor
+    slope_NP: Tensor
+    rank_NP: Tensor
+
+    def __init__(self, bins: Sequence[Sequence[float]], dim: int):
+        super().__init__()
+        count, pieces = len(bins), max([len(edges) - 1 for edges in bins] + [1])
+        left, slope, rank = torch.zeros(count, pieces), torch.zeros(count, pieces), torch.zeros(count, pieces)
+        for column, edges in enumerate(bins):
+            edge = torch.tensor(edges, dtype=torch.float64).unique()
+            if (last := len(edge) - 1) < 1:
+                continue
+            left[column, :last] = edge[:-1].float()
+            slope[column, :last] = (1 / (edge[1:] - edge[:-1])).float().clamp(max=1e6)
+            rank[column, :last] = 12**0.5 / last  # a uniform rank then deviates by one
+        self.register_buffer("left_NP", left)
+        self.register_buffer("slope_NP", slope)
+        self.register_buffer("rank_NP", rank)
+        bound = dim**-0.5
+        self.line_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
+        self.rank_line_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
+        self.bias_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
+        self.bend_NPD = nn.Parameter(torch.zeros(count, pieces, dim))
+
+    def pieces(self, x_BN: Tensor) -> Tensor:
+        """The encoding itself (B, N, P): how far each piece is crossed, 0 before it and 1 after it."""
+        return ((x_BN.unsqueeze(-1) - self.left_NP) * self.slope_NP).clamp(0, 1)
+
+    def forward(self, x_BN: Tensor) -> Tensor:
+        pieces_BNP = self.pieces(x_BN)
+        rank_BN = (pieces_BNP * self.rank_NP).sum(-1) - self.rank_NP.sum(-1) / 2
+        bent_NBD = torch.bmm(pieces_BNP.transpose(0, 1), self.bend_NPD)
+        lines_BND = x_BN.clamp(-REACH, REACH).unsqueeze(-1) * self.line_ND + rank_BN.unsqueeze(-1) * self.rank_line_ND
+        return lines_BND + self.bias_ND + bent_NBD.transpose(0, 1)
+
+
+class Periodic(nn.Module):
+    """float (B, N) -> (B, N, D): ReLU of a linear map of sines and cosines with learned frequencies (eq. 2 and 3)."""
+
+    def __init__(self, count: int, dim: int, frequencies: int = 24, sigma: float = 0.1):
+        super().__init__()
+        self.frequency_NF = nn.Parameter((torch.randn(count, frequencies) * sigma).clamp(-3 * sigma, 3 * sigma))
+        bound = (2 * frequencies) ** -0.5
+        self.weight_NPD = nn.Parameter(torch.empty(count, 2 * frequencies, dim).uniform_(-bound, bound))
+        self.bias_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
+
+    def forward(self, x_BN: Tensor) -> Tensor:
+        angle_BNF = 2 * math.pi * x_BN.unsqueeze(-1) * self.frequency_NF
+        wave_BNP = torch.cat([angle_BNF.cos(), angle_BNF.sin()], -1)
+        mapped_NBD = torch.bmm(wave_BNP.transpose(0, 1), self.weight_NPD)
+        return torch.relu(mapped_NBD.transpose(0, 1) + self.bias_ND)
+
+
+class Line(nn.Module):
+    """float (B, N) -> (B, N, D): one weight and one bias vector per column."""
+
+    def __init__(self, count: int, dim: int):
+        super().__init__()
+        bound = dim**-0.5
+        self.weight_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
+        self.bias_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
+
+    def forward(self, x_BN: Tensor) -> Tensor:
+        return x_BN.unsqueeze(-1) * self.weight_ND + self.bias_ND
+
+
+def embed_numbers(field: Field, dim: int, kind: str = "piecewise") -> nn.Module:
+    """The embedding named `kind` (piecewise, periodic, line) for a field of numbers; piecewise needs facts["bins"], else line."""
+    bins = field.facts.get("bins")
+    if kind == "piecewise" and bins:
+        return Piecewise(bins, dim)
+    return Periodic(field.shape[0], dim) if kind == "periodic" else Line(field.shape[0], dim)
+
+
+class Categories(nn.Module):
+    """int64 (B, M) -> (B, M, D): one table for all columns; a value outside its vocabulary counts as unseen (0), which starts at zero."""
+
+    start_M: Tensor
+    last_M: Tensor
+
+    def __init__(self, vocabulary: Sequence[int], dim: int, scale: float = 1.0):
+        super().__init__()
+        sizes = torch.tensor(vocabulary, dtype=torch.int64)
+        self.register_buffer("start_M", sizes.cumsum(0) - sizes, persistent=False)
+        self.register_buffer("last_M", sizes - 1, persistent=False)
+        self.table = nn.Embedding(int(sizes.sum()), dim)
+        with torch.no_grad():
+            self.table.weight.mul_(scale)
+            self.table.weight[self.start_M] = 0
+
+    def forward(self, x_BM: Tensor) -> Tensor:
+        known_BM = torch.where((x_BM >= 0) & (x_BM <= self.last_M), x_BM, 0)
+        return self.table(known_BM + self.start_M)

@@ -1,0 +1,196 @@
+"""From settings and a table to a plan: what is predicted, how rows are divided, which recipe, which model."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from duomo.core import find, kinds
+from duomo.core.config import build, merge
+from duomo.core.contract import Task
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.messages import tr
+from duomo.core.recipe import DataConfig, Recipe
+from duomo.core.reporter import Reporter
+from duomo.core.table import Table
+from duomo.data import audit, sources, split
+
+FEW_VALUES = 20
+TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "caption")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything decided before a tensor is made."""
+
+    recipe: Recipe
+    task: Task
+    train: Table
+    valid: Table
+    test: Table
+    notes: tuple[str, ...]
+    split: str
+
+
+def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
+    """The source as a table of known kinds; what the source noticed is said."""
+    table = kinds.infer(sources.read(source, encoding=data.encoding), data.kind)
+    for problem in table.problems:
+        reporter.say(problem)
+    if not len(table):
+        raise DataError("There must be rows to learn from; {name} has none.", name=table.name)
+    return table
+
+
+def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
+    """Target and task, found where they were not given, and in words why."""
+    notes: list[str] = []
+    for name in (*data.target, *data.ignore, *(column for column in (data.group, data.time) if column)):
+        table.column(name)
+    task, target = data.task, data.target
+    if task:
+        find.task_module(task)
+    if not task and not target:
+        task, target, why = _guess(table)
+        notes.append(why)
+    if task == "transcribe" and not target:
+        target = _transcript(table)
+        notes.append(tr("Target: {target}, the transcripts.", target=target[0]))
+    if task in ("classify", "regress") and not target:
+        target, why = _guess_target(table)
+        notes.append(why)
+    if not task:
+        task, why = _task_of(table, target)
+        notes.append(why)
+    return dataclasses.replace(data, task=task, target=target), notes
+
+
+def _guess(table: Table) -> tuple[str, tuple[str, ...], str]:
+    inputs = [name for name in table.names if table.kinds.get(name) != "id" and name not in ("part", "file")]
+    if inputs and all(table.kinds[name] == "text" for name in inputs) and len(inputs) == 1:
+        return "generate", (), tr("Task: generate, because the data are text alone.")
+    spoken = [name for name in inputs if name.lower() in TRANSCRIPTS and table.kinds[name] in ("text", "category")]
+    if len(inputs) == 2 and spoken and table.of_kind("audio"):
+        return "transcribe", (spoken[0],), tr("Task: transcribe, because the data are sounds and their transcripts.")
+    target, why = _guess_target(table)
+    return "", target, why
+
+
+def _guess_target(table: Table) -> tuple[tuple[str, ...], str]:
+    name, why = audit.guess_target(table)
+    if not name:
+        raise ConfigError(
+            "A target must be named: none of the columns looks like one ({columns}). Say which with --target.",
+            columns=", ".join(table.names[:30]),
+        )
+    return (name,), tr("Target: {name}, because {why}.", name=name, why=why)
+
+
+def _transcript(table: Table) -> tuple[str, ...]:
+    named = [name for name in table.names if name.lower() in TRANSCRIPTS]
+    found = named or table.of_kind("text")
+    if not found or not table.of_kind("audio"):
+        raise DataError(
+            "Transcribe needs recordings and a column with their text; the columns are {columns}. Name the text with --target.",
+            columns=", ".join(table.names[:30]),
+        )
+    return (found[0],)
+
+
+def _task_of(table: Table, target: tuple[str, ...]) -> tuple[str, str]:
+    cells = table.column(target[0])
+    if table.kinds.get(target[0]) == "number":
+        values, _ = kinds.number.parse(cells)
+        values = values[np.isfinite(values)]
+        distinct = len(np.unique(values))
+        if distinct > FEW_VALUES or (values != np.round(values)).any():
+            return "regress", tr("Task: regress, because {target} is a number with {distinct:,} values.", target=target[0], distinct=distinct)
+    else:
+        distinct = pc.count_distinct(cells).as_py()
+    return "classify", tr("Task: classify, because {target} has {distinct:,} different values.", target=target[0], distinct=distinct)
+
+
+def task_options(data: DataConfig, recipe: Recipe) -> dict[str, Any]:
+    """What a task's config is built from."""
+    return {"target": data.target, "ignore": data.ignore, "encode": recipe.encode} | dict(recipe.task)
+
+
+def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tuple[Table, Table, Table, str]:
+    """Training, validation and test tables, and how they were divided, in words."""
+    if data.valid and not data.test:
+        raise ConfigError("A validation file of your own needs a test file too; received valid = {valid!r} alone. Add --test.", valid=data.valid)
+    if data.test:
+        valid = _given(data.valid, table, data, reporter) if data.valid else None
+        table, found = split.given(table, valid, _given(data.test, table, data, reporter), data, seed, data.target)
+    else:
+        found = split.split(table, _safe(table, data, reporter), seed, data.target)
+    for sentence in found.notes:
+        reporter.say(sentence)
+    parts = [table.take(rows) for rows in (found.train, found.valid, found.test)]
+    how = {"group": tr("by {column}", column=data.group), "time": tr("by {column}", column=data.time)}.get(found.how, found.how)
+    words = tr("Split {how}: {train:,} rows to learn, {valid:,} to validate, {test:,} to test.", how=how,
+               train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
+    return parts[0], parts[1], parts[2], words
+
+
+def _safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
+    """The split as it was asked for, or else the one that the audit holds safe."""
+    if data.split or data.group or data.time:
+        return data
+    proposal, _ = audit.propose(table, data.target[0] if data.target else "")
+    if proposal.how in ("group", "time"):
+        reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
+    return dataclasses.replace(data, split=proposal.how, group=proposal.group, time=proposal.time)
+
+
+def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Table:
+    other = sources.read(path, encoding=data.encoding).with_kinds(table.kinds, table.reasons)
+    for problem in other.problems:
+        reporter.say(problem)
+    return other
+
+
+def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
+    """The whole plan; every mistake in the settings is reported before the data are read."""
+    said = build(Recipe, settings)
+    table = read(source, said.data, reporter)
+    data, notes = choose(table, said.data)
+    task = find.make_task(data.task, task_options(data, said))
+    mask, sentences = task.usable(table)
+    for sentence in (*notes, *sentences):
+        reporter.say(sentence)
+    if not mask.all():
+        table = table.take(np.flatnonzero(mask))
+    train, valid, test, words = divide(table, data, said.train.seed, reporter)
+    reporter.say(words)
+    suggestion = task.suggest(train)
+    recipe = _resolve(settings, data, suggestion.recipe)
+    notes += [*sentences, words, suggestion.reason]
+    model_line = tr("Model: {model} {size}; {reason}", model=recipe.model.name, size=recipe.model.size, reason=suggestion.reason)
+    reporter.say(model_line)
+    task = find.make_task(data.task, task_options(data, recipe))
+    return Plan(recipe, task, train, valid, test, (*notes, *table.problems), words)
+
+
+def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str) -> Recipe:
+    """Defaults, below the task's named recipe, below what the user said."""
+    suggested = dict(find.task_recipes(data.task)[named])
+    chosen = settings.get("model", {}).get("name")
+    if chosen and chosen != suggested.get("model", {}).get("name"):
+        suggested["model"] = {"size": "small"}
+        suggested = merge(suggested, {"train": find.model_module(chosen).TRAIN})
+    recipe = build(Recipe, merge(suggested, settings))
+    model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
+    return dataclasses.replace(recipe, data=data, model=model)
+
+
+def run_name(source: Any) -> str:
+    """What a run is called after its data."""
+    if isinstance(source, (str, Path)):
+        name = Path(str(source).split("::")[-1] if "::" in str(source) else str(source)).name
+        return name.split(".")[0] or "data"
+    return "data"

@@ -1,0 +1,108 @@
+"use strict";
+// Everything that comes from the run or the model enters the page as text, never as markup.
+const words = navigator.language.toLowerCase().startsWith("zh")
+  ? { ask: "回答", working: "计算中…", failed: "服务器没有回答。", confidence: "置信度" }
+  : { ask: "Answer", working: "Working …", failed: "The server did not answer.", confidence: "confidence" };
+const $ = (id) => document.getElementById(id);
+const make = (tag, text, name) => {
+  const node = document.createElement(tag);
+  if (text !== undefined) node.textContent = text;
+  if (name) node.className = name;
+  return node;
+};
+let columns = {};
+
+const renderers = {
+  text: () => make("textarea"),
+  number: () => Object.assign(make("input"), { inputMode: "decimal" }),
+  series: () => Object.assign(make("textarea"), { placeholder: "[[0.1, 0.2], …]" }),
+  image: () => Object.assign(make("input"), { type: "file", accept: "image/*" }),
+  audio: () => Object.assign(make("input"), { type: "file", accept: "audio/*" }),
+};
+
+function field(name, kind) {
+  const label = make("label", name, ["text", "image", "audio", "series"].includes(kind) ? "wide" : "");
+  const input = (renderers[kind] || (() => make("input")))();
+  input.dataset.name = name;
+  label.append(input);
+  if (kind === "image" || kind === "audio") {
+    input.addEventListener("change", () => {
+      label.querySelectorAll("img, audio").forEach((old) => old.remove());
+      if (!input.files[0]) return;
+      const shown = kind === "image" ? make("img", undefined, "preview") : Object.assign(make("audio"), { controls: true });
+      shown.src = URL.createObjectURL(input.files[0]);
+      if (kind === "image") shown.alt = input.files[0].name;
+      label.append(shown);
+    });
+  }
+  return label;
+}
+
+const base64 = (file) => new Promise((resolve, reject) => {
+  const reader = new FileReader();
+  reader.onload = () => resolve({ base64: reader.result.slice(reader.result.indexOf(",") + 1) });
+  reader.onerror = reject;
+  reader.readAsDataURL(file);
+});
+
+async function row() {
+  const found = {};
+  for (const input of document.querySelectorAll("[data-name]")) {
+    const name = input.dataset.name;
+    if (input.type === "file") found[name] = input.files[0] ? await base64(input.files[0]) : null;
+    else if (columns[name] === "series") found[name] = input.value ? JSON.parse(input.value) : null;
+    else found[name] = input.value === "" ? null : input.value;
+  }
+  return found;
+}
+
+function bar(name, share) {
+  const line = make("div", undefined, "bar");
+  const meter = Object.assign(make("meter"), { min: 0, max: 1, value: share });
+  meter.setAttribute("aria-label", name);
+  line.append(make("span", name), meter, make("span", share.toFixed(4)));
+  return line;
+}
+
+function show(answer) {
+  const place = $("answer");
+  place.hidden = false;
+  place.replaceChildren();
+  const told = answer.prediction;
+  place.append(make("p", Array.isArray(told) ? told.join(", ") : String(told), "prediction"));
+  if (answer.probabilities) {
+    for (const [name, share] of Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1])) place.append(bar(name, share));
+  } else if (typeof answer.confidence === "number") place.append(bar(words.confidence, answer.confidence));
+  const rest = Object.entries(answer).filter(([name]) => !["prediction", "confidence", "probabilities"].includes(name));
+  for (const [name, value] of rest) place.append(make("p", `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`, "facts"));
+}
+
+function complain(message) {
+  $("answer").hidden = false;
+  $("answer").replaceChildren(make("p", message, "error"));
+}
+
+$("ask").textContent = words.ask;
+$("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  $("ask").disabled = true;
+  $("ask").textContent = words.working;
+  try {
+    const body = JSON.stringify({ rows: [await row()] });
+    const answer = await fetch("/v1/predict", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    const found = await answer.json();
+    if (answer.ok) show(found.answers[0]);
+    else complain(found.error.message);
+  } catch (error) {
+    complain(error instanceof SyntaxError ? error.message : words.failed);
+  } finally {
+    $("ask").disabled = false;
+    $("ask").textContent = words.ask;
+  }
+});
+fetch("/v1/run").then((answer) => answer.json()).then((run) => {
+  document.title = $("run").textContent = run.run;
+  $("task").textContent = run.task;
+  columns = run.columns;
+  $("fields").append(...Object.entries(columns).map(([name, kind]) => field(name, kind)));
+}).catch(() => complain(words.failed));

@@ -1,0 +1,1 @@
+"""Binary, multi-class and multi-label classification; one or several targets."""

@@ -1,0 +1,268 @@
+"""Classification: binary, multi-class, multi-label, one or several targets, from any mix of columns.
+
+Legend: B rows of a batch, N rows, S logits side by side, C classes of one head, K heads, k members of an ensemble.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Column, Dense, Examples
+from duomo.data.encode import InputEncoder
+from duomo.data.supervised import feature_names, suggest_recipe
+from duomo.tasks.classify.baselines import Prior, classical
+from duomo.tasks.classify.labels import MISSING, Label, Labels
+from duomo.tasks.classify.measures import FLOOR, fit_temperature, lists, one_target
+from duomo.tasks.classify.views import draw
+
+SHOWN_CLASSES = 20
+SKEWED = 0.75
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is classified, and how mistakes are weighed."""
+
+    target: tuple[str, ...] = ()
+    """Column(s) that hold the classes; one head for each."""
+    ignore: tuple[str, ...] = ()
+    """Columns that the model must not see."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """How cells become tensors."""
+    multilabel: Literal["", "yes", "no"] = ""
+    """Whether a row has any number of classes; found from the cells (lists, separators, several 0/1 targets) when empty."""
+    separator: str = ""
+    """Sign between the classes of one cell; found (; or |) when empty."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced: rare classes weigh as much as frequent ones in the loss."""
+    label_smoothing: float = 0.0
+    """Share of each target that is spread over all classes (arXiv:1512.00567, section 7)."""
+    metric: str = ""
+    """Metric that chooses checkpoints; accuracy, or auc / macro_f1 where one class has over three quarters of the rows, when empty."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "classify"
+
+    def __init__(self, config: Config):
+        if not config.target:
+            raise DataError("Classification needs a target column; none was named. Name it with --target.")
+        self.config = config
+        self.labels = Labels(config.target, config.multilabel, config.separator)
+        self.encoder = InputEncoder(config.encode)
+        self.temperatures: list[float] = []
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        features = feature_names(table, self.config.target, self.config.ignore)
+        self.labels.fit(table)
+        self.encoder.fit(table, features)
+        self.temperatures = [1.0] * len(self.labels.classes)
+
+    def state(self) -> dict[str, Any]:
+        return {"labels": self.labels.state(), "encoder": self.encoder.state(), "temperatures": self.temperatures}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.labels.restore(state["labels"])
+        self.encoder.restore(state["encoder"])
+        self.temperatures = [float(value) for value in state["temperatures"]]
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return self.encoder.fields()
+
+    @property
+    def head(self) -> Head:
+        parts = self.labels.parts
+        return Head(sum(parts), parts=parts if len(parts) > 1 else ())
+
+    @property
+    def metric(self) -> Metric:  # type: ignore[override]
+        """Accuracy misleads where one class dominates: always answering it would already look good."""
+        if self.config.metric:
+            return Metric(self.config.metric, self.config.metric not in ("log_loss", "ece"))
+        if self.labels.lists:
+            return Metric("micro_f1", True)
+        counts = self.labels.counts[0] if self.labels.counts else [1, 1]
+        if len(self.labels.parts) == 1 and max(counts) > SKEWED * sum(counts):
+            return Metric("auc" if len(counts) == 2 else "macro_f1", True)
+        return Metric("accuracy", True)
+
+    def suggest(self, table: Table) -> Suggestion:
+        return suggest_recipe(table, feature_names(table, self.config.target, self.config.ignore))
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        mask = self.labels.present(table)
+        missing = int((~mask).sum())
+        if missing == len(table):
+            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=", ".join(self.config.target))
+        if not missing:
+            return mask, []
+        name = ", ".join(self.config.target)
+        return mask, [tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=missing, rows=len(table), name=name)]
+
+    # -- tensors
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        columns: dict[str, Column] = dict(self.encoder.encode(table))
+        if target:
+            found, unseen = self.labels.encode(table)
+            columns["target.value"] = Dense(torch.from_numpy(found))
+            if unseen is not None:
+                columns["target.unseen"] = Dense(torch.from_numpy(unseen))
+        return Examples(columns)
+
+    # -- learning
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy (or its sigmoid form for lists) summed over rows and heads; an ensemble's (B, k, S) is averaged over k."""
+        logits = output.float()
+        target = batch["target.value"]
+        members = logits.shape[1] if logits.dim() == 3 else 1
+        if logits.dim() == 3:
+            logits, target = logits.flatten(0, 1), target.repeat_interleave(members, dim=0)
+        rows, count = self._losses(logits, target)
+        if "mix.rows" in batch:
+            other = batch["target.value"][batch["mix.rows"]].repeat_interleave(members, dim=0)
+            share = batch["mix.share"].to(rows.dtype)
+            share = share.repeat_interleave(members) if share.dim() else share
+            rows = share * rows + (1 - share) * self._losses(logits, other)[0]
+        return rows.sum() / members, count / members
+
+    def _losses(self, logits_BS: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(B,) losses, and how many targets were known."""
+        smooth = self.config.label_smoothing
+        if self.labels.lists:
+            known = target.ge(0)
+            wanted = target.clamp(min=0).to(logits_BS.dtype) * (1 - smooth) + smooth / 2
+            weight = self._weights(0, logits_BS) if self.config.class_weights == "balanced" else None
+            found = functional.binary_cross_entropy_with_logits(logits_BS, wanted, reduction="none", pos_weight=weight) * known
+            return found.mean(dim=1), known.any(dim=1).sum()
+        target_BK = target.unsqueeze(1) if target.dim() == 1 else target
+        total, count = logits_BS.new_zeros(logits_BS.shape[0]), target_BK.ge(0).sum()
+        for place, part_BC in enumerate(logits_BS.split(list(self.labels.parts), dim=1)):
+            wanted = target_BK[:, place]
+            found = functional.cross_entropy(part_BC, wanted.clamp(min=0), reduction="none", label_smoothing=smooth)
+            if self.config.class_weights == "balanced":
+                found = found * self._weights(place, part_BC)[wanted.clamp(min=0)]
+            total = total + found * wanted.ge(0)
+        return total, count
+
+    def _weights(self, place: int, like: Tensor) -> Tensor:
+        """(C,) inverse frequency, one on average over the rows; for lists, how much a present class weighs against an absent one."""
+        counts = torch.tensor(self.labels.counts[place], dtype=like.dtype, device=like.device).clamp(min=1)
+        if self.labels.lists:
+            return (counts.max() / counts).sqrt()
+        return counts.sum() / (len(counts) * counts)
+
+    # -- judging
+    def _probabilities(self, output: Tensor) -> Tensor:
+        """(B, S) float32, each head tempered."""
+        logits = output.float()
+        found = []
+        for part, temperature in zip(logits.split(list(self.labels.parts), dim=-1), self.temperatures, strict=True):
+            found.append(torch.sigmoid(part / temperature) if self.labels.lists else torch.softmax(part / temperature, dim=-1))
+        joined = torch.cat(found, dim=-1)
+        return joined.mean(dim=1) if joined.dim() == 3 else joined
+
+    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
+        found = {"probabilities": self._probabilities(output).cpu().numpy(), "target": batch["target.value"].cpu().numpy()}
+        if "target.unseen" in batch:
+            found["unseen"] = batch["target.unseen"].cpu().numpy()
+        return found
+
+    def _heads(self, evidence: Evidence) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Probabilities (N, C) and targets (N,) of each head."""
+        target = evidence["target"].reshape(len(evidence["target"]), -1)
+        borders = np.cumsum(self.labels.parts)[:-1]
+        return [(part, target[:, place]) for place, part in enumerate(np.split(evidence["probabilities"], borders, axis=1))]
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        if self.labels.lists:
+            return lists(evidence["probabilities"], evidence["target"], evidence["unseen"])
+        each = [one_target(*head) for head in self._heads(evidence)]
+        if len(each) == 1:
+            return each[0]
+        names = [name for name in each[0] if all(name in found for found in each)]
+        joint = {name: float(np.mean([found[name] for found in each])) for name in names}
+        return joint | {f"{name}.{what}": v for name, found in zip(self.config.target, each, strict=True) for what, v in found.items()}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        """(N,) surprise: minus the log of the probability of what was true, summed over heads; the mean over classes for lists."""
+        p_NC, target = evidence["probabilities"].astype(np.float64), evidence["target"]
+        if self.labels.lists:
+            believed = np.where(target == 1, p_NC, np.where(target == 0, 1 - p_NC, 1.0))
+            return -np.log(np.clip(believed, FLOOR, 1)).mean(axis=1) + evidence["unseen"]
+        total = np.zeros(len(p_NC))
+        for part, wanted in self._heads(evidence):
+            believed = np.where(wanted >= 0, part[np.arange(len(part)), np.maximum(wanted, 0)], 0.0)
+            total += np.where(wanted == MISSING, 0.0, -np.log(np.clip(believed, FLOOR, 1)))
+        return total
+
+    def calibrate(self, evidence: Evidence) -> None:
+        """One temperature for each head (Guo et al. 2017), on top of what evidence already has; no answer changes, only confidence."""
+        if self.labels.lists:
+            found = [fit_temperature(evidence["probabilities"], evidence["target"], True)]
+        else:
+            found = [fit_temperature(part, wanted, False) for part, wanted in self._heads(evidence)]
+        self.temperatures = [old * new for old, new in zip(self.temperatures, found, strict=True)]
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        if self.labels.lists:
+            return draw(self.labels, evidence["probabilities"], evidence["target"], "")
+        several = len(self.labels.parts) > 1
+        found: list[View] = []
+        for place, (part, wanted) in enumerate(self._heads(evidence)):
+            found += draw(self.labels, part, wanted, self.config.target[place] if several else "", place)
+        return found
+
+    def baselines(self) -> Sequence[Baseline]:
+        kinds = {one.column: one.kind for one in self.encoder.learned}
+        return Prior(self.labels), *classical(self.labels, self.encoder.columns, kinds, self.config.encode)
+
+    # -- answering
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """`prediction` and `confidence`, and with at most 20 classes `probabilities`; by target's name where there are several."""
+        p_BS = self._probabilities(model(batch)).cpu().numpy().astype(np.float64)
+        if self.labels.lists:
+            return self._answer_lists(p_BS)
+        heads = [self._answer_one(part, place) for place, part in enumerate(np.split(p_BS, np.cumsum(self.labels.parts)[:-1], axis=1))]
+        if len(heads) == 1:
+            return heads[0]
+        names = [name for name in heads[0] if all(name in head for head in heads)]
+        return {
+            name: [dict(zip(self.config.target, row, strict=True)) for row in zip(*(head[name] for head in heads), strict=True)]
+            for name in names
+        }
+
+    def _answer_one(self, p_BC: np.ndarray, place: int) -> dict[str, list[Any]]:
+        labels, chosen = self.labels.classes[place], p_BC.argmax(axis=1)
+        found: dict[str, list[Any]] = {"prediction": [labels[c] for c in chosen], "confidence": np.round(p_BC.max(axis=1), 4).tolist()}
+        if len(labels) <= SHOWN_CLASSES:
+            found["probabilities"] = [_named(labels, row) for row in np.round(p_BC, 4).tolist()]
+        return found
+
+    def _answer_lists(self, p_BC: np.ndarray) -> dict[str, list[Any]]:
+        labels = self.labels.classes[0]
+        found: dict[str, list[Any]] = {
+            "prediction": [[label for label, p in zip(labels, row, strict=True) if p >= 0.5] for row in p_BC],
+            "confidence": np.round(np.maximum(p_BC, 1 - p_BC).min(axis=1), 4).tolist(),
+        }
+        if len(labels) <= SHOWN_CLASSES:
+            found["probabilities"] = [_named(labels, row) for row in np.round(p_BC, 4).tolist()]
+        return found
+
+
+def _named(labels: Sequence[Label], row: Sequence[float]) -> dict[str, float]:
+    return {str(label): p for label, p in zip(labels, row, strict=True)}

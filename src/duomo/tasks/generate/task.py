@@ -1,0 +1,225 @@
+"""Language modelling: learn from text to write on from any beginning.
+
+Legend: B rows of a batch, T positions of a window, V tokens of the vocabulary, M tokens of the whole stream, W windows.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from duomo.core.contract import Baseline, Decoder, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.errors import DataError
+from duomo.core.kinds import text as text_kind
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
+from duomo.tasks.generate.baselines import Frequency, Ngram
+
+END = text_kind.UNKNOWN
+"""Stands between documents: the byte-level tokenizer never needs it for an unknown character."""
+CONTEXT = 256
+FEWEST_TOKENS = 64
+SLICE = 2000
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is learned, and how it writes."""
+
+    target: tuple[str, ...] = ()
+    """Unused: the text is its own target."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are not read."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """Tokenizer, vocabulary and context length (longest_text)."""
+    column: str = ""
+    """The column with the text; the first text column when empty."""
+    new_tokens: int = 160
+    """Tokens written for each prompt."""
+    temperature: float = 0.8
+    """Below 1 safer, above 1 wilder; 0 takes the likeliest token."""
+    top_k: int = 50
+    """Only the k likeliest tokens are drawn from; 0: all."""
+    top_p: float = 0.95
+    """Only the likeliest tokens that together reach this probability are drawn from (arXiv:1904.09751)."""
+    seed: int = 0
+    """Together with the prompt it settles what is drawn."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "generate"
+    metric = Metric("bits_per_byte", False)
+    answer_rows: ClassVar[int] = 1
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.column = config.column
+        self.tokenizer: dict[str, Any] = {}
+        self.context = 0
+        self._bytes_V: np.ndarray | None = None
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        self.column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
+        cells = table.column(self.column).cast(pa.large_string()).drop_null()
+        encode = self.config.encode
+        self.tokenizer = text_kind.learn(cells, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT))
+        length = len(self.stream(table))
+        if length < FEWEST_TOKENS:
+            raise DataError("A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length)
+        self.context = max(8, min(int(self.tokenizer["longest"]), length // 8))
+
+    def state(self) -> dict[str, Any]:
+        return {"column": self.column, "tokenizer": self.tokenizer, "context": self.context}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.column, self.tokenizer, self.context = state["column"], dict(state["tokenizer"]), int(state["context"])
+        self._bytes_V = None
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return {"tokens": Field("tokens", (self.context,), (int(self.tokenizer["size"]),))}
+
+    @property
+    def head(self) -> Head:
+        return Head(int(self.tokenizer["size"]), "step")
+
+    def suggest(self, table: Table) -> Suggestion:
+        column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
+        size = table.column(column).nbytes
+        recipe = "tiny" if size < 200_000 else "small" if size < 20_000_000 else "base"
+        return Suggestion(recipe, tr("{size:,.1f} MB of text to learn from.", size=size / 1e6))
+
+    # -- tensors
+    def stream(self, table: Table) -> np.ndarray:
+        """All documents as one stream of token numbers (M,), END after each."""
+        pieces: list[np.ndarray] = []
+        end = np.array([END], np.int32)
+        for part in table.slices(SLICE):
+            cells = [str(cell) for cell in part.column(self.column).to_pylist() if cell is not None]
+            for tokens in text_kind.encode_text(self.tokenizer, cells):
+                pieces += [tokens, end]
+        kind = np.uint16 if self.tokenizer["size"] <= 65535 else np.int32
+        return np.concatenate([np.zeros(0, kind), *(piece.astype(kind) for piece in pieces)])
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        if target:
+            stream = self.stream(table)
+            values = torch.from_numpy(stream.astype(np.int32))
+            return Examples({"tokens": Windows(values, max(1, min(self.context, len(stream) - 1)))})
+        cells = [str(cell) if cell is not None else "" for cell in table.column(self.column).to_pylist()]
+        rows = [self._prompt(tokens) for tokens in text_kind.encode_text(self.tokenizer, cells)]
+        seeds = [int.from_bytes(hashlib.blake2b(cell.encode("utf-8", "replace"), digest_size=7).digest()) for cell in cells]
+        return Examples({"tokens": Ragged.of(rows, np.zeros(0, np.int64)), "prompt.seed": Dense(torch.tensor(seeds, dtype=torch.int64))})
+
+    def _prompt(self, tokens: np.ndarray) -> np.ndarray:
+        """The end of a prompt, half a context at most, so that there is room to write; END where it is empty."""
+        kept = tokens[-max(1, self.context // 2) :].astype(np.int64)
+        return kept if len(kept) else np.array([END], np.int64)
+
+    # -- learning
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats, summed over positions."""
+        target = batch["tokens.next"]
+        total = functional.cross_entropy(output.flatten(0, 1).float(), target.flatten(), reduction="sum")
+        return total, torch.tensor(float(target.numel()))
+
+    # -- judging
+    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
+        """For each window: nats, tokens and bytes of what had to be foretold."""
+        target = batch["tokens.next"]
+        nats = functional.cross_entropy(output.float().transpose(1, 2), target, reduction="none").sum(1)
+        return self._facts(nats.cpu().numpy().astype(np.float64), target.cpu().numpy())
+
+    def _facts(self, nats: np.ndarray, target_WT: np.ndarray) -> Evidence:
+        sizes = self._token_bytes()[target_WT].sum(1).astype(np.float64)
+        return {"nats": nats, "tokens": np.full(len(nats), float(target_WT.shape[1])), "bytes": sizes}
+
+    def _token_bytes(self) -> np.ndarray:
+        """(V,) bytes of UTF-8 that a token stands for: every sign of a byte-level token is one byte."""
+        if self._bytes_V is None:
+            tokenizer = text_kind.tokenizer_of(self.tokenizer)
+            vocabulary = [tokenizer.id_to_token(number) or "" for number in range(int(self.tokenizer["size"]))]
+            plain = self.tokenizer["tokenizer"] == "bpe"
+            self._bytes_V = np.array([len(token) if plain else len(token.encode()) for token in vocabulary], np.float64)
+            self._bytes_V[[text_kind.PADDING, END]] = 1.0
+        return self._bytes_V
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        nats = float(evidence["nats"].sum())
+        tokens, size = max(1.0, float(evidence["tokens"].sum())), max(1.0, float(evidence["bytes"].sum()))
+        return {"bits_per_byte": nats / np.log(2) / size, "perplexity": float(np.exp(min(80.0, nats / tokens)))}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        found: np.ndarray = evidence["nats"] / np.log(2) / np.maximum(1.0, evidence["bytes"])
+        return found
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        values = self.errors(evidence)
+        counts, edges = np.histogram(values[np.isfinite(values)], bins=min(24, max(2, len(values) // 2)))
+        labels = [f"{low:.2f}" for low in edges[:-1]]
+        data = {"labels": labels, "values": counts.tolist()}
+        return [View("bars", tr("Bits per byte of the windows of the test text"), data, tr("Left: easy passages; right: hard ones."))]
+
+    def baselines(self) -> Sequence[Baseline]:
+        size = int(self.tokenizer["size"])
+        return [Frequency(size, self.stream, self._baseline_facts), Ngram(size, self.stream, self._baseline_facts)]
+
+    def _baseline_facts(self, table: Table, nats: np.ndarray) -> Evidence:
+        """A foreign model's nats (M,) over the same windows as ours."""
+        stream = self.stream(table)
+        width = max(1, min(self.context, len(stream) - 1))
+        windows = max(1, (len(stream) - 1) // width)
+        targets = stream[1 : windows * width + 1].reshape(windows, width)
+        return self._facts(nats[1 : windows * width + 1].reshape(windows, width).sum(1), targets)
+
+    # -- answering
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """What the model writes on from each prompt, drawn with the seed of config and prompt."""
+        texts = []
+        for row, length in enumerate(batch["tokens.length"].tolist()):
+            generator = torch.Generator().manual_seed((int(batch["prompt.seed"][row]) ^ self.config.seed) & (2**63 - 1))
+            texts.append(self._write(model, batch["tokens"][row, : max(1, length)], generator))
+        return {"prediction": texts}
+
+    def _write(self, model: nn.Module, prompt_T: Tensor, generator: torch.Generator) -> str:
+        """Token by token; the model's cache spares it what it has read already, until the context is full."""
+        tokens = prompt_T.tolist()
+        written: list[int] = []
+        cache = model.start(1, self.context) if isinstance(model, Decoder) else None
+        fed = 0
+        while len(written) < self.config.new_tokens:
+            if cache is not None and len(tokens) <= self.context:
+                logits = model.forward_cached(torch.tensor([tokens[fed:]], device=prompt_T.device), cache)  # type: ignore[operator]
+                fed = len(tokens)
+            else:
+                window = torch.tensor([tokens[-self.context :]], device=prompt_T.device)
+                logits = model({"tokens": window, "tokens.length": torch.tensor([window.shape[1]])})
+            chosen = self._draw(logits[0, -1].float().cpu(), generator)
+            if chosen == END:
+                break
+            tokens.append(chosen)
+            written.append(chosen)
+        return text_kind.decode_text(self.tokenizer, written)
+
+    def _draw(self, logits_V: Tensor, generator: torch.Generator) -> int:
+        logits_V[text_kind.PADDING] = -torch.inf
+        if self.config.temperature <= 0:
+            return int(logits_V.argmax())
+        values, order = torch.sort(logits_V / self.config.temperature, descending=True, stable=True)
+        if self.config.top_k:
+            values, order = values[: self.config.top_k], order[: self.config.top_k]
+        shares = torch.softmax(values, 0)
+        shares[(shares.cumsum(0) - shares) > self.config.top_p] = 0
+        return int(order[torch.multinomial(shares, 1, generator=generator)])

@@ -1,0 +1,1 @@
+"""Numbers from any mix of columns."""

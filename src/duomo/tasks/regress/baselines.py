@@ -1,0 +1,127 @@
+"""What a regression must beat: the mean, and a classical model on the same rows. Deterministic.
+
+scikit-learn is imported when a baseline is fitted. Caps on rows and settings are stated in the README.
+Legend: N rows, F features, K targets.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from duomo.core.contract import Baseline, Evidence
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.data.classical import LinearMatrix, TreeMatrix, is_flat, sample_rows
+
+TREE_ROWS, LINEAR_ROWS = 100_000, 20_000
+STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+
+Targets = Callable[[Table], np.ndarray]
+"""Table -> (N, K) float64, NaN where missing."""
+
+
+@final
+class Mean(Baseline):
+    """Every row gets the mean of the training rows."""
+
+    name: ClassVar[str] = "mean"
+
+    def __init__(self, targets: Targets):
+        self._targets = targets
+        self._mean_K = np.zeros(0)
+
+    def fit(self, train: Table) -> None:
+        self._mean_K = np.nanmean(self._targets(train), axis=0)
+
+    def evidence(self, test: Table) -> Evidence:
+        return {"prediction": np.tile(self._mean_K, (len(test), 1)), "target": self._targets(test)}
+
+
+def _fit_each(features: Any, target_NK: np.ndarray, make: Callable[[Any, np.ndarray], Any]) -> list[Any]:
+    """One model for each target, on the rows where it is known."""
+    found = []
+    for column in target_NK.T:
+        known = np.flatnonzero(np.isfinite(column))
+        found.append(make(features[known], column[known]))
+    return found
+
+
+@final
+class GradientBoosting(Baseline):
+    """Histogram gradient boosting on number, category and date columns, stopped early on a sixth of the rows."""
+
+    name: ClassVar[str] = "gradient-boosted trees"
+
+    def __init__(self, targets: Targets, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
+        self._targets, self._matrix = targets, TreeMatrix(features, kinds, config)
+        self._models: list[Any] = []
+
+    def fit(self, train: Table) -> None:
+        train = train.take(sample_rows(len(train), TREE_ROWS))
+        self._matrix.fit(train)
+        self._models = _fit_each(self._matrix.transform(train), self._targets(train), self._fit_one)
+
+    def _fit_one(self, features: np.ndarray, target: np.ndarray) -> Any:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+
+        stop = len(target) >= 60
+        categorical = self._matrix.categorical
+        return HistGradientBoostingRegressor(
+            learning_rate=0.08, max_iter=1000 if stop else 60, early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20,
+            max_leaf_nodes=31, l2_regularization=1.0, categorical_features=categorical if categorical.any() else None, random_state=0,
+        ).fit(features, target)  # fmt: skip
+
+    def evidence(self, test: Table) -> Evidence:
+        features = self._matrix.transform(test)
+        return {"prediction": _predict(self._models, features), "target": self._targets(test)}
+
+
+@final
+class Ridge(Baseline):
+    """Ridge regression on TF-IDF, pixels, log-mel statistics, series statistics and table columns; strength by an inner fifth."""
+
+    name: ClassVar[str] = "ridge regression"
+
+    def __init__(self, targets: Targets, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
+        self._targets, self._matrix = targets, LinearMatrix(features, kinds, config)
+        self._models: list[Any] = []
+
+    def fit(self, train: Table) -> None:
+        train = train.take(sample_rows(len(train), LINEAR_ROWS))
+        self._matrix.fit(train)
+        self._models = _fit_each(self._matrix.transform(train), self._targets(train), _fit_ridge)
+
+    def evidence(self, test: Table) -> Evidence:
+        return {"prediction": _predict(self._models, self._matrix.transform(test)), "target": self._targets(test)}
+
+
+def _fit_ridge(features: Any, target: np.ndarray) -> Any:
+    from scipy.sparse import issparse
+    from sklearn.linear_model import Ridge as Model
+
+    sparse = bool(issparse(features))
+    scale = 0.1 if sparse else 1.0
+    solver = "sparse_cg" if sparse else "auto"
+    order = np.random.default_rng(0).permutation(len(target))
+    held, within = order[: len(order) // 5], order[len(order) // 5 :]
+    best = STRENGTHS[1]
+    if len(held) >= 5:
+        losses = []
+        for strength in STRENGTHS:
+            model = Model(alpha=strength * scale, solver=solver, random_state=0).fit(features[within], target[within])
+            losses.append(float(np.mean((model.predict(features[held]) - target[held]) ** 2)))
+        best = STRENGTHS[int(np.argmin(losses))]
+    return Model(alpha=best * scale, solver=solver, random_state=0).fit(features, target)
+
+
+def _predict(models: Sequence[Any], features: Any) -> np.ndarray:
+    if not features.shape[0]:
+        return np.zeros((0, len(models)))
+    return np.stack([np.asarray(model.predict(features), np.float64) for model in models], axis=1)
+
+
+def classical(targets: Targets, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig) -> tuple[Baseline, ...]:
+    """Ridge regression; with trees before it where all columns are flat."""
+    linear = Ridge(targets, features, kinds, config)
+    return (GradientBoosting(targets, features, kinds, config), linear) if is_flat(features, kinds) else (linear,)

@@ -1,0 +1,262 @@
+"""Regression: one or several numbers from any mix of columns.
+
+Legend: B rows of a batch, N rows, K targets, k members of an ensemble.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Column, Dense, Examples
+from duomo.data.encode import InputEncoder
+from duomo.data.supervised import feature_names, numbers, suggest_recipe
+from duomo.tasks.regress.baselines import Mean, classical
+
+COVERAGE = 0.9
+POINTS = 600
+BINS = 30
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which numbers are predicted, and how mistakes are weighed."""
+
+    target: tuple[str, ...] = ()
+    """Column(s) of numbers to predict."""
+    ignore: tuple[str, ...] = ()
+    """Columns that the model must not see."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """How cells become tensors."""
+    loss: Literal["mse", "mae", "huber"] = "mse"
+    """mse aims at the mean, mae at the median, huber between them (quadratic within one standard deviation)."""
+    log: bool = False
+    """Learn log(1 + target): for targets that are never negative and span orders of magnitude."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "regress"
+    metric = Metric("rmse", False)
+
+    def __init__(self, config: Config):
+        if not config.target:
+            raise DataError("Regression needs a target column; none was named. Name it with --target.")
+        self.config = config
+        self.encoder = InputEncoder(config.encode)
+        self.mean_K: list[float] = []
+        self.scale_K: list[float] = []
+        self.halfwidth_K: list[float] = []
+        """Half-width of the interval that holds 90 % of the validation rows; empty until calibrated."""
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        features = feature_names(table, self.config.target, self.config.ignore)
+        self.mean_K, self.scale_K, self.halfwidth_K = [], [], []
+        for place, name in enumerate(self.config.target):
+            raw = self.raw_targets(table)[:, place]
+            values = self._forward(raw[np.isfinite(raw)])
+            if len(values) < 2 or np.ptp(values) == 0:
+                raise DataError(
+                    "A number to predict must vary among the training rows; {name!r} has {values} different values. Choose another target.",
+                    name=name, values=len(np.unique(values)),
+                )  # fmt: skip
+            self.mean_K.append(float(values.mean()))
+            self.scale_K.append(float(values.std()))
+        self.encoder.fit(table, features)
+
+    def raw_targets(self, table: Table) -> np.ndarray:
+        """(N, K) float64 in the data's own units; NaN where missing. DataError where cells are no numbers."""
+        found = []
+        for name in self.config.target:
+            cells = table.column(name)
+            values = numbers(cells)
+            values = np.where(np.isfinite(values), values, np.nan)
+            wrong = np.flatnonzero(np.isnan(values) & cells.is_valid().to_numpy())
+            shown = cells[int(wrong[0])].as_py() if len(wrong) else None
+            if len(wrong) and isinstance(shown, str) and shown.strip() and len(wrong) > 0.05 * len(cells):
+                raise DataError(
+                    "A number to predict must be a number in every row; {name!r} has {value!r} in row {row}. "
+                    "Mend the cells, or predict a class with --task classify.",
+                    name=name, value=shown[:80], row=int(wrong[0]) + 1,
+                )  # fmt: skip
+            found.append(values)
+        return np.stack(found, axis=1)
+
+    def _forward(self, values: np.ndarray) -> np.ndarray:
+        if not self.config.log:
+            return values
+        if len(values) and np.nanmin(values) <= -1:
+            raise DataError(
+                "The logarithm needs targets above -1; the least is {least}. Leave task.log off.", least=float(np.nanmin(values))
+            )
+        return np.log1p(values)
+
+    def state(self) -> dict[str, Any]:
+        return {"encoder": self.encoder.state(), "mean": self.mean_K, "scale": self.scale_K, "halfwidth": self.halfwidth_K}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.encoder.restore(state["encoder"])
+        self.mean_K, self.scale_K = [float(v) for v in state["mean"]], [float(v) for v in state["scale"]]
+        self.halfwidth_K = [float(v) for v in state["halfwidth"]]
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return self.encoder.fields()
+
+    @property
+    def head(self) -> Head:
+        targets = len(self.config.target)
+        return Head(targets, parts=(1,) * targets if targets > 1 else ())
+
+    def suggest(self, table: Table) -> Suggestion:
+        return suggest_recipe(table, feature_names(table, self.config.target, self.config.ignore))
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        mask = np.isfinite(self.raw_targets(table)).any(axis=1)
+        missing = int((~mask).sum())
+        name = ", ".join(self.config.target)
+        if missing == len(table):
+            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=name)
+        if not missing:
+            return mask, []
+        return mask, [tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=missing, rows=len(table), name=name)]
+
+    # -- tensors
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        columns: dict[str, Column] = dict(self.encoder.encode(table))
+        if target:
+            raw_NK = self.raw_targets(table)
+            scaled_NK = (self._forward(np.where(raw_NK <= -1, np.nan, raw_NK) if self.config.log else raw_NK) - self.mean_K) / self.scale_K
+            known_NK = np.isfinite(scaled_NK)
+            columns["target.value"] = Dense(torch.from_numpy(np.where(known_NK, scaled_NK, 0.0).astype(np.float32)))
+            columns["target.raw"] = Dense(torch.from_numpy(np.where(known_NK, raw_NK, 0.0)))
+            columns["target.known"] = Dense(torch.from_numpy(known_NK))
+        return Examples(columns)
+
+    # -- learning
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The chosen loss on standardised targets, summed over rows and targets; an ensemble's (B, k, K) is averaged over k."""
+        predicted = output.float()
+        wanted_BK, known_BK = batch["target.value"], batch["target.known"]
+        if "mix.rows" in batch:
+            share = batch["mix.share"].to(wanted_BK.dtype)
+            share = share.unsqueeze(1) if share.dim() else share
+            wanted_BK = share * wanted_BK + (1 - share) * wanted_BK[batch["mix.rows"]]
+        members = predicted.shape[1] if predicted.dim() == 3 else 1
+        predicted_BkK = predicted if predicted.dim() == 3 else predicted.unsqueeze(1)
+        target_BkK = wanted_BK.unsqueeze(1).expand_as(predicted_BkK)
+        kinds = {"mse": functional.mse_loss, "mae": functional.l1_loss, "huber": functional.huber_loss}
+        each = kinds[self.config.loss](predicted_BkK, target_BkK, reduction="none") * known_BK.unsqueeze(1)
+        return each.sum() / members, known_BK.sum()
+
+    # -- judging
+    def _back(self, output: Tensor) -> np.ndarray:
+        """(B, K) float64 in the data's own units."""
+        scaled = output.float().cpu().numpy().astype(np.float64)
+        if scaled.ndim == 3:
+            scaled = scaled.mean(axis=1)
+        values = scaled * np.array(self.scale_K) + np.array(self.mean_K)
+        return np.expm1(np.clip(values, None, 700)) if self.config.log else values
+
+    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
+        """prediction and target (N, K) in the data's own units, NaN where unknown."""
+        target = torch.where(batch["target.known"], batch["target.raw"], torch.nan)
+        return {"prediction": self._back(output), "target": target.cpu().numpy()}
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        """rmse, mae, r2; the mean over targets, and each by name, where there are several (rmse then in standard deviations)."""
+        predicted, target = evidence["prediction"], evidence["target"]
+        each = [_measures(predicted[:, place], target[:, place]) for place in range(target.shape[1])]
+        if len(each) == 1:
+            return each[0]
+        spread = [float(np.nanstd(target[:, place])) or 1.0 for place in range(target.shape[1])]
+        joint = {
+            "rmse": float(np.mean([found["rmse"] / scale for found, scale in zip(each, spread, strict=True)])),
+            "mae": float(np.mean([found["mae"] / scale for found, scale in zip(each, spread, strict=True)])),
+            "r2": float(np.mean([found["r2"] for found in each])),
+        }
+        return joint | {f"{name}.{what}": v for name, found in zip(self.config.target, each, strict=True) for what, v in found.items()}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        """(N,) absolute error, in standard deviations of the training target; the mean over targets."""
+        scale = np.nanstd(evidence["target"], axis=0) if self.config.log else np.array(self.scale_K)
+        gaps = np.abs(evidence["prediction"] - evidence["target"]) / np.where(scale > 0, scale, 1.0)
+        known = np.isfinite(gaps)
+        return np.where(known, gaps, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+
+    def calibrate(self, evidence: Evidence) -> None:
+        """Split-conformal 90 % half-width of each target: the ceil(0.9 (n + 1))-th smallest error (Lei et al. 2018, algorithm 2)."""
+        gaps_NK = np.abs(self._to_log(evidence["prediction"]) - self._to_log(evidence["target"]))
+        found = []
+        for gaps in gaps_NK.T:
+            gaps = np.sort(gaps[np.isfinite(gaps)])
+            place = int(np.ceil(COVERAGE * (len(gaps) + 1))) - 1
+            found.append(float(gaps[min(place, len(gaps) - 1)]) if len(gaps) else float("nan"))
+        self.halfwidth_K = found if all(value == value for value in found) else []
+
+    def _to_log(self, values: np.ndarray) -> np.ndarray:
+        """Where log(1 + y) is learned, the interval is symmetric there."""
+        return np.log1p(np.maximum(values, -0.999999)) if self.config.log else values
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        found: list[View] = []
+        for place, name in enumerate(self.config.target):
+            predicted, target = evidence["prediction"][:, place], evidence["target"][:, place]
+            known = np.isfinite(target)
+            found += _draw(predicted[known], target[known], f" ({name})" if len(self.config.target) > 1 else "")
+        return found
+
+    def baselines(self) -> Sequence[Baseline]:
+        kinds = {one.column: one.kind for one in self.encoder.learned}
+        return Mean(self.raw_targets), *classical(self.raw_targets, self.encoder.columns, kinds, self.config.encode)
+
+    # -- answering
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """`prediction`, and `low` and `high` of a 90 % interval once calibrated; by target's name where there are several."""
+        predicted = self._back(model(batch))
+        columns = {"prediction": predicted}
+        if self.halfwidth_K:
+            middle, half = self._to_log(predicted), np.array(self.halfwidth_K)
+            low, high = middle - half, middle + half
+            columns |= {"low": np.expm1(low), "high": np.expm1(np.clip(high, None, 700))} if self.config.log else {"low": low, "high": high}
+        return {name: self._shown(values) for name, values in columns.items()}
+
+    def _shown(self, values_BK: np.ndarray) -> list[Any]:
+        rows = [[float(f"{value:.6g}") for value in row] for row in values_BK.tolist()]
+        return [row[0] for row in rows] if len(self.config.target) == 1 else [dict(zip(self.config.target, r, strict=True)) for r in rows]
+
+
+def _measures(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
+    known = np.isfinite(target)
+    gaps, truth = predicted[known] - target[known], target[known]
+    if not len(gaps):
+        return {"rmse": 0.0, "mae": 0.0, "r2": 0.0}
+    square, spread = float(np.mean(gaps**2)), float(np.var(truth))
+    return {"rmse": square**0.5, "mae": float(np.mean(np.abs(gaps))), "r2": 1 - square / spread if spread > 0 else 0.0}
+
+
+def _draw(predicted: np.ndarray, target: np.ndarray, suffix: str) -> list[View]:
+    if not len(target):
+        return []
+    kept = np.unique(np.linspace(0, len(target) - 1, min(POINTS, len(target))).round().astype(np.int64))
+    points = {
+        "x": [float(f"{value:.5g}") for value in target[kept]], "y": [float(f"{value:.5g}") for value in predicted[kept]],
+        "x_label": tr("true"), "y_label": tr("predicted"), "diagonal": True,
+    }  # fmt: skip
+    gaps = predicted - target
+    counts, edges = np.histogram(np.clip(gaps, *np.percentile(gaps, [0.5, 99.5])), bins=BINS)
+    bars = {"labels": [f"{value:.3g}" for value in (edges[:-1] + edges[1:]) / 2], "values": counts.tolist()}
+    note = tr("Predicted minus true; the outermost 1 % are gathered at the ends.")
+    return [View("points", tr("Predicted against true") + suffix, points), View("bars", tr("Residuals") + suffix, bars, note)]

@@ -1,0 +1,124 @@
+"""How the command line speaks: rich for a person, JSON Lines for a machine. Everything but results goes to stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.progress import Task as Bar
+from rich.table import Table as Grid
+from rich.text import Text
+
+from duomo.core.reporter import Progress, Reporter
+
+PLAIN_SECONDS = 10.0
+
+
+class _Rate(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Bar) -> Text:
+        return Text(f"{task.speed or 0:.1f} {task.fields['unit']}/s")
+
+
+class _Facts(ProgressColumn):
+    """Loss and metrics beside the bar."""
+
+    def render(self, task: Bar) -> Text:
+        return Text(task.fields["facts"])
+
+
+def _facts(facts: dict[str, float | str]) -> str:
+    return "  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items())
+
+
+class _LiveBar(Progress):
+    def __init__(self, console: Console, label: str, total: float, unit: str):
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(), _Facts())
+        self._bars = Bars(*columns, console=console, transient=False, refresh_per_second=5)
+        self._bar = self._bars.add_task(label, total=total, unit=unit, facts="")
+        self._bars.start()
+
+    def update(self, done: float, **facts: float | str) -> None:
+        self._bars.update(self._bar, completed=done, facts=_facts(facts))
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._bars.stop()
+
+
+class _PlainBar(Progress):
+    """Where there is no terminal: a line now and then."""
+
+    def __init__(self, console: Console, label: str, total: float, unit: str):
+        self._console, self._label, self._total, self._unit = console, label, total, unit
+        self._start = self._last = time.monotonic()
+
+    def update(self, done: float, **facts: float | str) -> None:
+        now = time.monotonic()
+        if now - self._last < PLAIN_SECONDS:
+            return
+        self._last = now
+        rate = done / (now - self._start)
+        left = (self._total - done) / rate if rate else 0.0
+        line = f"{self._label} {done:.0f}/{self._total:.0f}  {rate:.1f} {self._unit}/s  {left:.0f} s  {_facts(facts)}"
+        self._console.print(line, markup=False, highlight=False)
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
+class TerminalReporter(Reporter):
+    """For a person."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, soft_wrap=True)
+
+    def say(self, sentence: str) -> None:
+        self._console.print(sentence, markup=False, highlight=False)
+
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        grid = Grid(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for index, name in enumerate(head):
+            grid.add_column(Text(name), justify="left" if index == 0 else "right", overflow="fold")
+        for row in rows:
+            grid.add_row(*(Text(str(cell)) for cell in row))
+        self._console.print(grid)
+
+    def progress(self, label: str, total: float, unit: str) -> Progress:
+        made = _LiveBar if self._console.is_terminal else _PlainBar
+        return made(self._console, label, total, unit)
+
+
+class _JsonBar(Progress):
+    def __init__(self, label: str, total: float, unit: str):
+        self._label, self._total, self._unit, self._last = label, total, unit, 0.0
+
+    def update(self, done: float, **facts: float | str) -> None:
+        now = time.monotonic()
+        if now - self._last >= 1:
+            self._last = now
+            _line({"event": "progress", "label": self._label, "done": done, "total": self._total, "unit": self._unit, **facts})
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+
+def _line(value: dict[str, object]) -> None:
+    print(json.dumps(value, ensure_ascii=False), file=sys.stderr, flush=True)
+
+
+class JsonReporter(Reporter):
+    """For a machine: one JSON object a line on stderr."""
+
+    def say(self, sentence: str) -> None:
+        _line({"event": "message", "text": sentence})
+
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        _line({"event": "table", "title": title, "head": list(head), "rows": [list(row) for row in rows]})
+
+    def progress(self, label: str, total: float, unit: str) -> Progress:
+        return _JsonBar(label, total, unit)

@@ -1,0 +1,75 @@
+"""From a stream's finished batch on the CPU to the device; on CUDA the next batch is prepared while a step runs."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from duomo.core.contract import Steps, Stream
+from duomo.core.device import Execution
+from duomo.core.tensors import Batch
+from duomo.train.guard import finite
+
+
+def size(batch: Batch) -> int:
+    """Rows of a batch."""
+    return next(iter(batch.values())).shape[0]
+
+
+def place(batch: Batch, execution: Execution) -> Batch:
+    """On the device, pictures in the memory format of the weights."""
+    if execution.device != "cpu":
+        batch = {name: value.pin_memory().to(execution.device, non_blocking=True) for name, value in batch.items()}
+    if execution.channels_last:
+        batch = {name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value for name, value in batch.items()}
+    return batch
+
+
+def split(batch: Batch, parts: int) -> list[Batch]:
+    """Cut a batch into at most `parts` micro-batches of nearly the same size, in order."""
+    edges = np.linspace(0, size(batch), min(parts, size(batch)) + 1).astype(int)
+    return [{name: value[start:end] for name, value in batch.items()} for start, end in pairwise(edges.tolist())]
+
+
+def in_float32(output: Any) -> Any:
+    """Losses are computed in float32 whatever the model ran in."""
+    if isinstance(output, Tensor):
+        return output.float() if output.is_floating_point() else output
+    if isinstance(output, Steps):
+        return Steps(output.logits.float(), output.lengths)
+    if isinstance(output, dict):
+        return {name: in_float32(value) for name, value in output.items()}
+    if isinstance(output, (tuple, list)):
+        return type(output)(in_float32(value) for value in output)
+    return output
+
+
+class Feed:
+    """batch(step) of a stream: on the CPU (to be examined) and on the device."""
+
+    def __init__(self, stream: Stream, execution: Execution):
+        self.stream, self.execution = stream, execution
+        self.ahead: tuple[int, Future[tuple[Batch, bool]]] | None = None
+        self.pool = ThreadPoolExecutor(1) if execution.device != "cpu" else None
+
+    def batch(self, step: int) -> tuple[Batch, bool]:
+        """The batch on the CPU, and whether all of its values are finite."""
+        if self.pool is None:
+            return self._make(step)
+        future = self.ahead[1] if self.ahead and self.ahead[0] == step else self.pool.submit(self._make, step)
+        self.ahead = (step + 1, self.pool.submit(self._make, step + 1))
+        return future.result()
+
+    def place(self, batch: Batch) -> Batch:
+        return place(batch, self.execution)
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+    def _make(self, step: int) -> tuple[Batch, bool]:
+        batch = self.stream.batch(step)
+        return batch, finite(batch)

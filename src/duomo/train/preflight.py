@@ -1,0 +1,76 @@
+"""Before the long part: what it will take, from what was just measured."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from duomo.core.messages import tr
+from duomo.core.recipe import TrainConfig
+from duomo.core.reporter import Reporter
+from duomo.train.checkpoint import KEEP
+from duomo.train.facts import peak_memory
+from duomo.train.optim import COPIES
+from duomo.train.schedule import FEWEST, MOST, planned_steps, timed
+
+EVALUATE_SHARE = 0.4
+"""A forward pass without gradients takes about this share of a training step."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """Predictions of the training alone: seconds, peak memory of the process in bytes, bytes of checkpoints on the disk."""
+
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+
+    def say(self, reporter: Reporter) -> None:
+        reporter.say(
+            tr(
+                "Preflight: training will take about {time}, {memory} of memory and {disk} on the disk.",
+                time=duration(self.seconds), memory=amount(self.memory_bytes), disk=amount(self.disk_bytes),
+            )
+        )  # fmt: skip
+
+    def against(self, seconds: float, memory_bytes: int, disk_bytes: int) -> dict[str, Any]:
+        """How wrong it was: predicted, actual and their ratio, for the scorecard."""
+        actual: Mapping[str, float] = {"seconds": seconds, "memory_bytes": memory_bytes, "disk_bytes": disk_bytes}
+        said = asdict(self)
+        return {
+            name: {"predicted": said[name], "actual": value, "ratio": value / said[name] if said[name] else None}
+            for name, value in actual.items()
+        }
+
+
+def predict(
+    model: nn.Module, config: TrainConfig, steps_per_epoch: int, valid_rows: int, step_seconds: float, device: str = "cpu"
+) -> Preflight:
+    """From the measured `step_seconds` of the chosen execution; call it after probing, which already ran whole steps of a copy."""
+    steps = planned_steps(config, steps_per_epoch)
+    evaluations = steps / config.evaluate_steps if config.evaluate_steps > 0 else min(MOST, max(FEWEST, steps / max(1, steps_per_epoch)))
+    evaluate = EVALUATE_SHARE * step_seconds * valid_rows / max(1, config.batch_size)
+    seconds = config.minutes * 60 if timed(config) else steps * step_seconds + evaluations * evaluate
+    weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    copies = COPIES.get(config.optimizer, 2.0)
+    averages = 1 if config.ema > 0 else 0
+    one = weights * (1 + copies + averages + (1 if valid_rows else 0))
+    kept = weights * (averages * 2 + (1 if valid_rows else 0))
+    return Preflight(seconds, int(peak_memory(device) + kept), int(KEEP * one))
+
+
+def duration(seconds: float) -> str:
+    """90 s as 1.5 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def amount(count: float) -> str:
+    """Bytes in the unit that suits."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"

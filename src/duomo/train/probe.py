@@ -1,0 +1,175 @@
+"""Execution chosen by measurement: a few real steps of each candidate that keeps the mathematics, and the fastest is taken."""
+
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from duomo.core.contract import Stream, Task
+from duomo.core.device import Execution
+from duomo.core.messages import tr
+from duomo.core.recipe import TrainConfig
+from duomo.core.reporter import Reporter
+from duomo.core.tensors import Batch
+from duomo.train import optim
+from duomo.train.feed import in_float32, place
+from duomo.train.seed import seed_step
+
+ROUNDS = 12
+LEAST_ROUNDS = 3
+SLOW = 1.3
+"""A candidate this many times slower than the fastest is not timed any further."""
+COMPILE_SECONDS = 15.0
+"""Compiling is tried only where probing may take this long."""
+TOLERANCE = {"float32": 2e-3, "bf16": 4e-2}
+"""How far the loss may lie from the plain float32 one, relative to max(1, |loss|)."""
+TOGETHER = 30_000_000
+"""Weights, over all candidates, up to which their copies are held at once and timed in turns."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is timed: the parts of a Job."""
+
+    task: Task
+    model: nn.Module
+    """Stays untouched: every candidate works on a copy."""
+    stream: Stream
+    config: TrainConfig
+
+
+@dataclass
+class Timing:
+    """One line of the table."""
+
+    execution: Execution
+    loss: float = float("nan")
+    """Of the untrained model on step 1, without dropout."""
+    times: list[float] = field(default_factory=list)
+    first: float = 0.0
+    """Seconds of the first step, compiling included."""
+    note: str = ""
+    """Why it is out of the race; empty while it is in."""
+
+    @property
+    def seconds(self) -> float:
+        """Median seconds of a step; infinite where none was timed."""
+        return statistics.median(self.times) if self.times else float("inf")
+
+    def as_json(self) -> dict[str, Any]:
+        measured = {"seconds": self.seconds if self.times else None, "loss": self.loss if self.loss == self.loss else None}
+        return {"execution": asdict(self.execution), **measured, "first": self.first, "note": self.note}
+
+
+class _Copy:
+    """A copy of the model with an optimizer of its own, under one execution."""
+
+    def __init__(self, trial: Trial, execution: Execution):
+        self.trial, self.execution = trial, execution
+        self.model = copy.deepcopy(trial.model)
+        self.runner = execution.apply(self.model)
+        self.optimizer = optim.build(self.model, trial.config)
+
+    @torch.no_grad()
+    def loss(self, batch: Batch) -> float:
+        """Mean loss in evaluation mode."""
+        self.model.eval()
+        placed = place(batch, self.execution)
+        with self.execution.autocast():
+            output = self.model(placed)
+        total, count = self.trial.task.loss(in_float32(output), placed)
+        self.model.train()
+        return float(total) / max(float(count), 1e-8)
+
+    def step(self, batch: Batch, number: int) -> float:
+        """Seconds of one whole step."""
+        seed_step(self.trial.config.seed, number, self.execution.device)
+        start = time.perf_counter()
+        placed = place(batch, self.execution)
+        with self.execution.autocast():
+            output = self.runner(placed)
+        total, count = self.trial.task.loss(in_float32(output), placed)
+        (total / torch.as_tensor(count).clamp(min=1e-8)).backward()
+        float(optim.norm(optim.gradients(optim.trainable(self.model))))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.execution.device != "cpu":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+
+def choose(trial: Trial, candidates: Sequence[Execution], reporter: Reporter, seconds: float) -> tuple[Execution, list[Timing]]:
+    """The fastest of `candidates` (the first is the plain float32 reference), and what was measured; takes about `seconds` seconds.
+
+    Candidates are timed in turns, so that a busy moment of the machine hits all of them; medians are compared; the slow leave early.
+    """
+    timings = [Timing(execution) for execution in candidates]
+    if len(candidates) > 1:
+        _measure(trial, timings, time.monotonic() + seconds, seconds)
+        _print(timings, reporter)
+    best = min(timings, key=lambda timing: (bool(timing.note), timing.seconds))
+    best.execution.apply(copy.deepcopy(trial.model))
+    return best.execution, timings
+
+
+def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) -> None:
+    batches = [trial.stream.batch(step) for step in range(LEAST_ROUNDS)]
+    weights = sum(weight.numel() for weight in trial.model.parameters())
+    together = weights * len(timings) <= TOGETHER
+    copies: dict[int, _Copy] = {}
+    for index, timing in enumerate(timings):
+        if timing.execution.compile and seconds < COMPILE_SECONDS:
+            timing.note = tr("not tried: compiling would take too long")
+        elif index and time.monotonic() > end - 0.4 * seconds:
+            timing.note = tr("not tried: no time left")
+        else:
+            made = _first(trial, timing, timings[0], batches)
+            if made is None or timing.note:
+                continue
+            if together:
+                copies[index] = made
+            else:
+                timing.times += [made.step(batches[number], number) for number in range(1, LEAST_ROUNDS)]
+    for number in range(ROUNDS):
+        if number >= LEAST_ROUNDS and time.monotonic() > end:
+            return
+        for index in list(copies):
+            copies[index].execution.apply(copies[index].model)
+            timings[index].times.append(copies[index].step(batches[number % LEAST_ROUNDS], number + 1))
+        fastest = min((timings[index].seconds for index in copies), default=0.0)
+        copies = {index: held for index, held in copies.items() if number == 0 or timings[index].seconds <= SLOW * fastest}
+        if len(copies) <= 1 and number >= LEAST_ROUNDS:
+            return
+
+
+def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch]) -> _Copy | None:
+    """Build the candidate, compare its loss with the reference, and run its first step, which is not counted."""
+    start = time.monotonic()
+    try:
+        made = _Copy(trial, timing.execution)
+        timing.loss = made.loss(batches[0])
+        made.step(batches[0], 0)
+    except (RuntimeError, NotImplementedError) as error:
+        timing.note = tr("fails here: {error}", error=str(error).splitlines()[0][:60])
+        return None
+    timing.first = time.monotonic() - start
+    if reference is not timing and not reference.note:
+        limit = TOLERANCE["bf16" if timing.execution.precision == "bf16" else "float32"] * max(1.0, abs(reference.loss))
+        if not abs(timing.loss - reference.loss) <= limit:
+            timing.note = tr("loss differs: {loss:.4f}, not {expected:.4f}", loss=timing.loss, expected=reference.loss)
+    return made
+
+
+def _print(timings: list[Timing], reporter: Reporter) -> None:
+    fastest = min(timing.seconds for timing in timings if not timing.note) if any(not timing.note for timing in timings) else 0.0
+    rows = []
+    for timing in sorted(timings, key=lambda timing: (bool(timing.note), timing.seconds)):
+        milliseconds = f"{timing.seconds * 1e3:.2f}" if timing.times else "–"
+        share = f"{timing.seconds / fastest:.2f}×" if timing.times and fastest else "–"
+        rows.append([str(timing.execution), milliseconds, share, timing.note])
+    reporter.table(tr("Execution, measured on this machine"), [tr("candidate"), tr("ms a step"), tr("of the fastest"), tr("note")], rows)

@@ -1,0 +1,246 @@
+"""A finished run at work: load, predict, evaluate. Reads the run folder and nothing else."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import nn
+
+from duomo.core import find
+from duomo.core.config import build, read_toml
+from duomo.core.contract import Evidence, Task
+from duomo.core.device import Execution
+from duomo.core.errors import ConfigError, DataError, RunError
+from duomo.core.files import sync_folder
+from duomo.core.messages import tr
+from duomo.core.recipe import Recipe
+from duomo.core.reporter import Reporter, Silent
+from duomo.core.run import RunFolder
+from duomo.core.table import Table
+from duomo.data import sources
+from duomo.data.predictor import Predictor
+from duomo.evaluate import scorecard
+from duomo.plan import task_options
+
+SLICE = 4096
+OUTPUTS = (".csv", ".jsonl", ".parquet")
+
+
+class Run:
+    """A trained model with everything that belongs to it."""
+
+    def __init__(self, folder: RunFolder, facts: Mapping[str, Any], recipe: Recipe, predictor: Predictor):
+        self.folder, self.facts, self.recipe, self.predictor = folder, facts, recipe, predictor
+
+    @classmethod
+    def open(cls, path: Path | str, model: nn.Module | None = None) -> "Run":
+        """The run in this folder, every byte checked; `model` only where the run was trained with a module of your own."""
+        folder = RunFolder(path)
+        folder.verify()
+        facts = folder.read_json("run.json")
+        recipe = build(Recipe, read_toml(folder.path / "recipe.toml"))
+        task = find.make_task(facts["task"], task_options(recipe.data, recipe))
+        task.restore(folder.read_json("task.json"))
+        if facts["own_model"] and model is None:
+            raise ConfigError(
+                "This run was trained with a module of your own; it must be given again: duomo.load({path!r}, model=...).", path=str(path)
+            )
+        made = model if model is not None else find.make_model(recipe.model, task)
+        restore(made, folder, facts)
+        execution = Execution.from_dict(facts["inference"])
+        return cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, facts["block"]))
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def task(self) -> Task:
+        return self.predictor.task
+
+    @property
+    def model(self) -> nn.Module:
+        return self.predictor.model
+
+    @property
+    def scorecard(self) -> dict[str, Any]:
+        """The scorecard as JSON values."""
+        found: dict[str, Any] = self.folder.read_json("scorecard.json")
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """What a machine wants to know of a finished run."""
+        card = self.scorecard
+        return {"run": str(self.path), "task": self.facts["task"], "headline": card.get("headline"), "metrics": card.get("metrics")}
+
+    # -- answering
+    def table(self, source: Any, encoding: str = "") -> Table:
+        """Any source as a table of this run's kinds; a list of texts fills the run's text column."""
+        if isinstance(source, (list, tuple)) and source and all(isinstance(item, str) for item in source):
+            source = {self._single(("text", "category")): list(source)}
+        table = sources.read(source, encoding=encoding)
+        return table.with_kinds(self.facts["kinds"], {})
+
+    def _single(self, kinds: tuple[str, ...]) -> str:
+        found = [name for name in self.facts["features"] if self.facts["kinds"][name] in kinds]
+        if not found:
+            raise ConfigError(
+                "A text can be answered only by a run with a text column; this one reads {columns}. Give --row or a file.",
+                columns=", ".join(self.facts["features"]),
+            )
+        return str(found[0])
+
+    def answers(self, table: Table) -> dict[str, list[Any]]:
+        """Columns of answers for a table; rows keep their order."""
+        return self.predictor.answers(table)
+
+    def predict(self, source: Any, encoding: str = "") -> Any:
+        """Answers for a path, a list of rows or texts, an array: a list of dicts; for a frame: a frame of the same library."""
+        columns = self.answers(self.table(source, encoding))
+        library = type(source).__module__.partition(".")[0]
+        if library == "pandas":
+            return pa.table({name: _flat(values) for name, values in columns.items()}).to_pandas().set_index(source.index)
+        if library == "polars":
+            return type(source)({name: _flat(values) for name, values in columns.items()})
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def predict_one(self, text: str | None = None, row: str | None = None) -> dict[str, Any]:
+        """One answer for one text or one row written as a JSON object."""
+        if text is not None:
+            cells: Any = {self._single(("text", "category")): text}
+        else:
+            try:
+                cells = json.loads(row or "")
+            except json.JSONDecodeError as error:
+                raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
+            if not isinstance(cells, dict):
+                raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)
+        answer: dict[str, Any] = self.predict([cells])[0]
+        return answer
+
+    def predict_file(self, source: Any, out: str | None, *, encoding: str = "", reporter: Reporter | None = None) -> dict[str, Any] | None:
+        """The rows as they came with their answers beside them, written to `out` or printed as CSV; returns counts."""
+        reporter = reporter or Silent()
+        table = self.table(source, encoding)
+        for problem in table.problems:
+            reporter.say(problem)
+        suffix = Path(out).suffix.lower() if out else ".csv"
+        if suffix not in OUTPUTS:
+            raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(OUTPUTS), out=out)
+        if out is None:
+            print(_render(self._answered(table, reporter), suffix), end="")
+            return None
+        path = Path(out)
+        if not path.absolute().parent.is_dir():
+            raise ConfigError("The folder of the output must exist; there is no {folder}.", folder=path.absolute().parent)
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            rows = _write(partial, suffix, self._answered(table, reporter))
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(path.absolute().parent)
+        reporter.say(tr("Wrote {rows:,} answers to {path}.", rows=rows, path=path))
+        return {"rows": rows, "out": str(path)}
+
+    def _answered(self, table: Table, reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
+        shown = [name for name, column in zip(table.names, table.data.columns, strict=True) if not pa.types.is_binary(column.type)]
+        with reporter.progress(tr("predict"), len(table), tr("rows")) as bar:
+            done = 0
+            for piece in table.slices(SLICE):
+                cells = {name: piece.column(name).to_pylist() for name in shown}
+                columns = {name: values for name, values in self.answers(piece).items() if name != "probabilities"}
+                clash = {name: f"{name}_2" if name in cells else name for name in columns}
+                done += len(piece)
+                bar.update(done)
+                yield cells | {clash[name]: values for name, values in columns.items()}
+
+    # -- judging
+    def evidence(self, table: Table) -> Evidence:
+        return self.predictor.evidence(table)
+
+    def evaluate(self, source: Any, *, encoding: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
+        """Metrics with 95 % intervals on other data that have the target: {metric: {"value", "low", "high"}} and the row count."""
+        table = self.table(source, encoding)
+        for name in self.recipe.data.target:
+            table.column(name)
+        mask, sentences = self.task.usable(table)
+        for sentence in (*table.problems, *sentences):
+            (reporter or Silent()).say(sentence)
+        if not mask.any():
+            raise DataError("There must be rows with a known target to judge by; {name} has none.", name=table.name)
+        if not mask.all():
+            table = table.take(mask.nonzero()[0])
+        found = scorecard.measured(self.task, self.evidence(table))
+        result = {"run": str(self.path), "rows": len(table), "metrics": found}
+        if reporter is not None:
+            rows = [[name, f"{m['value']:.4f}", f"{m['low']:.4f} – {m['high']:.4f}"] for name, m in found.items()]
+            reporter.table(tr("{rows:,} rows", rows=len(table)), [tr("metric"), tr("value"), tr("95 % interval")], rows)
+        return result
+
+
+def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> None:
+    """Weights of the run into the model; RunError when they do not fit."""
+    tensors = folder.read_tensors("model.safetensors")
+    expected = model.state_dict()
+    wrong = sorted(set(expected) ^ set(tensors)) or [name for name in expected if expected[name].shape != tensors[name].shape]
+    if wrong:
+        raise RunError(
+            "The weights must fit the model of the recipe; in {path} these do not: {names}.", path=folder.path, names=", ".join(wrong[:5])
+        )
+    model.load_state_dict(tensors)
+
+
+def _flat(values: list[Any]) -> list[Any]:
+    return [json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value for value in values]
+
+
+def _render(pieces: Iterator[dict[str, list[Any]]], suffix: str) -> str:
+    text = io.StringIO()
+    for index, piece in enumerate(pieces):
+        _write_text(text, suffix, piece, index == 0)
+    return text.getvalue()
+
+
+def _write_text(file: Any, suffix: str, piece: Mapping[str, Sequence[Any]], first: bool) -> None:
+    rows = zip(*(_flat(list(values)) if suffix == ".csv" else values for values in piece.values()), strict=True)
+    if suffix == ".jsonl":
+        file.writelines(json.dumps(dict(zip(piece, row, strict=True)), ensure_ascii=False, default=str) + "\n" for row in rows)
+        return
+    writer = csv.writer(file, lineterminator="\n")
+    if first:
+        writer.writerow(piece)
+    writer.writerows(rows)
+
+
+def _write(path: Path, suffix: str, pieces: Iterator[dict[str, list[Any]]]) -> int:
+    count = 0
+    if suffix == ".parquet":
+        writer: pq.ParquetWriter | None = None
+        for piece in pieces:
+            made = pa.table(piece) if writer is None else pa.table(piece, schema=writer.schema)
+            writer = writer or pq.ParquetWriter(path, made.schema)
+            writer.write_table(made)
+            count += made.num_rows
+        if writer is not None:
+            writer.close()
+    else:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            for index, piece in enumerate(pieces):
+                _write_text(file, suffix, piece, index == 0)
+                count += len(next(iter(piece.values()), []))
+            file.flush()
+            os.fsync(file.fileno())
+    return count
+
+
+def without_target(table: Table, target: Sequence[str]) -> Table:
+    """The table as a user without answers would have it."""
+    return replace(table, data=table.data.drop_columns([name for name in target if name in table.names]))

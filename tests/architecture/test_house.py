@@ -1,0 +1,107 @@
+"""The house keeps to its budget: sizes, layers, no catch-all, no pickle; the public surface is a tested list."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import duomo
+
+SOURCE = Path(duomo.__file__).parent
+FILES = sorted(path for path in SOURCE.rglob("*.py") if not path.name.startswith("test_"))
+FACES = ("cli.py", "__init__.py")
+PLACES = re.compile(r"{(\w+)")
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_budget(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 400
+    for function in functions(tree):
+        assert function.end_lineno is not None
+        assert function.end_lineno - function.lineno < 50, f"{function.name} is too long"
+        assert len(function.args.args) + len(function.args.kwonlyargs) <= 8, f"{function.name} takes too many arguments"
+        if path.name not in FACES or path.parent != SOURCE:
+            inner = [node for node in ast.walk(function) if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("duomo")]
+            assert not inner, f"{function.name} imports the project inside"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler):
+            assert node.type is not None and getattr(node.type, "id", "") not in ("Exception", "BaseException"), f"line {node.lineno}"
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            assert called not in ("eval", "exec", "hasattr") or called == "eval" and isinstance(node.func, ast.Attribute), f"line {node.lineno}"
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            assert not {"pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve"} & {name.split(".")[0] for name in names}
+    assert "torch.load(" not in text
+
+
+def said(path: Path) -> set[str]:
+    """Sentence templates of a file: first arguments of tr(...) and of the errors."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name == "tr" or name.endswith("Error") and name not in ("ValueError", "TypeError", "AttributeError") or name == "Interrupted":
+                found.add(node.args[0].value)
+    return found
+
+
+def chinese() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in (SOURCE / "core" / "zh").glob("*.json"):
+        found |= json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_every_sentence_has_its_chinese() -> None:
+    known = chinese()
+    spoken = {template for path in FILES for template in said(path)} - {"{problems}"}
+    missing = sorted(template for template in spoken if template not in known)
+    assert not missing, f"{len(missing)} without Chinese: {missing[:5]}"
+
+
+def test_the_chinese_fills_the_same_places() -> None:
+    for english, translated in chinese().items():
+        assert set(PLACES.findall(english)) == set(PLACES.findall(translated)), english
+
+
+def test_public_surface() -> None:
+    assert duomo.__all__ == [
+        "ConfigError", "DataError", "DuomoClassifier", "DuomoError", "DuomoRegressor", "Interrupted", "ResourceError",
+        "Run", "RunError", "inspect", "load", "resume", "train",
+    ]  # fmt: skip
+    for name in duomo.__all__:
+        assert getattr(duomo, name).__doc__
+
+
+def seconds(code: list[str]) -> float:
+    """The fastest of five starts, in seconds: the noise of a machine only adds."""
+    import time
+
+    found = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run(code, check=True, capture_output=True)
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def test_starts_in_a_blink() -> None:
+    empty = seconds([sys.executable, "-c", "pass"])
+    assert seconds([sys.executable, "-c", "import duomo"]) - empty < 0.15
+    assert seconds([sys.executable, "-m", "duomo.cli", "--help"]) < 0.25 + empty
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    code = "import sys, duomo, duomo.cli; duomo.cli.main(['--help']) if False else None; print([m for m in ('torch','numpy','pyarrow','rich') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"

@@ -1,0 +1,335 @@
+"""Judging and showing: on scikit-learn's own breast-cancer table and digits, with a small task of the real contract."""
+
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import duomo.evaluate
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.errors import RunError
+from duomo.core.reporter import Silent
+from duomo.core.table import Table
+from duomo.core.tensors import Examples
+from duomo.evaluate import bootstrap, compare, scorecard, slices
+from duomo.evaluate.card import model_card
+from duomo.evaluate.exhibits import worst_errors
+from duomo.evaluate.report import html, plots
+
+HOSTILE = '<script>alert(1)</script>"|`{{7*7}}'
+
+
+def features(table: Table) -> np.ndarray:
+    return np.stack([np.asarray(table.column(name)) for name in table.of_kind("number")], 1)
+
+
+class Frequencies(Baseline):
+    name = "most frequent class"
+
+    def fit(self, train: Table) -> None:
+        self.share = float(np.mean(np.asarray(train.column("label"))))
+
+    def evidence(self, test: Table) -> Evidence:
+        return {"p": np.full(len(test), self.share), "y": np.asarray(test.column("label"))}
+
+
+class Logistic(Baseline):
+    name = "logistic regression"
+
+    def __init__(self, columns: slice = slice(None)):
+        self.columns = columns
+
+    def fit(self, train: Table) -> None:
+        self.model = make_pipeline(StandardScaler(), LogisticRegression()).fit(
+            features(train)[:, self.columns], np.asarray(train.column("label"))
+        )
+
+    def evidence(self, test: Table) -> Evidence:
+        return {"p": self.model.predict_proba(features(test)[:, self.columns])[:, 1], "y": np.asarray(test.column("label"))}
+
+
+@dataclass(frozen=True)
+class Config:
+    pass
+
+
+class Binary(Task):
+    """Judging only: what needs a network is left out."""
+
+    name = "classify"
+    metric = Metric("accuracy", True)
+    rivals: Sequence[Baseline] = ()
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    def fit(self, table: Table) -> None: ...
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None: ...
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return {}
+
+    @property
+    def head(self) -> Head:
+        return Head(1)
+
+    def suggest(self, table: Table) -> Suggestion:
+        return Suggestion("plain", "")
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        return Examples({})
+
+    def loss(self, output: Any, batch: Any) -> Any:
+        return output, batch
+
+    def evidence(self, output: Any, batch: Any) -> Evidence:
+        return {}
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        p, y = np.clip(evidence["p"], 1e-7, 1 - 1e-7), evidence["y"]
+        return {"accuracy": float(((p > 0.5) == y).mean()), "log_loss": float(-np.log(np.where(y == 1, p, 1 - p)).mean())}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        return np.abs(evidence["p"] - evidence["y"])
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        guess = (evidence["p"] > 0.5).astype(int)
+        counts = np.zeros((2, 2), int)
+        np.add.at(counts, (evidence["y"].astype(int), guess), 1)
+        bins = np.clip((evidence["p"] * 5).astype(int), 0, 4)
+        found = [float(evidence["y"][bins == place].mean()) if (bins == place).any() else None for place in range(5)]
+        return [
+            View("matrix", "Confusion", {"rows": ["benign", HOSTILE], "columns": ["benign", HOSTILE], "values": counts.tolist()}),
+            View(
+                "curve",
+                "Reliability",
+                {"x": [0.1, 0.3, 0.5, 0.7, 0.9], "lines": {"observed": found}, "x_label": "p", "y_label": "y", "diagonal": True},
+            ),
+            View("bars", "Mean by class", {"labels": ["a", HOSTILE], "values": [0.5, -0.2]}),
+            View("points", "Cloud", {"x": evidence["p"], "y": evidence["y"], "x_label": "", "y_label": "", "diagonal": False}),
+            View("texts", "Samples", {"items": [{"title": "one", "text": HOSTILE}]}),
+        ]
+
+    def baselines(self) -> Sequence[Baseline]:
+        return [Frequencies(), Logistic()]
+
+    def answer(self, model: Any, batch: Any) -> dict[str, list[Any]]:
+        return {}
+
+
+@pytest.fixture(scope="module")
+def clinic() -> tuple[Table, Table]:
+    x, y = load_breast_cancer(return_X_y=True)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(y))
+    columns: dict[str, Any] = {f"f{place}": x[order, place] for place in range(8)}
+    columns |= {"ward": np.array(["north", HOSTILE])[rng.integers(0, 2, len(y))], "label": y[order]}
+    kinds = dict.fromkeys(columns, "number") | {"ward": "category", "label": "category"}
+    table = Table(pa.table(columns), kinds, name="clinic")
+    return table.take(np.arange(400)), table.take(np.arange(400, 569))
+
+
+def forest(train: Table, test: Table) -> Evidence:
+    model = RandomForestClassifier(40, random_state=0, n_jobs=1).fit(features(train), np.asarray(train.column("label")))
+    return {"p": model.predict_proba(features(test))[:, 1], "y": np.asarray(test.column("label"))}
+
+
+FACTS = {
+    "name": "clinic " + HOSTILE, "model": "forest", "parameters": 12345, "memory_mb": 210.0,
+    "seconds": {"training": 3.2, "everything": 5.1},
+    "preflight": {"seconds": {"predicted": 4.0, "actual": 3.2, "ratio": 0.8},
+                  "memory_bytes": {"predicted": 25e7, "actual": 21e7, "ratio": None}},
+    "recipe": {"train": {"epochs": 3.0, "seed": 0}, "task": {}}, "rows": {"train": 400, "valid": 0, "test": 169}, "data_hash": "ab" * 32,
+    "versions": {"torch": "2.13"}, "execution": [{"name": "float32", "milliseconds": 3.0, "chosen": True}], "problems": ["3 bad lines"],
+    "split": "stratified", "reason": "few rows",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def card(clinic: tuple[Table, Table]) -> dict[str, Any]:
+    train, test = clinic
+    history = [
+        {"step": step, "loss": 1 / (step + 1), "valid": {"accuracy": 0.9 + step / 1000} if step % 5 == 0 else {}} for step in range(50)
+    ]
+    inputs = scorecard.ScorecardInputs(
+        Binary(Config()), forest(train, test), test, train, ["label"],
+        answer=lambda table: {"prediction": ["1"] * len(table), "confidence": [0.75] * len(table)},
+        history=history, facts=FACTS, bootstrap_seconds=0.5,
+    )  # fmt: skip
+    return scorecard.build(inputs)
+
+
+def test_card_is_json_and_holds_every_competitor(card: dict[str, Any]) -> None:
+    again = json.loads(json.dumps(card, allow_nan=False))
+    assert [result["kind"] for result in again["results"]] == ["model", "trivial", "classical"]
+    for result in again["results"]:
+        found = result["metrics"]["accuracy"]
+        assert found["low"] <= found["value"] <= found["high"]
+    assert len(again["errors"]["items"]) == 12 and again["errors"]["items"][0]["answer"]["prediction"] == "1"
+
+
+def test_verdict_speaks_plainly(clinic: tuple[Table, Table], card: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "en")
+    by_name = {verdict["kind"]: verdict for verdict in card["verdicts"]}
+    assert by_name["trivial"]["outcome"] == "won" and by_name["classical"]["outcome"] == "unclear"
+    assert "includes zero" in scorecard.sentence(card["verdict"])
+    train, test = clinic
+    blind = {"p": np.random.default_rng(1).random(len(test)), "y": np.asarray(test.column("label"))}
+    lost = scorecard.build(scorecard.ScorecardInputs(Binary(Config()), blind, test, train, ["label"], bootstrap_seconds=0.2))
+    assert lost["verdict"]["outcome"] == "lost" and "The simple model wins" in scorecard.sentence(lost["verdict"])
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    assert "简单" in scorecard.sentence(lost["verdict"])
+
+
+def test_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng, hits = np.random.default_rng(0), 0
+    for trial in range(120):
+        evidence = {"right": rng.random(200) < 0.8}
+        found = bootstrap.resample(lambda e: {"accuracy": float(e["right"].mean())}, {"model": evidence}, trial, 0.05)["model"]
+        shown = bootstrap.interval(found, "accuracy")
+        hits += shown.low <= 0.8 <= shown.high
+    assert 105 <= hits <= 120  # 95 % of 120 is 114; fewer than 105 happens by chance in 1 of 10,000
+
+
+def test_pairing_narrows_the_difference_and_no_error_is_not_certainty() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.random(2000) < 0.8
+    other = right.copy()
+    other[:20] = False
+
+    def measure(evidence: Evidence) -> dict[str, float]:
+        return {"accuracy": float(evidence["right"].mean())}
+
+    found = bootstrap.resample(measure, {"a": {"right": right}, "b": {"right": other}}, 0, 0.3)
+    apart, alone = bootstrap.difference(found["a"], found["b"], "accuracy"), bootstrap.interval(found["a"], "accuracy")
+    assert apart.excludes_zero() and apart.high - apart.low < (alone.high - alone.low) / 2
+    perfect = bootstrap.resample(measure, {"a": {"right": np.ones(57, bool)}}, 0, 0.3)["a"]
+    shown = bootstrap.interval(perfect, "accuracy")
+    assert shown.high == 1 and shown.low == pytest.approx(0.025 ** (1 / 57))
+
+
+def test_a_slow_metric_still_keeps_the_time() -> None:
+    evidence = {"x": np.random.default_rng(0).random(400_000)}
+
+    def measure(shown: Evidence) -> dict[str, float]:
+        return {"median": float(np.sort(shown["x"])[len(shown["x"]) // 2])}
+
+    found = bootstrap.resample(measure, {"model": evidence}, 0, 0.3)["model"]
+    shown = bootstrap.interval(found, "median")
+    assert found.rows_per_draw < found.rows and shown.low < 0.5 < shown.high
+    assert shown.high - shown.low == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(400_000), rel=0.4)
+
+
+def test_slices_find_the_planted_one_and_nothing_else(clinic: tuple[Table, Table]) -> None:
+    _, test = clinic
+    rng = np.random.default_rng(0)
+    errors = rng.random(len(test)) * 0.2
+    assert slices.worst_slices(test, errors, test.names)["standing_out"] == 0
+    ward = np.asarray(test.column("ward"))
+    errors[ward == "north"] += 0.15
+    found = slices.worst_slices(test, errors, test.names)
+    assert found["worst"][0]["values"] == {"value": "north"} and found["worst"][0]["stands_out"] and found["standing_out"] == 1
+
+
+def test_worst_errors_show_pictures_and_survive_broken_ones(tmp_path: Path) -> None:
+    digits = load_digits().images[:6]
+    cells = []
+    for picture in digits:
+        sink = io.BytesIO()
+        Image.fromarray((picture * 15).astype(np.uint8)).save(sink, "PNG")
+        cells.append(sink.getvalue())
+    cells[2] = cells[2][:60]
+    table = Table(pa.table({"picture": pa.array(cells, pa.binary()), "y": list("012345")}), {"picture": "image", "y": "category"})
+    found = worst_errors(table, np.arange(6.0), ["y"], None)
+    assert [item["row"] for item in found["items"]] == [5, 4, 3, 2, 1]
+    shown = {item["row"]: item["cells"][0].get("source", "") for item in found["items"]}
+    assert shown[5].startswith("data:image/png;base64,") and not shown[2]
+    (tmp_path / "a.png").write_bytes(cells[0])
+    paths = Table(pa.table({"picture": ["a.png"], "y": ["0"]}), {"picture": "image", "y": "category"})
+    assert "source" not in worst_errors(paths, np.ones(1), ["y"], None)["items"][0]["cells"][0]  # no root, no file
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.handlers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [str(value) for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+
+@pytest.mark.parametrize("tongue", ["en", "zh"])
+def test_page_is_whole_safe_and_bilingual(card: dict[str, Any], tongue: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", tongue)
+    text = html.render(card)
+    page = _Page()
+    page.feed(text)
+    assert "default-src 'none'" in text and "script" not in page.tags and not page.handlers
+    assert (
+        all(link.startswith("data:") for link in page.links)
+        and "<script>alert" not in text
+        and "49" not in re.findall(r"alert\(1\).{0,40}", text)[0]
+    )
+    assert "url(" not in text and "@import" not in text and page.tags.count("svg") > 20
+    assert ("简单" in text or "无法" in text) if tongue == "zh" else "95 % interval" in text
+
+
+def test_model_card_keeps_user_text_in_its_place(card: dict[str, Any]) -> None:
+    text = model_card(card, "runs/clinic")
+    assert "<script>" not in text and "duomo serve runs/clinic" in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+
+
+def test_compare_is_paired_and_refuses_other_rows(clinic: tuple[Table, Table], card: dict[str, Any]) -> None:
+    train, test = clinic
+    whole, part = Logistic(), Logistic(slice(0, 1))
+    whole.fit(train)
+    part.fit(train)
+    found = compare.compare(card, card, whole.evidence(test), part.evidence(test), Binary(Config()))
+    assert found["outcome"] == "lost" and found["metrics"]["accuracy"]["difference"]["high"] < 0
+    assert compare.sentence(found)
+    with pytest.raises(RunError):
+        compare.compare(card, card | {"test": {"rows": 1, "digest": ""}}, whole.evidence(test), part.evidence(test), Binary(Config()))
+
+
+def test_show_and_numbers(card: dict[str, Any]) -> None:
+    scorecard.show(card, Silent())
+    assert scorecard.number(0.98765, 0.002) == "0.9877" and scorecard.number(12345.6) == "12,346" and scorecard.number(None) == "—"
+    assert plots.ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0] and plots.short("一二三四五", 6) == "一二三…"
+
+
+def test_every_sentence_has_its_chinese() -> None:
+    root = Path(str(duomo.evaluate.__file__)).parent
+    known = json.loads((root.parent / "core" / "zh" / "evaluate.json").read_text(encoding="utf-8"))
+    wanted = set(slices.TEMPLATES) | set(scorecard.HEADLINES.values())
+    for path in [*root.rglob("*.py"), *root.rglob("*.jinja")]:
+        text = path.read_text(encoding="utf-8")
+        for found in re.finditer(r'\btr\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', text):
+            wanted.add("".join(json.loads(part) for part in re.findall(r'"(?:[^"\\]|\\.)*"', found.group(1))))
+    missing = sorted(wanted - set(known))
+    assert not missing, missing
+    for english, chinese in known.items():
+        assert set(re.findall(r"\{\w+", english)) == set(re.findall(r"\{\w+", chinese)), english
