@@ -10,6 +10,8 @@ Nothing heavy is imported before a name is used.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from duomo.core.openmp import settle
+
 if TYPE_CHECKING:
     from duomo.core.errors import ConfigError, DataError, DuomoError, Interrupted, ResourceError, RunError
     from duomo.estimator import DuomoClassifier, DuomoRegressor
@@ -52,6 +54,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'duomo' has no attribute {name!r}")
+    settle()
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

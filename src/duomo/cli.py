@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from duomo.core.errors import ConfigError, DuomoError, Interrupted
 from duomo.core.messages import nearest, tr
+from duomo.core.openmp import settle
 
 if TYPE_CHECKING:
     from duomo.core.reporter import Reporter
@@ -262,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not parsed.verb:
         _parser([]).print_help()
         return 0
+    settle()
     try:
         return _run(parsed)
     except DuomoError as error:

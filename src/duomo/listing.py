@@ -22,7 +22,9 @@ def _runs(folder: Path) -> dict[str, str]:
         state = tr("finished") if path.with_name("manifest.json").exists() else tr("unfinished: duomo resume {path}", path=path.parent)
         words = [json.loads(path.read_text(encoding="utf-8")).get("task", ""), state]
         if card.exists():
-            words.append(str(json.loads(card.read_text(encoding="utf-8")).get("headline", "")))
+            judged = json.loads(card.read_text(encoding="utf-8"))
+            name = judged["metric"]["name"]
+            words.append(f"{name} {judged['results'][0]['metrics'][name]['value']:.4g}")
         found[path.parent.name] = "  ".join(word for word in words if word)
     return found
 

@@ -1,11 +1,11 @@
 """A finished run at work: load, predict, evaluate. Reads the run folder and nothing else."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from duomo.core.run import RunFolder
 from duomo.core.table import Table
 from duomo.data import sources
 from duomo.data.predictor import Predictor
-from duomo.evaluate import scorecard
+from duomo.evaluate.bootstrap import interval, resample
 from duomo.plan import task_options
 
 SLICE = 4096
@@ -78,7 +78,7 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """What a machine wants to know of a finished run."""
         card = self.scorecard
-        return {"run": str(self.path), "task": self.facts["task"], "headline": card.get("headline"), "metrics": card.get("metrics")}
+        return {"run": str(self.path), "task": card["task"], "metric": card["metric"]["name"], "metrics": card["results"][0]["metrics"]}
 
     # -- answering
     def table(self, source: Any, encoding: str = "") -> Table:
@@ -178,7 +178,8 @@ class Run:
             raise DataError("There must be rows with a known target to judge by; {name} has none.", name=table.name)
         if not mask.all():
             table = table.take(mask.nonzero()[0])
-        found = scorecard.measured(self.task, self.evidence(table))
+        judged = resample(self.task.measure, {"model": self.evidence(table)})["model"]
+        found = {name: dataclasses.asdict(interval(judged, name)) for name in judged.figures}
         result = {"run": str(self.path), "rows": len(table), "metrics": found}
         if reporter is not None:
             rows = [[name, f"{m['value']:.4f}", f"{m['low']:.4f} – {m['high']:.4f}"] for name, m in found.items()]
@@ -243,4 +244,4 @@ def _write(path: Path, suffix: str, pieces: Iterator[dict[str, list[Any]]]) -> i
 
 def without_target(table: Table, target: Sequence[str]) -> Table:
     """The table as a user without answers would have it."""
-    return replace(table, data=table.data.drop_columns([name for name in target if name in table.names]))
+    return dataclasses.replace(table, data=table.data.drop_columns([name for name in target if name in table.names]))

@@ -152,7 +152,9 @@ def trained(name: str, form: str, forms, folder: Path, cut: int) -> dict[str, to
     task = make_task("classify", {"target": ["target"], "ignore": ["amount"]})
     task.fit(table)
     examples = task.encode(table, target=True)
-    config = TrainConfig(steps=6, batch_size=16, learning_rate=1e-3, weight_decay=0.01, ema=0.9, checkpoint_steps=2, evaluate_steps=3, exact=True)
+    config = TrainConfig(
+        steps=6, batch_size=16, learning_rate=1e-3, weight_decay=0.01, ema=0.9, checkpoint_steps=2, evaluate_steps=3, exact=True
+    )
 
     def valid() -> Iterator[Batch]:
         return (batch for _, batch in batches(examples, task.inputs, 16))

@@ -11,6 +11,7 @@ import torch
 
 from duomo.core.config import build
 from duomo.core.contract import Evidence, Task
+from duomo.core.device import Execution
 from duomo.core.errors import DataError
 from duomo.core.find import make_model, make_task, model_config, model_module, model_names, task_module
 from duomo.core.recipe import AugmentConfig, EncodeConfig, ModelConfig, TrainConfig
@@ -118,17 +119,11 @@ def test_unseen_and_missing_cells(toy):
 def test_empty_and_one_row(toy):
     task, table = fitted(toy)
     model = model_for(task)
-    predictor = Predictor(task, model, _plain_execution())
+    predictor = Predictor(task, model, Execution())
     for rows in (0, 1):
         few = table.take(np.arange(rows))
         answers = predictor.answers(few)
         assert all(len(values) == rows for values in answers.values())
-
-
-def _plain_execution():
-    from duomo.core.device import Execution
-
-    return Execution()
 
 
 def test_loss_is_a_sum(toy):

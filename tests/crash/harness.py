@@ -356,7 +356,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     toy._data()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         function = {"kills": kills, "mutations": mutations, "disk": disk, "signals": signals, "memory": memory}[given.what]
         print(json.dumps(function(Path(folder), given.count, given.variant, given.seed)))
 

@@ -28,7 +28,7 @@ from duomo.core.tensors import Examples
 from duomo.evaluate import bootstrap, compare, scorecard, slices
 from duomo.evaluate.card import model_card
 from duomo.evaluate.exhibits import worst_errors
-from duomo.evaluate.report import html, plots
+from duomo.evaluate.report import html, inspect, plots
 
 HOSTILE = '<script>alert(1)</script>"|`{{7*7}}'
 
@@ -313,6 +313,29 @@ def test_compare_is_paired_and_refuses_other_rows(clinic: tuple[Table, Table], c
     assert compare.sentence(found)
     with pytest.raises(RunError):
         compare.compare(card, card | {"test": {"rows": 1, "digest": ""}}, whole.evidence(test), part.evidence(test), Binary(Config()))
+
+
+def test_an_audit_is_drawn_and_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "en")
+    columns = [
+        {"name": HOSTILE, "kind": "number", "reason": HOSTILE, "missing": 3, "distinct": 9,
+         "chart": {"kind": "histogram", "edges": [0.0, 1.0, 2.0], "values": [1, 8], "x_label": "x"}},
+        {"name": "ward", "kind": "category", "reason": "few", "missing": 0, "distinct": 2,
+         "chart": {"kind": "bars", "labels": ["north", HOSTILE], "values": [3, 1]}},
+        {"name": "empty", "kind": "text", "reason": "", "missing": 4, "distinct": 0, "chart": {}},
+    ]  # fmt: skip
+    finding = {"severity": "error", "sentence": HOSTILE, "rows": list(range(30)), "remedy": "Mend it."}
+    proposal = {"task": "classify", "target": ["ward"]}
+    audit = {"name": "clinic", "rows": 40, "sampled": 20, "columns": columns, "findings": [finding], "proposal": proposal}
+    inspect.write(audit, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = _Page()
+    page.feed(text)
+    assert "script" not in page.tags and not page.handlers and not page.links and page.tags.count("svg") == 2
+    assert "One thing must be mended first" in text and "20 of them" in text
+    inspect.show(audit, Silent())
+    assert inspect.blocks([0, 1, 8]) == " ▁█" and len(inspect.blocks(range(100))) <= 16
+    assert inspect.sketch(columns[1]) == "█▃ north 75%"
 
 
 def test_show_and_numbers(card: dict[str, Any]) -> None:

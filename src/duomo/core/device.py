@@ -82,14 +82,14 @@ def candidates(model: nn.Module, device: str, *, exact: bool, long_run: bool) ->
     pictures = any(isinstance(module, (nn.Conv2d, nn.Conv3d)) for module in model.modules())
     kernels = any(isinstance(module, SelectsKernel) for module in model.modules())
     found = [plain]
-    for precision, matmul in (("float32", "medium"), ("bf16", "medium")):
-        for last in (False, True) if pictures else (False,):
-            base = asdict(plain) | {"precision": precision, "matmul": matmul, "channels_last": last}
+    for precision in ("bf16", "float32"):
+        for last in (True, False) if pictures else (False,):
+            base = asdict(plain) | {"precision": precision, "matmul": "medium", "channels_last": last}
             found += [Execution(**base | {"attention": name}) for name in (("bmm", "sdpa") if kernels else ("",))]
     if device == "cpu" and plain.threads > 1:
-        found += [Execution(**asdict(one) | {"threads": 1}) for one in (plain, found[-1])]
+        found[2:2] = [Execution(**asdict(one) | {"threads": 1}) for one in (found[1], plain)]
     if long_run and (device != "cpu" or shutil.which("g++") or shutil.which("c++")):
-        found.append(Execution(**asdict(found[-1 if plain.threads <= 1 or device != "cpu" else -3]) | {"compile": True}))
+        found.append(Execution(**asdict(found[1]) | {"compile": True}))
     return found
 
 

@@ -31,8 +31,10 @@ def unpack(path: Path, cache: Path | None) -> Path:
             _check_count(path)
             infos = [info for info in checked(archive, path) if not info.is_dir()]
             if sum(info.file_size for info in infos) > shutil.disk_usage(into.parent).free:
-                raise ResourceError("Unpacking needs room in the cache folder; {file} holds more than is free. Set DUOMO_CACHE to another disk.",
-                                    file=path.name)  # fmt: skip
+                raise ResourceError(
+                    "Unpacking needs room in the cache folder; {file} holds more than is free. Set DUOMO_CACHE to another disk.",
+                    file=path.name,
+                )
             partly = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into.parent))
             try:
                 for info, name in zip(infos, map(_name, infos), strict=True):
@@ -41,7 +43,9 @@ def unpack(path: Path, cache: Path | None) -> Path:
             finally:
                 shutil.rmtree(partly, ignore_errors=True)
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, OverflowError) as error:
-        raise DataError("A zip archive must be whole; {file} is not: {why}. Make or download it again.", file=path.name, why=str(error)) from None
+        raise DataError(
+            "A zip archive must be whole; {file} is not: {why}. Make or download it again.", file=path.name, why=str(error)
+        ) from None
     return into
 
 
@@ -64,8 +68,12 @@ def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
         raise DataError(
             "An archive may unpack to at most {most} times its size; {file} ({packed} bytes) claims {count} files and {total} bytes. "
             "Unpack it yourself if you trust it.",
-            most=MOST_RATIO, file=path.name, packed=packed, count=len(infos), total=total,
-        )  # fmt: skip
+            most=MOST_RATIO,
+            file=path.name,
+            packed=packed,
+            count=len(infos),
+            total=total,
+        )
     end, names = 0, set()
     for info in sorted(infos, key=lambda info: info.header_offset):
         why = _hostile(info)
@@ -75,8 +83,12 @@ def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
         if name.casefold() in names:
             why = "two members of one name"
         if why:
-            raise DataError("An archive may hold plain files only; {file} holds {name!r}: {why}. Unpack it yourself if you trust it.",
-                            file=path.name, name=info.filename[:100], why=why)  # fmt: skip
+            raise DataError(
+                "An archive may hold plain files only; {file} holds {name!r}: {why}. Unpack it yourself if you trust it.",
+                file=path.name,
+                name=info.filename[:100],
+                why=why,
+            )
         end = info.header_offset + info.compress_size
         names.add(name.casefold())
     return infos
@@ -123,8 +135,11 @@ def _check_count(path: Path) -> None:
     if place >= 0 and len(tail) >= place + 22:
         (length,) = struct.unpack_from("<I", tail, place + 12)
         if length != 0xFFFFFFFF and length > MOST_FILES * 300:
-            raise DataError("An archive may hold at most {most} files; {file} holds more. Unpack it yourself if you trust it.",
-                            most=MOST_FILES, file=path.name)  # fmt: skip
+            raise DataError(
+                "An archive may hold at most {most} files; {file} holds more. Unpack it yourself if you trust it.",
+                most=MOST_FILES,
+                file=path.name,
+            )
 
 
 def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, path: Path) -> None:
@@ -134,8 +149,11 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, path: 
         while chunk := source.read(1 << 20):
             written += len(chunk)
             if written > info.file_size:
-                raise DataError("A zip archive must be whole; {file} is not: {why}. Make or download it again.",
-                                file=path.name, why=f"{info.filename[:100]} is longer than it says")  # fmt: skip
+                raise DataError(
+                    "A zip archive must be whole; {file} is not: {why}. Make or download it again.",
+                    file=path.name,
+                    why=f"{info.filename[:100]} is longer than it says",
+                )
             sink.write(chunk)
 
 

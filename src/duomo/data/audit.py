@@ -5,59 +5,30 @@ sample of large tables, and the audit says so. Legend: N rows.
 """
 
 import os
-from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
 from duomo.core.kinds import number
-from duomo.core.kinds.cells import is_text, text_of, values_of
+from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
 from duomo.data.findings import Audit, ColumnAudit, Finding, Proposal
 from duomo.data.leaks import group_columns, leak_scores, suspects, time_columns
 from duomo.data.near import near_numbers, near_texts
-from duomo.data.profile import profile, words
+from duomo.data.profile import profile
 from duomo.data.split import content_columns
+from duomo.data.targets import balance_of, guess_target
 
 SAMPLE = 100_000
 JUDGED = 20_000
 """Rows that near-duplicates and leaks are looked for in."""
 FEW = 100
 FIRST = 5
-_TARGETS = (
-    "label", "labels", "target", "targets", "class", "y", "diagnosis", "outcome", "category", "sentiment", "species", "income", "churn", "survived",
-    "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result", "status", "type",
-    "标签", "类别", "目标", "诊断", "分类", "情感", "结果", "评分", "价格", "答案",
-)  # fmt: skip
-_TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
+__all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "guess_target", "near_rows", "propose"]
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
-
-
-def guess_target(table: Table) -> tuple[str, str]:
-    """The column that is most likely to be predicted, and why; ("", why) where there is none."""
-    usable = [name for name in table.names if table.kinds.get(name) in ("category", "number", "text")]
-    by_words = {words(name): name for name in reversed(usable)}
-    if table.of_kind("audio"):
-        for wanted in _TRANSCRIPTS:
-            if wanted in by_words and table.kinds[by_words[wanted]] in ("text", "category"):
-                return by_words[wanted], tr("it is the text of the recordings")
-    for wanted in _TARGETS:
-        if wanted in by_words and table.kinds[by_words[wanted]] != "text":
-            return by_words[wanted], tr("its name says so")
-    for plain, name in by_words.items():
-        if table.kinds[name] != "text" and {"label", "target", "class", "diagnosis", "outcome"} & set(plain.split()):
-            return name, tr("its name says so")
-    categories = [name for name in table.of_kind("category") if len(pc.unique(values_of(table.column(name).slice(0, SAMPLE))).drop_null()) > 1]
-    if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
-        return categories[-1], tr("it is the last column of categories")
-    numbers = [name for name in table.of_kind("number") if words(name) != "part"]
-    if numbers and len(usable) > 1 and not table.of_kind("text"):
-        return numbers[-1], tr("it is the last column of numbers")
-    return "", tr("no column looks like a target")
 
 
 def audit(table: Table, target: str = "", *, test: Table | None = None, digests: np.ndarray | None = None) -> Audit:
@@ -83,7 +54,7 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, digests:
     judged = _sample(len(table), JUDGED)
     part = table if len(judged) == len(table) else table.take(judged)
     findings += _near(part, judged, digests[judged], inputs) + _leaks(part, chosen, digests[judged])
-    balance, about_target = _balance(table, chosen)
+    balance, about_target = balance_of(table, chosen)
     proposal, about_split = propose(table, chosen)
     findings += about_target + about_split + ([] if test is None else _shared(test, inputs, digests))
     findings = sorted(findings, key=lambda finding: _SEVERITY[finding.severity])
@@ -102,7 +73,16 @@ def _firsts(rows: np.ndarray) -> tuple[int, ...]:
 def _size(table: Table) -> list[Finding]:
     if len(table) >= FEW:
         return []
-    return [Finding("warning", "few_rows", tr("{rows} rows are very few: every figure will be uncertain.", rows=len(table)), (), (), tr("Collect more."))]
+    return [
+        Finding(
+            "warning",
+            "few_rows",
+            tr("{rows} rows are very few: every figure will be uncertain.", rows=len(table)),
+            (),
+            (),
+            tr("Collect more."),
+        )
+    ]
 
 
 def _files(table: Table) -> list[Finding]:
@@ -114,8 +94,16 @@ def _files(table: Table) -> list[Finding]:
             continue
         broken = np.array([cell is not None and not _has_bytes(os.path.join(table.root, cell)) for cell in column.to_pylist()], bool)
         if broken.any():
-            found.append(Finding("warning", "missing_files", tr("{count} files of column {name!r} are missing or empty.", count=int(broken.sum()), name=name),
-                                 (name,), _firsts(np.flatnonzero(broken)), tr("Put them back, or take the rows out.")))  # fmt: skip
+            found.append(
+                Finding(
+                    "warning",
+                    "missing_files",
+                    tr("{count} files of column {name!r} are missing or empty.", count=int(broken.sum()), name=name),
+                    (name,),
+                    _firsts(np.flatnonzero(broken)),
+                    tr("Put them back, or take the rows out."),
+                )
+            )
     return found
 
 
@@ -136,8 +124,16 @@ def _repeated(table: Table, target: str, inputs: list[str], digests: np.ndarray)
     again = np.flatnonzero(first[inverse] != np.arange(len(whole)))
     found = []
     if len(again):
-        found.append(Finding("warning", "duplicates", tr("{count} rows repeat an earlier row ({share:.1%}).", count=len(again), share=len(again) / len(table)),
-                             (), _firsts(again), tr("Equal rows always fall into the same part of the split; take them out if they are mistakes.")))  # fmt: skip
+        found.append(
+            Finding(
+                "warning",
+                "duplicates",
+                tr("{count} rows repeat an earlier row ({share:.1%}).", count=len(again), share=len(again) / len(table)),
+                (),
+                _firsts(again),
+                tr("Equal rows always fall into the same part of the split; take them out if they are mistakes."),
+            )
+        )
     if not target or target in inputs:
         return found
     kinds_of_target = np.unique(np.stack([digests, whole], axis=1), axis=0)
@@ -145,8 +141,16 @@ def _repeated(table: Table, target: str, inputs: list[str], digests: np.ndarray)
     clash = np.flatnonzero(np.isin(digests, keys[counts > 1]))
     if len(clash):
         order = clash[np.argsort(digests[clash], kind="stable")]
-        found.append(Finding("warning", "conflicts", tr("{count} rows have the same inputs as another row and a different {target!r}.", count=len(clash), target=target),
-                             (target,), _firsts(order), tr("No model can be right about all of them; check the labels.")))  # fmt: skip
+        found.append(
+            Finding(
+                "warning",
+                "conflicts",
+                tr("{count} rows have the same inputs as another row and a different {target!r}.", count=len(clash), target=target),
+                (target,),
+                _firsts(order),
+                tr("No model can be right about all of them; check the labels."),
+            )
+        )
     return found
 
 
@@ -155,15 +159,23 @@ def _near(part: Table, rows: np.ndarray, digests: np.ndarray, inputs: list[str])
     texts = [name for name in inputs if part.kinds.get(name) == "text"]
     if texts:
         name = max(texts, key=lambda text: pc.sum(pc.utf8_length(text_of(part.column(text)))).as_py() or 0)
-        pairs, columns = near_texts(text_of(part.column(name))), (name,)
+        pairs = near_texts(text_of(part.column(name)))
     else:
-        pairs, columns = near_rows(part, inputs), ()
+        name, pairs = "", near_rows(part, inputs)
     pairs = pairs[digests[pairs[:, 0]] != digests[pairs[:, 1]]]
     if not len(pairs):
         return []
     several = len(np.unique(pairs))
-    return [Finding("warning", "near_duplicates", tr("{count} of {rows} rows are nearly the same as another row.", count=several, rows=len(part)), columns,
-                    tuple(int(rows[row]) for pair in pairs[:3] for row in pair), tr("If they are the same case, split by group so that they stay together."))]  # fmt: skip
+    return [
+        Finding(
+            "warning",
+            "near_duplicates",
+            tr("{count} of {rows} rows are nearly the same as another row.", count=several, rows=len(part)),
+            (name,) if name else (),
+            tuple(int(rows[row]) for pair in pairs[:3] for row in pair),
+            tr("If they are the same case, split by group so that they stay together."),
+        )
+    ]
 
 
 def near_rows(table: Table, inputs: list[str]) -> np.ndarray:
@@ -182,48 +194,21 @@ def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
         return []
     scores = leak_scores(part, target, digests)
     return [
-        Finding("error", "leak", tr("Column {name!r} alone gives {target!r} away (it explains {score:.1%} of it on rows held back).",
-                                    name=name, target=target, score=scores[name]), (name, target), (),
-                tr("Leave it out if it is only known afterwards: --ignore {name}", name=name))
+        Finding(
+            "error",
+            "leak",
+            tr(
+                "Column {name!r} alone gives {target!r} away (it explains {score:.1%} of it on rows held back).",
+                name=name,
+                target=target,
+                score=scores[name],
+            ),
+            (name, target),
+            (),
+            tr("Leave it out if it is only known afterwards: --ignore {name}", name=name),
+        )
         for name in suspects(scores)
-    ]  # fmt: skip
-
-
-def _balance(table: Table, target: str) -> tuple[Mapping[str, int], list[Finding]]:
-    """Rows of each class, and what is wrong with the target."""
-    if not target:
-        return {}, []
-    cells = values_of(table.column(target))
-    found = []
-    lacking = np.asarray(pc.is_null(cells).to_numpy(), dtype=bool)
-    if table.kinds.get(target) == "number":
-        lacking = np.isnan(number.parse(table.column(target))[0])
-    if lacking.any():
-        found.append(Finding("error" if lacking.all() else "warning", "target_missing", tr("{count} of {rows} rows have no {target!r}.", count=int(lacking.sum()), rows=len(table), target=target),
-                             (target,), _firsts(np.flatnonzero(lacking)), tr("Rows without a target cannot be learned from; fill them or take them out.")))  # fmt: skip
-    if table.kinds.get(target) != "category":
-        return {}, found
-    counted = pc.value_counts(pc.drop_null(cells))
-    counts = counted.field("counts").to_numpy()
-    order = np.argsort(-counts, kind="stable")
-    balance = {str(value): int(count) for value, count in zip(counted.field("values").take(pa.array(order)).to_pylist(), counts[order], strict=True)}
-    return balance, found + _classes(balance, target)
-
-
-def _classes(balance: Mapping[str, int], target: str) -> list[Finding]:
-    if len(balance) < 2:
-        return [Finding("error", "one_class", tr("Column {target!r} has {count} class: there is nothing to tell apart.", target=target, count=len(balance)),
-                        (target,), (), tr("Give rows of another class, or choose another target."))]  # fmt: skip
-    found = []
-    rare = [name for name, count in balance.items() if count < 5]
-    if rare:
-        found.append(Finding("warning", "rare_classes", tr("{count} classes of {target!r} have fewer than 5 rows: {names}.", count=len(rare), target=target, names=", ".join(rare[:5])),
-                             (target,), (), tr("They can hardly be learned or tested; join them or collect more.")))  # fmt: skip
-    most, least = max(balance.values()), min(balance.values())
-    if most > 10 * least:
-        found.append(Finding("note", "imbalance", tr("The classes of {target!r} are uneven: the largest has {most} rows, the smallest {least}.", target=target, most=most, least=least),
-                             (target,), (), tr("Judge by F1 or balanced accuracy, not by accuracy.")))  # fmt: skip
-    return found
+    ]
 
 
 def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
@@ -231,15 +216,40 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
     findings = []
     groups, times = group_columns(table, target), time_columns(table, target)
     for name, count in groups:
-        findings.append(Finding("warning", "groups", tr("Column {name!r} repeats ({count} different values in {rows} rows): a random split would test on ones already seen.",
-                                                        name=name, count=count, rows=len(table)), (name,), (), tr("Split by group: --group {name}", name=name)))  # fmt: skip
+        findings.append(
+            Finding(
+                "warning",
+                "groups",
+                tr(
+                    "Column {name!r} repeats ({count} different values in {rows} rows): a random split would test on ones already seen.",
+                    name=name,
+                    count=count,
+                    rows=len(table),
+                ),
+                (name,),
+                (),
+                tr("Split by group: --group {name}", name=name),
+            )
+        )
     for name in times:
-        findings.append(Finding("note", "times", tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name), (name,), (),
-                                tr("Split by time: --time {name}", name=name)))  # fmt: skip
+        findings.append(
+            Finding(
+                "note",
+                "times",
+                tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name),
+                (name,),
+                (),
+                tr("Split by time: --time {name}", name=name),
+            )
+        )
     if groups:
-        return Proposal("group", group=groups[0][0], reason=tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])), findings
+        return Proposal(
+            "group", group=groups[0][0], reason=tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])
+        ), findings
     if times:
-        return Proposal("time", time=times[0], reason=tr("rows are dated by {name!r}, and the model will meet later ones", name=times[0])), findings
+        return Proposal(
+            "time", time=times[0], reason=tr("rows are dated by {name!r}, and the model will meet later ones", name=times[0])
+        ), findings
     if table.kinds.get(target) == "category":
         return Proposal("stratified", reason=tr("every class is in every part")), findings
     return Proposal("random", reason=tr("nothing ties the rows together")), findings
@@ -253,5 +263,18 @@ def _shared(test: Table, inputs: list[str], digests: np.ndarray) -> list[Finding
     both = np.flatnonzero(np.isin(others, digests) & (others != MISSING))
     if not len(both):
         return []
-    return [Finding("error", "shared_rows", tr("{count} of {rows} test rows are in the training data too ({share:.1%}).", count=len(both), rows=len(test), share=len(both) / len(test)),
-                    (), _firsts(both), tr("Take them out of one of the two: the test would be too kind."))]  # fmt: skip
+    return [
+        Finding(
+            "error",
+            "shared_rows",
+            tr(
+                "{count} of {rows} test rows are in the training data too ({share:.1%}).",
+                count=len(both),
+                rows=len(test),
+                share=len(both) / len(test),
+            ),
+            (),
+            _firsts(both),
+            tr("Take them out of one of the two: the test would be too kind."),
+        )
+    ]

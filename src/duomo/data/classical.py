@@ -14,10 +14,10 @@ Legend: N rows, F features, C channels, T steps.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, final
 
 import numpy as np
-import torch
 from torch.nn import functional
 
 from duomo.core.recipe import EncodeConfig
@@ -203,7 +203,7 @@ def _each(column: Column, describe: Any) -> np.ndarray:
         return np.stack([describe(row.numpy().astype(np.float64)) for row in column.values])
     assert isinstance(column, Ragged)
     values, offsets = column.values.numpy(), column.offsets.numpy()
-    rows = [describe(values[start:stop].astype(np.float64)) for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    rows = [describe(values[start:stop].astype(np.float64)) for start, stop in pairwise(offsets)]
     return np.stack(rows) if rows else np.zeros((0, 1))
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,9 +21,20 @@ from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
 HEAD = 120_000
 BLOCKS = (1 << 23, 1 << 26, 1 << 29)
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|\.\d+)([eE][-+]?\d+)?%?\s*")
-_FORMATS = {b"PAR1": "parquet", b"ARROW1": "feather", b"PK\x03\x04": "zip", b"SQLite format 3\0": "sqlite", b"\x1f\x8b": "gz",
-            b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "wav", b"OggS": "ogg", b"fLaC": "flac", b"%PDF": "pdf",
-            b"\xd0\xcf\x11\xe0": "xls"}  # fmt: skip
+_FORMATS = {
+    b"PAR1": "parquet",
+    b"ARROW1": "feather",
+    b"PK\x03\x04": "zip",
+    b"SQLite format 3\0": "sqlite",
+    b"\x1f\x8b": "gz",
+    b"\x89PNG": "png",
+    b"\xff\xd8\xff": "jpg",
+    b"RIFF": "wav",
+    b"OggS": "ogg",
+    b"fLaC": "flac",
+    b"%PDF": "pdf",
+    b"\xd0\xcf\x11\xe0": "xls",
+}
 
 
 @dataclass(frozen=True)
@@ -67,16 +79,17 @@ def read_delimited(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
     if path.stat().st_size <= caches.LARGE:
         return _balanced(path, encoding, layout)
     key = caches.file_digest(path, encoding.name, layout.delimiter, layout.names, layout.header_bytes)
-    found = caches.stored(cache, key)
+    beside = caches.folder(cache) / "tables" / f"{key}.json"
+    found = caches.stored(cache, key) if beside.exists() else None
     if found is None:
         found = _streamed(path, encoding, layout, cache, key)
-    notes = json.loads((caches.folder(cache) / "tables" / f"{key}.json").read_text(encoding="utf-8"))
+    notes = json.loads(beside.read_text(encoding="utf-8"))
     tally = Tally(notes["rows"], notes["count"])
     return found, _problems(path, encoding, layout, tally, len(found))
 
 
 def _streamed(path: Path, encoding: Encoding, layout: Layout, cache: Path | None, key: str) -> pa.Table:
-    """Rows go from the file to the cache batch by batch; what was left out is written beside it first."""
+    """Rows go from the file to the cache batch by batch; what was left out is written beside it last."""
     for place, block in enumerate(BLOCKS):
         tally = Tally()
         try:
@@ -94,9 +107,7 @@ def _schema(layout: Layout) -> pa.Schema:
     return pa.schema([(name, pa.large_string()) for name in layout.names])
 
 
-def _batches(
-    path: Path, encoding: Encoding, layout: Layout, tally: Tally, block: int, quote: str | bool
-) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, encoding: Encoding, layout: Layout, tally: Tally, block: int, quote: str | bool) -> Iterator[pa.RecordBatch]:
     with DecodedFile(path, encoding) as file:
         left = layout.header_bytes
         while left and (skipped := file.read(left)):
@@ -160,24 +171,35 @@ def _problems(path: Path, encoding: Encoding, layout: Layout, tally: Tally, kept
         raise DataError(
             "The rows of a table must have the same number of fields; in {file} {count} of {total} rows do not have {fields} "
             "(delimiter {delimiter!r}): rows {rows}. Mend the file.",
-            file=path.name, count=tally.count, total=tally.count + kept, fields=len(layout.names), delimiter=layout.delimiter,
+            file=path.name,
+            count=tally.count,
+            total=tally.count + kept,
+            fields=len(layout.names),
+            delimiter=layout.delimiter,
             rows=numbered(tally.rows, tally.count),
-        )  # fmt: skip
+        )
     if not kept:
         raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)
     if tally.count:
         header = 1 if layout.header_bytes else 0
         numbers = [number + header for number in tally.rows]
         problems += (
-            tr("{count} rows have too few or too many fields (not {fields}) and were left out: rows {rows}.",
-               count=tally.count, fields=len(layout.names), rows=numbered(numbers, tally.count)),
-        )  # fmt: skip
+            tr(
+                "{count} rows have too few or too many fields (not {fields}) and were left out: rows {rows}.",
+                count=tally.count,
+                fields=len(layout.names),
+                rows=numbered(numbers, tally.count),
+            ),
+        )
     return problems
 
 
 def _unreadable(path: Path, error: Exception) -> None:
-    raise DataError("A table must be readable as rows; {file} is not: {why}. Save it again as CSV in UTF-8.",
-                    file=path.name, why=str(error).splitlines()[0]) from None  # fmt: skip
+    raise DataError(
+        "A table must be readable as rows; {file} is not: {why}. Save it again as CSV in UTF-8.",
+        file=path.name,
+        why=str(error).splitlines()[0],
+    ) from None
 
 
 def _layout(path: Path, encoding: Encoding) -> Layout:
@@ -194,8 +216,11 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
     rows = _parsed(head, delimiter)
     first, body = rows[0], [row for row in rows[1:200] if row]
     if len(first) == 1 and body and all(len(row) > 1 for row in body):
-        raise DataError("The first line of a table must name its columns; in {file} it is {line!r}. Remove the lines above the header.",
-                        file=path.name, line=first[0][:60])  # fmt: skip
+        raise DataError(
+            "The first line of a table must name its columns; in {file} it is {line!r}. Remove the lines above the header.",
+            file=path.name,
+            line=first[0][:60],
+        )
     if not _has_header(first, body):
         note = tr("The file has no line of column names; the columns are called {first} … {last}.", first="c0", last=f"c{len(first) - 1}")
         return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,))
@@ -210,7 +235,7 @@ def _delimiter(head: str) -> str:
         rows = [row for row in _parsed(head, delimiter)[:500] if row]
         if not rows:
             continue
-        fields, count = Counter(len(row) for row in rows).most_common(1)[0]
+        fields = Counter(len(row) for row in rows).most_common(1)[0][0]
         if fields < 2 and len(rows[0]) < 2:
             continue
         same = sum(len(row) == len(rows[0]) for row in rows)
@@ -230,7 +255,7 @@ def _parsed(head: str, delimiter: str) -> list[list[str]]:
 def _header_bytes(head: str) -> int:
     """UTF-8 bytes up to the end of the first record, blank lines before it included."""
     place, quoted, seen = 0, False, False
-    for place, letter in enumerate(head):  # noqa: B007
+    for place, letter in enumerate(head):
         quoted ^= letter == '"'
         seen |= letter not in "\r\n"
         ends = letter == "\n" or (letter == "\r" and head[place + 1 : place + 2] != "\n")
@@ -260,7 +285,7 @@ def _has_header(first: list[str], body: list[list[str]]) -> bool:
 
 def _is_years(cells: list[str]) -> bool:
     numbers = [int(cell) for cell in cells if cell.strip().isdigit()]
-    return len(numbers) > 1 and all(1900 <= a < b <= 2100 for a, b in zip(numbers, numbers[1:], strict=False))
+    return len(numbers) > 1 and all(1900 <= a < b <= 2100 for a, b in pairwise(numbers))
 
 
 def repaired(names: list[str]) -> tuple[list[str], tuple[str, ...]]:

@@ -143,7 +143,8 @@ def _series(column: pa.ChunkedArray) -> np.ndarray:
             if row is None:
                 found.append(MISSING)
                 continue
-            flat = np.concatenate([np.asarray(cell, np.float64).ravel() for cell in row]) if len(row) and isinstance(row[0], np.ndarray) else row
+            nested = len(row) and isinstance(row[0], np.ndarray)
+            flat = np.concatenate([np.asarray(cell, np.float64).ravel() for cell in row]) if nested else row
             values = np.ascontiguousarray(np.asarray(flat, np.float64))
             raw = len(row).to_bytes(8, "little") + values.tobytes()
             found.append(np.frombuffer(hashlib.blake2b(raw, digest_size=8).digest(), np.uint64)[0])

@@ -1,6 +1,7 @@
 """Plain text as documents: cut at paragraphs, from the start, so that appended text changes only the last block."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,15 +22,11 @@ def read_text_file(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
 
     def batches() -> Iterator[pa.RecordBatch]:
         with open_text(path, encoding) as file:
-            held: list[str] = []
-            first = 0
-            for block in blocks(file, block_size(size)):
-                held.append(block)
-                if len(held) == 256:
-                    yield pa.record_batch([pa.array(held, pa.large_string()), pa.array(range(first, first + len(held)), pa.int64())], schema=SCHEMA)
-                    first, held = first + len(held), []
-            if held:
-                yield pa.record_batch([pa.array(held, pa.large_string()), pa.array(range(first, first + len(held)), pa.int64())], schema=SCHEMA)
+            pieces, first = blocks(file, block_size(size)), 0
+            while held := list(islice(pieces, 256)):
+                parts = pa.array(range(first, first + len(held)), pa.int64())
+                yield pa.record_batch([pa.array(held, pa.large_string()), parts], schema=SCHEMA)
+                first += len(held)
 
     if size <= caches.LARGE:
         table = pa.Table.from_batches(list(batches()), SCHEMA)
@@ -52,7 +49,8 @@ def blocks(lines: Iterable[str], size: int) -> Iterator[str]:
     A block ends after a blank line once it is full, after any line once it is half as long again, and within a line
     (after a sentence or a space) only where the line alone is longer than that.
     """
-    held, length, blank, most = [], 0, False, size + size // 2
+    held: list[str] = []
+    length, blank, most = 0, False, size + size // 2
     for line in lines:
         for piece in _pieces(line, most):
             full = (length >= size and blank and piece.strip()) or (length and length + len(piece) > most)

@@ -18,7 +18,23 @@ PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", 
 SOUNDS = frozenset((".wav", ".ogg", ".oga", ".flac", ".mp3", ".opus", ".aiff", ".aif", ".au"))
 TEXTS = frozenset((".txt", ".text"))
 TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".feather", ".arrow", ".xlsx", ".xls"))
-NAMING = ("file", "file_name", "filename", "path", "filepath", "image", "audio", "picture", "sound", "wav", "clip", "文件", "文件名", "图片", "音频")
+NAMING = (
+    "file",
+    "file_name",
+    "filename",
+    "path",
+    "filepath",
+    "image",
+    "audio",
+    "picture",
+    "sound",
+    "wav",
+    "clip",
+    "文件",
+    "文件名",
+    "图片",
+    "音频",
+)
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
 Reader = Callable[[Path], Table]
 
@@ -33,7 +49,9 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
     if kinds[media]:
         described = [file for file in tables if "/" not in file]
-        named = [file for file in described if PurePosixPath(file).stem.lower() in ("metadata", "index", "labels", "transcripts")] or described
+        named = [
+            file for file in described if PurePosixPath(file).stem.lower() in ("metadata", "index", "labels", "transcripts")
+        ] or described
         if len(named) == 1:
             return _described(root, read_file(root / named[0]), files, media, problems)
         if kinds["text"] >= 0.5 * kinds[media] and (paired := _paired(root, files, media, problems, wanted)) is not None:
@@ -44,12 +62,17 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if len(tables) == 1:
         return read_file(root / tables[0])
     if tables:
-        raise DataError("A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
-                        folder=root.name, files=", ".join(tables[:10]))  # fmt: skip
+        raise DataError(
+            "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
+            folder=root.name,
+            files=", ".join(tables[:10]),
+        )
     raise DataError(
         "A folder must hold pictures, sounds, texts or a table; {folder} holds {count} files of other kinds ({examples}). Name another folder.",
-        folder=root.name, count=len(files), examples=", ".join(files[:3]),
-    )  # fmt: skip
+        folder=root.name,
+        count=len(files),
+        examples=", ".join(files[:3]),
+    )
 
 
 def _listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
@@ -81,9 +104,14 @@ def _labels(root: Path, files: list[str]) -> list[str] | None:
         return None
     labels = [file.split("/", 1)[0] for file in files]
     if len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS:
-        first, last = sorted(set(labels), key=lambda label: "test" in label.lower())[0], sorted(set(labels), key=lambda label: "test" in label.lower())[-1]
-        raise DataError("The folders of {folder} are splits, not classes: {labels}. Train on {first} and give {last} as the test.",
-                        folder=root.name, labels=", ".join(sorted(set(labels))), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}")  # fmt: skip
+        first, *_, last = sorted(set(labels), key=lambda label: ("train" not in label.lower(), "test" in label.lower()))
+        raise DataError(
+            "The folders of {folder} are splits, not classes: {labels}. Train on {first} and give {last} as the test.",
+            folder=root.name,
+            labels=", ".join(sorted(set(labels))),
+            first=f"{root.name}/{first}",
+            last=f"--test {root.name}/{last}",
+        )
     return labels
 
 
@@ -130,7 +158,14 @@ def _summary(root: Path, files: list[str], notes: list[str]) -> tuple[str, ...]:
         detect(root / unclear[0])
     if len(notes) <= 3:
         return tuple(notes)
-    return (tr("{count} of {total} files are not plain UTF-8; the first: {first}.", count=len(notes), total=len(files), first=notes[0].rstrip(".")),)
+    return (
+        tr(
+            "{count} of {total} files are not plain UTF-8; the first: {first}.",
+            count=len(notes),
+            total=len(files),
+            first=notes[0].rstrip("."),
+        ),
+    )
 
 
 def _folder_key(root: Path, files: list[str], sizes: list[int]) -> str:
@@ -163,8 +198,13 @@ def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...],
     cells = []
     for file in found:
         beside = texts.get(os.path.splitext(file)[0])
-        cells.append(None if beside is None else "".join(str(row["text"]) for row in _text_rows(root, beside, None, False, wanted, notes)).strip())
-    columns = {media: pa.array(found, pa.large_string()), "text": pa.array(cells, pa.large_string()), "file": pa.array(found, pa.large_string())}
+        rows = [] if beside is None else list(_text_rows(root, beside, None, False, wanted, notes))
+        cells.append(str(rows[0]["text"]).strip() if rows else None)
+    columns = {
+        media: pa.array(found, pa.large_string()),
+        "text": pa.array(cells, pa.large_string()),
+        "file": pa.array(found, pa.large_string()),
+    }
     return Table(pa.table(columns), root=root, name=root.name, problems=(*problems, *notes))
 
 
@@ -176,18 +216,29 @@ def _described(root: Path, listed: Table, files: list[str], media: str, problems
     found = [_place(root, cell, index) for cell in cells]
     missing = [place for place, file in enumerate(found) if file is None]
     if len(missing) == len(found):
-        raise DataError("The files that a metadata file names must exist; of column {name!r} none is in {folder} (first: {first!r}). Mend the paths.",
-                        name=name, folder=root.name, first=cells[0])  # fmt: skip
+        raise DataError(
+            "The files that a metadata file names must exist; of column {name!r} none is in {folder} (first: {first!r}). Mend the paths.",
+            name=name,
+            folder=root.name,
+            first=cells[0],
+        )
     kinds = Counter(_kind(file) for file in found if file is not None)
     media = kinds.most_common(1)[0][0] if kinds else media
     columns: dict[str, pa.ChunkedArray | pa.Array] = {media: pa.array(found, pa.large_string())}
     columns |= {other: listed.data.column(other) for other in listed.names if other not in (name, media, "file")}
     columns["file"] = columns[media]
     note = (
-        (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).",
-            count=len(missing), first=cells[missing[0]], row=missing[0] + 1),)
-        if missing else ()
-    )  # fmt: skip
+        (
+            tr(
+                "{count} files that the metadata names are missing; the first: {first!r} (row {row}).",
+                count=len(missing),
+                first=cells[missing[0]],
+                row=missing[0] + 1,
+            ),
+        )
+        if missing
+        else ()
+    )
     return Table(pa.table(columns), root=root, name=root.name, problems=problems + listed.problems + note)
 
 
@@ -225,5 +276,8 @@ def _naming_column(listed: Table, index: dict[str, str]) -> str:
         cells = [str(cell) for cell in listed.data.column(name).slice(0, 50).to_pylist() if cell is not None]
         if cells and sum(PurePosixPath(cell.replace("\\", "/")).name in index for cell in cells) > 0.5 * len(cells):
             return name
-    raise DataError("A metadata file must name the files in a column such as {wanted}; its columns are {names}. Rename one.",
-                    wanted="file, image or audio", names=", ".join(listed.names[:20]))  # fmt: skip
+    raise DataError(
+        "A metadata file must name the files in a column such as {wanted}; its columns are {names}. Rename one.",
+        wanted="file, image or audio",
+        names=", ".join(listed.names[:20]),
+    )

@@ -52,8 +52,13 @@ def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
     if not total:
         total = sum(1 for _ in rows()) + len(bad)
     if not len(table) or len(bad) > total / 2:
-        raise DataError("Each line of a JSON Lines file must be an object; in {file} {count} of {total} lines are not: lines {lines}. Mend them.",
-                        file=path.name, count=len(bad), total=total, lines=numbered(bad))  # fmt: skip
+        raise DataError(
+            "Each line of a JSON Lines file must be an object; in {file} {count} of {total} lines are not: lines {lines}. Mend them.",
+            file=path.name,
+            count=len(bad),
+            total=total,
+            lines=numbered(bad),
+        )
     note = (tr("{count} lines are no JSON objects and were left out: lines {lines}.", count=len(bad), lines=numbered(bad)),) if bad else ()
     return table, encoding.problems + note
 
@@ -69,8 +74,11 @@ def _object(line: str) -> Mapping[str, Any] | None:
 def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
     """A list of objects, {"data": [objects]}, or an object of columns; an object per line is JSON Lines."""
     if path.stat().st_size > MOST_JSON:
-        raise DataError("A JSON file is read whole and may have at most {most} bytes; {file} is larger. Save it as JSON Lines (.jsonl).",
-                        most=MOST_JSON, file=path.name)  # fmt: skip
+        raise DataError(
+            "A JSON file is read whole and may have at most {most} bytes; {file} is larger. Save it as JSON Lines (.jsonl).",
+            most=MOST_JSON,
+            file=path.name,
+        )
     text, problems = read_text(path, wanted)
     try:
         found = json.loads(text)
@@ -88,8 +96,11 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
         return from_columns(found), problems
     if isinstance(found, dict) and found and all(isinstance(column, dict) for column in found.values()):
         return from_columns({name: list(column.values()) for name, column in found.items()}), problems
-    raise DataError('A JSON file must hold a list of objects, {{"data": [objects]}} or columns; {file} holds {kind}. Rearrange it.',
-                    file=path.name, kind=type(found).__name__)  # fmt: skip
+    raise DataError(
+        'A JSON file must hold a list of objects, {{"data": [objects]}} or columns; {file} holds {kind}. Rearrange it.',
+        file=path.name,
+        kind=type(found).__name__,
+    )
 
 
 def read_parquet(path: Path, cache: Path | None) -> Found:
@@ -165,8 +176,13 @@ def read_excel(path: Path, sheet: str) -> Found:
         with python_calamine.CalamineWorkbook.from_path(str(path)) as book:
             names = book.sheet_names
             if sheet and sheet not in names:
-                raise DataError("A sheet must exist in the book; {file} has no sheet {sheet!r}.{hint} Its sheets are: {names}.",
-                                file=path.name, sheet=sheet, hint=nearest(sheet, names), names=", ".join(names))  # fmt: skip
+                raise DataError(
+                    "A sheet must exist in the book; {file} has no sheet {sheet!r}.{hint} Its sheets are: {names}.",
+                    file=path.name,
+                    sheet=sheet,
+                    hint=nearest(sheet, names),
+                    names=", ".join(names),
+                )
             rows = book.get_sheet_by_name(sheet or names[0]).to_python(skip_empty_area=True)
     except (python_calamine.CalamineError, OSError, ValueError, IndexError) as error:
         _broken(path, "Excel", error)
@@ -177,7 +193,9 @@ def read_excel(path: Path, sheet: str) -> Found:
     body = [dict(zip(columns, map(_excel_cell, row), strict=True)) for row in rows[1:]]
     schema, batches = from_rows(lambda: body)
     if len(names) > 1 and not sheet:
-        problems += (tr("The book has several sheets and the first was read; another is named {example}.", example=f"{path.name}::{names[1]}"),)
+        problems += (
+            tr("The book has several sheets and the first was read; another is named {example}.", example=f"{path.name}::{names[1]}"),
+        )
     return pa.Table.from_batches(list(batches), schema), problems
 
 
@@ -203,10 +221,18 @@ def read_sqlite(path: Path, wanted: str, cache: Path | None) -> Found:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True)) as base:
             base.text_factory = text
-            names = [row[0] for row in base.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")]
+            names = [
+                row[0]
+                for row in base.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%'")
+            ]
             if (wanted and wanted not in names) or (not wanted and len(names) != 1):
-                raise DataError("A table of the database must be named as {file}::TABLE; received {wanted!r}.{hint} Its tables are: {names}.",
-                                file=path.name, wanted=wanted, hint=nearest(wanted, names), names=", ".join(names))  # fmt: skip
+                raise DataError(
+                    "A table of the database must be named as {file}::TABLE; received {wanted!r}.{hint} Its tables are: {names}.",
+                    file=path.name,
+                    wanted=wanted,
+                    hint=nearest(wanted, names),
+                    names=", ".join(names),
+                )
             command = 'SELECT * FROM "{}"'.format((wanted or names[0]).replace('"', '""'))
             table = _rows_table(path, cache, lambda: _sqlite_rows(base, command), "table", wanted)
     except sqlite3.Error as error:
@@ -239,10 +265,13 @@ def _rows_table(path: Path, cache: Path | None, rows: Callable[[], Iterable[Mapp
 
 
 def _too_much(path: Path) -> NoReturn:
-    raise DataError("A file may not unpack to far more than its own size; {file} would. Unpack it yourself if you trust it.", file=path.name)
+    raise DataError(
+        "A file may not unpack to far more than its own size; {file} would. Unpack it yourself if you trust it.", file=path.name
+    )
 
 
 def _broken(path: Path, kind: str, error: Exception) -> NoReturn:
     why = str(error).strip().splitlines() or [type(error).__name__]
-    raise DataError("A {kind} file must be whole; {file} cannot be read: {why}. Save or download it again.",
-                    kind=kind, file=path.name, why=why[0][:200]) from None  # fmt: skip
+    raise DataError(
+        "A {kind} file must be whole; {file} cannot be read: {why}. Save or download it again.", kind=kind, file=path.name, why=why[0][:200]
+    ) from None

@@ -138,8 +138,9 @@ def _lazy_polars(source: Any) -> Any:
 
 def _hugging_face(source: Any) -> pa.Table:
     if type(source).__name__ != "Dataset":
-        raise DataError("Data must be one table; received a {kind}. Choose one of its splits, such as data['train'].",
-                        kind=type(source).__name__)  # fmt: skip
+        raise DataError(
+            "Data must be one table; received a {kind}. Choose one of its splits, such as data['train'].", kind=type(source).__name__
+        )
     table: pa.Table = source.with_format("arrow")[:]
     for name, feature in source.features.items():
         if type(feature).__name__ == "ClassLabel":
@@ -201,9 +202,15 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
 
 
 _ARROW = {
-    "": pa.large_string(), "bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "bytes": pa.large_binary(),
-    "numbers": pa.large_list(pa.float32()), "frames": pa.large_list(pa.large_list(pa.float32())), "time": pa.timestamp("us"),
-}  # fmt: skip
+    "": pa.large_string(),
+    "bool": pa.bool_(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "bytes": pa.large_binary(),
+    "numbers": pa.large_list(pa.float32()),
+    "frames": pa.large_list(pa.large_list(pa.float32())),
+    "time": pa.timestamp("us"),
+}
 
 
 def _type_of(value: Any) -> str:

@@ -20,7 +20,7 @@ _GROUP = re.compile(
     r"\b(subject|patient|user|customer|client|speaker|session|person|player|student|participant|household|family|group|site|hospital|author"
     r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer)s?"
     r"( (id|no|nr|number|name|code|key|index|num|uuid))?$|(患者|病人|用户|客户|被试|受试者|学生|说话人|会员|录音人|家庭)(id|编号|号|名)?$"
-)  # fmt: skip
+)
 _TIME = re.compile(r"\b(date|time|timestamp|datetime|day|month|created|updated|ts|when)\b|日期|时间|日$|月份")
 _NOT_TIME = re.compile(r"\b(birth|born|dob|birthday)\b|出生|生日")
 

@@ -69,10 +69,18 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
     facts |= {"bad": flaws.bad, "infinite": flaws.infinite} if kind in ("number", "date") else {}
     known = len(table) - flaws.missing
     audit = ColumnAudit(
-        name, kind, table.reasons.get(name, ""), flaws.missing, distinct, sampled,
+        name,
+        kind,
+        table.reasons.get(name, ""),
+        flaws.missing,
+        distinct,
+        sampled,
         constant=distinct == 1 and kind not in ("series", *MEDIA) and known > 1,
-        id_like=kind == "id" or _counts_rows(some, kind, known, distinct), facts=facts, top=top, chart=chart,
-    )  # fmt: skip
+        id_like=kind == "id" or _counts_rows(some, kind, known, distinct),
+        facts=facts,
+        top=top,
+        chart=chart,
+    )
     return audit, _about(audit, flaws, len(table))
 
 
@@ -145,7 +153,12 @@ def _spread(values: np.ndarray, label: str) -> tuple[dict[str, Any], dict[str, A
     few = np.unique(values[:5000])
     bins = min(BINS, int(high - low) + 1) if len(few) <= BINS and np.all(few == np.round(few)) and high - low < BINS else BINS
     counts, edges = np.histogram(np.clip(values, low, high), bins=max(1, bins), range=(low, high))
-    return facts, {"kind": "histogram", "edges": [float(edge) for edge in edges], "values": [int(count) for count in counts], "x_label": label}
+    return facts, {
+        "kind": "histogram",
+        "edges": [float(edge) for edge in edges],
+        "values": [int(count) for count in counts],
+        "x_label": label,
+    }
 
 
 def _dates(moments: np.ndarray, label: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -172,28 +185,36 @@ def _counts_rows(some: pa.ChunkedArray, kind: str, known: int, distinct: int) ->
 
 
 def _about(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
-    name, found = audit.name, []
+    name, one = audit.name, (audit.name,)
     if flaws.missing == rows:
-        return [Finding("warning", "all_missing", tr("Column {name!r} is empty: it has no value in any row.", name=name), (name,), (),
-                        tr("Leave it out, or fill it."))]  # fmt: skip
+        said = tr("Column {name!r} is empty: it has no value in any row.", name=name)
+        return [Finding("warning", "all_missing", said, one, (), tr("Leave it out, or fill it."))]
+    found = _about_cells(audit, flaws, rows)
+    if audit.constant:
+        said = tr("Column {name!r} has one value in all rows and says nothing.", name=name)
+        found.append(Finding("warning", "constant", said, one, (), tr("Leave it out.")))
+    elif audit.id_like:
+        said = tr("Column {name!r} names rows.", name=name)
+        found.append(Finding("note", "id", said, one, (), tr("It should not be learned from; --ignore {name} leaves it out.", name=name)))
+    return found
+
+
+def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
+    name, one, found = audit.name, (audit.name,), []
     if flaws.missing:
-        severe = flaws.missing > rows / 2
-        found.append(Finding("warning" if severe else "note", "missing",
-                             tr("Column {name!r} lacks {count} of {rows} values ({share:.1%}).", name=name, count=flaws.missing, rows=rows,
-                                share=flaws.missing / rows), (name,), flaws.missing_rows, tr("Missing cells are learned as such.")))  # fmt: skip
+        share = flaws.missing / rows
+        said = tr("Column {name!r} lacks {count} of {rows} values ({share:.1%}).", name=name, count=flaws.missing, rows=rows, share=share)
+        remedy = tr("Missing cells are learned as such.")
+        found.append(Finding("warning" if share > 0.5 else "note", "missing", said, one, flaws.missing_rows, remedy))
     if flaws.infinite:
-        found.append(Finding("warning", "infinite", tr("Column {name!r} holds {count} infinite values.", name=name, count=flaws.infinite), (name,),
-                             flaws.infinite_rows, tr("They are read as missing; mend them if they mean something.")))  # fmt: skip
+        said = tr("Column {name!r} holds {count} infinite values.", name=name, count=flaws.infinite)
+        remedy = tr("They are read as missing; mend them if they mean something.")
+        found.append(Finding("warning", "infinite", said, one, flaws.infinite_rows, remedy))
     if flaws.bad:
         what = tr("dates") if audit.kind == "date" else tr("numbers")
-        found.append(Finding("warning", "bad_cells", tr("Column {name!r} holds {count} cells that are no {what}.", name=name, count=flaws.bad, what=what),
-                             (name,), flaws.bad_rows, tr("They are read as missing; mend them, or set --kind {name}=category.", name=name)))  # fmt: skip
-    if audit.constant:
-        found.append(Finding("warning", "constant", tr("Column {name!r} has one value in all rows and says nothing.", name=name), (name,), (),
-                             tr("Leave it out.")))  # fmt: skip
-    elif audit.id_like:
-        found.append(Finding("note", "id", tr("Column {name!r} names rows.", name=name), (name,), (),
-                             tr("It should not be learned from; --ignore {name} leaves it out.", name=name)))  # fmt: skip
+        said = tr("Column {name!r} holds {count} cells that are no {what}.", name=name, count=flaws.bad, what=what)
+        remedy = tr("They are read as missing; mend them, or set --kind {name}=category.", name=name)
+        found.append(Finding("warning", "bad_cells", said, one, flaws.bad_rows, remedy))
     return found
 
 

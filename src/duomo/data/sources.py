@@ -15,11 +15,31 @@ from duomo.data.formats import read_excel, read_feather, read_json, read_json_li
 from duomo.data.frames import from_memory, plain
 
 ENDINGS = {
-    ".csv": "delimited", ".tsv": "delimited", ".tab": "delimited", ".psv": "delimited", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
-    ".parquet": "parquet", ".pq": "parquet", ".feather": "feather", ".arrow": "feather", ".ipc": "feather", ".xlsx": "excel", ".xlsm": "excel",
-    ".xlsb": "excel", ".xls": "excel", ".ods": "excel", ".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".zip": "zip",
-    ".txt": "text", ".text": "text", ".md": "text",
-}  # fmt: skip
+    ".csv": "delimited",
+    ".tsv": "delimited",
+    ".tab": "delimited",
+    ".psv": "delimited",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".feather": "feather",
+    ".arrow": "feather",
+    ".ipc": "feather",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xlsb": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
+    ".db": "sqlite",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".zip": "zip",
+    ".txt": "text",
+    ".text": "text",
+    ".md": "text",
+}
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",)}
 """What the first bytes of each binary format say; text formats say nothing."""
 
@@ -36,11 +56,16 @@ def read(source: Any, *, cache: Path | None = None, encoding: str = "") -> Table
         return _path(str(source), cache, encoding)
     table = from_memory(source)
     if table is None:
-        raise DataError("Data must be a path, a frame, an array, a dict of columns or a list of rows; received a {kind}. Convert it.",
-                        kind=type(source).__name__)  # fmt: skip
+        raise DataError(
+            "Data must be a path, a frame, an array, a dict of columns or a list of rows; received a {kind}. Convert it.",
+            kind=type(source).__name__,
+        )
     if not len(table) or not table.num_columns:
-        raise DataError("A table must have rows and columns; received {rows} rows and {columns} columns. Give data.",
-                        rows=table.num_rows, columns=table.num_columns)  # fmt: skip
+        raise DataError(
+            "A table must have rows and columns; received {rows} rows and {columns} columns. Give data.",
+            rows=table.num_rows,
+            columns=table.num_columns,
+        )
     return Table(table)
 
 
@@ -71,15 +96,20 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         size = path.stat().st_size
         real = real_format(path) if path.is_file() else ""
     except OSError as error:
-        raise DataError("A file must be readable; {file} is not: {why}. Check its rights.", file=path.name, why=str(error.strerror)) from None
+        raise DataError(
+            "A file must be readable; {file} is not: {why}. Check its rights.", file=path.name, why=str(error.strerror)
+        ) from None
     if not path.is_file():
         raise DataError("A source must be a file or a folder; {file} is neither. Name another.", file=path.name)
     if not size:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
     kind = _format(path, real)
     if part and kind not in ("excel", "sqlite"):
-        raise DataError("Only a database or an Excel book has parts (`file::part`); received {source!r}. Leave `::{part}` out.",
-                        source=f"{path.name}::{part}", part=part)  # fmt: skip
+        raise DataError(
+            "Only a database or an Excel book has parts (`file::part`); received {source!r}. Leave `::{part}` out.",
+            source=f"{path.name}::{part}",
+            part=part,
+        )
     if kind == "zip":
         return _zip(path, cache, encoding)
     name = part or path.stem
@@ -113,18 +143,30 @@ def _format(path: Path, real: str) -> str:
         return real
     if not kind:
         if ending in PICTURES | SOUNDS:
-            raise DataError("Pictures and sounds are read as folders; received the single file {file}. Give the folder that holds it.", file=path.name)
+            raise DataError(
+                "Pictures and sounds are read as folders; received the single file {file}. Give the folder that holds it.", file=path.name
+            )
         known = sorted(ENDINGS)
-        raise DataError("The ending of a file must be one of {known}; received {file}.{hint} Rename or convert it.",
-                        known=" ".join(known), file=path.name, hint=nearest(ending, known) if ending else "")  # fmt: skip
+        raise DataError(
+            "The ending of a file must be one of {known}; received {file}.{hint} Rename or convert it.",
+            known=" ".join(known),
+            file=path.name,
+            hint=nearest(ending, known) if ending else "",
+        )
     expected = _BYTES.get(kind, ("",))
     if real in expected:
         return kind
     if real:
-        raise DataError("A file must be what its ending says; {file} is a {real} file by its content. Rename it to end in .{real}.",
-                        file=path.name, real=real)  # fmt: skip
-    raise DataError("A file must be what its ending says; {file} is not a {kind} file. Give it its true ending, or download it again.",
-                    file=path.name, kind=kind)  # fmt: skip
+        raise DataError(
+            "A file must be what its ending says; {file} is a {real} file by its content. Rename it to end in .{real}.",
+            file=path.name,
+            real=real,
+        )
+    raise DataError(
+        "A file must be what its ending says; {file} is not a {kind} file. Give it its true ending, or download it again.",
+        file=path.name,
+        kind=kind,
+    )
 
 
 def _zip(path: Path, cache: Path | None, encoding: str) -> Table:
@@ -141,4 +183,3 @@ def _zip(path: Path, cache: Path | None, encoding: str) -> Table:
         return replace(_file(inside[0], "", cache, encoding), name=path.stem)
     table = read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding)
     return replace(table, name=path.stem)
-

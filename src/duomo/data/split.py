@@ -54,11 +54,16 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
     """
     how = config.split or ("group" if config.group else "time" if config.time else "stratified" if _classes(table, targets) else "random")
     if how not in HOW:
-        raise ConfigError("data.split must be one of {known}; received {how!r}.{hint}", known=", ".join(HOW), how=how, hint=nearest(how, HOW))
+        raise ConfigError(
+            "data.split must be one of {known}; received {how!r}.{hint}", known=", ".join(HOW), how=how, hint=nearest(how, HOW)
+        )
     shares = np.array([config.valid_share, config.test_share])
     if (shares < 0).any() or shares.sum() >= 1:
-        raise ConfigError("data.valid_share and data.test_share must be at least 0 and together below 1; received {valid} and {test}. Lower them.",
-                          valid=config.valid_share, test=config.test_share)  # fmt: skip
+        raise ConfigError(
+            "data.valid_share and data.test_share must be at least 0 and together below 1; received {valid} and {test}. Lower them.",
+            valid=config.valid_share,
+            test=config.test_share,
+        )
     if len(table) < 5:
         raise DataError("A table needs at least 5 rows to be learned from and tested; received {rows}. Give more rows.", rows=len(table))
     if how == "time":
@@ -79,7 +84,9 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
     return _split(part_U[unit_N], how, notes)
 
 
-def given(train: Table, valid: Table | None, test: Table, config: DataConfig, seed: int, targets: Sequence[str] = ()) -> tuple[Table, Split]:
+def given(
+    train: Table, valid: Table | None, test: Table, config: DataConfig, seed: int, targets: Sequence[str] = ()
+) -> tuple[Table, Split]:
     """One table of all rows and the split that the files were given in; without `valid`, that is drawn from `train`.
 
     Columns are matched by name; what `train` lacks is left out. Raises DataError when a file lacks a column.
@@ -141,7 +148,9 @@ def _classes(table: Table, targets: Sequence[str]) -> bool:
     return len(targets) == 1 and table.kinds.get(targets[0]) == "category"
 
 
-def _every_class(table: Table, targets: Sequence[str], part_U: np.ndarray, place_U: np.ndarray, unit_N: np.ndarray, config: DataConfig) -> tuple[str, ...]:
+def _every_class(
+    table: Table, targets: Sequence[str], part_U: np.ndarray, place_U: np.ndarray, unit_N: np.ndarray, config: DataConfig
+) -> tuple[str, ...]:
     """Move the nearest row where a class of three distinct rows or more is missing from a part.
 
     The class plays no role in a row's place otherwise: a salt per class would let equal rows with conflicting labels
@@ -162,7 +171,9 @@ def _every_class(table: Table, targets: Sequence[str], part_U: np.ndarray, place
         if among_U.sum() < 3:
             continue
         for part in _fill(part_U, place_U, config, wanted, among_U):
-            notes.append(tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=NAMES[part]))
+            notes.append(
+                tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=NAMES[part])
+            )
     return tuple(notes)
 
 
@@ -177,8 +188,11 @@ def _group_digests(table: Table, group: str, digests: np.ndarray) -> np.ndarray:
 
 def _too_few(how: str, units: int, config: DataConfig) -> None:
     if how == "group":
-        raise DataError("A split by group needs at least 3 groups; column {group!r} has {units}. Split in another way (--split random).",
-                        group=config.group, units=units)  # fmt: skip
+        raise DataError(
+            "A split by group needs at least 3 groups; column {group!r} has {units}. Split in another way (--split random).",
+            group=config.group,
+            units=units,
+        )
     raise DataError("A table needs at least 3 different rows to be learned from and tested; received {units}. Give more rows.", units=units)
 
 
@@ -191,8 +205,13 @@ def _by_time(table: Table, config: DataConfig) -> Split:
     values, counts = np.unique(moments[~unknown_N], return_counts=True)
     wanted = 1 + (config.valid_share > 0) + (config.test_share > 0)
     if len(values) < wanted:
-        raise DataError("A split by time needs at least 3 different dates; column {time!r} has {count} (and {bad} cells that are no dates). "
-                        "Split in another way (--split random).", time=config.time, count=len(values), bad=int(bad.sum()))  # fmt: skip
+        raise DataError(
+            "A split by time needs at least 3 different dates; column {time!r} has {count} (and {bad} cells that are no dates). "
+            "Split in another way (--split random).",
+            time=config.time,
+            count=len(values),
+            bad=int(bad.sum()),
+        )
     after = np.cumsum(counts[::-1])[::-1] / counts.sum()
     cut_test = _cut(after, config.test_share, len(values))
     cut_valid = _cut(after, config.test_share + config.valid_share, cut_test) if config.valid_share > 0 else cut_test
@@ -222,8 +241,12 @@ def _like(train: Table, other: Table) -> Table:
     """The other file's rows with the training file's columns and types."""
     lacking = [name for name in train.names if name not in other.names and train.kinds.get(name) != "id"]
     if lacking:
-        raise DataError("A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them.",
-                        file=other.name, names=", ".join(lacking[:10]), hint=nearest(lacking[0], other.names))  # fmt: skip
+        raise DataError(
+            "A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them.",
+            file=other.name,
+            names=", ".join(lacking[:10]),
+            hint=nearest(lacking[0], other.names),
+        )
     columns = []
     for name in train.names:
         kind = train.data.schema.field(name).type
@@ -240,8 +263,13 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -
     try:
         return column.cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise DataError("A column must hold the same type in every file; {name!r} of {file} cannot become {kind}: {why}. Mend the file.",
-                        name=name, file=file, kind=str(kind), why=str(error).splitlines()[0]) from None  # fmt: skip
+        raise DataError(
+            "A column must hold the same type in every file; {name!r} of {file} cannot become {kind}: {why}. Mend the file.",
+            name=name,
+            file=file,
+            kind=str(kind),
+            why=str(error).splitlines()[0],
+        ) from None
 
 
 def _media_names(table: Table) -> list[str]:

@@ -15,8 +15,13 @@ from duomo.core.messages import nearest, tr
 
 CHUNK = 1 << 22
 LONGEST_LINE = 1 << 26
-_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
-          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 _COMMON = frozenset(
     "的一是不了在人有我他这中大来上个国和地到以说们为子要你会着那得于自下而过天去能对小多然心学么之都好看起发成只作当想用"
     "無这個來國說們為麼時會對學過沒還後發從當與種開現點無風山月春花日雲水年生行時分家可出也就很再给让房间酒店服务早餐前"
@@ -139,8 +144,9 @@ def _marked(path: Path, name: str, skip: int) -> Encoding:
         return Encoding(name, skip, (_bad_lines(bad, name),))
     raise DataError(
         "A text file must be readable from end to end; {file} begins as {name} but holds bytes that are not. Save it again as UTF-8.",
-        file=path.name, name=name,
-    )  # fmt: skip
+        file=path.name,
+        name=name,
+    )
 
 
 def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
@@ -150,15 +156,17 @@ def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
     except (LookupError, TypeError, AttributeError):
         raise DataError(
             "An encoding must be one that Python knows; received {wanted!r}.{hint} Use utf-8, gb18030, big5, utf-16 or cp1252.",
-            wanted=wanted, hint=nearest(wanted, ("utf-8", "gb18030", "gbk", "big5", "utf-16", "cp1252", "latin-1")),
-        ) from None  # fmt: skip
+            wanted=wanted,
+            hint=nearest(wanted, ("utf-8", "gb18030", "gbk", "big5", "utf-16", "cp1252", "latin-1")),
+        ) from None
     name = {"utf_8_sig": "utf-8", "utf-8-sig": "utf-8"}.get(name, name)
     skip = next((len(mark) for mark, marked in _MARKS if marked == name and head.startswith(mark)), 0)
     if fits(path, name, skip):
         return Encoding(name, skip)
     if name.startswith(("utf-16", "utf-32")):
-        raise DataError("The encoding must fit the file; {file} is not {name}. Leave --encoding out to let it be found.",
-                        file=path.name, name=name)  # fmt: skip
+        raise DataError(
+            "The encoding must fit the file; {file} is not {name}. Leave --encoding out to let it be found.", file=path.name, name=name
+        )
     bad = [number for number, line in _lines(path) if not _decodes(line, name)]
     total = sum(1 for _, line in _lines(path) if not line.isascii())
     if len(bad) > 0.2 * total and len(bad) > 1:
@@ -181,7 +189,7 @@ def _wide(head: bytes) -> str:
         return ""
     name = "utf-16-be" if even > odd else "utf-16-le"
     text = head[: len(head) // 2 * 2].decode(name, "ignore")
-    odd_ones = sum(1 for letter in text if letter < " " and letter not in "\t\r\n\0" or "\ue000" <= letter <= "\uf8ff")
+    odd_ones = sum(1 for letter in text if (letter < " " and letter not in "\t\r\n\0") or "\ue000" <= letter <= "\uf8ff")
     return name if odd_ones <= 0.01 * len(text) else ""
 
 
@@ -203,16 +211,23 @@ def _decodes(line: bytes, name: str) -> bool:
 
 
 def _bad_lines(bad: list[int], name: str) -> str:
-    return tr("{count} lines hold bytes that are not {name}; each such byte became \ufffd: lines {lines}.",
-              count=len(bad), name=name, lines=numbered(bad))  # fmt: skip
+    return tr(
+        "{count} lines hold bytes that are not {name}; each such byte became \ufffd: lines {lines}.",
+        count=len(bad),
+        name=name,
+        lines=numbered(bad),
+    )
 
 
 def _refuse_mixed(path: Path, name: str, bad: list[int]) -> None:
     raise DataError(
         "A text file must be written in one encoding; in {file} {count} lines are not {name}: lines {lines}. "
         "Save it again as UTF-8, or name its encoding with --encoding.",
-        file=path.name, count=len(bad), name=name, lines=numbered(bad),
-    )  # fmt: skip
+        file=path.name,
+        count=len(bad),
+        name=name,
+        lines=numbered(bad),
+    )
 
 
 def _by_lines(path: Path) -> Encoding:
@@ -248,10 +263,11 @@ def _choose(path: Path, candidates: list[str], sample: bytes) -> str:
     shown = [*ranked, "cp1252"] if not ranked or score[ranked[0]] < 0.55 else ranked
     samples = "; ".join(f"{name}: “{_excerpt(sample, name)}”" for name in shown)
     raise DataError(
-        "A text file must say which encoding it is in when more than one fits; {file} could be {samples}. "
-        "Choose with --encoding {first}.",
-        file=path.name, samples=samples, first=" | --encoding ".join(shown),
-    )  # fmt: skip
+        "A text file must say which encoding it is in when more than one fits; {file} could be {samples}. Choose with --encoding {first}.",
+        file=path.name,
+        samples=samples,
+        first=" | --encoding ".join(shown),
+    )
 
 
 def _excerpt(sample: bytes, name: str) -> str:

@@ -2,8 +2,8 @@
 
 Legend: B rows, T steps, M mel bands, C convolution channels, D width, H heads, K head width.
 Source: Gulati et al. 2020, "Conformer: Convolution-augmented Transformer for Speech Recognition", arXiv:2005.08100
-(figure 1, eq. 1). Three departures: rotary positions (Su et al. 2021, arXiv:2104.09864) instead of relative ones, and
-LayerNorm instead of BatchNorm in the convolution module and a Swish front end without padding leaks, so that a row never
+(figure 1, eq. 1). Departures: rotary positions (Su et al. 2021, arXiv:2104.09864) instead of relative ones; LayerNorm
+instead of BatchNorm in the convolution module, and zeros beyond a row's end before every convolution, so that a row never
 depends on its batch mates, in training either.
 
 Answers per step: Steps(logits (B, T, size), lengths (B,)), T about a quarter of the 10 ms frames. Per row: (B, size).
@@ -24,6 +24,7 @@ from duomo.nn.fields import check_forms, masked_mean
 from duomo.nn.tokens import SelfAttention, rotary_angles
 
 FORMS = ("waveform",)
+TRAIN = {"learning_rate": 1e-3, "batch_size": 32, "weight_decay": 5e-2, "epochs": 40, "patience": 12, "ema": 0.99}
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from duomo.nn.numeric import Categories, embed_numbers
 from duomo.nn.tokens import Grouped, Patches, SelfAttention
 
 FORMS = ("numbers", "categories", "tokens", "pixels", "waveform", "frames")
+TRAIN = {"learning_rate": 1e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 12, "patience": 5, "ema": 0.99}
 Tokens = tuple[Tensor, Tensor]
 """(B, N, D) and bool (B, N): which tokens are there."""
 

@@ -20,6 +20,7 @@ from duomo.nn.fields import check_forms, check_per_row, inside, masked_mean
 from duomo.nn.numeric import Categories
 
 FORMS = ("numbers", "categories", "tokens", "pixels", "waveform", "frames")
+TRAIN = {"learning_rate": 1e-2, "batch_size": 128, "weight_decay": 1e-3, "epochs": 30, "patience": 10, "ema": 0.0}
 PRIME = 1_000_003
 
 

@@ -20,6 +20,7 @@ from duomo.nn.fields import check_forms, check_per_row
 from duomo.nn.numeric import Categories
 
 FORMS = ("numbers", "categories", "pixels", "frames")
+TRAIN = {"learning_rate": 2e-3, "batch_size": 128, "weight_decay": 1e-2, "epochs": 40, "patience": 10, "ema": 0.99}
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from duomo.core.tensors import Batch
 from duomo.nn.fields import check_forms, check_per_row
 
 FORMS = ("pixels",)
+TRAIN = {"learning_rate": 2e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 20, "patience": 8, "ema": 0.998}
 SMALL_SIDE = 96
 """Pictures with a shorter side than this keep their resolution in the stem."""
 

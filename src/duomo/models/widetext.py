@@ -18,6 +18,7 @@ from duomo.core.tensors import Batch
 from duomo.nn.fields import check_forms, check_per_row, inside
 
 FORMS = ("tokens",)
+TRAIN = {"learning_rate": 2e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 8, "patience": 3, "ema": 0.995}
 PRIME = 1_000_003
 
 
@@ -52,8 +53,8 @@ class Wide(nn.Module):
         self.buckets, self.forget = config.buckets, config.forget
         sizes = [vocabulary] + [config.buckets + 1] * (config.orders - 1)
         self.bags = nn.ModuleList(nn.EmbeddingBag(places, size, mode="sum", padding_idx=0) for places in sizes)
-        for bag in self.bags:
-            nn.init.zeros_(bag.weight)
+        for weight in self.bags.parameters():
+            nn.init.zeros_(weight)
 
     def forward(self, tokens_BT: Tensor, length_B: Tensor) -> Tensor:
         total_BS = self.bags[0](self._some(tokens_BT))

@@ -1,32 +1,54 @@
-"""Initialisation schemes by name."""
+"""Initial weights by name.
 
-from torch import nn
+published   what each model's file chose, after its paper: nothing is touched
+xavier      Glorot and Bengio 2010, eq. 16           kaiming      He et al. 2015, arXiv:1502.01852, eq. 10
+normal      N(0, 0.02²), as GPT-2                    orthogonal   Saxe et al. 2014, arXiv:1312.6120
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
 
 from duomo.core.errors import ConfigError
-from duomo.core.messages import nearest
 
-SCHEMES = ("published", "xavier", "kaiming", "normal", "orthogonal")
+
+def _normal(weight: Tensor) -> Tensor:
+    return nn.init.normal_(weight, std=0.02)
+
+
+def _kaiming(weight: Tensor) -> Tensor:
+    return nn.init.kaiming_normal_(weight, nonlinearity="relu")
+
+
+SCHEMES: dict[str, Callable[[Tensor], Tensor] | None] = {
+    "published": None,
+    "xavier": nn.init.xavier_uniform_,
+    "kaiming": _kaiming,
+    "normal": _normal,
+    "orthogonal": nn.init.orthogonal_,
+}
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def initialise(model: nn.Module, scheme: str) -> None:
-    """Draw the weights anew: xavier (Glorot and Bengio 2010), kaiming (He et al. 2015), normal (0.02), orthogonal (Saxe et al. 2013).
+    """Draw the weights of linear, convolution and recurrent layers anew and set their biases to zero; follows torch.manual_seed.
 
-    `published` leaves what the model's own file set. Biases become zero; norms and one-dimensional weights stay.
+    Norms, embeddings and free parameters keep what their model gave them. ConfigError for an unknown scheme.
     """
     if scheme not in SCHEMES:
-        raise ConfigError("model.init must be one of {known}; received {name!r}.{hint}",
-                          known=", ".join(SCHEMES), name=scheme, hint=nearest(scheme, SCHEMES))  # fmt: skip
-    if scheme == "published":
+        raise ConfigError("An initialisation must be one of {known}; received {name!r}.", known=", ".join(SCHEMES), name=scheme)
+    draw = SCHEMES[scheme]
+    if draw is None:
         return
-    for name, weight in model.named_parameters():
-        if weight.dim() < 2:
-            if name.rpartition(".")[2].startswith("bias"):
-                nn.init.zeros_(weight)
-        elif scheme == "xavier":
-            nn.init.xavier_uniform_(weight)
-        elif scheme == "kaiming":
-            nn.init.kaiming_normal_(weight, nonlinearity="relu")
-        elif scheme == "normal":
-            nn.init.normal_(weight, std=0.02)
-        else:
-            nn.init.orthogonal_(weight)
+    for module in model.modules():
+        if isinstance(module, LAYERS):
+            draw(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.RNNBase):
+            for name, value in module.named_parameters(recurse=False):
+                if value.ndim < 2:
+                    nn.init.zeros_(value)
+                    continue
+                for gate in value.data.split(module.hidden_size):
+                    draw(gate)

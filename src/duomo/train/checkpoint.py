@@ -147,7 +147,7 @@ def _remove(path: Path) -> None:
 
 def _json(value: Any) -> bytes:
     """One spelling per value, so that any changed byte shows."""
-    return (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def _write(path: Path, *parts: bytes | memoryview) -> str:

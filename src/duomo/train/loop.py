@@ -19,7 +19,7 @@ from duomo.core.tensors import Batch
 from duomo.train import guard, optim
 from duomo.train.checkpoint import Checkpoints, Saved
 from duomo.train.clock import Clock
-from duomo.train.facts import differences, machine_facts, peak_memory
+from duomo.train.facts import differences, peak_memory, run_facts
 from duomo.train.feed import Feed, in_float32, size, split
 from duomo.train.job import Job, Outcome
 from duomo.train.log import Log, plain
@@ -136,10 +136,8 @@ class _Training:
             self.log.event(self.step, {"event": "spike", **spike})
 
     def _update(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(rate)
+        self.optimizer.clear()
         if self.average:
             self.average.update(self.step)
         self.step += 1
@@ -172,7 +170,7 @@ class _Training:
     def _abandon(self) -> None:
         """Leave the state as it was before the step."""
         self.signals.at_once = False
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.clear()
         if self.buffers:
             torch._foreach_copy_(self.buffers, self.buffers_before)
 
@@ -253,27 +251,26 @@ class _Training:
         if key == self.saved:
             return
         start = time.monotonic()
-        state, numbers = optim.state_tensors(self.optimizer)
-        tensors = {"model": self.model.state_dict(), "optimizer": state}
+        tensors = {"model": self.model.state_dict(), "optimizer": self.optimizer.tensors()}
         if self.average:
             tensors["ema"] = self.average.tensors()
         if self.best_tensors is not None and self.best_step != self.step:
             tensors["best"] = self.best_tensors
-        self.checkpoints.save(self.step, tensors, self._state(numbers))
+        self.checkpoints.save(self.step, tensors, self._state())
         self.saved, self.last_save = key, time.monotonic()
         self.save_seconds = self.last_save - start
         self.clock.aside += self.save_seconds
 
-    def _state(self, numbers: dict[str, Any]) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any]:
         return {
             "plan": self.plan.state(),
             "history": self.history,
             "best": {"step": self.best_step, "value": self.best, "waits": self.waits, "kept": self.best_tensors is not None},
             "spikes": self.spikes.state(),
-            "numbers": numbers,
+            "optimizer_steps": self.optimizer.steps,
             "log": self.log.state(),
             "clock": {"elapsed": self.clock.elapsed(), "sessions": self.sessions},
-            "facts": machine_facts(self.config, self.job.execution),
+            "facts": run_facts(self.config, self.job.execution),
         }
 
     def _resume(self) -> None:
@@ -282,7 +279,7 @@ class _Training:
         if found is None:
             self.log.restore(None, 0)
             return
-        changed = differences(found.state["facts"], machine_facts(self.config, self.job.execution))
+        changed = differences(found.state["facts"], run_facts(self.config, self.job.execution))
         if changed:
             self.reporter.say(
                 tr(
@@ -296,7 +293,7 @@ class _Training:
     def _restore(self, found: Saved) -> None:
         state, tensors = found.state, found.tensors
         self.model.load_state_dict(tensors["model"])
-        optim.restore_state(self.optimizer, tensors["optimizer"], state["numbers"])
+        self.optimizer.restore(state["optimizer_steps"], tensors["optimizer"])
         if self.average and "ema" in tensors:
             self.average.restore(tensors["ema"])
         self.step, self.history, self.plan = found.step, state["history"], Plan.restore(state["plan"])

@@ -1,51 +1,182 @@
-"""Optimizers by name, the gradient's norm, and the moving average of the weights."""
+"""Optimizers by name, the gradient's norm, and the moving average of the weights.
 
-from collections.abc import Callable, Iterable, Mapping
+Written on torch's fused and multi-tensor kernels, the same that torch.optim calls: its classes import the compiler when the first one
+is built (1.5 to 3 s, as long as a small run), and their wrappers cost more per step than the kernels of a small model.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer, RMSprop
 
 from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest
 from duomo.core.recipe import TrainConfig
 
 
+class Optimizer(ABC):
+    """Updates weights from their gradients at a given learning rate; only matrices (two or more axes) decay."""
+
+    slots: tuple[str, ...] = ()
+    """Names of the tensors kept for each weight, shaped like it."""
+
+    def __init__(self, weights: list[nn.Parameter], config: TrainConfig):
+        decay = max(0.0, config.weight_decay)
+        self.weights, self.momentum = weights, config.momentum
+        self.groups = [(decay, [i for i, w in enumerate(weights) if w.ndim >= 2]), (0.0, [i for i, w in enumerate(weights) if w.ndim < 2])]
+        self.steps = 0
+        self.kept: dict[str, list[Tensor]] = {}
+
+    @abstractmethod
+    def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
+        """Update the weights at `places` in place."""
+
+    def create(self, slot: str, weight: Tensor) -> Tensor:
+        """A slot before the first step."""
+        return torch.zeros_like(weight)
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        if not self.kept:
+            self.kept = {slot: [self.create(slot, weight.detach()) for weight in self.weights] for slot in self.slots}
+        self.steps += 1
+        for decay, group in self.groups:
+            places = [place for place in group if self.weights[place].grad is not None]
+            if places:
+                self.update(places, [self.weights[place].grad for place in places], rate, decay)  # type: ignore[misc]
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for weight in self.weights:
+            weight.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {f"{slot}.{place}": value for slot, values in self.kept.items() for place, value in enumerate(values)}
+
+    @torch.no_grad()
+    def restore(self, steps: int, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `tensors` gave. A slot keeps its weight's memory layout: the kernels walk both side by side."""
+        self.steps = steps
+        self.kept = {slot: [self.create(slot, weight.detach()) for weight in self.weights] for slot in self.slots} if tensors else {}
+        for slot, values in self.kept.items():
+            for place, value in enumerate(values):
+                value.copy_(tensors[f"{slot}.{place}"])
+
+    def _of(self, slot: str, places: list[int]) -> list[Tensor]:
+        values = self.kept[slot]
+        return [values[place] for place in places]
+
+    def _weights(self, places: list[int], rate: float, decay: float) -> list[Tensor]:
+        """The weights at `places`, decayed by rate * decay (decoupled decay, arXiv:1711.05101)."""
+        weights = [self.weights[place].detach() for place in places]
+        if decay:
+            torch._foreach_mul_(weights, 1 - rate * decay)
+        return weights
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled decay (arXiv:1711.05101, algorithm 2), fused."""
+
+    slots = ("exp_avg", "exp_avg_sq")
+
+    def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
+        weights = [self.weights[place].detach() for place in places]
+        self._fused()(
+            weights, grads, self._of("exp_avg", places), self._of("exp_avg_sq", places), [], self._counts(weights),
+            lr=rate, beta1=self.momentum, beta2=0.999, weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
+        )  # fmt: skip
+
+    def _counts(self, weights: list[Tensor]) -> list[Tensor]:
+        """The kernel wants a count for each weight: all of them the same."""
+        return [torch.full((), float(self.steps), device=weights[0].device)] * len(weights)
+
+    def _fused(self) -> Callable[..., Any]:
+        return torch._fused_adamw_
+
+
+class Adam(AdamW):
+    """Adam with the decay as part of the gradient (arXiv:1412.6980, algorithm 1), fused."""
+
+    def _fused(self) -> Callable[..., Any]:
+        return torch._fused_adam_
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with Nesterov momentum (as torch.optim.SGD) and decoupled decay."""
+
+    slots = ("momentum",)
+
+    def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
+        weights = self._weights(places, rate, decay)
+        if self.momentum:
+            moments = self._of("momentum", places)
+            torch._foreach_mul_(moments, self.momentum)
+            torch._foreach_add_(moments, grads)
+            torch._foreach_add_(grads, moments, alpha=self.momentum)
+        torch._foreach_add_(weights, grads, alpha=-rate)
+
+
+class RMSprop(Optimizer):
+    """Gradients over the root of their mean square, then momentum (as torch.optim.RMSprop), and decoupled decay."""
+
+    slots = ("square", "momentum")
+
+    def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
+        weights, squares, moments = self._weights(places, rate, decay), self._of("square", places), self._of("momentum", places)
+        torch._foreach_mul_(squares, 0.99)
+        torch._foreach_addcmul_(squares, grads, grads, value=0.01)
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_add_(roots, 1e-8)
+        torch._foreach_mul_(moments, self.momentum)
+        torch._foreach_addcdiv_(moments, grads, roots)
+        torch._foreach_add_(weights, moments, alpha=-rate)
+
+
 class Lion(Optimizer):
     """Sign of the interpolated momentum, decoupled decay (arXiv:2302.06675, algorithm 2)."""
 
-    def __init__(self, groups: Iterable[dict[str, Any]], lr: float, betas: tuple[float, float]):
-        super().__init__(groups, {"lr": lr, "betas": betas, "weight_decay": 0.0})
+    slots = ("momentum",)
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            if not weights:
-                continue
-            grads: list[Tensor] = [weight.grad for weight in weights if weight.grad is not None]
-            for weight in weights:
-                if not self.state[weight]:
-                    self.state[weight]["exp_avg"] = torch.zeros_like(weight)
-            moments = [self.state[weight]["exp_avg"] for weight in weights]
-            beta1, beta2 = group["betas"]
-            updates = torch._foreach_lerp(moments, grads, 1 - beta1)
-            torch._foreach_sign_(updates)
-            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-            torch._foreach_add_(weights, updates, alpha=-group["lr"])
-            torch._foreach_lerp_(moments, grads, 1 - beta2)
+    def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
+        weights, moments = self._weights(places, rate, decay), self._of("momentum", places)
+        updates = torch._foreach_lerp(moments, grads, 1 - self.momentum)
+        torch._foreach_sign_(updates)
+        torch._foreach_add_(weights, updates, alpha=-rate)
+        torch._foreach_lerp_(moments, grads, 0.01)
 
 
-Groups = list[dict[str, Any]]
-OPTIMIZERS: Mapping[str, Callable[[Groups, TrainConfig], Optimizer]] = {
-    "adamw": lambda groups, config: AdamW(groups, config.learning_rate, (config.momentum, 0.999), fused=True),
-    "adam": lambda groups, config: Adam(groups, config.learning_rate, (config.momentum, 0.999), fused=True),
-    "sgd": lambda groups, config: SGD(groups, config.learning_rate, config.momentum, nesterov=config.momentum > 0, fused=True),
-    "rmsprop": lambda groups, config: RMSprop(groups, config.learning_rate, momentum=config.momentum, foreach=True),
-    "adafactor": lambda groups, config: Adafactor(groups, config.learning_rate, foreach=True),
-    "lion": lambda groups, config: Lion(groups, config.learning_rate, (config.momentum, 0.99)),
-}
+class Adafactor(Optimizer):
+    """Second moments of matrices as an outer product of rows and columns (arXiv:1804.04235, algorithms 4 and 5), update clipping at 1,
+    steps relative to the weight's own size, decoupled decay."""
+
+    slots = ("rows", "columns")
+
+    def create(self, slot: str, weight: Tensor) -> Tensor:
+        if weight.ndim < 2:
+            return torch.zeros_like(weight) if slot == "rows" else weight.new_zeros(())
+        return torch.zeros_like(weight.mean(-1 if slot == "rows" else -2, keepdim=True))
+
+    def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
+        forget = self.steps**-0.8
+        rho = min(rate, 1 / math.sqrt(self.steps))
+        rows, columns = self._of("rows", places), self._of("columns", places)
+        for weight, grad, row, column in zip(self._weights(places, rate, decay), grads, rows, columns, strict=True):
+            size = max(1e-3, weight.norm().item() / math.sqrt(weight.numel()))
+            row.lerp_(grad.square().mean(-1, keepdim=True) if weight.ndim >= 2 else grad.square(), forget)
+            second = row
+            if weight.ndim >= 2:
+                column.lerp_(grad.square().mean(-2, keepdim=True), forget)
+                second = row @ column / row.mean(-2, keepdim=True).clamp(min=torch.finfo(row.dtype).eps)
+            change = grad * second.clamp(min=torch.finfo(grad.dtype).eps ** 2).rsqrt()
+            weight.sub_(change, alpha=rho * size / max(1.0, change.norm().item() / math.sqrt(change.numel())))
+
+
+OPTIMIZERS: Mapping[str, type[Optimizer]] = {
+    "adamw": AdamW, "adam": Adam, "sgd": SGD, "rmsprop": RMSprop, "adafactor": Adafactor, "lion": Lion,
+}  # fmt: skip
 COPIES = {"adamw": 2.0, "adam": 2.0, "sgd": 1.0, "rmsprop": 2.0, "adafactor": 0.1, "lion": 1.0}
 """State that an optimizer keeps, in copies of the weights."""
 
@@ -55,7 +186,7 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
 
 
 def build(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """The optimizer named in the recipe over the trainable weights; only matrices (two or more axes) decay."""
+    """The optimizer named in the recipe over the trainable weights."""
     if config.optimizer not in OPTIMIZERS:
         raise ConfigError(
             "The optimizer must be one of {known}; received {value!r}.{hint}",
@@ -64,12 +195,7 @@ def build(model: nn.Module, config: TrainConfig) -> Optimizer:
     weights = trainable(model)
     if not weights:
         raise ConfigError("A model must have weights to learn; this one has none that require gradients. Unfreeze some of them.")
-    decay = max(0.0, config.weight_decay)
-    groups = [
-        {"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": decay},
-        {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0},
-    ]
-    return OPTIMIZERS[config.optimizer]([group for group in groups if group["params"]], config)
+    return OPTIMIZERS[config.optimizer](weights, config)
 
 
 def gradients(weights: list[nn.Parameter]) -> list[Tensor]:
@@ -81,29 +207,6 @@ def norm(grads: list[Tensor]) -> Tensor:
     if not grads:
         return torch.zeros(())
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-
-
-def state_tensors(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimizer's state as tensors `index.name` and as plain numbers."""
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, Any] = {}
-    for index, entries in optimizer.state_dict()["state"].items():
-        for name, value in entries.items():
-            (tensors if isinstance(value, Tensor) else numbers)[f"{index}.{name}"] = value
-    return tensors, numbers
-
-
-def restore_state(optimizer: Optimizer, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-    """Put back what `state_tensors` gave. Each tensor takes its weight's memory layout: fused kernels walk both side by side."""
-    state: dict[int, dict[str, Any]] = {}
-    for key, value in [*tensors.items(), *numbers.items()]:
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    for weight, entries in optimizer.state.items():
-        for name, value in entries.items():
-            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
-                entries[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 class Average:

@@ -96,8 +96,8 @@ class _Copy:
         total, count = self.trial.task.loss(in_float32(output), placed)
         (total / torch.as_tensor(count).clamp(min=1e-8)).backward()
         float(optim.norm(optim.gradients(optim.trainable(self.model))))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(self.trial.config.learning_rate * 0.01)
+        self.optimizer.clear()
         if self.execution.device != "cpu":
             torch.cuda.synchronize()
         return time.perf_counter() - start

@@ -25,7 +25,9 @@ ZONE = r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?$"
 YEAR_FIRST = r"^(?P<year>\d{4})\s*[-/.年]\s*(?P<month>\d{1,2})(?:\s*[-/.月]\s*(?P<day>\d{1,2})\s*日?)?月?" + CLOCK + ZONE
 EIGHT = r"^(?P<year>[12]\d{3})(?P<month>\d{2})(?P<day>\d{2})" + CLOCK + ZONE
 YEAR_LAST = r"^(?P<first>\d{1,2})[-/.](?P<next>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + CLOCK + ZONE
-DAY_NAMED = r"^(?:[A-Za-z]{3,9},?\s+)?(?P<day>\d{1,2})(?:st|nd|rd|th)?[-\s]+(?P<name>[A-Za-z]{3,9})\.?,?[-\s]+(?P<year>\d{4}|\d{2})" + CLOCK + ZONE
+DAY_NAMED = (
+    r"^(?:[A-Za-z]{3,9},?\s+)?(?P<day>\d{1,2})(?:st|nd|rd|th)?[-\s]+(?P<name>[A-Za-z]{3,9})\.?,?[-\s]+(?P<year>\d{4}|\d{2})" + CLOCK + ZONE
+)
 MONTH_NAMED = r"^(?:[A-Za-z]{3,9},?\s+)?(?P<name>[A-Za-z]{3,9})\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})" + CLOCK + ZONE
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 NONE = np.iinfo(np.int64).min
@@ -158,7 +160,9 @@ class Date(Kind):
         if (eight or plain) and not NAMED.search(name):
             return None
         _, bad = parse(cells.data)
-        return tr("{share:.0%} of the cells that have a value are dates", share=1 - bad.sum() / total) if bad.sum() <= 0.05 * total else None
+        return (
+            tr("{share:.0%} of the cells that have a value are dates", share=1 - bad.sum() / total) if bad.sum() <= 0.05 * total else None
+        )
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         style = style_of(cells.data)

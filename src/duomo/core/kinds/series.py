@@ -137,7 +137,9 @@ def _first_wrong(found: list[Any], kind: pa.DataType) -> int:
 
 def _unreadable(row: int, cell: str) -> DataError:
     return DataError(
-        "A series must be a list of numbers such as [1, 2.5, 3]; row {row} holds {cell!r}. Mend or remove the row.", row=row + 1, cell=cell[:60]
+        "A series must be a list of numbers such as [1, 2.5, 3]; row {row} holds {cell!r}. Mend or remove the row.",
+        row=row + 1,
+        cell=cell[:60],
     )
 
 

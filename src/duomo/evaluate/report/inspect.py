@@ -25,6 +25,8 @@ MOST_ROWS = 12
 LEVELS = " ▁▂▃▄▅▆▇█"
 NARROW = 16
 """Characters of a histogram in the terminal."""
+FIRST = ("problem", "task", "target", "model", "recipe", "reason", "how", "group", "time")
+NAMES = {"how": "split", "group": "grouped by", "time": "ordered by"}
 TONES = {"error": "error", "warning": "warning", "note": "info"}
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 
@@ -47,9 +49,7 @@ def render(audit: Mapping[str, Any]) -> str:
                 "headline": _headline(findings),
                 "lines": [str(finding["sentence"]) for finding in findings if finding["severity"] == "error"][:3],
             },
-            "proposal": [
-                (tr(str(key).replace("_", " ")), flat(value)) for key, value in proposal.items() if value not in (None, "", [], {})
-            ],
+            "proposal": _proposal(proposal),
             "findings": [_finding(finding) for finding in findings],
             "columns": [_column(column, _targets(audit)) for column in columns[:MOST_COLUMNS]],
             "left_out": tr("{count} more columns are not drawn.", count=more) if more > 0 else "",
@@ -84,9 +84,8 @@ def show(audit: Mapping[str, Any], reporter: Reporter) -> None:
         mark = MARKS.get(str(finding["severity"]), "·")
         remedy = f" {finding['remedy']}" if finding.get("remedy") else ""
         reporter.say(f"{mark} {finding['sentence']}{remedy}")
-    for key, value in (audit.get("proposal") or {}).items():
-        if value not in (None, "", [], {}):
-            reporter.say(f"{tr(str(key).replace('_', ' '))}: {flat(value)}")
+    for name, value in _proposal(audit.get("proposal") or {}):
+        reporter.say(f"{name}: {value}")
 
 
 def sketch(column: Mapping[str, Any]) -> str:
@@ -147,6 +146,13 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _proposal(proposal: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What would be trained, the choice of task and model first."""
+    names = dict.fromkeys([*(name for name in FIRST if name in proposal), *proposal])
+    known = [(NAMES.get(name, name), proposal[name]) for name in names if proposal[name] not in (None, "", [], {}, ())]
+    return [(tr(str(name).replace("_", " ")), flat(value)) for name, value in known]
+
+
 def _targets(audit: Mapping[str, Any]) -> list[str]:
     """The target of the proposal, or else of the audit."""
     found = (audit.get("proposal") or {}).get("target") or audit.get("target") or []
@@ -178,7 +184,7 @@ def _picture(column: Mapping[str, Any]) -> Markup:
         return Markup()
     if chart["kind"] == "histogram":
         return histogram(chart["values"], chart["edges"], str(column["name"]), chart.get("labels"))
-    return bars({"labels": chart["labels"][:8], "values": chart["values"][:8]}, str(column["name"]))
+    return bars({"labels": chart["labels"][:8], "values": chart["values"][:8]}, str(column["name"]), 300)
 
 
 def _missing(column: Mapping[str, Any], audit: Mapping[str, Any]) -> str:

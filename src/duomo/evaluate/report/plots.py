@@ -112,23 +112,23 @@ def _range(values: Sequence[Number], pad: float = 0.04) -> tuple[float, float]:
     return (0.0 if 0 <= low < space else low - space), high + space
 
 
-def bars(data: Mapping[str, Any], title: str) -> Markup:
+def bars(data: Mapping[str, Any], title: str, width: int = WIDTH) -> Markup:
     """Horizontal bars with their values at the end."""
     pairs = [(str(name), value) for name, value in zip(data["labels"], data["values"], strict=False) if value is not None][:MOST_BARS]
     low, high = min([0.0, *[value for _, value in pairs]]), max([0.0, *[value for _, value in pairs]])
-    row, left, right = 24, 150, WIDTH - 58
+    row, left, right = 24, (150 if width >= WIDTH else 104), width - 58
     box = Box(left, 4, right, 4 + row * len(pairs), (low, high or 1.0), (0, 1))
     found, zero = [], box.at(0, 0)[0]
     for place, (name, value) in enumerate(pairs):
         end, y = box.at(value, 0)[0], 4 + place * row
-        found.append(_text(left - 8, y + 16, short(name), "end", "name"))
+        found.append(_text(left - 8, y + 16, short(name, 20 if width >= WIDTH else 14), "end", "name"))
         found.append(
             Markup('<rect x="{:.1f}" y="{}" width="{:.1f}" height="15" rx="3" class="bar"><title>{}: {}</title></rect>').format(
                 min(zero, end), y + 4, max(1.0, abs(end - zero)), name, figure(value)
             )
         )
         found.append(_text(max(zero, end) + 6, y + 16, figure(value), "start", "tick"))
-    return _svg(WIDTH, row * len(pairs) + 8, title, found)
+    return _svg(width, row * len(pairs) + 8, title, found)
 
 
 def matrix(data: Mapping[str, Any], title: str) -> Markup:

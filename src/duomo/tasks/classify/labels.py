@@ -184,7 +184,7 @@ class Labels:
         """
         if self.lists and not self.columns:
             return self._encode_lists(table)
-        names = [[False, True]] * len(self.targets) if self.columns else self.classes
+        names: list[list[Label]] = [[False, True]] * len(self.targets) if self.columns else self.classes
         places = np.stack([self._places(name, labels, table) for name, labels in zip(self.targets, names, strict=True)], axis=1)
         if self.columns:
             return np.where(places < 0, MISSING, places), np.zeros(len(table), np.int64)

@@ -63,7 +63,9 @@ def _reliability(confidence: np.ndarray, right: np.ndarray, suffix: str) -> View
         "x": np.round(x, 4).tolist(), "lines": {tr("model"): np.round(y, 4).tolist()},
         "x_label": tr("confidence"), "y_label": tr("share that was right"), "diagonal": True,
     }  # fmt: skip
-    return View("curve", tr("Reliability") + suffix, data, tr("An honest model lies on the diagonal: of answers given with 80 %, 80 % are right."))
+    return View(
+        "curve", tr("Reliability") + suffix, data, tr("An honest model lies on the diagonal: of answers given with 80 %, 80 % are right.")
+    )
 
 
 def _thin(values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ from typing import Any, Literal, final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
@@ -157,8 +156,11 @@ class Main(Task):
         members = predicted.shape[1] if predicted.dim() == 3 else 1
         predicted_BkK = predicted if predicted.dim() == 3 else predicted.unsqueeze(1)
         target_BkK = wanted_BK.unsqueeze(1).expand_as(predicted_BkK)
-        kinds = {"mse": functional.mse_loss, "mae": functional.l1_loss, "huber": functional.huber_loss}
-        each = kinds[self.config.loss](predicted_BkK, target_BkK, reduction="none") * known_BK.unsqueeze(1)
+        gaps = (predicted_BkK - target_BkK).abs()
+        each = gaps if self.config.loss == "mae" else gaps.square()
+        if self.config.loss == "huber":
+            each = torch.where(gaps < 1, gaps.square() / 2, gaps - 0.5)
+        each = each * known_BK.unsqueeze(1)
         return each.sum() / members, known_BK.sum()
 
     # -- judging

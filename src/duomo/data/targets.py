@@ -1,0 +1,125 @@
+"""The column to predict: which one it probably is, how its classes are balanced, what is wrong with it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.kinds import number
+from duomo.core.kinds.cells import values_of
+from duomo.core.messages import tr
+from duomo.core.table import MEDIA, Table
+from duomo.data.findings import Finding
+from duomo.data.profile import words
+
+LOOKED_AT = 100_000
+_TARGETS = ["label", "labels", "target", "targets", "class", "y", "diagnosis", "outcome", "category", "sentiment", "species", "income", "churn", "survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result", "status", "type", "标签", "类别", "目标", "诊断", "分类", "情感", "结果", "评分", "价格", "答案"]
+_TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
+
+
+def guess_target(table: Table) -> tuple[str, str]:
+    """The column that is most likely to be predicted, and why; ("", why) where there is none."""
+    usable = [name for name in table.names if table.kinds.get(name) in ("category", "number", "text")]
+    by_words = {words(name): name for name in reversed(usable)}
+    if table.of_kind("audio"):
+        for wanted in _TRANSCRIPTS:
+            if wanted in by_words and table.kinds[by_words[wanted]] in ("text", "category"):
+                return by_words[wanted], tr("it is the text of the recordings")
+    for wanted in _TARGETS:
+        if wanted in by_words and table.kinds[by_words[wanted]] != "text":
+            return by_words[wanted], tr("its name says so")
+    for plain, name in by_words.items():
+        if table.kinds[name] != "text" and {"label", "target", "class", "diagnosis", "outcome"} & set(plain.split()):
+            return name, tr("its name says so")
+    categories = [
+        name for name in table.of_kind("category") if len(pc.unique(values_of(table.column(name).slice(0, LOOKED_AT))).drop_null()) > 1
+    ]
+    if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
+        return categories[-1], tr("it is the last column of categories")
+    numbers = [name for name in table.of_kind("number") if words(name) != "part"]
+    if numbers and len(usable) > 1 and not table.of_kind("text"):
+        return numbers[-1], tr("it is the last column of numbers")
+    return "", tr("no column looks like a target")
+
+
+def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Finding]]:
+    """Rows of each class, and what is wrong with the target."""
+    if not target:
+        return {}, []
+    cells = values_of(table.column(target))
+    found = []
+    lacking = np.asarray(pc.is_null(cells).to_numpy(), dtype=bool)
+    if table.kinds.get(target) == "number":
+        lacking = np.isnan(number.parse(table.column(target))[0])
+    if lacking.any():
+        found.append(
+            Finding(
+                "error" if lacking.all() else "warning",
+                "target_missing",
+                tr("{count} of {rows} rows have no {target!r}.", count=int(lacking.sum()), rows=len(table), target=target),
+                (target,),
+                tuple(int(row) for row in np.flatnonzero(lacking)[:5]),
+                tr("Rows without a target cannot be learned from; fill them or take them out."),
+            )
+        )
+    if table.kinds.get(target) != "category":
+        return {}, found
+    counted = pc.value_counts(pc.drop_null(cells))
+    counts = counted.field("counts").to_numpy()
+    order = np.argsort(-counts, kind="stable")
+    balance = {
+        str(value): int(count)
+        for value, count in zip(counted.field("values").take(pa.array(order)).to_pylist(), counts[order], strict=True)
+    }
+    return balance, found + _classes(balance, target)
+
+
+def _classes(balance: Mapping[str, int], target: str) -> list[Finding]:
+    if len(balance) < 2:
+        return [
+            Finding(
+                "error",
+                "one_class",
+                tr("Column {target!r} has {count} class: there is nothing to tell apart.", target=target, count=len(balance)),
+                (target,),
+                (),
+                tr("Give rows of another class, or choose another target."),
+            )
+        ]
+    found = []
+    rare = [name for name, count in balance.items() if count < 5]
+    if rare:
+        found.append(
+            Finding(
+                "warning",
+                "rare_classes",
+                tr(
+                    "{count} classes of {target!r} have fewer than 5 rows: {names}.",
+                    count=len(rare),
+                    target=target,
+                    names=", ".join(rare[:5]),
+                ),
+                (target,),
+                (),
+                tr("They can hardly be learned or tested; join them or collect more."),
+            )
+        )
+    most, least = max(balance.values()), min(balance.values())
+    if most > 10 * least:
+        found.append(
+            Finding(
+                "note",
+                "imbalance",
+                tr(
+                    "The classes of {target!r} are uneven: the largest has {most} rows, the smallest {least}.",
+                    target=target,
+                    most=most,
+                    least=least,
+                ),
+                (target,),
+                (),
+                tr("Judge by F1 or balanced accuracy, not by accuracy."),
+            )
+        )
+    return found

@@ -1,0 +1,214 @@
+"""scikit-learn estimators on Duomo's engine: fit, predict, predict_proba, score, in any Pipeline or GridSearchCV.
+
+Arrays and sparse-free frames of numbers go through scikit-learn's own checks; pandas and polars frames may also hold categories,
+texts and dates, which are then encoded as `duomo train` does.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pyarrow as pa
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from torch import nn
+
+from duomo.core import find, kinds
+from duomo.core.config import build, merge
+from duomo.core.contract import Task
+from duomo.core.device import Execution
+from duomo.core.recipe import Recipe
+from duomo.core.reporter import Silent
+from duomo.core.table import Table
+from duomo.core.tensors import Batch
+from duomo.data import sources
+from duomo.data.loader import TableStream, batches
+from duomo.data.predictor import Predictor
+from duomo.train import loop
+from duomo.train.job import Job
+
+TARGET = "target of the estimator"
+HELD_OUT = 0.15
+FEWEST = 50
+"""Rows from which a part is held out to choose the best epoch."""
+THREADED = 20_000
+"""Cells from which more than one thread pays."""
+
+
+class _Duomo(BaseEstimator):  # type: ignore[misc]
+    """What classifier and regressor share."""
+
+    def __init__(
+        self,
+        model: str = "",
+        size: str = "",
+        epochs: float = 0.0,
+        minutes: float = 0.0,
+        batch_size: int = 0,
+        learning_rate: float = 0.0,
+        random_state: Any = 0,
+    ):
+        self.model = model
+        self.size = size
+        self.epochs = epochs
+        self.minutes = minutes
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.non_deterministic = False
+        return tags
+
+    def _settings(self) -> dict[str, Any]:
+        """Only what was set: the rest follows from the data."""
+        train = {"epochs": float(self.epochs), "minutes": float(self.minutes), "batch_size": int(self.batch_size)}
+        train["learning_rate"] = float(self.learning_rate)
+        model = {name: value for name, value in (("name", self.model), ("size", self.size)) if value}
+        return {"model": model, "train": {name: value for name, value in train.items() if value}}
+
+    def _learn(self, table: Table, task_name: str) -> None:
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1)) if self.random_state is not None else 0
+        options = {"target": (TARGET,), "ignore": ()}
+        suggested = find.task_recipes(task_name)[find.make_task(task_name, options).suggest(table).recipe]
+        if self.model and self.model != suggested["model"]["name"]:
+            suggested = merge(suggested, {"model": {"size": "small", "options": {}}, "train": find.model_module(self.model).TRAIN})
+        recipe = build(Recipe, merge(merge(suggested, self._settings()), {"train": {"seed": seed}}))
+        rows = np.arange(len(table))
+        kept, held = train_test_split(rows, test_size=HELD_OUT, random_state=seed) if len(table) >= FEWEST else (rows, rows[:0])
+        task = find.make_task(task_name, options | {"encode": recipe.encode})
+        task.fit(table.take(np.sort(kept)))
+        self.task_ = task
+        self.model_ = _fitted(task, recipe, table.take(np.sort(kept)), table.take(np.sort(held)))
+
+    def _evidence(self, table: Table, filler: str) -> dict[str, np.ndarray]:
+        """The model's evidence; the target column that the task asks for is filled with any valid value."""
+        data = table.data.append_column(TARGET, pa.array([filler] * len(table), pa.large_string()))
+        threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(_threads(table))
+            return Predictor(self.task_, self.model_, Execution()).evidence(Table(data, self.kinds_))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _table(self, x: Any, reset: bool) -> Table:
+        """X as a table; numbers are validated as scikit-learn wants, frames with other columns are taken as they are."""
+        if _is_mixed(x):
+            self.n_features_in_ = len(x.columns)
+            self.feature_names_in_ = np.asarray(x.columns, dtype=object)
+            table = sources.read(x)
+            return kinds.infer(table, {}) if reset else table.with_kinds(self.kinds_, {})
+        values = validate_data(self, x, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
+        names = [f"x{place}" for place in range(values.shape[1])]
+        data = pa.table({name: values[:, place] for place, name in enumerate(names)})
+        return Table(data, dict.fromkeys(names, "number"))
+
+
+def _is_mixed(x: Any) -> bool:
+    """A pandas or polars frame with a column that is not a number."""
+    if type(x).__module__.partition(".")[0] not in ("pandas", "polars"):
+        return False
+    return any(str(kind).lower().startswith(("str", "cat", "date", "utf8", "enum")) for kind in x.dtypes)
+
+
+def _threads(table: Table) -> int:
+    return torch.get_num_threads() if len(table) * len(table.names) >= THREADED else 1
+
+
+def _fitted(task: Task, recipe: Recipe, train: Table, valid: Table) -> nn.Module:
+    """Train in a folder that is thrown away; the state of torch's generator and threads is left as it was."""
+    execution = Execution(threads=_threads(train))
+    generator, threads = torch.get_rng_state(), torch.get_num_threads()
+    held = task.encode(valid, target=True) if len(valid) else None
+
+    def validation() -> Iterator[Batch]:
+        assert held is not None
+        for _, batch in batches(held, task.inputs, recipe.train.batch_size):
+            yield batch
+
+    try:
+        torch.manual_seed(recipe.train.seed)
+        model = find.make_model(recipe.model, task)
+        stream = TableStream(task.encode(train, target=True), task.inputs, recipe.train.batch_size, recipe.train.seed, recipe.augment)
+        with tempfile.TemporaryDirectory(prefix="duomo-") as folder:
+            job = Job(task, model, stream, validation if held is not None else None, recipe.train, execution, Path(folder))
+            loop.train(job, Silent())
+    finally:
+        torch.set_rng_state(generator)
+        torch.set_num_threads(threads)
+    return model.eval()
+
+
+@final
+class DuomoClassifier(ClassifierMixin, _Duomo):  # type: ignore[misc]
+    """A classifier for any table.
+
+    Parameters: `model` an architecture's name ("" = chosen from the data), `size` small, base or large, `epochs`, `minutes`,
+    `batch_size`, `learning_rate` (0 = from the data), `random_state`. After fit: `classes_` (C,), `n_features_in_`.
+    """
+
+    def fit(self, X: Any, y: Any) -> "DuomoClassifier":
+        """X (N, F) numbers (NaN allowed) or a frame; y (N,) labels of at least two classes."""
+        if _is_mixed(X):
+            table, labels = self._table(X, reset=True), np.asarray(y)
+        else:
+            X, labels = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
+            table = self._table(X, reset=False)
+        check_classification_targets(labels)
+        self.classes_ = unique_labels(labels)
+        if len(self.classes_) < 2:
+            raise ValueError(f"A classifier needs samples of at least 2 classes; y holds only one class: {self.classes_[0]!r}.")
+        codes = np.searchsorted(self.classes_, labels)
+        data = table.data.append_column(TARGET, pa.array([str(code) for code in codes], pa.large_string()))
+        self.kinds_ = dict(table.kinds) | {TARGET: "category"}
+        self._learn(Table(data, self.kinds_), "classify")
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """(N, C) probabilities in the order of `classes_`."""
+        check_is_fitted(self)
+        found = self._evidence(self._table(X, reset=False), "0")["probabilities"]
+        order = [int(name) for name in self.task_.labels.classes[0]]
+        probabilities = np.zeros((len(found), len(self.classes_)))
+        probabilities[:, order] = found
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """(N,) the likeliest class of each row."""
+        chosen = self.predict_proba(X).argmax(axis=1)
+        found: np.ndarray = self.classes_[chosen]
+        return found
+
+
+@final
+class DuomoRegressor(RegressorMixin, _Duomo):  # type: ignore[misc]
+    """A regressor for any table; parameters as those of DuomoClassifier."""
+
+    def fit(self, X: Any, y: Any) -> "DuomoRegressor":
+        """X (N, F) numbers (NaN allowed) or a frame; y (N,) finite numbers."""
+        if _is_mixed(X):
+            table, wanted = self._table(X, reset=True), np.asarray(y, np.float64)
+        else:
+            X, wanted = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", y_numeric=True)
+            table = self._table(X, reset=False)
+        data = table.data.append_column(TARGET, pa.array(np.asarray(wanted, np.float64)))
+        self.kinds_ = dict(table.kinds) | {TARGET: "number"}
+        self.constant_ = float(wanted[0]) if len(wanted) and np.ptp(wanted) == 0 else None
+        if self.constant_ is None:
+            self._learn(Table(data, self.kinds_), "regress")
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """(N,) the expected number of each row."""
+        check_is_fitted(self)
+        table = self._table(X, reset=False)
+        if self.constant_ is not None:
+            return np.full(len(table), self.constant_)
+        return self._evidence(table, "0")["prediction"][:, 0]

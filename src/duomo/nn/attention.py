@@ -1,0 +1,79 @@
+"""Attention with a kernel chosen at run time: `bmm` (two batched products) or `sdpa` (torch's fused one).
+
+Legend: B rows, H heads, G key-value heads, T queries, S keys, K head width, D width.
+Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duomo.core.errors import ConfigError
+from duomo.nn.dropout import Dropout
+
+KERNELS = ("bmm", "sdpa")
+
+
+class Attend(nn.Module):
+    """q (B, H, T, K), k and v (B, G, S, K), allowed (..., T, S) bool or None -> (B, H, T, K); G divides H.
+
+    The product costs less than the fused kernel at the short lengths of a CPU, whose backward pass is slow; the fused
+    one needs no (T, S) memory, which long inputs and accelerators want.
+    """
+
+    def __init__(self, dropout: float = 0.0, kernel: str = "bmm"):
+        super().__init__()
+        self.dropout, self.kernel = Dropout(dropout), kernel
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None = None, causal: bool = False) -> Tensor:
+        if k.shape[1] != q.shape[1]:
+            k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+        if self.kernel == "sdpa":
+            rate = self.dropout.rate if self.training else 0.0
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=rate, is_causal=causal)
+        score = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
+        if causal:
+            allowed = torch.ones(score.shape[-2:], dtype=torch.bool, device=q.device).tril()
+        if allowed is not None:
+            score = score.masked_fill(~allowed, torch.finfo(score.dtype).min)
+        share = torch.softmax(score, -1).to(v.dtype)
+        return torch.matmul(self.dropout(share), v)
+
+
+class SelfAttention(nn.Module):
+    """(B, T, D) -> (B, T, D), queries, keys and values from one product; `inside` (B, T) bool marks what may be read."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        check_heads(width, heads)
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.attend = Attend(dropout)
+
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None = None) -> Tensor:
+        B, T, D = x_BTD.shape
+        q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        allowed = None
+        if inside_BT is not None:
+            # a row of padding alone reads its first place: a softmax over nothing would be NaN
+            first_BT = torch.arange(T, device=x_BTD.device).expand(B, T) == 0
+            allowed = (inside_BT | first_BT & ~inside_BT.any(1, keepdim=True))[:, None, None, :]
+        return self.out(self.attend(q, k, v, allowed).transpose(1, 2).reshape(B, T, D))
+
+
+def check_heads(width: int, heads: int) -> None:
+    if heads < 1 or width % heads:
+        raise ConfigError("The number of heads must divide the width {width}; received {heads}.", width=width, heads=heads)
+
+
+def set_attention_kernel(model: nn.Module, name: str) -> None:
+    """Make every `Attend` of the model use this kernel; ConfigError for an unknown name."""
+    if name not in KERNELS:
+        raise ConfigError("An attention kernel must be one of {known}; received {name!r}.", known=", ".join(KERNELS), name=name)
+    for module in model.modules():
+        if isinstance(module, Attend):
+            module.kernel = name
+
+
+def has_attention(model: nn.Module) -> bool:
+    return any(isinstance(module, Attend) for module in model.modules())

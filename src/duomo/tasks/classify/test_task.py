@@ -1,0 +1,168 @@
+"""Classification beyond the conformance suite: metrics against scikit-learn, several targets, lists, odd targets."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from sklearn import metrics
+from sklearn.datasets import load_breast_cancer, load_wine
+from torch.nn import functional
+
+from duomo.core.errors import DataError
+from duomo.core.table import Table
+from duomo.tasks.classify.labels import MISSING, UNSEEN, Labels
+from duomo.tasks.classify.measures import average_precision, fit_temperature, one_target
+from duomo.tasks.classify.task import Config, Main
+
+
+def wine(**targets) -> Table:
+    found = load_wine()
+    names = [name.replace("/", "_") for name in found.feature_names]
+    columns = {name: found.data[:, c] for c, name in enumerate(names)}
+    table = pa.table({**columns, **(targets or {"kind": found.target})})
+    return Table(table, {**dict.fromkeys(names, "number"), **dict.fromkeys(targets or ["kind"], "category")})
+
+
+def made(table: Table, *target: str, **options) -> Main:
+    task = Main(Config(target=target, **options))
+    task.fit(table)
+    return task
+
+
+@pytest.mark.parametrize("classes", [2, 3, 12])
+def test_metrics_agree_with_scikit_learn(classes):
+    random = np.random.default_rng(classes)
+    target = random.integers(0, classes, 400)
+    p = random.dirichlet(np.ones(classes), 400).astype(np.float32)
+    p[np.arange(400), target] += 0.2
+    p = np.round(p / p.sum(1, keepdims=True), 2) + 1e-4
+    p = (p / p.sum(1, keepdims=True)).astype(np.float32)
+    found = one_target(p, target)
+    chosen = p.argmax(1)
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(target, chosen))
+    assert found["macro_f1"] == pytest.approx(metrics.f1_score(target, chosen, average="macro"))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(target, p.astype(float)), rel=1e-4)
+    each = [metrics.roc_auc_score(target == c, p[:, c]) for c in range(classes)]
+    assert found["auc"] == pytest.approx(each[1] if classes == 2 else np.mean(each))
+    if classes > 10:
+        assert found["top_5"] == pytest.approx(metrics.top_k_accuracy_score(target, p, k=5), abs=0.02)
+    assert average_precision(p[:, 0], target == 0) == pytest.approx(metrics.average_precision_score(target == 0, p[:, 0]))
+
+
+def test_temperature_undoes_a_known_one():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (4000, 3))
+    true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    target = np.array([random.choice(3, p=row) for row in true])
+    sharp = np.exp(logits * 3)
+    assert fit_temperature((sharp / sharp.sum(1, keepdims=True)).astype(np.float32), target, False) == pytest.approx(3, rel=0.1)
+    assert fit_temperature(np.eye(3)[[0] * 5], np.zeros(5, np.int64), False) == 1.0
+
+
+def test_unseen_counts_as_wrong_and_missing_not_at_all():
+    table = wine()
+    task = made(table, "kind")
+    cells = table.column("kind").to_pylist()
+    cells[0], cells[1] = 7, None
+    changed = Table(table.data.set_column(table.names.index("kind"), "kind", [pa.array(cells)]), table.kinds)
+    target, _ = task.labels.encode(changed)
+    assert target[0] == UNSEEN and target[1] == MISSING
+    sure = np.eye(3, dtype=np.float32)[np.maximum(target, 0)]
+    assert task.measure({"probabilities": sure, "target": target})["accuracy"] == pytest.approx(1 - 1 / 177)
+    mask, sentences = task.usable(changed)
+    assert not mask[1] and mask.sum() == 177 and "1 of 178" in sentences[0]
+
+
+def test_one_spelling_of_a_label_is_as_good_as_another():
+    as_numbers, as_text, as_floats = (
+        Labels(["kind"], "", ""),
+        wine(kind=[str(k) for k in load_wine().target]),
+        wine(kind=load_wine().target * 1.0),
+    )
+    as_numbers.fit(wine())
+    assert as_numbers.classes == [[0, 1, 2]]
+    for other in (as_text, as_floats):
+        assert np.array_equal(as_numbers.encode(other)[0], load_wine().target)
+
+
+def test_a_target_that_cannot_be_learned():
+    rows = len(load_wine().target)
+    with pytest.raises(DataError, match="two classes"):
+        made(wine(kind=["a"] * rows), "kind")
+    with pytest.raises(DataError, match="several rows"):
+        made(wine(kind=[f"case {row}" for row in range(rows)]), "kind")
+    with pytest.raises(DataError, match="empty in all rows"):
+        made(wine(), "kind").usable(wine(kind=pa.nulls(rows, pa.string())))
+    with pytest.raises(DataError, match="Did you mean 'kind'"):
+        made(wine(), "knd")
+
+
+def test_several_targets_have_a_head_each():
+    kind = load_wine().target
+    table = wine(kind=kind, strong=np.where(load_wine().data[:, 0] > 13, "yes", "no"), tint=kind // 2)
+    task = made(table, "kind", "strong", "tint")
+    assert task.head.parts == (3, 2, 2) and task.head.size == 7
+    batch = task.encode(table, target=True).batch(np.arange(len(table)))
+    logits = torch.randn(len(table), 7)
+    total, count = task.loss(logits, batch)
+    by_hand = sum(
+        functional.cross_entropy(part, batch["target.value"][:, k], reduction="sum") for k, part in enumerate(logits.split([3, 2, 2], 1))
+    )
+    assert float(total) == pytest.approx(float(by_hand), rel=1e-5) and int(count) == 3 * len(table)
+    measured = task.measure(task.evidence(logits, batch))
+    assert {"accuracy", "kind.accuracy", "strong.auc"} <= set(measured)
+    assert set(task.answer(lambda _: logits, batch)["prediction"][0]) == {"kind", "strong", "tint"}
+
+
+def test_lists_of_classes():
+    kind = load_wine().target
+    cells = [";".join(["red", "dry", "old"][: k + 1]) for k in kind]
+    table = wine(kind=cells)
+    task = made(table, "kind")
+    assert task.labels.lists and task.labels.classes == [["dry", "old", "red"]]
+    batch = task.encode(table, target=True).batch(np.arange(len(table)))
+    sure = torch.where(batch["target.value"] == 1, 9.0, -9.0)
+    measured = task.measure(task.evidence(sure, batch))
+    assert measured["subset_accuracy"] == measured["micro_f1"] == measured["mean_ap"] == 1.0
+    assert sorted(task.answer(lambda _: sure, batch)["prediction"][0]) == sorted(cells[0].split(";"))
+    zero_one = made(wine(a=kind % 2, b=kind // 2), "a", "b")
+    assert zero_one.labels.lists and zero_one.labels.classes == [["a", "b"]]
+
+
+def test_weights_mixing_and_ensembles():
+    table = wine()
+    task = made(table, "kind", class_weights="balanced")
+    batch = task.encode(table, target=True).batch(np.arange(len(table)))
+    logits = torch.randn(len(table), 3)
+    count = np.bincount(load_wine().target)
+    by_hand = functional.cross_entropy(
+        logits, batch["target.value"], torch.tensor(len(table) / (3 * count), dtype=torch.float32), reduction="sum"
+    )
+    assert float(task.loss(logits, batch)[0]) == pytest.approx(float(by_hand), rel=1e-5)
+    ensemble = logits.unsqueeze(1).expand(-1, 4, -1)
+    assert float(task.loss(ensemble, batch)[0]) == pytest.approx(float(by_hand), rel=1e-5)
+    turned = {**batch, "mix.rows": torch.arange(len(table)).flip(0), "mix.share": torch.zeros(len(table))}
+    other = {**batch, "target.value": batch["target.value"].flip(0)}
+    assert float(task.loss(ensemble, turned)[0]) == pytest.approx(float(task.loss(logits, other)[0]), rel=1e-5)
+
+
+def test_skew_changes_the_metric():
+    kind = load_wine().target
+    assert made(wine(), "kind").metric.name == "accuracy"
+    rare = np.where(np.arange(len(kind)) < 20, "rare", "often")
+    assert made(wine(kind=rare), "kind").metric.name == "auc"
+
+
+def test_the_classical_baselines_are_strong():
+    found = load_breast_cancer()
+    columns = {name: found.data[:, c] for c, name in enumerate(found.feature_names)}
+    table = Table(pa.table({**columns, "found": found.target}), dict.fromkeys(columns, "number") | {"found": "category"})
+    order = np.random.default_rng(0).permutation(len(table))
+    train, test = table.take(order[:400]), table.take(order[400:])
+    task = made(train, "found")
+    scores = {}
+    for baseline in task.baselines():
+        baseline.fit(train)
+        scores[baseline.name] = task.measure(baseline.evidence(test))["auc"]
+    assert scores["most frequent class"] == 0.5
+    assert scores["gradient-boosted trees"] > 0.98 and scores["logistic regression"] > 0.985

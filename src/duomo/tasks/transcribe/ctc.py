@@ -1,0 +1,191 @@
+"""From the steps of a CTC model to text: the best path, and prefix beam search with a character language model.
+
+Sources: Graves et al. 2006, "Connectionist Temporal Classification" (the collapsing map B, section 3.1; forward variables,
+section 4.1); Hannun et al. 2014, "First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent
+DNNs", arXiv:1408.2873, algorithm 1:
+
+    score(prefix) = log P(prefix | sound) + weight * log P(prefix | language) + bonus * characters
+
+Character 0 of the model is the blank. Legend: T steps, V characters and the blank, K characters kept of a step.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from duomo.data.ngram import KneserNey
+
+KEPT = 12
+"""Likeliest characters of a step that are looked at."""
+FLOOR = 1e-4
+"""A character less likely than this in a step is not looked at there."""
+CERTAIN = 0.999
+"""A blank likelier than this prolongs every prefix and starts none."""
+LONGEST_CACHE = 200_000
+
+
+class Lattice(NamedTuple):
+    """What is kept of one row's steps: the likeliest characters (T, K) and their probabilities, and the blank's (T,)."""
+
+    characters_TK: np.ndarray
+    p_TK: np.ndarray
+    blank_T: np.ndarray
+
+
+class Found(NamedTuple):
+    """A transcript, and the log of its probability given the sound alone."""
+
+    text: str
+    log_probability: float
+
+
+def lattices(logits_BTV: Tensor, length_B: Tensor) -> list[Lattice]:
+    """The likeliest characters of every step of every row."""
+    p_BTV = logits_BTV.float().softmax(-1).cpu()
+    best = p_BTV[:, :, 1:].topk(min(KEPT, p_BTV.shape[2] - 1), dim=2)
+    chosen, p_BTK, blank_BT = (best.indices + 1).numpy().astype(np.int32), best.values.numpy(), p_BTV[:, :, 0].numpy()
+    return [Lattice(chosen[row, :size], p_BTK[row, :size], blank_BT[row, :size]) for row, size in enumerate(length_B.tolist())]
+
+
+def best_path(lattice: Lattice, alphabet: Sequence[str]) -> Found:
+    """The likeliest character of each step, repeats and blanks removed; the probability is that of the one path."""
+    if not len(lattice.blank_T) or not lattice.p_TK.shape[1]:
+        return Found("", 0.0)
+    top_T = lattice.p_TK[:, 0]
+    chosen_T = np.where(top_T > lattice.blank_T, lattice.characters_TK[:, 0], 0)
+    kept_T = (chosen_T != 0) & (chosen_T != np.concatenate([[0], chosen_T[:-1]]))
+    likely = float(np.log(np.maximum(np.maximum(top_T, lattice.blank_T), 1e-30)).sum())
+    return Found("".join(alphabet[c - 1] for c in chosen_T[kept_T]), likely)
+
+
+class Language:
+    """A Kneser–Ney model of characters, as factors for whole alphabets, remembered by context.
+
+    Transcripts stand in the stream apart from each other by order - 1 boundaries (token 0), so that each begins alike.
+    """
+
+    def __init__(self, alphabet: Sequence[str], order: int, texts: Sequence[str]):
+        self.alphabet, self.order = list(alphabet), max(2, order)
+        self._number = {character: place for place, character in enumerate(alphabet, 1)}
+        self._model = KneserNey(self.order, len(alphabet) + 1)
+        gap = [0] * (self.order - 1)
+        stream = [token for text in texts for token in (*gap, *(self._number[c] for c in text if c in self._number))]
+        self._model.fit(np.array([*stream, *gap, 0], np.int64))
+        self._known: dict[str, np.ndarray] = {}
+
+    def context(self, prefix: str) -> str:
+        """What of a prefix the next character depends on."""
+        return prefix[1 - self.order :]
+
+    def prepare(self, prefixes: Sequence[str]) -> None:
+        """Look all unknown contexts up in one call: for each of them a stretch of `order` tokens for each next token."""
+        wanted = [context for context in dict.fromkeys(map(self.context, prefixes)) if context not in self._known]
+        if not wanted:
+            return
+        if len(self._known) > LONGEST_CACHE:
+            self._known.clear()
+            wanted = list(dict.fromkeys(map(self.context, prefixes)))
+        size, width = len(self.alphabet) + 1, self.order - 1
+        history = np.zeros((len(wanted), width), np.int64)
+        for row, context in enumerate(wanted):
+            numbers = [self._number[c] for c in context]
+            history[row, width - len(numbers) :] = numbers
+        stretch = np.empty((len(wanted), size, self.order), np.int64)
+        stretch[:, :, :-1] = history[:, None]
+        stretch[:, :, -1] = np.arange(size)
+        found = self._model.log_probability(stretch.reshape(-1)).reshape(stretch.shape)[:, :, -1]
+        self._known.update(zip(wanted, found, strict=True))
+
+    def next(self, prefix: str) -> np.ndarray:
+        """(V,) log-probabilities of the next character, 0 the end; `prepare` must have seen the prefix."""
+        return self._known[self.context(prefix)]
+
+
+class _Prefix(NamedTuple):
+    """Probabilities of all paths that end in a blank and in the last character (scaled alike), and the language's log."""
+
+    blank: float
+    last: float
+    language: float
+
+
+class Search(NamedTuple):
+    """How prefixes are weighed."""
+
+    beam: int
+    weight: float
+    bonus: float
+
+
+def search(lattice: Lattice, alphabet: Sequence[str], language: Language | None, how: Search) -> Found:
+    """Prefix beam search; probabilities are rescaled at every step, so that long rows do not underflow."""
+    beams: dict[str, _Prefix] = {"": _Prefix(1.0, 0.0, 0.0)}
+    scale = 0.0
+    use = language if how.weight else None
+    for characters_K, p_K, blank in zip(lattice.characters_TK.tolist(), lattice.p_TK.tolist(), lattice.blank_T.tolist(), strict=True):
+        if use is not None and blank <= CERTAIN:
+            use.prepare(list(beams))
+        likely = [] if blank > CERTAIN else [(c, p) for c, p in zip(characters_K, p_K, strict=True) if p > FLOOR]
+        beams = _best(_extend(beams, likely, blank, dict(zip(characters_K, p_K, strict=True)), (alphabet, use)), how)
+        most = max(prefix.blank + prefix.last for prefix in beams.values())
+        scale += math.log(most)
+        beams = {text: _Prefix(found.blank / most, found.last / most, found.language) for text, found in beams.items()}
+    return _finish(beams, scale, use, how)
+
+
+def _extend(
+    beams: Mapping[str, _Prefix],
+    likely: list[tuple[int, float]],
+    blank: float,
+    step: Mapping[int, float],
+    tongue: tuple[Sequence[str], Language | None],
+) -> dict[str, _Prefix]:
+    """Every prefix prolonged by the blank, by its last character, and by each likely one."""
+    alphabet, language = tongue
+    number = {alphabet[c - 1]: p for c, p in step.items()}
+    found: dict[str, list[float]] = {}
+    for text, (ends, holds, spoken) in beams.items():
+        total = ends + holds
+        entry = found.setdefault(text, [0.0, 0.0, spoken])
+        entry[0] += total * blank
+        last = text[-1:]
+        if last:
+            entry[1] += holds * number.get(last, 0.0)
+        if not likely:
+            continue
+        log_V = language.next(text) if language is not None else None
+        for c, p in likely:
+            sign = alphabet[c - 1]
+            mass = (ends if sign == last else total) * p
+            if mass <= 0.0:
+                continue
+            longer = text + sign
+            grown = found.get(longer)
+            if grown is None:
+                grown = found[longer] = [0.0, 0.0, spoken + float(log_V[c]) if log_V is not None else 0.0]
+            grown[1] += mass
+    return {text: _Prefix(*entry) for text, entry in found.items()}
+
+
+def _score(text: str, found: _Prefix, how: Search) -> float:
+    return math.log(max(found.blank + found.last, 1e-300)) + how.weight * found.language + how.bonus * len(text)
+
+
+def _best(beams: Mapping[str, _Prefix], how: Search) -> dict[str, _Prefix]:
+    if len(beams) <= how.beam:
+        return dict(beams)
+    order = sorted(beams, key=lambda text: (-_score(text, beams[text], how), text))
+    return {text: beams[text] for text in order[: how.beam]}
+
+
+def _finish(beams: Mapping[str, _Prefix], scale: float, language: Language | None, how: Search) -> Found:
+    """The best prefix, the language's end of text counted."""
+    if language is not None:
+        language.prepare(list(beams))
+        beams = {text: found._replace(language=found.language + float(language.next(text)[0])) for text, found in beams.items()}
+    text = min(beams, key=lambda text: (-_score(text, beams[text], how), text))
+    mass = beams[text].blank + beams[text].last
+    return Found(text, scale + math.log(max(mass, 1e-300)))

@@ -1,0 +1,251 @@
+"""Speech to text: characters learned with connectionist temporal classification (Graves et al. 2006).
+
+Legend: B rows of a batch, N rows, S samples, T steps of the model, V characters and the blank (0), L characters of a transcript.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Steps, Suggestion, Task, View
+from duomo.core.errors import DataError
+from duomo.core.kinds import audio, infer, media
+from duomo.core.kinds.base import Cells
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Column, Examples, Ragged
+from duomo.data.encode import InputEncoder
+from duomo.data.supervised import texts
+from duomo.tasks.transcribe import ctc, tuning
+from duomo.tasks.transcribe.baselines import Frequent, Nearest
+from duomo.tasks.transcribe.transcripts import Normalise, Transcripts, as_objects, facts, normalise, texts_of
+from duomo.tasks.transcribe.views import draw
+
+FASTEST = 40
+"""Characters a second that no voice and no model gets through."""
+MOST_CHARACTERS = 1_000_000
+"""Characters of training transcripts that the language model learns from; the first ones."""
+MANY_ROWS = 4000
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is heard, and how it is written down."""
+
+    target: tuple[str, ...] = ()
+    """The column with the transcripts."""
+    ignore: tuple[str, ...] = ()
+    """Columns that the model must not hear; leave one sound column."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """Sample rate and longest sound."""
+    normalise: Normalise = "spoken"
+    """spoken: NFC, lower case, no punctuation but apostrophes and hyphens inside words, single spaces; exact: NFC and single spaces."""
+    beam: int = 16
+    """Prefixes that the search keeps; 1 takes the likeliest character of each step, without language model."""
+    language_order: int = 6
+    """Characters of one gram of the language model, which is learned from the training transcripts."""
+    language_weight: float = -1.0
+    """What the language model counts beside the sound; chosen on validation when negative."""
+    insertion_bonus: float = -1.0
+    """What each written character adds to a transcript's score; chosen on validation when negative."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "transcribe"
+    metric = Metric("cer", False)
+
+    def __init__(self, config: Config):
+        if len(config.target) != 1:
+            raise DataError(
+                "Transcription needs one target column, the transcripts; received {count}. Name it with --target.", count=len(config.target)
+            )
+        self.config = config
+        self.encoder = InputEncoder(config.encode)
+        self.alphabet: list[str] = []
+        self.corpus: list[str] = []
+        self.decoding: tuning.Decoding | None = None
+        """Chosen by `calibrate`; the best path until then."""
+        self._language: ctc.Language | None = None
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        self.encoder.fit(table, [self._sound(table)])
+        rows = self.transcripts(table)
+        self.alphabet = sorted(set("".join(rows)))
+        if not self.alphabet:
+            raise DataError("Transcripts must hold characters; {name!r} is empty in all rows.", name=self.config.target[0])
+        room = np.cumsum([len(row) for row in rows]) <= MOST_CHARACTERS
+        self.corpus = [row for row, fits in zip(rows, room, strict=True) if row and fits]
+        self.decoding, self._language = None, None
+
+    def _sound(self, table: Table) -> str:
+        kinds = table.kinds or infer(table, {}).kinds
+        found = [name for name in table.names if kinds.get(name) == "audio" and name not in self.config.ignore]
+        if len(found) != 1:
+            raise DataError(
+                "Transcription needs exactly one column of sounds; received {count} ({names}). Leave the others out with --ignore.",
+                count=len(found), names=", ".join(found) or "-",
+            )  # fmt: skip
+        return found[0]
+
+    def transcripts(self, table: Table) -> list[str]:
+        """The target normalised; empty where it is missing."""
+        return [normalise(text, self.config.normalise) for text in texts(table.column(self.config.target[0]))]
+
+    def state(self) -> dict[str, Any]:
+        decoding = None if self.decoding is None else self.decoding._asdict()
+        return {"encoder": self.encoder.state(), "alphabet": "".join(self.alphabet), "corpus": self.corpus, "decoding": decoding}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.encoder.restore(state["encoder"])
+        self.alphabet, self.corpus = list(state["alphabet"]), list(state["corpus"])
+        self.decoding = None if state["decoding"] is None else tuning.Decoding(**state["decoding"])
+        self._language = None
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return self.encoder.fields()
+
+    @property
+    def head(self) -> Head:
+        return Head(len(self.alphabet) + 1, "step")
+
+    def suggest(self, table: Table) -> Suggestion:
+        return Suggestion("speech" if len(table) < MANY_ROWS else "speech-many", tr("{rows} recordings with transcripts", rows=len(table)))
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        rows, name = self.transcripts(table), self.config.target[0]
+        seconds_N = self._seconds(table)
+        written_N = np.array([len(row) for row in rows], np.int64)
+        longest = self.config.encode.longest_sound or audio.LONGEST
+        missing_N = written_N == 0
+        cut_N = ~missing_N & (seconds_N > longest)
+        crowded_N = ~missing_N & ~cut_N & (written_N > FASTEST * seconds_N)
+        if missing_N.all():
+            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=name)
+        sentences = []
+        if missing_N.any():
+            values = {"missing": int(missing_N.sum()), "rows": len(table), "name": name}
+            sentences.append(tr("{missing} of {rows} rows have no {name!r} and are left out.", **values))
+        if cut_N.any():
+            sentences.append(
+                tr("{count} of {rows} sounds are longer than {longest:g} s and are left out.", count=int(cut_N.sum()), rows=len(table), longest=longest)
+            )
+        if crowded_N.any():
+            count = int(crowded_N.sum())
+            sentences.append(tr("{count} of {rows} sounds are too short for their transcripts and are left out.", count=count, rows=len(table)))
+        return ~(missing_N | cut_N | crowded_N), sentences
+
+    def _seconds(self, table: Table) -> np.ndarray:
+        """(N,) seconds by the header; 0 for a missing sound, and just short of the limit for one that cannot be read (reading says why)."""
+        cells = Cells(table.column(self._sound(table)), table.root)
+        sources = media.sources(cells)
+        looks = media.decode_all(sources, audio.look)
+        broken = min(1.0, self.config.encode.longest_sound or 1.0)
+        return np.array(
+            [
+                look.frames / look.rate if isinstance(look, audio.Look) else 0.0 if source is None else broken
+                for source, look in zip(sources, looks, strict=True)
+            ]
+        )
+
+    # -- tensors
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        columns: dict[str, Column] = dict(self.encoder.encode(table))
+        if target:
+            columns["target.points"] = Transcripts.of(self.transcripts(table))
+        return Examples(columns)
+
+    # -- learning
+    def loss(self, output: Steps, batch: Batch) -> tuple[Tensor, Tensor]:
+        """CTC in nats, summed over rows, and the characters; a row that does not fit its steps counts nothing.
+
+        A character that training never saw is left out of the target here (it still counts as an error in `evidence`).
+        """
+        points_BL, length_B = batch["target.points"].long(), batch["target.points.length"]
+        codes_V = torch.tensor([ord(c) for c in self.alphabet], device=points_BL.device)
+        place_BL = torch.searchsorted(codes_V, points_BL).clamp(max=len(codes_V) - 1)
+        known_BL = (codes_V[place_BL] == points_BL) & (torch.arange(points_BL.shape[1], device=points_BL.device) < length_B.unsqueeze(1))
+        logs_TBV = output.logits.float().log_softmax(-1).transpose(0, 1)
+        total = functional.ctc_loss(
+            logs_TBV, place_BL[known_BL] + 1, output.lengths.long(), known_BL.sum(1), reduction="sum", zero_infinity=True
+        )  # fmt: skip
+        return total, known_BL.sum()
+
+    # -- judging
+    def evidence(self, output: Steps, batch: Batch) -> Evidence:
+        """Edits, characters, word edits, words, confidence; `prediction` and `truth` as text; `lattice` until calibrated."""
+        truth = texts_of(batch["target.points"].cpu(), batch["target.points.length"].cpu())
+        rows = ctc.lattices(output.logits, output.lengths)
+        found = self._write(rows)
+        prediction = [one.text for one in found]
+        result = facts(truth, prediction)
+        result |= {"confidence": self._confidence(found), "prediction": as_objects(prediction), "truth": as_objects(truth)}
+        return result if self.decoding is not None else result | {"lattice": as_objects(rows)}
+
+    def _write(self, rows: Sequence[ctc.Lattice]) -> list[ctc.Found]:
+        """The transcript of each row; rows that repeat the one before (a block's filling) are not searched again."""
+        found: list[ctc.Found] = []
+        for place, row in enumerate(rows):
+            if place and all(np.array_equal(a, b) for a, b in zip(row, rows[place - 1], strict=True)):
+                found.append(found[-1])
+            elif self.decoding is None or self.config.beam <= 1:
+                found.append(ctc.best_path(row, self.alphabet))
+            else:
+                how = ctc.Search(self.config.beam, self.decoding.weight, self.decoding.bonus)
+                found.append(ctc.search(row, self.alphabet, self.language(), how))
+        return found
+
+    def language(self) -> ctc.Language:
+        if self._language is None:
+            self._language = ctc.Language(self.alphabet, self.config.language_order, self.corpus)
+        return self._language
+
+    def _confidence(self, found: Sequence[ctc.Found]) -> np.ndarray:
+        """(N,) the geometric mean probability of a character given the sound, to the power that validation asked for."""
+        sharpness = 1.0 if self.decoding is None else self.decoding.sharpness
+        return np.array([np.exp(sharpness * one.log_probability / max(1, len(one.text))) for one in found])
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        """Edits over characters (or words) of all references together."""
+        edits, size = float(evidence["edits"].sum()), max(1.0, float(evidence["characters"].sum()))
+        return {"cer": edits / size, "wer": float(evidence["word_edits"].sum()) / max(1.0, float(evidence["words"].sum()))}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        """(N,) character error rate of each row."""
+        found: np.ndarray = evidence["edits"] / np.maximum(1, evidence["characters"])
+        return found
+
+    def calibrate(self, evidence: Evidence) -> None:
+        """Language weight and insertion bonus with the fewest edits on validation, and what makes confidences honest."""
+        if "lattice" in evidence and len(evidence["lattice"]):
+            asked = tuning.Asked(self.config.beam, self.config.language_weight, self.config.insertion_bonus)
+            language = self.language() if self.config.beam > 1 else None
+            self.decoding = tuning.choose(list(evidence["lattice"]), list(evidence["truth"]), self.alphabet, language, asked)
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        return draw(evidence)
+
+    def baselines(self) -> Sequence[Baseline]:
+        return Frequent(self.transcripts), Nearest(self.transcripts, self._clips)
+
+    def _clips(self, table: Table) -> tuple[Ragged, int]:
+        ((name, column),) = self.encoder.encode(table).items()
+        assert isinstance(column, Ragged)
+        return column, int(self.inputs[name].facts["rate"])
+
+    # -- answering
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """`prediction`, the transcript, and `confidence`, about the share of its characters that is right."""
+        output: Steps = model(batch)
+        found = self._write(ctc.lattices(output.logits, output.lengths))
+        return {"prediction": [one.text for one in found], "confidence": np.round(self._confidence(found), 4).tolist()}
