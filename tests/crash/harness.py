@@ -37,7 +37,7 @@ from duomo.train import loop
 from duomo.train.checkpoint import Checkpoints
 
 PHASES = ("start", "step", "save", "rotation", "resume", "log", "evaluation", "end")
-SETTING = {"steps": 18, "evaluate_steps": 6, "checkpoint_steps": 1, "ema": 0.9}
+SETTING = {"steps": 10, "evaluate_steps": 5, "checkpoint_steps": 1, "ema": 0.9}
 SHARED = mmap.mmap(-1, 16)
 """Byte 0: the phase that the child is in. Byte 1: steps that it has done."""
 
@@ -141,7 +141,7 @@ def child(folder: Path, variant: str, slow: float, limit: Callable[[], None] | N
         SHARED[0] = PHASES.index("step")
         outcome = loop.train(made, told)
         SHARED[0] = PHASES.index("end")
-        weights = {name: value.flatten().tolist() for name, value in made.model.state_dict().items()}
+        weights = {name: hashlib.sha256(value.numpy().tobytes()).hexdigest() for name, value in made.model.state_dict().items()}
         result = {"weights": weights, "history": outcome.history, "best": outcome.best, "best_step": outcome.best_step}
         (folder / "result.json").write_text(json.dumps(result))
     except DuomoError as error:
@@ -161,7 +161,7 @@ def fork(folder: Path, variant: str = "", slow: float = 0.0, limit: Callable[[],
     code = 99
     try:
         code = child(folder, variant, slow, limit, changed)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  the child ends here whatever it was
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -198,7 +198,7 @@ def reference(base: Path, variant: str, slow: float) -> tuple[dict[str, str], fl
 
 def kills(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]:
     """kill -9 at random moments, one or two in each run, then to the end; every run must end as the uninterrupted one."""
-    draw, slow = random.Random(seed), 0.0015
+    draw, slow = random.Random(seed), 0.0005
     expected, seconds = reference(base, variant, slow)
     where: Counter[str] = Counter()
     runs = crashed = different = done = 0
@@ -207,7 +207,7 @@ def kills(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]:
         runs += 1
         for session in range(draw.choice((1, 2))):
             number = fork(folder, variant, slow)
-            moment = seconds * draw.random() if session == 0 else 0.12 * seconds * draw.random()
+            moment = seconds * draw.random() if session == 0 else 0.05 * seconds * draw.random()
             while SHARED[0] == 0:
                 time.sleep(0.0005)
             time.sleep(moment)
@@ -275,10 +275,10 @@ def mutations(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]
             different += wait(fork(folder)) != 0 or fingerprint(folder) != expected
             said = [(folder.with_suffix(".out")).read_text()]
             folder.with_suffix(".out").unlink()
-            wrong += "step-00000017" not in said[0]
+            wrong += "step-00000009" not in said[0]
         else:
             found = Checkpoints(folder, said.append).load()
-            wrong += found is None or found.step != 17
+            wrong += found is None or found.step != 9
         silent += "damaged" not in " ".join(said)
     return {"mutations": count, "silent": silent, "wrong": wrong, "trained": trained, "different": different, "kinds": dict(kinds)}
 
@@ -300,7 +300,7 @@ def disk(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]:
 
 def signals(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]:
     """SIGINT or SIGTERM at random moments: exit code 130 soon, a good checkpoint at most one step old, the same end after resuming."""
-    draw, slow = random.Random(seed), 0.001
+    draw, slow = random.Random(seed), 0.0005
     expected, seconds = reference(base, "", slow)
     where: Counter[str] = Counter()
     bad = lost = different = done = 0
@@ -344,6 +344,7 @@ def memory(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]:
     found = Checkpoints(folder, lambda sentence: None).load()
     second = wait(fork(folder, limit=limit, **large, accumulate=16))
     named = "train.accumulate=2" in said
+    said = folder.with_suffix(".out").read_text()
     return {"first": first, "named": named, "kept": found is not None, "second": second, "said": said}
 
 

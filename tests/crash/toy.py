@@ -1,4 +1,4 @@
-"""A small real task for the crash harness: scikit-learn's 8×8 digits, a network with batch norm and dropout, so that RNG and buffers count."""
+"""A small real task for the crash harness: scikit-learn's 8×8 digits; batch norm and dropout make buffers and RNG count."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache

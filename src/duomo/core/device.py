@@ -1,115 +1,161 @@
-"""How the mathematics is run: device, precision, memory format, threads; which ways are worth timing; facts of the machine."""
+"""Where and how a model runs: everything about execution that leaves the mathematics alone.
+
+`candidates` lists what is worth timing for a model on this machine; `train.probe` times them. What was measured, and what
+lost, is in docs/experiments.md.
+"""
 
 import os
 import platform
 import shutil
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import psutil
 import torch
 from torch import nn
 
+from duomo.core.contract import Field
+from duomo.core.errors import ConfigError
+from duomo.core.kernels import has_attention, set_attention_kernel
 
-@runtime_checkable
-class SelectsKernel(Protocol):
-    """An attention whose kernel can be chosen at run time: «bmm» (explicit products) or «sdpa» (fused)."""
-
-    kernel: str
+RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
 
 
 @dataclass(frozen=True)
 class Execution:
-    """One way of running a model that keeps its mathematics."""
+    """One way to run a model."""
 
     device: str = "cpu"
-    """cpu, cuda or cuda:N."""
-    precision: str = "float32"
-    """float32, or bf16: products in bfloat16 by autocast, weights and loss in float32."""
-    matmul: str = "highest"
-    """Precision of float32 products as torch names it: highest, or medium (oneDNN float32 on most CPUs, TF32 on CUDA)."""
+    """cpu or cuda."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Type of products and convolutions; weights and optimizer stay float32."""
+    matmul: Literal["highest", "medium"] = "highest"
+    """medium: oneDNN's float32 products on a CPU (bf16 inside where the chip has AMX), TF32 on CUDA."""
     channels_last: bool = False
-    """Memory format of pictures and convolutions."""
+    """Pictures and convolution weights with the channels innermost."""
     threads: int = 0
-    """CPU threads; 0: as many as torch takes by itself."""
+    """Threads of one operation on the CPU; 0: as they are."""
     compile: bool = False
-    """Whether the model goes through torch.compile."""
-    attention: str = ""
-    """bmm or sdpa; empty: the model's own."""
+    """torch.compile, with its C++ or Triton kernels."""
+    attention: Literal["bmm", "sdpa", ""] = ""
+    """Attention kernel; empty: as the model has it."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Execution":
+        """ConfigError for a name that is none of the fields."""
+        unknown = sorted(set(values) - {one.name for one in fields(cls)})
+        if unknown:
+            raise ConfigError("An execution has no setting {names}. Remove it.", names=", ".join(unknown))
         return cls(**values)
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Set threads and precision of the process, place and shape the model; returns what to call (a compiled view or itself)."""
+        """What to call in place of `model`; its weights are the model's own, on the device. Sets threads and precision of the process."""
         if self.threads:
             torch.set_num_threads(self.threads)
         torch.set_float32_matmul_precision(self.matmul)
-        model.to(self.device)
-        if self.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.device != "cpu":
+            torch.backends.cudnn.allow_tf32 = self.matmul == "medium"
+        shape = torch.channels_last if self.channels_last else torch.contiguous_format
+        model = model.to(self.device)
+        if any(value.ndim == 4 for value in model.parameters()):
+            model = model.to(memory_format=shape)
         if self.attention:
-            for module in model.modules():
-                if isinstance(module, SelectsKernel):
-                    module.kernel = self.attention
+            set_attention_kernel(model, self.attention)
         return torch.compile(model) if self.compile else model  # type: ignore[return-value]
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context in which the forward pass runs."""
-        if self.precision != "bf16":
-            return nullcontext()
-        return torch.autocast(self.device.partition(":")[0], torch.bfloat16)
+    def autocast(self) -> torch.autocast:
+        """The context that forward passes run in; recurrent layers follow it too (oneDNN's LSTM runs in bf16)."""
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def __str__(self) -> str:
-        words = [self.precision if self.precision == "bf16" or self.matmul == "highest" else f"{self.precision} {self.matmul}"]
-        words += ["channels_last"] * self.channels_last + [f"{self.threads} threads"] * bool(self.threads)
-        words += ["compiled"] * self.compile + [self.attention] * bool(self.attention)
-        return ", ".join(words)
+        parts = [self.device, self.precision] + (["fast matmul"] if self.matmul == "medium" else [])
+        parts += ["channels last"] if self.channels_last else []
+        parts += [f"{self.threads} threads" if self.threads > 1 else "1 thread"] if self.threads else []
+        return " · ".join(parts + (["compiled"] if self.compile else []) + ([self.attention] if self.attention else []))
 
 
-def candidates(model: nn.Module, device: str, *, exact: bool, long_run: bool) -> list[Execution]:
-    """Ways worth timing for this model on this device, the plainest first; one only where `exact`."""
-    plain = Execution(device=device, threads=torch.get_num_threads() if device == "cpu" else 0)
+def candidates(model: nn.Module, inputs: Mapping[str, Field], *, exact: bool, long_run: bool) -> list[Execution]:
+    """Executions worth timing, the plain float32 one first; with `exact` nothing but float32 in the plainest form."""
+    device = next((value.device.type for value in model.parameters()), "cpu")
+    pictures = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    compiled = long_run and not exact and can_compile(device) and not any(isinstance(module, RECURRENT) for module in model.modules())
+    kernels: tuple[Any, ...] = ("bmm", "sdpa") if has_attention(model) else ("",)
+    if device != "cpu":
+        found = _on_cuda(device, kernels, pictures, exact)
+    else:
+        found = _on_cpu(kernels, pictures, exact)
+    if compiled:
+        found += [replace(one, compile=True) for one in found if one.precision == found[-1].precision and one.threads != 1][-len(kernels) :]
+    return list(dict.fromkeys(found))
+
+
+def _on_cpu(kernels: tuple[Any, ...], pictures: bool, exact: bool) -> list[Execution]:
+    """Reference; then float32 through oneDNN, bf16 where the chip computes in it, each also with one thread (small models, busy machines)."""
+    threads = cores()
+    plain = Execution(threads=threads, attention=kernels[0])
     if exact:
-        return [plain]
-    pictures = any(isinstance(module, (nn.Conv2d, nn.Conv3d)) for module in model.modules())
-    kernels = any(isinstance(module, SelectsKernel) for module in model.modules())
+        return [plain, replace(plain, threads=1)]
     found = [plain]
-    for precision in ("bf16", "float32"):
-        for last in (True, False) if pictures else (False,):
-            base = asdict(plain) | {"precision": precision, "matmul": "medium", "channels_last": last}
-            found += [Execution(**base | {"attention": name}) for name in (("bmm", "sdpa") if kernels else ("",))]
-    if device == "cpu" and plain.threads > 1:
-        found[2:2] = [Execution(**asdict(one) | {"threads": 1}) for one in (found[1], plain)]
-    if long_run and (device != "cpu" or shutil.which("g++") or shutil.which("c++")):
-        found.append(Execution(**asdict(found[1]) | {"compile": True}))
+    best = replace(plain, matmul="medium", channels_last=pictures)
+    found.append(best)
+    if bf16_on_cpu():
+        best = replace(best, precision="bf16")
+        found += [replace(best, attention=kernel) for kernel in kernels]
+    else:
+        found += [replace(best, attention=kernel) for kernel in kernels[1:]]
+    if threads > 1:
+        found += [replace(best, threads=1)]
     return found
 
 
+def _on_cuda(device: str, kernels: tuple[Any, ...], pictures: bool, exact: bool) -> list[Execution]:
+    plain = Execution(device=device, attention=kernels[-1])
+    if exact:
+        return [plain]
+    fast = replace(plain, matmul="medium", channels_last=pictures)
+    found = [plain, fast]
+    return found + ([replace(fast, precision="bf16")] if torch.cuda.is_bf16_supported() else [])
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    allowed = len(os.sched_getaffinity(0)) if "sched_getaffinity" in dir(os) else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def _cpu_lines() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def bf16_on_cpu() -> bool:
+    """Whether the chip multiplies bf16 itself: elsewhere bf16 is emulated, up to hundreds of times slower."""
+    flags = next((line for line in _cpu_lines() if line.startswith(("flags", "Features"))), "").split()
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
+
+
+def can_compile(device: str) -> bool:
+    """torch.compile writes C++ on a CPU and Triton on CUDA."""
+    return device != "cpu" or any(shutil.which(name) for name in ("g++", "clang++"))
+
+
 def machine_facts() -> dict[str, Any]:
-    """What results may depend on: processor, cores, threads, versions, memory."""
+    """JSON values: what equality to the last bit depends on, and the memory that is free now (`memory_bytes`)."""
+    name = next((line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.processor())
     return {
-        "processor": _processor(),
-        "cores": os.cpu_count() or 1,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": name,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "system": platform.platform(terse=True),
         "torch": torch.__version__,
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "memory_bytes": psutil.virtual_memory().available,
     }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from duomo.core.errors import DataError, ResourceError
+from duomo.core.messages import tr
 from duomo.data import spill as caches
 
 MOST_FILES = 500_000
@@ -79,9 +80,9 @@ def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
         why = _hostile(info)
         name = _name(info)
         if info.header_offset < end:
-            why = "overlapping members"
+            why = tr("overlapping members")
         if name.casefold() in names:
-            why = "two members of one name"
+            why = tr("two members of one name")
         if why:
             raise DataError(
                 "An archive may hold plain files only; {file} holds {name!r}: {why}. Unpack it yourself if you trust it.",
@@ -99,14 +100,14 @@ def _hostile(info: zipfile.ZipInfo) -> str:
     parts = PurePosixPath(name).parts
     kind = (info.external_attr >> 16) & 0o170000
     if kind not in (0, 0o100000, 0o040000):
-        return "a link or a device"
+        return tr("a link or a device")
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or (len(name) > 1 and name[1] == ":"):
-        return "a path that leads outside"
+        return tr("a path that leads outside")
     if any(ord(letter) < 32 for letter in name) or len(parts) > 20 or any(len(part.encode()) > 255 for part in parts):
-        return "a name that no file may have"
+        return tr("a name that no file may have")
     if info.flag_bits & 1:
-        return "encrypted"
-    return "" if info.compress_type in _METHODS else "an unknown compression"
+        return tr("encrypted")
+    return "" if info.compress_type in _METHODS else tr("an unknown compression")
 
 
 def _name(info: zipfile.ZipInfo) -> str:

@@ -59,7 +59,7 @@ class InputEncoder:
                 self.learned.append(Learned(name, kind, KINDS[kind].fit(cells, self.config)))
         if not self.learned:
             raise DataError(
-                "At least one column must be left to learn from; received {features}. Give a column another kind with --kind, or ignore fewer.",
+                "At least one column must be left to learn from; received {features}. Set a kind with --kind, or ignore fewer.",
                 features=", ".join(f"{name} ({table.kinds[name]})" for name in features) or "-",
             )  # fmt: skip
 
@@ -102,7 +102,7 @@ class InputEncoder:
         missing = [name for name in self.columns if name not in table.names]
         if missing:
             raise DataError(
-                "Every column that the model learned from must be there; missing: {missing}.{hint} Add the column(s), empty cells are fine.",
+                "Every column that the model learned from must be there; missing: {missing}.{hint} Add what is missing; cells may be empty.",
                 missing=", ".join(missing), hint=nearest(missing[0], set(table.names) - set(self.columns)),
             )  # fmt: skip
 

@@ -68,7 +68,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             files=", ".join(tables[:10]),
         )
     raise DataError(
-        "A folder must hold pictures, sounds, texts or a table; {folder} holds {count} files of other kinds ({examples}). Name another folder.",
+        "A folder must hold pictures, sounds, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
+        "Name another folder.",
         folder=root.name,
         count=len(files),
         examples=", ".join(files[:3]),

@@ -22,6 +22,8 @@ FEWEST_ROWS = 8
 """A slice of fewer rows says nothing."""
 MOST_VALUES = 24
 """Values of a category column that become slices of their own; the most frequent ones."""
+FEW_NUMBERS = 12
+"""A number column of no more values is cut by value."""
 FAMILY_ERROR = 0.05
 """Chance that any slice at all is named although none differs (Bonferroni)."""
 SHOWN = 10
@@ -96,7 +98,12 @@ def _cuts(test: Table, name: str) -> Iterator[Slice]:
     if kind == "category" and not pa.types.is_nested(column.type):
         yield from _values(name, values_of(column).combine_chunks())
     elif kind == "number":
-        yield from _bins(name, number.parse(column)[0], "from {low} to {high}")
+        values = number.parse(column)[0]
+        distinct = np.unique(values[np.isfinite(values)])
+        if len(distinct) > FEW_NUMBERS:
+            yield from _bins(name, values, "from {low} to {high}")
+        else:
+            yield from (Slice(name, "is {value}", {"value": f"{value:.6g}"}, values == value) for value in distinct)
     elif kind == "date":
         moments = date.parse(column)[0]
         seconds = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))

@@ -19,9 +19,13 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head, Steps
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
+from duomo.nn.attention import Attend
 from duomo.nn.audio import LogMel
-from duomo.nn.fields import check_forms, masked_mean
-from duomo.nn.tokens import SelfAttention, rotary_angles
+from duomo.nn.dropout import Dropout
+from duomo.nn.fields import masked_mean
+from duomo.nn.norm import as_autocast
+from duomo.nn.positions import rotary_table, rotate
+from duomo.nn.single import single
 
 FORMS = ("waveform",)
 TRAIN = {"learning_rate": 1e-3, "batch_size": 32, "weight_decay": 5e-2, "epochs": 40, "patience": 12, "ema": 0.99}
@@ -80,8 +84,8 @@ class FeedForward(nn.Sequential):
 
     def __init__(self, width: int, dropout: float):
         super().__init__(
-            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.SiLU(), nn.Dropout(dropout),
-            nn.Linear(4 * width, width), nn.Dropout(dropout),
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.SiLU(), Dropout(dropout),
+            nn.Linear(4 * width, width), Dropout(dropout),
         )  # fmt: skip
 
 
@@ -92,12 +96,29 @@ class Convolution(nn.Module):
         super().__init__()
         self.norm, self.gate = nn.LayerNorm(width), nn.Linear(width, 2 * width)
         self.depthwise = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=width)
-        self.inner_norm, self.out, self.dropout = nn.LayerNorm(width), nn.Linear(width, width), nn.Dropout(dropout)
+        self.inner_norm, self.out, self.dropout = nn.LayerNorm(width), nn.Linear(width, width), Dropout(dropout)
 
     def forward(self, x_BTD: Tensor, inside_BT1: Tensor) -> Tensor:
         x_BTD = F.glu(self.gate(self.norm(x_BTD))) * inside_BT1
         x_BTD = self.depthwise(x_BTD.transpose(1, 2)).transpose(1, 2)
         return self.dropout(self.out(F.silu(self.inner_norm(x_BTD))))
+
+
+class Attention(nn.Module):
+    """(B, T, D) -> (B, T, D): self-attention with rotary positions over the steps inside (section 2.1)."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads, self.attend = heads, Attend()
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor, table_2TK: Tensor) -> Tensor:
+        B, T, D = x_BTD.shape
+        q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        # a row of padding alone reads its first step: a softmax over nothing would be NaN
+        allowed_BT = inside_BT | (torch.arange(T, device=x_BTD.device) == 0)
+        y_BHTK = self.attend(rotate(q, table_2TK), rotate(k, table_2TK), v, allowed_BT[:, None, None, :])
+        return self.out(y_BHTK.transpose(1, 2).reshape(B, T, D))
 
 
 class Block(nn.Module):
@@ -107,15 +128,15 @@ class Block(nn.Module):
         super().__init__()
         self.first = FeedForward(config.width, config.dropout)
         self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = SelfAttention(config.width, config.heads)
-        self.dropout = nn.Dropout(config.dropout)
+        self.attention = Attention(config.width, config.heads)
+        self.dropout = Dropout(config.dropout)
         self.convolution = Convolution(config.width, config.kernel, config.dropout)
         self.second = FeedForward(config.width, config.dropout)
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, x_BTD: Tensor, inside_BT: Tensor, angles_TK: Tensor) -> Tensor:
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor, table_2TK: Tensor) -> Tensor:
         x_BTD = x_BTD + 0.5 * self.first(x_BTD)
-        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), inside_BT, angles_TK))
+        x_BTD = x_BTD + self.dropout(self.attention(self.attention_norm(x_BTD), inside_BT, table_2TK))
         x_BTD = x_BTD + self.convolution(x_BTD, inside_BT.unsqueeze(2))
         return self.norm(x_BTD + 0.5 * self.second(x_BTD))
 
@@ -125,32 +146,26 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_forms("conformer", inputs, FORMS)
-        if len(inputs) != 1:
-            raise ConfigError(
-                "The model {model!r} takes exactly one sound column; received {count}. Choose fusion for several.",
-                model="conformer", count=len(inputs),
-            )  # fmt: skip
+        self.name, field = single("conformer", inputs, FORMS)
         if config.width % (2 * config.heads):
             raise ConfigError(
                 "The width must be a multiple of twice the heads; received width {width} and heads {heads}. Change one of them.",
                 width=config.width, heads=config.heads,
             )  # fmt: skip
-        ((self.name, field),) = inputs.items()
         self.per, self.head_width = head.per, config.width // config.heads
         normalise = "bands" if head.per == "step" else "level"
         self.mel = LogMel(int(field.facts["rate"]), config.bands, normalise)
         self.shorten = Shorten(config.bands, config.channels, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.head = nn.Linear(config.width, head.size)
 
     def forward(self, batch: Batch) -> Tensor | Steps:
         x_BTD, length_B = self.shorten(*self.mel(batch[self.name], batch[f"{self.name}.length"]))
-        x_BTD, inside_BT = self.dropout(x_BTD), within(length_B, x_BTD.shape[1])
-        angles_TK = rotary_angles(x_BTD.shape[1], self.head_width, x_BTD.device)
+        x_BTD, inside_BT = self.dropout(as_autocast(x_BTD)), within(length_B, x_BTD.shape[1])
+        table_2TK = rotary_table(x_BTD.shape[1], self.head_width).to(x_BTD.device)
         for block in self.blocks:
-            x_BTD = block(x_BTD, inside_BT, angles_TK)
+            x_BTD = block(x_BTD, inside_BT, table_2TK)
         if self.per == "step":
             return Steps(self.head(x_BTD), length_B)
         return self.head(masked_mean(x_BTD.float(), inside_BT))

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from duomo.core.contract import Field, Head
-from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
+from duomo.nn.attention import SelfAttention
 from duomo.nn.audio import LogMel
+from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per_row, inside
+from duomo.nn.norm import as_autocast
 from duomo.nn.numeric import Categories, embed_numbers
-from duomo.nn.tokens import Grouped, Patches, SelfAttention
+from duomo.nn.tokens import Grouped, Patches
 
 FORMS = ("numbers", "categories", "tokens", "pixels", "waveform", "frames")
 TRAIN = {"learning_rate": 1e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 12, "patience": 5, "ema": 0.99}
@@ -133,7 +135,7 @@ class Block(nn.Module):
         self.attention_norm, self.attention = nn.LayerNorm(width), SelfAttention(width, config.heads)
         self.forward_norm = nn.LayerNorm(width)
         self.forward_in, self.forward_out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.activation, self.dropout = nn.GELU(), nn.Dropout(config.dropout)
+        self.activation, self.dropout = nn.GELU(), Dropout(config.dropout)
 
     def forward(self, x_BND: Tensor, inside_BN: Tensor) -> Tensor:
         x_BND = x_BND + self.dropout(self.attention(self.attention_norm(x_BND), inside_BN))
@@ -148,11 +150,6 @@ class Model(nn.Module):
         super().__init__()
         check_forms("fusion", inputs, FORMS)
         check_per_row("fusion", head)
-        if config.width % config.heads:
-            raise ConfigError(
-                "The width must be a multiple of the heads; received width {width} and heads {heads}. Change one of them.",
-                width=config.width, heads=config.heads,
-            )  # fmt: skip
         self.names = list(inputs)
         self.readers = nn.ModuleList(READERS[field.form](field, config) for field in inputs.values())
         # where a cell is missing or a text empty, nothing of the column is left: this vector still says which columns are read
@@ -170,7 +167,7 @@ class Model(nn.Module):
             x_BND, inside_BN = reader(batch, name)
             parts.append((x_BND + self.field_FD[i]).to(parts[0].dtype))
             masks.append(inside_BN)
-        x_BND, inside_BN = torch.cat(parts, 1), torch.cat(masks, 1)
+        x_BND, inside_BN = as_autocast(torch.cat(parts, 1)), torch.cat(masks, 1)
         for block in self.blocks:
             x_BND = block(x_BND, inside_BN)
         return self.head(self.norm(x_BND[:, 0]))

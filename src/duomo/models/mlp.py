@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per_row
 from duomo.nn.numeric import Categories
 
@@ -56,7 +57,7 @@ class Model(nn.Module):
             linear = nn.Linear(before, after)
             nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
             nn.init.zeros_(linear.bias)
-            layers += [linear, nn.ReLU(), nn.Dropout(config.dropout)]
+            layers += [linear, nn.ReLU(), Dropout(config.dropout)]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], head.size)
 

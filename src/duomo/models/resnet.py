@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from duomo.core.contract import Field, Head
-from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.fields import check_forms, check_per_row
+from duomo.nn.dropout import Dropout
+from duomo.nn.fields import check_per_row
+from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 20, "patience": 8, "ema": 0.998}
@@ -106,14 +107,8 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_forms("resnet", inputs, FORMS)
         check_per_row("resnet", head)
-        if len(inputs) != 1:
-            raise ConfigError(
-                "The model {model!r} takes exactly one picture column; received {count}. Choose fusion for several.",
-                model="resnet", count=len(inputs),
-            )  # fmt: skip
-        ((self.name, field),) = inputs.items()
+        self.name, field = single("resnet", inputs, FORMS)
         channels, *sides = field.shape
         small = config.stem == "small" or (config.stem == "auto" and min(sides) < SMALL_SIDE)
         width = config.width
@@ -131,7 +126,7 @@ class Model(nn.Module):
             width = inner * block.growth
             layers += [block(width, inner, 1) for _ in range(count - 1)]
             self.add_module(name, nn.Sequential(*layers))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.fc = nn.Linear(width, head.size)
 
     def forward(self, batch: Batch) -> Tensor:

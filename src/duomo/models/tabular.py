@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per_row, of_forms
 from duomo.nn.numeric import Categories, embed_numbers
 
@@ -81,7 +82,7 @@ class Model(nn.Module):
         cells += [config.category_dim] * sum(inputs[name].shape[0] for name in self.category_names)
         widths = [sum(cells)] + [config.width] * config.depth
         self.layers = nn.ModuleList(EnsembleLinear(config.members, a, b) for a, b in pairwise(widths))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self._set_apart(cells)
         bound = widths[-1] ** -0.5
         self.head_KDS = nn.Parameter(torch.empty(config.members, widths[-1], head.size).uniform_(-bound, bound))

@@ -83,6 +83,8 @@ class Deep(nn.Module):
         width = config.width
         self.embed = nn.Embedding(vocabulary, width, padding_idx=0)
         nn.init.normal_(self.embed.weight, std=0.1)
+        with torch.no_grad():
+            self.embed.weight[0] = 0.0
         self.convolve = nn.ModuleList(nn.Conv1d(width, width, kernel, padding=kernel // 2) for kernel in config.kernels)
         self.drop_in, self.drop_out = nn.Dropout(config.dropout / 2), nn.Dropout(config.dropout)
         self.out = nn.Linear(2 * width * len(config.kernels), size)

@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duomo.core.errors import ConfigError
+from duomo.core.kernels import Kernelled, has_attention, set_attention_kernel
 from duomo.nn.dropout import Dropout
 
-KERNELS = ("bmm", "sdpa")
+__all__ = ["Attend", "SelfAttention", "check_heads", "has_attention", "set_attention_kernel"]
 
 
-class Attend(nn.Module):
+class Attend(Kernelled):
     """q (B, H, T, K), k and v (B, G, S, K), allowed (..., T, S) bool or None -> (B, H, T, K); G divides H.
 
     The product costs less than the fused kernel at the short lengths of a CPU, whose backward pass is slow; the fused
@@ -64,16 +65,3 @@ class SelfAttention(nn.Module):
 def check_heads(width: int, heads: int) -> None:
     if heads < 1 or width % heads:
         raise ConfigError("The number of heads must divide the width {width}; received {heads}.", width=width, heads=heads)
-
-
-def set_attention_kernel(model: nn.Module, name: str) -> None:
-    """Make every `Attend` of the model use this kernel; ConfigError for an unknown name."""
-    if name not in KERNELS:
-        raise ConfigError("An attention kernel must be one of {known}; received {name!r}.", known=", ".join(KERNELS), name=name)
-    for module in model.modules():
-        if isinstance(module, Attend):
-            module.kernel = name
-
-
-def has_attention(model: nn.Module) -> bool:
-    return any(isinstance(module, Attend) for module in model.modules())

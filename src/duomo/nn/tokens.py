@@ -1,6 +1,6 @@
-"""Any column as a short row of tokens, and what attends over them.
+"""Any column as a short row of tokens.
 
-Legend: B rows, T positions, N tokens, C channels, D width, H heads, K head width, G positions of a group.
+Legend: B rows, T positions, N tokens, C channels, H height, W width of a picture, D size of a token.
 """
 
 import math
@@ -8,46 +8,6 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-EXPLICIT = 256
-"""Up to so many positions plain matrix products beat the fused attention, whose backward pass is slow on a CPU."""
-
-
-def rotary_angles(steps: int, width: int, device: torch.device) -> Tensor:
-    """(T, K/2) angles of rotary positions (Su et al. 2021, arXiv:2104.09864, eq. 15 with base 10,000)."""
-    frequency = 10_000 ** (-torch.arange(0, width, 2, device=device, dtype=torch.float32) / width)
-    return torch.arange(steps, device=device, dtype=torch.float32).unsqueeze(1) * frequency
-
-
-def rotate(x_BHTK: Tensor, angles_TK: Tensor) -> Tensor:
-    """Turn the two halves of each vector against one another by its position's angles."""
-    cosine, sine = angles_TK.cos().to(x_BHTK.dtype), angles_TK.sin().to(x_BHTK.dtype)
-    a, b = x_BHTK.chunk(2, -1)
-    return torch.cat([a * cosine - b * sine, a * sine + b * cosine], -1)
-
-
-class SelfAttention(nn.Module):
-    """(B, T, D) -> (B, T, D): softmax(q k / √K) v over the positions inside (Vaswani et al. 2017, arXiv:1706.03762, eq. 1)."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-
-    def forward(self, x_BTD: Tensor, inside_BT: Tensor, angles_TK: Tensor | None = None) -> Tensor:
-        B, T, D = x_BTD.shape
-        q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        if angles_TK is not None:
-            q, k = rotate(q, angles_TK), rotate(k, angles_TK)
-        # a row of padding only attends to its first position: a softmax over nothing would be NaN
-        allowed_BT = inside_BT | (torch.arange(T, device=x_BTD.device) == 0)
-        if T <= EXPLICIT:
-            scores_BHTT = (q @ k.transpose(2, 3)) * q.shape[3] ** -0.5
-            scores_BHTT = scores_BHTT.masked_fill(~allowed_BT[:, None, None, :], torch.finfo(scores_BHTT.dtype).min)
-            y_BHTK = scores_BHTT.softmax(-1).to(v.dtype) @ v
-        else:
-            y_BHTK = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed_BT[:, None, None, :])
-        return self.out(y_BHTK.transpose(1, 2).reshape(B, T, D))
 
 
 class Grouped(nn.Module):

@@ -73,10 +73,10 @@ class _Training:
     # -- the course
     def run(self) -> Outcome:
         try:
-            self._resume()
-            self.evaluations = Evaluations(self.config, self.job.stream, self.plan)
-            self.budget = Budget(self.config.minutes * 60, self.clock.elapsed()) if timed(self.config) else None
             with guard.memory_errors(self.config, self.config.batch_size, self.job.folder):
+                self._resume()
+                self.evaluations = Evaluations(self.config, self.job.stream, self.plan)
+                self.budget = Budget(self.config.minutes * 60, self.clock.elapsed()) if timed(self.config) else None
                 self._loop()
             self._save()
         except guard.Stop:

@@ -16,7 +16,8 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 NAMED = re.compile(
-    r"(?i)(^|[_\s.-])(id|ids|uuid|guid|key|index|idx|rowid|row|no|nr|serial|code|hash|sha1|md5|filename|unnamed: 0)$|[a-z]I[dD]$|编号|序号|学号|工号|流水号|身份证"
+    r"(?i)(^|[_\s.-])(id|ids|uuid|guid|key|index|idx|rowid|row|no|nr|serial|code|hash|sha1|md5|filename|unnamed: 0)$"
+    r"|(?-i:[a-z]I[dD]$)|编号|序号|学号|工号|流水号|身份证"
 )
 UUID = r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
 WIDE = r"[\x{2E80}-\x{9FFF}\x{AC00}-\x{D7AF}\x{F900}-\x{FAFF}]"

@@ -28,19 +28,7 @@ LARGEST = 64_000_000
 """Pixels; a header that promises more is refused before anything is decoded."""
 SMALL, USUAL = 64, 64
 """Pictures of one size up to SMALL keep it; others become USUAL pixels square."""
-FAULTS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    ZeroDivisionError,
-    struct.error,
-)
+FAULTS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, MemoryError, struct.error)
 """What Pillow raises for damaged files of the formats above."""
 
 

@@ -15,7 +15,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from duomo.core.contract import Field
 from duomo.core.errors import ConfigError
 from duomo.core.kinds.base import Block, Cells, Kind
-from duomo.core.kinds.cells import is_bytes, is_text, sample, text_of, values_of
+from duomo.core.kinds.cells import is_text, sample, text_of, values_of
 from duomo.core.kinds.id import WIDE
 from duomo.core.messages import nearest, tr
 from duomo.core.recipe import EncodeConfig
@@ -140,7 +140,7 @@ def _characters(known: pa.ChunkedArray, size: int) -> Tokenizer:
     order = sorted(counts, key=lambda code: (-counts[code], code))[: max(1, size - len(SPECIAL))]
     vocabulary = {token: place for place, token in enumerate([*SPECIAL, *map(chr, order)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL[UNKNOWN]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"(?s)."), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     return tokenizer
 

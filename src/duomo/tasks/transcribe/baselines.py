@@ -5,6 +5,7 @@ Legend: N training clips, S samples, T frames, W samples of a window, Q bins, M 
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import ClassVar, final
 
 import numpy as np
@@ -57,7 +58,7 @@ class Nearest(Baseline):
     def _outlines(self, table: Table) -> np.ndarray:
         sounds, rate = self._sounds(table)
         values, offsets = sounds.values.numpy(), sounds.offsets.tolist()
-        rows = [outline(values[start:stop], rate) for start, stop in zip(offsets, offsets[1:], strict=False)]
+        rows = [outline(values[start:stop], rate) for start, stop in pairwise(offsets)]
         return np.stack(rows) if rows else self._outlines_NPC[:0]
 
     def evidence(self, test: Table) -> Evidence:

@@ -32,6 +32,7 @@ FASTEST = 40
 MOST_CHARACTERS = 1_000_000
 """Characters of training transcripts that the language model learns from; the first ones."""
 MANY_ROWS = 4000
+LISTS = ("file", "part")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ class Main(Task):
 
     def _sound(self, table: Table) -> str:
         kinds = table.kinds or infer(table, {}).kinds
-        found = [name for name in table.names if kinds.get(name) == "audio" and name not in self.config.ignore]
+        found = [name for name in table.names if kinds.get(name) == "audio" and name not in (*self.config.ignore, *self.config.target)]
+        if len(found) > 1:  # a folder's own list of files names them a second time
+            found = [name for name in found if name not in LISTS]
         if len(found) != 1:
             raise DataError(
                 "Transcription needs exactly one column of sounds; received {count} ({names}). Leave the others out with --ignore.",
@@ -132,17 +135,13 @@ class Main(Task):
         crowded_N = ~missing_N & ~cut_N & (written_N > FASTEST * seconds_N)
         if missing_N.all():
             raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=name)
-        sentences = []
-        if missing_N.any():
-            values = {"missing": int(missing_N.sum()), "rows": len(table), "name": name}
-            sentences.append(tr("{missing} of {rows} rows have no {name!r} and are left out.", **values))
-        if cut_N.any():
-            sentences.append(
-                tr("{count} of {rows} sounds are longer than {longest:g} s and are left out.", count=int(cut_N.sum()), rows=len(table), longest=longest)
-            )
-        if crowded_N.any():
-            count = int(crowded_N.sum())
-            sentences.append(tr("{count} of {rows} sounds are too short for their transcripts and are left out.", count=count, rows=len(table)))
+        values = {"rows": len(table), "name": name, "longest": longest}
+        reasons = (
+            (missing_N, "{missing} of {rows} rows have no {name!r} and are left out."),
+            (cut_N, "{missing} of {rows} sounds are longer than {longest:g} s and are left out."),
+            (crowded_N, "{missing} of {rows} sounds are too short for their transcripts and are left out."),
+        )
+        sentences = [tr(template, missing=int(mask_N.sum()), **values) for mask_N, template in reasons if mask_N.any()]
         return ~(missing_N | cut_N | crowded_N), sentences
 
     def _seconds(self, table: Table) -> np.ndarray:

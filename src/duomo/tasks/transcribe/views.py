@@ -21,10 +21,10 @@ def _examples(evidence: Evidence) -> View:
     rates = evidence["edits"] / np.maximum(1, evidence["characters"])
     order = np.argsort(rates, kind="stable")
     rows = order[np.unique(np.linspace(0, len(order) - 1, min(EXAMPLES, len(order))).round().astype(int))]
-    items = [
-        {"title": str(evidence["truth"][row]) or "—", "text": tr("{answer} (CER {rate:.0%})", answer=evidence["prediction"][row] or "—", rate=float(rates[row]))}
-        for row in rows
-    ]  # fmt: skip
+    items = []
+    for row in rows:
+        answer = tr("{answer} (CER {rate:.0%})", answer=evidence["prediction"][row] or "—", rate=float(rates[row]))
+        items.append({"title": str(evidence["truth"][row]) or "—", "text": answer})
     return View("texts", tr("Reference and answer"), {"items": items}, tr("From the best row to the worst, evenly spaced."))
 
 

@@ -1,0 +1,90 @@
+"""A plain convolutional net; `base` on 28×28 grey pictures is exactly Conv32, pool, Conv64, pool, Dense128, Dense10.
+
+Legend: B rows, C channels, H height, W width, D size of a vector.
+After LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", with ReLU and max pooling. Pooling comes
+before ReLU: both are monotone, so the result is the same and ReLU has a quarter of the work. Head: (B, head.size).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duomo.core.contract import Field, Head
+from duomo.core.tensors import Batch
+from duomo.nn.dropout import Dropout
+from duomo.nn.fields import check_per_row
+from duomo.nn.single import single
+
+FORMS = ("pixels",)
+
+
+@dataclass(frozen=True)
+class Config:
+    channels: tuple[int, ...] = (32, 64)
+    """Channels of each block; larger pictures get more blocks, each twice as wide up to 256."""
+    kernel: int = 3
+    """Side of the convolution windows."""
+    same: bool = False
+    """Pad so that a convolution keeps the size of its input."""
+    batch_norm: bool = False
+    """Normalise each channel over the batch after every convolution (arXiv:1502.03167)."""
+    dense: int = 128
+    """Size of the hidden layer before the head; 0: none."""
+    dropout: float = 0.0
+    """Part of the hidden layer set to zero in training."""
+    global_pool: bool = False
+    """Average each channel over the picture instead of keeping its places."""
+    side: int = 8
+    """Blocks are added until the shorter side of the map is at most this."""
+
+
+SIZES = {
+    "small": Config(channels=(16, 32), dense=64),
+    "base": Config(),
+    "large": Config(channels=(64, 128, 256), same=True, batch_norm=True, dense=256, dropout=0.3),
+}
+
+
+class Block(nn.Module):
+    """(B, C, H, W) -> (B, C', H', W'): convolution, optional norm, 2×2 max pooling where there is room, ReLU."""
+
+    def __init__(self, before: int, after: int, config: Config, size: tuple[int, int]):
+        super().__init__()
+        # a picture smaller than the window is padded rather than refused
+        self.padding = config.kernel // 2 if config.same or min(size) < config.kernel else 0
+        self.convolution = nn.Conv2d(before, after, config.kernel, padding=self.padding, bias=not config.batch_norm)
+        self.norm = nn.BatchNorm2d(after) if config.batch_norm else nn.Identity()
+        height, width = (side + 2 * self.padding - config.kernel + 1 for side in size)
+        self.pools = min(height, width) >= 2
+        self.size = (height // 2, width // 2) if self.pools else (height, width)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        x_BCHW = self.norm(self.convolution(x_BCHW))
+        return F.relu(F.max_pool2d(x_BCHW, 2) if self.pools else x_BCHW)
+
+
+class Model(nn.Module):
+    def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
+        super().__init__()
+        self.name, field = single("cnn", inputs, FORMS)
+        check_per_row("cnn", head)
+        channels, height, width = field.shape
+        size, blocks, planned = (height, width), [], list(config.channels)
+        while planned or min(size) > config.side:
+            after = planned.pop(0) if planned else min(256, 2 * channels)
+            blocks.append(Block(channels, after, config, size))
+            channels, size = after, blocks[-1].size
+        self.blocks, self.global_pool = nn.Sequential(*blocks), config.global_pool
+        flat = channels * (1 if config.global_pool else size[0] * size[1])
+        self.dense = nn.Linear(flat, config.dense) if config.dense else None
+        self.dropout = Dropout(config.dropout)
+        self.head = nn.Linear(config.dense or flat, head.size)
+
+    def forward(self, batch: Batch) -> Tensor:
+        x_BCHW = self.blocks(batch[self.name])
+        x_BD = x_BCHW.mean((2, 3)) if self.global_pool else x_BCHW.flatten(1)
+        if self.dense is not None:
+            x_BD = F.relu(self.dense(x_BD))
+        return self.head(self.dropout(x_BD))

@@ -1,0 +1,53 @@
+"""Runs that many tests share: real samples, trained briefly, once a session."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import duomo
+from duomo import samples
+
+QUICK = {
+    "clinic": {"model": {"name": "mlp", "size": "small"}, "train": {"epochs": 8.0, "batch_size": 32, "exact": True}},
+    "digits": {"train": {"steps": 60, "batch_size": 32, "exact": True}},
+    "poems": {"model": {"name": "gpt", "size": "nano"}, "train": {"steps": 20, "batch_size": 4, "exact": True}, "task": {"new_tokens": 12}},
+    "watch": {"train": {"steps": 10, "exact": True}},
+    "words": {"train": {"steps": 3, "batch_size": 4, "exact": True}},
+    "houses": {"model": {"name": "mlp", "size": "small"}, "train": {"epochs": 2.0, "exact": True}},
+}
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder."""
+    return tmp_path_factory.mktemp("user")
+
+
+class Runs:
+    """Trained runs by sample name, made when first asked for."""
+
+    def __init__(self, place: Path):
+        self.place = place
+        self._made: dict[str, duomo.Run] = {}
+        self._sources: dict[str, Path] = {}
+
+    def source(self, name: str) -> Path:
+        if name not in self._sources:
+            self._sources[name] = samples.write(name, self.place)
+        return self._sources[name]
+
+    def __call__(self, name: str) -> duomo.Run:
+        if name not in self._made:
+            target = samples.SAMPLES[name].target
+            task = {"data": {"task": "transcribe"}} if name == "words" else {}
+            out = self.place / "runs" / name
+            self._made[name] = duomo.train(self.source(name), QUICK[name] | task, target=target or (), out=out)
+        return self._made[name]
+
+
+@pytest.fixture(scope="session")
+def runs(place: Path) -> Runs:
+    return Runs(place)

@@ -1,0 +1,309 @@
+"""Kinds: recognised, parsed, learned and encoded, on real and on awkward cells."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+from PIL import Image
+from sklearn.datasets import load_sample_image
+
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds import KINDS, audio, date, image, infer, number, series, text
+from duomo.core.kinds.base import Cells
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+
+CONFIG = EncodeConfig()
+
+
+def column(cells: list[str | None]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(cells, pa.large_string())])
+
+
+def files(cells: list[bytes | None]) -> Cells:
+    return Cells(pa.chunked_array([pa.array(cells, pa.large_binary())]))
+
+
+def saved(picture: Image.Image, form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("cells", "values", "bad"),
+    [
+        (["1", "2.5", "", " 3 ", "?", None, "-", "NA"], [1, 2.5, None, 3, None, None, None, None], 0),
+        (["1,234", "5", "$1,000.5", "(3)", "−4"], [1234, 5, 1000.5, -3, -4], 0),
+        (["3,5", "1.234,5", "7"], [3.5, 1234.5, 7], 0),
+        (["12%", "5 %", ""], [0.12, 0.05, None], 0),
+        (["1,234", "3,5", "2.5"], [1234, None, 2.5], 1),
+        (["1", "12%", "2", "3"], [1, None, 2, 3], 1),
+        (["inf", "1e400", "x", "1e3"], [None, None, None, 1000], 3),
+        (["1 234 567", "￥１２", "2 元"], [1234567, 12, 2], 0),
+        ([], [], 0),
+    ],
+)
+def test_numbers_are_read_as_written(cells: list[str | None], values: list[float | None], bad: int) -> None:
+    found, wrong = number.parse(column(cells))
+    assert found.dtype == np.float64 and wrong.sum() == bad
+    np.testing.assert_allclose(found, np.array(values, np.float64))
+
+
+def test_typed_numbers_and_infinity() -> None:
+    found, wrong = number.parse(pa.chunked_array([pa.array([1.0, float("inf"), None, float("nan")])]))
+    assert wrong.tolist() == [False, True, False, False] and np.isnan(found[1:]).all()
+    assert number.parse(pa.chunked_array([pa.array([True, False, None])]))[0][:2].tolist() == [1, 0]
+
+
+def test_a_decimal_comma_learned_is_kept_for_a_single_row() -> None:
+    state = number.KIND.fit(Cells(column(["3,5", "4,25", "1,125"])), CONFIG)
+    alone = number.KIND.encode(Cells(column(["1,125"])), state).values
+    np.testing.assert_array_equal(alone, number.KIND.encode(Cells(column(["3,5", "4,25", "1,125"])), state).values[2:])
+
+
+def test_numbers_are_standardised_flagged_and_binned() -> None:
+    values = [str(value) for value in np.random.default_rng(0).normal(50, 3, 1000)] + [""]
+    state = json.loads(json.dumps(number.KIND.fit(Cells(column(values)), CONFIG)))
+    block = number.KIND.encode(Cells(column(values)), state).values
+    assert block.shape == (1001, 2) and block.dtype == np.float32
+    assert abs(block[:-1, 0].mean()) < 1e-3 and abs(block[:-1, 0].std() - 1) < 1e-3
+    assert block[-1].tolist() == [0, 1]
+    bins = number.KIND.field(state).facts["bins"]
+    assert len(bins) == 2 and len(bins[0]) == CONFIG.bins + 1 and bins[0] == sorted(bins[0])
+
+
+def test_one_typing_error_does_not_flatten_a_column() -> None:
+    cells = [str(value) for value in range(100)] + ["1e12"]
+    state = number.KIND.fit(Cells(column(cells)), CONFIG)
+    assert number.KIND.encode(Cells(column(cells[:100])), state).values.std() > 0.5
+
+
+@pytest.mark.parametrize("cells", [["5"] * 4, [None] * 4, [""]])
+def test_constant_and_empty_numbers(cells: list[str | None]) -> None:
+    state = number.KIND.fit(Cells(column(cells)), CONFIG)
+    assert np.isfinite(number.KIND.encode(Cells(column([*cells, "1e300"])), state).values).all()
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("2020-01-02", "2020-01-02T00:00:00"),
+        ("2020-1-2 03:04", "2020-01-02T03:04:00"),
+        ("2020-01-02T03:04:05.123Z", "2020-01-02T03:04:05"),
+        ("2020-01-02T03:04:05+08:00", "2020-01-01T19:04:05"),
+        ("13/4/2020", "2020-04-13T00:00:00"),
+        ("4/13/2020", "2020-04-13T00:00:00"),
+        ("3.4.2020", "2020-04-03T00:00:00"),
+        ("2020年3月4日", "2020-03-04T00:00:00"),
+        ("20200304", "2020-03-04T00:00:00"),
+        ("Jan 3, 2020", "2020-01-03T00:00:00"),
+        ("3 January 2020 5:06 pm", "2020-01-03T17:06:00"),
+        ("1960-02-29", "1960-02-29T00:00:00"),
+        ("2021-02-29", None),
+        ("2020-13-01", None),
+        ("soon", None),
+    ],
+)
+def test_dates_are_read(cell: str, expected: str | None) -> None:
+    found, wrong = date.parse(column([cell]))
+    assert wrong.tolist() == [expected is None]
+    assert np.isnat(found[0]) if expected is None else found[0] == np.datetime64(expected)
+
+
+def test_dates_become_trend_and_season() -> None:
+    cells = column(["2020-01-06", "2020-07-06", "2021-01-04", ""])
+    state = date.KIND.fit(Cells(cells), CONFIG)
+    block = date.KIND.encode(Cells(cells), state).values
+    assert block.shape == (4, 6) == (4, *date.KIND.field(state).shape) and len(date.KIND.field(state).facts["bins"]) == 6
+    assert block[0, 0] < block[1, 0] < block[2, 0] and block[:, -1].tolist() == [0, 0, 0, 1]
+    np.testing.assert_allclose(block[0, 3:5], [0, 1], atol=1e-6)  # a Monday
+    typed = pa.chunked_array([pa.array(np.array(["2020-01-06"], "datetime64[ns]"))])
+    np.testing.assert_allclose(date.KIND.encode(Cells(typed), state).values[0], block[0])
+
+
+def test_kinds_are_inferred(tmp_path: Path) -> None:
+    rows = 60
+    Image.fromarray(load_sample_image("china.jpg")).save(tmp_path / "a.jpg")
+    data = {
+        "id": [str(row) for row in range(rows)],
+        "when": [f"2020-01-{row % 28 + 1:02d}" for row in range(rows)],
+        "birth_date": [f"202001{row % 28 + 1:02d}" for row in range(rows)],
+        "amount": [str(20200100 + row) for row in range(rows)],
+        "price": [f"${row},000" for row in range(rows)],
+        "colour": ["red", "green", "blue"] * 20,
+        "review": [f"a good meal number {row}" for row in range(rows)],
+        "点评": [f"这家店真的很不错{row}" for row in range(rows)],
+        "signal": ["[1, 2.5, null]"] * rows,
+        "listed": [[1.0, 2.0]] * rows,
+        "member": [True, False] * 30,
+        "nothing": [None] * rows,
+        "ticket": [f"AB{row:04d}" for row in range(rows)],
+        "photo": ["a.jpg"] * rows,
+        "gone": ["missing.jpg"] * rows,
+    }
+    table = infer(Table(pa.table(data), root=tmp_path), {})
+    expected = "id date date number number category text text series series category category id image category".split()
+    assert [table.kinds[name] for name in table.names] == expected
+    assert all(table.reasons[name] for name in table.names)
+    assert infer(table, {"amount": "category"}).kinds["amount"] == "category"
+
+
+def test_wrong_overrides_name_the_nearest() -> None:
+    table = Table(pa.table({"colour": ["a"]}))
+    with pytest.raises(ConfigError, match="'colour'"):
+        infer(table, {"color": "text"})
+    with pytest.raises(ConfigError, match="'image'"):
+        infer(table, {"colour": "imaje"})
+
+
+@pytest.mark.parametrize("cells", [[], ["x"], [None]])
+def test_every_kind_of_cell_survives_tiny_tables(cells: list[str | None]) -> None:
+    table = infer(Table(pa.table({"a": pa.array(cells, pa.large_string())})), {})
+    kind = KINDS[table.kinds["a"]]
+    state = kind.fit(Cells(table.column("a")), CONFIG)
+    assert len(kind.encode(Cells(table.column("a")), state).values) == len(cells)
+
+
+def test_categories_by_frequency_unseen_is_zero() -> None:
+    kind = KINDS["category"]
+    state = kind.fit(Cells(column(["b", "a", "b", "", None])), CONFIG)
+    assert kind.encode(Cells(column(["a", "b", "new", "", None])), state).values.tolist() == [2, 1, 0, 0, 0]
+    assert kind.field(state).vocabulary == (3,)
+    coded = kind.fit(Cells(column(["1", "2", "1"])), CONFIG)
+    floats = pa.chunked_array([pa.array([1.0, 2.0, None, 7.0])])
+    assert kind.encode(Cells(floats), coded).values.tolist() == [1, 2, 0, 0]
+    assert kind.encode(Cells(column(["1.0", "2.00", "x"])), coded).values.tolist() == [1, 2, 0]
+    rare = kind.fit(Cells(column(["a"] * 60 + ["b"] * 60 + ["once"])), CONFIG)
+    assert rare["values"] == ["a", "b"]
+
+
+ENGLISH = [f"The quick brown fox number {row} jumps over the lazy dog's back, again & again." for row in range(400)]
+
+
+@pytest.mark.parametrize("name", text.TOKENIZERS)
+def test_tokenizers_learn_and_come_back(name: str) -> None:
+    state = text.KIND.fit(Cells(column(ENGLISH)), EncodeConfig(tokenizer=name, vocabulary=400))
+    state = json.loads(json.dumps(state))
+    tokens = text.encode_text(state, [ENGLISH[7]])[0]
+    assert tokens.min() >= 1 and tokens.max() < state["size"] == text.KIND.field(state).vocabulary[0] <= 400
+    back = text.decode_text(state, [0, *tokens.tolist()])
+    assert back == (ENGLISH[7] if name != "wordpiece" else back) and "quick brown fox" in back
+    block = text.KIND.encode(Cells(column([ENGLISH[0], "", None, "<pad>☃"])), state)
+    assert block.lengths is not None and block.lengths[1:3].tolist() == [1, 1] and (block.values > 0).all()
+
+
+def test_chinese_is_read_by_characters() -> None:
+    cells = column([f"这家酒店的服务真的很好，房间也干净，第{row}次来。" for row in range(2000)])
+    state = text.KIND.fit(Cells(cells), CONFIG)
+    assert state["tokenizer"] == "characters" and state["longest"] >= 20
+    assert text.decode_text(state, text.encode_text(state, ["服务很好"])[0].tolist()) == "服务很好"
+    assert text.KIND.fit(Cells(column(ENGLISH)), CONFIG)["tokenizer"] == "bpe"
+    with pytest.raises(ConfigError, match="bpe"):
+        text.KIND.fit(Cells(cells), EncodeConfig(tokenizer="bpee"))
+
+
+def test_series_from_lists_and_json_alike() -> None:
+    lists = pa.chunked_array([pa.array([[[1.0, 2.0], [3.0, 4.0]], [[5.0, None]], None, []])])
+    written = column(["[[1, 2], [3, 4]]", "[[5, null]]", None, "[]"])
+    state = series.KIND.fit(Cells(lists), CONFIG)
+    one, two = series.KIND.encode(Cells(lists), state), series.KIND.encode(Cells(written), state)
+    assert one.lengths is not None and one.lengths.tolist() == [2, 1, 1, 1] and one.values.shape == (5, 2)
+    np.testing.assert_array_equal(one.values, two.values)
+    assert one.values[2, 1] == 0 and (one.values[3:] == 0).all()
+    flat = series.KIND.fit(Cells(column(["[1,2,3,4]", "[5]"])), EncodeConfig(longest_series=2))
+    assert series.KIND.encode(Cells(column(["[1,2,3,4]", "[5]"])), flat).lengths.tolist() == [2, 1]
+    for wrong in ("[1, 2", "[[1,2],[3]]", '["a"]', "7"):
+        with pytest.raises(DataError, match="row 2"):
+            series.KIND.encode(Cells(column(["[[1, 2]]", wrong])), state)
+
+
+def test_pictures_of_every_mode() -> None:
+    photo = Image.fromarray(load_sample_image("flower.jpg")).resize((96, 64))
+    clear = photo.convert("RGBA")
+    clear.putalpha(0)
+    deep = Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257)
+    turned = photo.getexif()
+    turned[0x0112] = 6
+    cells = [
+        saved(photo, "PNG"), saved(photo, "JPEG", exif=turned), saved(photo.convert("L"), "PNG"), saved(photo.convert("P"), "GIF"),
+        saved(clear, "PNG"), saved(photo.convert("CMYK"), "JPEG"), saved(deep, "PNG"), saved(photo.convert("1"), "BMP"), saved(photo, "WEBP"),
+    ]  # fmt: skip
+    state = json.loads(json.dumps(image.KIND.fit(files(cells), CONFIG)))
+    pixels = image.KIND.encode(files(cells), state).values
+    assert pixels.shape == (9, 3, 64, 64) and pixels.dtype == np.uint8
+    assert (pixels[4] == 255).all()
+    middle = np.asarray(photo.convert("L"), float)[:, 16:80]
+    assert np.abs(pixels[6, 0] - middle).mean() < 1 and np.abs(pixels[2, 0] - middle).mean() < 1
+    upright = np.asarray(photo.transpose(Image.Transpose.ROTATE_270))[16:80]
+    assert np.abs(pixels[1].transpose(1, 2, 0).astype(float) - upright).mean() < 12
+    field = image.KIND.field(state)
+    assert field.shape == (3, 64, 64) and len(field.facts["mean"]) == 3
+
+
+def test_small_grey_pictures_keep_their_size() -> None:
+    grey = Image.fromarray(np.arange(28 * 28, dtype=np.uint32).reshape(28, 28).astype(np.uint8))
+    cells = files([saved(grey, "PNG"), saved(grey.convert("RGB"), "PNG")])
+    state = image.KIND.fit(cells, CONFIG)
+    assert state["size"] == [1, 28, 28] and state["fit"] == "exact"
+    np.testing.assert_array_equal(image.KIND.encode(cells, state).values[1, 0], np.asarray(grey))
+    wide = files([saved(Image.new("RGB", (400, 100), "red"), "PNG")])
+    assert image.KIND.fit(wide, CONFIG)["fit"] == "letterbox"
+    assert image.KIND.fit(wide, EncodeConfig(picture_size=32))["size"] == [3, 32, 32]
+
+
+def bomb() -> bytes:
+    """A PNG whose header promises 60,000 x 60,000 pixels."""
+    data = bytearray(saved(Image.new("L", (8, 8)), "PNG"))
+    data[16:24] = (60000).to_bytes(4, "big") * 2
+    data[29:33] = __import__("zlib").crc32(bytes(data[12:29])).to_bytes(4, "big")
+    return bytes(data)
+
+
+def test_broken_pictures_are_listed_and_refused() -> None:
+    good = saved(Image.fromarray(load_sample_image("china.jpg")), "JPEG")
+    cells = files([good, good[: len(good) // 2], b"", b"no picture", bomb(), None])
+    assert [row for row, _ in image.KIND.check(cells)] == [1, 2, 3, 4, 5]
+    state = image.KIND.fit(cells, CONFIG)
+    for row in range(1, 6):
+        with pytest.raises(DataError, match="row 2"):
+            image.KIND.encode(Cells(pa.chunked_array([cells.data.take([0, row]).combine_chunks()])), state)
+    with pytest.raises(DataError, match="none of 1"):
+        image.KIND.fit(files([b"no picture"]), CONFIG)
+
+
+def sound(seconds: float, rate: int, channels: int = 1, form: str = "WAV") -> bytes:
+    file = io.BytesIO()
+    time = np.arange(int(seconds * rate)) / rate
+    wave = 0.5 * np.sin(2 * np.pi * 440 * time)
+    soundfile.write(file, np.stack([wave] * channels, axis=1), rate, format=form)
+    return file.getvalue()
+
+
+def test_sounds_of_many_rates() -> None:
+    cells = files([sound(1, 8000), sound(0.5, 44100, 2, "FLAC"), sound(1.5, 16000, 1, "OGG")])
+    state = json.loads(json.dumps(audio.KIND.fit(cells, CONFIG)))
+    block = audio.KIND.encode(cells, state)
+    assert state == {"rate": 16000, "longest": 24000} and block.values.dtype == np.int16
+    assert block.lengths is not None and np.abs(block.lengths - [16000, 8000, 24000]).max() <= 2
+    first = block.values[: block.lengths[0]].astype(float)
+    assert abs(np.argmax(np.abs(np.fft.rfft(first))) - 440) <= 1 and 15000 < np.abs(first).max() < 18000
+    short = audio.KIND.fit(cells, EncodeConfig(longest_sound=0.25))
+    assert audio.KIND.encode(cells, short).lengths.tolist() == [4000] * 3
+
+
+def test_broken_sounds_are_listed_and_refused(tmp_path: Path) -> None:
+    good = sound(1, 8000)
+    (tmp_path / "good.wav").write_bytes(good)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF nothing")
+    cells = Cells(column(["good.wav", "bad.wav", "gone.wav"]), tmp_path)
+    found = audio.KIND.check(cells)
+    assert [row for row, _ in found] == [1, 2] and "bad.wav" in found[0][1]
+    with pytest.raises(DataError, match=r"row 2 \(bad.wav\)"):
+        audio.KIND.encode(cells, audio.KIND.fit(cells, CONFIG))
+    with pytest.raises(DataError, match="bytes"):
+        audio.KIND.encode(Cells(column(["good.wav"])), {"rate": 16000, "longest": 100})

@@ -1,0 +1,269 @@
+"""Files of every format become tables; what is wrong with them is said."""
+
+import io
+import json
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+from PIL import Image
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+
+from duomo.core.errors import DataError
+from duomo.data import spill
+from duomo.data.sources import read
+
+
+@pytest.fixture(scope="module")
+def wine() -> pd.DataFrame:
+    frame = load_wine(as_frame=True).frame
+    return frame.assign(name=[f"wine «{number}», red" for number in range(len(frame))])
+
+
+def digits(root: Path, number: int = 40) -> Path:
+    images, labels = load_digits(return_X_y=True)
+    for place in range(number):
+        folder = root / str(labels[place])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((images[place].reshape(8, 8) * 15).astype(np.uint8)).save(folder / f"{place}.png")
+    return root
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "scsv.csv", "jsonl", "json", "columns.json", "data.json", "parquet", "feather", "db", "zip"])
+def test_every_format_gives_the_same_cells(wine: pd.DataFrame, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"wine.{ending}"
+    match ending:
+        case "csv":
+            wine.to_csv(path, index=False)
+        case "tsv":
+            wine.to_csv(path, index=False, sep="\t")
+        case "scsv.csv":
+            wine.to_csv(path, index=False, sep=";")
+        case "jsonl":
+            wine.to_json(path, orient="records", lines=True, force_ascii=False)
+        case "json":
+            wine.to_json(path, orient="records")
+        case "columns.json":
+            path.write_text(json.dumps(wine.to_dict("list")))
+        case "data.json":
+            path.write_text(json.dumps({"data": wine.to_dict("records")}))
+        case "parquet":
+            wine.to_parquet(path)
+        case "feather":
+            pyarrow.feather.write_feather(pa.Table.from_pandas(wine), str(path))
+        case "db":
+            with sqlite3.connect(path) as base:
+                wine.to_sql("wine", base, index=False)
+        case "zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("folder/wine.csv", wine.to_csv(index=False))
+    table = read(path, cache=tmp_path / "cache")
+    assert table.names == list(wine.columns)
+    assert table.problems == ()
+    assert table.data.column("name").to_pylist() == wine["name"].tolist()
+    assert np.allclose([float(cell) for cell in table.data.column("alcohol").to_pylist()], wine["alcohol"])
+
+
+def test_memory(wine: pd.DataFrame) -> None:
+    sources = {
+        "pandas": wine, "polars": pl.from_pandas(wine), "datasets": datasets.Dataset.from_pandas(wine), "arrow": pa.Table.from_pandas(wine),
+        "rows": wine.to_dict("records"), "columns": wine.to_dict("list"),
+    }  # fmt: skip
+    for name, source in sources.items():
+        table = read(source)
+        assert table.names[: wine.shape[1]] == list(wine.columns), name
+        assert table.data.column("name").to_pylist() == wine["name"].tolist(), name
+        assert np.allclose(table.data.column("alcohol").to_numpy(), wine["alcohol"]), name
+    array = read(load_breast_cancer().data)
+    assert array.names == [f"x{place}" for place in range(30)]
+    series = read(np.zeros((5, 7, 3)))
+    assert len(series) == 5
+    assert len(series.data.column("x0")[0].as_py()) == 7
+    mixed = read(pd.DataFrame({"a": [1, "x", None], "b": [[1, 2], [3], None]}))
+    assert mixed.data.column("a").to_pylist() == ["1", "x", None]
+    assert mixed.data.column("b").to_pylist() == [[1, 2], [3], None]
+    with pytest.raises(DataError, match="Convert it"):
+        read(object())
+
+
+def test_csv_bad_rows_are_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('a,b,b,\n1,"x\ny",2,3\n1,2\n4,5,6,7\n1,2,3,4,5\n8,,9,10\n')
+    table = read(path)
+    assert table.names == ["a", "b", "b_2", "c3"]
+    assert table.data.column("b").to_pylist() == ["x\ny", "5", None]
+    assert "rows 3, 5" in " ".join(table.problems)
+    assert "b_2, c3" in " ".join(table.problems)
+
+
+def test_csv_header_and_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("5.1,3.5,setosa\n4.9,3.0,setosa\n6.2,2.9,virginica\n")
+    assert read(path).names == ["c0", "c1", "c2"]
+    assert len(read(path)) == 3
+    path.write_text("name,2019,2020\nx,1,2\ny,3,4\n")
+    assert read(path).names == ["name", "2019", "2020"]
+    path.write_text('a,b,c\n1,"u,3\n2,v,4\n3,"w,5\n4,x,6\n')
+    table = read(path)
+    assert len(table) == 4
+    assert "quotes" in " ".join(table.problems)
+
+
+def test_large_csv_is_streamed_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wine: pd.DataFrame) -> None:
+    path = tmp_path / "wine.csv"
+    text = wine.to_csv(index=False)
+    path.write_text(text + "1,2,3\n")
+    whole = read(path)
+    monkeypatch.setattr(spill, "LARGE", 1000)
+    streamed = read(path, cache=tmp_path / "cache")
+    assert streamed.data.equals(whole.data)
+    assert streamed.problems == whole.problems != ()
+    again = read(path, cache=tmp_path / "cache")
+    assert again.data.equals(whole.data)
+    assert again.problems == whole.problems
+    assert list((tmp_path / "cache" / "tables").glob("*.arrow"))
+
+
+def test_text_file_appends_change_the_last_part_only(tmp_path: Path) -> None:
+    path = tmp_path / "novel.txt"
+    paragraph = "It was a bright cold day in spring, and the clocks of the town were late again. " * 5
+    path.write_text("\n\n".join(f"{number} {paragraph}" for number in range(600)))
+    before = read(path).data.column("text").to_pylist()
+    assert "".join(before) == path.read_text()
+    assert 7000 < np.mean([len(part) for part in before[:-1]]) < 12000
+    with path.open("a") as file:
+        file.write("\n\nAnd then it ended. " * 30)
+    after = read(path).data.column("text").to_pylist()
+    assert after[: len(before) - 1] == before[:-1]
+
+
+def test_folders(tmp_path: Path) -> None:
+    table = read(digits(tmp_path / "photos"))
+    assert table.names == ["image", "label", "file"]
+    assert len(table) == 40
+    assert (table.root / table.data.column("image")[0].as_py()).exists()
+    for label, text in (("spam", "buy now"), ("ham", "see you at noon")):
+        (tmp_path / "mails" / label).mkdir(parents=True)
+        for number in range(3):
+            (tmp_path / "mails" / label / f"{number}.txt").write_text(text)
+    assert read(tmp_path / "mails").data.column("label").to_pylist() == ["ham"] * 3 + ["spam"] * 3
+    clips = tmp_path / "clips"
+    digits(clips / "pictures")
+    names = [file.name for file in sorted(clips.rglob("*.png"))]
+    (clips / "metadata.csv").write_text("file_name,text\n" + "\n".join(f"{name},number {name}" for name in names) + "\nno.png,x\n")
+    table = read(clips)
+    assert table.names == ["image", "text", "file"]
+    assert "no.png" in " ".join(table.problems)
+    assert table.data.column("image").null_count == 1
+    (clips / "metadata.csv").write_text("file_name,text\n../../etc/passwd,x\n")
+    with pytest.raises(DataError, match="must lie in its folder"):
+        read(clips)
+    digits(tmp_path / "both" / "train")
+    digits(tmp_path / "both" / "test")
+    with pytest.raises(DataError, match="--test"):
+        read(tmp_path / "both")
+
+
+def test_zip_of_pictures_and_hostile_zips(tmp_path: Path) -> None:
+    root = digits(tmp_path / "photos")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for file in root.rglob("*.png"):
+            archive.write(file, f"photos/{file.relative_to(root)}")
+    table = read(tmp_path / "photos.zip", cache=tmp_path / "cache")
+    assert table.names == ["image", "label", "file"]
+    link = zipfile.ZipInfo("link.csv")
+    link.external_attr = 0o120777 << 16
+    for name in ("../evil.csv", "/evil.csv", "a\\..\\b.csv", "C:x.csv", link):
+        path = tmp_path / "evil.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, "a,b\n1,2\n")
+        with pytest.raises(DataError, match="plain files only"):
+            read(path, cache=tmp_path / "cache")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.csv", "w", force_zip64=True) as sink:
+        for _ in range(300):
+            sink.write(bytes(1 << 20))
+    with pytest.raises(DataError, match="at most 200 times"):
+        read(tmp_path / "bomb.zip", cache=tmp_path / "cache")
+    assert not list(tmp_path.rglob("evil.csv"))
+
+
+def test_a_parquet_bomb_is_refused(tmp_path: Path) -> None:
+    indices = pa.array(np.zeros(20_000, np.int32))
+    table = pa.table({"a": pa.DictionaryArray.from_arrays(indices, pa.array(["x" * 1_000_000]))})
+    pyarrow.parquet.write_table(table, tmp_path / "bomb.parquet", store_schema=False)
+    with pytest.raises(DataError, match="far more than its own size"):
+        read(tmp_path / "bomb.parquet")
+
+
+def test_errors_are_clear(tmp_path: Path, wine: pd.DataFrame) -> None:
+    (tmp_path / "reviews.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "blank.csv").write_text("\n\n")
+    (tmp_path / "header.csv").write_text("a,b\n")
+    (tmp_path / "a.xyz").write_text("a")
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1" + bytes(100))
+    (tmp_path / "text.parquet").write_text("hello there")
+    (tmp_path / "torn.zip").write_bytes(b"PK\x03\x04" + bytes(100))
+    (tmp_path / "torn.xlsx").write_bytes(b"PK\x03\x04" + bytes(100))
+    (tmp_path / "torn.json").write_text('[{"a": 1}, {')
+    (tmp_path / "nothing").mkdir()
+    wine.to_parquet(tmp_path / "real.csv")
+    with sqlite3.connect(tmp_path / "shop.db") as base:
+        wine.to_sql("orders", base, index=False)
+        wine.to_sql("users", base, index=False)
+    cases = {
+        "review.csv": "Did you mean 'reviews.csv'", "empty.csv": "is empty", "blank.csv": "is empty", "header.csv": "none below its header",
+        "a.xyz": "ending", "torn.parquet": "Parquet", "text.parquet": "not a parquet", "torn.zip": "zip", "torn.xlsx": "Excel",
+        "torn.json": "whole", "nothing": "is empty", "real.csv": "is a parquet file", "shop.db": "orders, users", "shop.db::order": "Did you mean 'orders'",
+    }  # fmt: skip
+    for name, words in cases.items():
+        with pytest.raises(DataError, match=words):
+            read(str(tmp_path / name), cache=tmp_path / "cache")
+    assert len(read(f"{tmp_path}/shop.db::orders")) == len(wine)
+
+
+def test_json_lines_that_are_none_are_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": 1, "s": [1, 2.5]}\nnot json\n{"a": "x", "b": true, "s": null}\n{"a": 3}\n')
+    table = read(path)
+    assert table.data.column("a").to_pylist() == ["1", "x", "3"]
+    assert table.data.column("s").to_pylist() == [[1, 2.5], None, None]
+    assert "lines 2" in " ".join(table.problems)
+
+
+def test_excel(tmp_path: Path) -> None:
+    """A minimal book, written by hand: calamine reads, nothing here writes."""
+    sheet = (
+        '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+        '<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c><c r="B1" t="inlineStr"><is><t>b</t></is></c></row>'
+        '<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="inlineStr"><is><t>x</t></is></c></row>'
+        '<row r="3"><c r="A3"><v>2.5</v></c></row></sheetData></worksheet>'
+    )
+    main = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{main}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": '<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
+        f'xmlns:r="{main}"><sheets><sheet name="First" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{main}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/worksheets/sheet1.xml": sheet,
+    }
+    found = io.BytesIO()
+    with zipfile.ZipFile(found, "w") as archive:
+        for name, text in parts.items():
+            archive.writestr(name, text)
+    path = tmp_path / "book.xlsx"
+    path.write_bytes(found.getvalue())
+    table = read(f"{path}::First")
+    assert table.data.to_pydict() == {"a": [1.0, 2.5], "b": ["x", None]}
+    with pytest.raises(DataError, match="Did you mean 'First'"):
+        read(f"{path}::Frist")

@@ -1,0 +1,264 @@
+"""The training engine on scikit-learn's digits: schedules, optimizers, exactness, guards, probing."""
+
+import importlib.util
+import json
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from duomo.core.device import Execution
+from duomo.core.errors import ConfigError, DataError, Interrupted
+from duomo.core.recipe import TrainConfig
+from duomo.core.reporter import Silent
+from duomo.train import checkpoint, loop, optim, preflight, probe
+from duomo.train.guard import Spikes
+from duomo.train.loop import train
+from duomo.train.schedule import Budget, Plan, factor
+
+_spec = importlib.util.spec_from_file_location("toy", Path(__file__).parents[1] / "crash" / "toy.py")
+assert _spec and _spec.loader
+toy = importlib.util.module_from_spec(_spec)
+sys.modules["toy"] = toy
+_spec.loader.exec_module(toy)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)
+
+
+def same(first: torch.nn.Module, second: torch.nn.Module) -> bool:
+    other = second.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+# -- schedule
+def test_schedule_rises_then_falls():
+    values = [factor((step + 0.5) / 100, 0.1, "cosine") for step in range(100)]
+    assert values[:10] == sorted(values[:10]) and values[10:] == sorted(values[10:], reverse=True)
+    assert 0 < values[-1] < 0.001 and factor(0.55, 0.1, "linear") == pytest.approx(0.5) and factor(0.7, 0, "constant") == 1
+
+
+def test_plan_stays_continuous_and_is_replayed():
+    plan = Plan(1000)
+    plan.change(3, 50)
+    plan.change(20, 40)
+    progress = [plan.progress(step) for step in range(41)]
+    assert progress == sorted(progress) and progress[0] == 0 and progress[40] == 1
+    again = Plan.restore(json.loads(json.dumps(plan.state())))
+    assert [again.progress(step) for step in range(41)] == progress
+
+
+def test_budget_leaves_room_for_evaluations():
+    budget = Budget(100.0, 0.0)
+    steps = budget.total(10, 0.1, 10.0, step_seconds=0.1, evaluate_seconds=1.0)
+    assert 10 + (90 - 20) / 0.1 < steps < 10 + (90 - 17) / 0.1
+    assert budget.over(99.5, 0.1, 1.0) and not budget.over(90.0, 0.1, 1.0)
+
+
+# -- optimizers
+OWN = {
+    "adamw": lambda w: torch.optim.AdamW(
+        [{"params": [w[0]], "weight_decay": 0.1}, {"params": [w[1]], "weight_decay": 0.0}], 0.01, fused=True
+    ),
+    "adam": lambda w: torch.optim.Adam(
+        [{"params": [w[0]], "weight_decay": 0.1}, {"params": [w[1]], "weight_decay": 0.0}], 0.01, fused=True
+    ),
+    "sgd": lambda w: torch.optim.SGD(w, 0.01, 0.9, nesterov=True),
+    "rmsprop": lambda w: torch.optim.RMSprop(w, 0.01, momentum=0.9),
+    "adafactor": lambda w: torch.optim.Adafactor([{"params": [w[0]], "weight_decay": 0.1}, {"params": [w[1]], "weight_decay": 0.0}], 0.01),
+}
+
+
+@pytest.mark.parametrize("name", list(OWN))
+def test_optimizers_agree_with_torch(name: str):
+    torch.manual_seed(0)
+    ours = torch.nn.Linear(6, 5)
+    theirs = [value.detach().clone().requires_grad_() for value in ours.parameters()]
+    decay = 0.1 if name in ("adamw", "adam", "adafactor") else 0.0
+    optimizer = optim.build(ours, TrainConfig(optimizer=name, learning_rate=0.01, weight_decay=decay))
+    reference = OWN[name](theirs)
+    for _ in range(8):
+        for mine, other in zip(ours.parameters(), theirs, strict=True):
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.clone()
+        optimizer.step(0.01)
+        reference.step()
+    for mine, other in zip(ours.parameters(), theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-7)
+
+
+def test_lion_follows_its_paper():
+    weight = torch.nn.Linear(1, 1, bias=False)
+    start = weight.weight.item()
+    optimizer = optim.build(weight, TrainConfig(optimizer="lion", weight_decay=0.1))
+    weight.weight.grad = torch.full((1, 1), 3.0)
+    optimizer.step(0.01)
+    assert weight.weight.item() == pytest.approx(start * (1 - 0.001) - 0.01, abs=1e-7)
+    assert optimizer.kept["momentum"][0].item() == pytest.approx(0.03)
+
+
+def test_a_wrong_optimizer_is_named():
+    with pytest.raises(ConfigError, match="adamw"):
+        optim.build(torch.nn.Linear(1, 1), TrainConfig(optimizer="adamv"))
+
+
+def test_state_keeps_the_layout_of_channels_last(tmp_path: Path):
+    model = torch.nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+    optimizer = optim.build(model, TrainConfig())
+    model(torch.ones(1, 4, 5, 5)).sum().backward()
+    optimizer.step(0.1)
+    again = optim.build(model, TrainConfig())
+    again.restore(1, {name: value.contiguous() for name, value in optimizer.tensors().items()})
+    assert again.kept["exp_avg"][0].stride() == model.weight.stride()
+    assert torch.equal(again.kept["exp_avg"][0], optimizer.kept["exp_avg"][0])
+
+
+# -- the loop
+def test_learns_and_keeps_the_best(tmp_path: Path):
+    job = toy.job(tmp_path, toy.config(steps=150, evaluate_steps=30, ema=0.9, checkpoint_steps=0))
+    outcome = train(job, Silent())
+    assert outcome.best and outcome.best > 0.85 and outcome.steps == 150
+    pieces = [job.task.evidence(job.model(batch), batch) for batch in job.valid()]
+    assert np.concatenate([piece["right"] for piece in pieces]).mean() == outcome.best
+    found = lines(tmp_path)
+    assert [line["step"] for line in found if "loss" in line] == list(range(1, 151))
+    assert [line["step"] for line in found if "valid" in line] == [30, 60, 90, 120, 150]
+    assert list((tmp_path / "tensorboard").iterdir()) and outcome.disk_bytes and outcome.memory_bytes
+
+
+def test_same_seed_same_bits_other_seed_others(tmp_path: Path):
+    jobs = [toy.job(tmp_path / str(number), toy.config(steps=12, seed=seed)) for number, seed in enumerate((0, 0, 1))]
+    for job in jobs:
+        train(job, Silent())
+    assert same(jobs[0].model, jobs[1].model) and not same(jobs[0].model, jobs[2].model)
+    assert (tmp_path / "0/log.jsonl").read_bytes() == (tmp_path / "1/log.jsonl").read_bytes()
+
+
+def stop_after(job: Any, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop._Training._update
+
+    def update(self: Any, rate: float) -> None:
+        real(self, rate)
+        if self.step == steps:
+            self.signals.received = 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Training, "_update", update)
+        with pytest.raises(Interrupted, match="duomo resume"):
+            train(job, Silent())
+
+
+def test_resume_from_every_step_repeats_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    setting = toy.config(steps=16, evaluate_steps=4, accumulate=2, patience=9)
+    whole = toy.job(tmp_path / "whole", setting)
+    train(whole, Silent())
+    for step in range(1, 16):
+        first, second = toy.job(tmp_path / str(step), setting), toy.job(tmp_path / str(step), setting)
+        stop_after(first, step, monkeypatch)
+        train(second, Silent())
+        assert first.stream.seen + second.stream.seen == whole.stream.seen
+        assert same(second.model, whole.model)
+        assert (tmp_path / str(step) / "log.jsonl").read_bytes() == (tmp_path / "whole/log.jsonl").read_bytes()
+
+
+def test_accumulation_is_exact(tmp_path: Path):
+    gradients = []
+    for parts in (1, 3):
+        job = toy.job(tmp_path / str(parts), toy.config(accumulate=parts))
+        job.model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).double()
+        torch.nn.init.constant_(job.model[1].weight, 0.01)
+        torch.nn.init.zeros_(job.model[1].bias)
+        plain = job.model
+        job.model = _Pixels(plain)
+        training = loop._Training(job, Silent(), loop.guard.Signals())
+        training._backward(job.stream.batch(0))
+        gradients.append(plain[1].weight.grad.clone())
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-8)
+
+
+class _Pixels(torch.nn.Module):
+    def __init__(self, inner: torch.nn.Module):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.inner(batch["pixels"].double())
+
+
+def test_patience_stops_early(tmp_path: Path):
+    outcome = train(toy.job(tmp_path, toy.config(steps=400, evaluate_steps=2, patience=2, learning_rate=1e-9)), Silent())
+    assert outcome.steps < 60 and lines(tmp_path)[-1]["event"] == "early stop"
+
+
+def test_a_time_budget_ends_on_time_with_the_schedule_finished(tmp_path: Path):
+    job = toy.job(tmp_path, toy.config(steps=0, minutes=2.5 / 60, evaluate_steps=0))
+    outcome = train(job, Silent())
+    assert 1.2 < outcome.seconds < 3.5
+    rates = [line["lr"] for line in lines(tmp_path) if "lr" in line]
+    assert rates[-1] < 0.1 * max(rates) and max(rates) > 0.9 * job.config.learning_rate
+
+
+# -- guards
+@pytest.mark.parametrize("trap", ["nan", "inf"])
+def test_bad_data_stop_before_the_update(tmp_path: Path, trap: str):
+    job = toy.job(tmp_path, toy.config(), trap)
+    with pytest.raises(DataError) as caught:
+        train(job, Silent())
+    row = job.stream.rows(17)[3 if trap == "nan" else 5]
+    assert caught.value.values["step"] == 18 and caught.value.values["rows"] == str(row) and caught.value.values["column"] == "pixels"
+    saved = checkpoint.Checkpoints(tmp_path, print).load()
+    assert saved and saved.step == 17
+    assert all(torch.equal(value, saved.tensors["model"][name]) for name, value in job.model.state_dict().items())
+
+
+def test_an_infinite_loss_names_the_remedy(tmp_path: Path):
+    job = toy.job(tmp_path, toy.config(), "loss")
+    with pytest.raises(DataError, match="learning_rate"):
+        train(job, Silent())
+    saved = checkpoint.Checkpoints(tmp_path, print).load()
+    assert saved and saved.step == 17 and all(bool(torch.isfinite(value).all()) for value in saved.tensors["model"].values())
+
+
+def test_a_planted_spike_is_flagged(tmp_path: Path):
+    outcome = train(toy.job(tmp_path, toy.config(steps=40), "spike"), Silent())
+    assert [spike["step"] for spike in outcome.spikes][:1] == [18]
+    assert any(line.get("event") == "spike" and line["step"] == 18 for line in lines(tmp_path))
+    quiet = Spikes()
+    assert not any(quiet.add(step, 2.0 + 0.1 * math.sin(step)) for step in range(500))
+
+
+# -- execution
+def test_probing_takes_the_fastest_that_agrees(tmp_path: Path):
+    job = toy.job(tmp_path, toy.config())
+    before = {name: value.clone() for name, value in job.model.state_dict().items()}
+    plain = Execution(threads=1)
+    ways = [plain, replace(plain, channels_last=True), replace(plain, precision="bf16"), replace(plain, compile=True)]
+    chosen, timings = probe.choose(probe.Trial(job.task, job.model, job.stream, job.config), ways, Silent(), 1.0)
+    assert chosen == min((timing for timing in timings if not timing.note), key=lambda timing: timing.seconds).execution
+    assert "compiling" in timings[3].note and timings[0].times and abs(timings[0].loss - timings[2].loss) < 0.05
+    assert all(torch.equal(value, before[name]) for name, value in job.model.state_dict().items())
+    said = preflight.predict(job.model, job.config, 37, 597, timings[0].seconds)
+    assert said.seconds > 0 and said.memory_bytes > 1e7 and said.disk_bytes > 1e4
+    assert said.against(1.0, 10, 10)["seconds"]["actual"] == 1.0
+
+
+def test_bf16_with_channels_last_learns(tmp_path: Path):
+    job = toy.job(tmp_path, toy.config(steps=100, evaluate_steps=50))
+    job = replace(job, execution=Execution(precision="bf16", channels_last=True, threads=1))
+    outcome = train(job, Silent())
+    assert outcome.best and outcome.best > 0.8
