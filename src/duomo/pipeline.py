@@ -224,7 +224,8 @@ class _Work:
     def choose_execution(self) -> Execution:
         """The fastest way to run the same mathematics, found by timing a few steps; says what the whole will take."""
         minutes = self.config.minutes
-        ways = candidates(self.model, self._device(), exact=self.config.exact, long_run=minutes > LONG_MINUTES)
+        self.model.to(self._device())
+        ways = candidates(self.model, self.task.inputs, exact=self.config.exact, long_run=minutes > LONG_MINUTES)
         trial = probe.Trial(self.task, self.model, self.stream, self.config)
         execution, timings = probe.choose(trial, ways, self.reporter, min(PROBE_SECONDS, 0.05 * 60 * minutes) if minutes else PROBE_SECONDS)
         self.timings = [timing.as_json() for timing in timings]
@@ -348,7 +349,7 @@ class _Work:
             "versions": facts["versions"],
             "machine": facts["machine"],
             "seed": self.config.seed,
-            "problems": list(self.plan.notes),
+            "problems": list(self.plan.problems),
         }
 
 

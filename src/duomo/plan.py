@@ -33,6 +33,7 @@ class Plan:
     valid: Table
     test: Table
     notes: tuple[str, ...]
+    problems: tuple[str, ...]
     split: str
 
 
@@ -173,7 +174,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
     model_line = tr("Model: {model} {size}; {reason}", model=recipe.model.name, size=recipe.model.size, reason=suggestion.reason)
     reporter.say(model_line)
     task = find.make_task(data.task, task_options(data, recipe))
-    return Plan(recipe, task, train, valid, test, (*notes, *table.problems), words)
+    return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences), words)
 
 
 def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str) -> Recipe:

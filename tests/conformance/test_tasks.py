@@ -34,6 +34,12 @@ def batch_of(task: Task, table: Table, rows=None) -> Batch:
     return finish(examples.batch(np.arange(len(examples)) if rows is None else rows), task.inputs)
 
 
+def questions(task: Task, table: Table, most: int) -> Batch:
+    """The first rows as they are asked: without the target."""
+    examples = task.encode(table, target=False)
+    return finish(examples.batch(np.arange(min(most, len(examples)))), task.inputs)
+
+
 def model_for(task: Task) -> torch.nn.Module:
     """The first model, by name, that takes the task's inputs and gives what its head asks for."""
     needed = {field.form for field in task.inputs.values()}
@@ -89,7 +95,7 @@ def test_learns_the_same_twice_and_remembers(toy):
     assert restored.inputs == task.inputs and restored.head == task.head and restored.metric == task.metric
     model = model_for(task)
     with torch.inference_mode():
-        assert task.answer(model, batch_of(task, table, np.arange(1))) == restored.answer(model, batch_of(restored, table, np.arange(1)))
+        assert task.answer(model, questions(task, table, 1)) == restored.answer(model, questions(restored, table, 1))
 
 
 def test_columns_in_another_order(toy):
@@ -161,9 +167,8 @@ def test_judges_and_shows(toy):
 
 def test_answers_are_plain(toy):
     task, table = fitted(toy)
-    batch = batch_of(task, table, np.arange(min(3, len(task.encode(table, target=True)))))
     with torch.inference_mode():
-        answers = task.answer(model_for(task), batch)
+        answers = task.answer(model_for(task), questions(task, table, 3))
     assert "prediction" in answers
     assert len({len(values) for values in answers.values()}) == 1
     json.dumps(answers, allow_nan=False)

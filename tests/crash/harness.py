@@ -287,15 +287,16 @@ def disk(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]:
     """A disk that takes no more (a limit on file size) while saving: exit code 5, a whole checkpoint stays, the run can be finished."""
     draw = random.Random(seed)
     expected, _ = reference(base, "", 0.0)
-    bad = different = 0
+    bad = different = refused = 0
     for number in range(count):
         folder = base / f"full{number}"
         size = draw.randrange(100, 40_000)
         code = wait(fork(folder, limit=lambda size=size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))))
         bad += code not in (0, 5)
+        refused += code == 5
         different += wait(fork(folder)) != 0 or fingerprint(folder) != expected
         shutil.rmtree(folder)
-    return {"disks": count, "bad": bad, "different": different}
+    return {"disks": count, "bad": bad, "refused": refused, "different": different}
 
 
 def signals(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]:

@@ -37,7 +37,9 @@ def digits(root: Path, number: int = 40) -> Path:
     return root
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "scsv.csv", "jsonl", "json", "columns.json", "data.json", "parquet", "feather", "db", "zip"])
+@pytest.mark.parametrize(
+    "ending", ["csv", "tsv", "scsv.csv", "jsonl", "json", "columns.json", "data.json", "parquet", "feather", "db", "zip"]
+)
 def test_every_format_gives_the_same_cells(wine: pd.DataFrame, tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"wine.{ending}"
     match ending:
@@ -222,7 +224,8 @@ def test_errors_are_clear(tmp_path: Path, wine: pd.DataFrame) -> None:
     cases = {
         "review.csv": "Did you mean 'reviews.csv'", "empty.csv": "is empty", "blank.csv": "is empty", "header.csv": "none below its header",
         "a.xyz": "ending", "torn.parquet": "Parquet", "text.parquet": "not a parquet", "torn.zip": "zip", "torn.xlsx": "Excel",
-        "torn.json": "whole", "nothing": "is empty", "real.csv": "is a parquet file", "shop.db": "orders, users", "shop.db::order": "Did you mean 'orders'",
+        "torn.json": "whole", "nothing": "is empty", "real.csv": "is a parquet file",
+        "shop.db": "orders, users", "shop.db::order": "Did you mean 'orders'",
     }  # fmt: skip
     for name, words in cases.items():
         with pytest.raises(DataError, match=words):
@@ -249,12 +252,14 @@ def test_excel(tmp_path: Path) -> None:
     )
     main = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
+    links = f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{main}/'
+    types = f'<Types xmlns="{package}/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>'
     parts = {
-        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>',
-        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{main}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "[Content_Types].xml": types,
+        "_rels/.rels": links + 'officeDocument" Target="xl/workbook.xml"/></Relationships>',
         "xl/workbook.xml": '<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
         f'xmlns:r="{main}"><sheets><sheet name="First" sheetId="1" r:id="r1"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" Type="{main}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/_rels/workbook.xml.rels": links + 'worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
         "xl/worksheets/sheet1.xml": sheet,
     }
     found = io.BytesIO()

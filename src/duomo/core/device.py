@@ -7,6 +7,7 @@ lost, is in docs/experiments.md.
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -63,7 +64,7 @@ class Execution:
         shape = torch.channels_last if self.channels_last else torch.contiguous_format
         model = model.to(self.device)
         if any(value.ndim == 4 for value in model.parameters()):
-            model = model.to(memory_format=shape)
+            model = model.to(memory_format=shape)  # type: ignore[call-overload]
         if self.attention:
             set_attention_kernel(model, self.attention)
         return torch.compile(model) if self.compile else model  # type: ignore[return-value]
@@ -95,7 +96,7 @@ def candidates(model: nn.Module, inputs: Mapping[str, Field], *, exact: bool, lo
 
 
 def _on_cpu(kernels: tuple[Any, ...], pictures: bool, exact: bool) -> list[Execution]:
-    """Reference; then float32 through oneDNN, bf16 where the chip computes in it, each also with one thread (small models, busy machines)."""
+    """Reference; then float32 through oneDNN, bf16 where the chip computes in it, once with one thread (small models)."""
     threads = cores()
     plain = Execution(threads=threads, attention=kernels[0])
     if exact:
@@ -124,7 +125,7 @@ def _on_cuda(device: str, kernels: tuple[Any, ...], pictures: bool, exact: bool)
 
 def cores() -> int:
     """Cores that this process may use."""
-    allowed = len(os.sched_getaffinity(0)) if "sched_getaffinity" in dir(os) else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 

@@ -156,13 +156,14 @@ def _repeated(table: Table, target: str, inputs: list[str], digests: np.ndarray)
 
 def _near(part: Table, rows: np.ndarray, digests: np.ndarray, inputs: list[str]) -> list[Finding]:
     """Near-duplicates by the longest text column, or by the numbers."""
+    _, unlike = np.unique(digests, return_index=True)
+    part, rows = (part, rows) if len(unlike) == len(rows) else (part.take(np.sort(unlike)), rows[np.sort(unlike)])
     texts = [name for name in inputs if part.kinds.get(name) == "text"]
     if texts:
         name = max(texts, key=lambda text: pc.sum(pc.utf8_length(text_of(part.column(text)))).as_py() or 0)
         pairs = near_texts(text_of(part.column(name)))
     else:
         name, pairs = "", near_rows(part, inputs)
-    pairs = pairs[digests[pairs[:, 0]] != digests[pairs[:, 1]]]
     if not len(pairs):
         return []
     several = len(np.unique(pairs))

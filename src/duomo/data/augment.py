@@ -49,7 +49,9 @@ def augment(batch: Batch, fields: Mapping[str, Field], config: AugmentConfig, ge
         elif field.form == "waveform":
             batch[name], batch[f"{name}.length"] = sounds(batch[name], batch[f"{name}.length"], config, generator)
         elif field.form == "tokens":
-            batch[name] = tokens(batch[name], batch[f"{name}.length"], config, generator)
+            x_NT = batch[name]
+            whole_N = torch.full((len(x_NT),), x_NT.shape[1])
+            batch[name] = tokens(x_NT, batch.get(f"{name}.length", whole_N), config, generator)
     return mix(batch, fields, config, generator, steps)
 
 

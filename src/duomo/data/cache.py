@@ -134,7 +134,7 @@ def _write(blocks: Iterator[Block], place: Path, key: str, temporary: tuple[Path
     with temporary[0].open("wb") as file:
         for block in blocks:
             values = np.ascontiguousarray(block.values)
-            file.write(memoryview(values.reshape(-1)).cast("B") if values.size else b"")
+            values.tofile(file)
             count, shape, kind = count + len(values), list(values.shape[1:]), values.dtype.str
             if block.lengths is not None:
                 parts.append(block.lengths.astype(np.int64))

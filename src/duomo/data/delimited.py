@@ -19,7 +19,7 @@ from duomo.data import spill as caches
 from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
 
 HEAD = 120_000
-BLOCKS = (1 << 23, 1 << 26, 1 << 29)
+BLOCKS = (1 << 21, 1 << 25, 1 << 29)
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|\.\d+)([eE][-+]?\d+)?%?\s*")
 _FORMATS = {
     b"PAR1": "parquet",

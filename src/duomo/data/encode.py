@@ -102,7 +102,7 @@ class InputEncoder:
         missing = [name for name in self.columns if name not in table.names]
         if missing:
             raise DataError(
-                "Every column that the model learned from must be there; missing: {missing}.{hint} Add what is missing; cells may be empty.",
+                "Every column that the model learned from must be there; missing: {missing}.{hint} Add it; cells may be empty.",
                 missing=", ".join(missing), hint=nearest(missing[0], set(table.names) - set(self.columns)),
             )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -122,7 +122,7 @@ def _classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]
     if labels is not None:
         columns["label"] = pa.array(labels, pa.large_string())
     columns["file"] = columns[media]
-    return Table(pa.table(columns), root=root, name=root.name, problems=problems)
+    return Table(pa.table(columns), _known(columns), root=root, name=root.name, problems=problems)
 
 
 def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table:
@@ -149,12 +149,12 @@ def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str
         table = caches.store(cache, _folder_key(root, files, sizes), schema, batches())
     else:
         table = pa.Table.from_batches(list(batches()), schema)
-    return Table(table, root=root, name=root.name, problems=problems + _summary(root, files, notes))
+    return Table(table, _known(table.column_names), root=root, name=root.name, problems=problems + _summary(root, files, notes))
 
 
 def _summary(root: Path, files: list[str], notes: list[str]) -> tuple[str, ...]:
     """What the encodings were, in a few sentences; where a third of the files is unclear, the first one asks."""
-    unclear = [note.split(": ")[0] for note in notes if note.endswith("\ufffd")]
+    unclear = [note.split(": ")[0] for note in notes if note.endswith(_unclear())]
     if len(unclear) > len(files) / 3:
         detect(root / unclear[0])
     if len(notes) <= 3:
@@ -174,6 +174,10 @@ def _folder_key(root: Path, files: list[str], sizes: list[int]) -> str:
     return f"{digest}-texts"
 
 
+def _unclear() -> str:
+    return tr("its encoding is not clear; bytes that are not UTF-8 became \ufffd")
+
+
 def _text_rows(root: Path, file: str, label: str | None, works: bool, wanted: str, notes: list[str]) -> Iterator[dict[str, object]]:
     path = root / file
     try:
@@ -181,7 +185,7 @@ def _text_rows(root: Path, file: str, label: str | None, works: bool, wanted: st
     except DataError:
         if wanted:
             raise
-        encoding = Encoding("utf-8", 0, (tr("its encoding is not clear; bytes that are not UTF-8 became \ufffd"),))
+        encoding = Encoding("utf-8", 0, (_unclear(),))
     notes += [f"{file}: {problem}" for problem in encoding.problems]
     with open_text(path, encoding) as text:
         pieces = blocks(text, block_size(path.stat().st_size)) if works else iter([text.read()])
@@ -206,7 +210,7 @@ def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...],
         "text": pa.array(cells, pa.large_string()),
         "file": pa.array(found, pa.large_string()),
     }
-    return Table(pa.table(columns), root=root, name=root.name, problems=(*problems, *notes))
+    return Table(pa.table(columns), _known(columns), root=root, name=root.name, problems=(*problems, *notes))
 
 
 def _described(root: Path, listed: Table, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
@@ -240,7 +244,7 @@ def _described(root: Path, listed: Table, files: list[str], media: str, problems
         if missing
         else ()
     )
-    return Table(pa.table(columns), root=root, name=root.name, problems=problems + listed.problems + note)
+    return Table(pa.table(columns), {"file": "id"}, root=root, name=root.name, problems=problems + listed.problems + note)
 
 
 def _index(files: list[str]) -> dict[str, str]:
@@ -282,3 +286,8 @@ def _naming_column(listed: Table, index: dict[str, str]) -> str:
         wanted="file, image or audio",
         names=", ".join(listed.names[:20]),
     )
+
+
+def _known(columns: Iterable[str]) -> dict[str, str]:
+    """Kinds that follow from how the folder is laid out: a file's name is no input, a class folder's name is a class."""
+    return {name: kind for name, kind in (("file", "id"), ("label", "category"), ("part", "id")) if name in set(columns)}

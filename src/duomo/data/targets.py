@@ -16,8 +16,8 @@ from duomo.data.profile import words
 LOOKED_AT = 100_000
 _TARGETS = (
     *("label", "labels", "target", "targets", "class", "y", "diagnosis", "outcome", "category", "sentiment", "species", "income", "churn"),
-    *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result", "status"),
-    *("type", "标签", "类别", "目标", "诊断", "分类", "情感", "结果", "评分", "价格", "答案"),
+    *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result"),
+    *("status", "type", "标签", "类别", "目标", "诊断", "分类", "情感", "结果", "评分", "价格", "答案"),
 )
 _TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
 

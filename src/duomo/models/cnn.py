@@ -18,6 +18,7 @@ from duomo.nn.fields import check_per_row
 from duomo.nn.single import single
 
 FORMS = ("pixels",)
+TRAIN = {"learning_rate": 2e-3, "batch_size": 64, "weight_decay": 1e-2, "epochs": 12, "patience": 6, "ema": 0.998}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from duomo.nn.positions import rotary_table, rotate
 from duomo.nn.single import single
 
 FORMS = ("tokens",)
+TRAIN = {"learning_rate": 1.5e-3, "batch_size": 16, "weight_decay": 0.1, "epochs": 6, "patience": 4}
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,15 @@ class Model(nn.Module):
         super().__init__()
         if config.activation not in ("swiglu", "gelu"):
             raise ConfigError(
-                "The setting {name} must be one of {known}; received {value!r}.", name="activation", known="swiglu, gelu", value=config.activation
+                "The setting {name} must be one of {known}; received {value!r}.",
+                name="activation",
+                known="swiglu, gelu",
+                value=config.activation,
             )
         if head.per != "step":
-            raise ConfigError("The model {model!r} gives one answer per step; the task asks for one per row. Choose another model.", model="gpt")
+            raise ConfigError(
+                "The model {model!r} gives one answer per step; the task asks for one per row. Choose another model.", model="gpt"
+            )
         self.name, field = single("gpt", inputs, FORMS)
         self.config = config
         self.embedding = nn.Embedding(field.vocabulary[0], config.width)
@@ -157,10 +163,11 @@ class Model(nn.Module):
             x_BTD = block(x_BTD, table_2TK)
         return self._logits(x_BTD)
 
-    def cache(self, rows: int, places: int) -> Cache:
-        """An empty cache for `rows` rows of up to `places` tokens."""
-        first = self.blocks[0].attention
-        return Cache(len(self.blocks), rows, first.groups, places, first.size, self.embedding.weight)
+    def start(self, rows: int, positions: int) -> Cache:
+        """An empty cache for `rows` rows of up to `positions` tokens."""
+        config = self.config
+        groups, size = config.key_heads or config.heads, config.width // config.heads
+        return Cache(config.depth, rows, groups, places, size, self.embedding.weight)
 
     def forward_cached(self, tokens_BT: Tensor, cache: Cache) -> Tensor:
         """Logits (B, T, V) of the next T tokens after those in the cache, which then holds them too; equal to the full forward pass."""

@@ -39,6 +39,7 @@ class Config:
 
 
 SIZES = {
+    "tiny": Config(blocks=(1, 1, 1), width=16),
     "small": Config(blocks=(1, 1, 1), width=32),
     "base": Config(),
     "large": Config(blocks=(3, 4, 6, 3), bottleneck=True),

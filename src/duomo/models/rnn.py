@@ -21,6 +21,7 @@ from duomo.nn.recurrent import CELLS, Recurrent, last
 from duomo.nn.single import single
 
 FORMS = ("tokens", "frames")
+TRAIN = {"learning_rate": 2e-3, "batch_size": 32, "weight_decay": 1e-2, "epochs": 20, "patience": 8, "ema": 0.99}
 POOLS = ("last", "mean", "max")
 
 

@@ -24,6 +24,7 @@ from duomo.nn.numeric import Categories, embed_numbers
 from duomo.nn.single import single
 
 FORMS = ("tokens", "frames", "numbers", "categories")
+TRAIN = {"learning_rate": 1e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 12, "patience": 5, "ema": 0.99}
 CELLS = ("numbers", "categories")
 
 
@@ -60,7 +61,9 @@ def check(config: Config) -> None:
     for name, known in CHOICES.items():
         value = getattr(config, name)
         if value not in known:
-            raise ConfigError("The setting {name} must be one of {known}; received {value!r}.", name=name, known=", ".join(known), value=value)
+            raise ConfigError(
+                "The setting {name} must be one of {known}; received {value!r}.", name=name, known=", ".join(known), value=value
+            )
 
 
 class Sequence(nn.Module):

@@ -46,7 +46,7 @@ def initialise(model: nn.Module, scheme: str) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.RNNBase):
-            for name, value in module.named_parameters(recurse=False):
+            for value in module.parameters(recurse=False):
                 if value.ndim < 2:
                     nn.init.zeros_(value)
                     continue

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from duomo.nn.dropout import Dropout
 
-CELLS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+CELLS: dict[str, type[nn.RNN] | type[nn.LSTM] | type[nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 def layer(cell: str, width: int, hidden: int) -> nn.RNNBase:
@@ -19,16 +19,18 @@ def layer(cell: str, width: int, hidden: int) -> nn.RNNBase:
     RNN and LSTM add two biases at the same place: the second one is no weight here but a constant zero.
     """
     made = CELLS[cell](width, hidden, batch_first=True)
-    for gate in made.weight_ih_l0.data.split(hidden):
+    weights = dict(made.named_parameters())
+    for gate in weights["weight_ih_l0"].data.split(hidden):
         nn.init.xavier_uniform_(gate)
-    for gate in made.weight_hh_l0.data.split(hidden):
+    for gate in weights["weight_hh_l0"].data.split(hidden):
         nn.init.orthogonal_(gate)
-    nn.init.zeros_(made.bias_ih_l0)
-    nn.init.zeros_(made.bias_hh_l0)
+    first, second = weights["bias_ih_l0"], weights["bias_hh_l0"]
+    nn.init.zeros_(first)
+    nn.init.zeros_(second)
     if cell == "lstm":
-        made.bias_ih_l0.data[hidden : 2 * hidden] = 1.0
+        first.data[hidden : 2 * hidden] = 1.0
     if cell != "gru":
-        made.bias_hh_l0.requires_grad_(False)
+        second.requires_grad_(False)
     return made
 
 

@@ -169,7 +169,7 @@ def _write_tensors(path: Path, tensors: Tensors) -> str:
     place = 0
     for name, tensor in sorted(tensors.items()):
         value = tensor.detach().cpu().contiguous()
-        part = memoryview(value.reshape(-1).view(torch.uint8).numpy()) if value.numel() else memoryview(b"")
+        part = value.reshape(-1).view(torch.uint8).numpy().data if value.numel() else memoryview(b"")
         header[name] = {"dtype": DTYPES[value.dtype], "shape": list(value.shape), "data_offsets": [place, place + part.nbytes]}
         parts.append(part)
         place += part.nbytes

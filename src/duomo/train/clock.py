@@ -10,8 +10,8 @@ class Clock:
         self.started = time.monotonic()
         self.before = 0.0
         """Seconds of former sessions."""
-        self.aside = 0.0
-        """Seconds of this session spent on evaluations and checkpoints."""
+        self.judging = self.saving = 0.0
+        """Seconds of this session spent on evaluations, and on checkpoints."""
         self.steps = 0
         """Steps of this session."""
         self.step_seconds = 0.0
@@ -25,13 +25,13 @@ class Clock:
         return self.before + self.session()
 
     def pace(self) -> float:
-        """Seconds a step since the last time this was asked."""
-        step, session, aside = self._mark
+        """Seconds a step, checkpoints counted and evaluations not, since the last time this was asked."""
+        step, session, judging = self._mark
         if self.steps > step:
-            self.step_seconds = max(1e-9, (self.session() - session - (self.aside - aside)) / (self.steps - step))
-        self._mark = (self.steps, self.session(), self.aside)
+            self.step_seconds = max(1e-9, (self.session() - session - (self.judging - judging)) / (self.steps - step))
+        self._mark = (self.steps, self.session(), self.judging)
         return self.step_seconds
 
     def rate(self, rows: int) -> float:
-        """Rows a second in steps of `rows` rows."""
-        return self.steps * rows / max(self.session() - self.aside, 1e-9)
+        """Rows a second in steps of `rows` rows, neither evaluations nor checkpoints counted."""
+        return self.steps * rows / max(self.session() - self.judging - self.saving, 1e-9)

@@ -88,16 +88,27 @@ def bad_rows(batch: Batch) -> tuple[str, list[int]]:
     return "", []
 
 
-def refuse_data(batch: Batch, step: int, rows: np.ndarray | None) -> None:
-    """DataError naming the step, the rows and the column."""
+def refuse_data(batch: Batch, step: int, rows: np.ndarray) -> None:
+    """DataError naming the step, the rows and the column of training; nothing where all values are finite."""
     column, places = bad_rows(batch)
     if not places:
         return
-    named = [int(rows[place]) for place in places] if rows is not None else places
     raise DataError(
         "Values of training must be finite numbers; step {step} met NaN or infinity in column {column!r}, rows {rows}. "
         "Nothing was learned from it. Mend or remove these rows.",
-        step=step, column=column, rows=_some(named), value="NaN",
+        step=step, column=column, rows=_some([int(rows[place]) for place in places]),
+    )  # fmt: skip
+
+
+def refuse_validation(batch: Batch, number: int) -> None:
+    """The same of validation batch `number`, counted from 1."""
+    column, places = bad_rows(batch)
+    if not places:
+        return
+    raise DataError(
+        "Values of validation must be finite numbers; batch {batch} met NaN or infinity in column {column!r}, rows {rows} of the batch. "
+        "Mend or remove these rows.",
+        batch=number, column=column, rows=_some(places),
     )  # fmt: skip
 
 

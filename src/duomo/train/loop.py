@@ -20,7 +20,7 @@ from duomo.train import guard, optim
 from duomo.train.checkpoint import Checkpoints, Saved
 from duomo.train.clock import Clock
 from duomo.train.facts import differences, peak_memory, run_facts
-from duomo.train.feed import Feed, in_float32, size, split
+from duomo.train.feed import Feed, in_float32, split
 from duomo.train.job import Job, Outcome
 from duomo.train.log import Log, plain
 from duomo.train.schedule import Budget, Evaluations, Plan, check_schedule, factor, planned_steps, timed
@@ -186,7 +186,7 @@ class _Training:
             self._choose(facts.get(self.task.metric.name))
             self._board(facts)
         self.evaluate_seconds = time.monotonic() - start
-        self.clock.aside += self.evaluate_seconds
+        self.clock.judging += self.evaluate_seconds
 
     @torch.no_grad()
     def _judge(self) -> dict[str, float | None]:
@@ -196,10 +196,10 @@ class _Training:
             self.average.swap()
         try:
             loss, count, pieces = 0.0, 0.0, []
-            for number, batch in enumerate(self.job.valid() if self.job.valid else ()):
+            for number, batch in enumerate(self.job.valid() if self.job.valid else (), start=1):
                 self.signals.check()
                 if not guard.finite(batch):
-                    guard.refuse_data(batch, self.step, np.arange(size(batch)) + number * size(batch))
+                    guard.refuse_validation(batch, number)
                 placed = self.feed.place(batch)
                 with self.job.execution.autocast():
                     output = self.model(placed)
@@ -259,7 +259,7 @@ class _Training:
         self.checkpoints.save(self.step, tensors, self._state())
         self.saved, self.last_save = key, time.monotonic()
         self.save_seconds = self.last_save - start
-        self.clock.aside += self.save_seconds
+        self.clock.saving += self.save_seconds
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -283,7 +283,7 @@ class _Training:
         if changed:
             self.reporter.say(
                 tr(
-                    "Since the checkpoint was written this changed: {changes}. The result may differ in its last digits.",
+                    "Since the checkpoint was written this changed: {changes}. Equality to the last bit is no longer promised.",
                     changes="; ".join(changed),
                 )
             )

@@ -163,8 +163,8 @@ class Adafactor(Optimizer):
         forget = self.steps**-0.8
         rho = min(rate, 1 / math.sqrt(self.steps))
         rows, columns = self._of("rows", places), self._of("columns", places)
-        for weight, grad, row, column in zip(self._weights(places, rate, decay), grads, rows, columns, strict=True):
-            size = max(1e-3, weight.norm().item() / math.sqrt(weight.numel()))
+        sizes = [max(1e-3, self.weights[place].norm().item() / math.sqrt(self.weights[place].numel())) for place in places]
+        for weight, grad, row, column, size in zip(self._weights(places, rate, decay), grads, rows, columns, sizes, strict=True):
             row.lerp_(grad.square().mean(-1, keepdim=True) if weight.ndim >= 2 else grad.square(), forget)
             second = row
             if weight.ndim >= 2:

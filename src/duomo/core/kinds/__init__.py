@@ -47,6 +47,8 @@ def infer(table: Table, overrides: Mapping[str, str]) -> Table:
     for column in table.names:
         if column in overrides:
             kinds[column], reasons[column] = overrides[column], tr("set by you")
+        elif column in table.kinds:
+            kinds[column], reasons[column] = table.kinds[column], table.reasons.get(column, tr("it follows from the layout of the files"))
         else:
             kinds[column], reasons[column] = _recognise(column, Cells(sample(table.column(column)), table.root))
     return table.with_kinds(kinds, reasons)

@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
@@ -22,7 +32,16 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm")
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+PLUGINS = (
+    PngImagePlugin.PngImageFile,
+    JpegImagePlugin.JpegImageFile,
+    GifImagePlugin.GifImageFile,
+    BmpImagePlugin.BmpImageFile,
+    WebPImagePlugin.WebPImageFile,
+    TiffImagePlugin.TiffImageFile,
+    PpmImagePlugin.PpmImageFile,
+)
+FORMATS = tuple(plugin.format for plugin in PLUGINS)
 """What is opened at all: no format that starts another program or reads other files."""
 LARGEST = 64_000_000
 """Pixels; a header that promises more is refused before anything is decoded."""
@@ -30,6 +49,9 @@ SMALL, USUAL = 64, 64
 """Pictures of one size up to SMALL keep it; others become USUAL pixels square."""
 FAULTS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, ArithmeticError, MemoryError, struct.error)
 """What Pillow raises for damaged files of the formats above."""
+
+# Pillow's own limit is a warning; ours is an error. (Filters cannot be set around each call: decoding runs in threads.)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class Look(NamedTuple):
@@ -95,10 +117,8 @@ def magic(head: bytes) -> bool:
 def open_picture(source: media.Source) -> Image.Image:
     """The picture with only its header read; ValueError with the reason when it cannot be, or is too large."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
-    except Image.DecompressionBombError as error:
+        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST)) from error
     except FAULTS as error:
         raise ValueError(tr("it is no picture that can be read")) from error
@@ -111,9 +131,7 @@ def open_picture(source: media.Source) -> Image.Image:
 def _load(picture: Image.Image) -> None:
     """Decode; ValueError for a damaged or truncated file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture.load()
+        picture.load()
     except FAULTS as error:
         raise ValueError(tr("the picture is truncated or damaged")) from error
 

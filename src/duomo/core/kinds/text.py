@@ -105,25 +105,34 @@ def _pieces(known: pa.ChunkedArray) -> Iterable[str]:
 
 def _train(name: str, known: pa.ChunkedArray, size: int) -> Tokenizer:
     """A tokenizer of at most `size` tokens, the special ones first."""
-    common = {"vocab_size": max(size, 260 if name == "bpe" else 8), "show_progress": False, "special_tokens": SPECIAL}
+    most = max(size, 260 if name == "bpe" else 8)
+    trainer: trainers.BpeTrainer | trainers.WordPieceTrainer | trainers.UnigramTrainer
     if name == "characters":
         return _characters(known, size)
     if name == "bpe":
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), min_frequency=2, **common)
+        trainer = trainers.BpeTrainer(
+            vocab_size=most,
+            min_frequency=2,
+            show_progress=False,
+            special_tokens=SPECIAL,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
     elif name == "wordpiece":
         tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
         tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         tokenizer.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(min_frequency=2, limit_alphabet=4000, **common)
+        trainer = trainers.WordPieceTrainer(
+            vocab_size=most, min_frequency=2, limit_alphabet=4000, show_progress=False, special_tokens=SPECIAL
+        )
     else:
         tokenizer = Tokenizer(models.Unigram())
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         tokenizer.decoder = decoders.Metaspace()
-        trainer = trainers.UnigramTrainer(unk_token=SPECIAL[UNKNOWN], **common)
+        trainer = trainers.UnigramTrainer(vocab_size=most, unk_token=SPECIAL[UNKNOWN], show_progress=False, special_tokens=SPECIAL)
     tokenizer.train_from_iterator(_pieces(known), trainer)
     return tokenizer
 
@@ -142,6 +151,7 @@ def _characters(known: pa.ChunkedArray, size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL[UNKNOWN]))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(SPECIAL)
     return tokenizer
 
 
@@ -160,7 +170,10 @@ def tokenizer_of(state: Mapping[str, Any]) -> Tokenizer:
 def encode_text(state: Mapping[str, Any], texts: list[str]) -> list[np.ndarray]:
     """Token numbers (T,) of each text, uncut: int16, or int32 for a vocabulary above 32,767."""
     kind = _type(state)
-    return [np.array(found.ids, kind) for found in tokenizer_of(state).encode_batch_fast(texts, add_special_tokens=False)]
+    # At least 1: a unigram vocabulary would read the word <pad> as padding.
+    return [
+        np.maximum(np.array(found.ids, kind), UNKNOWN) for found in tokenizer_of(state).encode_batch_fast(texts, add_special_tokens=False)
+    ]
 
 
 def decode_text(state: Mapping[str, Any], tokens: Iterable[int]) -> str:

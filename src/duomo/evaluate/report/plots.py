@@ -57,7 +57,7 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     if not math.isfinite(span) or span <= 0:
         return [low]
     step = 10 ** math.floor(math.log10(span / count))
-    step *= next((factor for factor in (1, 2, 2.5, 5, 10) if span / (step * factor) <= count), 10)
+    step *= next((factor for factor in (1, 2, 2.5, 5, 10) if span / (step * factor) <= count + 1e-9), 10)
     first = math.ceil(low / step - 1e-9)
     return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
 

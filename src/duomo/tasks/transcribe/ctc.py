@@ -9,6 +9,7 @@ DNNs", arXiv:1408.2873, algorithm 1:
 Character 0 of the model is the blank. Legend: T steps, V characters and the blank, K characters kept of a step.
 """
 
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from duomo.data.ngram import KneserNey
 
 KEPT = 12
 """Likeliest characters of a step that are looked at."""
-FLOOR = 1e-4
+FLOOR = 1e-3
 """A character less likely than this in a step is not looked at there."""
 CERTAIN = 0.999
 """A blank likelier than this prolongs every prefix and starts none."""
@@ -104,12 +105,8 @@ class Language:
         return self._known[self.context(prefix)]
 
 
-class _Prefix(NamedTuple):
-    """Probabilities of all paths that end in a blank and in the last character (scaled alike), and the language's log."""
-
-    blank: float
-    last: float
-    language: float
+Prefixes = dict[str, list[float]]
+"""Prefix -> [probability of all paths that end in a blank, of those that end in its last character (scaled alike), the language's log]."""
 
 
 class Search(NamedTuple):
@@ -122,70 +119,64 @@ class Search(NamedTuple):
 
 def search(lattice: Lattice, alphabet: Sequence[str], language: Language | None, how: Search) -> Found:
     """Prefix beam search; probabilities are rescaled at every step, so that long rows do not underflow."""
-    beams: dict[str, _Prefix] = {"": _Prefix(1.0, 0.0, 0.0)}
+    beams: Prefixes = {"": [1.0, 0.0, 0.0]}
     scale = 0.0
     use = language if how.weight else None
     for characters_K, p_K, blank in zip(lattice.characters_TK.tolist(), lattice.p_TK.tolist(), lattice.blank_T.tolist(), strict=True):
-        if use is not None and blank <= CERTAIN:
+        step = {alphabet[c - 1]: (c, p) for c, p in zip(characters_K, p_K, strict=True)}
+        likely = [] if blank > CERTAIN else [(sign, *found) for sign, found in step.items() if found[1] > FLOOR]
+        if use is not None and likely:
             use.prepare(list(beams))
-        likely = [] if blank > CERTAIN else [(c, p) for c, p in zip(characters_K, p_K, strict=True) if p > FLOOR]
-        beams = _best(_extend(beams, likely, blank, dict(zip(characters_K, p_K, strict=True)), (alphabet, use)), how)
-        most = max(prefix.blank + prefix.last for prefix in beams.values())
+        beams = _extend(beams, likely, {sign: found[1] for sign, found in step.items()} | {"": blank}, use)
+        beams = _kept(beams, how)
+        most = max(entry[0] + entry[1] for entry in beams.values())
         scale += math.log(most)
-        beams = {text: _Prefix(found.blank / most, found.last / most, found.language) for text, found in beams.items()}
+        for entry in beams.values():
+            entry[0] /= most
+            entry[1] /= most
     return _finish(beams, scale, use, how)
 
 
-def _extend(
-    beams: Mapping[str, _Prefix],
-    likely: list[tuple[int, float]],
-    blank: float,
-    step: Mapping[int, float],
-    tongue: tuple[Sequence[str], Language | None],
-) -> dict[str, _Prefix]:
-    """Every prefix prolonged by the blank, by its last character, and by each likely one."""
-    alphabet, language = tongue
-    number = {alphabet[c - 1]: p for c, p in step.items()}
-    found: dict[str, list[float]] = {}
+def _extend(beams: Prefixes, likely: list[tuple[str, int, float]], step: Mapping[str, float], language: Language | None) -> Prefixes:
+    """Every prefix prolonged by the blank ("" in `step`), by its last character, and by each likely one."""
+    found: Prefixes = {}
+    blank = step[""]
     for text, (ends, holds, spoken) in beams.items():
-        total = ends + holds
+        total, last = ends + holds, text[-1:]
         entry = found.setdefault(text, [0.0, 0.0, spoken])
         entry[0] += total * blank
-        last = text[-1:]
         if last:
-            entry[1] += holds * number.get(last, 0.0)
-        if not likely:
-            continue
-        log_V = language.next(text) if language is not None else None
-        for c, p in likely:
-            sign = alphabet[c - 1]
+            entry[1] += holds * step.get(last, 0.0)
+        log_V = language.next(text) if language is not None and likely else None
+        for sign, number, p in likely:
             mass = (ends if sign == last else total) * p
             if mass <= 0.0:
                 continue
-            longer = text + sign
-            grown = found.get(longer)
+            grown = found.get(text + sign)
             if grown is None:
-                grown = found[longer] = [0.0, 0.0, spoken + float(log_V[c]) if log_V is not None else 0.0]
-            grown[1] += mass
-    return {text: _Prefix(*entry) for text, entry in found.items()}
+                found[text + sign] = [0.0, mass, spoken + float(log_V[number]) if log_V is not None else 0.0]
+            else:
+                grown[1] += mass
+    return found
 
 
-def _score(text: str, found: _Prefix, how: Search) -> float:
-    return math.log(max(found.blank + found.last, 1e-300)) + how.weight * found.language + how.bonus * len(text)
+def _score(text: str, entry: Sequence[float], how: Search) -> float:
+    return math.log(max(entry[0] + entry[1], 1e-300)) + how.weight * entry[2] + how.bonus * len(text)
 
 
-def _best(beams: Mapping[str, _Prefix], how: Search) -> dict[str, _Prefix]:
+def _kept(beams: Prefixes, how: Search) -> Prefixes:
+    """The best prefixes; equal scores in the order of the alphabet."""
     if len(beams) <= how.beam:
-        return dict(beams)
-    order = sorted(beams, key=lambda text: (-_score(text, beams[text], how), text))
-    return {text: beams[text] for text in order[: how.beam]}
+        return beams
+    ranked = heapq.nsmallest(how.beam, [(-_score(text, entry, how), text) for text, entry in beams.items()])
+    return {text: beams[text] for _, text in ranked}
 
 
-def _finish(beams: Mapping[str, _Prefix], scale: float, language: Language | None, how: Search) -> Found:
+def _finish(beams: Prefixes, scale: float, language: Language | None, how: Search) -> Found:
     """The best prefix, the language's end of text counted."""
     if language is not None:
         language.prepare(list(beams))
-        beams = {text: found._replace(language=found.language + float(language.next(text)[0])) for text, found in beams.items()}
+        beams = {text: [*entry[:2], entry[2] + float(language.next(text)[0])] for text, entry in beams.items()}
     text = min(beams, key=lambda text: (-_score(text, beams[text], how), text))
-    mass = beams[text].blank + beams[text].last
+    mass = beams[text][0] + beams[text][1]
     return Found(text, scale + math.log(max(mass, 1e-300)))

@@ -202,7 +202,7 @@ class Main(Task):
             else:
                 how = ctc.Search(self.config.beam, self.decoding.weight, self.decoding.bonus)
                 found.append(ctc.search(row, self.alphabet, self.language(), how))
-        return found
+        return [one._replace(text=" ".join(one.text.split())) for one in found]
 
     def language(self) -> ctc.Language:
         if self._language is None:

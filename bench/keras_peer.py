@@ -1,0 +1,100 @@
+"""The peer, run by against_keras.py in a virtual environment of its own: Keras 3 on TensorFlow, `fit` as commonly written.
+
+Reads one request a line from standard input, {"net": name, "steps": n} or {"net": "cnn", "data": file, "epochs": n}, and answers with one
+line of JSON: {"net", "parameters", "rate" (rows a second)} or {"accuracy", "seconds"}.
+"""
+
+import json
+import os
+import sys
+import time
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+import keras
+import numpy as np
+from keras import layers
+
+BATCH = 32
+
+
+@keras.saving.register_keras_serializable()
+class Places(layers.Layer):
+    """Learned positions."""
+
+    def build(self, shape):
+        self.places = self.add_weight(shape=shape[1:], name="places")
+
+    def call(self, x):
+        return x + self.places
+
+
+def cnn():
+    return keras.Sequential(
+        [
+            keras.Input((28, 28, 1)), layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(),
+            layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(), layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10),
+        ]
+    )  # fmt: skip
+
+
+def series():
+    cells = [layers.LSTM(128, return_sequences=True), layers.LSTM(128, return_sequences=True), layers.LSTM(128)]
+    return keras.Sequential([keras.Input((100, 32)), *cells, layers.Dense(10)])
+
+
+def text():
+    return keras.Sequential([keras.Input((100,)), layers.Embedding(1000, 64), layers.LSTM(64), layers.Dense(2)])
+
+
+def encoder():
+    tokens = keras.Input((100,))
+    x = Places()(layers.Embedding(1000, 256)(tokens))
+    for _ in range(2):
+        read = layers.Dropout(0.1)(layers.MultiHeadAttention(4, 64, dropout=0.1)(x, x))
+        x = layers.LayerNormalization(epsilon=1e-6)(x + read)
+        fed = layers.Dropout(0.1)(layers.Dense(256)(layers.Dense(1024, activation="relu")(x)))
+        x = layers.LayerNormalization(epsilon=1e-6)(x + fed)
+    return keras.Model(tokens, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+
+
+NETS = {"cnn": cnn, "series": series, "text": text, "encoder": encoder}
+
+
+def compiled(name):
+    model = NETS[name]()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model
+
+
+def rate(models, name, steps):
+    random = np.random.default_rng(0)
+    rows = steps * BATCH
+    if name in ("cnn", "series"):
+        x = random.normal(size=(rows, 28, 28, 1) if name == "cnn" else (rows, 100, 32)).astype("float32")
+    else:
+        x = random.integers(1, 1000, (rows, 100))
+    y = random.integers(0, 10 if name in ("cnn", "series") else 2, rows)
+    if name not in models:
+        models[name] = compiled(name)
+        models[name].fit(x, y, batch_size=BATCH, verbose=0)
+    start = time.perf_counter()
+    models[name].fit(x, y, batch_size=BATCH, verbose=0)
+    return {"net": name, "parameters": models[name].count_params(), "rate": rows / (time.perf_counter() - start)}
+
+
+def accuracy(path, epochs):
+    data = np.load(path)
+    model = compiled("cnn")
+    start = time.perf_counter()
+    model.fit(data["x"][..., None], data["y"], batch_size=BATCH, epochs=epochs, verbose=0)
+    seconds = time.perf_counter() - start
+    return {"accuracy": float(model.evaluate(data["x_test"][..., None], data["y_test"], verbose=0)[1]), "seconds": seconds}
+
+
+if __name__ == "__main__":
+    models = {}
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        found = accuracy(wanted["data"], wanted["epochs"]) if "data" in wanted else rate(models, wanted["net"], wanted["steps"])
+        print("answer " + json.dumps(found), flush=True)

@@ -1,0 +1,183 @@
+"""Bar D2: planted flaws are found, all of them; almost nothing else is."""
+
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
+
+from duomo.core.kinds import infer
+from duomo.data.audit import Audit, audit, guess_target, near_rows
+from duomo.data.near import near_texts
+from duomo.data.sources import read
+
+
+def cancer() -> pd.DataFrame:
+    frame = load_breast_cancer(as_frame=True).frame
+    return frame.assign(target=np.where(frame["target"], "benign", "malignant"))
+
+
+def audit_of(frame: pd.DataFrame, target: str = "target") -> Audit:
+    return audit(infer(read(frame), {}), target)
+
+
+def codes(found: Audit) -> set[str]:
+    return {finding.code for finding in found.findings}
+
+
+def test_clean_data_raise_no_alarm() -> None:
+    found = audit_of(cancer())
+    assert not codes(found) & {
+        "leak",
+        "duplicates",
+        "near_duplicates",
+        "conflicts",
+        "infinite",
+        "bad_cells",
+        "one_class",
+        "groups",
+        "constant",
+    }
+    assert found.proposal.how == "stratified"
+    assert found.balance == {"benign": 357, "malignant": 212}
+    json.dumps(found.to_dict(), allow_nan=False)
+    column = found.to_dict()["columns"][0]
+    assert sum(column["chart"]["values"]) == 569
+    assert len(column["chart"]["edges"]) == len(column["chart"]["values"]) + 1
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_planted_flaws_are_found(as_text: bool) -> None:
+    frame = cancer()
+    frame.iloc[17, 3], frame.iloc[200, 4], frame.iloc[5, 5] = np.nan, np.inf, -np.inf
+    frame = pd.concat([frame, frame.iloc[[0, 8, 9]], frame.iloc[[20]].assign(target="malignant")], ignore_index=True)
+    frame["empty"], frame["same"], frame["id"] = None, 1, np.arange(len(frame))
+    if as_text:
+        frame = frame.astype(object).map(lambda cell: None if cell is None else str(cell))
+    found = audit_of(frame)
+    names = list(frame.columns)
+    assert [(f.columns, f.rows) for f in found.of("missing")] == [((names[3],), (17,))]
+    assert {(f.columns[0], f.rows[0]) for f in found.of("infinite")} == {(names[4], 200), (names[5], 5)}
+    assert found.of("duplicates")[0].rows == (569, 570, 571)
+    assert set(found.of("conflicts")[0].rows) == {20, 572}
+    assert found.of("all_missing")[0].columns == ("empty",)
+    assert [f.columns for f in found.of("constant")] == [("same",)]
+    assert ("id",) in [f.columns for f in found.of("id")]
+
+
+def test_bad_cells_and_one_class() -> None:
+    frame = cancer().astype(object)
+    frame.iloc[30, 2] = "about twelve"
+    found = audit_of(frame.astype(str))
+    assert found.of("bad_cells")[0].rows == (30,)
+    assert audit_of(frame.assign(target="benign")).of("one_class")[0].severity == "error"
+    assert audit_of(frame.iloc[:20]).of("few_rows")
+    assert audit_of(frame.assign(target=[None, *frame["target"][1:]])).of("target_missing")[0].rows == (0,)
+
+
+@pytest.mark.parametrize("leak", ["code", "number", "noisy", "flag"])
+def test_a_leak_is_found_and_nothing_else(leak: str) -> None:
+    frame, rng = cancer(), np.random.default_rng(0)
+    sick = (frame["target"] == "malignant").to_numpy()
+    frame["leak"] = {
+        "code": np.where(sick, rng.choice(["C50", "C51"], len(frame)), rng.choice(["D24", "D25"], len(frame))),
+        "number": sick * 1.0 + rng.normal(0, 0.05, len(frame)),
+        "noisy": np.where(rng.random(len(frame)) < 0.003, ~sick, sick).astype(int),
+        "flag": np.where(sick, rng.normal(size=len(frame)), np.nan),
+    }[leak]
+    found = audit_of(frame)
+    assert [finding.columns[0] for finding in found.of("leak")] == ["leak"]
+
+
+def test_a_leak_of_a_number_is_found() -> None:
+    frame = load_diabetes(as_frame=True).frame
+    assert not audit_of(frame).of("leak")
+    assert [f.columns[0] for f in audit_of(frame.assign(leak=frame["target"] ** 2 + 3)).of("leak")] == ["leak"]
+
+
+def test_groups_times_and_shared_rows() -> None:
+    frame = cancer()
+    frame["patient_id"] = [f"P{number // 4}" for number in range(len(frame))]
+    found = audit_of(frame)
+    assert found.proposal.how == "group"
+    assert found.proposal.group == "patient_id"
+    frame = cancer().assign(date=pd.date_range("2021-01-01", periods=569).strftime("%Y-%m-%d"))
+    assert audit_of(frame).proposal.time == "date"
+    frame = cancer().assign(birth_date=pd.date_range("1921-01-01", periods=569).strftime("%Y-%m-%d"))
+    assert audit_of(frame).proposal.how == "stratified"
+    whole = infer(read(cancer()), {})
+    shared = audit(whole.take(np.arange(400)), "target", test=whole.take(np.arange(390, 569)))
+    assert "10 of 179" in shared.of("shared_rows")[0].sentence
+    assert not audit(whole.take(np.arange(400)), "target", test=whole.take(np.arange(400, 569))).of("shared_rows")
+
+
+def sentences(count: int, rng: np.random.Generator) -> list[str]:
+    """Unlike texts of real words: the field names and descriptions that scikit-learn ships, drawn at random."""
+    words = sorted(
+        {
+            word.lower()
+            for data in (load_breast_cancer(), load_wine(), load_diabetes(), load_iris())
+            for word in data.DESCR.split()
+            if word.isalpha()
+        }
+    )
+    return [" ".join(rng.choice(words, rng.integers(12, 40))) for _ in range(count)]
+
+
+def test_near_duplicate_texts() -> None:
+    rng = np.random.default_rng(0)
+    texts = sentences(3000, rng)
+    planted = []
+    for row in range(200):
+        words = texts[row].split()
+        match row % 4:
+            case 0:
+                words[rng.integers(len(words))] = "otherwise"
+            case 1:
+                words = [word.upper() for word in words]
+            case 2:
+                del words[rng.integers(len(words))]
+            case 3:
+                place = rng.integers(len(words))
+                words[place] = words[place][::-1] + "!"
+        planted.append(" ".join(words))
+    pairs = near_texts(pa.chunked_array([pa.array(texts + planted, pa.large_string())]))
+    found = {(int(a), int(b)) for a, b in pairs}
+    hit = sum((row, 3000 + row) in found for row in range(200))
+    false = {row for pair in found if pair[1] - pair[0] != 3000 for row in pair}
+    assert hit >= 190, hit
+    assert len(false) <= 0.01 * len(texts), len(false)
+
+
+def test_near_duplicate_rows() -> None:
+    frame = cancer()
+    spread = frame.std(numeric_only=True)
+    copies = frame.iloc[:100].copy()
+    copies.iloc[:, :30] += np.random.default_rng(0).uniform(-0.002, 0.002, (100, 30)) * spread.to_numpy()
+    pairs = near_rows(infer(read(pd.concat([frame, copies])), {}), list(frame.columns[:30]))
+    found = {(int(a), int(b)) for a, b in pairs}
+    assert sum((row, 569 + row) in found for row in range(100)) >= 95
+    assert sum(b - a != 569 for a, b in found) <= 5
+    assert not len(near_rows(infer(read(frame), {}), list(frame.columns[:30])))
+    iris = load_iris(as_frame=True).frame
+    assert near_rows(infer(read(iris), {}), list(iris.columns[:4])).tolist() == [[101, 142]]  # equal to the last digit
+
+
+def test_targets_are_guessed() -> None:
+    assert guess_target(infer(read(cancer()), {}))[0] == "target"
+    assert guess_target(infer(read(cancer().rename(columns={"target": "Diagnosis"})), {}))[0] == "Diagnosis"
+    assert guess_target(infer(read({"text": sentences(50, np.random.default_rng(0))}), {}))[0] == ""
+    assert guess_target(infer(read(cancer().rename(columns={"target": "zz"})), {}))[0] == "zz"
+
+
+def test_speed() -> None:
+    rng = np.random.default_rng(0)
+    columns = {f"n{place}": rng.normal(size=10_000).round(6).astype(str) for place in range(16)}
+    columns |= {f"c{place}": rng.choice(list("abcde"), 10_000) for place in range(3)}
+    table = infer(read({**columns, "label": rng.choice(["yes", "no"], 10_000)}), {})
+    start = time.perf_counter()
+    audit(table)
+    assert time.perf_counter() - start < 3

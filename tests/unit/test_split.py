@@ -1,0 +1,127 @@
+"""A row's place depends on its content and the seed; what belongs together stays together."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.datasets import load_breast_cancer, load_iris
+
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds import infer
+from duomo.core.recipe import DataConfig
+from duomo.core.table import Table
+from duomo.data.digests import row_digests
+from duomo.data.sources import read
+from duomo.data.split import Split, content_columns, given, split
+
+
+def cancer() -> pd.DataFrame:
+    frame = load_breast_cancer(as_frame=True).frame
+    return frame.assign(target=np.where(frame["target"], "benign", "malignant"))
+
+
+def table_of(frame: pd.DataFrame) -> Table:
+    return infer(read(frame), {})
+
+
+def whole(found: Split, rows: int) -> bool:
+    return bool(np.array_equal(np.sort(np.concatenate([found.train, found.valid, found.test])), np.arange(rows)))
+
+
+def test_new_rows_and_order_move_nothing() -> None:
+    frame = cancer()
+    before = split(table_of(frame.iloc[:400]), DataConfig(), 0, ["target"])
+    after = split(table_of(frame), DataConfig(), 0, ["target"])
+    assert whole(after, len(frame))
+    assert after.how == "stratified"
+    assert np.array_equal(before.test, after.test[after.test < 400])
+    order = np.random.default_rng(0).permutation(len(frame))
+    turned = split(table_of(frame.iloc[order, ::-1]), DataConfig(), 0, ["target"])
+    assert np.array_equal(np.sort(order[turned.test]), after.test)
+    assert not np.array_equal(split(table_of(frame), DataConfig(), 1, ["target"]).test, after.test)
+    assert 0.10 < len(after.test) / len(frame) < 0.20
+
+
+def test_duplicates_fall_together_whatever_their_label() -> None:
+    frame = cancer()
+    twice = pd.concat([frame, frame.assign(target=frame["target"].iloc[::-1].to_numpy())], ignore_index=True)
+    found = split(table_of(twice), DataConfig(), 0, ["target"])
+    for part in (found.train, found.valid, found.test):
+        assert set(part % len(frame)) == set(part[part < len(frame)])
+
+
+def test_groups_stay_together() -> None:
+    frame = cancer()
+    frame["patient"] = [f"P{number // 4}" for number in range(len(frame))]
+    found = split(table_of(frame), DataConfig(split="group", group="patient"), 0, ["target"])
+    sides = [set(frame["patient"].iloc[part]) for part in (found.train, found.valid, found.test)]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    with pytest.raises(DataError, match="at least 3 groups"):
+        split(table_of(frame.assign(patient="a")), DataConfig(group="patient"), 0, ["target"])
+
+
+def test_the_latest_rows_are_the_test() -> None:
+    days = pd.date_range("2020-01-01", periods=50).repeat(10).to_series().sample(frac=1, random_state=0)
+    table = table_of(pd.DataFrame({"day": days.dt.strftime("%Y-%m-%d").to_numpy(), "x": np.arange(500.0)}))
+    found = split(table, DataConfig(time="day"), 0)
+    values = days.to_numpy()
+    assert values[found.train].max() < values[found.valid].min()
+    assert values[found.valid].max() < values[found.test].min()
+    assert 0.1 < len(found.test) / 500 < 0.2
+    assert any("2020" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ten_rows_are_enough(seed: int) -> None:
+    frame = cancer().iloc[::60]
+    found = split(table_of(frame), DataConfig(), seed, ["target"])
+    assert whole(found, len(frame))
+    assert min(len(found.train), len(found.valid), len(found.test)) >= 1
+
+
+def test_too_little_is_refused() -> None:
+    with pytest.raises(DataError, match="at least 5 rows"):
+        split(table_of(cancer().iloc[:4]), DataConfig(), 0)
+    with pytest.raises(DataError, match="different rows"):
+        split(read({"a": [1.0] * 9}), DataConfig(), 0)
+    with pytest.raises(ConfigError, match="Did you mean 'random'"):
+        split(table_of(cancer()), DataConfig(split="rando"), 0)
+
+
+def test_every_class_is_in_every_part() -> None:
+    frame = load_iris(as_frame=True).frame.assign(target=lambda frame: frame["target"].map(str))
+    frame = pd.concat([frame[frame["target"] != "2"], frame[frame["target"] == "2"].drop_duplicates().iloc[:3]])
+    for seed in range(10):
+        found = split(infer(read(frame), {"target": "category"}), DataConfig(), seed, ["target"])
+        for part in (found.train, found.valid, found.test):
+            assert set(frame["target"].iloc[part]) == {"0", "1", "2"}
+
+
+def test_given_files(tmp_path: Path) -> None:
+    frame = cancer()
+    frame.iloc[:450].to_csv(tmp_path / "train.csv", index=False)
+    frame.iloc[450:, ::-1].to_parquet(tmp_path / "test.parquet")
+    train = infer(read(tmp_path / "train.csv"), {})
+    table, found = given(train, None, read(tmp_path / "test.parquet"), DataConfig(), 0, ["target"])
+    assert len(table) == 569
+    assert np.array_equal(found.test, np.arange(450, 569))
+    assert whole(found, 569)
+    assert table.data.column("target")[500].as_py() == frame["target"].iloc[500]
+    with pytest.raises(DataError, match="lacks target"):
+        given(train, None, read(frame.drop(columns="target")), DataConfig(), 0, ["target"])
+
+
+def test_digests_see_values_not_their_writing(tmp_path: Path) -> None:
+    as_text, as_number = Table(pa.table({"x": pa.array(["1.0", "2", " 3e0"], pa.large_string())})), Table(pa.table({"x": [1.0, 2.0, 3.0]}))
+    kinds = {"x": "number"}
+    assert np.array_equal(row_digests(as_text.with_kinds(kinds, {}), ["x"]), row_digests(as_number.with_kinds(kinds, {}), ["x"]))
+    words = pa.array([f"{a}{b}" for a in "abcdefgh" * 40 for b in range(500)], pa.large_string()).unique()
+    assert len(np.unique(row_digests(Table(pa.table({"x": words})), ["x"]))) == len(words)
+    (tmp_path / "a.bin").write_bytes(b"same")
+    (tmp_path / "b.bin").write_bytes(b"same")
+    media = Table(pa.table({"image": ["a.bin", "b.bin", "c.bin"]}), {"image": "image"}, root=tmp_path)
+    found = row_digests(media, ["image"])
+    assert found[0] == found[1] != found[2]
+    assert content_columns(media) == ["image"]
