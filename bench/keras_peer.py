@@ -30,12 +30,8 @@ class Places(layers.Layer):
 
 
 def cnn():
-    return keras.Sequential(
-        [
-            keras.Input((28, 28, 1)), layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(),
-            layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D(), layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10),
-        ]
-    )  # fmt: skip
+    body = [layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D()]
+    return keras.Sequential([keras.Input((28, 28, 1)), *body, layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10)])
 
 
 def series():

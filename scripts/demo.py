@@ -1,4 +1,7 @@
-"""The main job, from nothing: real samples become trained, judged, served models; ends with the server up (or, without a terminal, called)."""
+"""The main job, from nothing: real samples become trained, judged, served models.
+
+Ends with the server up, or, where there is no terminal, with one call to it.
+"""
 
 import json
 import os

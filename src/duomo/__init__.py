@@ -8,6 +8,8 @@ Nothing heavy is imported before a name is used.
 """
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from duomo.core.openmp import settle
@@ -49,6 +51,17 @@ __all__ = [
     "resume",
     "train",
 ]
+
+
+class _Package(types.ModuleType):
+    """`duomo.train` is the function: the subpackage of that name, once imported, must not take its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _HOME or not isinstance(value, types.ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

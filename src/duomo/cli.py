@@ -237,7 +237,9 @@ def _completion_flags(parser: argparse.ArgumentParser) -> None:
 
 def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the verbs that are wanted get their flags, so that the start stays instant."""
-    parser = _Parser(prog="duomo", description=tr("From whatever data you have to an honest, served model."), epilog=tr("Exit codes: ") + EXITS)
+    parser = _Parser(
+        prog="duomo", description=tr("From whatever data you have to an honest, served model."), epilog=tr("Exit codes: ") + EXITS
+    )
     parser.add_argument("--version", action="store_true", help=tr("Print the version."))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
     for name, (title, flags, _) in VERBS.items():

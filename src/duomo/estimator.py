@@ -175,7 +175,7 @@ class DuomoClassifier(ClassifierMixin, _Duomo):  # type: ignore[misc]
         """(N, C) probabilities in the order of `classes_`."""
         check_is_fitted(self)
         found = self._evidence(self._table(X, reset=False), "0")["probabilities"]
-        order = [int(name) for name in self.task_.labels.classes[0]]
+        order = [int(name) for name in self.task_.state()["labels"]["classes"][0]]
         probabilities = np.zeros((len(found), len(self.classes_)))
         probabilities[:, order] = found
         return probabilities / probabilities.sum(axis=1, keepdims=True)

@@ -7,14 +7,12 @@ import platform
 import time
 import webbrowser
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.feather as feather
 import torch
 from torch import nn
@@ -44,7 +42,7 @@ from duomo.plan import Plan, choose, make, read, run_name, task_options
 from duomo.serve import app
 from duomo.train import loop, preflight, probe
 from duomo.train.job import Job, Outcome
-from duomo.trained import Run, restore, without_target
+from duomo.trained import Run, without_target
 
 GOLDEN_ROWS = 8
 PROBE_SECONDS = 1.5
@@ -136,8 +134,7 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
         recipe = build(Recipe, read_toml(folder.path / "recipe.toml"))
         kept = folder.path / "data.arrow"
         source: Any = kept if kept.exists() else recipe.data.source
-        settings = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
-        plan = make(source, settings, reporter)
+        plan = make(source, dataclasses.asdict(recipe), reporter)
         if fingerprint(plan) != facts["data"]:
             raise RunError("A run continues on the same data only; {source} has changed since. Train anew.", source=recipe.data.source)
         plan = dataclasses.replace(plan, recipe=recipe)
@@ -182,7 +179,8 @@ def _folder(source: Any, out: Path | str | None) -> RunFolder:
         folder = RunFolder(out)
         if folder.exists():
             raise ConfigError(
-                "A new run needs a folder of its own; {path} holds one already. Choose another with --out, or: duomo resume {path}", path=out
+                "A new run needs a folder of its own; {path} holds one already. Choose another with --out, or: duomo resume {path}",
+                path=out,
             )
         return folder
     name = run_name(source)
@@ -245,7 +243,16 @@ class _Work:
     def _job(self, execution: Execution) -> Job:
         model = self.model.to(execution.device)
         planned = {"planned_seconds": self.preflight.seconds} if self.preflight else {}
-        return Job(self.task, model, self.stream, self._valid_batches if len(self.valid) else None, self.config, execution, self.folder.path, planned)
+        return Job(
+            self.task,
+            model,
+            self.stream,
+            self._valid_batches if len(self.valid) else None,
+            self.config,
+            execution,
+            self.folder.path,
+            planned,
+        )
 
     def open_folder(self, execution: Execution, source: Any) -> None:
         """Everything that a resume needs, before the first step."""

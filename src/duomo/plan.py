@@ -109,7 +109,9 @@ def _task_of(table: Table, target: tuple[str, ...]) -> tuple[str, str]:
         values = values[np.isfinite(values)]
         distinct = len(np.unique(values))
         if distinct > FEW_VALUES or (values != np.round(values)).any():
-            return "regress", tr("Task: regress, because {target} is a number with {distinct:,} values.", target=target[0], distinct=distinct)
+            return "regress", tr(
+                "Task: regress, because {target} is a number with {distinct:,} values.", target=target[0], distinct=distinct
+            )
     else:
         distinct = pc.count_distinct(cells).as_py()
     return "classify", tr("Task: classify, because {target} has {distinct:,} different values.", target=target[0], distinct=distinct)
@@ -123,12 +125,14 @@ def task_options(data: DataConfig, recipe: Recipe) -> dict[str, Any]:
 def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tuple[Table, Table, Table, str]:
     """Training, validation and test tables, and how they were divided, in words."""
     if data.valid and not data.test:
-        raise ConfigError("A validation file of your own needs a test file too; received valid = {valid!r} alone. Add --test.", valid=data.valid)
+        raise ConfigError(
+            "A validation file of your own needs a test file too; received valid = {valid!r} alone. Add --test.", valid=data.valid
+        )
     if data.test:
         valid = _given(data.valid, table, data, reporter) if data.valid else None
         table, found = split.given(table, valid, _given(data.test, table, data, reporter), data, seed, data.target)
     else:
-        found = split.split(table, _safe(table, data, reporter), seed, data.target)
+        found = split.split(table, data, seed, data.target)
     for sentence in found.notes:
         reporter.say(sentence)
     parts = [table.take(rows) for rows in (found.train, found.valid, found.test)]
@@ -138,14 +142,16 @@ def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tup
     return parts[0], parts[1], parts[2], words
 
 
-def _safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
-    """The split as it was asked for, or else the one that the audit holds safe."""
-    if data.split or data.group or data.time:
-        return data
-    proposal, _ = audit.propose(table, data.target[0] if data.target else "")
-    if proposal.how in ("group", "time"):
-        reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
-    return dataclasses.replace(data, split=proposal.how, group=proposal.group, time=proposal.time)
+def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
+    """The split as it was asked for, or else the one that the audit holds safe; a column that groups rows is no input."""
+    if not (data.split or data.group or data.time or data.test):
+        proposal, _ = audit.propose(table, data.target[0] if data.target else "")
+        if proposal.how in ("group", "time"):
+            reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
+        data = dataclasses.replace(data, split=proposal.how, group=proposal.group, time=proposal.time)
+    if data.group and data.group not in data.ignore:
+        data = dataclasses.replace(data, ignore=(*data.ignore, data.group))
+    return data
 
 
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Table:
@@ -160,6 +166,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
     said = build(Recipe, settings)
     table = read(source, said.data, reporter)
     data, notes = choose(table, said.data)
+    data = safe(table, data, reporter)
     task = find.make_task(data.task, task_options(data, said))
     mask, sentences = task.usable(table)
     for sentence in (*notes, *sentences):

@@ -38,6 +38,8 @@ from duomo.train.checkpoint import Checkpoints
 
 PHASES = ("start", "step", "save", "rotation", "resume", "log", "evaluation", "end")
 SETTING = {"steps": 10, "evaluate_steps": 5, "checkpoint_steps": 1, "ema": 0.9}
+CAUGHT_ENDS = "--until-caught" in sys.argv
+"""For controls: end with the first broken run."""
 SHARED = mmap.mmap(-1, 16)
 """Byte 0: the phase that the child is in. Byte 1: steps that it has done."""
 
@@ -202,7 +204,7 @@ def kills(base: Path, count: int, variant: str, seed: int) -> dict[str, Any]:
     expected, seconds = reference(base, variant, slow)
     where: Counter[str] = Counter()
     runs = crashed = different = done = 0
-    while done < count:
+    while done < count and not (CAUGHT_ENDS and crashed + different):
         folder = base / f"run{runs}"
         runs += 1
         for session in range(draw.choice((1, 2))):
@@ -355,6 +357,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10)
     parser.add_argument("--variant", default="", choices=tuple(broken.VARIANTS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--until-caught", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
     toy._data()

@@ -23,14 +23,14 @@ def harness(what: str, count: int, variant: str = "") -> dict[str, Any]:
 
 
 def test_killed_runs_end_bitwise_equal():
-    found = harness("kills", 10)
+    found = harness("kills", 8)
     assert found["crashed"] == found["different"] == 0, found
-    assert 2 * found["inside"] >= found["kills"] >= 10, found
+    assert 2 * found["inside"] >= found["kills"] >= 8, found
 
 
 @pytest.mark.parametrize("variant", ["in-place", "newest-wins", "rng-not-restored"])
 def test_broken_variants_are_caught(variant: str):
-    found = harness("kills", 9, variant)
+    found = harness("kills", 60, variant)
     assert found["crashed"] + found["different"] > 0, found
     if variant == "rng-not-restored":
         assert found["crashed"] == 0 and found["different"] > 0, found
@@ -42,12 +42,12 @@ def test_damaged_checkpoints_are_named_and_passed_over():
 
 
 def test_a_full_disk_leaves_the_older_checkpoint():
-    found = harness("disk", 4)
+    found = harness("disk", 3)
     assert found["bad"] == found["different"] == 0 and found["refused"] > 0, found
 
 
 def test_signals_leave_a_good_checkpoint():
-    found = harness("signals", 8)
+    found = harness("signals", 6)
     assert found["bad"] == found["lost"] == found["different"] == 0 and found["slowest"] < 25, found
 
 

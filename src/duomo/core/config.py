@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import itertools
 import json
 import tomllib
 import types
@@ -23,10 +24,10 @@ def documentation(cls: type) -> dict[str, str]:
     (definition,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls))).body
     assert isinstance(definition, ast.ClassDef)
     found: dict[str, str] = {}
-    for before, after in zip(definition.body, definition.body[1:], strict=False):
-        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(after, ast.Expr):
-            if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
-                found[before.target.id] = inspect.cleandoc(after.value.value)
+    for before, after in itertools.pairwise(definition.body):
+        match before, after:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(sentence))):
+                found[name] = inspect.cleandoc(sentence)
     return found
 
 
@@ -172,7 +173,7 @@ def to_toml(settings: Any) -> str:
         items = (
             {field.name: getattr(value, field.name) for field in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else value
         )
-        docs = documentation(type(value)) if dataclasses.is_dataclass(value) else {}
+        docs = documentation(type(value)) if dataclasses.is_dataclass(value) and not isinstance(value, type) else {}
         for name, item in items.items():
             lines += [f"# {line}" for line in docs.get(name, "").splitlines()]
             lines.append(f"{_key(name)} = {_literal(item)}")

@@ -177,7 +177,7 @@ class Task(ABC):
 
     def calibrate(self, evidence: Evidence) -> None:
         """Learn from validation what makes confidences honest (a temperature, an interval). Nothing by default."""
-        return None
+        return
 
     @abstractmethod
     def views(self, evidence: Evidence) -> Sequence[View]: ...

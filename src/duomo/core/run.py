@@ -1,10 +1,10 @@
 """The run folder: the product. Open formats only (TOML, JSON, safetensors), sealed by a manifest of SHA-256 sums.
 
-    recipe.toml          every setting, derived ones filled in        checkpoints/     to resume from (train/checkpoint.py)
-    run.json             task, model, execution, split, versions      log.jsonl        loss and metrics by step, deterministic
-    task.json            what preprocessing learned                   timing.jsonl     rates and times
-    model.safetensors    the kept weights                             scorecard.json   scorecard.html   MODEL_CARD.md
-    golden.json          inputs and the answers they must give        manifest.json    sums of all of the product's files
+recipe.toml          every setting, derived ones filled in        checkpoints/     to resume from (train/checkpoint.py)
+run.json             task, model, execution, split, versions      log.jsonl        loss and metrics by step, deterministic
+task.json            what preprocessing learned                   timing.jsonl     rates and times
+model.safetensors    the kept weights                             scorecard.json   scorecard.html   MODEL_CARD.md
+golden.json          inputs and the answers they must give        manifest.json    sums of all of the product's files
 """
 
 import fcntl

@@ -139,7 +139,7 @@ def _held(path: Path, encoding: Encoding, layout: Layout, quote: str | bool) -> 
         except pa.ArrowInvalid as error:
             if "straddling" not in str(error) or place == len(BLOCKS) - 1:
                 _unreadable(path, error)
-    raise AssertionError("one of the block sizes returns or raises")
+    raise RuntimeError
 
 
 def _balanced(path: Path, encoding: Encoding, layout: Layout) -> tuple[pa.Table, tuple[str, ...]]:

@@ -63,8 +63,10 @@ def store(cache: Path | None, key: str, schema: pa.Schema, batches: Iterable[pa.
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise ResourceError("Large data need room on the disk for a working copy; {folder} is full. Free space, or set DUOMO_CACHE elsewhere.",
-                            folder=path.parent) from None  # fmt: skip
+        raise ResourceError(
+            "Large data need room on the disk for a working copy; {folder} is full. Free space, or set DUOMO_CACHE elsewhere.",
+            folder=path.parent,
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)

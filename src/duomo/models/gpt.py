@@ -167,7 +167,7 @@ class Model(nn.Module):
         """An empty cache for `rows` rows of up to `positions` tokens."""
         config = self.config
         groups, size = config.key_heads or config.heads, config.width // config.heads
-        return Cache(config.depth, rows, groups, places, size, self.embedding.weight)
+        return Cache(config.depth, rows, groups, positions, size, self.embedding.weight)
 
     def forward_cached(self, tokens_BT: Tensor, cache: Cache) -> Tensor:
         """Logits (B, T, V) of the next T tokens after those in the cache, which then holds them too; equal to the full forward pass."""

@@ -1,9 +1,9 @@
 """A run as a service on this machine: JSON rows or files in, answers out, and a page to try it.
 
-    GET  /                  the page            GET  /docs  /openapi.json   how to call it
-    GET  /health            whether it is up    GET  /v1/run                what it reads and answers
-    POST /v1/predict        {"rows": [{...}]} -> {"answers": [{...}]}
-    POST /v1/predict/files  multipart files, one row each
+GET  /                  the page            GET  /docs  /openapi.json   how to call it
+GET  /health            whether it is up    GET  /v1/run                what it reads and answers
+POST /v1/predict        {"rows": [{...}]} -> {"answers": [{...}]}
+POST /v1/predict/files  multipart files, one row each
 """
 
 import asyncio
@@ -42,7 +42,9 @@ class Served(Answering, Protocol):
     """What a finished run offers to a server."""
 
     facts: Mapping[str, Any]
-    path: Path
+
+    @property
+    def path(self) -> Path: ...
 
 
 class Rows(BaseModel):

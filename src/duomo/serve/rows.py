@@ -49,7 +49,7 @@ def _column(name: str, kind: str, cells: list[Any]) -> pa.Array:
 
 
 def _text(name: str, cell: Any) -> str | None:
-    if cell is None or isinstance(cell, float) and not math.isfinite(cell):
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return None
     if isinstance(cell, bool):
         return "true" if cell else "false"
@@ -79,8 +79,16 @@ def _media(name: str, cell: Any) -> bytes | None:
 def _series(name: str, cell: Any) -> list[list[float]] | None:
     if cell is None:
         return None
-    rows = cell if isinstance(cell, list) and cell and isinstance(cell[0], list) else [[value] for value in cell] if isinstance(cell, list) else None
-    if not rows or not all(isinstance(row, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in row) for row in rows):
+    rows = (
+        cell
+        if isinstance(cell, list) and cell and isinstance(cell[0], list)
+        else [[value] for value in cell]
+        if isinstance(cell, list)
+        else None
+    )
+    if not rows or not all(
+        isinstance(row, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in row) for row in rows
+    ):
         raise DataError("The field {name!r} takes a list of numbers, or of lists of numbers; received {value!r}.",
                         name=name, value=_short(cell))  # fmt: skip
     return [[float(value) for value in row] for row in rows]

@@ -58,6 +58,7 @@ class _Training:
         self.checkpoints = Checkpoints(job.folder, reporter.say)
         self.log = Log(job.folder)
         self.plan = Plan(planned_steps(self.config, job.stream.steps_per_epoch))
+        self.evaluations = Evaluations(self.config, job.stream, self.plan)
         self.spikes = guard.Spikes()
         self.step, self.sessions = 0, 0
         self.saved: tuple[int, int] | None = None
@@ -75,7 +76,6 @@ class _Training:
         try:
             with guard.memory_errors(self.config, self.config.batch_size, self.job.folder):
                 self._resume()
-                self.evaluations = Evaluations(self.config, self.job.stream, self.plan)
                 self.budget = Budget(self.config.minutes * 60, self.clock.elapsed()) if timed(self.config) else None
                 self._loop()
             self._save()
@@ -185,8 +185,9 @@ class _Training:
             self.log.event(self.step, {"valid": facts})
             self._choose(facts.get(self.task.metric.name))
             self._board(facts)
-        self.evaluate_seconds = time.monotonic() - start
-        self.clock.judging += self.evaluate_seconds
+        seconds = time.monotonic() - start
+        self.evaluate_seconds = min(seconds, self.evaluate_seconds or seconds) if len(self.history) == 2 else seconds
+        self.clock.judging += seconds
 
     @torch.no_grad()
     def _judge(self) -> dict[str, float | None]:
@@ -266,6 +267,7 @@ class _Training:
             "plan": self.plan.state(),
             "history": self.history,
             "best": {"step": self.best_step, "value": self.best, "waits": self.waits, "kept": self.best_tensors is not None},
+            "evaluations": self.evaluations.count,
             "spikes": self.spikes.state(),
             "optimizer_steps": self.optimizer.steps,
             "log": self.log.state(),
@@ -297,6 +299,8 @@ class _Training:
         if self.average and "ema" in tensors:
             self.average.restore(tensors["ema"])
         self.step, self.history, self.plan = found.step, state["history"], Plan.restore(state["plan"])
+        self.evaluations = Evaluations(self.config, self.job.stream, self.plan)
+        self.evaluations.count = state["evaluations"]
         self.saved = (self.step, len(self.history))
         self.best_step, self.best, self.waits = state["best"]["step"], state["best"]["value"], state["best"]["waits"]
         if state["best"]["kept"]:
@@ -321,11 +325,15 @@ class _Training:
         """With a time budget: how many steps fit, at recorded points, and a hard stop."""
         if self.budget is None:
             return
-        elapsed = self.clock.elapsed()
-        if self.step < self.plan.total and self.budget.over(elapsed, self.clock.step_seconds, self.evaluate_seconds):
+        elapsed, warm = self.clock.elapsed(), self.clock.steps > Budget.EARLY[-1]
+        # The first steps may have been compiled: what they took says nothing about the next ones.
+        if self.step < self.plan.total and self.budget.over(elapsed, self.clock.step_seconds if warm else 0.0, self.evaluate_seconds):
             self._change(self.step)
         elif self.budget.due(self.clock.steps, elapsed):
-            self._change(self.budget.total(self.step, self.plan.progress(self.step), elapsed, self.clock.pace(), self.evaluate_seconds))
+            self.evaluations.thin(self.evaluate_seconds, self.budget.seconds)
+            coming = max(1, math.ceil(self.evaluations.count * (1 - self.plan.progress(self.step))))
+            total = self.budget.total(self.step, elapsed, self.clock.pace(), coming * self.evaluate_seconds)
+            self._change(total if warm else max(total, self.step + Budget.EARLY[-1]))
 
     def _change(self, total: int) -> None:
         self.plan.change(self.step, total)

@@ -22,8 +22,8 @@ from duomo.train.seed import seed_step
 
 ROUNDS = 12
 LEAST_ROUNDS = 3
-SLOW = 1.3
-"""A candidate this many times slower than the fastest is not timed any further."""
+SLOW, FAR = 1.3, 2.0
+"""A candidate this many times slower than the fastest is not timed any further; FAR after a single round."""
 COMPILE_SECONDS = 15.0
 """Compiling is tried only where probing may take this long."""
 TOLERANCE = {"float32": 2e-3, "bf16": 4e-2}
@@ -122,10 +122,13 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
     weights = sum(weight.numel() for weight in trial.model.parameters())
     together = weights * len(timings) <= TOGETHER
     copies: dict[int, _Copy] = {}
-    for index, timing in enumerate(timings):
+    # The plain one first, being the reference; then from the end, where the one with a single thread stands: under load it is the safest.
+    order = sorted(range(len(timings)), key=lambda index: (index > 0, timings[index].execution.compile, -index))
+    for index in order:
+        timing = timings[index]
         if timing.execution.compile and seconds < COMPILE_SECONDS:
             timing.note = tr("not tried: compiling would take too long")
-        elif index and time.monotonic() > end - 0.4 * seconds:
+        elif index and time.monotonic() > end + 0.5 * seconds:
             timing.note = tr("not tried: no time left")
         else:
             made = _first(trial, timing, timings[0], batches)
@@ -142,7 +145,7 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
             copies[index].execution.apply(copies[index].model)
             timings[index].times.append(copies[index].step(batches[number % LEAST_ROUNDS], number + 1))
         fastest = min((timings[index].seconds for index in copies), default=0.0)
-        copies = {index: held for index, held in copies.items() if number == 0 or timings[index].seconds <= SLOW * fastest}
+        copies = {index: held for index, held in copies.items() if timings[index].seconds <= (SLOW if number else FAR) * fastest}
         if len(copies) <= 1 and number >= LEAST_ROUNDS:
             return
 

@@ -15,6 +15,8 @@ GUESS = 1000
 """Steps assumed of a run with a time budget until its first steps were timed."""
 EVALUATIONS = 20
 """Evaluations of a run with a time budget."""
+JUDGING = 0.25
+"""Largest share of a time budget that evaluations may take."""
 MOST, FEWEST = 40, 5
 """Evaluations of a run of known length: an epoch is cut or several are joined to stay within."""
 
@@ -105,7 +107,7 @@ class Evaluations:
     """After which steps the model is judged: a pure function of the plan."""
 
     def __init__(self, config: TrainConfig, stream: Stream, plan: Plan):
-        self.plan, self.every, self.by_progress = plan, config.evaluate_steps, False
+        self.plan, self.every, self.by_progress, self.count = plan, config.evaluate_steps, False, EVALUATIONS
         if self.every <= 0:
             self.by_progress = timed(config)
             epoch, total = max(1, stream.steps_per_epoch), plan.total
@@ -118,8 +120,13 @@ class Evaluations:
         if step >= self.plan.total:
             return True
         if self.by_progress:
-            return int(EVALUATIONS * self.plan.progress(step)) > int(EVALUATIONS * self.plan.progress(step - 1))
+            return int(self.count * self.plan.progress(step)) > int(self.count * self.plan.progress(step - 1))
         return step % self.every == 0
+
+    def thin(self, evaluate_seconds: float, seconds: float) -> None:
+        """Judge less often where judging would take more than `JUDGING` of the budget; a checkpoint keeps `count`."""
+        if self.by_progress and evaluate_seconds * self.count > JUDGING * seconds:
+            self.count = max(1, int(JUDGING * seconds / evaluate_seconds))
 
 
 class Budget:
@@ -141,11 +148,10 @@ class Budget:
             return True
         return False
 
-    def total(self, step: int, progress: float, elapsed: float, step_seconds: float, evaluate_seconds: float) -> int:
-        """Steps that fit: what is left, less one evaluation for each twentieth to come, over the time of a step."""
-        evaluations = max(1, math.ceil(EVALUATIONS * (1 - progress)))
-        left = self.seconds * 0.995 - elapsed - evaluations * evaluate_seconds
-        return step + max(0, int(left / max(step_seconds, 1e-9)))
+    def total(self, step: int, elapsed: float, step_seconds: float, evaluations_seconds: float) -> int:
+        """Steps that fit into what is left after the evaluations to come, which get half of it at most."""
+        left = self.seconds * 0.995 - elapsed
+        return step + max(0, int(max(left - evaluations_seconds, left / 2) / max(step_seconds, 1e-9)))
 
     def over(self, elapsed: float, step_seconds: float, evaluate_seconds: float) -> bool:
         """No room for another step and the last evaluation."""

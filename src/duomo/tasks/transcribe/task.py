@@ -49,7 +49,7 @@ class Config:
     """spoken: NFC, lower case, no punctuation but apostrophes and hyphens inside words, single spaces; exact: NFC and single spaces."""
     beam: int = 16
     """Prefixes that the search keeps; 1 takes the likeliest character of each step, without language model."""
-    language_order: int = 6
+    language_order: int = 8
     """Characters of one gram of the language model, which is learned from the training transcripts."""
     language_weight: float = -1.0
     """What the language model counts beside the sound; chosen on validation when negative."""

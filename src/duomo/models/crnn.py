@@ -1,0 +1,104 @@
+"""CRNN: convolutions over log-mel bands, then recurrent layers that read in both directions; for CTC or for whole recordings.
+
+Legend: B rows, T steps, M mel bands, C convolution channels, D width of a step (twice the hidden size), E emissions of a step.
+Sources: Shi et al. 2015, arXiv:1507.05717 (figure 1), and Amodei et al. 2015, "Deep Speech 2", arXiv:1512.02595 (section 3).
+Departures: LayerNorm instead of BatchNorm, so that a row never depends on its batch mates; residual recurrent layers; and E
+emissions from each step of 40 ms, so that fast speech finds room for its characters at a quarter of the cost.
+
+Answers per step: Steps(logits (B, T·E, size), lengths (B,)). Per row: (B, size), from the mean over steps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duomo.core.contract import Field, Head, Steps
+from duomo.core.errors import ConfigError
+from duomo.core.tensors import Batch
+from duomo.nn.audio import LogMel, spec_augment
+from duomo.nn.dropout import Dropout
+from duomo.nn.fields import masked_mean
+from duomo.nn.norm import as_autocast
+from duomo.nn.recurrent import CELLS, Recurrent
+from duomo.nn.single import single
+
+FORMS = ("waveform",)
+TRAIN = {"learning_rate": 2e-3, "batch_size": 16, "weight_decay": 1e-2, "epochs": 100, "ema": 0.99}
+
+
+@dataclass(frozen=True)
+class Config:
+    cell: str = "lstm"
+    """rnn, lstm or gru."""
+    hidden: int = 160
+    """Size of a recurrent layer in each direction."""
+    depth: int = 3
+    """Recurrent layers."""
+    channels: int = 24
+    """Channels of the two convolutions that shorten the sound to a quarter."""
+    bands: int = 64
+    """Mel bands of a frame of 10 ms."""
+    emissions: int = 2
+    """Outputs of a step of 40 ms; more of them leave room for faster speech. For answers per step only."""
+    dropout: float = 0.3
+    """Part of each layer's output set to zero in training."""
+
+
+SIZES = {
+    "small": Config(hidden=128, depth=2),
+    "base": Config(),
+    "large": Config(hidden=320, depth=5, channels=32, bands=80),
+}
+
+
+class Shorten(nn.Module):
+    """(B, T, M), lengths -> (B, T/4, D), lengths: two 3×3 convolutions of stride 2."""
+
+    def __init__(self, bands: int, channels: int, width: int):
+        super().__init__()
+        self.first = nn.Conv2d(1, channels, 3, 2, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, 2, padding=1)
+        self.out, self.norm = nn.Linear(channels * ((bands + 3) // 4), width), nn.LayerNorm(width)
+
+    def forward(self, x_BTM: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
+        x_BCTM = x_BTM.unsqueeze(1)
+        for convolution in (self.first, self.second):
+            x_BCTM = F.silu(convolution(x_BCTM))
+            length_B = (length_B + 1) // 2
+            inside_BT = torch.arange(x_BCTM.shape[2], device=x_BTM.device) < length_B.unsqueeze(1)
+            x_BCTM = x_BCTM * inside_BT[:, None, :, None]
+        return F.silu(self.norm(self.out(x_BCTM.permute(0, 2, 1, 3).flatten(2)))), length_B
+
+
+class Model(nn.Module):
+    """One waveform -> Steps for CTC (head.per "step"), or logits (B, head.size) (head.per "row")."""
+
+    def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
+        super().__init__()
+        if config.cell not in CELLS:
+            raise ConfigError("A recurrent cell must be one of {known}; received {name!r}.", known=", ".join(CELLS), name=config.cell)
+        self.name, field = single("crnn", inputs, FORMS)
+        self.size, self.emissions = head.size, config.emissions if head.per == "step" else 1
+        self.per, width = head.per, 2 * config.hidden
+        self.mel = LogMel(int(field.facts["rate"]), config.bands, "bands" if head.per == "step" else "level", augment=False)
+        self.shorten = Shorten(config.bands, config.channels, width)
+        self.layers = nn.ModuleList(Recurrent(config.cell, width, (config.hidden,), True, 0.0) for _ in range(config.depth))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.depth))
+        self.dropout, self.head = Dropout(config.dropout), nn.Linear(width, head.size * self.emissions)
+
+    def forward(self, batch: Batch) -> Tensor | Steps:
+        x_BTM, length_B = self.mel(batch[self.name], batch[f"{self.name}.length"])
+        if self.training and "specaugment" in batch:
+            x_BTM = spec_augment(x_BTM, length_B)
+        x_BTD, length_B = self.shorten(x_BTM, length_B)
+        x_BTD = self.dropout(as_autocast(x_BTD))
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x_BTD = x_BTD + self.dropout(as_autocast(norm(layer(x_BTD, length_B))))
+        if self.per == "step":
+            logits = self.head(x_BTD)
+            return Steps(logits.unflatten(2, (self.emissions, self.size)).flatten(1, 2), length_B * self.emissions)
+        inside_BT = torch.arange(x_BTD.shape[1], device=x_BTD.device) < length_B.unsqueeze(1)
+        return self.head(masked_mean(x_BTD.float(), inside_BT))
