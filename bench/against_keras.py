@@ -9,18 +9,26 @@ import json
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from duomo.core.contract import Field, Head
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.device import Execution, candidates
-from duomo.core.tensors import Batch
+from duomo.core.recipe import AugmentConfig, TrainConfig
+from duomo.core.reporter import Silent
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Column, Examples
+from duomo.data.loader import TableStream
 from duomo.models import cnn, rnn, transformer
+from duomo.train import loop, probe
+from duomo.train.job import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 PINNED = ["tensorflow==2.21.0", "keras==3.15.1", "numpy>=2,<3"]
@@ -29,7 +37,7 @@ STEPS = {"cnn": 200, "series": 15, "text": 60, "encoder": 8}
 BARS = {"cnn": 2.3, "series": 2.0, "text": 4.0, "encoder": 1.6}
 CLASSES = {"cnn": 10, "series": 10, "text": 2, "encoder": 2}
 INPUTS = {
-    "cnn": Field("pixels", (1, 28, 28)),
+    "cnn": Field("pixels", (1, 28, 28), facts={"mean": [0.5], "std": [0.25]}),
     "series": Field("frames", (100, 32)),
     "text": Field("tokens", (100,), (1000,)),
     "encoder": Field("tokens", (100,), (1000,)),
@@ -71,74 +79,117 @@ def ours(name: str) -> nn.Module:
     return rnn.Model(rnn.SIZES["base"], inputs, head)
 
 
-def batches(name: str, rows: int) -> Batch:
-    shape = INPUTS[name].shape
-    x = torch.randint(1, 1000, (rows, *shape)) if INPUTS[name].form == "tokens" else torch.randn(rows, *shape)
-    length = {} if name == "cnn" else {"x.length": torch.full((rows,), shape[0])}
-    return {"x": x, "target": torch.randint(0, CLASSES[name], (rows,)), **length}
+class Drawn(Column):
+    """Rows of noise: (N, ...) values, and their length where they are sequences."""
+
+    def __init__(self, values: Tensor, length: int):
+        self.values, self.length = values, length
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        lengths = {f"{name}.length": torch.full((len(rows),), self.length)} if self.length else {}
+        return {name: self.values.index_select(0, rows), **lengths}
+
+    def lengths(self) -> None:
+        return None
 
 
-def stepper(model: nn.Module, execution: Execution) -> Callable[[Batch, int], float]:
-    """One training step as the loop takes it: seeded, clipped, its loss read."""
-    runner = execution.apply(model)
-    weights = [value for value in model.parameters() if value.requires_grad]
-    optimizer = torch.optim.AdamW(weights, 1e-3, weight_decay=0.01, fused=True)
+class Noise(Task):
+    """Just enough of a classifier to run through the training loop."""
 
-    def step(batch: Batch, number: int) -> float:
-        torch.manual_seed(number)
-        if execution.channels_last:
-            batch = {key: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value for key, value in batch.items()}
-        with execution.autocast():
-            logits = runner({key: value for key, value in batch.items() if key != "target"})
-        loss = F.cross_entropy(logits.float(), batch["target"])
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        value, _ = torch.stack((loss.detach(), norm)).tolist()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return value
+    name = "noise"
+    metric = Metric("loss", False)
 
-    return step
+    def __init__(self, config: str):
+        self.net = config
+
+    def fit(self, table: Table) -> None:
+        raise SystemExit("nothing to fit")
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.net = str(state)
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return {"x": INPUTS[self.net]}
+
+    @property
+    def head(self) -> Head:
+        return Head(CLASSES[self.net])
+
+    def suggest(self, table: Table) -> Suggestion:
+        return Suggestion("", "")
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        return examples(self.net, 4096)
+
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        return F.cross_entropy(output.float(), batch["target"], reduction="sum"), torch.tensor(float(len(output)))
+
+    def evidence(self, output: Any, batch: Batch) -> Evidence:
+        return {}
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        return {}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        return np.zeros(0)
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        return []
+
+    def baselines(self) -> Sequence[Baseline]:
+        return []
+
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        return {}
 
 
-def fastest(name: str, model: nn.Module) -> Execution:
-    """The candidate with the fastest median step."""
-    found = candidates(model, {"x": INPUTS[name]}, exact=False, long_run=False)
-    batch = batches(name, BATCH)
-    times = []
-    for execution in found:
-        step = stepper(ours(name), execution)
-        taken = []
-        for number in range(8):
-            start = time.perf_counter()
-            step(batch, number)
-            taken.append(time.perf_counter() - start)
-        times.append(statistics.median(taken[2:]))
-    return found[times.index(min(times))]
+def examples(name: str, rows: int) -> Examples:
+    field = INPUTS[name]
+    x = torch.randint(1, 1000, (rows, *field.shape)) if field.form == "tokens" else torch.randn(rows, *field.shape)
+    if field.form == "pixels":
+        x = (x.clamp(-2, 2) * 60 + 128).to(torch.uint8)
+    target = torch.randint(0, CLASSES[name], (rows,))
+    return Examples({"x": Drawn(x, 0 if name == "cnn" else field.shape[0]), "target": Drawn(target, 0)})
 
 
-def our_rate(model: nn.Module, name: str, steps: int, execution: Execution) -> float:
-    """Rows a second over `steps` steps of rows drawn anew."""
-    data = batches(name, steps * BATCH)
-    step = stepper(model, execution)
-    step({key: value[:BATCH] for key, value in data.items()}, 0)
-    start = time.perf_counter()
-    order = torch.randperm(steps * BATCH)
-    for number in range(steps):
-        rows = order[number * BATCH : (number + 1) * BATCH]
-        step({key: value.index_select(0, rows) for key, value in data.items()}, number)
-    return steps * BATCH / (time.perf_counter() - start)
+def parts(name: str, steps: int) -> tuple[Noise, nn.Module, TableStream, TrainConfig]:
+    task = Noise(name)
+    config = TrainConfig(steps=steps, batch_size=BATCH, learning_rate=1e-3, weight_decay=0.01, evaluate_steps=10**9, checkpoint_steps=10**9)
+    stream = TableStream(examples(name, 4096), task.inputs, BATCH, 0, AugmentConfig())
+    return task, ours(name), stream, config
+
+
+def fastest(name: str) -> Execution:
+    """What `duomo train` would choose: its own probe."""
+    task, model, stream, config = parts(name, 100)
+    ways = candidates(model, task.inputs, exact=False, long_run=False)
+    return probe.choose(probe.Trial(task, model, stream, config), ways, Silent(), 6.0)[0]
+
+
+def our_rate(name: str, steps: int, execution: Execution) -> float:
+    """Rows a second of `duomo train`'s own loop, its checks, log and clipping included."""
+    task, model, stream, config = parts(name, steps)
+    with tempfile.TemporaryDirectory() as folder:
+        job = Job(task, model, stream, None, config, execution, Path(folder))
+        return loop.train(job, Silent()).rate
 
 
 def compare(peer: Peer, name: str, turns: int) -> tuple[float, str]:
     model = ours(name)
-    execution = fastest(name, model)
+    execution = fastest(name)
     theirs, mine, parameters = [], [], 0
     for _ in range(turns):
         answer = peer.ask(net=name, steps=STEPS[name])
         theirs.append(answer["rate"])
         parameters = answer["parameters"]
-        mine.append(our_rate(model, name, STEPS[name], execution))
+        mine.append(our_rate(name, 2 * STEPS[name], execution))
     count = sum(value.numel() for value in model.parameters() if value.requires_grad)
     assert count == parameters, f"{name}: {count} parameters here, {parameters} there"
     ratio = statistics.median(mine) / statistics.median(theirs)

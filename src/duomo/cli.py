@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from duomo.core.errors import ConfigError, DuomoError, Interrupted
+from duomo.core.errors import ConfigError, DuomoError, Interrupted, ResourceError
 from duomo.core.messages import nearest, tr
 from duomo.core.openmp import settle
 
@@ -26,10 +26,15 @@ HIDDEN = ("source", "options")
 class _Parser(argparse.ArgumentParser):
     """argparse whose errors follow the house: near misses suggested, exit code 2."""
 
+    def verbs(self) -> list[argparse.ArgumentParser]:
+        """The parsers of the verbs, which leave what they do not know to this one."""
+        return [sub for action in self._actions if isinstance(action, argparse._SubParsersAction) for sub in action.choices.values()]
+
     def error(self, message: str) -> NoReturn:
-        known = [option for action in self._actions for option in action.option_strings] + list(VERBS)
+        known = [option for parser in (self, *self.verbs()) for action in parser._actions for option in action.option_strings]
         wrong = next((word for word in message.replace("'", " ").replace(",", " ").split() if word.startswith("--")), "")
-        wrong = wrong or (sys.argv[1] if len(sys.argv) > 1 and "invalid choice" in message else "")
+        if "invalid choice: " in message:
+            wrong, *known = message.partition("invalid choice: ")[2].replace("(choose from", "").replace("'", "").replace(",", "").strip(")").split()
         hint = nearest(wrong.split("=")[0], known) if wrong else ""
         print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
         raise SystemExit(ConfigError.exit_code)
@@ -277,6 +282,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        refused = ResourceError("Files must be readable and writable; {file} is not: {reason}. Check rights and free space.",
+                                file=error.filename or tr("one of them"), reason=error.strerror or str(error))  # fmt: skip
+        _complain(refused, parsed.json)
+        return refused.exit_code
+    except MemoryError:
+        _complain(ResourceError("The memory ran out. Lower train.batch_size, or choose a smaller --size."), parsed.json)
+        return ResourceError.exit_code
 
 
 def _run(parsed: argparse.Namespace) -> int:

@@ -182,10 +182,15 @@ def _folder(source: Any, out: Path | str | None) -> RunFolder:
                 "A new run needs a folder of its own; {path} holds one already. Choose another with --out, or: duomo resume {path}",
                 path=out,
             )
+        if folder.foreign():
+            raise ConfigError(
+                "A new run needs a folder of its own; {path} holds other files ({names}). Choose another with --out.",
+                path=out, names=", ".join(folder.foreign()[:3]),
+            )  # fmt: skip
         return folder
     name = run_name(source)
     path, number = Path("runs") / name, 2
-    while RunFolder(path).exists():
+    while RunFolder(path).exists() or RunFolder(path).foreign():
         path, number = Path("runs") / f"{name}-{number}", number + 1
     return RunFolder(path)
 
@@ -234,7 +239,12 @@ class _Work:
         return execution
 
     def _device(self) -> str:
-        return self.config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        name = self.config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if name != "cpu" and name not in ("cuda", *(f"cuda:{place}" for place in range(torch.cuda.device_count()))):
+            raise ConfigError("train.device must be cpu or cuda; received {name!r}.", name=name)
+        if name != "cpu" and not torch.cuda.is_available():
+            raise ConfigError("train.device is {name!r}, but this machine offers no CUDA device. Leave it out, or set cpu.", name=name)
+        return name
 
     def _valid_batches(self) -> Iterator[Batch]:
         for _, batch in batches(self.valid, self.task.inputs, self.config.batch_size):

@@ -13,11 +13,14 @@ from duomo.core import find, kinds
 from duomo.core.config import build, merge
 from duomo.core.contract import Task
 from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds.cells import values_of
 from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 from duomo.data import audit, sources, split
+from duomo.data.digests import row_digests
+from duomo.data.readable import readable, without_void
 
 FEW_VALUES = 20
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "caption")
@@ -39,7 +42,13 @@ class Plan:
 
 def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     """The source as a table of known kinds; what the source noticed is said."""
-    table = kinds.infer(sources.read(source, encoding=data.encoding), data.kind)
+    table = sources.read(source, encoding=data.encoding)
+    if not isinstance(source, (str, Path)) and table.root is None:
+        table = dataclasses.replace(table, root=Path.cwd())
+    table = kinds.infer(table, data.kind)
+    if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
+        raise DataError("Pictures and sounds are learned from as folders; received the single file {name}. Give the folder that holds it.",
+                        name=table.name)  # fmt: skip
     for problem in table.problems:
         reporter.say(problem)
     if not len(table):
@@ -113,7 +122,7 @@ def _task_of(table: Table, target: tuple[str, ...]) -> tuple[str, str]:
                 "Task: regress, because {target} is a number with {distinct:,} values.", target=target[0], distinct=distinct
             )
     else:
-        distinct = pc.count_distinct(cells).as_py()
+        distinct = pc.count_distinct(values_of(cells)).as_py()
     return "classify", tr("Task: classify, because {target} has {distinct:,} different values.", target=target[0], distinct=distinct)
 
 
@@ -133,13 +142,25 @@ def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tup
         table, found = split.given(table, valid, _given(data.test, table, data, reporter), data, seed, data.target)
     else:
         found = split.split(table, data, seed, data.target)
-    for sentence in found.notes:
+    for sentence in (*found.notes, *_shared(table, found, data)):
         reporter.say(sentence)
     parts = [table.take(rows) for rows in (found.train, found.valid, found.test)]
     how = {"group": tr("by {column}", column=data.group), "time": tr("by {column}", column=data.time)}.get(found.how, found.how)
     words = tr("Split {how}: {train:,} rows to learn, {valid:,} to validate, {test:,} to test.", how=how,
                train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
     return parts[0], parts[1], parts[2], words
+
+
+def _shared(table: Table, found: split.Split, data: DataConfig) -> list[str]:
+    """A warning where rows of the given test were learned from too."""
+    if not data.test:
+        return []
+    digests = row_digests(table, split.content_columns(table, data.target))
+    count = int(np.isin(digests[found.test], digests[np.concatenate([found.train, found.valid])]).sum())
+    if not count:
+        return []
+    return [tr("Warning: {count:,} of the {test:,} test rows are also among the rows to learn from; the scorecard flatters.",
+               count=count, test=len(found.test))]  # fmt: skip
 
 
 def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
@@ -156,9 +177,10 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
 
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Table:
     other = sources.read(path, encoding=data.encoding).with_kinds(table.kinds, table.reasons)
-    for problem in other.problems:
+    opens, why = readable(other, data.ignore)
+    for problem in (*other.problems, *why):
         reporter.say(problem)
-    return other
+    return other if opens.all() else other.take(np.flatnonzero(opens))
 
 
 def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
@@ -166,13 +188,16 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
     said = build(Recipe, settings)
     table = read(source, said.data, reporter)
     data, notes = choose(table, said.data)
+    for sentence in notes:
+        reporter.say(sentence)
+    table, left_out = _sound(table, data)
     data = safe(table, data, reporter)
     task = find.make_task(data.task, task_options(data, said))
-    mask, sentences = task.usable(table)
-    for sentence in (*notes, *sentences):
+    mask, unlearnable = task.usable(table)
+    table = table if mask.all() else table.take(np.flatnonzero(mask))
+    sentences = [*left_out, *unlearnable]
+    for sentence in sentences:
         reporter.say(sentence)
-    if not mask.all():
-        table = table.take(np.flatnonzero(mask))
     train, valid, test, words = divide(table, data, said.train.seed, reporter)
     reporter.say(words)
     suggestion = task.suggest(train)
@@ -182,6 +207,13 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
     reporter.say(model_line)
     task = find.make_task(data.task, task_options(data, recipe))
     return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences), words)
+
+
+def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:
+    """The table without void columns and without rows whose files do not open, and in words what was left out."""
+    table, sentences = without_void(table, (*data.target, *data.ignore, data.group, data.time))
+    opens, why = readable(table, data.ignore)
+    return table if opens.all() else table.take(np.flatnonzero(opens)), [*sentences, *why]
 
 
 def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str) -> Recipe:

@@ -5,10 +5,12 @@ import dataclasses
 import io
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import nn
@@ -23,14 +25,17 @@ from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 from duomo.data import sources
 from duomo.data.predictor import Predictor
+from duomo.data.readable import readable
 from duomo.evaluate.bootstrap import interval, resample
 from duomo.plan import task_options
 
 SLICE = 4096
 OUTPUTS = (".csv", ".jsonl", ".parquet")
+FORMULA = re.compile(r"\s*=|\s*[+\-@].*[(|]", re.DOTALL)
+"""Text that a spreadsheet would compute: numbers, dashes and handles are none, a call or a command is one."""
 
 
 class Run:
@@ -86,7 +91,17 @@ class Run:
         if isinstance(source, (list, tuple)) and source and all(isinstance(item, str) for item in source):
             source = {self._single(("text", "category")): list(source)}
         table = sources.read(source, encoding=encoding)
-        return table.with_kinds(self.facts["kinds"], {})
+        if not isinstance(source, (str, Path, Table)):
+            table = dataclasses.replace(table, root=Path.cwd())
+        return self._named(table).with_kinds(self.facts["kinds"], {})
+
+    def _named(self, table: Table) -> Table:
+        """The picture or sound column of a folder under the name that this run knows it by."""
+        for kind in MEDIA:
+            known = [name for name in self.facts["features"] if self.facts["kinds"][name] == kind]
+            if len(known) == 1 and known[0] not in table.names and kind in table.names:
+                return dataclasses.replace(table, data=table.data.rename_columns({kind: known[0]}))
+        return table
 
     def _single(self, kinds: tuple[str, ...]) -> str:
         found = [name for name in self.facts["features"] if self.facts["kinds"][name] in kinds]
@@ -140,6 +155,8 @@ class Run:
         path = Path(out)
         if not path.absolute().parent.is_dir():
             raise ConfigError("The folder of the output must exist; there is no {folder}.", folder=path.absolute().parent)
+        if path.is_dir():
+            raise ConfigError("Answers are written to a file; {out!r} is a folder. Name a file in it.", out=out)
         partial = path.with_name(f".{path.name}.part")
         try:
             rows = _write(partial, suffix, self._answered(table, reporter))
@@ -152,15 +169,31 @@ class Run:
 
     def _answered(self, table: Table, reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
         shown = [name for name, column in zip(table.names, table.data.columns, strict=True) if not pa.types.is_binary(column.type)]
+        opens, why = readable(table, [name for name in table.names if name not in self.facts["features"]])
+        for sentence in why:
+            reporter.say(sentence)
         with reporter.progress(tr("predict"), len(table), tr("rows")) as bar:
             done = 0
             for piece in table.slices(SLICE):
                 cells = {name: piece.column(name).to_pylist() for name in shown}
-                columns = {name: values for name, values in self.answers(piece).items() if name != "probabilities"}
+                answers = self._answers_where(opens[done : done + len(piece)], piece, table.take(np.flatnonzero(opens)[:1]))
+                columns = {name: values for name, values in answers.items() if name != "probabilities"}
                 clash = {name: f"{name}_2" if name in cells else name for name in columns}
                 done += len(piece)
                 bar.update(done)
                 yield cells | {clash[name]: values for name, values in columns.items()}
+
+    def _answers_where(self, opens: np.ndarray, piece: Table, example: Table) -> dict[str, list[Any]]:
+        """Answers for the rows that open (N,), None for the others; `example` is a row that opens, to know the columns by."""
+        if opens.all():
+            return self.answers(piece)
+        rows = np.flatnonzero(opens)
+        answered = self.answers(piece.take(rows) if len(rows) else example)
+        found: dict[str, list[Any]] = {name: [None] * len(piece) for name in answered}
+        for name, values in answered.items() if len(rows) else ():
+            for row, value in zip(rows.tolist(), values, strict=True):
+                found[name][row] = value
+        return found
 
     # -- judging
     def evidence(self, table: Table) -> Evidence:
@@ -171,8 +204,10 @@ class Run:
         table = self.table(source, encoding)
         for name in self.recipe.data.target:
             table.column(name)
+        opens, broken = readable(table, [name for name in table.names if name not in self.facts["features"]])
+        table = table if opens.all() else table.take(opens.nonzero()[0])
         mask, sentences = self.task.usable(table)
-        for sentence in (*table.problems, *sentences):
+        for sentence in (*table.problems, *broken, *sentences):
             (reporter or Silent()).say(sentence)
         if not mask.any():
             raise DataError("There must be rows with a known target to judge by; {name} has none.", name=table.name)
@@ -203,6 +238,11 @@ def _flat(values: list[Any]) -> list[Any]:
     return [json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value for value in values]
 
 
+def _defused(cell: Any) -> Any:
+    """A cell that a spreadsheet would run as a formula becomes text there, by the apostrophe that spreadsheets know."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
 def _render(pieces: Iterator[dict[str, list[Any]]], suffix: str) -> str:
     text = io.StringIO()
     for index, piece in enumerate(pieces):
@@ -217,8 +257,8 @@ def _write_text(file: Any, suffix: str, piece: Mapping[str, Sequence[Any]], firs
         return
     writer = csv.writer(file, lineterminator="\n")
     if first:
-        writer.writerow(piece)
-    writer.writerows(rows)
+        writer.writerow(map(_defused, piece))
+    writer.writerows(map(_defused, row) for row in rows)
 
 
 def _write(path: Path, suffix: str, pieces: Iterator[dict[str, list[Any]]]) -> int:

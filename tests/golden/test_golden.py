@@ -50,7 +50,7 @@ def test_the_first_losses(case: str, tmp_path_factory: pytest.TempPathFactory) -
     golden = json.loads(FILE.read_text(encoding="utf-8"))
     found = losses(case, tmp_path_factory.mktemp(case))
     assert found == pytest.approx(golden["losses"][case], rel=1e-3)
-    here = {name: machine_facts()[name] for name in ("processor", "torch")}
+    here = {name: machine_facts()[name] for name in ("cpu", "torch")}
     if here == golden["machine"]:
         assert found == pytest.approx(golden["losses"][case], rel=1e-6)
 
@@ -75,6 +75,6 @@ if __name__ == "__main__":
 
     with tempfile.TemporaryDirectory() as place:
         written = {case: losses(case, Path(place)) for case in CASES}
-    machine = {name: machine_facts()[name] for name in ("processor", "torch")}
+    machine = {name: machine_facts()[name] for name in ("cpu", "torch")}
     FILE.write_text(json.dumps({"machine": machine, "losses": written}, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(FILE.read_text(encoding="utf-8"))

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.device import Execution, candidates, machine_facts
 from duomo.core.errors import ConfigError, ResourceError
-from duomo.core.patience import wait_passively_if_busy
 from duomo.models import cnn, gpt, rnn, transformer
 from duomo.nn.attention import Attend, set_attention_kernel
 from duomo.nn.dropout import Dropout
@@ -210,7 +209,3 @@ def test_executions_keep_the_mathematics() -> None:
     with pytest.raises(ConfigError, match="speed"):
         Execution.from_dict({"speed": 1})
     assert machine_facts()["cores"] >= 1
-
-
-def test_waiting_follows_the_person() -> None:
-    assert not wait_passively_if_busy({"OMP_WAIT_POLICY": "ACTIVE"})

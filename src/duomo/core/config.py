@@ -5,17 +5,26 @@ import dataclasses
 import inspect
 import itertools
 import json
+import math
 import tomllib
 import types
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest, tr
 
 Settings = TypeVar("Settings")
+
+
+@dataclasses.dataclass(frozen=True)
+class Within:
+    """The range of a number: Annotated[float, Within(0, 1)]; both ends belong to it."""
+
+    low: float
+    high: float = math.inf
 
 
 @cache
@@ -33,7 +42,7 @@ def documentation(cls: type) -> dict[str, str]:
 
 @cache
 def hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
+    return get_type_hints(cls, include_extras=True)
 
 
 def build(cls: type[Settings], values: Mapping[str, Any], place: str = "") -> Settings:
@@ -70,14 +79,42 @@ def _convert(value: Any, expected: Any, path: str, problems: list[str]) -> Any:
     try:
         return _as(value, expected)
     except (TypeError, ValueError):
-        shown = expected.__name__ if isinstance(expected, type) else str(expected).replace("typing.", "")
-        problems.append(tr("{path} must be {expected}; received {value!r}.", path=path, expected=shown, value=value))
+        problems.append(tr("{path} must be {expected}; received {value!r}.", path=path, expected=_shown(expected), value=value) + _near(value, expected))
         return value
+
+
+def _shown(expected: Any) -> str:
+    """What a setting takes, in words."""
+    if get_origin(expected) is Annotated:
+        kind, within = get_args(expected)
+        ends = {"kind": _shown(kind), "low": f"{within.low:g}", "high": f"{within.high:g}"}
+        return tr("{kind} from {low} to {high}", **ends) if within.high < math.inf else tr("{kind} of at least {low}", kind=ends["kind"], low=ends["low"])
+    if get_origin(expected) is Literal:
+        return tr("one of {known}", known=", ".join(str(choice) or '""' for choice in get_args(expected)))
+    if get_origin(expected) is tuple:
+        return tr("a list")
+    plain = {int: tr("a whole number"), float: tr("a number"), str: tr("a text"), bool: tr("true or false")}
+    return plain.get(expected) or (expected.__name__ if isinstance(expected, type) else str(expected).replace("typing.", ""))
+
+
+def _near(value: Any, expected: Any) -> str:
+    """The nearest choice, where the setting has choices."""
+    return nearest(value, (choice for choice in get_args(expected) if choice)) if get_origin(expected) is Literal else ""
 
 
 def _as(value: Any, expected: Any) -> Any:
     origin = get_origin(expected)
     if expected is Any:
+        return value
+    if origin is Annotated:
+        kind, within = get_args(expected)
+        made = _as(value, kind)
+        if not within.low <= made <= within.high:
+            raise ValueError
+        return made
+    if origin is Literal:
+        if value not in get_args(expected):
+            raise ValueError
         return value
     if origin in (Union, types.UnionType):
         for choice in get_args(expected):
@@ -95,10 +132,6 @@ def _as(value: Any, expected: Any) -> Any:
         if not isinstance(value, Mapping):
             raise TypeError
         return dict(value)
-    if origin is not None:  # Literal
-        if value not in get_args(expected):
-            raise ValueError
-        return value
     return _as_plain(value, expected)
 
 

@@ -5,7 +5,13 @@ Help texts, flags, the TOML file in the run folder and the web form all come fro
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from duomo.core.config import Within
+
+Share = Annotated[float, Within(0, 1)]
+Amount = Annotated[float, Within(0)]
+Count = Annotated[int, Within(0)]
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,15 @@ class DataConfig:
     """A file of its own for testing; otherwise a share of the rows."""
     valid: str = ""
     """A file of its own for validation; otherwise a share of the rows."""
-    split: str = ""
+    split: Literal["", "random", "stratified", "group", "time"] = ""
     """How rows are divided: random, stratified, group or time; chosen from the data when empty."""
     group: str = ""
     """Column whose values must not straddle the split (a patient, a user)."""
     time: str = ""
     """Date column: the latest rows are the test."""
-    test_share: float = 0.15
+    test_share: Share = 0.15
     """Share of the rows kept for the test."""
-    valid_share: float = 0.15
+    valid_share: Share = 0.15
     """Share of the rows kept for validation."""
 
 
@@ -44,23 +50,23 @@ class DataConfig:
 class EncodeConfig:
     """How cells become tensors."""
 
-    picture_size: int = 0
+    picture_size: Count = 0
     """Pictures are brought to this many pixels square; from the data when 0 (28 stays 28, at most 64 on a CPU)."""
-    tokenizer: str = ""
+    tokenizer: Literal["", "bpe", "wordpiece", "unigram", "characters"] = ""
     """bpe, wordpiece, unigram or characters; characters for Chinese and for small texts when empty."""
-    vocabulary: int = 0
+    vocabulary: Count = 0
     """Size of the vocabulary of text; from the amount of text when 0."""
-    longest_text: int = 0
+    longest_text: Count = 0
     """Tokens kept of a text cell (context length for generate); the 98th percentile, at most 256, when 0."""
-    sample_rate: int = 16000
+    sample_rate: Annotated[int, Within(1000, 192000)] = 16000
     """Hz that sounds are brought to."""
-    longest_sound: float = 0.0
+    longest_sound: Amount = 0.0
     """Seconds kept of a sound; the longest of the training data, at most 30, when 0."""
-    longest_series: int = 0
+    longest_series: Count = 0
     """Steps kept of a series; the longest of the training data, at most 1,024, when 0."""
-    categories: int = 1000
+    categories: Count = 1000
     """Most values of a category column that get a place of their own; rarer ones share the place of the unseen."""
-    bins: int = 48
+    bins: Count = 48
     """Quantile bins of a number column for piecewise-linear embeddings."""
 
 
@@ -72,7 +78,7 @@ class ModelConfig:
     """Architecture (`duomo list models`); chosen by kind and amount of data when empty."""
     size: str = ""
     """small, base or large; from the amount of data when empty."""
-    init: str = "published"
+    init: Literal["published", "xavier", "kaiming", "normal", "orthogonal"] = "published"
     """Initialisation: published (each model's own), xavier, kaiming, normal, orthogonal."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the architecture's own config that override its named size."""
@@ -82,39 +88,39 @@ class ModelConfig:
 class TrainConfig:
     """How long and how to learn."""
 
-    minutes: float = 0.0
+    minutes: Amount = 0.0
     """Time budget for training; the schedule is finished when it ends."""
-    epochs: float = 0.0
+    epochs: Amount = 0.0
     """Passes over the training rows; from the amount of data when 0."""
-    steps: int = 0
+    steps: Count = 0
     """Optimizer steps; wins over epochs."""
-    batch_size: int = 0
+    batch_size: Count = 0
     """Rows of one optimizer step; from the recipe when 0."""
-    accumulate: int = 1
+    accumulate: Annotated[int, Within(1)] = 1
     """Micro-batches that one optimizer step is cut into, to save memory; the result stays the same."""
-    optimizer: str = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "lion"] = "adamw"
     """adamw, adam, sgd, rmsprop, adafactor or lion."""
-    learning_rate: float = 0.0
+    learning_rate: Amount = 0.0
     """Peak learning rate; from the recipe when 0."""
-    weight_decay: float = -1.0
+    weight_decay: Annotated[float, Within(-1)] = -1.0
     """Decoupled weight decay of matrices; from the recipe when negative."""
-    momentum: float = 0.9
+    momentum: Share = 0.9
     """Momentum of sgd and rmsprop; beta 1 of the Adam family."""
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """cosine, linear or constant, after the warm-up."""
-    warmup: float = 0.05
+    warmup: Share = 0.05
     """Share of the steps in which the learning rate rises."""
-    clip: float = 1.0
+    clip: Amount = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
-    ema: float = 0.0
+    ema: Share = 0.0
     """Decay of the moving average of the weights that is judged and kept; 0 switches it off."""
-    patience: int = 0
+    patience: Count = 0
     """Evaluations without improvement before stopping early; 0: never."""
-    evaluate_steps: int = 0
+    evaluate_steps: Count = 0
     """Steps between evaluations on validation; about once an epoch when 0."""
-    checkpoint_steps: int = 0
+    checkpoint_steps: Count = 0
     """Steps between checkpoints; about every half minute when 0."""
-    seed: int = 0
+    seed: Count = 0
     """Everything random follows from it."""
     exact: bool = False
     """Stay in float32 with the plainest execution."""
@@ -126,31 +132,31 @@ class TrainConfig:
 class AugmentConfig:
     """What is varied at random in training, by form of input; 0 or false switches a variation off."""
 
-    crop: float = 0.0
+    crop: Share = 0.0
     """Pictures: largest shift by cropping, as a share of the side (zero padded)."""
     flip: bool = False
     """Pictures: mirror left and right."""
-    rotate: float = 0.0
+    rotate: Amount = 0.0
     """Pictures: largest rotation in degrees."""
-    scale: float = 0.0
+    scale: Share = 0.0
     """Pictures: largest change of size, 0.2 means 0.8 to 1.2."""
-    colour: float = 0.0
+    colour: Share = 0.0
     """Pictures: strength of changes of brightness, contrast and saturation."""
-    erase: float = 0.0
+    erase: Share = 0.0
     """Pictures: probability that a rectangle is erased."""
-    mixup: float = 0.0
+    mixup: Amount = 0.0
     """Pictures and tables: alpha of mixup (arXiv:1710.09412)."""
-    cutmix: float = 0.0
+    cutmix: Amount = 0.0
     """Pictures: alpha of CutMix (arXiv:1905.04899)."""
-    noise: float = 0.0
+    noise: Amount = 0.0
     """Tables and sound: standard deviation of added noise (in units of the column; of the sound's own level)."""
-    speed: float = 0.0
+    speed: Share = 0.0
     """Sound: largest change of speed, 0.1 means 0.9 to 1.1."""
     specaugment: bool = False
     """Sound: mask bands of frequency and stretches of time (arXiv:1904.08779)."""
-    drop_tokens: float = 0.0
+    drop_tokens: Share = 0.0
     """Text: probability that a token is hidden."""
-    swap_tokens: float = 0.0
+    swap_tokens: Share = 0.0
     """Text: probability that a token changes places with its neighbour."""
 
 

@@ -10,7 +10,7 @@ golden.json          inputs and the answers they must give        manifest.json 
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from duomo.core.errors import RunError
+from duomo.core.errors import ConfigError, RunError
 from duomo.core.files import digest, write_atomically
 
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")
@@ -31,10 +31,21 @@ class RunFolder:
         self.path = Path(path)
 
     def create(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                "A run needs a folder that can be written; {path} cannot be made: {reason}. Choose another with --out.",
+                path=self.path, reason=error.strerror or str(error),
+            ) from None  # fmt: skip
 
     def exists(self) -> bool:
         return (self.path / "run.json").is_file()
+
+    def foreign(self) -> list[str]:
+        """Names of what lies in the folder and is not part of a run: a new run may not mix with it."""
+        own = {*PRODUCT, "manifest.json", "data.arrow", "checkpoints", "tensorboard", "log.jsonl", "timing.jsonl"}
+        return sorted(entry.name for entry in self.path.iterdir() if entry.name not in own and not entry.name.startswith(".")) if self.path.is_dir() else []
 
     def finished(self) -> bool:
         return (self.path / "manifest.json").is_file()
@@ -42,6 +53,7 @@ class RunFolder:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Only one process trains in a folder; a second gets RunError."""
+        fresh = not self.path.exists()
         self.create()
         with (self.path / ".lock").open("w") as file:
             try:
@@ -51,7 +63,17 @@ class RunFolder:
                     "Only one process may train in a run folder; {path} is in use. Wait for it, or choose another folder with --out.",
                     path=self.path,
                 ) from None
-            yield
+            try:
+                yield
+            finally:
+                if fresh and not self.exists():
+                    self._discard()
+
+    def _discard(self) -> None:
+        """Take back a folder in which nothing came to be."""
+        (self.path / ".lock").unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     # -- files
     def write_json(self, name: str, value: Any) -> None:
@@ -104,7 +126,8 @@ class RunFolder:
             sums = self.read_json("manifest.json")["sha256"].items()
         except (json.JSONDecodeError, KeyError, AttributeError, TypeError, UnicodeDecodeError):
             raise RunError("The manifest of {path} is damaged. Restore the folder from a copy, or train again.", path=self.path) from None
-        for name, expected in sums:
+        unlisted = [name for name in PRODUCT if (self.path / name).is_file() and name not in dict(sums)]
+        for name, expected in [*sums, *((name, "") for name in unlisted)]:
             path = self.path / name
             if "/" in name or not path.is_file() or digest(path) != expected:
                 raise RunError(

@@ -10,7 +10,7 @@ from duomo.core.errors import DataError
 from duomo.data import spill as caches
 from duomo.data.text_encoding import detect, open_text
 
-BLOCKS = (8000, 2000, 500)
+BLOCKS = (8000, 2000, 500, 100)
 """Characters of a block: the largest that gives a file at least 20 of them."""
 SCHEMA = pa.schema([("text", pa.large_string()), ("part", pa.int64())])
 

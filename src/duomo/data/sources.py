@@ -4,9 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
@@ -112,7 +114,11 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         )
     if kind == "zip":
         return _zip(path, cache, encoding)
+    if kind in MEDIA:
+        names = pa.array([path.name], pa.large_string())
+        return Table(pa.table({kind: names, "file": names}), {kind: kind, "file": "id"}, root=path.parent, name=path.stem)
     name = part or path.stem
+    known: dict[str, str] = {}
     match kind:
         case "delimited":
             data, problems = read_delimited(path, cache, encoding)
@@ -130,9 +136,10 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             data, problems = read_sqlite(path, part, cache)
         case _:
             data, problems = read_text_file(path, cache, encoding)
+            known = {"text": "text", "part": "id"}
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
-    return Table(plain(data), root=path.parent, name=name, problems=problems)
+    return Table(plain(data), known, root=path.parent, name=name, problems=problems)
 
 
 def _format(path: Path, real: str) -> str:
@@ -143,9 +150,7 @@ def _format(path: Path, real: str) -> str:
         return real
     if not kind:
         if ending in PICTURES | SOUNDS:
-            raise DataError(
-                "Pictures and sounds are read as folders; received the single file {file}. Give the folder that holds it.", file=path.name
-            )
+            return "image" if ending in PICTURES else "audio"
         known = sorted(ENDINGS)
         raise DataError(
             "The ending of a file must be one of {known}; received {file}.{hint} Rename or convert it.",

@@ -151,7 +151,7 @@ def _classes(table: Table, targets: Sequence[str]) -> bool:
 def _every_class(
     table: Table, targets: Sequence[str], part_U: np.ndarray, place_U: np.ndarray, unit_N: np.ndarray, config: DataConfig
 ) -> tuple[str, ...]:
-    """Move the nearest row where a class of three distinct rows or more is missing from a part.
+    """Move the nearest row where a class is missing from a part; of two distinct rows, training needs one.
 
     The class plays no role in a row's place otherwise: a salt per class would let equal rows with conflicting labels
     fall on both sides of the cut.
@@ -168,9 +168,7 @@ def _every_class(
     for number in np.argsort(np.array(names)):
         among_U = np.zeros(len(part_U), bool)
         among_U[unit_N[class_N == number]] = True
-        if among_U.sum() < 3:
-            continue
-        for part in _fill(part_U, place_U, config, wanted, among_U):
+        for part in _fill(part_U, place_U, config, wanted[: int(among_U.sum())], among_U):
             notes.append(
                 tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=NAMES[part])
             )

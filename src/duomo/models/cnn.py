@@ -15,8 +15,11 @@ from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_per_row
+from duomo.nn.pooled import convolve_and_pool
 from duomo.nn.single import single
 
+FEW_CHANNELS = 4
+"""Pictures of up to so many channels take the matrix form of the first layer when trained on a CPU."""
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 64, "weight_decay": 1e-2, "epochs": 12, "patience": 6, "ema": 0.998}
 
@@ -60,10 +63,24 @@ class Block(nn.Module):
         height, width = (side + 2 * self.padding - config.kernel + 1 for side in size)
         self.pools = min(height, width) >= 2
         self.size = (height // 2, width // 2) if self.pools else (height, width)
+        self.first = before <= FEW_CHANNELS and self.pools and not self.padding and not config.batch_norm
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
+        if self.training and self.first and not x_BCHW.requires_grad and x_BCHW.device.type == "cpu":
+            assert self.convolution.bias is not None
+            return F.relu(convolve_and_pool(x_BCHW, self.convolution.weight, self.convolution.bias))
         x_BCHW = self.norm(self.convolution(x_BCHW))
         return F.relu(F.max_pool2d(x_BCHW, 2) if self.pools else x_BCHW)
+
+
+def _used(blocks: list[Block], size: tuple[int, int], kernel: int) -> tuple[int, int]:
+    """How much of the picture reaches the last map: pooling drops an odd row or column, which then need not be computed."""
+    if any(block.padding for block in blocks):
+        return size
+    height, width = blocks[-1].size
+    for block in reversed(blocks):
+        height, width = ((2 * side if block.pools else side) + kernel - 1 for side in (height, width))
+    return height, width
 
 
 class Model(nn.Module):
@@ -78,14 +95,16 @@ class Model(nn.Module):
             blocks.append(Block(channels, after, config, size))
             channels, size = after, blocks[-1].size
         self.blocks, self.global_pool = nn.Sequential(*blocks), config.global_pool
+        self.used = _used(blocks, (height, width), config.kernel)
         flat = channels * (1 if config.global_pool else size[0] * size[1])
         self.dense = nn.Linear(flat, config.dense) if config.dense else None
         self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(config.dense or flat, head.size)
 
     def forward(self, batch: Batch) -> Tensor:
-        x_BCHW = self.blocks(batch[self.name])
-        x_BD = x_BCHW.mean((2, 3)) if self.global_pool else x_BCHW.flatten(1)
+        x_BCHW = self.blocks(batch[self.name][:, :, : self.used[0], : self.used[1]])
+        # in the memory order of channels_last, so that nothing is copied
+        x_BD = x_BCHW.mean((2, 3)) if self.global_pool else x_BCHW.permute(0, 2, 3, 1).flatten(1)
         if self.dense is not None:
             x_BD = F.relu(self.dense(x_BD))
         return self.head(self.dropout(x_BD))

@@ -33,14 +33,15 @@ class Config:
     bottleneck: bool = False
     """Blocks of 1×1, 3×3, 1×1 convolutions (ResNet-50 and deeper) in place of two 3×3."""
     stem: str = "auto"
-    """First layer: large (7×7 and pooling: a quarter of the side), small (3×3, full side), or auto by the picture's size."""
+    """First layer: large (7×7 and pooling: a quarter of the side), small (3×3, full side), pooled (3×3, then half the side), or auto
+    (large or small, by the picture's size)."""
     dropout: float = 0.0
     """Part of the pooled features set to zero in training."""
 
 
 SIZES = {
-    "tiny": Config(blocks=(1, 1, 1), width=16),
-    "small": Config(blocks=(1, 1, 1), width=32),
+    "tiny": Config(blocks=(1, 1, 1), width=16, stem="pooled"),
+    "small": Config(blocks=(1, 1, 1), width=32, stem="pooled"),
     "base": Config(),
     "large": Config(blocks=(3, 4, 6, 3), bottleneck=True),
     "34": Config(blocks=(3, 4, 6, 3)),
@@ -111,14 +112,17 @@ class Model(nn.Module):
         check_per_row("resnet", head)
         self.name, field = single("resnet", inputs, FORMS)
         channels, *sides = field.shape
-        small = config.stem == "small" or (config.stem == "auto" and min(sides) < SMALL_SIDE)
-        width = config.width
-        self.conv1 = convolution(channels, width, 3) if small else convolution(channels, width, 7, stride=2)
+        width, side = config.width, min(sides)
+        large = config.stem == "large" or (config.stem == "auto" and side >= SMALL_SIDE)
+        halved = config.stem == "pooled" and side >= 4
+        self.conv1 = convolution(channels, width, 7, stride=2) if large else convolution(channels, width, 3)
         self.bn1 = nn.BatchNorm2d(width)
-        self.pool = nn.Identity() if small else nn.MaxPool2d(3, 2, padding=1)
+        # normalising after this pooling has a quarter of the work; the large stem keeps the paper's order, which its weights need
+        self.pool_first = nn.MaxPool2d(2) if halved else nn.Identity()
+        self.pool = nn.MaxPool2d(3, 2, padding=1) if large else nn.Identity()
         block = Bottleneck if config.bottleneck else Basic
         self.stages = [f"layer{stage}" for stage in range(1, len(config.blocks) + 1)]
-        side = min(sides) if small else min(sides) // 4
+        side = side // 4 if large else side // 2 if halved else side
         for stage, (name, count) in enumerate(zip(self.stages, config.blocks, strict=True)):
             # a 1×1 picture would leave a batch of one nothing to normalise over
             inner, stride = config.width * 2**stage, 2 if stage and side > 2 else 1
@@ -131,7 +135,7 @@ class Model(nn.Module):
         self.fc = nn.Linear(width, head.size)
 
     def forward(self, batch: Batch) -> Tensor:
-        x = self.pool(torch.relu(self.bn1(self.conv1(batch[self.name]))))
+        x = self.pool(torch.relu(self.bn1(self.pool_first(self.conv1(batch[self.name])))))
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
         return self.fc(self.dropout(x.mean((2, 3))))

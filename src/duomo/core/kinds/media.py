@@ -41,7 +41,10 @@ def sources(cells: Cells) -> list[Source | None]:
 
 def label(cells: Cells, row: int) -> str:
     """What to call a cell's file in a sentence."""
-    return tr("the uploaded file") if is_bytes(cells.data.type) else str(text_of(cells.data.slice(row, 1))[0].as_py())
+    name = None if is_bytes(cells.data.type) else text_of(cells.data.slice(row, 1))[0].as_py()
+    if name is None:
+        return tr("the uploaded file") if cells.data.slice(row, 1).null_count == 0 else tr("no file named")
+    return str(name)
 
 
 def recognise(cells: Cells, suffixes: Sequence[str], magic: Callable[[bytes], bool]) -> str | None:

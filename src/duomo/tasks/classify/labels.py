@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.kinds.cells import MISSING as NO_VALUE
 from duomo.core.messages import tr
 from duomo.core.table import Table
 
@@ -27,7 +28,8 @@ def plain(cell: Any) -> Label | None:
         return None if cell != cell else int(cell) if cell.is_integer() else cell
     if isinstance(cell, int):
         return cell
-    return str(cell).strip() or None
+    text = str(cell).strip()
+    return None if text.lower() in NO_VALUE else text
 
 
 def key(label: Label) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
+from duomo.core.kinds.cells import values_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
@@ -82,7 +83,7 @@ class Main(Task):
             cells = table.column(name)
             values = numbers(cells)
             values = np.where(np.isfinite(values), values, np.nan)
-            wrong = np.flatnonzero(np.isnan(values) & cells.is_valid().to_numpy())
+            wrong = np.flatnonzero(np.isnan(values) & values_of(cells).is_valid().to_numpy())
             shown = cells[int(wrong[0])].as_py() if len(wrong) else None
             if len(wrong) and isinstance(shown, str) and shown.strip() and len(wrong) > 0.05 * len(cells):
                 raise DataError(

@@ -1,0 +1,53 @@
+"""What of a table cannot be learned from or answered: pictures and sounds that do not open, columns without a value."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from duomo.core.errors import DataError
+from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.messages import tr
+from duomo.core.table import MEDIA, Table
+from duomo.data.encode import broken
+
+NAMED = 20
+"""Broken files that a sentence names; the others are counted."""
+
+
+def readable(table: Table, ignore: Sequence[str] = ()) -> tuple[np.ndarray, list[str]]:
+    """Which rows (N,) have only pictures and sounds that open, and a sentence that counts and names the others.
+
+    DataError where no row of a table that has rows is left.
+    """
+    found = broken(table, [name for name in table.of_kind(*MEDIA) if name not in ignore])
+    mask = np.ones(len(table), bool)
+    mask[[one.row for one in found]] = False
+    if not found:
+        return mask, []
+    names = "; ".join(one.reason for one in found[:NAMED])
+    more = tr(" and {count} more", count=len(found) - NAMED) if len(found) > NAMED else ""
+    if not mask.any():
+        raise DataError("At least one picture or sound must open; of {rows} none does: {names}{more}.", rows=len(table), names=names, more=more)
+    left_out = tr("{count} of {rows} rows have a picture or sound that cannot be read and are left out: {names}{more}.",
+                  count=int((~mask).sum()), rows=len(table), names=names, more=more)  # fmt: skip
+    return mask, [left_out]
+
+
+def without_void(table: Table, keep: Sequence[str] = ()) -> tuple[Table, list[str]]:
+    """The table without the columns that have no value in any row, and a sentence that names them; `keep` stays."""
+    void = [name for name in table.names if name not in keep and _void(table, name)]
+    if not void:
+        return table, []
+    data = table.data.drop_columns(void)
+    kinds = {name: kind for name, kind in table.kinds.items() if name not in void}
+    return replace(table, data=data, kinds=kinds), [tr("Columns without a single value are left out: {names}.", names=", ".join(void))]
+
+
+def _void(table: Table, name: str) -> bool:
+    column = table.column(name)
+    if column.null_count == len(column):
+        return True
+    if not is_text(column.type):
+        return False
+    return bool(values_of(column.slice(0, 1000)).null_count == min(1000, len(column)) and values_of(column).null_count == len(column))
