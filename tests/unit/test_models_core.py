@@ -16,6 +16,7 @@ from duomo.nn.attention import Attend, set_attention_kernel
 from duomo.nn.dropout import Dropout
 from duomo.nn.init import SCHEMES, initialise
 from duomo.nn.norm import RMSNorm
+from duomo.nn.pooled import convolve_and_pool
 from duomo.nn.recurrent import layer, reverse
 
 PICTURE = {"image": Field("pixels", (1, 28, 28))}
@@ -49,8 +50,25 @@ def test_cnn_agrees_with_relu_before_pooling() -> None:
     model = cnn.Model(cnn.Config(), PICTURE, Head(10)).eval()
     x = torch.randn(4, 1, 28, 28)
     first, second = (block.convolution for block in model.blocks)
-    y = F.max_pool2d(F.relu(second(F.max_pool2d(F.relu(first(x)), 2))), 2).flatten(1)
+    y = F.max_pool2d(F.relu(second(F.max_pool2d(F.relu(first(x)), 2))), 2).permute(0, 2, 3, 1).flatten(1)
     torch.testing.assert_close(model({"image": x}), model.head(F.relu(model.dense(y))))
+    torch.testing.assert_close(model.train()({"image": x}), model.eval()({"image": x}))
+
+
+@pytest.mark.parametrize(("shape", "side"), [((1, 28, 28), 3), ((3, 17, 20), 3), ((2, 9, 9), 5)])
+def test_the_matrix_form_of_the_first_layer(shape: tuple[int, ...], side: int) -> None:
+    """Output and gradients of torch's own convolution and pooling, flat regions (ties) included."""
+    x = torch.randn(4, *shape).contiguous(memory_format=torch.channels_last)
+    x[0] = 0
+    weight, bias = torch.randn(8, shape[0], side, side, requires_grad=True), torch.randn(8, requires_grad=True)
+    expected = F.max_pool2d(F.conv2d(x, weight, bias), 2)
+    found = convolve_and_pool(x, weight, bias)
+    torch.testing.assert_close(found, expected)
+    passed = torch.randn_like(expected)
+    for one, other in zip(
+        torch.autograd.grad(found, (weight, bias), passed), torch.autograd.grad(expected, (weight, bias), passed), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 3, 5), (3, 32, 32), (3, 64, 48), (2, 96, 130)])

@@ -65,7 +65,9 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
             test=config.test_share,
         )
     if len(table) < 5:
-        raise DataError("A table needs at least 5 rows to be learned from and tested; received {rows}. Give more rows.", rows=len(table))
+        raise DataError(
+            "Data need at least 5 rows to be learned from and tested; received {rows}. Give more rows, or a longer text.", rows=len(table)
+        )
     if how == "time":
         return _by_time(table, config)
     digests = row_digests(table, content_columns(table, targets)) if digests is None else digests

@@ -28,7 +28,6 @@ END = text_kind.UNKNOWN
 """Stands between documents: the byte-level tokenizer never needs it for an unknown character."""
 CONTEXT = 256
 FEWEST_TOKENS = 64
-FEWEST_PIECES = 5
 """Pieces of text without which no part of a split is sure of one."""
 SLICE = 2000
 
@@ -105,15 +104,12 @@ class Main(Task):
         return Suggestion(recipe, tr("{size:,.1f} MB of text to learn from.", size=size / 1e6))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        """Pieces with words; DataError where there are too few to learn from and to judge by."""
+        """Pieces with words."""
         column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
         cells = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(table.column(column).cast(pa.large_string()))), 0)
         mask = np.asarray(cells.to_numpy()) > 0
-        if mask.sum() < FEWEST_PIECES:
-            raise DataError(
-                "A language model needs text of several hundred characters at least; {name} has {characters:,}. Give a longer text.",
-                name=table.name, characters=int(pc.sum(cells).as_py() or 0),
-            )  # fmt: skip
+        if not mask.any():
+            raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
         return mask, []
 
     # -- tensors
