@@ -88,7 +88,12 @@ def page() -> str:
         if dataclasses.is_dataclass(cls):
             lines += [f"## [{field.name}]", "", cls.__doc__ or "", "", *table(cls), ""]
         else:
-            lines += [f"## [{field.name}]", "", "The fields of the task's own config; `encode`, `target` and `ignore` come from the sections above.", ""]
+            lines += [
+                f"## [{field.name}]",
+                "",
+                "The fields of the task's own config; `encode`, `target` and `ignore` come from the sections above.",
+                "",
+            ]
             for name in find.task_names():
                 lines += [f"### {name}", "", *table(find.task_module(name).Config, SHARED), ""]
     lines += ["## [model.options]", "", "The fields of the architecture's own config; a named size sets some of them.", ""]

@@ -20,11 +20,14 @@ def _runs(folder: Path) -> dict[str, str]:
     for path in sorted(folder.glob("*/run.json")):
         card = path.with_name("scorecard.json")
         state = tr("finished") if path.with_name("manifest.json").exists() else tr("unfinished: duomo resume {path}", path=path.parent)
-        words = [json.loads(path.read_text(encoding="utf-8")).get("task", ""), state]
-        if card.exists():
-            judged = json.loads(card.read_text(encoding="utf-8"))
-            name = judged["metric"]["name"]
-            words.append(f"{name} {judged['results'][0]['metrics'][name]['value']:.4g}")
+        try:
+            words = [json.loads(path.read_text(encoding="utf-8"))["task"], state]
+            if card.exists():
+                judged = json.loads(card.read_text(encoding="utf-8"))
+                name = judged["metric"]["name"]
+                words.append(f"{name} {judged['results'][0]['metrics'][name]['value']:.4g}")
+        except (ValueError, LookupError, TypeError):
+            words = [tr("damaged")]
         found[path.parent.name] = "  ".join(word for word in words if word)
     return found
 

@@ -3,11 +3,13 @@
 recipe.toml          every setting, derived ones filled in        checkpoints/     to resume from (train/checkpoint.py)
 run.json             task, model, execution, split, versions      log.jsonl        loss and metrics by step, deterministic
 task.json            what preprocessing learned                   timing.jsonl     rates and times
+start.json           the same before training, for a resume        data.arrow       data given in memory, until the run is done
 model.safetensors    the kept weights                             scorecard.json   scorecard.html   MODEL_CARD.md
 golden.json          inputs and the answers they must give        manifest.json    sums of all of the product's files
 """
 
 import fcntl
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +24,11 @@ from duomo.core.errors import ConfigError, RunError
 from duomo.core.files import digest, write_atomically
 
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")
+OPENING = ("recipe.toml", "start.json", "data.arrow")
+
+
+def _sum(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
 
 class RunFolder:
@@ -44,7 +51,7 @@ class RunFolder:
 
     def foreign(self) -> list[str]:
         """Names of what lies in the folder and is not part of a run: a new run may not mix with it."""
-        own = {*PRODUCT, "manifest.json", "data.arrow", "checkpoints", "tensorboard", "log.jsonl", "timing.jsonl"}
+        own = {*PRODUCT, *OPENING, "manifest.json", "checkpoints", "tensorboard", "log.jsonl", "timing.jsonl"}
         return sorted(entry.name for entry in self.path.iterdir() if entry.name not in own and not entry.name.startswith(".")) if self.path.is_dir() else []
 
     def finished(self) -> bool:
@@ -81,7 +88,13 @@ class RunFolder:
         write_atomically(self.path / name, (text + "\n").encode())
 
     def read_json(self, name: str) -> Any:
-        return json.loads(self.read_text(name))
+        try:
+            return json.loads(self.read_text(name))
+        except ValueError as error:
+            raise RunError(
+                "The files of a run must be whole; {path} is damaged ({error}). Restore it from a copy, or train again.",
+                path=self.path / name, error=error,
+            ) from None  # fmt: skip
 
     def write_text(self, name: str, text: str) -> None:
         write_atomically(self.path / name, text.encode())
@@ -107,6 +120,28 @@ class RunFolder:
                 path=self.path / name, error=error,
             ) from None  # fmt: skip
 
+    # -- what a resume starts from
+    def write_opening(self, facts: Mapping[str, Any]) -> None:
+        """Write run.json last, with the sums of what was written before it: from now on the run can be resumed."""
+        sums = {name: digest(self.path / name) for name in OPENING if (self.path / name).is_file()}
+        whole = {**facts, "opening": sums}
+        self.write_json("run.json", whole | {"sum": _sum(whole)})
+
+    def read_opening(self) -> Any:
+        """The facts of run.json; RunError where it or a file that it vouches for has changed."""
+        facts = self.read_json("run.json")
+        whole = {name: value for name, value in facts.items() if name != "sum"} if isinstance(facts, dict) else {}
+        wrong = [name for name, expected in whole.get("opening", {}).items()
+                 if not (self.path / name).is_file() or digest(self.path / name) != expected]  # fmt: skip
+        if not whole or facts.get("sum") != _sum(whole):
+            wrong = ["run.json"]
+        if wrong:
+            raise RunError(
+                "Every file of a run must be as it was written; {name} in {path} has changed. Restore it from a copy, or train again.",
+                name=wrong[0], path=self.path,
+            )  # fmt: skip
+        return facts
+
     # -- seal
     def seal(self) -> None:
         """Write the manifest: from now on a changed byte is refused."""
@@ -124,7 +159,7 @@ class RunFolder:
             )
         try:
             sums = self.read_json("manifest.json")["sha256"].items()
-        except (json.JSONDecodeError, KeyError, AttributeError, TypeError, UnicodeDecodeError):
+        except (KeyError, AttributeError, TypeError):
             raise RunError("The manifest of {path} is damaged. Restore the folder from a copy, or train again.", path=self.path) from None
         unlisted = [name for name in PRODUCT if (self.path / name).is_file() and name not in dict(sums)]
         for name, expected in [*sums, *((name, "") for name in unlisted)]:

@@ -76,6 +76,7 @@ class _Training:
         try:
             with guard.memory_errors(self.config, self.config.batch_size, self.job.folder):
                 self._resume()
+                self._show_pictures()
                 self.budget = Budget(self.config.minutes * 60, self.clock.elapsed()) if timed(self.config) else None
                 self._loop()
             self._save()
@@ -86,6 +87,13 @@ class _Training:
             self.feed.close()
             self.log.close()
         return self._finish()
+
+    def _show_pictures(self) -> None:
+        """The first pictures of a new training, as the model sees them, for TensorBoard."""
+        if self.step == 0:
+            for name, field in self.task.inputs.items():
+                if field.form == "pixels":
+                    self.log.board.images(name, self.job.stream.batch(0)[name])
 
     def _loop(self) -> None:
         self.model.train()

@@ -1,0 +1,43 @@
+"""A module of the user's own: what it must take and give, tried on a few rows before anything long begins."""
+
+import torch
+from torch import Tensor, nn
+
+from duomo.core.contract import Task
+from duomo.core.errors import ConfigError
+from duomo.core.tensors import Examples
+from duomo.data.loader import finish
+
+
+def own_module(model: object) -> nn.Module | None:
+    """The module, or None for an architecture's name; ConfigError for anything else."""
+    if model is None or isinstance(model, str):
+        return None
+    if isinstance(model, nn.Module):
+        return model
+    raise ConfigError(
+        "A model is an architecture's name or an nn.Module; received {value!r}. Give an instance, such as model=MyModel().",
+        value=model,
+    )  # fmt: skip
+
+
+def check(model: nn.Module, task: Task, examples: Examples) -> None:
+    """Two rows through the module: it must know the inputs by name and put out `head.size` logits for each row."""
+    batch = finish(examples.batch(torch.arange(min(2, len(examples)))), task.inputs)
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            output = model.eval()(batch)
+    except KeyError as error:
+        raise ConfigError(
+            "A module of your own reads its inputs from the batch by name; there is no input {name}. The inputs are: {known}.",
+            name=str(error), known=", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.items() if not name.startswith("target")),
+        ) from None  # fmt: skip
+    finally:
+        model.train(was_training)
+    shape = tuple(output.shape) if isinstance(output, Tensor) else None
+    if shape is not None and shape[-1] != task.head.size:
+        raise ConfigError(
+            "A module of your own must put out {size} logits for each row; its output has the shape {shape}. Change its last layer.",
+            size=task.head.size, shape=shape,
+        )  # fmt: skip

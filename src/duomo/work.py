@@ -1,0 +1,252 @@
+"""One run on its way: from a fitted task to a sealed folder."""
+
+import base64
+import dataclasses
+import hashlib
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.feather as feather
+import torch
+from torch import nn
+
+from duomo.core import find
+from duomo.core.config import to_toml
+from duomo.core.contract import Task
+from duomo.core.device import Execution, candidates, machine_facts
+from duomo.core.errors import ConfigError
+from duomo.core.kinds import media
+from duomo.core.kinds.base import Cells
+from duomo.core.messages import tr
+from duomo.core.reporter import Reporter
+from duomo.core.run import RunFolder
+from duomo.core.table import MEDIA, Table
+from duomo.core.tensors import Batch
+from duomo.data import sources
+from duomo.data.digests import row_digests
+from duomo.data.loader import TableStream, batches
+from duomo.data.predictor import BLOCK, Predictor
+from duomo.evaluate import card, scorecard
+from duomo.evaluate.report import html
+from duomo.nn.init import initialise
+from duomo.own import check
+from duomo.plan import Plan
+from duomo.train import loop, preflight, probe
+from duomo.train.job import Job, Outcome
+from duomo.trained import Run, without_target
+
+GOLDEN_ROWS = 8
+PROBE_SECONDS = 1.5
+LONG_MINUTES = 10.0
+GOLDEN_BYTES = 200_000
+
+
+def fingerprint(plan: Plan) -> dict[str, Any]:
+    """What the data were: rows of each part and one SHA-256 over the digests of their contents."""
+    parts = {"train": plan.train, "valid": plan.valid, "test": plan.test}
+    sums = {name: hashlib.sha256(row_digests(table, table.names).tobytes()).hexdigest() for name, table in parts.items()}
+    return {"rows": {name: len(table) for name, table in parts.items()}, "sha256": sums}
+
+
+@dataclass
+class Work:
+    """One run on its way: from a fitted task to a sealed folder."""
+
+    folder: RunFolder
+    plan: Plan
+    own: nn.Module | None
+    reporter: Reporter
+    started: float
+
+    def __post_init__(self) -> None:
+        task, recipe = self.plan.task, self.plan.recipe
+        self.task: Task = task
+        self.config = recipe.train
+        self.examples = task.encode(self.plan.train, target=True)
+        self.valid = task.encode(self.plan.valid, target=True)
+        torch.manual_seed(self.config.seed)
+        self.model = self.own if self.own is not None else find.make_model(recipe.model, task)
+        if self.own is None:
+            initialise(self.model, recipe.model.init)
+        else:
+            check(self.model, task, self.examples)
+        self.preflight: preflight.Preflight | None = None
+        self.timings: list[dict[str, Any]] = []
+        self.stream = TableStream(self.examples, task.inputs, self.config.batch_size, self.config.seed, recipe.augment)
+
+    def choose_execution(self) -> Execution:
+        """The fastest way to run the same mathematics, found by timing a few steps; says what the whole will take."""
+        minutes = self.config.minutes
+        self.model.to(self._device())
+        ways = candidates(self.model, self.task.inputs, exact=self.config.exact, long_run=minutes > LONG_MINUTES)
+        trial = probe.Trial(self.task, self.model, self.stream, self.config)
+        execution, timings = probe.choose(trial, ways, self.reporter, min(PROBE_SECONDS, 0.05 * 60 * minutes) if minutes else PROBE_SECONDS)
+        self.timings = [timing.as_json() for timing in timings]
+        chosen = next(timing for timing in timings if timing.execution == execution)
+        seconds = chosen.seconds if chosen.times else 0.0
+        self.preflight = preflight.predict(self.model, self.config, self.stream.steps_per_epoch, len(self.valid), seconds, self._device())
+        self.preflight.say(self.reporter)
+        return execution
+
+    def _device(self) -> str:
+        name = self.config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if name != "cpu" and name not in ("cuda", *(f"cuda:{place}" for place in range(torch.cuda.device_count()))):
+            raise ConfigError("train.device must be cpu or cuda; received {name!r}.", name=name)
+        if name != "cpu" and not torch.cuda.is_available():
+            raise ConfigError("train.device is {name!r}, but this machine offers no CUDA device. Leave it out, or set cpu.", name=name)
+        return name
+
+    def _valid_batches(self) -> Iterator[Batch]:
+        for _, batch in batches(self.valid, self.task.inputs, self.config.batch_size):
+            yield batch
+
+    def _job(self, execution: Execution) -> Job:
+        model = self.model.to(execution.device)
+        told: dict[str, Any] = {"planned_seconds": self.preflight.seconds} if self.preflight else {}
+        if self.task.answer_rows == 1 and len(self.valid):
+            told["samples"] = self._samples
+        return Job(
+            self.task,
+            model,
+            self.stream,
+            self._valid_batches if len(self.valid) else None,
+            self.config,
+            execution,
+            self.folder.path,
+            told,
+        )
+
+    def _samples(self, model: nn.Module) -> dict[str, str]:
+        """What a model that writes makes of a validation row, for the training log."""
+        predictor = Predictor(self.task, model.eval(), Execution(device=self._device()))
+        answers = predictor.answers(self.plan.valid.take(np.arange(1)))
+        model.train()
+        return {"sample": str(answers["prediction"][0])}
+
+    def open_folder(self, execution: Execution, source: Any) -> None:
+        """Everything that a resume needs, before the first step."""
+        if not isinstance(source, (str, Path)):
+            feather.write_feather(sources.read(source).data, str(self.folder.path / "data.arrow"), compression="uncompressed")
+        self.folder.write_text("recipe.toml", to_toml(self.plan.recipe))
+        self.folder.write_json("start.json", {"task": self.task.state(), "root": str(Path.cwd())})
+        self.folder.write_opening(self._facts(execution))
+
+    def _facts(self, execution: Execution) -> dict[str, Any]:
+        table = self.plan.train
+        features = [name for name in table.names if name not in self.plan.recipe.data.target]
+        return {
+            "format": 1,
+            "task": self.task.name,
+            "own_model": self.own is not None,
+            "kinds": dict(table.kinds),
+            "features": [name for name in features if table.kinds.get(name) != "id" and name not in self.plan.recipe.data.ignore],
+            "execution": execution.to_dict(),
+            "inference": Execution(device="cpu").to_dict(),
+            "block": BLOCK,
+            "data": fingerprint(self.plan),
+            "split": self.plan.split,
+            "machine": machine_facts(),
+            "versions": {name: version(name) for name in ("duomo", "torch", "numpy", "pyarrow", "tokenizers")}
+            | {"python": platform.python_version()},
+        }
+
+    def run(self, execution: Execution) -> Run:
+        """Train, calibrate, judge, seal."""
+        job = self._job(execution)
+        outcome = loop.train(job, self.reporter)
+        model = self.model
+        predictor = Predictor(self.task, model.to("cpu").eval(), Execution(device="cpu"))
+        if len(self.plan.valid):
+            self.task.calibrate(predictor.evidence(self.plan.valid))
+        facts = self.folder.read_json("run.json")
+        self.folder.write_json("task.json", self.task.state())
+        self.folder.write_tensors("model.safetensors", model.state_dict())
+        self._golden(predictor)
+        self._scorecard(predictor, outcome, facts)
+        self.folder.seal()
+        for name in ("data.arrow", "start.json"):
+            (self.folder.path / name).unlink(missing_ok=True)
+        self.reporter.say(tr("Done in {seconds:.1f} s: {path}", seconds=time.monotonic() - self.started, path=self.folder.path))
+        return Run(self.folder, facts, self.plan.recipe, predictor)
+
+    def _golden(self, predictor: Predictor) -> None:
+        """A few test rows with the answers that this model must give wherever it is loaded."""
+        table = without_target(self.plan.test.take(np.arange(min(GOLDEN_ROWS, len(self.plan.test)))), self.plan.recipe.data.target)
+        files = set(table.of_kind(*MEDIA))
+        columns = {name: _portable(table, name) if name in files else table.column(name).to_pylist() for name in table.names}
+        rows = [row for row in range(len(table)) if all(columns[name][row] is not None for name in files)]
+        answers = predictor.answers(table.take(np.asarray(rows, np.int64))) if rows else {}
+        plain = {name: [_json(columns[name][row]) for row in rows] for name in columns}
+        self.folder.write_json("golden.json", {"inputs": plain, "media": sorted(files), "answers": answers})
+
+    def _scorecard(self, predictor: Predictor, outcome: Outcome, facts: Mapping[str, Any]) -> None:
+        self.reporter.say(tr("Judging on {rows:,} rows that neither training nor model choice has seen …", rows=len(self.plan.test)))
+        best = next((entry for entry in outcome.history if entry["step"] == outcome.best_step), {})
+        inputs = scorecard.ScorecardInputs(
+            task=self.task,
+            evidence=predictor.evidence(self.plan.test),
+            test=self.plan.test,
+            train=self.plan.train,
+            targets=self.plan.recipe.data.target,
+            answer=predictor.answers,
+            valid={name: value for name, value in best.items() if isinstance(value, float)},
+            history=[_entry(entry) for entry in outcome.history],
+            facts=self._provenance(outcome, facts),
+        )
+        judged = scorecard.build(inputs)
+        self.folder.write_json("scorecard.json", judged)
+        self.folder.write_text("scorecard.html", html.render(judged))
+        self.folder.write_text("MODEL_CARD.md", card.model_card(judged, str(self.folder.path)))
+        scorecard.show(judged, self.reporter)
+
+    def _provenance(self, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """What the scorecard tells about how the run came to be."""
+        recipe = self.plan.recipe
+        seconds = {"training": outcome.seconds, "everything": time.monotonic() - self.started}
+        costs = self.preflight.against(outcome.seconds, outcome.memory_bytes, outcome.disk_bytes) if self.preflight else {}
+        return {
+            "name": self.folder.path.name,
+            "model": "own module" if self.own is not None else recipe.model.name,
+            "size": recipe.model.size,
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "recipe": dataclasses.asdict(recipe),
+            "reason": self.plan.notes[-1] if self.plan.notes else "",
+            "split": self.plan.split,
+            "rows": facts["data"]["rows"],
+            "seconds": seconds,
+            "memory_mb": outcome.memory_bytes / 1e6,
+            "preflight": costs,
+            "steps": outcome.steps,
+            "best_step": outcome.best_step,
+            "rows_a_second": outcome.rate,
+            "spikes": outcome.spikes,
+            "data_hash": facts["data"]["sha256"],
+            "execution": self.timings,
+            "execution_chosen": facts["execution"],
+            "versions": facts["versions"],
+            "machine": facts["machine"],
+            "seed": self.config.seed,
+            "problems": list(self.plan.problems),
+        }
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    valid = {name: value for name, value in entry.items() if name not in ("step", "loss")}
+    return {"step": entry["step"], "loss": entry.get("loss"), "valid": valid}
+
+
+def _portable(table: Table, name: str) -> list[str | None]:
+    """Media cells as base64 of their bytes; None where too large to keep in a golden file."""
+    found = media.sources(Cells(table.column(name), table.root))
+    contents = [source if isinstance(source, bytes) or source is None else source.read_bytes() for source in found]
+    return [base64.b64encode(data).decode() if data is not None and len(data) <= GOLDEN_BYTES else None for data in contents]
+
+
+def _json(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool, list, dict)) or value is None else str(value)
