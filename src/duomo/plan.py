@@ -18,7 +18,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, sources, split
+from duomo.data import audit, sources, spill, split
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, without_void
 
@@ -144,7 +144,7 @@ def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tup
         found = split.split(table, data, seed, data.target)
     for sentence in (*found.notes, *_shared(table, found, data)):
         reporter.say(sentence)
-    parts = [table.take(rows) for rows in (found.train, found.valid, found.test)]
+    parts = [spill.part(table, rows) for rows in (found.train, found.valid, found.test)]
     how = {"group": tr("by {column}", column=data.group), "time": tr("by {column}", column=data.time)}.get(found.how, found.how)
     words = tr("Split {how}: {train:,} rows to learn, {valid:,} to validate, {test:,} to test.", how=how,
                train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
@@ -180,7 +180,7 @@ def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Tab
     opens, why = readable(other, data.ignore)
     for problem in (*other.problems, *why):
         reporter.say(problem)
-    return other if opens.all() else other.take(np.flatnonzero(opens))
+    return other if opens.all() else spill.part(other, np.flatnonzero(opens))
 
 
 def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
@@ -194,7 +194,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
     data = safe(table, data, reporter)
     task = find.make_task(data.task, task_options(data, said))
     mask, unlearnable = task.usable(table)
-    table = table if mask.all() else table.take(np.flatnonzero(mask))
+    table = table if mask.all() else spill.part(table, np.flatnonzero(mask))
     sentences = [*left_out, *unlearnable]
     for sentence in sentences:
         reporter.say(sentence)
@@ -213,7 +213,7 @@ def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:
     """The table without void columns and without rows whose files do not open, and in words what was left out."""
     table, sentences = without_void(table, (*data.target, *data.ignore, data.group, data.time))
     opens, why = readable(table, data.ignore)
-    return table if opens.all() else table.take(np.flatnonzero(opens)), [*sentences, *why]
+    return table if opens.all() else spill.part(table, np.flatnonzero(opens)), [*sentences, *why]
 
 
 def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str) -> Recipe:

@@ -51,7 +51,16 @@ class Table:
 
     def take(self, rows: np.ndarray) -> "Table":
         """The rows (n,) in that order, as a table of the same kinds."""
-        return replace(self, data=self.data.take(pa.array(rows, pa.int64())))
+        return replace(self, data=_taken(self.data, np.asarray(rows, np.int64)))
+
+    def gathered(self, rows: np.ndarray) -> Iterator[pa.RecordBatch]:
+        """The rows (n,), rising, in batches as they lie. Arrow's own take would first join the whole of a column in memory."""
+        end = 0
+        for batch in self.data.to_batches():
+            start, end = end, end + len(batch)
+            first, last = np.searchsorted(rows, (start, end))
+            if last > first:
+                yield batch if last - first == len(batch) else batch.take(pa.array(rows[first:last] - start))
 
     def slices(self, rows: int) -> Iterator["Table"]:
         """The table in pieces of at most `rows` rows, without copying."""
@@ -64,3 +73,14 @@ class Table:
     def of_kind(self, *kinds: str) -> list[str]:
         """Names of the columns of these kinds, in the table's order."""
         return [name for name in self.names if self.kinds.get(name) in kinds]
+
+
+def _taken(data: pa.Table, rows: np.ndarray) -> pa.Table:
+    """Batch by batch where there are several: see `Table.gathered`."""
+    inside = len(rows) > 0 and rows.min() >= 0 and rows.max() < data.num_rows
+    if not inside or all(column.num_chunks < 2 for column in data.columns):
+        return data.take(pa.array(rows))
+    rising = bool((rows[1:] >= rows[:-1]).all())
+    order = np.arange(len(rows)) if rising else np.argsort(rows, kind="stable")
+    found = pa.Table.from_batches(Table(data).gathered(rows[order]), schema=data.schema)
+    return found if rising else found.take(pa.array(np.argsort(order)))

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_bytes, is_number, is_text, text_of
 from duomo.core.table import MEDIA, Table
+from duomo.data import spill
 
 ROWS = 200_000
 BYTES = 1 << 21
@@ -65,6 +66,7 @@ def cell_digests(table: Table, name: str) -> np.ndarray:
     parts = []
     style = number.style_of(column.slice(0, ROWS)) if kind == "number" else None
     for start in range(0, len(column), ROWS):
+        spill.release()
         piece = column.slice(start, ROWS)
         if kind == "number":
             parts.append(_numbers(number.parse(piece, style)[0]))

@@ -16,7 +16,7 @@ from duomo.core.messages import nearest
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Column
-from duomo.data import cache
+from duomo.data import cache, spill
 
 CHUNK = {"numbers": 65536, "categories": 65536, "tokens": 8192, "frames": 8192, "pixels": 1024, "waveform": 256}
 """Rows that are encoded at a time, by form."""
@@ -134,6 +134,7 @@ def _field(group: list[Learned]) -> Field:
 def _blocks(table: Table, group: list[Learned], rows: int) -> Iterator[Block]:
     """The input's blocks of at most `rows` rows; one empty block for a table without rows."""
     for start in range(0, max(1, len(table)), rows):
+        spill.release()
         parts = [_encode(Cells(table.column(one.column).slice(start, rows), table.root), one, start) for one in group]
         if parts[0].lengths is not None or KINDS[group[0].kind].form not in STACKED:
             yield parts[0]

@@ -2,17 +2,27 @@
 
 import errno
 import hashlib
+import mmap
 import os
+import sys
+import weakref
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from duomo.core.errors import ResourceError
 from duomo.core.files import digest, sync_folder
+from duomo.core.table import Table
 
 LARGE = 64 * 2**20
 """Bytes of a file that is still read into memory."""
+_NUMBERS = count()
+_MAPS: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
 
 
 def folder(cache: Path | None) -> Path:
@@ -45,8 +55,8 @@ def stored(cache: Path | None, key: str) -> pa.Table | None:
     if not path.is_file():
         return None
     try:
-        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-    except (pa.ArrowInvalid, OSError):
+        return _mapped(path)
+    except (pa.ArrowInvalid, OSError, ValueError):
         path.unlink(missing_ok=True)
         return None
 
@@ -54,11 +64,53 @@ def stored(cache: Path | None, key: str) -> pa.Table | None:
 def store(cache: Path | None, key: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
     """Write record batches as they come; the file appears whole or not at all. ResourceError when the disk is full."""
     path = _place(cache, key)
+    _write(path, schema, batches)
+    sync_folder(path.parent)
+    found = stored(cache, key)
+    assert found is not None
+    return found
+
+
+def _mapped(path: Path) -> pa.Table:
+    with path.open("rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _MAPS.add(pages)
+    return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(pages))).read_all()
+
+
+def release() -> None:
+    """Let go of the mapped files' pages that were read; the system reads them again where they are needed.
+
+    It would take them back by itself once memory is short, but until then the process looks as large as its data.
+    """
+    if sys.platform == "linux":
+        for pages in list(_MAPS):
+            pages.madvise(mmap.MADV_DONTNEED)
+
+
+def part(table: Table, rows: np.ndarray, cache: Path | None = None) -> Table:
+    """The rows (n,), rising: in memory where they are few, else in a file of the cache folder that ends with the process."""
+    size = table.data.nbytes * (len(rows) / max(1, len(table)))
+    if size <= LARGE or not (rows[1:] > rows[:-1]).all():
+        return table.take(rows)
+    table = replace(table, data=table.data.unify_dictionaries())
+    path = _place(cache, f"part-{os.getpid()}-{next(_NUMBERS)}")
+    _write(path, table.data.schema, table.gathered(rows))
+    release()
+    found = replace(table, data=_mapped(path))
+    with suppress(OSError):  # where an open file cannot be removed, it stays in the cache
+        path.unlink()
+    return found
+
+
+def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     partial = path.with_suffix(f".{os.getpid()}.part")
     try:
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for batch in batches:
+            for number, batch in enumerate(batches):
                 writer.write_batch(batch)
+                if number % 64 == 63:
+                    release()
         os.replace(partial, path)
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -69,7 +121,3 @@ def store(cache: Path | None, key: str, schema: pa.Schema, batches: Iterable[pa.
         ) from None
     finally:
         partial.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    found = stored(cache, key)
-    assert found is not None
-    return found

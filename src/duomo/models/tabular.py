@@ -1,6 +1,6 @@
-"""A strong model for tables: embedded cells and an ensemble of MLPs in one pass.
+"""A strong model for tables: embedded cells, waves over pairs of numbers, and an ensemble of MLPs in one pass.
 
-Legend: B rows, N number columns, M category columns, K members, D width, S head size.
+Legend: B rows, N number columns, P pieces of a number column, M category columns, K members, D width, S head size.
 Sources: Gorishniy, Kotelnikov and Babenko 2024, "TabM: Advancing Tabular Deep Learning with Parameter-Efficient
 Ensembling", arXiv:2410.24210 (the variant with all adapters, section 3.3); the adapters are BatchEnsemble's
 (Wen, Tran and Ba 2020, arXiv:2002.06715, eq. 1).
@@ -22,7 +22,7 @@ from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per_row, of_forms
-from duomo.nn.numeric import Categories, embed_numbers
+from duomo.nn.numeric import REACH, Categories, PairWaves, Piecewise, embed_numbers
 
 FORMS = ("numbers", "categories")
 TRAIN = {"learning_rate": 2e-3, "batch_size": 256, "weight_decay": 1e-2, "epochs": 40, "patience": 10, "ema": 0.99}
@@ -44,12 +44,18 @@ class Config:
     """Size of one number's embedding."""
     category_dim: int = 8
     """Size of one category's embedding."""
+    pace: float = 32.0
+    """How many times faster the vectors at the bins' edges are learned than other weights (piecewise only)."""
+    waves: int = 256
+    """Waves over pairs of number columns (a place on a map); 0 leaves them out."""
+    sigma: float = 0.4
+    """Turns of such a wave for one deviation of a number, at the start."""
 
 
 SIZES = {
-    "small": Config(members=8, width=128),
+    "small": Config(members=8, width=128, pace=1.0, waves=0),
     "base": Config(),
-    "large": Config(members=32, width=512, number_dim=24, category_dim=16),
+    "large": Config(members=32, width=512, number_dim=24, category_dim=16, waves=512),
 }
 
 
@@ -76,10 +82,14 @@ class Model(nn.Module):
         check_forms("tabular", inputs, FORMS)
         check_per_row("tabular", head)
         self.number_names, self.category_names = of_forms(inputs, "numbers"), of_forms(inputs, "categories")
-        self.numbers = nn.ModuleList(embed_numbers(inputs[name], config.number_dim, config.numbers) for name in self.number_names)
+        self.numbers = nn.ModuleList(
+            embed_numbers(inputs[name], config.number_dim, config.numbers, config.pace) for name in self.number_names
+        )
         self.categories = nn.ModuleList(Categories(inputs[name].vocabulary, config.category_dim) for name in self.category_names)
-        cells = [config.number_dim] * sum(inputs[name].shape[0] for name in self.number_names)
-        cells += [config.category_dim] * sum(inputs[name].shape[0] for name in self.category_names)
+        count = sum(inputs[name].shape[0] for name in self.number_names)
+        self.waves = PairWaves(count, config.waves, config.sigma) if config.waves and count > 1 else None
+        cells = [config.number_dim] * count + [config.category_dim] * sum(inputs[name].shape[0] for name in self.category_names)
+        cells += [2] * (config.waves if self.waves else 0)
         widths = [sum(cells)] + [config.width] * config.depth
         self.layers = nn.ModuleList(EnsembleLinear(config.members, a, b) for a, b in pairwise(widths))
         self.dropout = Dropout(config.dropout)
@@ -95,10 +105,25 @@ class Model(nn.Module):
             chosen = torch.randn(first.shape[0], len(cells)).repeat_interleave(torch.tensor(cells), 1)
             first.data.copy_(chosen)
 
-    def forward(self, batch: Batch) -> Tensor:
-        cells = [embed(batch[name]).flatten(1) for name, embed in zip(self.number_names, self.numbers, strict=True)]
+    def _cells(self, batch: Batch) -> Tensor:
+        """(B, 1, D): every embedded cell, and the waves over the numbers' ranks (over their values without bins)."""
+        cells, places = [], []
+        for name, embed in zip(self.number_names, self.numbers, strict=True):
+            x_BN = batch[name]
+            if isinstance(embed, Piecewise):
+                pieces_BNP = embed.pieces(x_BN)
+                cells.append(embed(x_BN, pieces_BNP).flatten(1))
+                places.append(embed.rank(pieces_BNP))
+            else:
+                cells.append(embed(x_BN).flatten(1))
+                places.append(x_BN.clamp(-REACH, REACH))
         cells += [embed(batch[name]).flatten(1) for name, embed in zip(self.category_names, self.categories, strict=True)]
-        x_BKD = torch.cat([cell.to(cells[0].dtype) for cell in cells], 1).unsqueeze(1)
+        if self.waves is not None:
+            cells.append(self.waves(torch.cat(places, 1)))
+        return torch.cat([cell.to(cells[0].dtype) for cell in cells], 1).unsqueeze(1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        x_BKD = self._cells(batch)
         for layer in self.layers:
             x_BKD = self.dropout(torch.relu(layer(x_BKD)))
         # float32 from here on: bfloat16 would round a regression's answer to three digits

@@ -1,6 +1,6 @@
 """Embeddings of table cells: numbers by pieces or by waves, categories by lookup.
 
-Legend: B rows, N number columns, M category columns, P pieces (bins) of a number column, F frequencies, D embedding size.
+Legend: B rows, N number columns, M category columns, P pieces (bins) of a number column, F frequencies or waves, D embedding size.
 Source: Gorishniy, Rubachev and Babenko 2022, "On Embeddings for Numerical Features in Tabular Deep Learning", arXiv:2203.05556.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from duomo.core.contract import Field
 
@@ -17,20 +18,26 @@ REACH = 4.0
 
 
 class Piecewise(nn.Module):
-    """float (B, N) -> (B, N, D): a line over the value, one over its rank, and a learned bend at each bin edge (eq. 1, section 3.2).
+    """float (B, N) -> (B, N, D): a line over the value, one over its rank, and a learned vector at each bin edge.
 
-    `bins` are N ascending lists of edges in the units of the input, best at quantiles of the values together with
-    quantiles of the distinct values. The mean of the pieces is the rank, so that a heavy tail does no harm: the value
-    itself is cut at `REACH` deviations, and nothing changes beyond the outer edges. The bends start at zero. A column
-    with fewer than two edges keeps its line over the value only.
+    The vectors are interpolated between their edges: linear B-splines, the same curves as eq. 1 gives (section 3.2), but
+    each vector acts near its edge only, so that one odd value is learned without moving all values above it. They start
+    at zero, and `pace` multiplies them: Adam, whose steps do not depend on the gradient's size, learns them that many
+    times faster than other weights.
+
+    `bins` are N ascending lists of edges in the units of the input, best at each distinct value of a discrete column,
+    else at quantiles. The mean of the pieces is the rank, so that a heavy tail does no harm: the value itself is cut at
+    `REACH` deviations, and nothing changes beyond the outer edges. A column with fewer than two edges keeps its line over
+    the value only.
     """
 
     left_NP: Tensor
     slope_NP: Tensor
     rank_NP: Tensor
 
-    def __init__(self, bins: Sequence[Sequence[float]], dim: int):
+    def __init__(self, bins: Sequence[Sequence[float]], dim: int, pace: float = 1.0):
         super().__init__()
+        self.pace = pace
         count, pieces = len(bins), max([len(edges) - 1 for edges in bins] + [1])
         left, slope, rank = torch.zeros(count, pieces), torch.zeros(count, pieces), torch.zeros(count, pieces)
         for column, edges in enumerate(bins):
@@ -47,18 +54,48 @@ class Piecewise(nn.Module):
         self.line_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
         self.rank_line_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
         self.bias_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
-        self.bend_NPD = nn.Parameter(torch.zeros(count, pieces, dim))
+        self.edge_NPD = nn.Parameter(torch.zeros(count, pieces, dim))
 
     def pieces(self, x_BN: Tensor) -> Tensor:
-        """The encoding itself (B, N, P): how far each piece is crossed, 0 before it and 1 after it."""
+        """How far each piece is crossed (B, N, P), 0 before it and 1 after it (eq. 1)."""
         return ((x_BN.unsqueeze(-1) - self.left_NP) * self.slope_NP).clamp(0, 1)
 
-    def forward(self, x_BN: Tensor) -> Tensor:
-        pieces_BNP = self.pieces(x_BN)
-        rank_BN = (pieces_BNP * self.rank_NP).sum(-1) - self.rank_NP.sum(-1) / 2
-        bent_NBD = torch.bmm(pieces_BNP.transpose(0, 1), self.bend_NPD)
+    def rank(self, pieces_BNP: Tensor) -> Tensor:
+        """(B, N): the share of the pieces that are crossed, around zero."""
+        return (pieces_BNP * self.rank_NP).sum(-1) - self.rank_NP.sum(-1) / 2
+
+    def forward(self, x_BN: Tensor, pieces_BNP: Tensor | None = None) -> Tensor:
+        """`pieces_BNP` spares their computation where the caller has them."""
+        pieces_BNP = self.pieces(x_BN) if pieces_BNP is None else pieces_BNP
+        rank_BN = self.rank(pieces_BNP)
+        near_BNP = pieces_BNP - F.pad(pieces_BNP[..., 1:], (0, 1))
+        bent_NBD = torch.bmm(near_BNP.transpose(0, 1), self.edge_NPD * self.pace)
         lines_BND = x_BN.clamp(-REACH, REACH).unsqueeze(-1) * self.line_ND + rank_BN.unsqueeze(-1) * self.rank_line_ND
         return lines_BND + self.bias_ND + bent_NBD.transpose(0, 1)
+
+
+class PairWaves(nn.Module):
+    """float (B, N) -> (B, 2 F): cosines and sines of learned directions, each of which starts as two columns mixed at random.
+
+    Random Fourier features (Rahimi and Recht 2007) whose directions are trained: with them a network sees a place on a map,
+    or any other pair of numbers that matter together, where an embedding of single numbers sees each axis alone.
+    """
+
+    def __init__(self, count: int, waves: int, sigma: float):
+        super().__init__()
+        left, right = torch.tril_indices(count, count, -1)
+        order = torch.randperm(len(left)).repeat(math.ceil(waves / max(1, len(left))))[:waves]
+        start_FN = torch.zeros(waves, count)
+        rows = torch.arange(len(order))
+        start_FN[rows, left[order]] = torch.randn(len(order)) * sigma
+        start_FN[rows, right[order]] = torch.randn(len(order)) * sigma
+        self.direction_FN = nn.Parameter(start_FN)
+
+    def forward(self, x_BN: Tensor) -> Tensor:
+        # float32: an angle of many turns keeps too few digits in bfloat16
+        with torch.autocast(x_BN.device.type, enabled=False):
+            angle_BF = 2 * math.pi * F.linear(x_BN.float(), self.direction_FN)
+            return torch.stack([angle_BF.cos(), angle_BF.sin()], -1).flatten(1)
 
 
 class Periodic(nn.Module):
@@ -91,11 +128,11 @@ class Line(nn.Module):
         return x_BN.unsqueeze(-1) * self.weight_ND + self.bias_ND
 
 
-def embed_numbers(field: Field, dim: int, kind: str = "piecewise") -> nn.Module:
+def embed_numbers(field: Field, dim: int, kind: str = "piecewise", pace: float = 1.0) -> nn.Module:
     """The embedding named `kind` (piecewise, periodic, line) for a field of numbers; piecewise needs facts["bins"], else line."""
     bins = field.facts.get("bins")
     if kind == "piecewise" and bins:
-        return Piecewise(bins, dim)
+        return Piecewise(bins, dim, pace)
     return Periodic(field.shape[0], dim) if kind == "periodic" else Line(field.shape[0], dim)
 
 

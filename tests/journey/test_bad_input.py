@@ -1,0 +1,261 @@
+"""Every kind of bad input: one clear sentence, a documented exit code, nothing lost."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = ("--set", "train.steps=4", "--model", "mlp", "--size", "small", "--exact")
+Rows = list[list[str]]
+Clinic = tuple[list[str], Rows]
+Command = Callable[..., Any]
+Write = Callable[[Path, list[str], Rows], Path]
+
+
+def replaced(clinic: Clinic, column: str, cell: str, every: int = 1) -> Rows:
+    place = clinic[0].index(column)
+    return [[*row[:place], cell, *row[place + 1 :]] if number % every == 0 else row for number, row in enumerate(clinic[1])]
+
+
+def test_sources_that_hold_nothing(command: Command, table: Path) -> None:
+    Path("empty.csv").write_text("")
+    Path("nothing").mkdir()
+    Path("odd").mkdir()
+    Path("odd/a.bin").write_bytes(b"x")
+    cases = {"clnic.csv": "Did you mean 'clinic.csv'", "empty.csv": "is empty", "nothing": "is empty", "odd": "other kinds"}
+    for name, words in cases.items():
+        for verb in ("train", "inspect"):
+            said = command(verb, name)
+            assert (said.code, words in said.err) == (3, True), said
+    assert not Path("runs").exists() or not list(Path("runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "answer"),
+    [
+        (("train", "clinic.csv", "--target", "diagnosi"), 3, "Did you mean 'diagnosis'"),
+        (("train", "clinic.csv", "--taget", "x"), 2, "Did you mean '--target'"),
+        (("trian", "clinic.csv"), 2, "Did you mean 'train'"),
+        (("list", "modles"), 2, "Did you mean 'models'"),
+        (("sample", "clinc"), 3, "Did you mean 'clinic'"),
+        (("train", "clinic.csv", "--task", "clasify"), 2, "Did you mean 'classify'"),
+        (("train", "clinic.csv", "--model", "mpl"), 2, "Did you mean 'mlp'"),
+        (("train", "clinic.csv", "--model", "mlp", "--size", "smal"), 2, "Did you mean 'small'"),
+        (("train", "clinic.csv", "--set", "train.epoch=3"), 2, "Did you mean 'epochs'"),
+        (("train", "clinic.csv", "--set", "trian.epochs=3"), 2, "Did you mean 'train'"),
+        (("train", "clinic.csv", "--set", "train.epochs"), 2, "name=value"),
+        (("train", "clinic.csv", "--set", "task.class_weights=balancd"), 2, "Did you mean 'balanced'"),
+        (("train", "clinic.csv", "--optimizer", "adamm"), 2, "Did you mean 'adam"),
+        (("train", "clinic.csv", "--batch-size", "-3"), 2, "at least 0; received '-3'"),
+        (("train", "clinic.csv", "--test-share", "1.5"), 2, "from 0 to 1"),
+        (("train", "clinic.csv", "--device", "cdua"), 2, "'cdua'"),
+        (("train", "clinic.csv", "--kind", "diagnosis=texxt"), 2, "Did you mean 'text'"),
+        (("train", "clinic.csv", "--kind", "diagnosi=text"), 2, "Did you mean 'diagnosis'"),
+        (("train", "clinic.csv", "--group", "diagnosi"), 3, "Did you mean 'diagnosis'"),
+        (("train", "clinic.csv", "--time", "diagnosis"), 3, "dates"),
+        (("train", "clinic.csv", "--test", "tset.csv"), 3, "no file or folder 'tset.csv'"),
+        (("train", "clinic.csv", "--model", "cnn"), 2, "Models that fit"),
+        (("train", "clinic.csv", "--out", "clinic.csv"), 2, "folder that can be written"),
+        (("show", "runs/nothing"), 4, "has none"),
+        (("predict", "runs/nothing", "clinic.csv"), 4, "has none"),
+        (("train",), 2, "needs data"),
+    ],
+    ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else "",
+)
+def test_mistakes_in_words(command: Command, table: Path, words: tuple[str, ...], code: int, answer: str) -> None:
+    said = command(*words)
+    assert said.code == code, said
+    assert answer in said.err
+    assert "Traceback" not in said.err
+    assert not list(Path().glob("runs/*/run.json"))
+
+
+def test_all_mistakes_of_a_recipe_are_told_at_once(command: Command, table: Path) -> None:
+    Path("recipe.toml").write_text('[train]\nepoch = 3\nbatch_size = "many"\noptimizer = "adm"\n[modell]\nname = "mlp"\n')
+    said = command("train", "clinic.csv", "--recipe", "recipe.toml")
+    assert said.code == 2
+    for words in ("'train.epoch'", "train.batch_size must be", "train.optimizer must be", "'modell'"):
+        assert words in said.err
+    Path("recipe.toml").write_text("[train\n")
+    said = command("train", "clinic.csv", "--recipe", "recipe.toml")
+    assert (said.code, "line 1" in said.err) == (2, True)
+
+
+def test_targets_that_cannot_be_learned(command: Command, tmp_path: Path, clinic: Clinic, write: Write) -> None:
+    write(tmp_path / "one.csv", clinic[0], replaced(clinic, "diagnosis", "benign"))
+    said = command("train", "one.csv", "--target", "diagnosis")
+    assert (said.code, "at least two classes" in said.err) == (3, True)
+    write(tmp_path / "none.csv", clinic[0], replaced(clinic, "diagnosis", ""))
+    said = command("train", "none.csv", "--target", "diagnosis")
+    assert (said.code, "empty in all rows" in said.err) == (3, True)
+    write(tmp_path / "two.csv", clinic[0], clinic[1][:2])
+    said = command("train", "two.csv", "--target", "diagnosis")
+    assert (said.code, "at least 5 rows" in said.err) == (3, True)
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_table_with_gaps_is_learned_from(command: Command, tmp_path: Path, clinic: Clinic, write: Write) -> None:
+    """Missing targets, a column without a value: what is left out is said, the rest goes on."""
+    head, rows = clinic
+    gaps = [[*row, "NA"] for row in replaced(clinic, "diagnosis", "nan", every=9)]
+    write(tmp_path / "gaps.csv", [*head, "void"], gaps)
+    said = command("train", "gaps.csv", "--target", "diagnosis", *TINY)
+    assert said.code == 0, said.err
+    assert "12 of 100 rows have no 'diagnosis'" in said.err
+    assert "left out: void" in said.err
+    assert command("predict", "runs/gaps", write(tmp_path / "new.csv", head, rows[:2])).code == 0
+
+
+def test_ten_rows(command: Command, tmp_path: Path, clinic: Clinic, write: Write) -> None:
+    head, rows = clinic
+    place = head.index("diagnosis")
+    ten = [row for row in rows if row[place] == "benign"][:5] + [row for row in rows if row[place] == "malignant"][:5]
+    write(tmp_path / "ten.csv", head, ten)
+    said = command("train", "ten.csv", "--target", "diagnosis", *TINY)
+    assert said.code == 0, said.err
+    assert "rows: read every figure through its interval" in said.err
+
+
+def test_text_shorter_than_the_context(command: Command) -> None:
+    Path("short.txt").write_text("To be or not to be.\n")
+    said = command("train", "short.txt")
+    assert (said.code, "short has 19" in said.err) == (3, True)
+
+
+def test_encodings(command: Command) -> None:
+    lines = [f"{'很好的书，我喜欢' if n % 2 else '太差了，浪费钱'}{n},{'正' if n % 2 else '负'}" for n in range(60)]
+    text = "text,label\n" + "\n".join(lines) + "\n"
+    Path("gbk.csv").write_bytes(text.encode("gb18030"))
+    said = command("train", "gbk.csv", "--encoding", "utf-8")
+    assert (said.code, "are not utf-8: lines 2, 3" in said.err) == (3, True)
+    said = command("train", "gbk.csv", "--encoding", "utf-9")
+    assert (said.code, "Did you mean 'utf-8'" in said.err) == (3, True)
+    said = command("inspect", "gbk.csv", "-o", "page.html")
+    assert (said.code, "gb18030" in said.err) == (0, True)
+    assert "很好的书" in Path("page.html").read_text(encoding="utf-8") or said.out == ""
+
+
+def pictures(source: Path, folder: Path) -> list[Path]:
+    """Thirty digits of two classes; the third of each is truncated, empty or no picture."""
+    for label in "01":
+        (folder / label).mkdir(parents=True)
+        for file in sorted((source / label).iterdir())[:15]:
+            shutil.copy(file, folder / label)
+    files = sorted(folder.rglob("*.png"))
+    files[2].write_bytes(files[2].read_bytes()[:60])
+    files[16].write_bytes(b"")
+    files[20].write_bytes(b"no picture")
+    return files
+
+
+def test_broken_pictures_are_named_and_left_out(command: Command, runs) -> None:
+    files = pictures(runs.source("digits"), Path("photos"))
+    said = command("train", "photos", "--set", "train.steps=3", "--exact")
+    assert said.code == 0, said.err
+    assert "3 of 30 rows" in said.err
+    for file in (files[2], files[16], files[20]):
+        assert f"{file.relative_to('photos').as_posix()}: " in said.err
+    problems = json.loads(Path("runs/photos/scorecard.json").read_text())
+    assert files[2].name in json.dumps(problems)
+    said = command("predict", "runs/photos", "photos", "-o", "out.csv")
+    assert said.code == 0
+    lines = Path("out.csv").read_text().splitlines()
+    assert len(lines) == 31
+    assert [line.endswith(",,") for line in lines[1:]].count(True) == 3
+    assert command("evaluate", "runs/photos", "photos").code == 0
+    assert len(command("predict", "runs/photos", files[0]).out.splitlines()) == 2
+    assert command("predict", "runs/photos", files[2]).code == 3
+    assert command("train", files[0]).code == 3
+
+
+def test_unreadable_sounds_are_named_and_left_out(command: Command, runs) -> None:
+    source = runs.source("words")
+    lines = (source / "metadata.csv").read_text(encoding="utf-8").splitlines()[:25]
+    files = sorted(source.glob("*.ogg"))
+    names = [next(file.name for file in files if file.name in line) for line in lines[1:]]
+    Path("clips").mkdir()
+    for name in names:
+        shutil.copy(source / name, "clips")
+    Path("clips/metadata.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    Path("clips", names[1]).write_bytes(b"junk")
+    Path("clips", names[3]).unlink()
+    said = command("train", "clips", "--task", "transcribe", "--set", "train.steps=2", "--set", "train.batch_size=4", "--exact")
+    assert said.code == 0, said.err
+    assert "files that the metadata names are missing" in said.err
+    assert f"{names[1]}: " in said.err
+
+
+def test_files_to_predict(command: Command, runs, clinic: Clinic, tmp_path: Path, write: Write) -> None:
+    run, (head, rows) = runs("clinic").path, clinic
+    place = head.index("diagnosis")
+    bare = [[cell for number, cell in enumerate(row) if number != place] for row in rows[:3]]
+    names = [name for name in head if name != "diagnosis"]
+    straight = command("predict", run, write(tmp_path / "straight.csv", names, bare)).out.splitlines()
+    back = write(tmp_path / "back.csv", [*names[::-1], "extra"], [[*row[::-1], "x"] for row in bare])
+    turned = command("predict", run, back).out.splitlines()
+    assert [line.split(",")[-2:] for line in turned] == [line.split(",")[-2:] for line in straight]
+    said = command("predict", run, write(tmp_path / "less.csv", names[2:], [row[2:] for row in bare]))
+    assert (said.code, f"missing: {names[0]}, {names[1]}" in said.err) == (3, True)
+    assert command("predict", run, write(tmp_path / "odd.csv", names, [["never seen"] * len(names)])).code == 0
+    said = command("predict", run, write(tmp_path / "none.csv", names, []))
+    assert (said.code, "none below its header" in said.err) == (3, True)
+    said = command("evaluate", run, tmp_path / "straight.csv")
+    assert (said.code, "no column 'diagnosis'" in said.err) == (3, True)
+    for row, words in (("{", "JSON object"), ("[3]", "JSON object"), ("{}", "rows and columns"), ('{"mean_radius": 3}', "missing")):
+        said = command("predict", run, "--row", row)
+        assert (said.code, words in said.err) == (3, True), said
+    assert command("predict", run).code == 2
+    assert command("predict", run, back, "--text", "x").code == 2
+    assert command("predict", run, "--text", "x").code == 2
+    for out, words in (("x.xlsx", ".csv, .jsonl, .parquet"), ("no/x.csv", "must exist"), (".", "written as")):
+        said = command("predict", run, back, "-o", out)
+        assert (said.code, words in said.err) == (2, True), said
+    Path("folder.csv").mkdir()
+    assert command("predict", run, back, "-o", "folder.csv").code == 2
+    assert not list(tmp_path.glob(".*.part"))
+
+
+def test_a_flipped_byte_is_refused(command: Command, runs, clinic: Clinic, tmp_path: Path, write: Write) -> None:
+    shutil.copytree(runs("clinic").path, "run")
+    new = write(tmp_path / "new.csv", *clinic)
+    for name in ("model.safetensors", "task.json", "run.json", "recipe.toml", "scorecard.json", "golden.json", "manifest.json"):
+        path = Path("run", name)
+        whole = path.read_bytes()
+        flipped = bytearray(whole)
+        flipped[len(whole) // 2] ^= 1
+        path.write_bytes(bytes(flipped))
+        said = command("predict", "run", new)
+        assert said.code == 4, (name, said)
+        assert command("show", "run").code == 4
+        path.write_bytes(whole)
+    for text in ("", "[]", "{", '{"sha256": {}}'):
+        whole_manifest = Path("run/manifest.json").read_text()
+        Path("run/manifest.json").write_text(text)
+        assert command("predict", "run", new).code == 4, text
+        Path("run/manifest.json").write_text(whole_manifest)
+    Path("run/task.json").unlink()
+    assert command("predict", "run", new).code == 4
+    assert command("list", "runs", "--folder", ".").code == 0
+
+
+def test_out_is_a_folder_of_its_own(command: Command, table: Path) -> None:
+    assert command("train", "clinic.csv", "--out", "mine", *TINY).code == 0
+    before = sorted(path.stat().st_mtime_ns for path in Path("mine").rglob("*"))
+    said = command("train", "clinic.csv", "--out", "mine", *TINY)
+    assert (said.code, "resume mine" in said.err) == (2, True)
+    assert sorted(path.stat().st_mtime_ns for path in Path("mine").rglob("*")) == before
+    Path("letters").mkdir()
+    Path("letters/precious.txt").write_text("dear")
+    said = command("train", "clinic.csv", "--out", "letters", *TINY)
+    assert (said.code, "precious.txt" in said.err) == (2, True)
+    assert os.listdir("letters") == ["precious.txt"]
+
+
+def test_a_test_that_was_learned_from_is_warned_of(command: Command, table: Path, clinic: Clinic, tmp_path: Path, write: Write) -> None:
+    write(tmp_path / "test.csv", clinic[0], clinic[1][:20])
+    said = command("train", "clinic.csv", "--test", "test.csv", *TINY)
+    assert (said.code, "Warning: 20 of the 20 test rows" in said.err) == (0, True), said.err
