@@ -49,7 +49,8 @@ def rows_of(name: str, folder: Path) -> pd.DataFrame:
 def divide(frame: pd.DataFrame, problem: Problem, seed: int) -> dict[str, pd.DataFrame]:
     classes = None if problem.metric == "rmse" else frame[problem.target]
     rest, test = train_test_split(frame, test_size=0.15, random_state=seed, stratify=classes)
-    train, valid = train_test_split(rest, test_size=0.15 / 0.85, random_state=seed, stratify=None if classes is None else rest[problem.target])
+    classes = None if classes is None else rest[problem.target]
+    train, valid = train_test_split(rest, test_size=0.15 / 0.85, random_state=seed, stratify=classes)
     return {"train": train, "valid": valid, "test": test}
 
 
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=0.0)
     arguments = parser.parse_args()
-    print("| table | metric | seed | Duomo | tuned boosting | gap, % | Duomo, s (whole run) | boosting, s |\n|---|---|---|---|---|---|---|---|")
+    print("| table | metric | seed | Duomo | tuned boosting | gap, % | whole run, s | boosting, s |\n|---|---|---|---|---|---|---|---|")
     for name in arguments.sets.split(","):
         problem, gaps = PROBLEMS[name], []
         frame = rows_of(name, arguments.folder)

@@ -123,7 +123,7 @@ def encoded_bytes(examples: object) -> int:
 def child(verb: str, source: str, target: str, model: str) -> None:
     """One case, in a process of its own."""
     import duomo
-    from duomo import pipeline
+    from duomo.work import Work
 
     if verb == "predict":
         run = duomo.load(target)
@@ -131,13 +131,13 @@ def child(verb: str, source: str, target: str, model: str) -> None:
         print(json.dumps({"encoded": 0.0, "rows": told["rows"] if told else 0}))
         return
     sizes: list[int] = []
-    prepare = pipeline._Work.__post_init__
+    prepare = Work.__post_init__
 
-    def noted(work: pipeline._Work) -> None:
+    def noted(work: Work) -> None:
         prepare(work)
         sizes.append(encoded_bytes(work.examples) + encoded_bytes(work.valid))
 
-    pipeline._Work.__post_init__ = noted  # type: ignore[method-assign]
+    Work.__post_init__ = noted  # type: ignore[method-assign]
     settings = {"train": {"steps": STEPS}, "data": {"split": "stratified"}, "model": {"name": model}}
     run = duomo.train(source, settings, target=target, out="run")
     print(json.dumps({"encoded": sum(sizes) / MB, "rows": sum(run.facts["data"]["rows"].values())}))

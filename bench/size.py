@@ -44,12 +44,13 @@ def main() -> int:
     options = parser.parse_args()
     python = installed(options.torch, options.again)
     listed = subprocess.run([str(python), "-c", LISTING], check=True, capture_output=True, text=True).stdout
-    sizes = {name: (version, size / MB) for name, (version, size) in json.loads(listed).items() if name.lower() not in ("pip", "setuptools")}
+    found = {name: facts for name, facts in json.loads(listed).items() if name.lower() not in ("pip", "setuptools")}
+    sizes = {name: (version, size / MB) for name, (version, size) in found.items()}
     print(f"{'package':28} {'version':16} {'MB':>8}")
     for name, (version, size) in sorted(sizes.items(), key=lambda item: -item[1][1]):
         print(f"{name:28} {version:16} {size:8.1f}")
     total = sum(size for _, size in sizes.values())
-    torch = sum(size for name, (_, size) in sizes.items() if name.lower() in ("torch", "triton") or name.lower().startswith(("nvidia", "cuda")))
+    torch = sum(size for name, (_, size) in sizes.items() if name.lower().startswith(("torch", "triton", "nvidia", "cuda")))
     print(f"{'total':28} {len(sizes):<16} {total:8.1f}")
     print(f"{'without torch and its CUDA':28} {'':16} {total - torch:8.1f}")
     return 0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from against_keras import Peer
 
+from against_keras import Peer
 from duomo.core import find, kinds
 from duomo.core.device import Execution, candidates
 from duomo.core.recipe import AugmentConfig, ModelConfig, TrainConfig

@@ -11,12 +11,19 @@ import duomo
 from duomo import samples
 
 QUICK = {
-    "clinic": {"model": {"name": "mlp", "size": "small"}, "train": {"epochs": 8.0, "batch_size": 32, "exact": True}},
-    "digits": {"train": {"steps": 60, "batch_size": 32, "exact": True}},
-    "poems": {"model": {"name": "gpt", "size": "nano"}, "train": {"steps": 20, "batch_size": 4, "exact": True}, "task": {"new_tokens": 12}},
-    "watch": {"train": {"steps": 10, "exact": True}},
-    "words": {"train": {"steps": 3, "batch_size": 4, "exact": True}},
-    "houses": {"model": {"name": "mlp", "size": "small"}, "train": {"epochs": 2.0, "exact": True}},
+    "clinic": {
+        "model": {"name": "mlp", "size": "small"},
+        "train": {"epochs": 8.0, "batch_size": 32, "exact": True, "evaluate_steps": 10**6},
+    },
+    "digits": {"train": {"steps": 60, "batch_size": 32, "exact": True, "evaluate_steps": 10**6}},
+    "poems": {
+        "model": {"name": "gpt", "size": "nano"},
+        "train": {"steps": 20, "batch_size": 4, "exact": True, "evaluate_steps": 10**6},
+        "task": {"new_tokens": 12},
+    },
+    "watch": {"train": {"steps": 10, "exact": True, "evaluate_steps": 10**6}},
+    "words": {"train": {"steps": 3, "batch_size": 4, "exact": True, "evaluate_steps": 10**6}},
+    "houses": {"model": {"name": "mlp", "size": "small"}, "train": {"epochs": 2.0, "exact": True, "evaluate_steps": 10**6}},
 }
 
 

@@ -34,7 +34,9 @@ class _Parser(argparse.ArgumentParser):
         known = [option for parser in (self, *self.verbs()) for action in parser._actions for option in action.option_strings]
         wrong = next((word for word in message.replace("'", " ").replace(",", " ").split() if word.startswith("--")), "")
         if "invalid choice: " in message:
-            wrong, *known = message.partition("invalid choice: ")[2].replace("(choose from", "").replace("'", "").replace(",", "").strip(")").split()
+            wrong, *known = (
+                message.partition("invalid choice: ")[2].replace("(choose from", "").replace("'", "").replace(",", "").strip(")").split()
+            )
         hint = nearest(wrong.split("=")[0], known) if wrong else ""
         print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
         raise SystemExit(ConfigError.exit_code)

@@ -29,9 +29,10 @@ def check(model: nn.Module, task: Task, examples: Examples) -> None:
         with torch.no_grad():
             output = model.eval()(batch)
     except KeyError as error:
+        known = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.items() if not name.startswith("target"))
         raise ConfigError(
             "A module of your own reads its inputs from the batch by name; there is no input {name}. The inputs are: {known}.",
-            name=str(error), known=", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.items() if not name.startswith("target")),
+            name=str(error), known=known,
         ) from None  # fmt: skip
     finally:
         model.train(was_training)

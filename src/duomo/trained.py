@@ -2,10 +2,10 @@
 
 import csv
 import dataclasses
-import io
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,8 @@ class Run:
         if suffix not in OUTPUTS:
             raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(OUTPUTS), out=out)
         if out is None:
-            print(_render(self._answered(table, reporter), suffix), end="")
+            for index, piece in enumerate(self._answered(table, reporter)):
+                _write_text(sys.stdout, suffix, piece, index == 0)
             return None
         path = Path(out)
         if not path.absolute().parent.is_dir():
@@ -241,13 +242,6 @@ def _flat(values: list[Any]) -> list[Any]:
 def _defused(cell: Any) -> Any:
     """A cell that a spreadsheet would run as a formula becomes text there, by the apostrophe that spreadsheets know."""
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
-
-
-def _render(pieces: Iterator[dict[str, list[Any]]], suffix: str) -> str:
-    text = io.StringIO()
-    for index, piece in enumerate(pieces):
-        _write_text(text, suffix, piece, index == 0)
-    return text.getvalue()
 
 
 def _write_text(file: Any, suffix: str, piece: Mapping[str, Sequence[Any]], first: bool) -> None:

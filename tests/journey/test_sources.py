@@ -35,6 +35,7 @@ def frame(runs: Any) -> pd.DataFrame:
 
 def book(frame: pd.DataFrame, path: Path) -> None:
     """A minimal Excel book, written by hand."""
+
     def cell(value: Any) -> str:
         return f'<c t="inlineStr"><is><t>{value}</t></is></c>' if isinstance(value, str) else f"<c><v>{value}</v></c>"
 
@@ -46,7 +47,8 @@ def book(frame: pd.DataFrame, path: Path) -> None:
     parts = {
         "[Content_Types].xml": f'<Types xmlns="{package}/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>',
         "_rels/.rels": links + 'officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook xmlns="{sheets}" xmlns:r="{main}"><sheets><sheet name="First" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/workbook.xml": f'<workbook xmlns="{sheets}" xmlns:r="{main}">'
+        '<sheets><sheet name="First" sheetId="1" r:id="r1"/></sheets></workbook>',
         "xl/_rels/workbook.xml.rels": links + 'worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
         "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{sheets}"><sheetData>{rows}</sheetData></worksheet>',
     }
@@ -122,7 +124,9 @@ def test_a_zip_of_pictures(command: Command, runs: Any) -> None:
 def test_several_answers_to_a_row(command: Command, frame: pd.DataFrame) -> None:
     draw = random.Random(0)
     tags = [[tag for tag in "abc" if draw.random() < 0.6] or ["a"] for _ in range(80)]
-    pd.DataFrame({"text": [f"about {' '.join(row)} {n}" for n, row in enumerate(tags)], "tags": map(";".join, tags)}).to_csv("tags.csv")
+    pd.DataFrame({"text": [f"about {' '.join(row)} {n}" for n, row in enumerate(tags)], "tags": map(";".join, tags)}).to_csv(
+        "tags.csv", index=False
+    )
     assert command("train", "tags.csv", "--target", "tags", "--set", "train.steps=3", "--exact").code == 0
     assert isinstance(json.loads(command("predict", "runs/tags", "--text", "about a", "--json").out)["prediction"], list)
     frame.assign(size=np.where(frame.mean_radius > 14, "big", "small")).to_csv("two.csv", index=False)

@@ -74,7 +74,15 @@ def test_numbers_are_standardised_flagged_and_binned() -> None:
     assert abs(block[:-1, 0].mean()) < 1e-3 and abs(block[:-1, 0].std() - 1) < 1e-3
     assert block[-1].tolist() == [0, 1]
     bins = number.KIND.field(state).facts["bins"]
-    assert len(bins) == 2 and len(bins[0]) == CONFIG.bins + 1 and bins[0] == sorted(bins[0])
+    assert len(bins) == 2 and CONFIG.bins < len(bins[0]) <= 2 * CONFIG.bins + 2 and bins[0] == sorted(bins[0])
+
+
+def test_each_value_of_a_discrete_column_is_an_edge() -> None:
+    few = np.repeat([0.0, 3.0, 5013.0, 5178.0], 20)
+    assert number.edges(few, 2) == [0.0, 3.0, 5013.0, 5178.0]
+    mostly_zero = np.concatenate([np.zeros(10_000), np.linspace(1, 9, 3_000)])
+    assert len(number.edges(mostly_zero, 8)) >= 9
+    assert number.edges(np.full(5, 2.0), 8) == [2.0, 3.0]
 
 
 def test_one_typing_error_does_not_flatten_a_column() -> None:

@@ -15,7 +15,7 @@ from duomo.core.contract import Field, Head, Steps
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.audio import LogMel, mel_filters, spec_augment
-from duomo.nn.numeric import Categories, Piecewise
+from duomo.nn.numeric import Categories, PairWaves, Piecewise
 
 NAMES = ("linear", "mlp", "tabular", "resnet", "conformer", "fusion")
 FIELDS = {
@@ -158,6 +158,24 @@ def test_piecewise_pieces() -> None:
     pieces = Piecewise([[-1.0, 0.0, 2.0], [0.0, 1.0], [5.0]], 4).pieces(torch.tensor([[1.0, 3.0, 2.0], [-2.0, -1.0, 9.0]]))
     expected = torch.tensor([[[1.0, 0.5], [1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]])
     torch.testing.assert_close(pieces, expected)
+
+
+def test_a_vector_of_piecewise_acts_at_its_edge_alone() -> None:
+    embed = Piecewise([[0.0, 1.0, 2.0, 3.0]], 2, pace=4.0)
+    x = torch.tensor([[0.0], [1.0], [1.5], [2.0], [3.0]])
+    before = embed(x)
+    with torch.no_grad():
+        embed.edge_NPD[0, 0] = 1.0
+    torch.testing.assert_close((embed(x) - before)[:, 0, 0], torch.tensor([0.0, 4.0, 2.0, 0.0, 0.0]))
+
+
+def test_pair_waves_start_with_two_columns_each() -> None:
+    waves = PairWaves(4, 40, 0.5)
+    assert ((waves.direction_FN != 0).sum(1) == 2).all()
+    x = torch.randn(3, 4)
+    angle = 2 * torch.pi * x @ waves.direction_FN.T
+    torch.testing.assert_close(waves(x)[:, ::2], angle.cos())
+    torch.testing.assert_close(waves(x)[:, 1::2], angle.sin())
 
 
 def test_categories_out_of_the_vocabulary_count_as_unseen() -> None:

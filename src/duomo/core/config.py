@@ -79,7 +79,9 @@ def _convert(value: Any, expected: Any, path: str, problems: list[str]) -> Any:
     try:
         return _as(value, expected)
     except (TypeError, ValueError):
-        problems.append(tr("{path} must be {expected}; received {value!r}.", path=path, expected=_shown(expected), value=value) + _near(value, expected))
+        problems.append(
+            tr("{path} must be {expected}; received {value!r}.", path=path, expected=_shown(expected), value=value) + _near(value, expected)
+        )
         return value
 
 
@@ -88,7 +90,11 @@ def _shown(expected: Any) -> str:
     if get_origin(expected) is Annotated:
         kind, within = get_args(expected)
         ends = {"kind": _shown(kind), "low": f"{within.low:g}", "high": f"{within.high:g}"}
-        return tr("{kind} from {low} to {high}", **ends) if within.high < math.inf else tr("{kind} of at least {low}", kind=ends["kind"], low=ends["low"])
+        return (
+            tr("{kind} from {low} to {high}", **ends)
+            if within.high < math.inf
+            else tr("{kind} of at least {low}", kind=ends["kind"], low=ends["low"])
+        )
     if get_origin(expected) is Literal:
         return tr("one of {known}", known=", ".join(str(choice) or '""' for choice in get_args(expected)))
     if get_origin(expected) is tuple:

@@ -52,7 +52,11 @@ class RunFolder:
     def foreign(self) -> list[str]:
         """Names of what lies in the folder and is not part of a run: a new run may not mix with it."""
         own = {*PRODUCT, *OPENING, "manifest.json", "checkpoints", "tensorboard", "log.jsonl", "timing.jsonl"}
-        return sorted(entry.name for entry in self.path.iterdir() if entry.name not in own and not entry.name.startswith(".")) if self.path.is_dir() else []
+        return (
+            sorted(entry.name for entry in self.path.iterdir() if entry.name not in own and not entry.name.startswith("."))
+            if self.path.is_dir()
+            else []
+        )
 
     def finished(self) -> bool:
         return (self.path / "manifest.json").is_file()

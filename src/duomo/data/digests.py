@@ -19,6 +19,8 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import spill
 
 ROWS = 200_000
+HELD = 1 << 26
+"""Bytes of cells that are worked on at a time."""
 BYTES = 1 << 21
 LONG = 1 << 16
 """Bytes from which a cell is hashed by BLAKE2b."""
@@ -65,9 +67,10 @@ def cell_digests(table: Table, name: str) -> np.ndarray:
         return _files(column, table.root)
     parts = []
     style = number.style_of(column.slice(0, ROWS)) if kind == "number" else None
-    for start in range(0, len(column), ROWS):
+    rows = int(np.clip(HELD * len(column) // max(1, column.nbytes), 1, ROWS))
+    for start in range(0, len(column), rows):
         spill.release()
-        piece = column.slice(start, ROWS)
+        piece = column.slice(start, rows)
         if kind == "number":
             parts.append(_numbers(number.parse(piece, style)[0]))
         elif is_bytes(piece.type):

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.kinds import date, number
-from duomo.core.kinds.cells import text_of, values_of
+from duomo.core.kinds.cells import sample, text_of, values_of
 from duomo.core.table import Table
 from duomo.data.profile import words
 
 NEAR_PERFECT = 0.98
 BINS = 64
+LOOKED_AT = 100_000
 _GROUP = re.compile(
     r"\b(subject|patient|user|customer|client|speaker|session|person|player|student|participant|household|family|group|site|hospital|author"
     r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer)s?"
@@ -127,7 +128,7 @@ def time_columns(table: Table, target: str) -> list[str]:
         plain = words(name)
         if name == target or _NOT_TIME.search(plain):
             continue
-        moments, _ = date.parse(table.column(name))
+        moments, _ = date.parse(sample(table.column(name), LOOKED_AT))
         known = moments[~np.isnat(moments)]
         if len(np.unique(known)) < 10:
             continue

@@ -28,7 +28,9 @@ def readable(table: Table, ignore: Sequence[str] = ()) -> tuple[np.ndarray, list
     names = "; ".join(one.reason for one in found[:NAMED])
     more = tr(" and {count} more", count=len(found) - NAMED) if len(found) > NAMED else ""
     if not mask.any():
-        raise DataError("At least one picture or sound must open; of {rows} none does: {names}{more}.", rows=len(table), names=names, more=more)
+        raise DataError(
+            "At least one picture or sound must open; of {rows} none does: {names}{more}.", rows=len(table), names=names, more=more
+        )
     left_out = tr("{count} of {rows} rows have a picture or sound that cannot be read and are left out: {names}{more}.",
                   count=int((~mask).sum()), rows=len(table), names=names, more=more)  # fmt: skip
     return mask, [left_out]

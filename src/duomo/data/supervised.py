@@ -20,6 +20,7 @@ CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 MANY_TEXTS = 3000
 MANY_PICTURES = 1500
 SMALL_PICTURE = 32
+MANY_SMALL_PICTURES = 4000
 MANY_ROWS = 3000
 
 
@@ -100,7 +101,7 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
         side = _picture_side(table, names[0])
         reason = tr("{rows} pictures of {side} pixels", rows=rows, side=side)
         if 0 < side <= SMALL_PICTURE:
-            return Suggestion("image-small", reason)
+            return Suggestion("image-small" if rows >= MANY_SMALL_PICTURES else "image-small-few", reason)
         return Suggestion("image" if rows >= MANY_PICTURES else "image-few", reason)
     if kinds == {"audio"} and len(names) == 1:
         return Suggestion("audio", tr("{rows} sounds", rows=rows))

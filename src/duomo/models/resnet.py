@@ -19,7 +19,7 @@ from duomo.nn.fields import check_per_row
 from duomo.nn.single import single
 
 FORMS = ("pixels",)
-TRAIN = {"learning_rate": 2e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 20, "patience": 8, "ema": 0.998}
+TRAIN = {"learning_rate": 3e-3, "batch_size": 128, "weight_decay": 5e-2, "epochs": 20, "patience": 8, "ema": 0.998}
 SMALL_SIDE = 96
 """Pictures with a shorter side than this keep their resolution in the stem."""
 

@@ -25,14 +25,14 @@ from duomo.nn.fields import check_forms, check_per_row, of_forms
 from duomo.nn.numeric import REACH, Categories, PairWaves, Piecewise, embed_numbers
 
 FORMS = ("numbers", "categories")
-TRAIN = {"learning_rate": 2e-3, "batch_size": 256, "weight_decay": 1e-2, "epochs": 40, "patience": 10, "ema": 0.99}
+TRAIN = {"learning_rate": 3e-3, "batch_size": 128, "weight_decay": 1e-1, "epochs": 16, "patience": 5, "ema": 0.99}
 
 
 @dataclass(frozen=True)
 class Config:
     members: int = 16
     """How many MLPs are trained at once; each shares the weights and has its own scales, biases and head."""
-    width: int = 256
+    width: int = 128
     """Units of each hidden layer."""
     depth: int = 2
     """Hidden layers."""
@@ -44,18 +44,18 @@ class Config:
     """Size of one number's embedding."""
     category_dim: int = 8
     """Size of one category's embedding."""
-    pace: float = 32.0
+    pace: float = 48.0
     """How many times faster the vectors at the bins' edges are learned than other weights (piecewise only)."""
-    waves: int = 256
+    waves: int = 512
     """Waves over pairs of number columns (a place on a map); 0 leaves them out."""
     sigma: float = 0.4
     """Turns of such a wave for one deviation of a number, at the start."""
 
 
 SIZES = {
-    "small": Config(members=8, width=128, pace=1.0, waves=0),
+    "small": Config(members=8, pace=1.0, waves=0),
     "base": Config(),
-    "large": Config(members=32, width=512, number_dim=24, category_dim=16, waves=512),
+    "large": Config(members=32, width=256, number_dim=24, category_dim=16, waves=1024),
 }
 
 

@@ -50,7 +50,8 @@ class Text(Kind):
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """State: `tokenizer` (which), `json` (the tokenizer), `size` of the vocabulary, `longest` tokens kept."""
-        known = pc.drop_null(text_of(cells.data))
+        enough = int(len(cells.data) * min(1.0, 4 * CHARACTERS / max(1, cells.data.nbytes)))
+        known = pc.drop_null(text_of(sample(cells.data, max(1, enough))))
         return learn(known, config)
 
     def field(self, state: Mapping[str, Any]) -> Field:

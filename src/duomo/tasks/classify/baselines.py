@@ -104,7 +104,7 @@ class _Logistic(_Learner):
         from sklearn.linear_model import LogisticRegression
 
         solver = "liblinear" if classes == 2 and sparse else "lbfgs"
-        return LogisticRegression(C=strength, solver=solver, max_iter=300, tol=1e-3, random_state=0)
+        return LogisticRegression(C=strength, solver=solver, max_iter=300, tol=1e-3, warm_start=True, random_state=0)
 
     def fit(self, features: Any, target: np.ndarray) -> None:
         from scipy.sparse import issparse
@@ -112,12 +112,15 @@ class _Logistic(_Learner):
 
         classes, sparse = len(np.unique(target)), bool(issparse(features))
         scale = 1.0 if sparse else 0.01
-        with threadpool_limits(2), warnings.catch_warnings():
+        # one thread: the products are small, and threads that wait for them cost more than they save
+        with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            self._model = self._make(scale, classes, sparse)
             best = self._choose(features, target, classes, scale) if len(target) >= 50 and _twice(target) else scale
-            self._model = self._make(best, classes, sparse).fit(features, target)
+            self._model.set_params(C=best).fit(features, target)
 
     def _choose(self, features: Any, target: np.ndarray, classes: int, scale: float) -> float:
+        """From strong to weak regularisation, each fit starting from the last, until the held-out loss has risen twice."""
         from scipy.sparse import issparse
         from sklearn.model_selection import train_test_split
 
@@ -126,11 +129,13 @@ class _Logistic(_Learner):
         if not _twice(target[rows]):
             return scale
         within, held = train_test_split(rows, test_size=max(0.2, (classes + 1) / len(rows)), random_state=0, stratify=target[rows])
-        losses = []
+        losses: list[float] = []
         for strength in STRENGTHS:
-            model = self._make(strength * scale, classes, sparse).fit(features[within], target[within])
+            model = self._model.set_params(C=strength * scale).fit(features[within], target[within])
             believed = model.predict_proba(features[held])[np.arange(len(held)), np.searchsorted(model.classes_, target[held])]
-            losses.append(-np.log(np.clip(believed, FLOOR, 1)).mean())
+            losses.append(float(-np.log(np.clip(believed, FLOOR, 1)).mean()))
+            if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+                break
         return STRENGTHS[int(np.argmin(losses))] * scale
 
     def probabilities(self, features: Any) -> np.ndarray:
