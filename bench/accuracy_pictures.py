@@ -29,9 +29,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "digits:cnn": {"model": CNN},
     "fashion:cnn": {"model": CNN, "train": LONG | {"epochs": 20.0}, "augment": CLOTHES | {"crop": 0.04}},
     "fashion:resnet": {
-        "model": {"name": "resnet", "size": "small"},
+        "model": {"name": "resnet", "size": "small", "options": {"places": True}},
         "train": LONG | {"epochs": 20.0},
-        "augment": CLOTHES | {"crop": 0.07},
+        "augment": CLOTHES | {"crop": 0.04},
         "task": {"label_smoothing": 0.05},
     },
 }

@@ -156,6 +156,7 @@ def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tup
     how = {"group": tr("by {column}", column=data.group), "time": tr("by {column}", column=data.time)}.get(found.how, found.how)
     words = tr("Split {how}: {train:,} rows to learn, {valid:,} to validate, {test:,} to test.", how=how,
                train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
+    spill.trim()
     return parts[0], parts[1], parts[2], words
 
 

@@ -28,7 +28,7 @@ from duomo.core.reporter import Reporter
 from duomo.core.run import RunFolder
 from duomo.core.table import MEDIA, Table
 from duomo.core.tensors import Batch
-from duomo.data import sources
+from duomo.data import sources, spill
 from duomo.data.digests import row_digests
 from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import BLOCK, Predictor
@@ -165,6 +165,9 @@ class Work:
         """Train, calibrate, judge, seal."""
         job = self._job(execution)
         outcome = loop.train(job, self.reporter)
+        # The encoded rows have done their work: judging starts from the table again, and needs the room.
+        del job, self.stream, self.examples
+        spill.trim()
         model = self.model
         predictor = Predictor(self.task, model.to("cpu").eval(), Execution(device="cpu"))
         if len(self.plan.valid):

@@ -19,8 +19,14 @@ def test_pooled_stem_halves_the_map_where_there_is_room(side: int) -> None:
     assert all(weight.grad is not None for weight in model.parameters())
 
 
+@pytest.mark.parametrize("stem", ["large", "small", "pooled"])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 33, 50), (1, 2, 7), (3, 1, 1)])
+def test_a_head_that_keeps_places_fits_the_last_map(stem: str, shape: tuple[int, int, int]) -> None:
+    model = resnet.Model(resnet.Config((1, 1, 1), 4, stem=stem, places=True), {"picture": Field("pixels", shape)}, Head(3))
+    assert model.eval()({"picture": torch.randn(2, *shape)}).shape == (2, 3)
+
+
 def test_small_resnet_fits_a_cpu() -> None:
-    """About 10 million products a picture: a tenth of what the full-side stem of the same width costs."""
     model = resnet.Model(resnet.SIZES["small"], {"picture": Field("pixels", (1, 28, 28))}, Head(10))
     assert sum(weight.numel() for weight in model.parameters()) < 400_000
 

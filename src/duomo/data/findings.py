@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Literal
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class ColumnAudit:
 class Proposal:
     """The split that would be honest."""
 
-    how: str
+    how: Literal["random", "stratified", "group", "time"]
     group: str = ""
     time: str = ""
     reason: str = ""

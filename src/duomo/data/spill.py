@@ -1,5 +1,6 @@
 """Tables too large for memory: streamed once to an Arrow file in the cache folder, then read through a memory map."""
 
+import ctypes
 import errno
 import hashlib
 import mmap
@@ -86,6 +87,15 @@ def release() -> None:
     if sys.platform == "linux":
         for pages in list(_MAPS):
             pages.madvise(mmap.MADV_DONTNEED)
+
+
+def trim() -> None:
+    """Give freed memory back to the system: what the C library and Arrow keep for later, a hundred megabytes after large data."""
+    release()
+    pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # musl has no malloc_trim
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def part(table: Table, rows: np.ndarray, cache: Path | None = None) -> Table:

@@ -6,6 +6,7 @@ bottleneck's stride sits on its 3×3 convolution, as in torchvision). Parameter 
 weights load; 18, 34, 50, 101 and 152 have its exact parameter counts.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ class Config:
     stem: str = "auto"
     """First layer: large (7×7 and pooling: a quarter of the side), small (3×3, full side), pooled (3×3, then half the side), or auto
     (large or small, by the picture's size)."""
+    places: bool = False
+    """Keep the places of the last map instead of averaging over them: for pictures in which things stand where they always stand."""
     dropout: float = 0.0
     """Part of the pooled features set to zero in training."""
 
@@ -123,19 +126,21 @@ class Model(nn.Module):
         block = Bottleneck if config.bottleneck else Basic
         self.stages = [f"layer{stage}" for stage in range(1, len(config.blocks) + 1)]
         side = side // 4 if large else side // 2 if halved else side
+        sides = [(each + 3) // 4 if large else each // 2 if halved else each for each in sides]
         for stage, (name, count) in enumerate(zip(self.stages, config.blocks, strict=True)):
             # a 1×1 picture would leave a batch of one nothing to normalise over
             inner, stride = config.width * 2**stage, 2 if stage and side > 2 else 1
-            side = (side + 1) // stride if stride == 2 else side
+            side, sides = (side + stride - 1) // stride, [(each + stride - 1) // stride for each in sides]
             layers: list[nn.Module] = [block(width, inner, stride)]
             width = inner * block.growth
             layers += [block(width, inner, 1) for _ in range(count - 1)]
             self.add_module(name, nn.Sequential(*layers))
         self.dropout = Dropout(config.dropout)
-        self.fc = nn.Linear(width, head.size)
+        self.places = config.places
+        self.fc = nn.Linear(width * (math.prod(sides) if config.places else 1), head.size)
 
     def forward(self, batch: Batch) -> Tensor:
         x = self.pool(torch.relu(self.bn1(self.pool_first(self.conv1(batch[self.name])))))
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
-        return self.fc(self.dropout(x.mean((2, 3))))
+        return self.fc(self.dropout(x.flatten(1) if self.places else x.mean((2, 3))))

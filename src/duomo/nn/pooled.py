@@ -20,7 +20,7 @@ class _ConvolveAndPool(Function):
 
     @staticmethod
     def forward(ctx: Any, x_BCHW: Tensor, weight: Tensor, bias_O: Tensor) -> Tensor:
-        rows, channels, height, width = x_BCHW.shape
+        rows, _, height, width = x_BCHW.shape
         after, _, side, _ = weight.shape
         pooled = (height - side + 1) // 2, (width - side + 1) // 2
         patches_KM = _patches(x_BCHW, side, pooled)

@@ -76,10 +76,14 @@ class Main(Task):
         self.column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
         cells = table.column(self.column).cast(pa.large_string()).drop_null()
         encode = self.config.encode
-        self.tokenizer = text_kind.learn(cells, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT))
+        self.tokenizer = text_kind.learn(
+            cells, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT)
+        )
         length = len(self.stream(table))
         if length < FEWEST_TOKENS:
-            raise DataError("A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length)
+            raise DataError(
+                "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length
+            )
         self.context = max(8, min(int(self.tokenizer["longest"]), length // 8))
 
     def state(self) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""Tables larger than memory is meant to be: parts of them lie on the disk and hold the same rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from duomo import samples
+from duomo.core.table import Table
+from duomo.data import sources, spill
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Table:
+    """The houses in several batches, and every file counted as large."""
+    monkeypatch.setenv("DUOMO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(spill, "LARGE", 10_000)
+    return sources.read(samples.write("houses", tmp_path))
+
+
+def test_take_equals_arrow_in_any_order(large: Table) -> None:
+    data = pa.concat_tables([large.data.slice(0, 1700), large.data.slice(1700, 9), large.data.slice(1709)])
+    random = np.random.default_rng(0)
+    for rows in (random.integers(0, len(large), 500), np.arange(0, len(large), 7), np.array([4, 4, 3]), np.zeros(0, np.int64)):
+        assert Table(data).take(rows).data.equals(data.take(pa.array(rows, pa.int64())))
+    with pytest.raises(pa.ArrowIndexError):
+        Table(data).take(np.array([len(large)]))
+
+
+def test_part_lies_on_the_disk_and_leaves_nothing_behind(large: Table, tmp_path: Path) -> None:
+    rows = np.flatnonzero(np.random.default_rng(1).random(len(large)) < 0.7)
+    before = pa.total_allocated_bytes()
+    found = spill.part(large, rows)
+    assert pa.total_allocated_bytes() - before < found.data.nbytes / 2
+    assert found.data.equals(large.data.take(pa.array(rows)))
+    assert not list((tmp_path / "cache" / "tables").glob("part-*"))
+    spill.release()
+    assert found.data.column(0).to_pylist() == large.data.column(0).take(pa.array(rows)).to_pylist()
+
+
+def test_small_parts_stay_in_memory(large: Table, tmp_path: Path) -> None:
+    assert len(spill.part(large, np.arange(5))) == 5
+    assert spill.part(large, np.array([3, 1, 2])).data.equals(large.data.take(pa.array([3, 1, 2])))
