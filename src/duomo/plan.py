@@ -48,6 +48,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = kinds.infer(table, data.kind)
+    spill.release()
     if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
         raise DataError("Pictures and sounds are learned from as folders; received the single file {name}. Give the folder that holds it.",
                         name=table.name)  # fmt: skip
@@ -183,7 +184,7 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
         proposal, _ = audit.propose(table, data.target[0] if data.target else "")
         if proposal.how in ("group", "time"):
             reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
-        data = dataclasses.replace(data, split=proposal.how, group=proposal.group, time=proposal.time)
+        data = dataclasses.replace(data, split=proposal.how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]
     if data.group and data.group not in data.ignore:
         data = dataclasses.replace(data, ignore=(*data.ignore, data.group))
     return data
@@ -200,6 +201,10 @@ def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Tab
 def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
     """The whole plan; every mistake in the settings is reported before the data are read."""
     said = build(Recipe, settings)
+    if said.model.name:
+        find.model_config(said.model)
+    if said.data.task:
+        find.task_module(said.data.task)
     table = read(source, said.data, reporter)
     data, notes = choose(table, said.data)
     for sentence in notes:

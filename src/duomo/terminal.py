@@ -16,6 +16,12 @@ from rich.text import Text
 from duomo.core.reporter import Progress, Reporter
 
 PLAIN_SECONDS = 10.0
+CONTROL = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\ufffd")
+
+
+def harmless(text: str) -> str:
+    """The text without the control characters by which a column or a label could command the terminal."""
+    return text.translate(CONTROL)
 
 
 class _Rate(ProgressColumn):
@@ -78,14 +84,14 @@ class TerminalReporter(Reporter):
         self._console = Console(stderr=True, soft_wrap=True)
 
     def say(self, sentence: str) -> None:
-        self._console.print(sentence, markup=False, highlight=False)
+        self._console.print(harmless(sentence), markup=False, highlight=False)
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        grid = Grid(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+        grid = Grid(title=Text(harmless(title)), title_justify="left", box=None, pad_edge=False, header_style="bold")
         for index, name in enumerate(head):
-            grid.add_column(Text(name), justify="left" if index == 0 else "right", overflow="fold")
+            grid.add_column(Text(harmless(name)), justify="left" if index == 0 else "right", overflow="fold")
         for row in rows:
-            grid.add_row(*(Text(str(cell)) for cell in row))
+            grid.add_row(*(Text(harmless(str(cell))) for cell in row))
         self._console.print(grid)
 
     def progress(self, label: str, total: float, unit: str) -> Progress:

@@ -120,3 +120,10 @@ print([name for name in ("torch", "numpy", "pyarrow", "rich") if name in sys.mod
 """
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip().endswith("[]")
+
+
+def test_the_function_keeps_its_name() -> None:
+    """The subpackage duomo.train, imported first, must not stand in the function's place."""
+    code = "import duomo.train.loop, duomo; from duomo.train import loop; print(callable(duomo.train), loop.__name__)"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["True", "duomo.train.loop"]

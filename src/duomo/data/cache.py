@@ -19,6 +19,7 @@ from duomo.core.files import write_atomically
 from duomo.core.kinds.base import Block
 from duomo.core.table import Table
 from duomo.core.tensors import Column, Dense, Ragged
+from duomo.data import spill
 
 IN_MEMORY = 256 * 2**20
 """Bytes of one encoded column that stay in memory; larger ones go to a file."""
@@ -41,6 +42,7 @@ def key_of(table: Table, columns: list[str], state: object) -> str:
     for name in columns:
         column = table.column(name)
         media = table.kinds.get(name) in ("image", "audio") and table.root is not None
+        spill.release()
         for start in range(0, len(column), 65536):
             part = column.slice(start, 65536)
             cells = pa.concat_arrays(part.chunks) if part.num_chunks else pa.array([], part.type)

@@ -56,6 +56,7 @@ class InputEncoder:
         for name in features:
             cells, kind = Cells(table.column(name), table.root), table.kinds[name]
             if KINDS[kind].form is not None:
+                spill.release()
                 self.learned.append(Learned(name, kind, KINDS[kind].fit(cells, self.config)))
         if not self.learned:
             raise DataError(

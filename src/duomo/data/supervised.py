@@ -93,6 +93,9 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
         small = rows < MANY_ROWS
         reason = tr("{rows} rows of {columns} table columns", rows=rows, columns=len(names))
         return Suggestion("table-small" if small else "table", reason)
+    if "text" in kinds and kinds <= {"text", *FLAT} and kinds != {"text"}:
+        reason = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds)))
+        return Suggestion("text" if rows >= MANY_TEXTS else "text-small", reason)
     if (len(names) > 1 and len(kinds) > 1) or kinds & set(FLAT):
         return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))
     if kinds == {"text"}:

@@ -10,6 +10,7 @@ from duomo.core.contract import Baseline, Evidence, Task
 from duomo.core.errors import DuomoError
 from duomo.core.messages import tr
 from duomo.core.table import Table
+from duomo.data import spill
 
 PROBED = 10_000
 """More training rows than this are tried on 1,000 and 2,000 rows first, to predict the time of all."""
@@ -41,6 +42,7 @@ def run_rivals(task: Task, train: Table, test: Table, seconds: float, seed: int 
 
 def _run(make: Callable[[], Baseline], place: int, tables: tuple[Table, Table], limits: tuple[float, int]) -> Rival:
     (train, test), (seconds, seed) = tables, limits
+    spill.trim()
     kind, baseline = "trivial" if place == 0 else "classical", make()
     try:
         rows, note = (len(train), "") if place == 0 else _affordable(make, train, seconds, seed)
