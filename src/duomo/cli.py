@@ -210,8 +210,9 @@ def _serve_flags(parser: argparse.ArgumentParser) -> None:
 @_verb("serve", "Serve a run: a JSON API and a page to try it.", _serve_flags)
 def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
+    from duomo.serve import app
 
-    return pipeline.serve(arguments.run, host=arguments.host, port=arguments.port, reporter=reporter)
+    return app.serve(pipeline.load(arguments.run), arguments.host, arguments.port, reporter)
 
 
 @_verb("list", "Tasks, models, samples or runs.", lambda p: _list_flags(p))

@@ -23,7 +23,6 @@ from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
 from duomo.own import own_module
 from duomo.plan import choose, make, read, run_name, task_options
-from duomo.serve import app
 from duomo.trained import Run
 from duomo.work import Work, fingerprint
 
@@ -136,11 +135,6 @@ def show(path: Path | str, *, reporter: Reporter | None = None, browser: bool = 
     if browser:
         webbrowser.open(page.absolute().as_uri())
     return run.scorecard
-
-
-def serve(path: Path | str, *, host: str = "127.0.0.1", port: int = 8000, reporter: Reporter | None = None) -> None:
-    """Serve a finished run until it is stopped."""
-    app.serve(load(path), host, port, reporter or Silent())
 
 
 def _audited(table: Table, target: tuple[str, ...], test: Table | None, proposal: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from duomo.core.tensors import Batch
 from duomo.data import sources, spill
 from duomo.data.digests import row_digests
 from duomo.data.loader import TableStream, batches
-from duomo.data.predictor import BLOCK, Predictor
+from duomo.data.predictor import Predictor, block_for
 from duomo.evaluate import card, scorecard
 from duomo.evaluate.report import html
 from duomo.nn.init import initialise
@@ -114,7 +114,7 @@ class Work:
     def _job(self, execution: Execution) -> Job:
         model = self.model.to(execution.device)
         told: dict[str, Any] = {"planned_seconds": self.preflight.seconds} if self.preflight else {}
-        if self.task.answer_rows == 1 and len(self.valid):
+        if self.task.one_by_one and len(self.valid):
             told["samples"] = self._samples
         return Job(
             self.task,
@@ -153,7 +153,7 @@ class Work:
             "features": [name for name in features if table.kinds.get(name) != "id" and name not in self.plan.recipe.data.ignore],
             "execution": execution.to_dict(),
             "inference": Execution(device="cpu").to_dict(),
-            "block": BLOCK,
+            "block": block_for(self.task.inputs),
             "data": fingerprint(self.plan),
             "split": self.plan.split,
             "machine": machine_facts(),

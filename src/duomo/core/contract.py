@@ -119,8 +119,8 @@ class Task(ABC):
     """How tables become tensors, what loss and metrics mean, how outputs become answers."""
 
     name: ClassVar[str]
-    answer_rows: ClassVar[int] = 16
-    """Rows that are answered side by side; 1 where an answer is written step by step."""
+    one_by_one: ClassVar[bool] = False
+    """Whether rows are answered one at a time, because an answer is written step by step."""
     metric: Metric
     """May depend on what `fit` learned (binary or not)."""
 

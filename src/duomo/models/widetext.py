@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
-from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.fields import check_forms, check_per_row, inside, masked_mean, of_forms
 from duomo.nn.numeric import Categories, embed_numbers
 
 FORMS = ("tokens", "numbers", "categories")
-TRAIN = {"learning_rate": 5e-3, "batch_size": 64, "weight_decay": 2e-1, "epochs": 4, "ema": 0.98}
+TRAIN = {"learning_rate": 5e-3, "batch_size": 64, "weight_decay": 2e-1, "epochs": 3, "ema": 0.98}
 PRIME, SPREAD, MODULUS = 1_000_003, 2_654_435_761, 2**31 - 1
 MOST_WIDE = 2**22
 """Weights of the wide member's table: with many classes it gets fewer places."""
@@ -164,15 +163,13 @@ class Cells(nn.Module):
 
 
 class Model(nn.Module):
-    """At least one token field, and any numbers and categories -> logits (B, S); in training (B, 1 + K, S), the wide member first."""
+    """Any fields of tokens, numbers and categories -> logits (B, S); in training (B, 1 + K, S), the wide member first."""
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("widetext", inputs, FORMS)
         check_per_row("widetext", head)
         self.names, self.config = of_forms(inputs, "tokens"), config
-        if not self.names:
-            raise ConfigError("The model {model!r} needs a column of text; there is none. Choose another model.", model="widetext")
         self.cells = Cells(inputs, config)
         self.wide = nn.ModuleList(Wide(head.size, config) for _ in self.names)
         self.wide_cells = nn.Linear(self.cells.size, head.size) if self.cells.size else None

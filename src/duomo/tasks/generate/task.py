@@ -62,7 +62,7 @@ class Main(Task):
 
     name = "generate"
     metric = Metric("bits_per_byte", False)
-    answer_rows: ClassVar[int] = 1
+    one_by_one: ClassVar[bool] = True
 
     def __init__(self, config: Config):
         self.config = config
