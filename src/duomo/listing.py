@@ -9,6 +9,8 @@ from duomo import models, tasks
 from duomo.core.messages import language, tr
 from duomo.samples import SAMPLES
 
+RUNS_FAULTS = (ValueError, LookupError, TypeError)
+
 
 def _first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -26,7 +28,7 @@ def _runs(folder: Path) -> dict[str, str]:
                 judged = json.loads(card.read_text(encoding="utf-8"))
                 name = judged["metric"]["name"]
                 words.append(f"{name} {judged['results'][0]['metrics'][name]['value']:.4g}")
-        except (ValueError, LookupError, TypeError):
+        except RUNS_FAULTS:
             words = [tr("damaged")]
         found[path.parent.name] = "  ".join(word for word in words if word)
     return found

@@ -38,6 +38,9 @@ FORMULA = re.compile(r"\s*=|\s*[+\-@].*[(|]", re.DOTALL)
 """Text that a spreadsheet would compute: numbers, dashes and handles are none, a call or a command is one."""
 
 
+PREDICT_ONE_FAULTS = (json.JSONDecodeError,)
+
+
 class Run:
     """A trained model with everything that belongs to it."""
 
@@ -133,7 +136,7 @@ class Run:
         else:
             try:
                 cells = json.loads(row or "")
-            except json.JSONDecodeError as error:
+            except PREDICT_ONE_FAULTS as error:
                 raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
             if not isinstance(cells, dict):
                 raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)

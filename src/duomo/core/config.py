@@ -19,6 +19,11 @@ from duomo.core.messages import nearest, tr
 Settings = TypeVar("Settings")
 
 
+CONVERT_FAULTS = (TypeError, ValueError)
+PARSE_ASSIGNMENT_FAULTS = (tomllib.TOMLDecodeError,)
+READ_TOML_FAULTS = (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError)
+
+
 @dataclasses.dataclass(frozen=True)
 class Within:
     """The range of a number: Annotated[float, Within(0, 1)]; both ends belong to it."""
@@ -78,7 +83,7 @@ def _build(cls: Any, values: Mapping[str, Any], place: str, problems: list[str])
 def _convert(value: Any, expected: Any, path: str, problems: list[str]) -> Any:
     try:
         return _as(value, expected)
-    except (TypeError, ValueError):
+    except CONVERT_FAULTS:
         problems.append(
             tr("{path} must be {expected}; received {value!r}.", path=path, expected=_shown(expected), value=value) + _near(value, expected)
         )
@@ -126,7 +131,7 @@ def _as(value: Any, expected: Any) -> Any:
         for choice in get_args(expected):
             try:
                 return _as(value, choice)
-            except (TypeError, ValueError):
+            except CONVERT_FAULTS:
                 continue
         raise ValueError
     if origin is tuple:
@@ -170,7 +175,7 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
         raise ConfigError("A setting is written name=value; received {text!r}. Example: train.epochs=3", text=text)
     try:
         read = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except PARSE_ASSIGNMENT_FAULTS:
         read = value
     return path.strip().split("."), read
 
@@ -199,7 +204,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError("A recipe must be a file; there is none at {path}.", path=path) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except READ_TOML_FAULTS as error:
         raise ConfigError("A recipe must be TOML; {path} is not: {error}.", path=path, error=error) from None
 
 

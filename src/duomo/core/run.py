@@ -27,6 +27,10 @@ PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "golden.
 OPENING = ("recipe.toml", "start.json", "data.arrow")
 
 
+READ_TENSORS_FAULTS = (SafetensorError, OSError)
+VERIFY_FAULTS = (KeyError, AttributeError, TypeError)
+
+
 def _sum(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
@@ -118,7 +122,7 @@ class RunFolder:
     def read_tensors(self, name: str) -> dict[str, Tensor]:
         try:
             return load_file(self.path / name)
-        except (SafetensorError, OSError) as error:
+        except READ_TENSORS_FAULTS as error:
             raise RunError(
                 "The weights must be a whole safetensors file; {path} cannot be read ({error}). Train again or restore the folder.",
                 path=self.path / name, error=error,
@@ -163,7 +167,7 @@ class RunFolder:
             )
         try:
             sums = self.read_json("manifest.json")["sha256"].items()
-        except (KeyError, AttributeError, TypeError):
+        except VERIFY_FAULTS:
             raise RunError("The manifest of {path} is damaged. Restore the folder from a copy, or train again.", path=self.path) from None
         unlisted = [name for name in PRODUCT if (self.path / name).is_file() and name not in dict(sums)]
         for name, expected in [*sums, *((name, "") for name in unlisted)]:

@@ -21,6 +21,10 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
+UNPACK_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, OverflowError)
+CHECK_PACKED_FAULTS = (zipfile.BadZipFile, struct.error, NotImplementedError)
+
+
 def unpack(path: Path, cache: Path | None) -> Path:
     """The folder in the cache that holds the archive's files; raises DataError for anything hostile or broken."""
     into = caches.folder(cache) / "archives" / caches.file_digest(path, "unpacked")
@@ -43,7 +47,7 @@ def unpack(path: Path, cache: Path | None) -> Path:
                 _settle(partly, into)
             finally:
                 shutil.rmtree(partly, ignore_errors=True)
-    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, OverflowError) as error:
+    except UNPACK_FAULTS as error:
         raise DataError(
             "A zip archive must be whole; {file} is not: {why}. Make or download it again.", file=path.name, why=str(error)
         ) from None
@@ -56,7 +60,7 @@ def check_packed(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             _check_count(path)
             checked(archive, path)
-    except (zipfile.BadZipFile, struct.error, NotImplementedError) as error:
+    except CHECK_PACKED_FAULTS as error:
         raise DataError("An Excel file must be whole; {file} is not: {why}. Save it again.", file=path.name, why=str(error)) from None
 
 

@@ -31,6 +31,9 @@ __all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "guess_target
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
 
 
+HAS_BYTES_FAULTS = (OSError, ValueError)
+
+
 def audit(table: Table, target: str = "", *, test: Table | None = None, digests: np.ndarray | None = None) -> Audit:
     """Everything that can be said about the table before training; an empty target is guessed.
 
@@ -110,7 +113,7 @@ def _files(table: Table) -> list[Finding]:
 def _has_bytes(path: str) -> bool:
     try:
         return os.stat(path).st_size > 0
-    except (OSError, ValueError):
+    except HAS_BYTES_FAULTS:
         return False
 
 

@@ -29,6 +29,10 @@ SPARE = 2**30
 """Bytes of the disk that are left free."""
 
 
+STAMP_FAULTS = (OSError, ValueError)
+OPEN_FAULTS = (OSError, ValueError, KeyError, TypeError)
+
+
 def folder() -> Path:
     """The cache folder: DUOMO_CACHE, or the user's own cache folder."""
     own = os.environ.get("DUOMO_CACHE")
@@ -56,7 +60,7 @@ def key_of(table: Table, columns: list[str], state: object) -> str:
 def _stamp(path: Path) -> str:
     try:
         found = path.stat()
-    except (OSError, ValueError):
+    except STAMP_FAULTS:
         return f"{path}|-"
     return f"{path}|{found.st_size}|{found.st_mtime_ns}"
 
@@ -167,7 +171,7 @@ def _open(place: Path, key: str) -> Column | None:
         if not told["ragged"]:
             return Dense(values)
         return Ragged(values, _offsets(np.fromfile(place / f"{key}.lengths", np.int64)))
-    except (OSError, ValueError, KeyError, TypeError):
+    except OPEN_FAULTS:
         return None
 
 

@@ -37,6 +37,10 @@ _FORMATS = {
 }
 
 
+STREAMED_FAULTS = (pa.ArrowInvalid,)
+PARSED_FAULTS = (csv.Error,)
+
+
 @dataclass(frozen=True)
 class Layout:
     """How the rows of a file are written."""
@@ -95,7 +99,7 @@ def _streamed(path: Path, encoding: Encoding, layout: Layout, cache: Path | None
         try:
             found = caches.store(cache, f"{key}", _schema(layout), _batches(path, encoding, layout, tally, block, '"'))
             break
-        except pa.ArrowInvalid as error:
+        except STREAMED_FAULTS as error:
             if "straddling" not in str(error) or place == len(BLOCKS) - 1:
                 _unreadable(path, error)
     beside = caches.folder(cache) / "tables" / f"{key}.json"
@@ -123,7 +127,7 @@ def _batches(path: Path, encoding: Encoding, layout: Layout, tally: Tally, block
                     column_types=_schema(layout), strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
                 ),
             )
-        except pa.ArrowInvalid as error:
+        except STREAMED_FAULTS as error:
             if "Empty CSV" in str(error):
                 return
             raise
@@ -136,7 +140,7 @@ def _held(path: Path, encoding: Encoding, layout: Layout, quote: str | bool) -> 
         try:
             batches = list(_batches(path, encoding, layout, tally, block, quote))
             return pa.Table.from_batches(batches, schema=_schema(layout)), tally
-        except pa.ArrowInvalid as error:
+        except STREAMED_FAULTS as error:
             if "straddling" not in str(error) or place == len(BLOCKS) - 1:
                 _unreadable(path, error)
     raise RuntimeError
@@ -248,7 +252,7 @@ def _delimiter(head: str) -> str:
 def _parsed(head: str, delimiter: str) -> list[list[str]]:
     try:
         return [row for row in csv.reader(head.replace("\0", " ").splitlines(keepends=True), delimiter=delimiter) if row]
-    except csv.Error:
+    except PARSED_FAULTS:
         return [line.split(delimiter) for line in head.splitlines() if line]
 
 

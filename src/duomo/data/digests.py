@@ -27,6 +27,9 @@ LONG = 1 << 16
 MISSING = np.uint64(0x9E3779B97F4A7C15)
 
 
+FILE_FAULTS = (OSError, ValueError)
+
+
 def mix(values: np.ndarray) -> np.ndarray:
     """splitmix64's finaliser: uint64 (N,) -> uint64 (N,), every bit depending on all."""
     with np.errstate(over="ignore"):
@@ -175,6 +178,6 @@ def _file(name: str, root: Path | None) -> np.uint64:
         with (root / name).open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
-    except (OSError, ValueError):
+    except FILE_FAULTS:
         return word_digest(name)
     return np.frombuffer(digest.digest(), np.uint64)[0]

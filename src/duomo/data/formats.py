@@ -27,6 +27,12 @@ MOST_JSON = 1 << 30
 MOST_EXPANDED = 16 << 30
 
 
+OBJECT_FAULTS = (ValueError, RecursionError)
+READ_PARQUET_FAULTS = (pa.ArrowException, OSError)
+READ_EXCEL_FAULTS = (python_calamine.CalamineError, OSError, ValueError, IndexError)
+READ_SQLITE_FAULTS = (sqlite3.Error,)
+
+
 def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
     """One object per line; lines that are none are numbered and left out, more than half of them refused."""
     encoding = detect(path, wanted)
@@ -66,7 +72,7 @@ def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
 def _object(line: str) -> Mapping[str, Any] | None:
     try:
         found = json.loads(line)
-    except (ValueError, RecursionError):
+    except OBJECT_FAULTS:
         return None
     return found if isinstance(found, dict) else None
 
@@ -82,7 +88,7 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
     text, problems = read_text(path, wanted)
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except OBJECT_FAULTS as error:
         first = text.lstrip().split("\n", 1)
         if len(first) > 1 and _object(first[0]) is not None:
             return read_json_lines(path, cache, wanted)
@@ -123,7 +129,7 @@ def read_parquet(path: Path, cache: Path | None) -> Found:
         if not key:
             return pa.Table.from_batches([first, *batches]), ()
         return caches.store(cache, key, first.schema, _chained(first, batches)), ()
-    except (pa.ArrowException, OSError) as error:
+    except READ_PARQUET_FAULTS as error:
         _broken(path, "Parquet", error)
 
 
@@ -164,7 +170,7 @@ def read_feather(path: Path) -> Found:
         table = pyarrow.feather.read_table(path, memory_map=True)
         table.validate()
         return plain(table), ()
-    except (pa.ArrowException, OSError) as error:
+    except READ_PARQUET_FAULTS as error:
         _broken(path, "Feather", error)
 
 
@@ -184,7 +190,7 @@ def read_excel(path: Path, sheet: str) -> Found:
                     names=", ".join(names),
                 )
             rows = book.get_sheet_by_name(sheet or names[0]).to_python(skip_empty_area=True)
-    except (python_calamine.CalamineError, OSError, ValueError, IndexError) as error:
+    except READ_EXCEL_FAULTS as error:
         _broken(path, "Excel", error)
     rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
     if len(rows) < 2:
@@ -235,7 +241,7 @@ def read_sqlite(path: Path, wanted: str, cache: Path | None) -> Found:
                 )
             command = 'SELECT * FROM "{}"'.format((wanted or names[0]).replace('"', '""'))
             table = _rows_table(path, cache, lambda: _sqlite_rows(base, command), "table", wanted)
-    except sqlite3.Error as error:
+    except READ_SQLITE_FAULTS as error:
         _broken(path, "SQLite", error)
     if not len(table):
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)

@@ -18,6 +18,9 @@ BATCH = 10_000
 _LIST = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view
 
 
+CELLS_FAULTS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
+
+
 def from_memory(source: Any) -> pa.Table | None:
     """A table of what the object holds, or None if it is no known kind of data."""
     library = type(source).__module__.split(".")[0]
@@ -192,7 +195,7 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
     if library == "pandas":
         try:
             return pa.Array.from_pandas(cells)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        except CELLS_FAULTS:
             cells = [None if cell is None or cell != cell else cell for cell in cells.tolist()]
     if isinstance(cells, str | bytes) or not isinstance(cells, Iterable):
         raise DataError("A column must be a list of cells; received {value!r}. Put the cells in a list.", value=cells)

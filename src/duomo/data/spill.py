@@ -26,6 +26,9 @@ _NUMBERS = count()
 _MAPS: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
 
 
+STORED_FAULTS = (pa.ArrowInvalid, OSError, ValueError)
+
+
 def folder(cache: Path | None) -> Path:
     """The cache folder: the one given, DUOMO_CACHE, or the user's own."""
     own = os.environ.get("DUOMO_CACHE")
@@ -57,7 +60,7 @@ def stored(cache: Path | None, key: str) -> pa.Table | None:
         return None
     try:
         return _mapped(path)
-    except (pa.ArrowInvalid, OSError, ValueError):
+    except STORED_FAULTS:
         path.unlink(missing_ok=True)
         return None
 

@@ -26,6 +26,9 @@ TRAIN, VALID, TEST = 0, 1, 2
 MOST_CLASSES = 100
 
 
+AS_TYPE_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+
+
 @dataclass(frozen=True)
 class Split:
     """Row numbers of the three parts, each sorted."""
@@ -262,7 +265,7 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -
         return pc.cast(column, pa.large_string()).cast(kind)
     try:
         return column.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+    except AS_TYPE_FAULTS as error:
         raise DataError(
             "A column must hold the same type in every file; {name!r} of {file} cannot become {kind}: {why}. Mend the file.",
             name=name,

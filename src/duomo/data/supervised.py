@@ -24,6 +24,10 @@ MANY_SMALL_PICTURES = 4000
 MANY_ROWS = 3000
 
 
+NUMBERS_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+PICTURE_SIDE_FAULTS = (OSError, ValueError)
+
+
 def feature_names(table: Table, targets: Sequence[str], ignore: Sequence[str]) -> list[str]:
     """The columns to learn from: all but targets, ignored ones, ids and columns without a single value."""
     for name in (*targets, *ignore):
@@ -54,7 +58,7 @@ def numbers(cells: pa.ChunkedArray) -> np.ndarray:
         return np.full(len(cells), np.nan)
     try:
         return np.asarray(cells.cast(pa.float64(), safe=False).to_numpy(), np.float64)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError):
+    except NUMBERS_FAULTS:
         return np.full(len(cells), np.nan)
 
 
@@ -78,7 +82,7 @@ def _picture_side(table: Table, name: str) -> int:
         try:
             with Image.open(source) as picture:
                 return max(picture.size)
-        except (OSError, ValueError):
+        except PICTURE_SIDE_FAULTS:
             continue
     return 0
 

@@ -30,6 +30,9 @@ _COMMON = frozenset(
 _PUNCTUATION = frozenset("，。！？…：；（）“”‘’、《》·—　「」『』％～")
 
 
+AS_TOLD_FAULTS = (LookupError, TypeError, AttributeError)
+
+
 @dataclass(frozen=True)
 class Encoding:
     """How to turn a file's bytes into text."""
@@ -153,7 +156,7 @@ def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
     try:
         name = codecs.lookup(wanted).name
         codecs.getincrementaldecoder(name)("strict").decode(b"")
-    except (LookupError, TypeError, AttributeError):
+    except AS_TOLD_FAULTS:
         raise DataError(
             "An encoding must be one that Python knows; received {wanted!r}.{hint} Use utf-8, gb18030, big5, utf-16 or cp1252.",
             wanted=wanted,

@@ -27,6 +27,9 @@ MOST_COLUMNS = 12
 Answer = Callable[[Table], Mapping[str, Sequence[Any]]]
 
 
+THUMBNAIL_FAULTS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, binascii.Error)
+
+
 def worst_errors(test: Table, errors: np.ndarray, targets: Sequence[str], answer: Answer | None) -> dict[str, Any]:
     """The rows with the largest errors (N,), as JSON values: cells, truth, and what the model answers for them."""
     errors = np.nan_to_num(np.asarray(errors, np.float64), nan=-np.inf)
@@ -115,7 +118,7 @@ def _thumbnail(data: bytes) -> str:
                 "L" if picture.mode in ("1", "L", "I;16") else "RGBA" if "A" in picture.mode or picture.mode == "P" else "RGB"
             )
             small.thumbnail((THUMBNAIL, THUMBNAIL))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, binascii.Error):
+    except THUMBNAIL_FAULTS:
         return ""
     sink = io.BytesIO()
     kind = "JPEG" if small.mode == "RGB" and small.width * small.height > 64 * 64 else "PNG"

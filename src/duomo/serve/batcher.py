@@ -18,6 +18,12 @@ ROWS = 512
 """Rows that are answered in one pass at most."""
 
 
+SUBMIT_FAULTS = (queue.Full,)
+WORK_FAULTS = (queue.Empty,)
+ANSWER_FAULTS = (DuomoError, pa.ArrowInvalid, ValueError, RuntimeError)
+SETTLE_FAULTS = (DuomoError, pa.ArrowInvalid, ValueError, RuntimeError, MemoryError)
+
+
 class Answering(Protocol):
     """What a server needs of a run."""
 
@@ -51,7 +57,7 @@ class Batcher:
         asked = _Asked(table)
         try:
             self._queue.put_nowait(asked)
-        except queue.Full:
+        except SUBMIT_FAULTS:
             raise Busy from None
         return asked.future
 
@@ -66,7 +72,7 @@ class Batcher:
             while rows < ROWS:
                 try:
                     following = self._queue.get_nowait()
-                except queue.Empty:
+                except WORK_FAULTS:
                     break
                 if following is None:
                     self._queue.put(None)
@@ -82,7 +88,7 @@ class Batcher:
             try:
                 joined = Table(pa.concat_tables([asked.table.data for asked in waiting]), waiting[0].table.kinds)
                 columns = self._run.answers(joined)
-            except (DuomoError, pa.ArrowInvalid, ValueError, RuntimeError):
+            except ANSWER_FAULTS:
                 columns = None
             if columns is not None:
                 start = 0
@@ -98,5 +104,5 @@ class Batcher:
 def _settle(future: "Future[Answers]", work: Callable[[], Answers]) -> None:
     try:
         future.set_result(work())
-    except (DuomoError, pa.ArrowInvalid, ValueError, RuntimeError, MemoryError) as error:
+    except SETTLE_FAULTS as error:
         future.set_exception(error)

@@ -16,6 +16,9 @@ MOST_ROWS = 1000
 LONGEST_TEXT = 1_000_000
 
 
+MEDIA_FAULTS = (binascii.Error, ValueError)
+
+
 def table_of(rows: Sequence[Any], columns: Mapping[str, str]) -> Table:
     """Rows of a request (dicts, or texts for a run that reads one text) as a table of the columns name -> kind.
 
@@ -72,7 +75,7 @@ def _media(name: str, cell: Any) -> bytes | None:
                         name=name, value=_short(cell))  # fmt: skip
     try:
         return base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
+    except MEDIA_FAULTS:
         raise DataError("The field {name!r} takes a file in base64; received {value!r}.", name=name, value=_short(data)) from None
 
 

@@ -90,7 +90,7 @@ class Checkpoints:
         for path in reversed(self.paths()):
             try:
                 found = _read(path)
-            except (_DamagedError, OSError) as error:
+            except LOAD_FAULTS as error:
                 damaged = True
                 self.say(
                     tr(
@@ -139,6 +139,9 @@ class Checkpoints:
 
 class _DamagedError(Exception):
     """Why a checkpoint cannot be trusted."""
+
+
+LOAD_FAULTS = (_DamagedError, OSError)
 
 
 def _remove(path: Path) -> None:

@@ -21,6 +21,7 @@ from duomo.train.checkpoint import Checkpoints, Saved
 from duomo.train.clock import Clock
 from duomo.train.facts import differences, peak_memory, run_facts
 from duomo.train.feed import Feed, in_float32, split
+from duomo.train.guard import Stop
 from duomo.train.job import Job, Outcome
 from duomo.train.log import Log, plain
 from duomo.train.schedule import Budget, Evaluations, Plan, check_schedule, factor, planned_steps, timed
@@ -80,7 +81,7 @@ class _Training:
                 self.budget = Budget(self.config.minutes * 60, self.clock.elapsed()) if timed(self.config) else None
                 self._loop()
             self._save()
-        except guard.Stop:
+        except Stop:
             self._save()
             raise guard.interrupted(self.job.folder, self.step) from None
         finally:
@@ -124,7 +125,7 @@ class _Training:
             self.signals.at_once = self.clock.steps == 0
             loss = self._backward(self.feed.place(batch))
             self.signals.at_once = False
-        except guard.Stop:
+        except Stop:
             self._abandon()
             raise
         grads = optim.gradients(self.weights)

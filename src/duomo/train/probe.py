@@ -32,6 +32,9 @@ TOGETHER = 30_000_000
 """Weights, over all candidates, up to which their copies are held at once and timed in turns."""
 
 
+FIRST_FAULTS = (RuntimeError, NotImplementedError)
+
+
 @dataclass(frozen=True)
 class Trial:
     """What is timed: the parts of a Job."""
@@ -157,7 +160,7 @@ def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch]
         made = _Copy(trial, timing.execution)
         timing.loss = made.loss(batches[0])
         made.step(batches[0], 0)
-    except (RuntimeError, NotImplementedError) as error:
+    except FIRST_FAULTS as error:
         timing.note = tr("fails here: {error}", error=str(error).splitlines()[0][:60])
         return None
     timing.first = time.monotonic() - start

@@ -28,6 +28,10 @@ SAMPLES = 200_000_000
 """Most values (samples x channels) that one file is decoded to."""
 
 
+OPEN_FAULTS = (soundfile.LibsndfileError, OSError, TypeError, RuntimeError)
+READ_FAULTS = (soundfile.LibsndfileError, RuntimeError, OSError)
+
+
 class Look(NamedTuple):
     """What the header of a sound says."""
 
@@ -78,7 +82,7 @@ def magic(head: bytes) -> bool:
 def _open(source: media.Source) -> soundfile.SoundFile:
     try:
         found = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except (soundfile.LibsndfileError, OSError, TypeError, RuntimeError) as error:
+    except OPEN_FAULTS as error:
         raise ValueError(tr("it is no sound that can be read")) from error
     if not (0 < found.channels <= CHANNELS and SLOWEST <= found.samplerate <= FASTEST):
         found.close()
@@ -103,7 +107,7 @@ def _read(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
                 break
             pieces.append(piece)
             left -= len(piece)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+    except READ_FAULTS as error:
         raise ValueError(tr("the sound is truncated or damaged")) from error
     if not pieces:
         raise ValueError(tr("the sound is truncated or damaged"))

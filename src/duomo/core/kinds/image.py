@@ -54,6 +54,9 @@ FAULTS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, Ar
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
+OPEN_PICTURE_FAULTS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+
+
 class Look(NamedTuple):
     """What the header of a picture says."""
 
@@ -118,7 +121,7 @@ def open_picture(source: media.Source) -> Image.Image:
     """The picture with only its header read; ValueError with the reason when it cannot be, or is too large."""
     try:
         picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except OPEN_PICTURE_FAULTS as error:
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST)) from error
     except FAULTS as error:
         raise ValueError(tr("it is no picture that can be read")) from error

@@ -23,6 +23,9 @@ LARGEST_FILE = 512 * 2**20
 """Bytes of one picture or sound file; larger ones are refused unread."""
 
 
+EXISTS_FAULTS = (OSError, ValueError)
+
+
 def sources(cells: Cells) -> list[Source | None]:
     """What each cell names: a path beneath or beside the root, bytes, or None where missing.
 
@@ -69,7 +72,7 @@ def exists(path: Path) -> bool:
     """Whether there is such a file; a name that cannot be one (too long, with a zero byte) is not."""
     try:
         return path.is_file()
-    except (OSError, ValueError):
+    except EXISTS_FAULTS:
         return False
 
 

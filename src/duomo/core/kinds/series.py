@@ -18,6 +18,9 @@ from duomo.core.kinds.cells import is_number, is_text, sample, text_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
+FROM_JSON_FAULTS = (json.JSONDecodeError, RecursionError)
+FROM_JSON_FAULTS_2 = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
+
 
 @final
 class Series(Kind):
@@ -112,7 +115,7 @@ def _from_json(text: pa.ChunkedArray) -> pa.Array:
     for row, cell in enumerate(text.to_pylist()):
         try:
             found.append(json.loads(cell) if cell else None)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except FROM_JSON_FAULTS as error:
             raise _unreadable(row, cell) from error
     deep = any(isinstance(cell, list) and cell and isinstance(cell[0], list) for cell in found)
     kind = pa.large_list(pa.large_list(pa.float64())) if deep else pa.large_list(pa.float64())
@@ -121,7 +124,7 @@ def _from_json(text: pa.ChunkedArray) -> pa.Array:
             raise _unreadable(row, str(cell))
     try:
         return pa.array(found, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+    except FROM_JSON_FAULTS_2 as error:
         raise _unreadable(_first_wrong(found, kind), "") from error
 
 
@@ -130,7 +133,7 @@ def _first_wrong(found: list[Any], kind: pa.DataType) -> int:
     for row, cell in enumerate(found):
         try:
             pa.array([cell], kind)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        except FROM_JSON_FAULTS_2:
             return row
     return 0
 
