@@ -183,6 +183,7 @@ def our_rate(name: str, steps: int, execution: Execution) -> float:
 
 def compare(peer: Peer, name: str, turns: int) -> tuple[float, str]:
     model = ours(name)
+    peer.ask(net=name, steps=2)  # loaded and warm before anything of ours is timed: it must not take a core from the probe
     execution = fastest(name)
     theirs, mine, parameters = [], [], 0
     for _ in range(turns):

@@ -68,7 +68,7 @@ class Block(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         if self.training and self.first and not x_BCHW.requires_grad and x_BCHW.device.type == "cpu":
             assert self.convolution.bias is not None
-            return F.relu(convolve_and_pool(x_BCHW, self.convolution.weight, self.convolution.bias))
+            return convolve_and_pool(x_BCHW, self.convolution.weight, self.convolution.bias)
         x_BCHW = self.norm(self.convolution(x_BCHW))
         return F.relu(F.max_pool2d(x_BCHW, 2) if self.pools else x_BCHW)
 
