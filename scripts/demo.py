@@ -65,7 +65,7 @@ def main() -> None:
     server = subprocess.Popen(command)
     try:
         wait()
-        body = {"rows": [{"text": "It fell apart after the first wash. Returned."}]}
+        body = {"rows": [{"text": "It fell apart after the first wash. Returned.", "age": 41, "department": "Tops"}]}
         print("POST /v1/predict", json.dumps(body), "->", json.dumps(call("/v1/predict", body)), flush=True)
     finally:
         server.terminate()

@@ -92,7 +92,7 @@ class Run:
     def table(self, source: Any, encoding: str = "") -> Table:
         """Any source as a table of this run's kinds; a list of texts fills the run's text column."""
         if isinstance(source, (list, tuple)) and source and all(isinstance(item, str) for item in source):
-            source = {self._single(("text", "category")): list(source)}
+            source = self._of_texts(source)
         table = sources.read(source, encoding=encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
@@ -106,14 +106,16 @@ class Run:
                 return dataclasses.replace(table, data=table.data.rename_columns({kind: known[0]}))
         return table
 
-    def _single(self, kinds: tuple[str, ...]) -> str:
-        found = [name for name in self.facts["features"] if self.facts["kinds"][name] in kinds]
-        if not found:
+    def _of_texts(self, texts: Sequence[str]) -> dict[str, list[str]]:
+        """Texts alone as rows: they fill the run's (first) text column, every other cell is empty."""
+        kinds = {name: self.facts["kinds"][name] for name in self.facts["features"]}
+        found = [name for wanted in ("text", "category") for name, kind in kinds.items() if kind == wanted]
+        if not found or set(kinds.values()) & {*MEDIA, "series"}:
             raise ConfigError(
-                "A text can be answered only by a run with a text column; this one reads {columns}. Give --row or a file.",
-                columns=", ".join(self.facts["features"]),
+                "A text can be answered only by a run that reads text; this one reads {columns}. Give --row or a file.",
+                columns=", ".join(kinds),
             )
-        return str(found[0])
+        return {name: [""] * len(texts) for name in kinds} | {found[0]: list(texts)}
 
     def answers(self, table: Table) -> dict[str, list[Any]]:
         """Columns of answers for a table; rows keep their order."""
@@ -132,14 +134,13 @@ class Run:
     def predict_one(self, text: str | None = None, row: str | None = None) -> dict[str, Any]:
         """One answer for one text or one row written as a JSON object."""
         if text is not None:
-            cells: Any = {self._single(("text", "category")): text}
-        else:
-            try:
-                cells = json.loads(row or "")
-            except PREDICT_ONE_FAULTS as error:
-                raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
-            if not isinstance(cells, dict):
-                raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)
+            return dict(self.predict([text])[0])
+        try:
+            cells = json.loads(row or "")
+        except PREDICT_ONE_FAULTS as error:
+            raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
+        if not isinstance(cells, dict):
+            raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)
         answer: dict[str, Any] = self.predict([cells])[0]
         return answer
 
