@@ -5,7 +5,9 @@ small changes. Each case runs in a process of its own, whose memory is sampled e
     own       what belongs to the process alone (RssAnon): this is what a machine must have
     resident  own and the pages of mapped files that happen to be in memory; the system takes those back when it needs them
     encoded   bytes of the tensors that the model reads
-Bars: own and resident < 2 GB; own <= encoded + 500 MB.
+Bars: own < 2 GB and own <= encoded + 500 MB. The proof that resident pages are not needed is a run under a hard limit, as root:
+    mkdir /sys/fs/cgroup/memory/two; echo 2147483648 > /sys/fs/cgroup/memory/two/memory.limit_in_bytes
+    sh -c 'echo $$ > /sys/fs/cgroup/memory/two/cgroup.procs; exec python bench/memory.py --only table'
 """
 
 import argparse
@@ -145,7 +147,7 @@ def child(verb: str, source: str, target: str, model: str) -> None:
 
 def report(name: str, on_disk: float, found: dict[str, float], extra: bool) -> bool:
     """Print one line of the table; returns whether the bars hold."""
-    holds = found["own"] < MOST_MB and found["resident"] < MOST_MB and (not extra or found["own"] <= found["encoded"] + BESIDES_MB)
+    holds = found["own"] < MOST_MB and (not extra or found["own"] <= found["encoded"] + BESIDES_MB)
     print(
         f"{name:10} {found['rows']:>12,} {on_disk:>10,.0f} {found['encoded']:>11,.0f} {found['own']:>9,.0f} {found['resident']:>12,.0f} "
         f"{found['seconds']:>9,.0f}  {'holds' if holds else 'FAILS'}", flush=True,

@@ -1,8 +1,10 @@
 "use strict";
 // Everything that comes from the run or the model enters the page as text, never as markup.
 const words = navigator.language.toLowerCase().startsWith("zh")
-  ? { ask: "回答", working: "计算中…", failed: "服务器没有回答。", confidence: "置信度" }
-  : { ask: "Answer", working: "Working …", failed: "The server did not answer.", confidence: "confidence" };
+  ? { ask: "回答", working: "计算中…", failed: "服务器没有回答。", confidence: "置信度",
+      empty: "请至少填写一项。", number: "不是数字：", series: "不是 JSON 数字列表：" }
+  : { ask: "Answer", working: "Working …", failed: "The server did not answer.", confidence: "confidence",
+      empty: "Fill in at least one field.", number: "Not a number: ", series: "Not a JSON list of numbers: " };
 const $ = (id) => document.getElementById(id);
 const make = (tag, text, name) => {
   const node = document.createElement(tag);
@@ -10,7 +12,10 @@ const make = (tag, text, name) => {
   if (name) node.className = name;
   return node;
 };
+const isNumber = (text) => /\p{Nd}/u.test(text) && !/\p{L}{4}/u.test(text) && Math.abs(Number(text)) !== Infinity;
+class Unfit extends Error {}
 let columns = {};
+let task = "";
 
 const renderers = {
   text: () => make("textarea"),
@@ -31,7 +36,11 @@ function field(name, kind) {
       if (!input.files[0]) return;
       const shown = kind === "image" ? make("img", undefined, "preview") : Object.assign(make("audio"), { controls: true });
       shown.src = URL.createObjectURL(input.files[0]);
-      if (kind === "image") shown.alt = input.files[0].name;
+      if (kind === "image") {
+        shown.alt = input.files[0].name;
+        shown.addEventListener("load", () => shown.classList.toggle("tiny", shown.naturalWidth < 96));
+        shown.addEventListener("error", () => shown.remove());
+      }
       label.append(shown);
     });
   }
@@ -45,14 +54,25 @@ const base64 = (file) => new Promise((resolve, reject) => {
   reader.readAsDataURL(file);
 });
 
+function list(name, text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Unfit(words.series + name);
+  }
+}
+
 async function row() {
   const found = {};
   for (const input of document.querySelectorAll("[data-name]")) {
     const name = input.dataset.name;
     if (input.type === "file") found[name] = input.files[0] ? await base64(input.files[0]) : null;
-    else if (columns[name] === "series") found[name] = input.value ? JSON.parse(input.value) : null;
+    else if (columns[name] === "series") found[name] = input.value.trim() ? list(name, input.value) : null;
+    else if (columns[name] === "number" && input.value.trim() && !isNumber(input.value)) throw new Unfit(words.number + name);
     else found[name] = input.value === "" ? null : input.value;
   }
+  // A model that continues text may start from nothing; for all others an empty form is a slip.
+  if (task !== "generate" && Object.values(found).every((value) => value === null)) throw new Unfit(words.empty);
   return found;
 }
 
@@ -60,6 +80,7 @@ function bar(name, share) {
   const line = make("div", undefined, "bar");
   const meter = Object.assign(make("meter"), { min: 0, max: 1, value: share });
   meter.setAttribute("aria-label", name);
+  line.title = name;
   line.append(make("span", name), meter, make("span", share.toFixed(4)));
   return line;
 }
@@ -74,12 +95,15 @@ function show(answer) {
     for (const [name, share] of Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1])) place.append(bar(name, share));
   } else if (typeof answer.confidence === "number") place.append(bar(words.confidence, answer.confidence));
   const rest = Object.entries(answer).filter(([name]) => !["prediction", "confidence", "probabilities"].includes(name));
-  for (const [name, value] of rest) place.append(make("p", `${name}: ${typeof value === "object" ? JSON.stringify(value) : value}`, "facts"));
+  const plain = (value) => (typeof value === "object" ? JSON.stringify(value) : value);
+  for (const [name, value] of rest) place.append(make("p", `${name}: ${plain(value)}`, "facts"));
+  place.scrollIntoView({ block: "nearest" });
 }
 
 function complain(message) {
   $("answer").hidden = false;
   $("answer").replaceChildren(make("p", message, "error"));
+  $("answer").scrollIntoView({ block: "nearest" });
 }
 
 $("ask").textContent = words.ask;
@@ -94,7 +118,7 @@ $("form").addEventListener("submit", async (event) => {
     if (answer.ok) show(found.answers[0]);
     else complain(found.error.message);
   } catch (error) {
-    complain(error instanceof SyntaxError ? error.message : words.failed);
+    complain(error instanceof Unfit ? error.message : words.failed);
   } finally {
     $("ask").disabled = false;
     $("ask").textContent = words.ask;
@@ -103,6 +127,7 @@ $("form").addEventListener("submit", async (event) => {
 fetch("/v1/run").then((answer) => answer.json()).then((run) => {
   document.title = $("run").textContent = run.run;
   $("task").textContent = run.task;
+  task = run.task;
   columns = run.columns;
   $("fields").append(...Object.entries(columns).map(([name, kind]) => field(name, kind)));
 }).catch(() => complain(words.failed));
