@@ -115,7 +115,7 @@ def _is_mixed(x: Any) -> bool:
     """A pandas or polars frame with a column that is not a number."""
     if type(x).__module__.partition(".")[0] not in ("pandas", "polars"):
         return False
-    return any(str(kind).lower().startswith(("str", "cat", "date", "utf8", "enum")) for kind in x.dtypes)
+    return any(str(kind).lower().startswith(("str", "cat", "date", "utf8", "enum", "object")) for kind in x.dtypes)
 
 
 def _threads(table: Table) -> int:

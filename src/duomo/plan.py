@@ -145,6 +145,11 @@ def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tup
         table, found = split.given(table, valid, _given(data.test, table, data, reporter), data, seed, data.target)
     else:
         found = split.split(table, data, seed, data.target)
+    if not len(found.test):
+        raise ConfigError(
+            "A model is judged on rows that it never saw; received test_share = {share:g}. Raise it, or give a file with --test.",
+            share=data.test_share,
+        )
     for sentence in (*found.notes, *_shared(table, found, data)):
         reporter.say(sentence)
     valid_rows = found.valid if data.valid else _some(found.valid, MOST_VALID, seed)
@@ -242,6 +247,8 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str) -> Recip
     if chosen and chosen != suggested.get("model", {}).get("name"):
         suggested["model"] = {"size": "small"}
         suggested = merge(suggested, {"train": find.model_module(chosen).TRAIN})
+    elif settings.get("model", {}).get("size"):  # a size that was asked for is that size: the recipe's own options are for its own
+        suggested["model"] = {"name": suggested["model"]["name"]}
     recipe = build(Recipe, merge(suggested, settings))
     model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
     return dataclasses.replace(recipe, data=data, model=model)

@@ -164,7 +164,7 @@ class Run:
             raise ConfigError("Answers are written to a file; {out!r} is a folder. Name a file in it.", out=out)
         partial = path.with_name(f".{path.name}.part")
         try:
-            rows = _write(partial, suffix, self._answered(table, reporter))
+            rows = _write(partial, suffix, self._answered(table, reporter), table.data.schema)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -259,12 +259,20 @@ def _write_text(file: Any, suffix: str, piece: Mapping[str, Sequence[Any]], firs
     writer.writerows(map(_defused, row) for row in rows)
 
 
-def _write(path: Path, suffix: str, pieces: Iterator[dict[str, list[Any]]]) -> int:
+def _typed(piece: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
+    """Rows as a table: input columns have the type of the whole file's, and an answer without any value yet is taken for text."""
+    made = pa.table(dict(piece))
+    fields = [schema.field(field.name) if field.name in schema.names else field for field in made.schema]
+    fields = [pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in fields]
+    return pa.table(dict(piece), schema=pa.schema(fields))
+
+
+def _write(path: Path, suffix: str, pieces: Iterator[dict[str, list[Any]]], schema: pa.Schema) -> int:
     count = 0
     if suffix == ".parquet":
         writer: pq.ParquetWriter | None = None
         for piece in pieces:
-            made = pa.table(piece) if writer is None else pa.table(piece, schema=writer.schema)
+            made = _typed(piece, schema) if writer is None else pa.table(piece, schema=writer.schema)
             writer = writer or pq.ParquetWriter(path, made.schema)
             writer.write_table(made)
             count += made.num_rows

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import hashlib
+import math
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from duomo.core.config import to_toml
 from duomo.core.contract import Task
 from duomo.core.device import Execution, candidates, machine_facts
 from duomo.core.errors import ConfigError
+from duomo.core.kernels import has_attention
 from duomo.core.kinds import media
 from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
@@ -144,15 +146,14 @@ class Work:
 
     def _facts(self, execution: Execution) -> dict[str, Any]:
         table = self.plan.train
-        features = [name for name in table.names if name not in self.plan.recipe.data.target]
         return {
             "format": 1,
             "task": self.task.name,
             "own_model": self.own is not None,
             "kinds": dict(table.kinds),
-            "features": [name for name in features if table.kinds.get(name) != "id" and name not in self.plan.recipe.data.ignore],
+            "features": self.task.columns,
             "execution": execution.to_dict(),
-            "inference": Execution(device="cpu").to_dict(),
+            "inference": Execution(device="cpu", attention="bmm" if has_attention(self.model) else "").to_dict(),
             "block": block_for(self.task.inputs),
             "data": fingerprint(self.plan),
             "split": self.plan.split,
@@ -168,11 +169,13 @@ class Work:
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples
         spill.trim()
+        facts = self.folder.read_json("run.json")
+        inference = Execution.from_dict(facts["inference"])
         model = self.model
-        predictor = Predictor(self.task, model.to("cpu").eval(), Execution(device="cpu"))
+        inference.apply(model)  # as a loaded run will have it: the same kernels, the same bits
+        predictor = Predictor(self.task, model.eval(), inference)
         if len(self.plan.valid):
             self.task.calibrate(predictor.evidence(self.plan.valid))
-        facts = self.folder.read_json("run.json")
         self.folder.write_json("task.json", self.task.state())
         self.folder.write_tensors("model.safetensors", model.state_dict())
         self._golden(predictor)
@@ -257,4 +260,6 @@ def _portable(table: Table, name: str) -> list[str | None]:
 
 
 def _json(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, (str, int, float, bool, list, dict)) or value is None else str(value)

@@ -146,6 +146,11 @@ class Task(ABC):
     @abstractmethod
     def head(self) -> Head: ...
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table that `encode` reads without `target`; those that the inputs are named after, `kind:column`."""
+        return [name.partition(":")[2] or name for name in self.inputs]
+
     @abstractmethod
     def suggest(self, table: Table) -> Suggestion:
         """The recipe for these (training) data, before or after `fit`."""

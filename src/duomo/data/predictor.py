@@ -8,6 +8,7 @@ the same bits come out whether a row is asked alone, in a file or in a busy serv
 import math
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,16 @@ class Predictor:
             yield rows, finish(batch, fields)
             start = stop
 
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """The precision of float32 products is a setting of the whole process, which a training nearby may have changed."""
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(self.execution.matmul)
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+
     def _on_device(self, batch: Batch) -> Batch:
         return {name: value.to(self.execution.device) for name, value in batch.items()}
 
@@ -84,7 +95,7 @@ class Predictor:
         for piece in table.slices(SLICE):
             examples = self.task.encode(piece, target=False)
             for rows, batch in self.blocks(examples, 1 if self.task.one_by_one else self.block):
-                with self._lock, torch.inference_mode(), self.execution.autocast():
+                with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
                     columns = self.task.answer(self.model, self._on_device(batch))
                 collected.append((rows + offset, columns))
             offset += len(piece)
@@ -102,7 +113,7 @@ class Predictor:
         order: list[np.ndarray] = []
         parts: list[Evidence] = []
         for rows, batch in self.blocks(examples, self.block):
-            with self._lock, torch.inference_mode(), self.execution.autocast():
+            with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
                 batch = self._on_device(batch)
                 found = self.task.evidence(self.model(batch), batch)
             order.append(rows)

@@ -97,7 +97,7 @@ def given(
     Columns are matched by name; what `train` lacks is left out. Raises DataError when a file lacks a column.
     """
     others = [part for part in (valid, test) if part is not None]
-    matched = [_like(train, other) for other in others]
+    matched = [_like(train, other, {*config.ignore} - {config.group, config.time}) for other in others]
     rooted = [_rooted(train, [train, *others]), *(_rooted(part, [train, *others], train) for part in matched)]
     data = pa.concat_tables([part.data for part in rooted], promote_options="none")
     roots = {part.root for part in (train, *others)}
@@ -240,9 +240,9 @@ def _cut(after: np.ndarray, share: float, below: int) -> int:
     return max(1, min(nearest_one, below - 1))
 
 
-def _like(train: Table, other: Table) -> Table:
+def _like(train: Table, other: Table, ignored: set[str]) -> Table:
     """The other file's rows with the training file's columns and types."""
-    lacking = [name for name in train.names if name not in other.names and train.kinds.get(name) != "id"]
+    lacking = [name for name in train.names if name not in (*other.names, *ignored) and train.kinds.get(name) != "id"]
     if lacking:
         raise DataError(
             "A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them.",

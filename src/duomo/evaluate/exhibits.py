@@ -59,6 +59,8 @@ def text_of(value: Any) -> str:
     """A cell as a person reads it, cut where it is long."""
     if value is None:
         return "—"
+    if isinstance(value, dict):
+        return " · ".join(f"{name} {text_of(part)}" for name, part in list(value.items())[:6])
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, bytes):

@@ -48,6 +48,8 @@ def _column(name: str, kind: str, cells: list[Any]) -> pa.Array:
         return pa.array([_media(name, cell) for cell in cells], pa.large_binary())
     if kind == "series":
         return pa.array([_series(name, cell) for cell in cells], pa.large_list(pa.large_list(pa.float64())))
+    if kind == "number" and all(cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool)) for cell in cells):
+        return pa.array([None if cell is None or not math.isfinite(cell) else float(cell) for cell in cells], pa.float64())
     return pa.array([_text(name, cell) for cell in cells], pa.large_string())
 
 

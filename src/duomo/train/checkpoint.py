@@ -185,7 +185,7 @@ def _read(path: Path) -> Saved:
     """Every file compared with the manifest before any of it is used."""
     manifest = _parse(_bytes(path, "manifest.json"), "manifest.json")
     sums = manifest.get("sha256")
-    if manifest.get("format") != FORMAT or not isinstance(sums, dict) or f"step-{manifest.get('step'):08d}" != path.name:
+    if manifest.get("format") != FORMAT or not isinstance(sums, dict) or f"step-{manifest.get('step')!s:0>8}" != path.name:
         raise _DamagedError(tr("its manifest does not fit"))
     if {"model.safetensors", "optimizer.safetensors", "state.json"} - set(sums) or any("/" in name for name in sums):
         raise _DamagedError(tr("its manifest does not fit"))

@@ -31,7 +31,10 @@ def place(batch: Batch, execution: Execution) -> Batch:
 def split(batch: Batch, parts: int) -> list[Batch]:
     """Cut a batch into at most `parts` micro-batches of nearly the same size, in order."""
     edges = np.linspace(0, size(batch), min(parts, size(batch)) + 1).astype(int)
-    return [{name: value[start:end] for name, value in batch.items()} for start, end in pairwise(edges.tolist())]
+    pieces = [{name: value[start:end] for name, value in batch.items()} for start, end in pairwise(edges.tolist())]
+    if "mix.rows" in batch:  # partners are numbered within the whole step
+        pieces = [piece | {"mix.target": batch["target.value"]} for piece in pieces]
+    return pieces
 
 
 def in_float32(output: Any) -> Any:

@@ -18,6 +18,8 @@ from duomo.core.kinds.text import NAMED as WRITTEN
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
+TRUTH = {"true", "false"}
+
 
 @final
 class Category(Kind):
@@ -65,6 +67,10 @@ class Category(Kind):
         text = values_of(cells.data)
         known = pa.array(state["values"], pa.large_string())
         place_N = np.array(pc.fill_null(pc.index_in(text, known), -1).to_numpy(), dtype=np.int64) + 1
+        if {value.lower() for value in state["values"]} <= TRUTH and (place_N == 0).any():  # True, TRUE and true are one
+            open_ = place_N == 0
+            lower = pc.index_in(pc.utf8_lower(pc.filter(text, pa.array(open_))), pc.utf8_lower(known))
+            place_N[open_] = np.array(pc.fill_null(lower, -1).to_numpy(), dtype=np.int64) + 1
         if state["numeric"] and (place_N == 0).any():
             open_ = place_N == 0
             place_N[open_] = _by_number(pc.filter(text, pa.array(open_)), known)

@@ -18,7 +18,7 @@ from duomo.core.recipe import EncodeConfig
 
 WORDS = (*MISSING, "-", "--", ".", "none", "nil", "missing", "缺失", "无")
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
-DOT_GROUPS = r"^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
+DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
 CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)\s*|\s*(?:[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)$"
 ROWS = 1_000_000

@@ -107,8 +107,8 @@ def _tiles(card: Mapping[str, Any]) -> list[dict[str, str]]:
 def _figures_note(card: Mapping[str, Any]) -> str:
     plan, test = card["bootstrap"], card["test"]["rows"]
     note = tr(
-        "On {rows} pieces of the {test} test rows, which neither training nor model choice saw. Intervals: {draws} resamples of the pieces, "
-        "the same ones for all, so that differences are paired.",
+        "On {rows} pieces of the {test} test rows, which neither training nor model choice saw. Intervals: {draws} resamples of the "
+        "pieces, the same ones for all, so that differences are paired.",
         rows=f"{plan['rows']:,}", test=f"{test:,}", draws=plan["draws"],
     ) if plan["rows"] > test else tr(  # a text is judged in windows, of which a row gives many
         "On {rows} test rows that neither training nor model choice saw. Intervals: {draws} resamples of the rows, the same ones for all, "

@@ -12,7 +12,7 @@ Promise.all([read("/openapi.json"), read("/v1/run")]).then(([document_, run]) =>
   }
   place.append(make("h2", "curl"), make("pre", example(run.columns)));
 }).catch(() => document.getElementById("routes").append(make("p", "The server did not answer.")));
-// A call that works as it stands, made of this run's own columns.
+// A call made of this run's own columns.
 function example(columns) {
   const names = Object.keys(columns);
   if (names.length === 1 && ["image", "audio"].includes(columns[names[0]])) {

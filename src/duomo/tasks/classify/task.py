@@ -85,6 +85,10 @@ class Main(Task):
         return self.encoder.fields()
 
     @property
+    def columns(self) -> list[str]:
+        return list(self.encoder.columns)
+
+    @property
     def head(self) -> Head:
         parts = self.labels.parts
         return Head(sum(parts), parts=parts if len(parts) > 1 else ())
@@ -134,7 +138,7 @@ class Main(Task):
             logits, target = logits.flatten(0, 1), target.repeat_interleave(members, dim=0)
         rows, count = self._losses(logits, target)
         if "mix.rows" in batch:
-            other = batch["target.value"][batch["mix.rows"]].repeat_interleave(members, dim=0)
+            other = batch.get("mix.target", batch["target.value"])[batch["mix.rows"]].repeat_interleave(members, dim=0)
             share = batch["mix.share"].to(rows.dtype)
             share = share.repeat_interleave(members) if share.dim() else share
             rows = share * rows + (1 - share) * self._losses(logits, other)[0]

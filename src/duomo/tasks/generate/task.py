@@ -98,6 +98,10 @@ class Main(Task):
         return {"tokens": Field("tokens", (self.context,), (int(self.tokenizer["size"]),))}
 
     @property
+    def columns(self) -> list[str]:
+        return [self.column]
+
+    @property
     def head(self) -> Head:
         return Head(int(self.tokenizer["size"]), "step")
 
@@ -185,7 +189,7 @@ class Main(Task):
         counts, edges = np.histogram(values[np.isfinite(values)], bins=min(24, max(2, len(values) // 2)))
         labels = [f"{low:.2f}" for low in edges[:-1]]
         data = {"labels": labels, "values": counts.tolist()}
-        return [View("bars", tr("Bits per byte of the windows of the test text"), data, tr("Left: easy passages; right: hard ones."))]
+        return [View("bars", tr("Bits per byte of the windows of the test text"), data, tr("Above: easy passages; below: hard ones."))]
 
     def baselines(self) -> Sequence[Baseline]:
         size = int(self.tokenizer["size"])
@@ -226,7 +230,7 @@ class Main(Task):
                 break
             tokens.append(chosen)
             written.append(chosen)
-        return text_kind.decode_text(self.tokenizer, written)
+        return text_kind.decode_text(self.tokenizer, written).strip("\ufffd")  # a sign cut in the middle of its bytes
 
     def _draw(self, logits_V: Tensor, generator: torch.Generator) -> int:
         logits_V[text_kind.PADDING] = -torch.inf

@@ -116,6 +116,10 @@ class Main(Task):
         return self.encoder.fields()
 
     @property
+    def columns(self) -> list[str]:
+        return list(self.encoder.columns)
+
+    @property
     def head(self) -> Head:
         targets = len(self.config.target)
         return Head(targets, parts=(1,) * targets if targets > 1 else ())
@@ -153,7 +157,7 @@ class Main(Task):
         if "mix.rows" in batch:
             share = batch["mix.share"].to(wanted_BK.dtype)
             share = share.unsqueeze(1) if share.dim() else share
-            wanted_BK = share * wanted_BK + (1 - share) * wanted_BK[batch["mix.rows"]]
+            wanted_BK = share * wanted_BK + (1 - share) * batch.get("mix.target", wanted_BK)[batch["mix.rows"]]
         members = predicted.shape[1] if predicted.dim() == 3 else 1
         predicted_BkK = predicted if predicted.dim() == 3 else predicted.unsqueeze(1)
         target_BkK = wanted_BK.unsqueeze(1).expand_as(predicted_BkK)

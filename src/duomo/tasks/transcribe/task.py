@@ -119,6 +119,10 @@ class Main(Task):
         return self.encoder.fields()
 
     @property
+    def columns(self) -> list[str]:
+        return list(self.encoder.columns)
+
+    @property
     def head(self) -> Head:
         return Head(len(self.alphabet) + 1, "step")
 
