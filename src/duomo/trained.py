@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,6 @@ SLICE = 4096
 OUTPUTS = (".csv", ".jsonl", ".parquet")
 FORMULA = re.compile(r"\s*=|\s*[+\-@].*[(|]", re.DOTALL)
 """Text that a spreadsheet would compute: numbers, dashes and handles are none, a call or a command is one."""
-
-
-PREDICT_ONE_FAULTS = (json.JSONDecodeError,)
 
 
 class Run:
@@ -137,7 +135,7 @@ class Run:
             return dict(self.predict([text])[0])
         try:
             cells = json.loads(row or "")
-        except PREDICT_ONE_FAULTS as error:
+        except JSONDecodeError as error:
             raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
         if not isinstance(cells, dict):
             raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)

@@ -11,6 +11,7 @@ import types
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from duomo.core.errors import ConfigError
@@ -20,7 +21,6 @@ Settings = TypeVar("Settings")
 
 
 CONVERT_FAULTS = (TypeError, ValueError)
-PARSE_ASSIGNMENT_FAULTS = (tomllib.TOMLDecodeError,)
 READ_TOML_FAULTS = (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError)
 
 
@@ -175,7 +175,7 @@ def parse_assignment(text: str) -> tuple[list[str], Any]:
         raise ConfigError("A setting is written name=value; received {text!r}. Example: train.epochs=3", text=text)
     try:
         read = tomllib.loads(f"value = {value}")["value"]
-    except PARSE_ASSIGNMENT_FAULTS:
+    except TOMLDecodeError:
         read = value
     return path.strip().split("."), read
 

@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from csv import Error as CSVError
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+from pyarrow import ArrowInvalid
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
@@ -35,10 +37,6 @@ _FORMATS = {
     b"%PDF": "pdf",
     b"\xd0\xcf\x11\xe0": "xls",
 }
-
-
-STREAMED_FAULTS = (pa.ArrowInvalid,)
-PARSED_FAULTS = (csv.Error,)
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def _streamed(path: Path, encoding: Encoding, layout: Layout, cache: Path | None
         try:
             found = caches.store(cache, f"{key}", _schema(layout), _batches(path, encoding, layout, tally, block, '"'))
             break
-        except STREAMED_FAULTS as error:
+        except ArrowInvalid as error:
             if "straddling" not in str(error) or place == len(BLOCKS) - 1:
                 _unreadable(path, error)
     beside = caches.folder(cache) / "tables" / f"{key}.json"
@@ -127,7 +125,7 @@ def _batches(path: Path, encoding: Encoding, layout: Layout, tally: Tally, block
                     column_types=_schema(layout), strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
                 ),
             )
-        except STREAMED_FAULTS as error:
+        except ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
             raise
@@ -140,7 +138,7 @@ def _held(path: Path, encoding: Encoding, layout: Layout, quote: str | bool) -> 
         try:
             batches = list(_batches(path, encoding, layout, tally, block, quote))
             return pa.Table.from_batches(batches, schema=_schema(layout)), tally
-        except STREAMED_FAULTS as error:
+        except ArrowInvalid as error:
             if "straddling" not in str(error) or place == len(BLOCKS) - 1:
                 _unreadable(path, error)
     raise RuntimeError
@@ -252,7 +250,7 @@ def _delimiter(head: str) -> str:
 def _parsed(head: str, delimiter: str) -> list[list[str]]:
     try:
         return [row for row in csv.reader(head.replace("\0", " ").splitlines(keepends=True), delimiter=delimiter) if row]
-    except PARSED_FAULTS:
+    except CSVError:
         return [line.split(delimiter) for line in head.splitlines() if line]
 
 

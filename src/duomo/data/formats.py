@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from sqlite3 import Error as SQLiteError
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -30,7 +31,6 @@ MOST_EXPANDED = 16 << 30
 OBJECT_FAULTS = (ValueError, RecursionError)
 READ_PARQUET_FAULTS = (pa.ArrowException, OSError)
 READ_EXCEL_FAULTS = (python_calamine.CalamineError, OSError, ValueError, IndexError)
-READ_SQLITE_FAULTS = (sqlite3.Error,)
 
 
 def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
@@ -241,7 +241,7 @@ def read_sqlite(path: Path, wanted: str, cache: Path | None) -> Found:
                 )
             command = 'SELECT * FROM "{}"'.format((wanted or names[0]).replace('"', '""'))
             table = _rows_table(path, cache, lambda: _sqlite_rows(base, command), "table", wanted)
-    except READ_SQLITE_FAULTS as error:
+    except SQLiteError as error:
         _broken(path, "SQLite", error)
     if not len(table):
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)

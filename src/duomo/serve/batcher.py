@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import Empty, Full
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -18,8 +19,6 @@ ROWS = 512
 """Rows that are answered in one pass at most."""
 
 
-SUBMIT_FAULTS = (queue.Full,)
-WORK_FAULTS = (queue.Empty,)
 ANSWER_FAULTS = (DuomoError, pa.ArrowInvalid, ValueError, RuntimeError)
 SETTLE_FAULTS = (DuomoError, pa.ArrowInvalid, ValueError, RuntimeError, MemoryError)
 
@@ -57,7 +56,7 @@ class Batcher:
         asked = _Asked(table)
         try:
             self._queue.put_nowait(asked)
-        except SUBMIT_FAULTS:
+        except Full:
             raise Busy from None
         return asked.future
 
@@ -72,7 +71,7 @@ class Batcher:
             while rows < ROWS:
                 try:
                     following = self._queue.get_nowait()
-                except WORK_FAULTS:
+                except Empty:
                     break
                 if following is None:
                     self._queue.put(None)
