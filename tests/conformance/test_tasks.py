@@ -44,7 +44,7 @@ def model_for(task: Task) -> torch.nn.Module:
     """The first model, by name, that takes the task's inputs and gives what its head asks for."""
     needed = {field.form for field in task.inputs.values()}
     for name in model_names():
-        per = "step" if name in ("conformer", "gpt") else "row"
+        per = "step" if name in ("conformer", "gpt", "seq2seq") else "row"
         if needed <= set(model_module(name).FORMS) and task.head.per == per:
             torch.manual_seed(0)
             return make_model(ModelConfig(name, "small"), task).eval()

@@ -208,6 +208,24 @@ class Decoder(Protocol):
         """Logits (B, T, size) of the new tokens (B, T); the cache grows by T."""
 
 
+@runtime_checkable
+class EncoderDecoder(Protocol):
+    """A model that reads one text and writes another: a Decoder that also needs what its encoder read.
+
+    Its batch holds `source`, `source.length`, and to learn from `target` (the wanted text behind its start token), `target.length`;
+    ask for it before `Decoder`, whose names it shares.
+    """
+
+    def encode(self, batch: Batch) -> Any:
+        """The memory of a batch's sources, read once; `memory.select(rows)` takes rows of it, several times where several are tried."""
+
+    def start(self, rows: int, positions: int, memory: Any) -> Any:
+        """An empty cache for (rows, positions) tokens over the memory of the same rows."""
+
+    def forward_cached(self, tokens: Tensor, cache: Any) -> Tensor:
+        """Logits (B, T, size) of the new tokens (B, T); the cache grows by T."""
+
+
 class Stream(ABC):
     """Where steps come from. A step is a pure function of its number: nothing about order needs saving."""
 

@@ -16,7 +16,7 @@ __all__ = ["Attend", "SelfAttention", "check_heads", "has_attention", "set_atten
 
 
 class Attend(Kernelled):
-    """q (B, H, T, K), k and v (B, G, S, K), allowed (..., T, S) bool or None -> (B, H, T, K); G divides H.
+    """q (B, H, T, K), k and v (B, G, S, K), allowed (..., T, S) bool or None, bias (..., T, S) or None -> (B, H, T, K); G divides H.
 
     The product costs less than the fused kernel at the short lengths of a CPU, whose backward pass is slow; the fused
     one needs no (T, S) memory, which long inputs and accelerators want.
@@ -26,13 +26,19 @@ class Attend(Kernelled):
         super().__init__()
         self.dropout, self.kernel = Dropout(dropout), kernel
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None = None, causal: bool = False) -> Tensor:
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None = None, causal: bool = False, bias: Tensor | None = None
+    ) -> Tensor:
         if k.shape[1] != q.shape[1]:
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
         if self.kernel == "sdpa":
             rate = self.dropout.rate if self.training else 0.0
+            if bias is not None:
+                allowed, causal = biased(q, k, allowed, causal, bias), False
             return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=rate, is_causal=causal)
         score = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
+        if bias is not None:
+            score = score + bias
         if causal:
             allowed = torch.ones(score.shape[-2:], dtype=torch.bool, device=q.device).tril()
         if allowed is not None:
@@ -60,6 +66,13 @@ class SelfAttention(nn.Module):
             first_BT = torch.arange(T, device=x_BTD.device).expand(B, T) == 0
             allowed = (inside_BT | first_BT & ~inside_BT.any(1, keepdim=True))[:, None, None, :]
         return self.out(self.attend(q, k, v, allowed).transpose(1, 2).reshape(B, T, D))
+
+
+def biased(q: Tensor, k: Tensor, allowed: Tensor | None, causal: bool, bias: Tensor) -> Tensor:
+    """Bias and mask as one additive mask in the type of `q`."""
+    if causal:
+        allowed = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+    return (bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)).to(q.dtype)
 
 
 def check_heads(width: int, heads: int) -> None:

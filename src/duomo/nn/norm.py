@@ -21,6 +21,11 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
 
 
+def norm(kind: str, width: int, eps: float) -> nn.Module:
+    """`layer` (Ba et al. 2016, arXiv:1607.06450) or `rms`."""
+    return nn.LayerNorm(width, eps) if kind == "layer" else RMSNorm(width, eps)
+
+
 def as_autocast(x: Tensor) -> Tensor:
     """`x` in the type that autocast computes in, or as it is: keeps the stream between layers from falling back to float32."""
     kind = x.device.type

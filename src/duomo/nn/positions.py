@@ -1,6 +1,6 @@
-"""Rotary positions (Su et al. 2021, "RoFormer", arXiv:2104.09864, eq. 34).
+"""Positions without weights: rotary (Su et al. 2021, "RoFormer", arXiv:2104.09864, eq. 34) and sinusoidal.
 
-Legend: B rows, H heads, T positions, K head width.
+Legend: B rows, H heads, T positions, K head width, D width.
 """
 
 import torch
@@ -19,3 +19,10 @@ def rotate(x_BHTK: Tensor, table_2TK: Tensor) -> Tensor:
     cosine, sine = table_2TK.to(x_BHTK.dtype).unbind(0)
     a, b = x_BHTK.chunk(2, -1)
     return torch.cat([a * cosine - b * sine, b * cosine + a * sine], -1)
+
+
+def sinusoids(longest: int, width: int) -> Tensor:
+    """(T, D): sines in the even places, cosines in the odd ones (Vaswani et al. 2017, arXiv:1706.03762, section 3.5)."""
+    rate = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
+    angle_TK = torch.arange(longest, dtype=torch.float32).unsqueeze(1) * rate
+    return torch.stack([angle_TK.sin(), angle_TK.cos()], 2).flatten(1)[:, :width]
