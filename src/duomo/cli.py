@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from duomo.core.reporter import Reporter
 
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace, "Reporter"], Any]]] = {}
-FLAGS = {"name": "model"}
+FLAGS = {"name": "model", "start": "from"}
 HIDDEN = ("source", "options")
 
 
@@ -100,7 +100,7 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
 def _train_flags(parser: argparse.ArgumentParser) -> None:
     _source_flags(parser)
     parser.add_argument("--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
-    _config_flags(parser, ("data", "model", "train", "encode", "augment"))
+    _config_flags(parser, ("data", "model", "adapt", "train", "encode", "augment"))
 
 
 def _inspect_flags(parser: argparse.ArgumentParser) -> None:

@@ -114,7 +114,7 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
         source: Any = recipe.data.source
         if kept.exists():
             source = dataclasses.replace(sources.read(kept), root=Path(start["root"]), name="data")
-        plan = make(source, dataclasses.asdict(recipe), reporter)
+        plan = make(source, dataclasses.asdict(recipe), reporter, resumed=True)
         if fingerprint(plan) != facts["data"]:
             raise RunError("A run continues on the same data only; {source} has changed since. Train anew.", source=recipe.data.source)
         plan = dataclasses.replace(plan, recipe=recipe)

@@ -15,12 +15,14 @@ from duomo.core.contract import Task
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import values_of
 from duomo.core.messages import tr
+from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
 from duomo.data import audit, sources, spill, split
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, without_void
+from duomo.exchange.opening import open_pretrained
 
 FEW_VALUES = 20
 MOST_VALID, MOST_TEST = 50_000, 200_000
@@ -40,6 +42,7 @@ class Plan:
     notes: tuple[str, ...]
     problems: tuple[str, ...]
     split: str
+    pretrained: Pretrained | None = None
 
 
 def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
@@ -203,13 +206,16 @@ def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Tab
     return other if opens.all() else spill.part(other, np.flatnonzero(opens))
 
 
-def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
-    """The whole plan; every mistake in the settings is reported before the data are read."""
+def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resumed: bool = False) -> Plan:
+    """The whole plan; every mistake in the settings is reported before the data are read. A resumed run has its weights already."""
     said = build(Recipe, settings)
     if said.model.name:
         find.model_config(said.model)
     if said.data.task:
         find.task_module(said.data.task)
+    pretrained = open_pretrained(said.adapt.start) if said.adapt.start and not resumed else None
+    if pretrained:
+        settings = _started(settings, said, pretrained)
     table = read(source, said.data, reporter)
     data, notes = choose(table, said.data)
     for sentence in notes:
@@ -230,7 +236,18 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter) -> Plan:
     model_line = tr("Model: {model} {size}; {reason}", model=recipe.model.name, size=recipe.model.size, reason=suggestion.reason)
     reporter.say(model_line)
     task = find.make_task(data.task, task_options(data, recipe))
-    return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences), words)
+    if pretrained:
+        task.adopt(pretrained.learned)
+    return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences), words, pretrained)
+
+
+def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) -> dict[str, Any]:
+    """The settings with the architecture that the weights belong to; only what leaves their shapes alone may be set beside."""
+    if said.model.name not in ("", pretrained.model):
+        raise ConfigError("The weights of {source} belong to the model {own}; received model {name}. Leave it out.",
+                          source=pretrained.source, own=pretrained.model, name=said.model.name)  # fmt: skip
+    options = {**pretrained.options, **said.model.options}
+    return merge(dict(settings), {"model": {"name": pretrained.model, "size": "base", "options": options}})
 
 
 def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:

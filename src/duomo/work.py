@@ -39,7 +39,7 @@ from duomo.evaluate.report import html
 from duomo.nn.init import initialise
 from duomo.own import check
 from duomo.plan import Plan
-from duomo.train import loop, preflight, probe
+from duomo.train import adapt, loop, preflight, probe
 from duomo.train.job import Job, Outcome
 from duomo.trained import Run, without_target
 
@@ -83,6 +83,8 @@ class Work:
             initialise(self.model, recipe.model.init)
         else:
             check(self.model, task, self.examples)
+        if self.plan.pretrained:
+            self.reporter.say(adapt.load(self.model, self.plan.pretrained))
         self.preflight: preflight.Preflight | None = None
         self.timings: list[dict[str, Any]] = []
         self.stream = TableStream(self.examples, task.inputs, self.config.batch_size, self.config.seed, recipe.augment)

@@ -127,6 +127,10 @@ class Task(ABC):
     @abstractmethod
     def __init__(self, config: Any): ...
 
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        """Before `fit`: kind -> what a model trained before encodes that kind with (`Pretrained.learned`). Without use by default."""
+        return
+
     # -- learned from the training split only
     @abstractmethod
     def fit(self, table: Table) -> None: ...

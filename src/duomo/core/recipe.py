@@ -52,8 +52,8 @@ class EncodeConfig:
 
     picture_size: Count = 0
     """Pictures are brought to this many pixels square; from the data when 0 (28 stays 28, at most 64 on a CPU)."""
-    tokenizer: Literal["", "bpe", "wordpiece", "unigram", "characters"] = ""
-    """bpe, wordpiece, unigram or characters; characters for Chinese and for small texts when empty."""
+    tokenizer: str = ""
+    """bpe, wordpiece, unigram or characters, or a tokenizer.json of your own; characters for Chinese and for small texts when empty."""
     vocabulary: Count = 0
     """Size of the vocabulary of text; from the amount of text when 0."""
     longest_text: Count = 0
@@ -129,6 +129,26 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class AdaptConfig:
+    """Going on from weights that exist already."""
+
+    start: str = ""
+    """What to go on from: a run folder, a Hugging Face folder, a GGUF or safetensors file; from nothing when empty."""
+    lora: bool = False
+    """Leave the weights as they are and learn a low-rank change of each matrix (arXiv:2106.09685)."""
+    lora_rank: Annotated[int, Within(1)] = 16
+    """Rank of that change."""
+    lora_alpha: Amount = 32.0
+    """The change is scaled by alpha / rank."""
+    lora_targets: tuple[str, ...] = ()
+    """Parts of names of the layers that are changed; every linear layer but the head when empty."""
+    freeze: tuple[str, ...] = ()
+    """Parts of names of the weights that stay as they are."""
+    layer_decay: Annotated[float, Within(0, 1)] = 1.0
+    """Each layer learns at this share of the rate of the one above it (arXiv:1801.06146); 1: all alike."""
+
+
+@dataclass(frozen=True)
 class AugmentConfig:
     """What is varied at random in training, by form of input; 0 or false switches a variation off."""
 
@@ -171,3 +191,4 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)

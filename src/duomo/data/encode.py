@@ -46,6 +46,8 @@ class InputEncoder:
 
     def __init__(self, config: EncodeConfig):
         self.config = config
+        self.given: Mapping[str, Mapping[str, Any]] = {}
+        """Kind -> what a model trained before encodes it with."""
         self.learned: list[Learned] = []
 
     def fit(self, table: Table, features: list[str]) -> None:
@@ -57,7 +59,9 @@ class InputEncoder:
             cells, kind = Cells(table.column(name), table.root), table.kinds[name]
             if KINDS[kind].form is not None:
                 spill.release()
-                self.learned.append(Learned(name, kind, KINDS[kind].fit(cells, self.config)))
+                one = KINDS[kind]
+                state = one.adopt(self.given[kind], cells, self.config) if kind in self.given else one.fit(cells, self.config)
+                self.learned.append(Learned(name, kind, state))
         if not self.learned:
             raise DataError(
                 "At least one column must be left to learn from; received {features}. Set a kind with --kind, or ignore fewer.",

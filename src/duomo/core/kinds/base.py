@@ -41,6 +41,10 @@ class Kind(ABC):
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """Learn from training cells."""
 
+    def adopt(self, given: Mapping[str, Any], cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        """The state for a model that was trained with `given`: what its weights rest on stays, the rest is learned from the cells."""
+        return dict(given)
+
     @abstractmethod
     def field(self, state: Mapping[str, Any]) -> Field:
         """What a model will see."""

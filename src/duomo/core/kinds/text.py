@@ -1,10 +1,13 @@
-"""Text: tokens of a vocabulary learned from the training cells.
+"""Text: tokens of a vocabulary learned from the training cells, or of a tokenizer that was given.
 
-Token 0 is padding, token 1 the unknown (and what a hidden token becomes). Legend: N rows, T tokens.
+In a learned vocabulary token 0 is padding, token 1 the unknown (and what a hidden token becomes, and the end of a document); a given
+one says which number is which (`special`). Legend: N rows, T tokens.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -23,6 +26,14 @@ from duomo.core.recipe import EncodeConfig
 PADDING, UNKNOWN = 0, 1
 SPECIAL = ["<pad>", "<unk>"]
 TOKENIZERS = ("bpe", "wordpiece", "unigram", "characters")
+GIVEN = "given"
+OWN = {"padding": PADDING, "unknown": UNKNOWN, "begin": UNKNOWN, "end": UNKNOWN, "mask": UNKNOWN}
+KNOWN = {"padding": ("<pad>", "[PAD]", "<|pad|>", "<|endoftext|>"), "unknown": ("<unk>", "[UNK]"), "mask": ("[MASK]", "<mask>"),
+         "begin": ("<s>", "[CLS]", "<|begin_of_text|>", "<|im_start|>", "<bos>"),
+         "end": ("</s>", "[SEP]", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "<eos>")}  # fmt: skip
+"""Names that tokenizers of the field give to the special tokens, by use."""
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+LARGEST_FILE = 64 * 1024 * 1024
 NAMED = ("text", "transcript", "transcription", "sentence", "content", "review", "comment", "description", "message", "body",
          "question", "answer", "summary", "abstract", "文本", "内容", "评论", "句子", "正文", "描述", "摘要")  # fmt: skip
 CHARACTERS = 40_000_000
@@ -54,18 +65,24 @@ class Text(Kind):
         known = pc.drop_null(text_of(sample(cells.data, max(1, enough))))
         return learn(known, config)
 
+    def adopt(self, given: Mapping[str, Any], cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        """The given tokenizer; how much of a cell is kept follows from these cells, within what the model can read."""
+        return kept(dict(given), pc.drop_null(text_of(cells.data)), min(config.longest_text or 1 << 40, int(given["longest"])))
+
     def field(self, state: Mapping[str, Any]) -> Field:
         return Field("tokens", (int(state["longest"]),), (int(state["size"]),), {"tokenizer": state["tokenizer"]})
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
         texts = [cell or "" for cell in text_of(cells.data).to_pylist()]
-        rows = [ids[: state["longest"]] if len(ids) else np.array([UNKNOWN], _type(state)) for ids in encode_text(state, texts)]
+        rows = [framed(state, ids) for ids in encode_text(state, texts)]
         lengths = np.array([len(row) for row in rows], np.int64)
         return Block(np.concatenate([np.zeros(0, _type(state)), *rows]), lengths)
 
 
 def learn(known: pa.ChunkedArray, config: EncodeConfig) -> dict[str, Any]:
     """The state for training cells without null; ConfigError for an unknown tokenizer."""
+    if config.tokenizer.endswith(".json"):
+        return kept(given(read(Path(config.tokenizer))), known, config.longest_text or 1 << 40)
     if config.tokenizer and config.tokenizer not in TOKENIZERS:
         raise ConfigError(
             "A tokenizer must be one of {known}; received {name!r}.{hint}",
@@ -76,9 +93,64 @@ def learn(known: pa.ChunkedArray, config: EncodeConfig) -> dict[str, Any]:
     name = config.tokenizer or choose(some, amount)
     tokenizer = _train(name, some, config.vocabulary or vocabulary_for(name, amount))
     state: dict[str, Any] = {"tokenizer": name, "json": tokenizer.to_str(), "size": tokenizer.get_vocab_size(), "longest": 1 << 40}
+    return kept(state, known, config.longest_text)
+
+
+def kept(state: dict[str, Any], known: pa.ChunkedArray, longest: int) -> dict[str, Any]:
+    """The state with how many tokens of a cell are kept: `longest`, or what 98 % of the cells need where that is 0 or beyond all reason."""
+    if 0 < longest < 1 << 40 and state["tokenizer"] != GIVEN:
+        return state | {"longest": longest}
     lengths = [len(ids) for ids in encode_text(state, [cell[: 1 << 16] for cell in sample(known, 2000).to_pylist()])] or [1]
-    state["longest"] = config.longest_text or int(np.clip(np.ceil(np.percentile(lengths, 98)), 1, 256))
-    return state
+    need = int(np.clip(np.ceil(np.percentile(lengths, 98)), 1, 256))
+    if state["tokenizer"] == GIVEN:
+        need = min(need + sum(map(len, state["frame"])), longest)
+    return state | {"longest": need}
+
+
+def read(path: Path) -> str:
+    """The text of a tokenizer.json; ConfigError where there is none or it is larger than any tokenizer."""
+    if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+        raise ConfigError("A tokenizer must be a tokenizer.json of at most {most} MB; {path} is none.", most=LARGEST_FILE >> 20, path=path)
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+def given(text: str, special: Mapping[str, str] | None = None, size: int = 0, longest: int = 1 << 40) -> dict[str, Any]:
+    """The state of a tokenizer.json (`text`) with the names of its special tokens by use (padding, unknown, begin, end, mask),
+    found by their usual names where they are not said. `size`: of the model's vocabulary, where it is larger than the tokenizer's own.
+
+    ConfigError where the text is no tokenizer.
+    """
+    try:
+        tokenizer = _loaded(text)
+    except ValueError as error:
+        raise ConfigError("A tokenizer must be a tokenizer.json; this one cannot be read: {reason}", reason=str(error)[:200]) from None
+    names = {use: (name,) for use, name in (special or {}).items() if name}
+    numbers = {use: tokenizer.token_to_id(name) for use, known in (KNOWN | names).items() for name in reversed(known)
+               if tokenizer.token_to_id(name) is not None}  # fmt: skip
+    plain, whole = tokenizer.encode("a", add_special_tokens=False).ids, tokenizer.encode("a").ids
+    place = next((start for start in range(len(whole)) if whole[start : start + len(plain)] == plain), 0) if plain else 0
+    return {
+        "tokenizer": GIVEN,
+        "json": text,
+        "size": max(size, tokenizer.get_vocab_size()),
+        "longest": longest,
+        "special": numbers,
+        "frame": [whole[:place], whole[place + len(plain) :]],
+    }
+
+
+def special(state: Mapping[str, Any], use: str) -> int:
+    """Number of the token for `use` (padding, unknown, begin, end, mask); -1 where the tokenizer has none."""
+    return int(state.get("special", OWN).get(use, -1))
+
+
+def framed(state: Mapping[str, Any], ids: np.ndarray) -> np.ndarray:
+    """The tokens of a text as a model reads them: cut, between what the tokenizer puts before and after; never empty."""
+    before, after = state.get("frame", ((), ()))
+    ids = ids[: max(0, state["longest"] - len(before) - len(after))]
+    if len(before) or len(after):
+        ids = np.concatenate([before, ids, after]).astype(_type(state))
+    return ids if len(ids) else np.array([max(0, special(state, "unknown"))], _type(state))
 
 
 def choose(known: pa.ChunkedArray, amount: int) -> str:
@@ -158,7 +230,7 @@ def _characters(known: pa.ChunkedArray, size: int) -> Tokenizer:
 
 @lru_cache(maxsize=8)
 def _loaded(text: str) -> Tokenizer:
-    tokenizer = Tokenizer.from_str(text)
+    tokenizer = Tokenizer.from_buffer(text.encode())  # unlike from_str it raises ValueError
     tokenizer.encode_special_tokens = True
     return tokenizer
 
@@ -171,9 +243,10 @@ def tokenizer_of(state: Mapping[str, Any]) -> Tokenizer:
 def encode_text(state: Mapping[str, Any], texts: list[str]) -> list[np.ndarray]:
     """Token numbers (T,) of each text, uncut: int16, or int32 for a vocabulary above 32,767."""
     kind = _type(state)
-    # At least 1: a unigram vocabulary would read the word <pad> as padding.
+    # At least 1: a learned unigram vocabulary would read the word <pad> as padding.
+    least = 0 if state["tokenizer"] == GIVEN else UNKNOWN
     return [
-        np.maximum(np.array(found.ids, kind), UNKNOWN) for found in tokenizer_of(state).encode_batch_fast(texts, add_special_tokens=False)
+        np.maximum(np.array(found.ids, kind), least) for found in tokenizer_of(state).encode_batch_fast(texts, add_special_tokens=False)
     ]
 
 
@@ -181,6 +254,15 @@ def decode_text(state: Mapping[str, Any], tokens: Iterable[int]) -> str:
     """Tokens back to text; padding and unknown tokens are left out."""
     text: str = tokenizer_of(state).decode([int(token) for token in tokens], skip_special_tokens=True)
     return text
+
+
+def bytes_of(state: Mapping[str, Any]) -> np.ndarray:
+    """(V,) float64 bytes of UTF-8 that each token stands for: in a byte-level vocabulary every sign is one byte."""
+    tokenizer = tokenizer_of(state)
+    vocabulary = [tokenizer.id_to_token(number) or "" for number in range(int(state["size"]))]
+    if state["tokenizer"] == "bpe" or "ByteLevel" in type(tokenizer.pre_tokenizer).__name__ or '"type":"ByteLevel"' in state["json"]:
+        return np.array([len(token) for token in vocabulary], np.float64)
+    return np.array([1 if BYTE.fullmatch(token) else len(token.replace("▁", " ").encode()) for token in vocabulary], np.float64)
 
 
 def _type(state: Mapping[str, Any]) -> type[np.int16] | type[np.int32]:

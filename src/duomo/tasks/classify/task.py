@@ -65,6 +65,9 @@ class Main(Task):
         self.encoder = InputEncoder(config.encode)
         self.temperatures: list[float] = []
 
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.encoder.given = learned
+
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
         features = feature_names(table, self.config.target, self.config.ignore)

@@ -24,8 +24,6 @@ from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
 from duomo.tasks.generate.baselines import Frequency, Ngram
 
-END = text_kind.UNKNOWN
-"""Stands between documents: the byte-level tokenizer never needs it for an unknown character."""
 CONTEXT = 256
 FEWEST_TOKENS = 64
 """Pieces of text without which no part of a split is sure of one."""
@@ -68,17 +66,23 @@ class Main(Task):
         self.config = config
         self.column = config.column
         self.tokenizer: dict[str, Any] = {}
+        self.given: Mapping[str, Any] | None = None
         self.context = 0
         self._bytes_V: np.ndarray | None = None
+
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.given = learned.get("text")
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
         self.column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
         cells = table.column(self.column).cast(pa.large_string()).drop_null()
         encode = self.config.encode
-        self.tokenizer = text_kind.learn(
-            cells, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT)
-        )
+        if self.given is not None:
+            self.tokenizer = dict(self.given, longest=min(encode.longest_text or CONTEXT, int(self.given["longest"])))
+        else:
+            config = replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT)
+            self.tokenizer = text_kind.learn(cells, config)
         length = len(self.stream(table))
         if length < FEWEST_TOKENS:
             raise DataError(
@@ -92,6 +96,11 @@ class Main(Task):
     def restore(self, state: Mapping[str, Any]) -> None:
         self.column, self.tokenizer, self.context = state["column"], dict(state["tokenizer"]), int(state["context"])
         self._bytes_V = None
+
+    @property
+    def end(self) -> int:
+        """What stands between documents (in a learned byte-level vocabulary the unknown, which nothing else needs)."""
+        return max(text_kind.special(self.tokenizer, "end"), 0)
 
     @property
     def inputs(self) -> Mapping[str, Field]:
@@ -122,9 +131,9 @@ class Main(Task):
 
     # -- tensors
     def stream(self, table: Table) -> np.ndarray:
-        """All documents as one stream of token numbers (M,), END after each."""
+        """All documents as one stream of token numbers (M,), `end` after each."""
         pieces: list[np.ndarray] = []
-        end = np.array([END], np.int32)
+        end = np.array([self.end], np.int32)
         for part in table.slices(SLICE):
             cells = [str(cell) for cell in part.column(self.column).to_pylist() if cell is not None]
             for tokens in text_kind.encode_text(self.tokenizer, cells):
@@ -143,9 +152,9 @@ class Main(Task):
         return Examples({"tokens": Ragged.of(rows, np.zeros(0, np.int64)), "prompt.seed": Dense(torch.tensor(seeds, dtype=torch.int64))})
 
     def _prompt(self, tokens: np.ndarray) -> np.ndarray:
-        """The end of a prompt, half a context at most, so that there is room to write; END where it is empty."""
+        """The end of a prompt, half a context at most, so that there is room to write; `end` where it is empty."""
         kept = tokens[-max(1, self.context // 2) :].astype(np.int64)
-        return kept if len(kept) else np.array([END], np.int64)
+        return kept if len(kept) else np.array([self.end], np.int64)
 
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -166,13 +175,10 @@ class Main(Task):
         return {"nats": nats, "tokens": np.full(len(nats), float(target_WT.shape[1])), "bytes": sizes}
 
     def _token_bytes(self) -> np.ndarray:
-        """(V,) bytes of UTF-8 that a token stands for: every sign of a byte-level token is one byte."""
+        """(V,) bytes of UTF-8 that a token stands for; one for what only divides documents."""
         if self._bytes_V is None:
-            tokenizer = text_kind.tokenizer_of(self.tokenizer)
-            vocabulary = [tokenizer.id_to_token(number) or "" for number in range(int(self.tokenizer["size"]))]
-            plain = self.tokenizer["tokenizer"] == "bpe"
-            self._bytes_V = np.array([len(token) if plain else len(token.encode()) for token in vocabulary], np.float64)
-            self._bytes_V[[text_kind.PADDING, END]] = 1.0
+            self._bytes_V = text_kind.bytes_of(self.tokenizer)
+            self._bytes_V[[number for use in ("padding", "end") if (number := text_kind.special(self.tokenizer, use)) >= 0]] = 1.0
         return self._bytes_V
 
     def measure(self, evidence: Evidence) -> dict[str, float]:
@@ -226,14 +232,16 @@ class Main(Task):
                 window = torch.tensor([tokens[-self.context :]], device=prompt_T.device)
                 logits = model({"tokens": window, "tokens.length": torch.tensor([window.shape[1]])})
             chosen = self._draw(logits[0, -1].float().cpu(), generator)
-            if chosen == END:
+            if chosen == self.end:
                 break
             tokens.append(chosen)
             written.append(chosen)
         return text_kind.decode_text(self.tokenizer, written).strip("\ufffd")  # a sign cut in the middle of its bytes
 
     def _draw(self, logits_V: Tensor, generator: torch.Generator) -> int:
-        logits_V[text_kind.PADDING] = -torch.inf
+        padding = text_kind.special(self.tokenizer, "padding")
+        if padding >= 0 and padding != self.end:
+            logits_V[padding] = -torch.inf
         if self.config.temperature <= 0:
             return int(logits_V.argmax())
         values, order = torch.sort(logits_V / self.config.temperature, descending=True, stable=True)

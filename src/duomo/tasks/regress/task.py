@@ -60,6 +60,9 @@ class Main(Task):
         self.halfwidth_K: list[float] = []
         """Half-width of the interval that holds 90 % of the validation rows; empty until calibrated."""
 
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.encoder.given = learned
+
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
         features = feature_names(table, self.config.target, self.config.ignore)

@@ -1,0 +1,22 @@
+"""What `--from` names, opened by whatever it turns out to be. An opener is a pair: does it know this path, and the model in it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from duomo.core.errors import ConfigError
+from duomo.core.pretrained import Pretrained
+from duomo.exchange import runs
+
+OPENERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Pretrained]], ...] = ((runs.knows, runs.read),)
+
+
+def open_pretrained(path: Path | str) -> Pretrained:
+    """The model behind `path`; ConfigError where there is none or no opener knows its make."""
+    place = Path(path).expanduser()
+    if not place.exists():
+        raise ConfigError("What training goes on from must exist; there is no {path}. Give a run folder or a model.", path=path)
+    for knows, read in OPENERS:
+        if knows(place):
+            return read(place)
+    raise ConfigError("Training can go on from a run folder, a Hugging Face folder, a GGUF or a safetensors file; {path} is none of them.",
+                      path=path)  # fmt: skip
