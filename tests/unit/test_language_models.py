@@ -6,7 +6,7 @@ from torch import nn
 
 from duomo.core.contract import EncoderDecoder, Field, Head
 from duomo.core.errors import ConfigError
-from duomo.models import seq2seq
+from duomo.models import gpt, seq2seq
 
 
 def pair(vocabulary: int, longest: int = 512) -> dict[str, Field]:
@@ -71,8 +71,34 @@ def test_seq2seq_learns_to_turn_a_row_round(config: seq2seq.Config) -> None:
     assert losses[-1] < 0.85 * losses[0], losses[::10]
 
 
+def decoder(size: str, vocabulary: int) -> nn.Module:
+    return gpt.Model(gpt.SIZES[size], {"text": Field("tokens", (8,), (vocabulary,))}, Head(vocabulary, "step"))
+
+
+EXACT = {
+    ("gpt1", 40_478): 116_534_784,
+    ("gpt2", 50_257): 124_439_808,
+    ("gpt2-medium", 50_257): 354_823_168,
+    ("gpt2-large", 50_257): 774_030_080,
+    ("gpt2-xl", 50_257): 1_557_611_200,
+    ("smollm2-135m", 49_152): 134_515_008,
+    ("smollm2-360m", 49_152): 361_821_120,
+    ("smollm2-1.7b", 49_152): 1_711_376_384,
+    ("llama2-7b", 32_000): 6_738_415_616,
+    ("llama3-8b", 128_256): 8_030_261_248,
+    ("qwen2-0.5b", 151_936): 494_032_768,
+    ("qwen2-7b", 152_064): 7_615_616_512,
+    ("qwen3-0.6b", 151_936): 596_049_920,
+    ("qwen3-8b", 151_936): 8_190_735_360,
+}
+GPT3 = {"125m": 125e6, "350m": 350e6, "760m": 760e6, "1.3b": 1.3e9, "2.7b": 2.7e9, "6.7b": 6.7e9, "13b": 13e9, "175b": 175e9}
+
+
 def test_published_numbers_of_weights() -> None:
     with torch.device("meta"):
+        assert {key: count(decoder(*key)) for key in EXACT} == EXACT
+        for size, published in GPT3.items():
+            assert count(decoder(f"gpt3-{size}", 50_257)) == pytest.approx(published, rel=0.025), size
         assert count(seq2seq.Model(seq2seq.SIZES["t5-small"], pair(32128), Head(32128, "step"))) == 60_506_624
         assert count(seq2seq.Model(seq2seq.SIZES["t5-base"], pair(32128), Head(32128, "step"))) == 222_903_552
         # "65 million" and "213 million" in table 3, with a vocabulary of about 37,000
@@ -85,3 +111,41 @@ def test_seq2seq_refuses_one_text() -> None:
         seq2seq.Model(seq2seq.Config(), {"text": Field("tokens", (8,), (50,))}, Head(50, "step"))
     with pytest.raises(ConfigError, match="relative"):
         seq2seq.Model(seq2seq.Config(positions="relativ"), pair(50), Head(50, "step"))
+
+
+TEXT = {"text": Field("tokens", (16,), (50,))}
+DECODERS = [
+    gpt.Config(32, 2, 4, activation="gelu_tanh", positions="learned", longest=20, norm="layer", bias="all"),
+    gpt.Config(32, 2, 4, activation="gelu", positions="learned", norm="layer", place="after", bias="all"),
+    gpt.Config(32, 2, 4, 2, bias="qkv", norm_keys=True, head_width=10, hidden=40, theta=5e5, stretch=(8.0, 1.0, 4.0, 16.0)),
+]
+
+
+@pytest.mark.parametrize("config", DECODERS, ids=["gpt2", "gpt1", "modern"])
+def test_gpt_of_every_make(config: gpt.Config) -> None:
+    torch.manual_seed(0)
+    model = gpt.Model(config, TEXT, Head(50, "step")).eval()
+    tokens = torch.randint(0, 50, (3, 12))
+    whole, cache = model({"text": tokens}), model.start(3, 12)
+    parts = [model.forward_cached(tokens[:, :5], cache)] + [model.forward_cached(tokens[:, at : at + 1], cache) for at in range(5, 12)]
+    torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-5, rtol=1e-5)
+
+
+def test_gpt_reads_no_other_document() -> None:
+    torch.manual_seed(0)
+    model = gpt.Model(gpt.Config(32, 2, 4), TEXT, Head(50, "step")).eval()
+    tokens, document = torch.randint(0, 50, (1, 10)), torch.tensor([[0] * 4 + [1] * 6])
+    packed = model({"text": tokens, "text.document": document})
+    torch.testing.assert_close(packed[:, :4], model({"text": tokens[:, :4]}), atol=1e-5, rtol=1e-5)
+    # rotary positions are relative: the second document reads as if it began the text
+    torch.testing.assert_close(packed[:, 4:], model({"text": tokens[:, 4:]}), atol=1e-5, rtol=1e-5)
+
+
+def test_gpt_refuses_more_than_it_has_places() -> None:
+    with pytest.raises(ConfigError, match="at most 8"):
+        gpt.Model(gpt.Config(32, 2, 4, positions="learned", longest=8), TEXT, Head(50, "step"))
+    model = gpt.Model(gpt.Config(32, 2, 4, positions="learned"), TEXT, Head(50, "step"))
+    with pytest.raises(ConfigError, match="received 17"):
+        model({"text": torch.zeros(1, 17, dtype=torch.int64)})
+    with pytest.raises(ConfigError, match="swiglu"):
+        gpt.Model(gpt.Config(activation="swigl"), TEXT, Head(50, "step"))

@@ -3,15 +3,29 @@
 Legend: B rows, H heads, T positions, K head width, D width.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 
-def rotary_table(longest: int, width: int, base: float = 10_000.0) -> Tensor:
-    """(2, T, K/2): cosines and sines of position times base^(-2i/K)."""
+def rotary_table(longest: int, width: int, base: float = 10_000.0, stretch: tuple[float, ...] = ()) -> Tensor:
+    """(2, T, K/2): cosines and sines of position times base^(-2i/K), the rates stretched by `stretched` where that is given."""
     rate = base ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
+    if stretch:
+        rate = stretched(rate, *stretch)
     angle_TK = torch.arange(longest, dtype=torch.float32).unsqueeze(1) * rate
     return torch.stack([angle_TK.cos(), angle_TK.sin()])
+
+
+def stretched(rate_K: Tensor, factor: float, low: float = 0.0, high: float = 0.0, context: float = 0.0) -> Tensor:
+    """Rates for a longer context than the weights were trained on: all divided by `factor`, or, as in Llama 3.1 (arXiv:2407.21783),
+    only those that turn less than `low` times within the old `context`, a mix up to `high` times."""
+    if not context:
+        return rate_K / factor
+    turns_K = context * rate_K / (2 * math.pi)
+    share_K = ((turns_K - low) / (high - low)).clamp(0, 1)
+    return (1 - share_K) * rate_K / factor + share_K * rate_K
 
 
 def rotate(x_BHTK: Tensor, table_2TK: Tensor) -> Tensor:
