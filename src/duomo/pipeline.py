@@ -23,6 +23,7 @@ from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
 from duomo.own import own_module
 from duomo.plan import choose, make, read, run_name, task_options
+from duomo.train.guard import resumable
 from duomo.trained import Run
 from duomo.work import Work, fingerprint
 
@@ -96,7 +97,8 @@ def train(
         work = Work(folder, plan, own, reporter, started)
         execution = work.choose_execution()
         work.open_folder(execution, source)
-        return work.run(execution)
+        with resumable(folder.path):
+            return work.run(execution)
 
 
 def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter | None = None) -> Run:
@@ -123,7 +125,8 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
             raise ConfigError(
                 "This run was trained with a module of your own; it must be given again: duomo.load({path!r}, model=...).", path=str(path)
             )
-        return Work(folder, plan, model, reporter, started).run(Execution.from_dict(facts["execution"]))
+        with resumable(folder.path):
+            return Work(folder, plan, model, reporter, started).run(Execution.from_dict(facts["execution"]))
 
 
 def show(path: Path | str, *, reporter: Reporter | None = None, browser: bool = False) -> dict[str, Any]:

@@ -70,6 +70,20 @@ def interrupted(folder: Path, step: int) -> Interrupted:
     )
 
 
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Around all that follows once a run can be resumed: Ctrl-C or SIGTERM outside of the loop says how to go on."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if main else None
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("Stopped; everything that was learned is saved. Continue with `duomo resume {folder}`.", folder=folder) from None
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
+
+
 # -- numbers
 def finite(batch: Batch) -> bool:
     """Whether no float tensor holds NaN or infinity; a sum carries either of them along."""
