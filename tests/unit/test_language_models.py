@@ -6,7 +6,7 @@ from torch import nn
 
 from duomo.core.contract import EncoderDecoder, Field, Head
 from duomo.core.errors import ConfigError
-from duomo.models import gpt, seq2seq
+from duomo.models import bert, gpt, rnn, seq2seq
 
 
 def pair(vocabulary: int, longest: int = 512) -> dict[str, Field]:
@@ -97,6 +97,11 @@ GPT3 = {"125m": 125e6, "350m": 350e6, "760m": 760e6, "1.3b": 1.3e9, "2.7b": 2.7e
 def test_published_numbers_of_weights() -> None:
     with torch.device("meta"):
         assert {key: count(decoder(*key)) for key in EXACT} == EXACT
+        for size, weights in {"bert-base": 109_482_240, "bert-large": 335_141_888}.items():
+            read = bert.Model(bert.SIZES[size], {"text": Field("tokens", (8,), (30_522,))}, Head(1))
+            assert count(read) == weights + read.config.width + 1
+        read = bert.Model(bert.SIZES["roberta-base"], {"text": Field("tokens", (8,), (50_265,))}, Head(1))
+        assert count(read) == 124_645_632 + 768 + 1
         for size, published in GPT3.items():
             assert count(decoder(f"gpt3-{size}", 50_257)) == pytest.approx(published, rel=0.025), size
         assert count(seq2seq.Model(seq2seq.SIZES["t5-small"], pair(32128), Head(32128, "step"))) == 60_506_624
@@ -149,3 +154,55 @@ def test_gpt_refuses_more_than_it_has_places() -> None:
         model({"text": torch.zeros(1, 17, dtype=torch.int64)})
     with pytest.raises(ConfigError, match="swiglu"):
         gpt.Model(gpt.Config(activation="swigl"), TEXT, Head(50, "step"))
+
+
+READERS = [bert.Config(32, 2), bert.Config(32, 2, place="after", types=2, longest=20, offset=2, pool="first", tied=False)]
+
+
+@pytest.mark.parametrize("head", [Head(3), Head(0), Head(50, "step"), Head(7, "step")], ids=["row", "vector", "fill", "tag"])
+@pytest.mark.parametrize("config", READERS, ids=["before", "roberta"])
+def test_bert_never_reads_padding(config: bert.Config, head: Head) -> None:
+    torch.manual_seed(0)
+    model = bert.Model(config, TEXT, head).eval()
+    tokens, length = torch.randint(0, 50, (4, 9)), torch.tensor([9, 4, 1, 0])
+    found = model({"text": tokens, "text.length": length})
+    assert found.shape == (4, *((9,) if head.per == "step" else ()), head.size or 32) and found.isfinite().all()
+    longer = model({"text": torch.cat([tokens, torch.ones(4, 4, dtype=torch.int64)], 1), "text.length": length})
+    longer = longer[:, :9] if head.per == "step" else longer
+    for row, true in enumerate(length.tolist()[:3]):
+        here = slice(0, true) if head.per == "step" else slice(None)
+        torch.testing.assert_close(longer[row][here], found[row][here], atol=1e-5, rtol=1e-5)
+
+
+def test_bert_learns_to_fill_a_gap() -> None:
+    torch.manual_seed(0)
+    model = bert.Model(bert.Config(32, 1), {"text": Field("tokens", (8,), (12,))}, Head(12, "step")).train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(50):
+        wanted = torch.randint(2, 12, (64, 1)).expand(64, 6)
+        tokens = wanted.clone()
+        tokens[:, 2] = 1
+        loss = nn.functional.cross_entropy(model({"text": tokens, "text.length": torch.full((64,), 6)})[:, 2], wanted[:, 2])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0], losses[::10]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_rnn_as_a_language_model(cell: str) -> None:
+    torch.manual_seed(0)
+    model = rnn.Model(rnn.Config(cell, (24, 16), 16, both=True), TEXT, Head(50, "step")).eval()
+    assert not model.both and model.head.weight is model.embedding.weight
+    tokens = torch.randint(0, 50, (3, 12))
+    whole, cache = model({"text": tokens}), model.start(3, 12)
+    first = model.forward_cached(tokens[:, :5], cache)
+    order = torch.tensor([2, 0, 0])
+    cache.select(order)
+    rest = model.forward_cached(tokens[order, 5:], cache)
+    torch.testing.assert_close(first, whole[:, :5], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(rest[:2], whole[order[:2], 5:], atol=1e-5, rtol=1e-5)
+    with pytest.raises(ConfigError, match="next token"):
+        rnn.Model(rnn.Config(), TEXT, Head(3)).start(1, 8)

@@ -53,7 +53,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Head:
-    """What a model must put out: `size` logits for each row (B, size), or for each step (B, T, size)."""
+    """What a model must put out: `size` logits for each row (B, size), or for each step (B, T, size).
+
+    A size of 0 asks for what stands before the head: vectors as wide as the model (of the models `bert` and `gpt`).
+    """
 
     size: int
     per: Literal["row", "step"] = "row"

@@ -3,11 +3,14 @@
 Legend: B rows, T positions, D width, H hidden size.
 Cells: Elman 1990; LSTM, Hochreiter and Schmidhuber 1997 (oneDNN's kernel on a CPU, in bf16 under autocast); GRU, Cho et al.
 2014, arXiv:1406.1078. `base` is three stacked LSTM(128) over a series, and Embedding 64 with one LSTM(64) over a text.
-Head: (B, head.size), or (B, T, head.size) per step.
+Head: (B, head.size), or (B, T, head.size) per step. With as many answers per step as the vocabulary has tokens it is a language
+model: it reads onward only, may share its head's weights with the embedding (Press and Wolf 2017, arXiv:1608.05859), and
+`forward_cached` writes on from a state.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +42,8 @@ class Config:
     """What answers for a row: the last true step, or the mean or max over true steps."""
     dropout: float = 0.0
     """Part of the values set to zero in training, between layers and before the head."""
+    tied: bool = True
+    """A language model's head shares the weights of the embedding, where the last layer is as wide."""
 
 
 SIZES = {
@@ -56,23 +61,55 @@ def check(config: Config) -> None:
         raise ConfigError("The pooling must be one of {known}; received {name!r}.", known=", ".join(POOLS), name=config.pool)
 
 
+@final
+class Progress:
+    """What the layers remember of the tokens read so far."""
+
+    def __init__(self, layers: int):
+        self.states: list[Any] = [None] * layers
+        self.used = 0
+
+    def select(self, rows_B: Tensor) -> None:
+        """Take these rows, in place: several times where several continuations are tried."""
+        self.states = [tuple(part[:, rows_B] for part in state) if isinstance(state, tuple) else state[:, rows_B] for state in self.states]
+
+
 class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check(config)
         self.name, field = single("rnn", inputs, FORMS)
         text = field.form == "tokens"
+        writes = text and head.per == "step" and head.size == field.vocabulary[0]
         self.embedding = nn.Embedding(field.vocabulary[0], config.embedding) if text else None
-        hidden = tuple(config.hidden) or ((64,) if text else (128, 128, 128))
-        self.recurrent = Recurrent(config.cell, config.embedding if text else field.shape[1], hidden, config.both, config.dropout)
+        hidden, self.both = tuple(config.hidden) or ((64,) if text else (128, 128, 128)), config.both and not writes
+        self.recurrent = Recurrent(config.cell, config.embedding if text else field.shape[1], hidden, self.both, config.dropout)
         self.dropout, self.head = Dropout(config.dropout), nn.Linear(self.recurrent.width, head.size)
-        self.pool, self.both, self.per_step = config.pool, config.both, head.per == "step"
+        self.pool, self.per_step = config.pool, head.per == "step"
+        if writes and self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=config.embedding**-0.5)
+            if config.tied and hidden[-1] == config.embedding:
+                self.head.weight = self.embedding.weight
 
     def forward(self, batch: Batch) -> Tensor:
-        x, length_B = batch[self.name], batch[f"{self.name}.length"]
+        x = batch[self.name]
+        full_B = torch.full((len(x),), x.shape[1], device=x.device)
+        length_B = batch.get(f"{self.name}.length", full_B)
         x_BTD = x if self.embedding is None else self.embedding(x)
         y_BTH = self.recurrent(x_BTD, length_B)
         return self.head(self.dropout(y_BTH if self.per_step else self._row(y_BTH, batch, length_B)))
+
+    def start(self, rows: int, positions: int) -> Progress:
+        """Nothing read yet; the state's size does not depend on how many tokens follow."""
+        if self.both or self.embedding is None or not self.per_step:
+            raise ConfigError("The model {model!r} writes only where it was trained to guess the next token.", model="rnn")
+        return Progress(len(self.recurrent.onward))
+
+    def forward_cached(self, tokens_BT: Tensor, cache: Progress) -> Tensor:
+        """Logits (B, T, V) of the next T tokens after those read so far; equal to the full forward pass."""
+        assert self.embedding is not None
+        cache.used += tokens_BT.shape[1]
+        return self.head(self.recurrent.onwards(self.embedding(tokens_BT), cache.states))
 
     def _row(self, y_BTH: Tensor, batch: Batch, length_B: Tensor) -> Tensor:
         if self.pool == "last":

@@ -5,6 +5,8 @@ Rows are never packed: one direction reads a row before its padding, so the stat
 the other reads each row reversed within its own length.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -68,4 +70,10 @@ class Recurrent(nn.Module):
                 other_BTH = self.backward_[number](reverse(x_BTD, length_B))[0]
                 y_BTH = torch.cat([y_BTH, reverse(other_BTH, length_B)], 2)
             x_BTD = y_BTH
+        return x_BTD
+
+    def onwards(self, x_BTD: Tensor, states: list[Any]) -> Tensor:
+        """(B, T, H) of the steps that follow on what `states` (one for each layer, None at the start; brought up to date) has read."""
+        for number, onward in enumerate(self.onward):
+            x_BTD, states[number] = onward(x_BTD, states[number])
         return x_BTD

@@ -1,0 +1,184 @@
+"""An encoder that reads both ways: BERT, RoBERTa, MiniLM; fills gaps, tags each token, or answers for a whole text.
+
+    tokens (B, T) -> embedding + places + types -> norm -> depth x [attention, +, norm, feed-forward, +, norm]
+      per step, as many answers as tokens: dense, GELU, norm, embedding transposed -> (B, T, V)      (fill)
+      per step: linear -> (B, T, size)      (tag)         per row: first position, dense, tanh; or mean -> linear -> (B, size)
+
+Legend: B rows, T positions, D width, V vocabulary.
+Devlin et al. 2019, arXiv:1810.04805; Liu et al. 2019, arXiv:1907.11692 (RoBERTa: no types, places counted from 2); the norm before each
+branch: Xiong et al. 2020, arXiv:2002.04745. A row's head of size 0 leaves the pooled vector itself, (B, D), as sentence embeddings need
+(Reimers and Gurevych 2019, arXiv:1908.10084). `<input>.types` (B, T), the segment of each token, is zero where the batch has none.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duomo.core.contract import Field, Head
+from duomo.core.errors import ConfigError
+from duomo.core.tensors import Batch
+from duomo.nn.attention import SelfAttention
+from duomo.nn.dropout import Dropout
+from duomo.nn.feed import GATED, activate, check_activation, check_choice
+from duomo.nn.fields import inside, masked_mean
+from duomo.nn.norm import as_autocast, norm
+from duomo.nn.single import single
+
+FORMS = ("tokens",)
+TRAIN = {"learning_rate": 5e-4, "batch_size": 32, "weight_decay": 0.01, "epochs": 8, "patience": 4}
+
+
+@dataclass(frozen=True)
+class Config:
+    width: int = 256
+    """Size of a position's vector."""
+    depth: int = 4
+    """Blocks."""
+    heads: int = 4
+    """Attention heads; they divide the width."""
+    hidden: int = 0
+    """Size inside the feed-forward; four times the width when 0."""
+    activation: str = "gelu"
+    """gelu, gelu_tanh, relu, swiglu or geglu."""
+    place: str = "before"
+    """Norm before or after each branch."""
+    eps: float = 1e-12
+    """What keeps a norm's divisor from zero."""
+    types: int = 0
+    """Kinds of segments that are told apart (2 in BERT)."""
+    longest: int = 0
+    """Places that are learned; the longest text of the data when 0."""
+    offset: int = 0
+    """Number of the first place (2 in RoBERTa)."""
+    pool: str = "mean"
+    """What answers for a row: the mean over true positions, or the first position through a dense layer."""
+    dropout: float = 0.1
+    """Part of the attention and of each branch's output set to zero in training."""
+    tied: bool = True
+    """What fills gaps shares the weights of the embedding."""
+
+
+BERT = Config(768, 12, 12, place="after", types=2, longest=512, pool="first")
+ROBERTA = replace(BERT, eps=1e-5, types=1, longest=514, offset=2)
+SIZES = {
+    "small": Config(width=128, depth=2),
+    "base": Config(),
+    "large": Config(width=512, depth=8, heads=8),
+    "bert-base": BERT,
+    "bert-large": replace(BERT, width=1024, depth=24, heads=16),
+    "roberta-base": ROBERTA,
+    "roberta-large": replace(ROBERTA, width=1024, depth=24, heads=16),
+    "minilm-l6": replace(BERT, width=384, depth=6, pool="mean"),
+}
+
+
+class Block(nn.Module):
+    """(B, T, D) -> (B, T, D): attention and feed-forward, each around an identity."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        hidden, gated = config.hidden or 4 * config.width, config.activation in GATED
+        self.attention = SelfAttention(config.width, config.heads, config.dropout)
+        self.rise, self.fall = nn.Linear(config.width, (2 if gated else 1) * hidden), nn.Linear(hidden, config.width)
+        self.first, self.second = (norm("layer", config.width, config.eps) for _ in range(2))
+        self.dropout, self.before, self.activation = Dropout(config.dropout), config.place == "before", config.activation
+
+    def _feed(self, x_BTD: Tensor) -> Tensor:
+        return self.dropout(self.fall(activate(self.activation, self.rise(x_BTD))))
+
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None) -> Tensor:
+        if self.before:
+            x_BTD = x_BTD + self.dropout(self.attention(self.first(x_BTD), inside_BT))
+            return x_BTD + self._feed(self.second(x_BTD))
+        x_BTD = self.first(x_BTD + self.dropout(self.attention(x_BTD, inside_BT)))
+        return self.second(x_BTD + self._feed(x_BTD))
+
+
+class Fill(nn.Module):
+    """(B, T, D) -> (B, T, V): a token for each position; without a matrix of its own it takes the embedding's."""
+
+    def __init__(self, config: Config, size: int):
+        super().__init__()
+        self.dense, self.norm = nn.Linear(config.width, config.width), norm("layer", config.width, config.eps)
+        self.out = None if config.tied else nn.Linear(config.width, size, bias=False)
+        self.bias = nn.Parameter(torch.zeros(size))
+        self.activation = config.activation if config.activation not in GATED else "gelu"
+
+    def forward(self, x_BTD: Tensor, embedding_VD: Tensor) -> Tensor:
+        x_BTD = self.norm(activate(self.activation, self.dense(x_BTD)))
+        return F.linear(x_BTD, embedding_VD if self.out is None else self.out.weight, self.bias)
+
+
+class Model(nn.Module):
+    def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
+        super().__init__()
+        self.name, field = single("bert", inputs, FORMS)
+        check(config)
+        self.config, self.per_row = config, head.per == "row"
+        self.room = (config.longest or field.shape[0] + config.offset) - config.offset
+        if field.shape[0] > self.room:
+            raise ConfigError(
+                "The model {model!r} has learned {longest} places; the context is {context}. Set longest_text to at most {longest}.",
+                model="bert", longest=self.room, context=field.shape[0],
+            )  # fmt: skip
+        self.embedding = nn.Embedding(field.vocabulary[0], config.width)
+        self.places = nn.Embedding(self.room + config.offset, config.width)
+        self.types = nn.Embedding(config.types, config.width) if config.types else None
+        after = config.place == "after"
+        self.enter = norm("layer", config.width, config.eps) if after else nn.Identity()
+        self.dropout = Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = nn.Identity() if after else norm("layer", config.width, config.eps)
+        self.pooler = nn.Linear(config.width, config.width) if self.per_row and config.pool == "first" and head.size else None
+        fills = not self.per_row and head.size == field.vocabulary[0]
+        self.fill = Fill(config, head.size) if fills else None
+        self.head = nn.Linear(config.width, head.size) if head.size and not fills else None
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """N(0, 0.02²), biases zero (the code that Devlin et al. published)."""
+        for name, value in self.named_parameters():
+            if value.ndim == 2:
+                nn.init.normal_(value, std=0.02)
+            elif name.endswith(".bias"):
+                nn.init.zeros_(value)
+
+    def _embed(self, batch: Batch) -> Tensor:
+        tokens_BT = batch[self.name]
+        steps = tokens_BT.shape[1]
+        if steps > self.room:
+            raise ConfigError(
+                "The model {model!r} reads at most {longest} tokens; received {tokens}. Shorten the text.",
+                model="bert", longest=self.room, tokens=steps,
+            )  # fmt: skip
+        x_BTD = self.embedding(tokens_BT) + self.places.weight[self.config.offset : self.config.offset + steps]
+        if self.types is not None:
+            types_BT = batch.get(f"{self.name}.types")
+            x_BTD = x_BTD + (self.types.weight[0] if types_BT is None else self.types(types_BT))
+        return self.dropout(as_autocast(self.enter(x_BTD)))
+
+    def forward(self, batch: Batch) -> Tensor:
+        x_BTD = self._embed(batch)
+        inside_BT = inside(batch, self.name) if f"{self.name}.length" in batch else None
+        for block in self.blocks:
+            x_BTD = block(x_BTD, inside_BT)
+        x_BTD = self.norm(x_BTD)
+        if not self.per_row:
+            return self.fill(x_BTD, self.embedding.weight) if self.fill is not None else self._head(x_BTD)
+        if self.config.pool == "mean":
+            return self._head(x_BTD.mean(1) if inside_BT is None else masked_mean(x_BTD, inside_BT))
+        x_BD = x_BTD[:, 0]
+        return self._head(x_BD if self.pooler is None else torch.tanh(self.pooler(x_BD)))
+
+    def _head(self, x: Tensor) -> Tensor:
+        return x if self.head is None else self.head(self.dropout(x))
+
+
+def check(config: Config) -> None:
+    """ConfigError for an unknown choice."""
+    check_activation(config.activation)
+    check_choice("place", config.place, ("before", "after"))
+    check_choice("pool", config.pool, ("mean", "first"))
