@@ -100,13 +100,13 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
 def _train_flags(parser: argparse.ArgumentParser) -> None:
     _source_flags(parser)
     parser.add_argument("--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
-    _config_flags(parser, ("data", "model", "adapt", "train", "encode", "augment"))
+    _config_flags(parser, ("data", "clean", "model", "adapt", "train", "encode", "augment"))
 
 
 def _inspect_flags(parser: argparse.ArgumentParser) -> None:
     _source_flags(parser)
     parser.add_argument("-o", "--html", metavar="FILE", help=tr("Where the page goes; <name>.inspect.html beside you when left out."))
-    _config_flags(parser, ("data",))
+    _config_flags(parser, ("data", "clean"))
 
 
 @_verb("sample", "Write a small real data set into this folder.", lambda p: _sample_flags(p))

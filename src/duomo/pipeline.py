@@ -19,6 +19,7 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
 from duomo.core.table import Table
 from duomo.data import audit, sources
+from duomo.data.cleaning import clean
 from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
 from duomo.own import own_module
@@ -40,7 +41,9 @@ def inspect(
     reporter = reporter or Silent()
     said = build(Recipe, dict(settings or {}))
     source = source if source is not None else said.data.source
-    table = read(source, said.data, reporter)
+    table, cleaned = clean(read(source, said.data, reporter), said.clean, (*said.data.target, *said.data.ignore))
+    for sentence in cleaned:
+        reporter.say(sentence)
     proposal: dict[str, Any] = {}
     data = said.data
     try:

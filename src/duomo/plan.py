@@ -20,6 +20,7 @@ from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
 from duomo.data import audit, sources, spill, split
+from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, without_void
 from duomo.exchange.opening import open_pretrained
@@ -221,11 +222,12 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     for sentence in notes:
         reporter.say(sentence)
     table, left_out = _sound(table, data)
+    table, cleaned = clean(table, said.clean, (*data.target, *data.ignore))
     data = safe(table, data, reporter)
     task = find.make_task(data.task, task_options(data, said))
     mask, unlearnable = task.usable(table)
     table = table if mask.all() else spill.part(table, np.flatnonzero(mask))
-    sentences = [*left_out, *unlearnable]
+    sentences = [*left_out, *cleaned, *unlearnable]
     for sentence in sentences:
         reporter.say(sentence)
     train, valid, test, words = divide(table, data, said.train.seed, reporter)

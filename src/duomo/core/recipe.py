@@ -47,6 +47,22 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class CleanConfig:
+    """What is left out of texts before the split; whatever is, is counted and shown by example."""
+
+    languages: tuple[str, ...] = ()
+    """Keep only texts in these languages (zh, en, fr …); all when empty."""
+    duplicates: Literal["", "exact", "near"] = ""
+    """Leave out what repeats an earlier text: exact, or near (almost the same, by MinHash over runs of letters); none when empty."""
+    fewest_characters: Count = 0
+    """Leave out shorter texts."""
+    most_characters: Count = 0
+    """Leave out longer texts; none when 0."""
+    repetition: Share = 0.0
+    """Leave out texts of which more than this share repeats what stood before in them; none when 0."""
+
+
+@dataclass(frozen=True)
 class EncodeConfig:
     """How cells become tensors."""
 
@@ -185,6 +201,7 @@ class Recipe:
     """Everything that a run is made from."""
 
     data: DataConfig = field(default_factory=DataConfig)
+    clean: CleanConfig = field(default_factory=CleanConfig)
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     task: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the task's own config."""

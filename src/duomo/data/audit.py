@@ -14,6 +14,7 @@ from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
+from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
 from duomo.data.findings import Audit, ColumnAudit, Finding, Proposal
 from duomo.data.leaks import group_columns, leak_scores, suspects, time_columns
@@ -26,6 +27,7 @@ SAMPLE = 100_000
 JUDGED = 20_000
 """Rows that near-duplicates and leaks are looked for in."""
 FEW = 100
+RARE = 0.01
 FIRST = 5
 __all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "guess_target", "near_rows", "propose"]
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
@@ -53,7 +55,7 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, digests:
         findings += about if name != chosen else [finding for finding in about if finding.code != "missing"]
     inputs = content_columns(table, (chosen,) if chosen else ())
     digests = row_digests(table, inputs) if digests is None else digests
-    findings += _files(table) + _size(table) + _repeated(table, chosen, inputs, digests)
+    findings += _files(table) + _size(table) + _languages(table) + _repeated(table, chosen, inputs, digests)
     judged = _sample(len(table), JUDGED)
     part = table if len(judged) == len(table) else table.take(judged)
     findings += _near(part, judged, digests[judged], inputs) + _leaks(part, chosen, digests[judged])
@@ -86,6 +88,16 @@ def _size(table: Table) -> list[Finding]:
             tr("Collect more."),
         )
     ]
+
+
+def _languages(table: Table) -> list[Finding]:
+    """In which languages each text column is, told from some of its texts."""
+    found = []
+    for name in table.of_kind("text"):
+        told = ", ".join(f"{language or '?'} {share:.0%}" for language, share in shares(table.column(name)).items() if share >= RARE)
+        found.append(Finding("note", "languages", tr("The texts of {name!r} are in: {told}.", name=name, told=told), (name,), (),
+                             tr("Keep some of them only: --languages zh,en")))  # fmt: skip
+    return found
 
 
 def _files(table: Table) -> list[Finding]:

@@ -22,29 +22,50 @@ _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ODD = mix(np.arange(1, 9, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
 
 
-def near_texts(cells: pa.ChunkedArray) -> np.ndarray:
-    """Pairs (P, 2) of row numbers whose texts differ only a little (case and punctuation do not count)."""
-    text = pc.replace_substring_regex(pc.utf8_lower(pc.utf8_slice_codeunits(cells, 0, LONGEST)), r"[^\p{L}\p{N}]+", "")
-    text = pc.fill_null(text, "")
-    lengths = pc.utf8_length(text).to_numpy().astype(np.int64)
-    rows = np.flatnonzero(lengths >= SHORTEST)
-    if not len(rows):
+def near_texts(cells: pa.ChunkedArray, most: int | None = MOST_LETTERS) -> np.ndarray:
+    """Pairs (P, 2) of row numbers whose texts differ only a little (case and punctuation do not count).
+
+    Looked for among the first texts, `most` letters in all; among all of them, a part at a time, where `most` is None.
+    """
+    lengths = np.minimum(pc.fill_null(pc.utf8_length(cells), 0).to_numpy().astype(np.int64), LONGEST)
+    ends = np.cumsum(lengths)
+    rows = len(lengths) if most is None else int(np.searchsorted(ends, most, "right"))
+    parts, used, start = [], [], 0
+    while start < rows:
+        stop = min(rows, max(start + 1, int(np.searchsorted(ends, (ends[start - 1] if start else 0) + MOST_LETTERS, "right"))))
+        letters, sizes = _letters(cells.slice(start, stop - start))
+        long = sizes >= SHORTEST
+        letters = letters[np.repeat(long, sizes)]
+        if len(letters):
+            hashes, owner = _shingles(letters, sizes[long])
+            parts.append(_signatures(hashes, owner, int(long.sum())).astype(np.uint32))
+            used.append(start + np.flatnonzero(long))
+        start = stop
+    if not parts:
         return np.zeros((0, 2), np.int64)
-    rows = rows[np.cumsum(lengths[rows]) <= MOST_LETTERS]
-    letters = np.frombuffer("".join(text.take(pa.array(rows)).to_pylist()).encode("utf-32-le"), np.uint32).astype(np.uint64)
-    lengths = lengths[rows]
-    wide = float((letters > 0x2E80).mean()) > 0.3
-    hashes, owner = _shingles(letters, lengths, 3 if wide else 5)
-    signature_NK = _signatures(hashes, owner, len(rows))
-    pairs = _candidates(signature_NK)
-    first = np.searchsorted(owner, np.arange(len(rows) + 1))
+    found = np.concatenate(used)[_candidates(np.concatenate(parts), None if most is None else MOST_PAIRS)]
     sets: dict[int, np.ndarray] = {}
-    kept = [pair for pair in pairs if _jaccard(hashes, first, sets, int(pair[0]), int(pair[1])) >= ALIKE]
-    return rows[np.array(kept, np.int64).reshape(-1, 2)]
+    return found[np.array([_jaccard(cells, sets, int(one), int(other)) >= ALIKE for one, other in found], bool)].reshape(-1, 2)
 
 
-def _shingles(letters: np.ndarray, lengths: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of all runs of `size` letters within rows, and the row of each."""
+def _letters(cells: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Code points of letters and digits of all rows end to end (uint64), and how many each row has."""
+    cut = pc.utf8_lower(pc.utf8_slice_codeunits(cells, 0, LONGEST))
+    text = pc.fill_null(pc.replace_substring_regex(cut, r"[^\p{L}\p{N}]+", ""), "")
+    letters = np.frombuffer("".join(text.to_pylist()).encode("utf-32-le", "replace"), np.uint32).astype(np.uint64)
+    return letters, pc.utf8_length(text).to_numpy().astype(np.int64)
+
+
+def _shingles(letters: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of all runs of letters within rows (of three in Chinese and the like, else of five), and the row of each."""
+    wide = np.add.reduceat(letters > 0x2E80, np.cumsum(lengths) - lengths) > 0.3 * lengths
+    if wide.any() and not wide.all():
+        inside = np.repeat(wide, lengths)
+        parts = [(rows, _shingles(letters[mask], lengths[rows])) for rows, mask in ((wide, inside), (~wide, ~inside))]
+        hashes = np.concatenate([found for _, (found, _) in parts])
+        owner = np.concatenate([np.flatnonzero(rows)[place] for rows, (_, place) in parts])
+        return hashes, owner
+    size = 3 if wide.all() else 5
     owner = np.repeat(np.arange(len(lengths)), lengths)
     count = len(letters) - size + 1
     with np.errstate(over="ignore"):
@@ -68,14 +89,14 @@ def _signatures(hashes: np.ndarray, owner: np.ndarray, rows: int) -> np.ndarray:
     return signature_NK
 
 
-def _candidates(signature_NK: np.ndarray) -> np.ndarray:
-    """Pairs that share a band of the signature and a third of all its bins."""
+def _candidates(signature_NK: np.ndarray, most: int | None) -> np.ndarray:
+    """Pairs that share a band of the signature and a third of all its bins; the `most` that share most."""
     width = BINS_K // BANDS
     found = []
     for band in range(BANDS):
         part = signature_NK[:, band * width : (band + 1) * width]
         with np.errstate(over="ignore"):
-            key = mix((part * _ODD[:width]).sum(axis=1, dtype=np.uint64))
+            key = mix((part.astype(np.uint64) * _ODD[:width]).sum(axis=1, dtype=np.uint64))
         order = np.argsort(key, kind="stable")
         for gap in (1, 2, 3):
             same = key[order[gap:]] == key[order[:-gap]]
@@ -86,13 +107,13 @@ def _candidates(signature_NK: np.ndarray) -> np.ndarray:
         some = pairs[start : start + 100_000]
         alike[start : start + 100_000] = (signature_NK[some[:, 0]] == signature_NK[some[:, 1]]).mean(axis=1)
     order = np.argsort(-alike, kind="stable")
-    return pairs[order[alike[order] > 0.33][:MOST_PAIRS]]
+    return pairs[order[alike[order] > 0.33][:most]]
 
 
-def _jaccard(hashes: np.ndarray, first: np.ndarray, sets: dict[int, np.ndarray], one: int, other: int) -> float:
+def _jaccard(cells: pa.ChunkedArray, sets: dict[int, np.ndarray], one: int, other: int) -> float:
     for row in (one, other):
         if row not in sets:
-            sets[row] = np.unique(hashes[first[row] : first[row + 1]])
+            sets[row] = np.unique(_shingles(*_letters(cells.slice(row, 1)))[0])
     shared = len(np.intersect1d(sets[one], sets[other], assume_unique=True))
     return shared / max(1, len(sets[one]) + len(sets[other]) - shared)
 
