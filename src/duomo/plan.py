@@ -138,8 +138,8 @@ def task_options(data: DataConfig, recipe: Recipe) -> dict[str, Any]:
     return {"target": data.target, "ignore": data.ignore, "encode": recipe.encode} | dict(recipe.task)
 
 
-def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tuple[Table, Table, Table, str]:
-    """Training, validation and test tables, and how they were divided, in words."""
+def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter, judged_bytes: int = 0) -> tuple[Table, Table, Table, str]:
+    """Training, validation and test tables, and how they were divided, in words; `judged_bytes` as in `Task`."""
     if data.valid and not data.test:
         raise ConfigError(
             "A validation file of your own needs a test file too; received valid = {valid!r} alone. Add --test.", valid=data.valid
@@ -156,8 +156,9 @@ def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter) -> tup
         )
     for sentence in (*found.notes, *_shared(table, found, data)):
         reporter.say(sentence)
-    valid_rows = found.valid if data.valid else _some(found.valid, MOST_VALID, seed)
-    test_rows = found.test if data.test else _some(found.test, MOST_TEST, seed)
+    fitting = max(1, int(judged_bytes * len(table) / max(1, table.data.nbytes))) if judged_bytes else MOST_TEST
+    valid_rows = found.valid if data.valid else _some(found.valid, min(MOST_VALID, fitting), seed)
+    test_rows = found.test if data.test else _some(found.test, min(MOST_TEST, 4 * fitting), seed)
     parts = [spill.part(table, rows) for rows in (found.train, valid_rows, test_rows)]
     spared = len(found.valid) + len(found.test) - len(valid_rows) - len(test_rows)
     if spared:
@@ -230,7 +231,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     sentences = [*left_out, *cleaned, *unlearnable]
     for sentence in sentences:
         reporter.say(sentence)
-    train, valid, test, words = divide(table, data, said.train.seed, reporter)
+    train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes)
     reporter.say(words)
     suggestion = task.suggest(train)
     recipe = _resolve(settings, data, suggestion.recipe)

@@ -124,6 +124,8 @@ class Task(ABC):
     name: ClassVar[str]
     one_by_one: ClassVar[bool] = False
     """Whether rows are answered one at a time, because an answer is written step by step."""
+    judged_bytes: ClassVar[int] = 0
+    """Bytes of cells that tell enough about validation, and four times as many about the test; 0: rows are counted, not bytes."""
     metric: Metric
     """May depend on what `fit` learned (binary or not)."""
 

@@ -76,7 +76,7 @@ class Text(Kind):
         texts = [cell or "" for cell in text_of(cells.data).to_pylist()]
         rows = [framed(state, ids) for ids in encode_text(state, texts)]
         lengths = np.array([len(row) for row in rows], np.int64)
-        return Block(np.concatenate([np.zeros(0, _type(state)), *rows]), lengths)
+        return Block(np.concatenate([np.zeros(0, type_of(state)), *rows]), lengths)
 
 
 def learn(known: pa.ChunkedArray, config: EncodeConfig) -> dict[str, Any]:
@@ -149,8 +149,8 @@ def framed(state: Mapping[str, Any], ids: np.ndarray) -> np.ndarray:
     before, after = state.get("frame", ((), ()))
     ids = ids[: max(0, state["longest"] - len(before) - len(after))]
     if len(before) or len(after):
-        ids = np.concatenate([before, ids, after]).astype(_type(state))
-    return ids if len(ids) else np.array([max(0, special(state, "unknown"))], _type(state))
+        ids = np.concatenate([before, ids, after]).astype(type_of(state))
+    return ids if len(ids) else np.array([max(0, special(state, "unknown"))], type_of(state))
 
 
 def choose(known: pa.ChunkedArray, amount: int) -> str:
@@ -242,7 +242,7 @@ def tokenizer_of(state: Mapping[str, Any]) -> Tokenizer:
 
 def encode_text(state: Mapping[str, Any], texts: list[str]) -> list[np.ndarray]:
     """Token numbers (T,) of each text, uncut: int16, or int32 for a vocabulary above 32,767."""
-    kind = _type(state)
+    kind = type_of(state)
     # At least 1: a learned unigram vocabulary would read the word <pad> as padding.
     least = 0 if state["tokenizer"] == GIVEN else UNKNOWN
     return [
@@ -265,7 +265,8 @@ def bytes_of(state: Mapping[str, Any]) -> np.ndarray:
     return np.array([1 if BYTE.fullmatch(token) else len(token.replace("▁", " ").encode()) for token in vocabulary], np.float64)
 
 
-def _type(state: Mapping[str, Any]) -> type[np.int16] | type[np.int32]:
+def type_of(state: Mapping[str, Any]) -> type[np.int16] | type[np.int32]:
+    """What holds every token number."""
     return np.int16 if state["size"] <= 32767 else np.int32
 
 

@@ -4,7 +4,7 @@ Legend: B rows of a batch, T positions of a window, V tokens of the vocabulary, 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
@@ -18,10 +18,12 @@ from torch.nn import functional
 from duomo.core.contract import Baseline, Decoder, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
+from duomo.core.kinds.base import Block
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
+from duomo.data import cache
 from duomo.tasks.generate.baselines import Frequency, Ngram
 
 CONTEXT = 256
@@ -61,6 +63,7 @@ class Main(Task):
     name = "generate"
     metric = Metric("bits_per_byte", False)
     one_by_one: ClassVar[bool] = True
+    judged_bytes: ClassVar[int] = 1_000_000
 
     def __init__(self, config: Config):
         self.config = config
@@ -83,7 +86,7 @@ class Main(Task):
         else:
             config = replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT)
             self.tokenizer = text_kind.learn(cells, config)
-        length = len(self.stream(table))
+        length = self._length(table)
         if length < FEWEST_TOKENS:
             raise DataError(
                 "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length
@@ -130,22 +133,36 @@ class Main(Task):
         return mask, []
 
     # -- tensors
-    def stream(self, table: Table) -> np.ndarray:
-        """All documents as one stream of token numbers (M,), `end` after each."""
-        pieces: list[np.ndarray] = []
-        end = np.array([self.end], np.int32)
-        for part in table.slices(SLICE):
-            cells = [str(cell) for cell in part.column(self.column).to_pylist() if cell is not None]
-            for tokens in text_kind.encode_text(self.tokenizer, cells):
-                pieces += [tokens, end]
-        kind = np.uint16 if self.tokenizer["size"] <= 65535 else np.int32
-        return np.concatenate([np.zeros(0, kind), *(piece.astype(kind) for piece in pieces)])
+    def _documents(self, table: Table) -> Iterator[Block]:
+        """Token numbers of all documents end to end, `end` after each, a slice of the table at a time; nothing for an empty cell."""
+        end = [self.end]
+        for part in table.slices(SLICE) if len(table) else (table,):
+            cells = part.column(self.column).to_pylist()
+            found = iter(text_kind.encode_text(self.tokenizer, [str(cell) for cell in cells if cell is not None]))
+            rows = [np.append(next(found), end) if cell is not None else np.zeros(0, np.int64) for cell in cells]
+            lengths = np.array([len(row) for row in rows], np.int64)
+            yield Block(np.concatenate([np.zeros(0, np.int64), *rows]).astype(text_kind.type_of(self.tokenizer)), lengths)
+
+    def _length(self, table: Table) -> int:
+        """Tokens of the table, counted until there are enough for any context."""
+        length = 0
+        for block in self._documents(table):
+            length += len(block.values)
+            if length >= 8 * int(self.tokenizer["longest"]):
+                break
+        return length
+
+    def stream(self, table: Table) -> Tensor:
+        """All documents as one stream of token numbers (M,), `end` after each: in memory, or in a mapped file where they are many."""
+        key = lambda: cache.key_of(table, [self.column], [self.tokenizer, self.end])  # noqa: E731
+        column = cache.collect(self._documents(table), len(table), key)
+        assert isinstance(column, Ragged)
+        return column.values
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         if target:
-            stream = self.stream(table)
-            values = torch.from_numpy(stream.astype(np.int32))
-            return Examples({"tokens": Windows(values, max(1, min(self.context, len(stream) - 1)))})
+            values = self.stream(table)
+            return Examples({"tokens": Windows(values, max(1, min(self.context, len(values) - 1)))})
         cells = [str(cell) if cell is not None else "" for cell in table.column(self.column).to_pylist()]
         rows = [self._prompt(tokens) for tokens in text_kind.encode_text(self.tokenizer, cells)]
         seeds = [int.from_bytes(hashlib.blake2b(cell.encode("utf-8", "replace"), digest_size=7).digest()) for cell in cells]
@@ -199,11 +216,14 @@ class Main(Task):
 
     def baselines(self) -> Sequence[Baseline]:
         size = int(self.tokenizer["size"])
-        return [Frequency(size, self.stream, self._baseline_facts), Ngram(size, self.stream, self._baseline_facts)]
+        return [Frequency(size, self._numbers, self._baseline_facts), Ngram(size, self._numbers, self._baseline_facts)]
+
+    def _numbers(self, table: Table) -> np.ndarray:
+        return self.stream(table).numpy()
 
     def _baseline_facts(self, table: Table, nats: np.ndarray) -> Evidence:
         """A foreign model's nats (M,) over the same windows as ours."""
-        stream = self.stream(table)
+        stream = self.stream(table).numpy()
         width = max(1, min(self.context, len(stream) - 1))
         windows = max(1, (len(stream) - 1) // width)
         targets = stream[1 : windows * width + 1].reshape(windows, width)
