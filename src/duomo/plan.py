@@ -212,7 +212,9 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     """The whole plan; every mistake in the settings is reported before the data are read. A resumed run has its weights already."""
     said = build(Recipe, settings)
     if said.model.name:
-        find.model_config(said.model)
+        chosen = find.resolve(said.model)
+        find.model_config(chosen)
+        settings = merge(settings, {"model": {"name": chosen.name, "size": chosen.size}})
     if said.data.task:
         find.task_module(said.data.task)
     pretrained = open_pretrained(said.adapt.start) if said.adapt.start and not resumed else None

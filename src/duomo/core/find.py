@@ -27,6 +27,43 @@ def model_names() -> list[str]:
     return sorted(found.name for found in pkgutil.iter_modules(duomo.models.__path__))
 
 
+PLAIN_SIZES = ("tiny", "small", "base", "large")
+OTHER_NAMES = {"googlenet": "inceptionv1"}
+
+
+def _squeezed(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def model_aliases() -> dict[str, tuple[str, str]]:
+    """Name with a size -> architecture and size, from the sizes that carry a published name: resnet18, vit-b16."""
+    found = {}
+    for name in model_names():
+        for size in model_module(name).SIZES:
+            if size not in PLAIN_SIZES or (size == "tiny" and name == "convnext"):
+                found[f"{name}{size}" if size[0].isdigit() else f"{name}-{size}"] = (name, size)
+    return found
+
+
+def resolve(choice: ModelConfig) -> ModelConfig:
+    """The choice with architecture and size apart: resnet18 is resnet in size 18. ConfigError for a name that is neither."""
+    if not choice.name or choice.name in model_names():
+        return choice
+    aliases = model_aliases()
+    wanted = OTHER_NAMES.get(_squeezed(choice.name), _squeezed(choice.name))
+    alias = next((alias for alias in aliases if _squeezed(alias) == wanted), "")
+    if not alias:
+        raise ConfigError(
+            "A model must be one of {known}; received {name!r}.{hint}",
+            known=", ".join(model_names()), name=choice.name, hint=nearest(choice.name, [*model_names(), *aliases]),
+        )  # fmt: skip
+    name, size = aliases[alias]
+    if choice.size not in ("", size):
+        raise ConfigError("{alias} is {name} in the size {size}; received the size {other!r} too. Leave one of them out.",
+                          alias=alias, name=name, size=size, other=choice.size)  # fmt: skip
+    return dataclasses.replace(choice, name=name, size=size)
+
+
 def task_module(name: str) -> ModuleType:
     if name not in task_names():
         raise ConfigError(

@@ -17,12 +17,12 @@ from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_per_row
+from duomo.nn.pictures import convolution, is_large
 from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 3e-3, "batch_size": 128, "weight_decay": 5e-2, "epochs": 20, "patience": 8, "ema": 0.998}
-SMALL_SIDE = 96
-"""Pictures with a shorter side than this keep their resolution in the stem."""
+STEMS = ("auto", "large", "small", "pooled")
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,12 @@ SIZES = {
     "small": Config(blocks=(1, 1, 1), width=32, stem="pooled"),
     "base": Config(),
     "large": Config(blocks=(3, 4, 6, 3), bottleneck=True),
+    "18": Config(),
     "34": Config(blocks=(3, 4, 6, 3)),
+    "50": Config(blocks=(3, 4, 6, 3), bottleneck=True),
     "101": Config(blocks=(3, 4, 23, 3), bottleneck=True),
     "152": Config(blocks=(3, 8, 36, 3), bottleneck=True),
 }
-
-
-def convolution(inputs: int, outputs: int, side: int, stride: int = 1) -> nn.Conv2d:
-    """A bias-free convolution that keeps the side (or divides it by `stride`), initialised by He et al. 2015 (arXiv:1502.01852, eq. 10)."""
-    layer = nn.Conv2d(inputs, outputs, side, stride, padding=side // 2, bias=False)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    return layer
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
@@ -116,7 +111,7 @@ class Model(nn.Module):
         self.name, field = single("resnet", inputs, FORMS)
         channels, *sides = field.shape
         width, side = config.width, min(sides)
-        large = config.stem == "large" or (config.stem == "auto" and side >= SMALL_SIDE)
+        large = is_large("resnet", config.stem, sides, STEMS)
         halved = config.stem == "pooled" and side >= 4
         self.conv1 = convolution(channels, width, 7, stride=2) if large else convolution(channels, width, 3)
         self.bn1 = nn.BatchNorm2d(width)
