@@ -83,11 +83,13 @@ class Ragged(Column):
 class Windows(Column):
     """Windows over one long stream (total,): row i starts at i * width, shifted at random in training.
 
-    A batch holds the tokens `x` (B, width) and their successors `x.next` (B, width).
+    A batch holds the tokens `x` (B, width) and their successors `x.next` (B, width); where `end` is the number of a token that ends a
+    document, also `x.document` (B, width), which document of the window each token belongs to, so that none is read with another.
     """
 
     values: Tensor
     width: int
+    end: int = -1
 
     def __len__(self) -> int:
         return max(1, (self.values.shape[0] - 1) // self.width)
@@ -99,7 +101,11 @@ class Windows(Column):
         start = start.clamp(0, max(0, self.values.shape[0] - self.width - 1))
         index = start.unsqueeze(1) + torch.arange(self.width + 1)
         tokens = self.values[index].long()
-        return {name: tokens[:, :-1], f"{name}.next": tokens[:, 1:]}
+        found = {name: tokens[:, :-1], f"{name}.next": tokens[:, 1:]}
+        if self.end >= 0:
+            ended = tokens[:, :-1] == self.end
+            found[f"{name}.document"] = ended.cumsum(1) - ended.long()
+        return found
 
     def lengths(self) -> None:
         return None

@@ -30,6 +30,8 @@ CONTEXT = 256
 FEWEST_TOKENS = 64
 """Pieces of text without which no part of a split is sure of one."""
 SLICE = 2000
+LONG_DOCUMENT = 8
+"""Windows that a document fills on average from which borders are so rare that no window is divided."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Config:
     """Columns that are not read."""
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer, vocabulary and context length (longest_text)."""
+    across: bool = False
+    """Let a window that holds the end of one document and the beginning of the next read over the border."""
     column: str = ""
     """The column with the text; the first text column when empty."""
     new_tokens: int = 160
@@ -153,16 +157,21 @@ class Main(Task):
         return length
 
     def stream(self, table: Table) -> Tensor:
+        return self._column(table).values
+
+    def _column(self, table: Table) -> Ragged:
         """All documents as one stream of token numbers (M,), `end` after each: in memory, or in a mapped file where they are many."""
         key = lambda: cache.key_of(table, [self.column], [self.tokenizer, self.end])  # noqa: E731
         column = cache.collect(self._documents(table), len(table), key)
         assert isinstance(column, Ragged)
-        return column.values
+        return column
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         if target:
-            values = self.stream(table)
-            return Examples({"tokens": Windows(values, max(1, min(self.context, len(values) - 1)))})
+            column = self._column(table)
+            width = max(1, min(self.context, len(column.values) - 1))
+            apart = not self.config.across and len(column.values) < LONG_DOCUMENT * width * max(1, len(column))
+            return Examples({"tokens": Windows(column.values, width, self.end if apart else -1)})
         cells = [str(cell) if cell is not None else "" for cell in table.column(self.column).to_pylist()]
         rows = [self._prompt(tokens) for tokens in text_kind.encode_text(self.tokenizer, cells)]
         seeds = [int.from_bytes(hashlib.blake2b(cell.encode("utf-8", "replace"), digest_size=7).digest()) for cell in cells]
