@@ -5,9 +5,12 @@ from pathlib import Path
 
 from duomo.core.errors import ConfigError
 from duomo.core.pretrained import Pretrained
-from duomo.exchange import runs
+from duomo.exchange import hf, runs
 
-OPENERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Pretrained]], ...] = ((runs.knows, runs.read),)
+OPENERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Pretrained]], ...] = (
+    (runs.knows, runs.read),
+    (hf.knows, hf.read),
+)
 
 
 def open_pretrained(path: Path | str) -> Pretrained:

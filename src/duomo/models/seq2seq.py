@@ -73,6 +73,8 @@ class Config:
     """One embedding for source and target, where they have one vocabulary."""
     tied: bool = True
     """The head shares the weights of the target's embedding."""
+    shrunk: bool = True
+    """With relative positions: a tied head divides its input by the root of the width (T5 1.0)."""
 
 
 T5 = Config(512, 6, 0, 8, 64, 2048, "relu", "relative", norm="rms", bias=False, scaled=False)
@@ -272,8 +274,8 @@ class Model(nn.Module):
         if self.head is not None:
             return self.head(x_BTD)
         weight = (self.target_embedding or self.embedding).weight
-        # T5's tied head brings its input back to the size that N(0, 1) embeddings were drawn for
-        return F.linear(x_BTD * self.config.width**-0.5 if self.relative else x_BTD, weight)
+        # T5's embeddings are drawn from N(0, 1): without this the logits would be as large as the root of the width
+        return F.linear(x_BTD * self.config.width**-0.5 if self.relative and self.config.shrunk else x_BTD, weight)
 
     # -- writing
     def forward(self, batch: Batch) -> Tensor:

@@ -1,0 +1,185 @@
+"""Hugging Face folders, read and written without any of their code: config.json, safetensors, tokenizer, chat template.
+
+config.json              which family, which sizes             model.safetensors           weights (or several files and an index)
+tokenizer.json           or vocab.json with merges.txt, or vocab.txt            tokenizer_config.json    special tokens, chat template
+generation_config.json   how its makers let it write           1_Pooling/config.json       how sentence embeddings are pooled
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from duomo.core.errors import ConfigError
+from duomo.core.files import write_atomically
+from duomo.core.messages import nearest
+from duomo.core.pretrained import Pretrained
+from duomo.exchange import vocabularies
+from duomo.exchange.families import FAMILIES, Family
+from duomo.exchange.naming import family_of, to_ours, to_theirs
+
+LARGEST_JSON = 64 * 1024 * 1024
+UNBOUNDED = 1 << 40
+SHARD = 4 * 1024**3
+TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+WEIGHT_FAULTS = (SafetensorError, OSError, ValueError)
+
+
+def knows(path: Path) -> bool:
+    return path.is_dir() and (path / "config.json").is_file()
+
+
+def read(path: Path) -> Pretrained:
+    """The model of a folder; ConfigError where its make is unknown, or weights are missing, unknown or of another shape."""
+    settings = _json(path / "config.json")
+    family = _family(settings, path)
+    options = family.options(settings)
+    weights = _weights(path)
+    # a T5 says by this setting only whether its head is scaled
+    options["tied"] = (options["tied"] or family.name == "t5") and not _apart(weights)
+    tensors = to_ours(family, options, weights, str(path))
+    pooling = _json(path / "1_Pooling" / "config.json", {})
+    if family.model == "bert" and pooling.get("pooling_mode_mean_tokens"):
+        options["pool"] = "mean"
+    facts = {"family": family.name, "generation": _json(path / "generation_config.json", {}), "labels": settings.get("id2label") or {}}
+    vocabulary, longest = len(tensors["embedding.weight"]), _longest(family, settings, options)
+    text = vocabularies.read(path, vocabulary, longest, settings)
+    return Pretrained(family.model, options, tensors, {"text": text} if text else {}, facts, str(path))
+
+
+def write(path: Path, model: Pretrained, kind: str = "f32") -> list[str]:
+    """A folder that `transformers` opens; returns the names of weights that the family has no place for.
+
+    ConfigError where the model is built like no family, or `kind` (f32, f16, bf16) is unknown.
+    """
+    if kind not in TYPES:
+        raise ConfigError("The weights of a Hugging Face folder are one of {known}; received {name!r}.{hint}",
+                          known=", ".join(TYPES), name=kind, hint=nearest(kind, TYPES))  # fmt: skip
+    family = family_of(model.model, model.options)
+    options = completed(model)
+    tensors, left = to_theirs(family, options, model.tensors)
+    if family.name == "t5" and options["tied"] and not options["shrunk"]:
+        tensors["lm_head.weight"] = model.tensors["embedding.weight"]
+    text = model.learned.get("text", {})
+    longest = int(options.get("longest") or min(int(text.get("longest", 512)), 1 << 20))
+    settings = family.settings(options, len(model.tensors["embedding.weight"]), longest)
+    names = set(model.tensors)
+    settings |= {"model_type": family.name, "architectures": [family.architecture(names)], "torch_dtype": str(TYPES[kind])[6:]}
+    if "head.weight" in names and family.model == "bert":
+        settings["num_labels"] = len(model.tensors["head.weight"])
+    path.mkdir(parents=True, exist_ok=True)
+    settings |= vocabularies.write(path, text)
+    _save(path, {name: value.to(TYPES[kind]).clone() for name, value in tensors.items()})
+    _write(path / "config.json", settings)
+    return left
+
+
+def _apart(weights: Mapping[str, Tensor]) -> bool:
+    """Whether there is a head with weights of its own, whatever the settings say: only they know nothing of it."""
+    head = weights.get("lm_head.weight")
+    names = ("shared.weight", "model.embed_tokens.weight", "transformer.wte.weight")
+    embedding = next((weights[name] for name in names if name in weights), None)
+    return head is not None and embedding is not None and not torch.equal(head, embedding)
+
+
+def completed(model: Pretrained) -> dict[str, Any]:
+    """The options with what is derived where they say 0, as others have to be told: hidden size, places."""
+    options = dict(model.options)
+    first = next(iter(name for name in model.tensors if name.endswith(".fall.weight")))
+    options["hidden"] = model.tensors[first].shape[1]
+    if "places.weight" in model.tensors:
+        options["longest"] = len(model.tensors["places.weight"])
+    return options
+
+
+def _family(settings: Mapping[str, Any], path: Path) -> Family:
+    name = str(settings.get("model_type", ""))
+    if name not in FAMILIES:
+        raise ConfigError(
+            "A Hugging Face model must be one of {known}; {path} is {name!r}.{hint}",
+            known=", ".join(FAMILIES), path=path, name=name, hint=nearest(name, FAMILIES),
+        )  # fmt: skip
+    return FAMILIES[name]
+
+
+def _longest(family: Family, settings: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+    if options.get("longest"):
+        return int(options["longest"]) - int(options.get("offset", 0))
+    found = settings.get("max_position_embeddings", settings.get("n_positions", 512))
+    return found if isinstance(found, int) and 0 < found < UNBOUNDED else 512
+
+
+def _json(path: Path, other: Any = None) -> Any:
+    """A JSON object; `other` where there is no file, ConfigError where it is none."""
+    if other is not None and not path.is_file():
+        return other
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise ValueError(f"more than {LARGEST_JSON >> 20} MB")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=str(error)[:120]) from None
+    if not isinstance(found, dict):
+        raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=type(found).__name__)
+    return found
+
+
+def _write(path: Path, value: Any) -> None:
+    write_atomically(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+# -- weights
+def _weights(path: Path) -> dict[str, Tensor]:
+    """All tensors of the folder's safetensors; their headers are checked against the files' lengths before anything is read."""
+    index = path / "model.safetensors.index.json"
+    if (path / "model.safetensors").is_file():
+        files = ["model.safetensors"]
+    elif index.is_file():
+        files = sorted({str(name) for name in (_json(index).get("weight_map") or {}).values()})
+    else:
+        raise ConfigError(
+            "The weights of a model must lie in model.safetensors; {path} has none. A .bin holds pickles, which are never opened:"
+            " convert it where it was made.",
+            path=path,
+        )
+    found: dict[str, Tensor] = {}
+    for name in files:
+        if "/" in name or "\\" in name or not (path / name).is_file():
+            raise ConfigError("Every file that the index of the weights names must lie beside it; {name!r} does not.", name=name)
+        found |= tensors_of(path / name)
+    return found
+
+
+def tensors_of(path: Path) -> dict[str, Tensor]:
+    """The tensors of one safetensors file; ConfigError where it is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except WEIGHT_FAULTS as error:
+        raise ConfigError("The weights must be a whole safetensors file; {path} cannot be read ({error}).",
+                          path=path, error=str(error)[:120]) from None  # fmt: skip
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """One file, or several of at most `SHARD` bytes with an index."""
+    shards: list[dict[str, Tensor]] = [{}]
+    filled = 0
+    for name, value in tensors.items():
+        size = value.numel() * value.element_size()
+        if shards[-1] and filled + size > SHARD:
+            shards.append({})
+            filled = 0
+        shards[-1][name] = value
+        filled += size
+    names = [f"model-{n + 1:05}-of-{len(shards):05}.safetensors" for n in range(len(shards))] if len(shards) > 1 else ["model.safetensors"]
+    for name, shard in zip(names, shards, strict=True):
+        save_file(shard, path / name, {"format": "pt"})
+    if len(shards) > 1:
+        places = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
+        total = sum(value.numel() * value.element_size() for value in tensors.values())
+        _write(path / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})

@@ -1,0 +1,136 @@
+"""Tokenizers of Hugging Face folders, and back: vocabulary, special tokens by use, chat template.
+
+The state is that of `core/kinds/text.py`, with `chat_template` (Jinja) and `names` (bos_token and the like, as templates call them) beside.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from duomo.core.errors import ConfigError
+from duomo.core.files import write_atomically
+from duomo.core.kinds import text as text_kind
+
+USES = {"padding": ("pad_token",), "unknown": ("unk_token",), "mask": ("mask_token",),
+        "begin": ("bos_token", "cls_token"), "end": ("eos_token", "sep_token")}  # fmt: skip
+"""Our uses of special tokens and the names that tokenizer_config.json has for them."""
+LARGEST = text_kind.LARGEST_FILE
+FAULTS = (OSError, ValueError, RecursionError)
+
+
+def read(path: Path, size: int, longest: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The tokenizer's state for a model with an embedding of `size` rows; empty where the folder holds none.
+
+    ConfigError where the tokenizer is damaged or has more tokens than the model.
+    """
+    said = _object(path / "tokenizer_config.json") | _object(path / "special_tokens_map.json")
+    names = {key: _name(said.get(key)) for keys in USES.values() for key in keys}
+    text = _tokenizer(path, names)
+    if not text:
+        return {}
+    special = {use: next((names[key] for key in keys if names[key]), "") for use, keys in USES.items()}
+    state = text_kind.given(text, special, size, longest)
+    check_size(state, size, path)
+    for use in ("begin", "end"):  # what config.json says by number stands where the tokenizer's files are silent
+        number = settings.get({"begin": "bos_token_id", "end": "eos_token_id"}[use])
+        if not special[use] and isinstance(number, int) and 0 <= number < size:
+            state["special"][use] = number
+    template = _template(path, said)
+    return state | {"names": {key: name for key, name in names.items() if name}} | ({"chat_template": template} if template else {})
+
+
+def check_size(state: Mapping[str, Any], size: int, source: object) -> None:
+    """ConfigError for a tokenizer with tokens that the model has no vector for."""
+    if int(state["size"]) > size:
+        raise ConfigError(
+            "A tokenizer must fit its model; that of {source} has {tokens:,} tokens, the model {size:,}. Give the one it was trained with.",
+            source=source, tokens=int(state["size"]), size=size,
+        )  # fmt: skip
+
+
+def write(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
+    """tokenizer.json and tokenizer_config.json; returns what config.json has to say of special tokens."""
+    if not state:
+        return {}
+    tokenizer = text_kind.tokenizer_of(state)
+    write_atomically(path / "tokenizer.json", state["json"].encode())
+    numbers = {use: text_kind.special(state, use) for use in USES}
+    names = {keys[0]: tokenizer.id_to_token(numbers[use]) for use, keys in USES.items() if numbers[use] >= 0}
+    names |= dict(state.get("names", {}))
+    config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, **names}
+    config |= {"model_max_length": min(int(state["longest"]), 1 << 30)}
+    if state.get("chat_template"):
+        config["chat_template"] = state["chat_template"]
+    write_atomically(path / "tokenizer_config.json", (json.dumps(config, ensure_ascii=False, indent=2) + "\n").encode())
+    keys = {"padding": "pad_token_id", "begin": "bos_token_id", "end": "eos_token_id"}
+    return {key: numbers[use] for use, key in keys.items() if numbers[use] >= 0}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError("too large")
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    except FAULTS as error:
+        raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=str(error)[:120]) from None
+
+
+def _name(value: Any) -> str:
+    value = value.get("content", "") if isinstance(value, dict) else value
+    return value if isinstance(value, str) else ""
+
+
+def _template(path: Path, said: Mapping[str, Any]) -> str:
+    """The chat template: a file of its own, or in tokenizer_config.json, alone or named `default`."""
+    if (path / "chat_template.jinja").is_file():
+        return text_kind.read(path / "chat_template.jinja")
+    found = said.get("chat_template")
+    if isinstance(found, list):
+        found = next((one.get("template") for one in found if isinstance(one, dict) and one.get("name") == "default"), None)
+    return found if isinstance(found, str) else ""
+
+
+def _tokenizer(path: Path, names: Mapping[str, str]) -> str:
+    """The text of a tokenizer.json, made from older files where there is none."""
+    if (path / "tokenizer.json").is_file():
+        return text_kind.read(path / "tokenizer.json")
+    try:
+        if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
+            return _pairs(_object(path / "vocab.json"), text_kind.read(path / "merges.txt"), names)
+        if (path / "vocab.txt").is_file():
+            return _wordpiece(text_kind.read(path / "vocab.txt").splitlines(), names)
+    except (ValueError, TypeError) as error:
+        raise ConfigError("A tokenizer must be a tokenizer.json; this one cannot be read: {reason}", reason=str(error)[:200]) from None
+    return ""
+
+
+def _pairs(vocabulary: dict[str, int], lines: str, names: Mapping[str, str]) -> str:
+    merges = [(a, b) for a, _, b in (line.partition(" ") for line in lines.splitlines() if line and not line.startswith("#version")) if b]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in dict.fromkeys(names.values()) if name in vocabulary])
+    if names.get("cls_token") in vocabulary and names.get("sep_token") in vocabulary:
+        one, two = names["cls_token"], names["sep_token"]
+        tokenizer.post_processor = processors.RobertaProcessing((two, vocabulary[two]), (one, vocabulary[one]), add_prefix_space=False)
+    return tokenizer.to_str()
+
+
+def _wordpiece(lines: list[str], names: Mapping[str, str]) -> str:
+    vocabulary = {token: number for number, token in enumerate(lines)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=names.get("unk_token") or "[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase="the" in vocabulary and "The" not in vocabulary)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    one, two = names.get("cls_token") or "[CLS]", names.get("sep_token") or "[SEP]"
+    usual = [name for name in (*names.values(), "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if name in vocabulary]
+    tokenizer.add_special_tokens([AddedToken(name, special=True) for name in dict.fromkeys(usual)])
+    if one in vocabulary and two in vocabulary:
+        tokenizer.post_processor = processors.BertProcessing((two, vocabulary[two]), (one, vocabulary[one]))
+    return tokenizer.to_str()
