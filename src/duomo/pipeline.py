@@ -172,7 +172,8 @@ def _folder(source: Any, out: Path | str | None) -> RunFolder:
 def _with_source(recipe: Recipe, source: Any) -> Recipe:
     words = _whole(source) if isinstance(source, (str, Path)) else tr("(given in memory)")
     data = dataclasses.replace(recipe.data, source=words, test=_whole(recipe.data.test), valid=_whole(recipe.data.valid))
-    return dataclasses.replace(recipe, data=data)
+    adapt = dataclasses.replace(recipe.adapt, start=_whole(recipe.adapt.start))
+    return dataclasses.replace(recipe, data=data, adapt=adapt)
 
 
 def _whole(path: str | Path) -> str:
