@@ -16,7 +16,7 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import values_of
 from duomo.core.messages import tr
 from duomo.core.pretrained import Pretrained
-from duomo.core.recipe import DataConfig, Recipe
+from duomo.core.recipe import AdaptConfig, DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
 from duomo.data import audit, sources, spill, split
@@ -24,6 +24,7 @@ from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, without_void
 from duomo.exchange.opening import open_pretrained
+from duomo.train import adapt
 
 FEW_VALUES = 20
 MOST_VALID, MOST_TEST = 50_000, 200_000
@@ -237,6 +238,8 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     reporter.say(words)
     suggestion = task.suggest(train)
     recipe = _resolve(settings, data, suggestion.recipe)
+    if recipe.adapt.start and not resumed:
+        reporter.say(_tuning(recipe))
     notes += [*sentences, words, suggestion.reason]
     model_line = tr("Model: {model} {size}; {reason}", model=recipe.model.name, size=recipe.model.size, reason=suggestion.reason)
     reporter.say(model_line)
@@ -255,6 +258,15 @@ def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) 
     return merge(dict(settings), {"model": {"name": pretrained.model, "size": "base", "options": options}})
 
 
+def _tuning(recipe: Recipe) -> str:
+    """How fine-tuning will go, in words: the settings that matter most, each to be overridden by its flag."""
+    train, adapt_ = recipe.train, recipe.adapt
+    length = tr("{epochs:g} epochs", epochs=train.epochs) if train.epochs and not train.steps else tr("{steps:,} steps", steps=train.steps)
+    how = tr("low-rank changes of rank {rank}", rank=adapt_.lora_rank) if adapt_.lora else tr("all weights")
+    return tr("Fine-tuning {how}: learning rate {rate:g}, {length} of {rows} rows a step, warm-up {warmup:.0%}, decay {decay:g}.", how=how,
+              rate=train.learning_rate, length=length, rows=train.batch_size, warmup=train.warmup, decay=train.weight_decay)  # fmt: skip
+
+
 def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:
     """The table without void columns and without rows whose files do not open, and in words what was left out."""
     table, sentences = without_void(table, (*data.target, *data.ignore, data.group, data.time))
@@ -271,6 +283,10 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str) -> Recip
         suggested = merge(suggested, {"train": find.model_module(chosen).TRAIN})
     elif settings.get("model", {}).get("size"):  # a size that was asked for is that size: the recipe's own options are for its own
         suggested["model"] = {"name": suggested["model"]["name"]}
+    said = build(AdaptConfig, settings.get("adapt", {}), "adapt")
+    if said.start and chosen:
+        own = {**find.model_module(chosen).TRAIN, **suggested.get("train", {})}
+        suggested = merge(suggested, {"train": adapt.defaults(chosen, own, said)})
     recipe = build(Recipe, merge(suggested, settings))
     model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
     return dataclasses.replace(recipe, data=data, model=model)

@@ -36,10 +36,11 @@ from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import Predictor, block_for
 from duomo.evaluate import card, scorecard
 from duomo.evaluate.report import html
+from duomo.exchange.opening import open_pretrained
 from duomo.nn.init import initialise
 from duomo.own import check
 from duomo.plan import Plan
-from duomo.train import adapt, loop, preflight, probe
+from duomo.train import adapt, loop, lora, preflight, probe
 from duomo.train.job import Job, Outcome
 from duomo.trained import Run, without_target
 
@@ -83,11 +84,24 @@ class Work:
             initialise(self.model, recipe.model.init)
         else:
             check(self.model, task, self.examples)
-        if self.plan.pretrained:
-            self.reporter.say(adapt.load(self.model, self.plan.pretrained))
+        self.new = self._start()
+        self.rates = adapt.prepare(self.model, recipe.adapt, self.new, task.head)
         self.preflight: preflight.Preflight | None = None
         self.timings: list[dict[str, Any]] = []
         self.stream = TableStream(self.examples, task.inputs, self.config.batch_size, self.config.seed, recipe.augment)
+
+    def _start(self) -> list[str]:
+        """Weights that exist already are taken over; the names of those that are new. A resumed run remembers them."""
+        if self.plan.pretrained:
+            words, new = adapt.load(self.model, self.plan.pretrained)
+            self.reporter.say(words)
+            return new
+        return list(self.folder.read_json("start.json").get("new", [])) if self.plan.recipe.adapt.start else []
+
+    def _fresh(self) -> None:
+        """Again what training starts from: a resumed run without a checkpoint was not yet given it."""
+        if self.plan.recipe.adapt.start and not self.plan.pretrained:
+            adapt.load(self.model, open_pretrained(self.plan.recipe.adapt.start))
 
     def choose_execution(self) -> Execution:
         """The fastest way to run the same mathematics, found by timing a few steps; says what the whole will take."""
@@ -101,6 +115,11 @@ class Work:
         seconds = chosen.seconds if chosen.times else 0.0
         self.preflight = preflight.predict(self.model, self.config, self.stream.steps_per_epoch, len(self.valid), seconds, self._device())
         self.preflight.say(self.reporter)
+        learning, whole = adapt.counts(self.model)
+        if learning < whole or self.plan.pretrained:
+            self.reporter.say(
+                tr("{learning:,} weights learn, {share:.2%} of {whole:,}.", learning=learning, share=learning / whole, whole=whole)
+            )
         return execution
 
     def _device(self) -> str:
@@ -128,6 +147,8 @@ class Work:
             self.config,
             execution,
             self.folder.path,
+            self.rates,
+            self._fresh,
             told,
         )
 
@@ -143,7 +164,7 @@ class Work:
         if not isinstance(source, (str, Path)):
             feather.write_feather(sources.read(source).data, str(self.folder.path / "data.arrow"), compression="uncompressed")
         self.folder.write_text("recipe.toml", to_toml(self.plan.recipe))
-        self.folder.write_json("start.json", {"task": self.task.state(), "root": str(Path.cwd())})
+        self.folder.write_json("start.json", {"task": self.task.state(), "root": str(Path.cwd()), "new": self.new})
         self.folder.write_opening(self._facts(execution))
 
     def _facts(self, execution: Execution) -> dict[str, Any]:
@@ -168,6 +189,8 @@ class Work:
         """Train, calibrate, judge, seal."""
         job = self._job(execution)
         outcome = loop.train(job, self.reporter)
+        self.learned, _ = adapt.counts(self.model)
+        lora.merge(self.model)  # what is judged, kept and served has plain weights
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples
         spill.trim()
@@ -228,6 +251,7 @@ class Work:
             "model": "own module" if self.own is not None else recipe.model.name,
             "size": recipe.model.size,
             "parameters": sum(p.numel() for p in self.model.parameters()),
+            "trained": self.learned,
             "recipe": dataclasses.asdict(recipe),
             "reason": self.plan.notes[-1] if self.plan.notes else "",
             "split": self.plan.split,

@@ -136,6 +136,7 @@ TOYS = [
     *(Toy("classify", table, CLASSIFY) for table in (*FORMS.values(), mixed)),
     *(Toy("regress", table, REGRESS) for table in (numbers, tokens, mixed)),
     Toy("generate", stories, {"encode": {"longest_text": 16}, "new_tokens": 4}),
+    Toy("fill", stories, {"encode": {"longest_text": 16}}),
     Toy("transcribe", speech, {"target": ["transcript"]}),
 ]
 

@@ -41,7 +41,8 @@ class Field:
     pixels      float32 (B, C, H, W) normalised  (C, H, W)            ()
     waveform    float32 (B, S) in [-1, 1]        (longest,)           ()      facts: rate in Hz
     frames      float32 (B, T, C) standardised   (longest, C)         ()
-    Ragged forms (tokens, waveform, frames) also bring batch[name + ".length"] int64 (B,).
+    Ragged forms (tokens, waveform, frames) also bring batch[name + ".length"] int64 (B,). Where few steps of tokens are judged, the
+    batch says which by batch[name + ".wanted"] bool (B, T): `bert` and `gpt` then give logits (G, size) for these alone, row by row.
     """
 
     form: Form

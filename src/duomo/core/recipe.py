@@ -158,10 +158,14 @@ class AdaptConfig:
     """The change is scaled by alpha / rank."""
     lora_targets: tuple[str, ...] = ()
     """Parts of names of the layers that are changed; every linear layer but the head when empty."""
+    lora_dropout: Share = 0.0
+    """Part of what that change reads set to zero in training."""
     freeze: tuple[str, ...] = ()
     """Parts of names of the weights that stay as they are."""
     layer_decay: Annotated[float, Within(0, 1)] = 1.0
     """Each layer learns at this share of the rate of the one above it (arXiv:1801.06146); 1: all alike."""
+    new_rate: Amount = 0.0
+    """Weights that are new (a head) learn at this multiple of the rate; 10, or 1 beside LoRA, when 0."""
 
 
 @dataclass(frozen=True)

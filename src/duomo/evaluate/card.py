@@ -40,6 +40,10 @@ def safe(value: Any) -> str:
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", text)
 
 
+def _parameters(facts: Mapping[str, Any]) -> int:
+    return int(facts.get("parameters") or 0)
+
+
 def _use(card: Mapping[str, Any]) -> list[str]:
     facts = card["facts"]
     found = [f"## {tr('Intended use')}"]
@@ -50,6 +54,9 @@ def _use(card: Mapping[str, Any]) -> list[str]:
         parameters = facts.get("parameters")
         size = tr(" with {count} parameters", count=f"{parameters:,}") if parameters is not None else ""
         found.append(tr("Architecture: {model}{size}.", model=safe(facts["model"]), size=size))
+    if facts.get("trained", _parameters(facts)) != _parameters(facts):
+        found.append(tr("Trained from it: {count} parameters, {share:.2%}; the others are as they were given.",
+                        count=f"{facts['trained']:,}", share=facts["trained"] / max(1, _parameters(facts))))  # fmt: skip
     if facts.get("reason"):
         found.append(safe(facts["reason"]))
     return found

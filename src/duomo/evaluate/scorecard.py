@@ -41,7 +41,7 @@ class ScorecardInputs:
     history: Sequence[Mapping[str, Any]] = ()
     """[{"step": int, "loss": float | None, "valid": {metric: value}}, ...]; `valid` where it was evaluated."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Shown as they are, in this order; the page knows these keys: name, model, size, parameters, reason, split (a sentence),
+    """Shown as they are, in this order; the page knows these keys: name, model, size, parameters, trained, reason, split (a sentence),
     recipe (nested), rows {train, valid, test}, seconds {training, …}, memory_mb, data_hash, versions {…}, machine, seed,
     preflight {seconds | memory_bytes | disk_bytes: {predicted, actual, ratio}}, execution [{…}, …], problems [sentence, …]."""
     baseline_seconds: float = 60.0

@@ -23,7 +23,7 @@ from duomo.core.tensors import Batch
 from duomo.nn.attention import SelfAttention
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
-from duomo.nn.fields import inside, masked_mean
+from duomo.nn.fields import inside, masked_mean, wanted
 from duomo.nn.norm import as_autocast, norm
 from duomo.nn.single import single
 
@@ -167,6 +167,7 @@ class Model(nn.Module):
             x_BTD = block(x_BTD, inside_BT)
         x_BTD = self.norm(x_BTD)
         if not self.per_row:
+            x_BTD = wanted(x_BTD, batch, self.name)
             return self.fill(x_BTD, self.embedding.weight) if self.fill is not None else self._head(x_BTD)
         if self.config.pool == "mean":
             return self._head(x_BTD.mean(1) if inside_BT is None else masked_mean(x_BTD, inside_BT))

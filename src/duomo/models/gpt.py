@@ -27,6 +27,7 @@ from duomo.nn.attention import Attend, check_heads
 from duomo.nn.cache import Cache
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
+from duomo.nn.fields import wanted
 from duomo.nn.norm import RMSNorm, as_autocast, norm
 from duomo.nn.positions import rotary_table, rotate
 from duomo.nn.recurrent import last
@@ -260,7 +261,7 @@ class Model(nn.Module):
             x_BTD = block(x_BTD, table_2TK, allowed)
         if self.per_row:
             return self._logits(last(x_BTD, batch[f"{self.name}.length"]))
-        return self._logits(x_BTD)
+        return self._logits(wanted(x_BTD, batch, self.name))
 
     def start(self, rows: int, positions: int) -> Cache:
         """An empty cache for `rows` rows of up to `positions` tokens."""

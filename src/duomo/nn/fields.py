@@ -46,3 +46,9 @@ def masked_mean(x_BTD: Tensor, inside_BT: Tensor) -> Tensor:
     """(B, D) mean over the true positions; zero for a row that has none."""
     weight_BT1 = inside_BT.unsqueeze(-1).to(x_BTD.dtype)
     return (x_BTD * weight_BT1).sum(1) / weight_BT1.sum(1).clamp(min=1)
+
+
+def wanted(x_BTD: Tensor, batch: Batch, name: str) -> Tensor:
+    """(G, D), only the positions that `<name>.wanted` (B, T) asks for, in order; all of them, (B, T, D), where the batch has none."""
+    places = batch.get(f"{name}.wanted")
+    return x_BTD if places is None else x_BTD[places]

@@ -1,17 +1,46 @@
-"""Going on from weights that exist already, from outside the model: what fits by name and shape is taken over."""
+"""Going on from weights that exist already, from outside the model: taken over by name, changed a little or in part, fixed elsewhere.
+
+`load` takes over what fits; `prepare` fixes weights, swaps in low-rank changes (train/lora.py) and says how fast each weight learns;
+`defaults` are the settings that fine-tuning starts from, by architecture; `lora.merge` ends it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
+from duomo.core.contract import Head
 from duomo.core.errors import ConfigError
-from duomo.core.messages import tr
+from duomo.core.messages import nearest, tr
 from duomo.core.pretrained import Pretrained
+from duomo.core.recipe import AdaptConfig
+from duomo.train import lora
 
 NAMED = 4
+NUMBERED = re.compile(r"^(.*?\.\d+(?:\.\d+)*)\.")
+SMALL_HEAD = 0.01
+"""A head with at most this share of all weights learns beside low-rank changes; a larger one (of a language model) is fixed."""
+FULL: Mapping[str, Mapping[str, Any]] = {
+    "bert": {"learning_rate": 5e-5, "batch_size": 16, "epochs": 4, "warmup": 0.1, "weight_decay": 0.01},
+    "seq2seq": {"learning_rate": 1e-4, "batch_size": 16, "epochs": 4, "warmup": 0.1, "weight_decay": 0.01},
+    "gpt": {"learning_rate": 5e-5, "batch_size": 8, "epochs": 3, "warmup": 0.1, "weight_decay": 0.0},
+}
+"""Settings for learning all weights on; other architectures learn at `SLOWER` times their own rate."""
+LORA: Mapping[str, Any] = {"learning_rate": 5e-4, "warmup": 0.1, "weight_decay": 0.0}
+SLOWER, NEW = 0.3, 10.0
+"""A model of its own learns on at this share of its rate; weights that are new at this multiple of the others' (LoRA: alike)."""
 
 
-def load(model: nn.Module, pretrained: Pretrained) -> str:
-    """Take over every weight that fits by name and shape; in words what was taken and what is new.
+def defaults(model: str, own: Mapping[str, Any], config: AdaptConfig) -> dict[str, Any]:
+    """Training settings for going on from `model`, whose settings from nothing are `own`."""
+    found = dict(FULL.get(model) or {**own, "learning_rate": SLOWER * own["learning_rate"]})
+    return {**found, **LORA} if config.lora else found
+
+
+def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
+    """Take over every weight that fits by name and shape; in words what was taken and what is new, and the new names.
 
     ConfigError where less than half of the model's numbers are found: this is another architecture or size.
     """
@@ -28,8 +57,76 @@ def load(model: nn.Module, pretrained: Pretrained) -> str:
         for name, value in fitting.items():
             own[name].copy_(value)
     left = [name for name in pretrained.tensors if name not in fitting]
-    return tr("Weights taken from {source}: {taken:,} of {whole:,} numbers; new: {new}; left out: {left}.",
-              source=pretrained.source, taken=taken, whole=whole, new=_some(new), left=_some(left))  # fmt: skip
+    words = tr("Weights taken from {source}: {taken:,} of {whole:,} numbers; new: {new}; left out: {left}.",
+               source=pretrained.source, taken=taken, whole=whole, new=_some(new), left=_some(left))  # fmt: skip
+    return words, new
+
+
+def prepare(model: nn.Module, config: AdaptConfig, new: list[str], head: Head) -> dict[str, float]:
+    """Fix and swap as the recipe says; weight -> share of the learning rate, where it is not 1.
+
+    `new` names the weights that were not taken over. ConfigError for a pattern that fits nothing.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for pattern in config.freeze:
+        _fitting("adapt.freeze", pattern, names)
+    rates = _rates(model, config, new)
+    if config.lora:
+        _low_rank(model, config, new, head)
+    for name, weight in model.named_parameters():
+        if any(pattern in name for pattern in config.freeze):
+            weight.requires_grad_(False)
+    return {name: rate for name, rate in rates.items() if rate != 1.0}
+
+
+def _low_rank(model: nn.Module, config: AdaptConfig, new: list[str], head: Head) -> None:
+    """Everything fixed but the changes, what is new, and a small head."""
+    found = lora.layers(model)
+    if not found:
+        raise ConfigError("Low-rank changes need linear layers; this model has none. Leave --lora out.")
+    last = [name for name, layer in found.items() if layer.weight.shape[0] == head.size][-1:]
+    targets = [name for name in found if name not in last and f"{name}.weight" not in new]
+    if config.lora_targets:
+        targets = sorted(
+            {name for pattern in config.lora_targets for name in _fitting("adapt.lora_targets", pattern, list(found))},
+            key=list(found).index,
+        )
+    whole = sum(weight.numel() for weight in model.parameters())
+    small = [f"{name}." for name in last if found[name].weight.numel() <= SMALL_HEAD * whole]
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(name in new or any(name.startswith(part) for part in small))
+    lora.swap(model, targets, config.lora_rank, config.lora_alpha, config.lora_dropout)
+
+
+def _rates(model: nn.Module, config: AdaptConfig, new: list[str]) -> dict[str, float]:
+    """Layers are told apart by the numbers in the names of weights, in the order of the model."""
+    faster = config.new_rate or (1.0 if config.lora or not config.start else NEW)
+    layers: list[str] = []
+    places: dict[str, int] = {}
+    for name, _ in model.named_parameters():
+        found = NUMBERED.match(name)
+        layer = found.group(1) if found else ""
+        if not layers or layers[-1] != layer:
+            layers.append(layer)
+        places[name] = len(layers)
+    fresh = set(new)
+    return {name: faster if name in fresh else config.layer_decay ** (len(layers) - place) for name, place in places.items()}
+
+
+def counts(model: nn.Module) -> tuple[int, int]:
+    """Weights that learn, and all of the model without what LoRA has put beside them."""
+    named = list(model.named_parameters())
+    learning = sum(weight.numel() for _, weight in named if weight.requires_grad)
+    return learning, sum(weight.numel() for name, weight in named if not name.endswith((".lora_a", ".lora_b")))
+
+
+def _fitting(setting: str, pattern: str, names: list[str]) -> list[str]:
+    found = [name for name in names if pattern in name]
+    if not found:
+        parts = sorted({part for name in names for part in name.split(".")})
+        raise ConfigError("Each pattern of {setting} must be a part of a name; none holds {pattern!r}.{hint} Names: {names}.",
+                          setting=setting, pattern=pattern, hint=nearest(pattern, parts), names=_some(names))  # fmt: skip
+    return found
 
 
 def _some(names: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Checkpoints that are whole or refused.
 
     checkpoints/step-00000120/   model.safetensors  optimizer.safetensors  [ema.safetensors]  [best.safetensors]  state.json  manifest.json
+    checkpoints/base.safetensors weights that no step changes, written once: a checkpoint holds the sum of it
 
 A checkpoint is written into a hidden folder, every file is synced, the manifest of SHA-256 sums comes last, the folder is synced,
 and one rename makes it visible. Loading compares every byte with the manifest and falls back, aloud, to the newest one that is whole.
@@ -28,6 +29,7 @@ from duomo.core.messages import tr
 
 KEEP = 2
 FORMAT = 1
+BASE = "base.safetensors"
 DTYPES = {
     torch.float32: "F32", torch.float64: "F64", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.int32: "I32",
     torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL", torch.complex64: "C64",
@@ -65,6 +67,24 @@ class Checkpoints:
 
     def __init__(self, run: Path, say: Callable[[str], None]):
         self.folder, self.say = run / "checkpoints", say
+        self.base = ""
+        """Sum of base.safetensors, once it was written or read."""
+
+    def keep(self, tensors: Tensors) -> str:
+        """Write what no step changes, once in this process; its SHA-256, or "" where there is nothing."""
+        if tensors and not self.base:
+            hidden = self.folder / f".saving-base-{os.getpid()}"
+            with disk_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    _remove(hidden)
+                    hidden.mkdir()
+                    self.base = _write_tensors(hidden / BASE, tensors)
+                    os.replace(hidden / BASE, self.folder / BASE)
+                    sync_folder(self.folder)
+                finally:
+                    _remove(hidden)
+        return self.base
 
     def save(self, step: int, tensors: Mapping[str, Tensors], state: Mapping[str, Any]) -> None:
         """Write step `step`; ResourceError when the disk is full, and the older ones stay."""
@@ -90,6 +110,7 @@ class Checkpoints:
         for path in reversed(self.paths()):
             try:
                 found = _read(path)
+                self.base = found.state.get("base", "")
             except LOAD_FAULTS as error:
                 damaged = True
                 self.say(
@@ -113,7 +134,7 @@ class Checkpoints:
         return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
 
     def bytes(self) -> int:
-        return sum(path.stat().st_size for path in self.folder.glob("*/*"))
+        return sum(path.stat().st_size for path in [*self.folder.glob("*/*"), *self.folder.glob(BASE)])
 
     def _show(self, hidden: Path, path: Path) -> None:
         if path.exists():
@@ -198,7 +219,17 @@ def _read(path: Path) -> Saved:
         tensors = {name.removesuffix(".safetensors"): load(data) for name, data in content.items() if name.endswith(".safetensors")}
     except SafetensorError as error:
         raise _DamagedError(str(error)) from None
-    return Saved(int(manifest["step"]), tensors, _parse(content["state.json"], "state.json"))
+    state = _parse(content["state.json"], "state.json")
+    if state.get("base"):
+        tensors["base"] = _read_base(path.parent, state["base"])
+    return Saved(int(manifest["step"]), tensors, state)
+
+
+def _read_base(folder: Path, expected: str) -> dict[str, Tensor]:
+    data = _bytes(folder, BASE)
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise _DamagedError(tr("{name} has changed", name=BASE))
+    return load(data)
 
 
 def _bytes(path: Path, name: str) -> bytes:

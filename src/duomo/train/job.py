@@ -1,6 +1,6 @@
 """What goes into a training, and what comes out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ class Job:
     execution: Execution
     folder: Path
     """The run folder."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Name of a weight -> share of the learning rate; 1 for those not named."""
+    fresh: Callable[[], None] | None = None
+    """Puts the weights that training starts from into the model again, for a resume that finds no checkpoint."""
     facts: dict[str, Any] = field(default_factory=dict)
     """planned_seconds (float): what the preflight said. samples (callable: model -> {name: text}): texts for TensorBoard."""
 

@@ -53,7 +53,9 @@ class _Training:
         self.weights = optim.trainable(self.model)
         self.buffers = [value for value in self.model.buffers() if value.numel() <= SMALL_BUFFER]
         self.buffers_before = [value.clone() for value in self.buffers]
-        self.optimizer = optim.build(self.model, self.config)
+        self.optimizer = optim.build(self.model, self.config, job.rates)
+        self.fixed = [name for name, weight in self.model.named_parameters() if not weight.requires_grad]
+        """Weights that no step changes: written once, not with every checkpoint."""
         self.average = optim.Average(self.model, self.config.ema) if self.config.ema > 0 else None
         self.feed = Feed(job.stream, job.execution)
         self.checkpoints = Checkpoints(job.folder, reporter.say)
@@ -230,12 +232,21 @@ class _Training:
         higher = self.task.metric.higher_is_better
         if value is not None and (self.best is None or (value > self.best if higher else value < self.best)):
             self.best, self.best_step, self.waits = value, self.step, 0
-            self.best_tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._kept().items()}
+            self.best_tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._changing(self._kept()).items()}
             return
         self.waits += 1
         if 0 < self.config.patience <= self.waits and self.step < self.plan.total:
             self.plan.change(self.step, self.step)
             self.log.event(self.step, {"event": "early stop", "best_step": self.best_step})
+
+    def _changing(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        fixed = set(self.fixed)
+        return {name: tensor for name, tensor in tensors.items() if name not in fixed}
+
+    def _take(self, tensors: dict[str, Tensor]) -> None:
+        """The model takes all weights but the fixed ones, which it has."""
+        own = {name: tensor for name, tensor in self.model.state_dict().items() if name in self.fixed}
+        self.model.load_state_dict({**own, **tensors})
 
     def _kept(self) -> dict[str, Tensor]:
         """The weights that are judged: averaged ones where there are any."""
@@ -261,12 +272,14 @@ class _Training:
         if key == self.saved:
             return
         start = time.monotonic()
-        tensors = {"model": self.model.state_dict(), "optimizer": self.optimizer.tensors()}
+        states = self.model.state_dict()
+        tensors = {"model": self._changing(states), "optimizer": self.optimizer.tensors()}
         if self.average:
             tensors["ema"] = self.average.tensors()
         if self.best_tensors is not None and self.best_step != self.step:
             tensors["best"] = self.best_tensors
-        self.checkpoints.save(self.step, tensors, self._state())
+        base = self.checkpoints.keep({name: states[name] for name in self.fixed}) if self.fixed else ""
+        self.checkpoints.save(self.step, tensors, self._state() | {"base": base})
         self.saved, self.last_save = key, time.monotonic()
         self.save_seconds = self.last_save - start
         self.clock.saving += self.save_seconds
@@ -289,6 +302,8 @@ class _Training:
         found = self.checkpoints.load()
         if found is None:
             self.log.restore(None, 0)
+            if self.job.fresh is not None:
+                self.job.fresh()
             return
         changed = differences(found.state["facts"], run_facts(self.config, self.job.execution))
         if changed:
@@ -303,7 +318,7 @@ class _Training:
 
     def _restore(self, found: Saved) -> None:
         state, tensors = found.state, found.tensors
-        self.model.load_state_dict(tensors["model"])
+        self.model.load_state_dict({**tensors["model"], **tensors.get("base", {})})
         self.optimizer.restore(state["optimizer_steps"], tensors["optimizer"])
         if self.average and "ema" in tensors:
             self.average.restore(tensors["ema"])
@@ -320,7 +335,7 @@ class _Training:
 
     def _finish(self) -> Outcome:
         """The model takes the kept weights: the best on validation, or the last (averaged where there is an average)."""
-        self.model.load_state_dict(self.best_tensors if self.best_tensors is not None else self._kept())
+        self._take(self.best_tensors if self.best_tensors is not None else self._changing(self._kept()))
         self.model.eval()
         best_step = self.best_step if self.best_tensors is not None else self.step
         clock, device = self.clock, self.job.execution.device

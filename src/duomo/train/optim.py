@@ -23,10 +23,12 @@ class Optimizer(ABC):
     slots: tuple[str, ...] = ()
     """Names of the tensors kept for each weight, shaped like it."""
 
-    def __init__(self, weights: list[nn.Parameter], config: TrainConfig):
+    def __init__(self, weights: list[nn.Parameter], config: TrainConfig, rates: list[float]):
         decay = max(0.0, config.weight_decay)
         self.weights, self.momentum = weights, config.momentum
-        self.groups = [(decay, [i for i, w in enumerate(weights) if w.ndim >= 2]), (0.0, [i for i, w in enumerate(weights) if w.ndim < 2])]
+        kinds = [(decay if weight.ndim >= 2 else 0.0, rate) for weight, rate in zip(weights, rates, strict=True)]
+        self.groups = [(*kind, [i for i, other in enumerate(kinds) if other == kind]) for kind in dict.fromkeys(kinds)]
+        """Decay, share of the rate, and the places of the weights that have both."""
         self.steps = 0
         self.kept: dict[str, list[Tensor]] = {}
 
@@ -43,10 +45,10 @@ class Optimizer(ABC):
         if not self.kept:
             self.kept = {slot: [self.create(slot, weight.detach()) for weight in self.weights] for slot in self.slots}
         self.steps += 1
-        for decay, group in self.groups:
+        for decay, share, group in self.groups:
             places = [place for place in group if self.weights[place].grad is not None]
             if places:
-                self.update(places, [self.weights[place].grad for place in places], rate, decay)  # type: ignore[misc]
+                self.update(places, [self.weights[place].grad for place in places], rate * share, decay)  # type: ignore[misc]
 
     def clear(self) -> None:
         """Forget the gradients."""
@@ -185,8 +187,8 @@ def trainable(model: nn.Module) -> list[nn.Parameter]:
     return [weight for weight in model.parameters() if weight.requires_grad]
 
 
-def build(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """The optimizer named in the recipe over the trainable weights."""
+def build(model: nn.Module, config: TrainConfig, rates: Mapping[str, float] | None = None) -> Optimizer:
+    """The optimizer named in the recipe over the trainable weights; `rates` holds a share of the learning rate for some of them by name."""
     if config.optimizer not in OPTIMIZERS:
         raise ConfigError(
             "The optimizer must be one of {known}; received {value!r}.{hint}",
@@ -195,7 +197,8 @@ def build(model: nn.Module, config: TrainConfig) -> Optimizer:
     weights = trainable(model)
     if not weights:
         raise ConfigError("A model must have weights to learn; this one has none that require gradients. Unfreeze some of them.")
-    return OPTIMIZERS[config.optimizer](weights, config)
+    named = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    return OPTIMIZERS[config.optimizer](weights, config, [(rates or {}).get(name, 1.0) for name in named])
 
 
 def gradients(weights: list[nn.Parameter]) -> list[Tensor]:

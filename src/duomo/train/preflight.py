@@ -52,12 +52,15 @@ def predict(
     evaluations = steps / config.evaluate_steps if config.evaluate_steps > 0 else min(MOST, max(FEWEST, steps / max(1, steps_per_epoch)))
     evaluate = EVALUATE_SHARE * step_seconds * valid_rows / max(1, config.batch_size)
     seconds = config.minutes * 60 if timed(config) else steps * step_seconds + evaluations * evaluate
-    weights = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    fixed = {name for name, weight in model.named_parameters() if not weight.requires_grad}
+    sizes = {name: value.numel() * value.element_size() for name, value in model.state_dict().items()}
+    base = sum(size for name, size in sizes.items() if name in fixed)
+    weights = sum(sizes.values()) - base
     copies = COPIES.get(config.optimizer, 2.0)
     averages = 1 if config.ema > 0 else 0
     one = weights * (1 + copies + averages + (1 if valid_rows else 0))
     kept = weights * (averages * 2 + (1 if valid_rows else 0))
-    return Preflight(seconds, int(peak_memory(device) + kept), int(KEEP * one))
+    return Preflight(seconds, int(peak_memory(device) + kept), int(KEEP * one + base))
 
 
 def duration(seconds: float) -> str:

@@ -91,7 +91,11 @@ def _tiles(card: Mapping[str, Any]) -> list[dict[str, str]]:
     note = tr("after {train} to learn from", train=f"{rows['train']:,}") if "train" in rows else ""
     tiles.append({"label": tr("test rows"), "value": f"{card['test']['rows']:,}", "note": note})
     if facts.get("parameters") is not None:
-        tiles.append({"label": tr("parameters"), "value": f"{facts['parameters']:,}", "note": str(facts.get("model", ""))})
+        part = facts.get("trained", facts["parameters"])
+        note = tr("{count} of them trained, {share:.2%}", count=f"{part:,}", share=part / max(1, facts["parameters"]))
+        made = str(facts.get("model", ""))
+        made = made if part == facts["parameters"] else f"{made} · {note}"
+        tiles.append({"label": tr("parameters"), "value": f"{facts['parameters']:,}", "note": made})
     spent, before = facts.get("seconds") or {}, facts.get("preflight") or {}
     if spent.get("training") is not None:
         guess = (before.get("seconds") or {}).get("predicted")

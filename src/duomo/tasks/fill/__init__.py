@@ -1,0 +1,1 @@
+"""Masked language modelling: learn from text to fill gaps."""

@@ -1,0 +1,250 @@
+"""Masked language modelling: learn from text to fill gaps from both sides.
+
+Legend: B rows of a batch, T positions of a window, V tokens of the vocabulary, G gaps of a batch, N windows.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from duomo.core.config import Within
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.errors import DataError
+from duomo.core.kinds import text as text_kind
+from duomo.core.kinds.base import Block
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Examples, Ragged
+from duomo.data import cache
+from duomo.tasks.fill.baselines import Frequency, Neighbours
+from duomo.tasks.fill.masking import Hiding, Masked
+
+CONTEXT = 128
+FEWEST_TOKENS = 64
+SLICE = 2000
+GAP = re.compile(r" ?(?:\[MASK\]|<mask>)")
+"""How a gap is written; the space before it belongs to what fills it."""
+CONTINUES = re.compile(r"^##|^[^\W\d_]")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is hidden, and what is told of a gap."""
+
+    target: tuple[str, ...] = ()
+    """Unused: the text is its own target."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are not read."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """Tokenizer, vocabulary and context length (longest_text)."""
+    column: str = ""
+    """The column with the text; the first text column when empty."""
+    hidden: Annotated[float, Within(0, 1)] = 0.15
+    """Share of the tokens that are to be guessed."""
+    whole_words: bool = False
+    """Hide all tokens of a word together."""
+    choices: int = 5
+    """Likeliest tokens that are named for each gap."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "fill"
+    metric = Metric("accuracy", True)
+
+    def __init__(self, config: Config):
+        self.config, self.column = config, config.column
+        self.tokenizer: dict[str, Any] = {}
+        self.given: Mapping[str, Any] | None = None
+        self.context = 0
+
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.given = learned.get("text")
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        self.column = self._column(table)
+        encode = self.config.encode
+        if self.given is not None:
+            self.tokenizer = dict(self.given)
+        else:
+            cells = table.column(self.column).cast(pa.large_string()).drop_null()
+            self.tokenizer = text_kind.learn(cells, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=CONTEXT))
+        if text_kind.special(self.tokenizer, "mask") < 0:
+            raise DataError("Filling gaps needs a tokenizer with a mask token ([MASK], <mask>); this one has none. Choose another.")
+        length = len(self.stream(table))
+        if length < FEWEST_TOKENS:
+            raise DataError(
+                "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length
+            )
+        longest = int(self.given["longest"]) if self.given is not None else 1 << 40
+        self.context = max(8, min(encode.longest_text or CONTEXT, longest, length // 8))
+        self.tokenizer["longest"] = self.context
+
+    def _column(self, table: Table) -> str:
+        return self.config.column or next(iter(table.of_kind("text")), table.names[0])
+
+    def state(self) -> dict[str, Any]:
+        return {"column": self.column, "tokenizer": self.tokenizer, "context": self.context}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.column, self.tokenizer, self.context = state["column"], dict(state["tokenizer"]), int(state["context"])
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return {"tokens": Field("tokens", (self.context,), (int(self.tokenizer["size"]),))}
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.column]
+
+    @property
+    def head(self) -> Head:
+        return Head(int(self.tokenizer["size"]), "step")
+
+    def suggest(self, table: Table) -> Suggestion:
+        size = table.column(self._column(table)).nbytes
+        recipe = "tiny" if size < 200_000 else "small" if size < 20_000_000 else "base"
+        return Suggestion(recipe, tr("{size:,.1f} MB of text to learn from.", size=size / 1e6))
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        """Pieces with words."""
+        column = self._column(table)
+        cells = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(table.column(column).cast(pa.large_string()))), 0)
+        mask = np.asarray(cells.to_numpy()) > 0
+        if not mask.any():
+            raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
+        return mask, []
+
+    # -- tensors
+    def _documents(self, table: Table) -> Iterator[Block]:
+        """Token numbers of all documents end to end, what ends a document after each, a slice of the table at a time."""
+        end = max(text_kind.special(self.tokenizer, "end"), 0)
+        for part in table.slices(SLICE) if len(table) else (table,):
+            cells = ["" if cell is None else str(cell) for cell in part.column(self.column).to_pylist()]
+            rows = [np.append(tokens, end).astype(np.int32) for tokens in text_kind.encode_text(self.tokenizer, cells)]
+            yield Block(np.concatenate([np.zeros(0, np.int32), *rows]), np.array([len(row) for row in rows], np.int64))
+
+    def stream(self, table: Table) -> Tensor:
+        """All documents as one stream of token numbers (M,): in memory, or in a mapped file where they are many."""
+        key = lambda: cache.key_of(table, [self.column], ["fill", self.tokenizer["json"]])  # noqa: E731
+        column = cache.collect(self._documents(table), len(table), key)
+        assert isinstance(column, Ragged)
+        return column.values
+
+    def _hiding(self) -> Hiding:
+        state, size = self.tokenizer, int(self.tokenizer["size"])
+        uses = ("padding", "unknown", "begin", "end", "mask")
+        fixed_V = torch.zeros(size, dtype=torch.bool)
+        fixed_V[[number for use in uses if (number := text_kind.special(state, use)) >= 0]] = True
+        before, after = (tuple(side) for side in state.get("frame", ((), ())))
+        begins_V = torch.from_numpy(_word_begins(state)) if self.config.whole_words else None
+        mask = text_kind.special(state, "mask")
+        return Hiding(self.config.hidden, mask, (~fixed_V).nonzero().flatten(), fixed_V, begins_V, before, after)
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        hiding = self._hiding()
+        if target:
+            width = max(1, self.context - len(hiding.before) - len(hiding.after))
+            return Examples({"tokens": Masked(self.stream(table), width, hiding)})
+        cells = ["" if cell is None else str(cell) for cell in table.column(self.column).to_pylist()]
+        rows = [text_kind.framed(self.tokenizer, self._asked(cell)) for cell in cells]
+        return Examples({"tokens": Ragged.of([row.astype(np.int64) for row in rows], np.zeros(0, np.int64))})
+
+    def _asked(self, cell: str) -> np.ndarray:
+        """Token numbers of a text with gaps."""
+        mask, pieces = np.array([text_kind.special(self.tokenizer, "mask")]), GAP.split(cell)
+        found = text_kind.encode_text(self.tokenizer, pieces)
+        return np.concatenate([part for piece in found for part in (mask, piece)][1:])
+
+    # -- learning
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats, summed over the gaps."""
+        target_G = batch["target"][batch["tokens.wanted"]]
+        total = functional.cross_entropy(_at_gaps(output, batch).float(), target_G, reduction="sum")
+        return total, torch.tensor(float(len(target_G)))
+
+    # -- judging
+    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
+        wanted = batch["tokens.wanted"]
+        target_G, logits_GV = batch["target"][wanted], _at_gaps(output, batch).float()
+        nats = functional.cross_entropy(logits_GV, target_G, reduction="none")
+        return _facts(wanted.cpu().numpy(), nats.cpu().numpy(), (logits_GV.argmax(1) == target_G).cpu().numpy())
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        gaps = max(1.0, float(evidence["gaps"].sum()))
+        nats = float(evidence["nats"].sum()) / gaps
+        return {"accuracy": float(evidence["right"].sum()) / gaps, "pseudo_perplexity": float(np.exp(min(80.0, nats)))}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        found: np.ndarray = evidence["nats"] / np.maximum(1.0, evidence["gaps"])
+        return found
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        values = self.errors(evidence)
+        counts, edges = np.histogram(values[np.isfinite(values)], bins=min(24, max(2, len(values) // 2)))
+        data = {"labels": [f"{low:.2f}" for low in edges[:-1]], "values": counts.tolist()}
+        return [View("bars", tr("Nats a gap of the windows of the test text"), data, tr("Above: easy passages; below: hard ones."))]
+
+    def baselines(self) -> Sequence[Baseline]:
+        size = int(self.tokenizer["size"])
+        return [kind(size, lambda table: self.stream(table).numpy(), self._gaps, _facts) for kind in (Frequency, Neighbours)]
+
+    def _gaps(self, table: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same gaps as the model is asked."""
+        examples = self.encode(table, target=True)
+        batch = examples.batch(np.arange(len(examples)))
+        return batch["tokens"].numpy(), batch["tokens.wanted"].numpy(), batch["target"].numpy()
+
+    # -- answering
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """The text with its gaps filled by the likeliest token, and the likeliest few for each gap with their probabilities."""
+        output = model(batch)
+        hiding, filled, told = self._hiding(), [], []
+        for row, length in enumerate(batch["tokens.length"].tolist()):
+            tokens_T = batch["tokens"][row, :length].clone()
+            gaps = (tokens_T == hiding.mask).nonzero().flatten()
+            logits_GV = output[row, gaps].float()
+            logits_GV[:, hiding.fixed_V.to(logits_GV.device)] = -torch.inf
+            shares, chosen = torch.softmax(logits_GV, 1).topk(min(self.config.choices, logits_GV.shape[1]))
+            tokens_T[gaps] = chosen[:, 0]
+            filled.append(text_kind.decode_text(self.tokenizer, tokens_T.tolist()))
+            told.append([self._named(c, s) for c, s in zip(chosen.tolist(), shares.tolist(), strict=True)])
+        return {"prediction": filled, "gaps": told}
+
+    def _named(self, tokens: list[int], shares: list[float]) -> list[dict[str, Any]]:
+        words = [text_kind.decode_text(self.tokenizer, [token]).strip() for token in tokens]
+        return [{"token": word, "probability": share} for word, share in zip(words, shares, strict=True)]
+
+
+def _at_gaps(output: Tensor, batch: Batch) -> Tensor:
+    """(G, V): a model that knows of `tokens.wanted` gives no other logits."""
+    return output if output.dim() == 2 else output[batch["tokens.wanted"]]
+
+
+def _facts(gap: np.ndarray, nats_G: np.ndarray, right_G: np.ndarray) -> Evidence:
+    """For each window: how many gaps, their nats, how many were guessed."""
+    rows = np.nonzero(gap)[0]
+    sums = [np.bincount(rows, values, minlength=len(gap)) for values in (nats_G.astype(np.float64), right_G.astype(np.float64))]
+    return {"nats": sums[0], "right": sums[1], "gaps": gap.sum(1).astype(np.float64)}
+
+
+def _word_begins(state: Mapping[str, Any]) -> np.ndarray:
+    """(V,) bool: whether a token begins a word: by ##, by the sign for a space before it, or because it is no letter."""
+    tokenizer = text_kind.tokenizer_of(state)
+    names = [tokenizer.id_to_token(number) or "" for number in range(int(state["size"]))]
+    if any(name.startswith("##") for name in names):
+        return np.array([not name.startswith("##") for name in names])
+    marked = any(name.startswith(("Ġ", "▁")) for name in names)
+    return np.array([not marked or name.startswith(("Ġ", "▁", "Ċ")) or not CONTINUES.match(name) for name in names])

@@ -1,0 +1,200 @@
+"""LoRA, freezing, rates by layer: on every model, merged without a difference, resumable to the bit, and small on the disk."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import duomo
+from duomo import samples
+from duomo.core import device
+from duomo.core.contract import Field, Head, Steps
+from duomo.core.errors import ConfigError, Interrupted
+from duomo.core.find import model_config, model_module, model_names
+from duomo.core.recipe import AdaptConfig, ModelConfig, TrainConfig
+from duomo.core.reporter import Silent
+from duomo.train import adapt, loop, lora, optim
+from duomo.train.checkpoint import Checkpoints
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
+import toy
+
+FIELDS = {
+    "numbers": Field("numbers", (3,), facts={"bins": [[-1.0, 0.0, 1.0]] * 3}),
+    "categories": Field("categories", (2,), (4, 5)),
+    "tokens": Field("tokens", (8,), (11,)),
+    "pixels": Field("pixels", (3, 32, 32), facts={"mean": [0.5] * 3, "std": [0.5] * 3}),
+    "waveform": Field("waveform", (4000,), facts={"rate": 16000}),
+    "frames": Field("frames", (6, 4)),
+}
+PER_STEP = ("conformer", "seq2seq")
+
+
+def batch_of(form: str, name: str) -> dict[str, torch.Tensor]:
+    torch.manual_seed(5)
+    field, rows = FIELDS[form], 2
+    if form in ("tokens", "categories"):
+        values = torch.stack([torch.randint(1, size, (rows,)) for size in field.vocabulary * (8 if form == "tokens" else 1)], 1)
+    else:
+        values = torch.randn(rows, *field.shape)
+    return {name: values, f"{name}.length": torch.full((rows,), values.shape[1])}
+
+
+def built(name: str) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    module = model_module(name)
+    names = ("source", "target") if name == "seq2seq" else ("x",)
+    form = module.FORMS[0]
+    model = module.Model(
+        model_config(ModelConfig(name, "small")), dict.fromkeys(names, FIELDS[form]), Head(3, "step" if name in PER_STEP else "row")
+    )
+    return model.eval(), {key: value for one in names for key, value in batch_of(form, one).items()}
+
+
+def output(model: torch.nn.Module, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    with torch.inference_mode():
+        found = model(dict(batch))
+    return found.logits if isinstance(found, Steps) else found
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_low_rank_changes_of_every_model(name: str) -> None:
+    model, batch = built(name)
+    names = list(lora.layers(model))
+    if not names:
+        pytest.skip("no linear layer")
+    before, shapes = output(model, batch), {key: value.shape for key, value in model.state_dict().items()}
+    lora.swap(model, names, 2, 4.0)
+    assert torch.equal(output(model, batch), before)
+    for key, weight in model.named_parameters():
+        if key.endswith("lora_b"):
+            torch.nn.init.normal_(weight, std=0.1)
+    changed = output(model, batch)
+    assert not torch.allclose(changed, before, atol=1e-4)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    assert lora.merge(model) == len(names)
+    merged = {key: value.clone() for key, value in model.state_dict().items()}
+    assert {key: value.shape for key, value in merged.items()} == shapes
+    assert torch.allclose(output(model, batch), changed, atol=1e-4, rtol=1e-3)
+    again, _ = built(name)
+    lora.swap(again, names, 2, 4.0)
+    again.load_state_dict(state)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if threads > 1 else 2)
+    lora.merge(again)
+    torch.set_num_threads(threads)
+    assert all(torch.equal(value, merged[key]) for key, value in again.state_dict().items())
+
+
+def test_what_learns_and_how_fast() -> None:
+    model, _ = built("transformer")
+    rates = adapt.prepare(model, AdaptConfig(start="x", layer_decay=0.5, freeze=("place_TD",)), ["head.weight"], Head(3))
+    assert rates["head.weight"] == adapt.NEW
+    blocks = sorted({rate for name, rate in rates.items() if "blocks" in name})
+    assert len(blocks) == 2 and blocks[1] == 2 * blocks[0]
+    assert [name for name, weight in model.named_parameters() if not weight.requires_grad] == ["read.place_TD"]
+    optimizer = optim.build(model, TrainConfig(optimizer="sgd", momentum=0.0), {"head.weight": 3.0})
+    head, other = model.head.weight, model.head.bias
+    before = head.detach().clone(), other.detach().clone()
+    head.grad, other.grad = torch.ones_like(head), torch.ones_like(other)
+    optimizer.step(0.1)
+    assert torch.allclose(before[0] - head, torch.full_like(head, 0.3)) and torch.allclose(before[1] - other, torch.full_like(other, 0.1))
+
+
+def test_patterns_that_fit_nothing_are_named() -> None:
+    model, _ = built("transformer")
+    with pytest.raises(ConfigError, match="blocks"):
+        adapt.prepare(model, AdaptConfig(freeze=("bloks",)), [], Head(3))
+    with pytest.raises(ConfigError, match="qkv"):
+        adapt.prepare(model, AdaptConfig(lora=True, lora_targets=("qvk",)), [], Head(3))
+    with pytest.raises(ConfigError, match="--lora"):
+        adapt.prepare(torch.nn.Embedding(3, 3), AdaptConfig(lora=True), [], Head(3))
+
+
+def changed_job(folder: Path, setting: TrainConfig) -> Any:
+    job = toy.job(folder, setting)
+    lora.swap(job.model, ["layers.6"], 4, 8.0)
+    for name, weight in job.model.named_parameters():
+        weight.requires_grad_("lora" in name or name.startswith("layers.8"))
+    return job
+
+
+def stopped(job: Any, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop._Training._update
+
+    def update(self: Any, rate: float) -> None:
+        real(self, rate)
+        if self.step == steps:
+            self.signals.received = 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Training, "_update", update)
+        with pytest.raises(Interrupted):
+            loop.train(job, Silent())
+
+
+def test_resumes_bitwise_and_writes_the_base_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = toy.config(steps=12, evaluate_steps=4, checkpoint_steps=2, ema=0.9)
+    whole = changed_job(tmp_path / "whole", setting)
+    fixed = whole.model.layers[6].weight.clone()
+    loop.train(whole, Silent())
+    assert torch.equal(whole.model.layers[6].weight, fixed)
+    for step in (1, 5, 9):
+        folder = tmp_path / str(step)
+        stopped(changed_job(folder, setting), step, monkeypatch)
+        base = folder / "checkpoints" / "base.safetensors"
+        written = base.stat().st_mtime_ns
+        second = changed_job(folder, setting)
+        torch.nn.init.zeros_(second.model.layers[6].weight)  # a resumed model takes the base from the disk
+        loop.train(second, Silent())
+        assert base.stat().st_mtime_ns == written
+        assert all(torch.equal(value, whole.model.state_dict()[name]) for name, value in second.model.state_dict().items())
+        assert (folder / "log.jsonl").read_bytes() == (tmp_path / "whole/log.jsonl").read_bytes()
+    found = Checkpoints(tmp_path / "1", print).load()
+    assert found is not None and "layers.6.weight" in found.tensors["base"] and "layers.6.weight" not in found.tensors["model"]
+    data = bytearray(base.read_bytes())
+    data[-1] ^= 1
+    base.write_bytes(data)
+    said: list[str] = []
+    assert Checkpoints(folder, said.append).load() is None and "base.safetensors" in said[0]
+
+
+QUICK = {"train": {"steps": 12, "batch_size": 16, "exact": True}, "model": {"name": "transformer", "size": "small"}}
+
+
+def test_a_run_goes_on_with_low_rank_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "cores", lambda: 1)  # one way of execution, so that two runs can be compared
+    path = samples.write("reviews", tmp_path)
+    table = path.read_text().splitlines()[:301]
+    path.write_text("\n".join(table) + "\n")
+    first = duomo.train(path, {**QUICK, "data": {"ignore": ["age", "department"]}}, target="label", out=tmp_path / "first")
+    settings = {"adapt": {"start": str(first.path), "lora": True, "lora_rank": 2}, "data": {"ignore": ["age", "department"]},
+                "train": {"steps": 6, "batch_size": 16, "exact": True, "checkpoint_steps": 1}}  # fmt: skip
+    told = toy.Told()
+    second = duomo.train(path, settings, target="label", out=tmp_path / "second", reporter=told)
+    said = " ".join(told.sentences)
+    assert "Weights taken from" in said and "rank 2" in said and "weights learn" in said
+    facts = second.scorecard["facts"]
+    assert 0 < facts["trained"] < 0.1 * facts["parameters"]
+    tensors = second.folder.read_tensors("model.safetensors")
+    assert tensors.keys() == first.folder.read_tensors("model.safetensors").keys()
+    golden = json.loads((second.path / "golden.json").read_text())
+    rows = [dict(zip(golden["inputs"], row, strict=True)) for row in zip(*golden["inputs"].values(), strict=True)]
+    assert [answer["prediction"] for answer in duomo.load(second.path).predict(rows)] == golden["answers"]["prediction"]
+    real = loop._Training._update
+
+    def update(self: Any, rate: float) -> None:
+        real(self, rate)
+        if self.step == 3:
+            self.signals.received = 2
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Training, "_update", update)
+        with pytest.raises(Interrupted):
+            duomo.train(path, settings, target="label", out=tmp_path / "third")
+    third = duomo.resume(tmp_path / "third")
+    again = third.folder.read_tensors("model.safetensors")
+    assert all(torch.equal(value, again[name]) for name, value in tensors.items())
