@@ -5,11 +5,12 @@ from pathlib import Path
 
 from duomo.core.errors import ConfigError
 from duomo.core.pretrained import Pretrained
-from duomo.exchange import hf, runs
+from duomo.exchange import gguf_models, hf, runs
 
 OPENERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Pretrained]], ...] = (
     (runs.knows, runs.read),
     (hf.knows, hf.read),
+    (gguf_models.knows, gguf_models.read),
 )
 
 

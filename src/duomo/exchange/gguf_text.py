@@ -1,0 +1,155 @@
+"""Tokenizers in GGUF files: byte-level pairs with the splitting rule that llama.cpp knows under a name, and pieces with scores.
+
+Only the rule's name lies in a file; what it stands for is written here in the terms of the `tokenizers` library.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from duomo.core.errors import ConfigError
+from duomo.core.kinds import text as text_kind
+from duomo.exchange.vocabularies import check_size
+
+NORMAL, UNKNOWN, CONTROL, OWN, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+"""Kinds of tokens, as GGUF numbers them."""
+USES = {"begin": "bos", "end": "eos", "padding": "padding", "unknown": "unknown", "mask": "mask"}
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+CASES = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
+REST = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+
+def _split(digits: str) -> dict[str, Any]:
+    split = {"type": "Split", "pattern": {"Regex": f"{CASES}{digits}{REST}"}, "behavior": "Isolated", "invert": False}
+    return {"type": "Sequence", "pretokenizers": [split, BYTES | {"use_regex": False}]}
+
+
+RULES: dict[str, dict[str, Any]] = {
+    "gpt-2": BYTES,
+    "smollm": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, BYTES]},
+    "qwen2": _split("\\p{N}"),
+    "llama-bpe": _split("\\p{N}{1,3}"),
+}
+SAME = {"gpt2": "gpt-2", "phi-2": "gpt-2", "llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2"}
+
+
+def read(metadata: Mapping[str, Any], size: int, longest: int, path: Path) -> dict[str, Any]:
+    """The tokenizer's state for an embedding of `size` rows; empty where the file holds none, ConfigError where its make is unknown."""
+    kind, tokens = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.tokens")
+    if kind is None or not isinstance(tokens, list):
+        return {}
+    rule = str(metadata.get("tokenizer.ggml.pre", "gpt-2"))
+    rule = SAME.get(rule, rule)
+    if kind == "gpt2" and rule in RULES:
+        made = _pairs(metadata, tokens, rule)
+    elif kind == "llama":
+        made = _pieces(metadata, tokens)
+    else:
+        raise ConfigError("The tokenizer of a GGUF file must be one of {known}; {path} has {name!r}.",
+                          known=", ".join((*RULES, "llama")), path=path, name=f"{kind} {rule}"[:80])  # fmt: skip
+    numbers = {use: metadata.get(f"tokenizer.ggml.{name}_token_id") for use, name in USES.items()}
+    special = {use: tokens[number] for use, number in numbers.items() if isinstance(number, int) and 0 <= number < len(tokens)}
+    # what a file does not name has no use: a name that looks like one may be an ordinary token
+    state = text_kind.given(json.dumps(made, ensure_ascii=False), special, size, longest)
+    check_size(state, size, path)
+    begins = bool(metadata.get("tokenizer.ggml.add_bos_token", kind == "llama")) and "begin" in special
+    state["frame"] = [[state["special"]["begin"]] if begins else [], []]
+    template = metadata.get("tokenizer.chat_template")
+    names = {f"{name}_token": special[use] for use, name in (("begin", "bos"), ("end", "eos")) if use in special}
+    return state | {"names": names} | ({"chat_template": template} if isinstance(template, str) else {})
+
+
+def _added(metadata: Mapping[str, Any], tokens: Sequence[str]) -> list[dict[str, Any]]:
+    kinds = metadata.get("tokenizer.ggml.token_type")
+    kinds = kinds.tolist() if isinstance(kinds, np.ndarray) and len(kinds) == len(tokens) else [NORMAL] * len(tokens)
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+    return [
+        {"id": number, "content": token, "special": kind != OWN, **flags}
+        for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
+        if kind in (CONTROL, OWN, UNKNOWN) and token
+    ]
+
+
+def _made(metadata: Mapping[str, Any], tokens: Sequence[str], **parts: Any) -> dict[str, Any]:
+    usual = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": _added(metadata, tokens), "post_processor": None}
+    return usual | parts
+
+
+def _pairs(metadata: Mapping[str, Any], tokens: list[str], rule: str) -> dict[str, Any]:
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    merges = [pair for pair in (line.split(" ") for line in metadata.get("tokenizer.ggml.merges", [])) if len(pair) == 2]
+    fitting = [pair for pair in merges if pair[0] in vocabulary and pair[1] in vocabulary and "".join(pair) in vocabulary]
+    model = {"type": "BPE", "vocab": vocabulary, "merges": fitting, "ignore_merges": rule == "llama-bpe"}
+    normalizer = {"type": "NFC"} if rule == "qwen2" else None
+    return _made(metadata, tokens, normalizer=normalizer, pre_tokenizer=RULES[rule], decoder=BYTES, model=model)
+
+
+def _pieces(metadata: Mapping[str, Any], tokens: list[str]) -> dict[str, Any]:
+    """Pieces with scores: two neighbours become one where that is a piece, the one with the best score first."""
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    scores = metadata.get("tokenizer.ggml.scores")
+    if not isinstance(scores, np.ndarray) or len(scores) != len(tokens):
+        scores = -np.arange(len(tokens), dtype=np.float32)
+    merges = []
+    for token, number in vocabulary.items():
+        halves = [(token[:at], token[at:]) for at in range(1, min(len(token), 64)) if token[:at] in vocabulary and token[at:] in vocabulary]
+        halves.sort(key=lambda pair: (vocabulary[pair[0]], vocabulary[pair[1]]))
+        merges += [(-float(scores[number]), pair) for pair in halves]
+    merges.sort(key=lambda one: one[0])
+    begins = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
+    space = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    normalizer = {"type": "Sequence", "normalizers": [*([{"type": "Prepend", "prepend": "▁"}] if begins else []), space]}
+    back = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]
+    decoder = {"type": "Sequence", "decoders": [*back, *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if begins else [])]}
+    model = {"type": "BPE", "vocab": vocabulary, "merges": [list(pair) for _, pair in merges], "byte_fallback": True, "fuse_unk": True,
+             "unk_token": tokens[int(metadata.get("tokenizer.ggml.unknown_token_id", 0))] if tokens else None}  # fmt: skip
+    return _made(metadata, tokens, normalizer=normalizer, pre_tokenizer=None, decoder=decoder, model=model)
+
+
+# -- writing
+def write(state: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Metadata for a tokenizer of byte-level pairs; ConfigError where llama.cpp has no name for the way it splits."""
+    made = json.loads(state["json"])
+    rule = _rule(made)
+    model = made.get("model") or {}
+    if model.get("type") != "BPE" or not rule:
+        raise ConfigError(
+            "A GGUF file can hold a tokenizer of byte-level pairs that splits like {known}; this one does not."
+            " Train with --tokenizer bpe, or write a Hugging Face folder.",
+            known=", ".join(RULES),
+        )
+    tokens, kinds = [f"[PAD{number}]" for number in range(size)], np.full(size, UNUSED, np.int32)
+    for token, number in model["vocab"].items():
+        tokens[number], kinds[number] = token, NORMAL
+    for added in made.get("added_tokens", []):
+        tokens[added["id"]], kinds[added["id"]] = added["content"], CONTROL if added.get("special") else OWN
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+    found: dict[str, Any] = {
+        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": rule, "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": kinds, "tokenizer.ggml.merges": merges,
+    }  # fmt: skip
+    numbers = {name: text_kind.special(state, use) for use, name in USES.items()}
+    found |= {f"tokenizer.ggml.{name}_token_id": number for name, number in numbers.items() if number >= 0}
+    before = list(state.get("frame", [[], []])[0])
+    found["tokenizer.ggml.add_bos_token"] = bool(before) and before == [numbers["bos"]]
+    if state.get("chat_template"):
+        found["tokenizer.chat_template"] = state["chat_template"]
+    return found
+
+
+def _rule(made: Mapping[str, Any]) -> str:
+    """The name that llama.cpp has for the way a tokenizer splits; empty where it has none."""
+    splits = _plain(made.get("pre_tokenizer"))
+    return next((name for name, known in RULES.items() if _plain(known) == splits), "")
+
+
+def _plain(part: Any) -> Any:
+    """A description without what makes no difference to the pieces."""
+    if isinstance(part, list):
+        return [_plain(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {key: _plain(value) for key, value in part.items() if key not in ("trim_offsets", "invert")}
