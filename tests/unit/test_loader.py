@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from duomo.core.contract import Field
 from duomo.core.recipe import AugmentConfig
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
+from duomo.data import loader
 from duomo.data.loader import TableStream, batches, finish, mixed
 
 PIXELS = {"image:digit": Field("pixels", (1, 8, 8), facts={"mean": [0.3], "std": [0.4]})}
@@ -143,3 +144,20 @@ def test_speed_of_a_step() -> None:
                 stream.batch(step)
             times.append((time.perf_counter() - begun) / 20)
         assert min(times) < bound
+
+
+def test_large_data_are_shuffled_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "LARGE", 1000)
+    monkeypatch.setattr(loader, "STRETCH", 40)
+    monkeypatch.setattr(loader, "WINDOW", 400)
+    generator = torch.Generator().manual_seed(0)
+    order = loader.shuffled(1003, 4.0, generator)
+    assert sorted(order) == list(range(1003))
+    windows = [order[start : start + 100] for start in range(0, 1003, 100)]
+    assert all(len({row // 10 for row in window}) <= 12 for window in windows), "a window holds ten whole stretches"
+    assert np.mean([np.ptp(window) for window in windows]) > 600 and not (np.diff(order[:100]) == 1).sum() > 20
+    values = Examples({"numbers": Dense(torch.arange(1003.0).unsqueeze(1))})
+    stream = loader.TableStream(values, {"numbers": Field("numbers", (1,))}, 32, 0, AugmentConfig())
+    again = loader.TableStream(values, {"numbers": Field("numbers", (1,))}, 32, 0, AugmentConfig())
+    assert set(np.concatenate([stream.rows(step) for step in range(stream.steps_per_epoch)])) == set(range(1003))
+    assert all((stream.rows(step) == again.rows(step)).all() for step in (40, 3, 71))

@@ -131,7 +131,7 @@ def test_large_csv_is_streamed_and_mapped(tmp_path: Path, monkeypatch: pytest.Mo
     again = read(path, cache=tmp_path / "cache")
     assert again.data.equals(whole.data)
     assert again.problems == whole.problems
-    assert list((tmp_path / "cache" / "tables").glob("*.arrow"))
+    assert list((tmp_path / "cache" / "tables").glob("*.columns/*.arrow"))
 
 
 def test_text_file_appends_change_the_last_part_only(tmp_path: Path) -> None:

@@ -42,3 +42,10 @@ def test_part_lies_on_the_disk_and_leaves_nothing_behind(large: Table, tmp_path:
 def test_small_parts_stay_in_memory(large: Table, tmp_path: Path) -> None:
     assert len(spill.part(large, np.arange(5))) == 5
     assert spill.part(large, np.array([3, 1, 2])).data.equals(large.data.take(pa.array([3, 1, 2])))
+
+
+def test_more_columns_than_files(large: Table, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(spill, "MOST_FILES", 4)
+    found = spill.store(None, "wide", large.data.schema, large.data.to_batches())
+    assert len(list((tmp_path / "cache" / "tables" / "wide.columns").iterdir())) <= 4 < large.data.num_columns
+    assert found.equals(large.data)

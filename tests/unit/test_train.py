@@ -17,6 +17,7 @@ from duomo.core.errors import ConfigError, DataError, Interrupted
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
 from duomo.train import checkpoint, loop, optim, preflight, probe
+from duomo.train.gradient import Gradient
 from duomo.train.guard import Spikes
 from duomo.train.loop import train
 from duomo.train.schedule import Budget, Plan, factor
@@ -186,7 +187,7 @@ def test_accumulation_is_exact(tmp_path: Path):
         plain = job.model
         job.model = _Pixels(plain)
         training = loop._Training(job, Silent(), loop.guard.Signals())
-        training._backward(job.stream.batch(0))
+        training.gradient(job.stream.batch(0))
         gradients.append(plain[1].weight.grad.clone())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-5, atol=1e-8)
 
@@ -262,3 +263,47 @@ def test_bf16_with_channels_last_learns(tmp_path: Path):
     job = replace(job, execution=Execution(precision="bf16", channels_last=True, threads=1))
     outcome = train(job, Silent())
     assert outcome.best and outcome.best > 0.8
+
+
+def plain_net(norm: bool = False, dropout: float = 0.0) -> torch.nn.Module:
+    torch.manual_seed(3)
+    net = toy.Net(norm=norm)
+    net.layers[5].p = dropout
+    return net
+
+
+def test_parts_side_by_side_give_the_gradients_of_the_whole(tmp_path: Path):
+    job = toy.job(tmp_path, toy.config())
+    found = []
+    for parts in (1, 2, 2, 3):
+        net = plain_net().train()
+        weights = optim.trainable(net)
+        step = Gradient(job.task, net, weights, replace(toy.EXECUTION, parts=parts))
+        loss = step(job.stream.batch(0))
+        step.close()
+        found.append([loss, *(weight.grad for weight in weights)])
+    for parts in (1, 3):
+        for one, other in zip(found[0], found[parts], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    assert all(torch.equal(one, other) for one, other in zip(found[1], found[2], strict=True))
+
+
+def test_parts_are_for_models_whose_rows_stand_alone(tmp_path: Path):
+    job = toy.job(tmp_path, toy.config())
+    ways = [Execution(threads=1), Execution(threads=1, parts=2)]
+    for net, stands in ((plain_net(), True), (plain_net(norm=True), False), (plain_net(dropout=0.2), False)):
+        _, timings = probe.choose(probe.Trial(job.task, net, job.stream, job.config), ways, Silent(), 0.2)
+        assert bool(timings[1].times) == stands and bool(timings[1].note) != stands
+
+
+def test_parts_resume_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def job(name: str) -> Any:
+        made = toy.job(tmp_path / name, toy.config(), trap="plain")
+        return replace(made, model=plain_net(), execution=replace(toy.EXECUTION, parts=2))
+
+    whole, cut = job("whole"), job("cut")
+    train(whole, Silent())
+    stop_after(cut, 23, monkeypatch)
+    again = job("cut")
+    train(again, Silent())
+    assert same(whole.model, again.model) and lines(whole.folder) == lines(cut.folder)

@@ -22,6 +22,8 @@ from duomo.core.errors import ConfigError
 from duomo.core.kernels import has_attention, set_attention_kernel
 
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
+MOST_PARTS = 4
+"""Parts of a batch side by side: more of them leave each too few rows."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Execution:
     """Pictures and convolution weights with the channels innermost."""
     threads: int = 0
     """Threads of one operation on the CPU; 0: as they are."""
+    parts: int = 1
+    """Parts of a batch that are computed side by side in training, each by a thread of its own."""
     compile: bool = False
     """torch.compile, with its C++ or Triton kernels."""
     attention: Literal["bmm", "sdpa", ""] = ""
@@ -77,6 +81,7 @@ class Execution:
         parts = [self.device, self.precision] + (["fast matmul"] if self.matmul == "medium" else [])
         parts += ["channels last"] if self.channels_last else []
         parts += [f"{self.threads} threads" if self.threads > 1 else "1 thread"] if self.threads else []
+        parts += [f"{self.parts} parts side by side"] if self.parts > 1 else []
         return " · ".join(parts + (["compiled"] if self.compile else []) + ([self.attention] if self.attention else []))
 
 
@@ -110,7 +115,7 @@ def _on_cpu(kernels: tuple[Any, ...], pictures: bool, exact: bool) -> list[Execu
     else:
         found += [replace(best, attention=kernel) for kernel in kernels[1:]]
     if threads > 1:
-        found += [replace(best, threads=1)]
+        found += [replace(best, threads=1, parts=min(threads, MOST_PARTS)), replace(best, threads=1)]
     return found
 
 

@@ -29,6 +29,10 @@ class Column(ABC):
     def lengths(self) -> np.ndarray | None:
         """(N,) positions of each row, or None where all rows have the same shape."""
 
+    def row_bytes(self) -> float:
+        """Bytes of a row as it is stored, on average; 0 where they do not matter."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class Dense(Column):
@@ -44,6 +48,9 @@ class Dense(Column):
 
     def lengths(self) -> None:
         return None
+
+    def row_bytes(self) -> float:
+        return self.values.nbytes / max(1, len(self))
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,9 @@ class Ragged(Column):
 
     def lengths(self) -> np.ndarray:
         return np.diff(self.offsets.numpy())
+
+    def row_bytes(self) -> float:
+        return self.values.nbytes / max(1, len(self))
 
     @staticmethod
     def of(rows: list[np.ndarray], empty: np.ndarray) -> "Ragged":

@@ -67,6 +67,8 @@ def plain(table: pa.Table) -> pa.Table:
     """The same cells in the few types that every later step knows; names mended, nothing dropped."""
     names, _ = repaired(table.column_names)
     columns = [_plain(table.column(place)) for place in range(table.num_columns)]
+    if names == table.column_names and all(column.type == kind for column, kind in zip(columns, table.schema.types, strict=True)):
+        return table  # to put a table together anew, Arrow looks at both ends of every piece, on the disk too
     return pa.table(columns, names=names)
 
 

@@ -16,6 +16,10 @@ from duomo.data.augment import active, augment
 BLOCK_BYTES = 2**19
 """Several steps of small rows are made at once, about this many bytes: as much as stays in a core's own cache."""
 MOST_STEPS = 64
+WINDOW, STRETCH = 2**26, 2**18
+"""Bytes of rows that are shuffled at a time, and of neighbours that are brought into a window together, where the data are larger."""
+LARGE = 2**28
+"""Bytes of encoded data above which an epoch is shuffled window by window (they lie in files then: data/cache.py)."""
 BUCKET = 64
 """Ragged rows are sorted by length within stretches of this many batches."""
 
@@ -59,10 +63,26 @@ def batches(examples: Examples, fields: Mapping[str, Field], batch_size: int) ->
         yield rows, finish(examples.batch(torch.from_numpy(rows)), fields)
 
 
+def shuffled(rows: int, row_bytes: float, generator: torch.Generator) -> np.ndarray:
+    """A permutation (rows,): any at all where the data are small, else of stretches, and of the rows within a window of stretches."""
+    if rows * row_bytes <= LARGE:
+        return torch.randperm(rows, generator=generator).numpy()
+    stretch = max(1, int(STRETCH / row_bytes))
+    starts = torch.randperm(-(-rows // stretch), generator=generator).numpy() * stretch
+    found = (starts[:, None] + np.arange(stretch)).reshape(-1)
+    found = found[found < rows]
+    window = stretch * (WINDOW // STRETCH)
+    for start in range(0, rows, window):
+        part = found[start : start + window]
+        found[start : start + window] = part[torch.randperm(len(part), generator=generator).numpy()]
+    return found
+
+
 class TableStream(Stream):
     """Shuffled steps over encoded rows; every step has the same number of rows, min(batch_size, N).
 
-    Each epoch is a permutation drawn from (seed, epoch). When the batch does not divide N, the last step is filled up
+    Each epoch is a permutation drawn from (seed, epoch); of large data it keeps to windows of stretches from all over the file, so that
+    what lies on the disk is read in long pieces. When the batch does not divide N, the last step is filled up
     with the rows that began the epoch: no row is lost, and fewer than B are seen twice.
     Varied pictures are drawn from (seed, block), where a block is a fixed number of steps: step t is the same whatever was asked before.
     """
@@ -74,6 +94,7 @@ class TableStream(Stream):
         self.steps_per_epoch = max(1, -(-self.count // self.batch_size))
         self._lengths = examples.lengths()
         self._block_steps = self._steps_of_block()
+        self._row_bytes = sum(column.row_bytes() for column in examples.columns.values())
         self._varied = active(self.augment, self.fields)
         self._generator = torch.Generator()
         self._orders: dict[int, np.ndarray] = {}
@@ -98,7 +119,7 @@ class TableStream(Stream):
         if found is None:
             self._generator.manual_seed(mixed(self.seed, 1, epoch))
             total = self.steps_per_epoch * self.batch_size
-            found = torch.randperm(self.count, generator=self._generator).numpy()
+            found = shuffled(self.count, self._row_bytes, self._generator)
             found = np.concatenate([found, found[: total - self.count]])
             if self._lengths is not None:
                 found = self._bucketed(found)

@@ -1,14 +1,20 @@
-"""Tables too large for memory: streamed once to an Arrow file in the cache folder, then read through a memory map."""
+"""Tables too large for memory: streamed once to Arrow files in the cache folder, then read through memory maps.
+
+Each column (each group of columns, where there are many) has a file of its own: reading one column from end to end then touches
+nothing else. With all of them in one file the system reads ahead through its neighbours, and where memory is short it drops them again:
+under a limit of 2 GB every pass over one column of a 4 GB file read the whole of it (docs/decisions/0006).
+"""
 
 import ctypes
 import errno
 import hashlib
 import mmap
 import os
+import shutil
 import sys
 import weakref
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -22,6 +28,8 @@ from duomo.core.table import Table
 
 LARGE = 64 * 2**20
 """Bytes of a file that is still read into memory."""
+MOST_FILES = 64
+"""Files of one table: more columns than this share them, neighbours with neighbours."""
 _NUMBERS = count()
 _MAPS: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
 
@@ -50,18 +58,18 @@ def file_digest(path: Path, *about: object) -> str:
 def _place(cache: Path | None, key: str) -> Path:
     tables = folder(cache) / "tables"
     tables.mkdir(exist_ok=True)
-    return tables / f"{key}.arrow"
+    return tables / f"{key}.columns"
 
 
 def stored(cache: Path | None, key: str) -> pa.Table | None:
     """The table of an earlier call, memory-mapped; None where there is none or it is damaged."""
     path = _place(cache, key)
-    if not path.is_file():
+    if not path.is_dir():
         return None
     try:
         return _mapped(path)
     except STORED_FAULTS:
-        path.unlink(missing_ok=True)
+        shutil.rmtree(path, ignore_errors=True)
         return None
 
 
@@ -76,10 +84,18 @@ def store(cache: Path | None, key: str, schema: pa.Schema, batches: Iterable[pa.
 
 
 def _mapped(path: Path) -> pa.Table:
-    with path.open("rb") as file:
-        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    _MAPS.add(pages)
-    return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(pages))).read_all()
+    """The columns of all files beside one another, added one by one: to join them at once Arrow looks at both ends of every piece."""
+    tables = []
+    for number in range(len(list(path.iterdir()))):
+        with (path / f"{number}.arrow").open("rb") as file:
+            pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        _MAPS.add(pages)
+        tables.append(pa.ipc.open_file(pa.BufferReader(pa.py_buffer(pages))).read_all())
+    found = tables[0]
+    for table in tables[1:]:
+        for field, column in zip(table.schema, table.columns, strict=True):
+            found = found.append_column(field, column)
+    return found
 
 
 def release() -> None:
@@ -111,19 +127,15 @@ def part(table: Table, rows: np.ndarray, cache: Path | None = None) -> Table:
     _write(path, table.data.schema, table.gathered(rows))
     release()
     found = replace(table, data=_mapped(path))
-    with suppress(OSError):  # where an open file cannot be removed, it stays in the cache
-        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)  # where an open file cannot be removed, it stays in the cache
     return found
 
 
 def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     partial = path.with_suffix(f".{os.getpid()}.part")
     try:
-        with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for number, batch in enumerate(batches):
-                writer.write_batch(batch)
-                if number % 64 == 63:
-                    release()
+        _write_columns(partial, schema, batches)
+        shutil.rmtree(path, ignore_errors=True)
         os.replace(partial, path)
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -133,4 +145,21 @@ def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> 
             folder=path.parent,
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_columns(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Files 0.arrow, 1.arrow, … of one column or of some neighbours each, all cut into the same batches."""
+    folder.mkdir()
+    width = max(1, -(-len(schema) // MOST_FILES))
+    groups = [list(range(start, min(start + width, len(schema)))) for start in range(0, len(schema), width)] or [[]]
+    with ExitStack() as stack:
+        writers = []
+        for number, group in enumerate(groups):
+            sink = stack.enter_context(pa.OSFile(str(folder / f"{number}.arrow"), "wb"))
+            writers.append(stack.enter_context(pa.ipc.new_file(sink, pa.schema([schema.field(place) for place in group]))))
+        for number, batch in enumerate(batches):
+            for writer, group in zip(writers, groups, strict=True):
+                writer.write_batch(batch.select(group))
+            if number % 64 == 63:
+                release()

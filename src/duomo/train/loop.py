@@ -15,12 +15,12 @@ from torch import Tensor
 
 from duomo.core.messages import tr
 from duomo.core.reporter import Progress, Reporter
-from duomo.core.tensors import Batch
 from duomo.train import guard, optim
 from duomo.train.checkpoint import Checkpoints, Saved
 from duomo.train.clock import Clock
 from duomo.train.facts import differences, peak_memory, run_facts
-from duomo.train.feed import Feed, in_float32, split
+from duomo.train.feed import Feed, in_float32
+from duomo.train.gradient import Gradient
 from duomo.train.guard import Stop
 from duomo.train.job import Job, Outcome
 from duomo.train.log import Log, plain
@@ -49,8 +49,9 @@ class _Training:
     def __init__(self, job: Job, reporter: Reporter, signals: guard.Signals):
         self.job, self.reporter, self.signals = job, reporter, signals
         self.config, self.task, self.model = job.config, job.task, job.model
-        self.runner = job.execution.apply(job.model)
+        runner = job.execution.apply(job.model)
         self.weights = optim.trainable(self.model)
+        self.gradient = Gradient(self.task, runner, self.weights, job.execution, self.config.accumulate)
         self.buffers = [value for value in self.model.buffers() if value.numel() <= SMALL_BUFFER]
         self.buffers_before = [value.clone() for value in self.buffers]
         self.optimizer = optim.build(self.model, self.config, job.rates)
@@ -88,6 +89,7 @@ class _Training:
             raise guard.interrupted(self.job.folder, self.step) from None
         finally:
             self.feed.close()
+            self.gradient.close()
             self.log.close()
         return self._finish()
 
@@ -125,7 +127,7 @@ class _Training:
         seed_step(self.config.seed, step, self.job.execution.device)
         try:
             self.signals.at_once = self.clock.steps == 0
-            loss = self._backward(self.feed.place(batch))
+            loss = self.gradient(self.feed.place(batch), self.signals.check)
             self.signals.at_once = False
         except Stop:
             self._abandon()
@@ -153,30 +155,6 @@ class _Training:
             self.average.update(self.step)
         self.step += 1
         self.clock.steps += 1
-
-    def _backward(self, batch: Batch) -> Tensor:
-        """Mean loss of the step; gradients are of the mean over everything counted, however many micro-batches there are."""
-        if self.config.accumulate <= 1:
-            total, count = self._loss(batch)
-            loss = total / count.clamp(min=1e-8)
-            loss.backward()
-            return loss.detach().float()
-        sums, counts = [], []
-        for part in split(batch, self.config.accumulate):
-            self.signals.check()
-            total, count = self._loss(part)
-            total.backward()
-            sums.append(total.detach())
-            counts.append(count.detach())
-        whole = torch.stack(counts).sum().clamp(min=1e-8)
-        torch._foreach_div_(optim.gradients(self.weights), float(whole))
-        return (torch.stack(sums).sum() / whole).float()
-
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        with self.job.execution.autocast():
-            output = self.runner(batch)
-        total, count = self.task.loss(in_float32(output), batch)
-        return total, torch.as_tensor(count)
 
     def _abandon(self) -> None:
         """Leave the state as it was before the step."""

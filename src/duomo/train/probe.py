@@ -17,7 +17,8 @@ from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.tensors import Batch
 from duomo.train import optim
-from duomo.train.feed import in_float32, place
+from duomo.train.feed import in_float32, place, split
+from duomo.train.gradient import Gradient
 from duomo.train.seed import seed_step
 
 ROUNDS = 12
@@ -28,6 +29,8 @@ COMPILE_SECONDS = 15.0
 """Compiling is tried only where probing may take this long."""
 TOLERANCE = {"float32": 2e-3, "bf16": 4e-2}
 """How far the loss may lie from the plain float32 one, relative to max(1, |loss|)."""
+APART = 1e-3
+"""How far the loss of a batch computed in parts may lie from the whole one's, relative to max(1, |loss|)."""
 TOGETHER = 30_000_000
 """Weights, over all candidates, up to which their copies are held at once and timed in turns."""
 
@@ -75,7 +78,9 @@ class _Copy:
     def __init__(self, trial: Trial, execution: Execution):
         self.trial, self.execution = trial, execution
         self.model = copy.deepcopy(trial.model)
-        self.runner = execution.apply(self.model)
+        runner = execution.apply(self.model)
+        self.weights = optim.trainable(self.model)
+        self.gradient = Gradient(trial.task, runner, self.weights, execution, trial.config.accumulate)
         self.optimizer = optim.build(self.model, trial.config)
 
     @torch.no_grad()
@@ -89,16 +94,27 @@ class _Copy:
         self.model.train()
         return float(total) / max(float(count), 1e-8)
 
+    @torch.no_grad()
+    def divisible(self, batch: Batch) -> bool:
+        """Whether parts of a batch can be computed apart: while training nothing is drawn at random, no buffer changes, and rows
+        do not depend on one another."""
+        before, drawn = [value.clone() for value in self.model.buffers()], torch.default_generator.get_state()
+        whole, apart = self.trained_loss([batch]), self.trained_loss(split(batch, self.execution.parts))
+        same = all(torch.equal(one, other) for one, other in zip(before, self.model.buffers(), strict=True))
+        return same and torch.equal(drawn, torch.default_generator.get_state()) and abs(whole - apart) <= APART * max(1.0, abs(whole))
+
+    def trained_loss(self, parts: list[Batch]) -> float:
+        """Mean loss in training mode over the parts of one batch."""
+        with self.execution.autocast():
+            sums = [self.trial.task.loss(in_float32(self.model(part)), part) for part in (place(part, self.execution) for part in parts)]
+        return sum(float(total) for total, _ in sums) / max(sum(float(count) for _, count in sums), 1e-8)
+
     def step(self, batch: Batch, number: int) -> float:
         """Seconds of one whole step."""
         seed_step(self.trial.config.seed, number, self.execution.device)
         start = time.perf_counter()
-        placed = place(batch, self.execution)
-        with self.execution.autocast():
-            output = self.runner(placed)
-        total, count = self.trial.task.loss(in_float32(output), placed)
-        (total / torch.as_tensor(count).clamp(min=1e-8)).backward()
-        float(optim.norm(optim.gradients(optim.trainable(self.model))))
+        self.gradient(place(batch, self.execution))
+        float(optim.norm(optim.gradients(self.weights)))
         self.optimizer.step(self.trial.config.learning_rate * 0.01)
         self.optimizer.clear()
         if self.execution.device != "cpu":
@@ -159,6 +175,9 @@ def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch]
     try:
         made = _Copy(trial, timing.execution)
         timing.loss = made.loss(batches[0])
+        if timing.execution.parts > 1 and not made.divisible(batches[0]):
+            timing.note = tr("not for this model: its parts of a batch depend on one another")
+            return None
         made.step(batches[0], 0)
     except FIRST_FAULTS as error:
         timing.note = tr("fails here: {error}", error=str(error).splitlines()[0][:60])
