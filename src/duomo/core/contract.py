@@ -133,6 +133,11 @@ class Task(ABC):
     @abstractmethod
     def __init__(self, config: Any): ...
 
+    @classmethod
+    def find_target(cls, table: Table) -> tuple[str, ...]:
+        """The columns to predict where none was named; none where the task has none, or cannot tell."""
+        return ()
+
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         """Before `fit`: kind -> what a model trained before encodes that kind with (`Pretrained.learned`). Without use by default."""
         return

@@ -4,7 +4,7 @@ Legend: N rows, B rows of a batch, T positions (padded to the longest of the bat
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +87,33 @@ class Ragged(Column):
         offsets = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=offsets[1:])
         return Ragged(torch.from_numpy(np.concatenate([empty, *rows])), torch.from_numpy(offsets))
+
+
+@dataclass(frozen=True)
+class Aside(Column):
+    """A ragged column that is carried along (texts to judge by, places to answer with): rows are not grouped by its lengths."""
+
+    carried: Ragged
+
+    def __len__(self) -> int:
+        return len(self.carried)
+
+    def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        return self.carried.gather(name, rows, generator)
+
+    def lengths(self) -> None:
+        return None
+
+    @staticmethod
+    def of_texts(texts: Sequence[str]) -> "Aside":
+        """Code points of each text; `texts_of` turns them back."""
+        codes = [np.frombuffer(text.encode("utf-32-le", "replace"), np.int32) for text in texts]
+        return Aside(Ragged.of(codes, np.zeros(0, np.int32)))
+
+
+def texts_of(points_BT: Tensor, length_B: Tensor) -> list[str]:
+    """Code points of a batch back to texts."""
+    return ["".join(map(chr, row[:size])) for row, size in zip(points_BT.tolist(), length_B.tolist(), strict=True)]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import nearest
 from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
+from duomo.data.conll import read_conll
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
 from duomo.data.folders import PICTURES, SOUNDS, read_folder
@@ -41,6 +42,11 @@ ENDINGS = {
     ".txt": "text",
     ".text": "text",
     ".md": "text",
+    ".conll": "conll",
+    ".conllu": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",)}
 """What the first bytes of each binary format say; text formats say nothing."""
@@ -130,6 +136,9 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             data, problems = read_parquet(path, cache)
         case "feather":
             data, problems = read_feather(path)
+        case "conll":
+            data, problems = read_conll(path, encoding)
+            known = dict.fromkeys(data.column_names, "text") | ({"document": "id"} if "document" in data.column_names else {})
         case "excel":
             data, problems = read_excel(path, part)
         case "sqlite":

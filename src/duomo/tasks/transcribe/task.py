@@ -19,12 +19,12 @@ from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.core.tensors import Batch, Column, Examples, Ragged
+from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
 from duomo.data.encode import InputEncoder
 from duomo.data.supervised import texts
 from duomo.tasks.transcribe import ctc, tuning
 from duomo.tasks.transcribe.baselines import Frequent, Nearest
-from duomo.tasks.transcribe.transcripts import Normalise, Transcripts, as_objects, facts, normalise, texts_of
+from duomo.tasks.transcribe.transcripts import Normalise, as_objects, facts, normalise
 from duomo.tasks.transcribe.views import draw
 
 FASTEST = 40
@@ -165,7 +165,7 @@ class Main(Task):
     def encode(self, table: Table, *, target: bool) -> Examples:
         columns: dict[str, Column] = dict(self.encoder.encode(table))
         if target:
-            columns["target.points"] = Transcripts.of(self.transcripts(table))
+            columns["target.points"] = Aside.of_texts(self.transcripts(table))
         return Examples(columns)
 
     # -- learning

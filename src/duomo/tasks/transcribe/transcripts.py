@@ -1,19 +1,16 @@
 """Transcripts as they are learned and judged: normalised, taken apart into characters, compared.
 
-Legend: N rows, T characters or words of a transcript, B rows of a batch.
+Legend: N rows.
 """
 
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from duomo.core.contract import Evidence
-from duomo.core.tensors import Batch, Column, Ragged
 
 Normalise = Literal["spoken", "exact"]
 APOSTROPHES = str.maketrans({"\u2019": "'", "\u02bc": "'", "\u2018": "'", "\u2010": "-", "\u2011": "-"})
@@ -28,32 +25,6 @@ def normalise(text: str, how: Normalise) -> str:
         text = "".join(" " if unicodedata.category(c).startswith(("P", "C")) and c not in "'-" else c for c in text)
         text = LOOSE.sub(" ", text)
     return " ".join(text.split())
-
-
-@final
-@dataclass(frozen=True)
-class Transcripts(Column):
-    """Code points (T,) of each row, padded with zeros in a batch. It reports no lengths: rows are grouped by their sound alone."""
-
-    points: Ragged
-
-    @staticmethod
-    def of(texts: Sequence[str]) -> "Transcripts":
-        return Transcripts(Ragged.of([np.array([ord(c) for c in text], np.int32) for text in texts], np.zeros(0, np.int32)))
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def gather(self, name: str, rows: torch.Tensor, generator: torch.Generator | None) -> Batch:
-        return self.points.gather(name, rows, generator)
-
-    def lengths(self) -> None:
-        return None
-
-
-def texts_of(points_BT: torch.Tensor, length_B: torch.Tensor) -> list[str]:
-    """Back from code points to text."""
-    return ["".join(map(chr, row[:size])) for row, size in zip(points_BT.tolist(), length_B.tolist(), strict=True)]
 
 
 def distance(one: Sequence[Any], two: Sequence[Any]) -> int:

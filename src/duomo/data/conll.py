@@ -1,0 +1,105 @@
+"""CoNLL files: one token a line, its tags in further columns, a blank line after each sentence.
+
+Columns are divided by tabs, or else by spaces. The first holds the token and the last the tag; CoNLL-U's ten columns are known by
+their numbers. A sentence becomes a row: `tokens` and `tags` (and columns between as `column 2` ...) as JSON lists.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+from duomo.data.text_encoding import detect, numbered, open_text
+
+LARGEST = 1 << 30
+"""Bytes of a file that is read whole."""
+LONGEST = 100_000
+"""Tokens of a sentence: a file without blank lines is refused early."""
+DOCUMENT = re.compile(r"-DOCSTART-|#\s*newdoc\b")
+UNIVERSAL = ("tokens", "lemmas", "tags", "xpos", "features", "head", "relation")
+"""Columns 2 to 8 of CoNLL-U (Nivre et al. 2016)."""
+
+Lines = list[list[str]]
+
+
+def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
+    """Columns `tokens`, `tags`, and `document` (from 0) where the file marks its documents; DataError for a file of another make."""
+    if path.stat().st_size > LARGEST:
+        raise DataError("A CoNLL file is read whole and may have at most {most} bytes; {file} is larger. Divide it.",
+                        most=LARGEST, file=path.name)  # fmt: skip
+    encoding = detect(path, wanted)
+    with open_text(path, encoding) as file:
+        documents, sentences = [], []
+        for document, sentence in _sentences(file, path.name):
+            documents.append(document)
+            sentences.append(sentence)
+    if not sentences:
+        raise DataError("A CoNLL file must hold sentences; {file} has none. Write one token a line, its tag behind it.", file=path.name)
+    width = _width(sentences)
+    whole = [all(len(line) == width for line in sentence) for sentence in sentences]
+    if width < 2 or sum(whole) < len(whole) / 2:
+        raise DataError(
+            "Each line of a CoNLL file must hold a token and its tag, divided by a tab or a space; {file} does not look like one. "
+            "A blank line divides sentences.", file=path.name,
+        )  # fmt: skip
+    kept = [place for place, fits in enumerate(whole) if fits]
+    names = _names(sentences[kept[0]], width)
+    columns = {
+        name: pa.array([_json(line[place] for line in sentences[row]) for row in kept], pa.large_string()) for name, place in names.items()
+    }
+    if documents[-1] > 0:
+        columns["document"] = pa.array([str(documents[row]) for row in kept], pa.large_string())
+    return pa.table(columns), encoding.problems + _left_out([row for row, fits in enumerate(whole, 1) if not fits])
+
+
+def _sentences(lines: Iterable[str], name: str) -> Iterator[tuple[int, Lines]]:
+    """(number of the document, lines cut into columns) of each sentence."""
+    document, sentence, seen = 0, list[list[str]](), False
+    for line in lines:
+        text = line.rstrip("\r\n")
+        marks = bool(DOCUMENT.match(text))
+        if text.strip() and not marks and not (text.startswith("#") and "\t" not in text and " " in text):
+            cells = [cell.strip() for cell in text.split("\t")] if "\t" in text else text.split()
+            if not re.fullmatch(r"\d+[-.]\d+", cells[0]) or len(cells) != 10:  # CoNLL-U: words that were taken apart, and empty ones
+                sentence.append(cells)
+            if len(sentence) > LONGEST:
+                raise DataError("A sentence may have at most {most:,} tokens; {file} has a longer one. Divide sentences by blank lines.",
+                                most=LONGEST, file=name)  # fmt: skip
+            continue
+        if sentence:
+            yield document, sentence
+            sentence, seen = [], True
+        document += marks and seen
+    if sentence:
+        yield document, sentence
+
+
+def _width(sentences: list[Lines]) -> int:
+    """How many columns most lines have."""
+    counts: dict[int, int] = {}
+    for sentence in sentences[:1000]:
+        for line in sentence:
+            counts[len(line)] = counts.get(len(line), 0) + 1
+    return max(counts, key=lambda width: (counts[width], width))
+
+
+def _names(sentence: Lines, width: int) -> dict[str, int]:
+    """Name -> place of the columns that are kept."""
+    if width == 10 and [line[0] for line in sentence] == [str(place + 1) for place in range(len(sentence))]:
+        return dict(zip(UNIVERSAL, range(1, 8), strict=True))
+    return {"tokens": 0, **{f"column {place + 1}": place for place in range(1, width - 1)}, "tags": width - 1}
+
+
+def _json(cells: Iterable[str]) -> str:
+    return json.dumps(list(cells), ensure_ascii=False)
+
+
+def _left_out(bad: list[int]) -> tuple[str, ...]:
+    if not bad:
+        return ()
+    return (tr("{count} sentences have lines with too few or too many columns and were left out: sentences {numbers}.",
+               count=len(bad), numbers=numbered(bad)),)  # fmt: skip
