@@ -194,7 +194,7 @@ def watch_windows(root: Path, steps: int = 100) -> list[tuple[np.ndarray, str, s
     return found
 
 
-COMPOUND = frozenset(["欧阳", "司马", "诸葛", "上官", "司徒", "东方", "皇甫", "尉迟", "公孙", "慕容", "令狐", "夏侯", "宇文", "端木", "百里", "呼延"])
+COMPOUND = re.compile("欧阳|司马|诸葛|上官|司徒|东方|皇甫|尉迟|公孙|慕容|令狐|夏侯|宇文|端木|百里|呼延")
 ENTITIES = {"nr": "PER", "ns": "LOC", "nt": "ORG"}
 
 
@@ -229,7 +229,7 @@ def _merged(words: list[tuple[str, ...]]) -> list[tuple[str, str]]:
             surname = False
             continue
         found.append((word, kind))
-        surname = kind == "PER" and (len(word) == 1 or word in COMPOUND)
+        surname = kind == "PER" and (len(word) == 1 or COMPOUND.fullmatch(word) is not None)
     return found
 
 

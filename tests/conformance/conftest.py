@@ -1,6 +1,7 @@
 """Small real tables of every form of input, and a toy for every task. A task without a toy fails the suite: add one here."""
 
 import io
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -115,6 +116,14 @@ def speech() -> Table:
     return Table(pa.table({"clip": cells, "transcript": said}), {"clip": "audio", "transcript": "text"})
 
 
+def tagged() -> Table:
+    """Words of a description, capitalised ones and figures marked as spans."""
+    lines = [line.split() for line in datasets.load_wine().DESCR.splitlines() if len(line.split()) > 3][:ROWS]
+    tags = [["B-FIGURE" if word[0].isdigit() else "B-NAME" if word[0].isupper() else "O" for word in line] for line in lines]
+    columns = {"text": [json.dumps(line) for line in lines], "tags": [json.dumps(row) for row in tags]}
+    return Table(pa.table(columns), {"text": "text", "tags": "text"})
+
+
 @dataclass(frozen=True)
 class Toy:
     """A task's options and a table that it can learn."""
@@ -137,6 +146,7 @@ TOYS = [
     *(Toy("regress", table, REGRESS) for table in (numbers, tokens, mixed)),
     Toy("generate", stories, {"encode": {"longest_text": 16}, "new_tokens": 4}),
     Toy("fill", stories, {"encode": {"longest_text": 16}}),
+    Toy("tag", tagged, {"target": ["tags"]}),
     Toy("transcribe", speech, {"target": ["transcript"]}),
 ]
 

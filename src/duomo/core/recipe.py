@@ -23,7 +23,7 @@ class DataConfig:
     target: tuple[str, ...] = ()
     """Column(s) to predict; found by name and kind when empty."""
     task: str = ""
-    """What to do: classify, regress, generate, transcribe; found from the data when empty."""
+    """What to do (`duomo list tasks`); found from the data when empty."""
     kind: Mapping[str, str] = field(default_factory=dict)
     """Kinds that override the inferred ones: column=text."""
     ignore: tuple[str, ...] = ()

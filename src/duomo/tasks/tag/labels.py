@@ -6,6 +6,7 @@ Legend: B rows, T tokens, C classes.
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -24,6 +25,7 @@ class Span(NamedTuple):
     type: str
 
 
+@lru_cache(maxsize=4096)
 def cut(tag: str) -> tuple[str, str]:
     """(B, I, E, S or O, type) of a tag; a bare letter has the empty type."""
     found = TYPED.fullmatch(tag)
@@ -35,6 +37,8 @@ def cut(tag: str) -> tuple[str, str]:
 def spans_of(tags: Sequence[str]) -> list[Span]:
     """The spans that tags of any scheme mean, in order."""
     found: list[Span] = []
+    if not any(tag != "O" for tag in tags):
+        return found
     start, before, type_before = 0, "O", ""
     for place, tag in enumerate([*tags, "O"]):
         letter, kind = cut(tag)

@@ -52,6 +52,8 @@ def parsed(cell: Any) -> Any:
 def tokens_of(cell: Any) -> list[str] | None:
     """The tokens of a cell that is a list of them; None for a text."""
     found = parsed(cell)
+    if isinstance(found, list) and set(map(type, found)) == {str}:
+        return found
     if isinstance(found, list) and not any(isinstance(part, (list, dict)) for part in found):
         return [str(part) for part in found]
     return None

@@ -1,0 +1,156 @@
+"""Spans by seqeval's rules, schemes, texts cut as training texts were, files of every make, answers with places."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from seqeval.metrics import f1_score, precision_score, recall_score
+from seqeval.metrics.sequence_labeling import get_entities
+
+import duomo
+from duomo.core.errors import DataError
+from duomo.core.find import make_model, make_task
+from duomo.core.recipe import ModelConfig
+from duomo.core.table import Table
+from duomo.data import sources
+from duomo.tasks.tag import tokens as cells
+from duomo.tasks.tag.labels import Scheme, Span, spans_of, transitions, viterbi
+from duomo.tasks.tag.measures import counted, figures
+
+
+def some_tags(letters: str, count: int, seed: int = 0) -> list[list[str]]:
+    rng = random.Random(seed)
+    tags = ["O", *(f"{letter}-{kind}" for letter in letters for kind in ("PER", "LOC"))]
+    return [[rng.choice(tags) for _ in range(rng.randint(1, 12))] for _ in range(count)]
+
+
+def test_spans_are_those_of_seqeval():
+    for row in some_tags("BIES", 2000):
+        assert [(span.type, span.start, span.stop - 1) for span in spans_of(row)] == get_entities(row), row
+
+
+def test_figures_are_those_of_seqeval():
+    truth, told = some_tags("BI", 300), some_tags("BI", 300)
+    rng = random.Random(1)
+    told = [[tag if rng.random() < 0.7 else rng.choice(["O", "B-PER", "I-LOC"]) for tag in row] for row in told]
+    scheme = Scheme.find(truth)
+    found = figures(counted(scheme, [scheme.encode(row) for row in truth], [scheme.encode(row) for row in told]), True)
+    assert found["f1"] == pytest.approx(f1_score(truth, told))
+    assert found["precision"] == pytest.approx(precision_score(truth, told)) and found["recall"] == pytest.approx(recall_score(truth, told))
+    assert found["macro_f1"] == pytest.approx(f1_score(truth, told, average="macro"))
+
+
+@pytest.mark.parametrize("tags", [
+    ["B-PER", "I-PER", "B-PER", "O", "B-LOC"], ["I-PER", "I-PER", "B-PER", "O", "I-LOC"], ["B-PER", "E-PER", "S-PER", "O", "S-LOC"],
+    ["B-PER", "L-PER", "U-PER", "O", "U-LOC"], ["B", "M", "E", "S", "B", "E"], ["NN", "VB", "O", "NN"],
+])  # fmt: skip
+def test_answers_are_written_as_training_was(tags):
+    scheme = Scheme.find([tags])
+    assert scheme.tags(scheme.encode(tags)) == tags
+
+
+def test_unseen_types_count_against_the_model():
+    scheme = Scheme.find([["B-PER", "I-PER", "O"]])
+    truth = scheme.encode(["B-ORG", "I-ORG", "O", "B-PER"])
+    found = figures(counted(scheme, [truth], [scheme.encode(["O", "O", "O", "B-PER"])]), True)
+    assert found["recall"] == 0.5 and found["precision"] == 1.0
+
+
+def test_decoding_makes_sense_and_is_the_best():
+    rows = [["B-PER", "I-PER", "O", "O"], ["B-LOC", "O", "B-PER", "I-PER"]]
+    scheme = Scheme.find(rows)
+    moves = transitions([scheme.encode(row) for row in rows], scheme)
+    scores = np.random.default_rng(0).normal(size=(5, 4, len(scheme.classes)))
+    length = np.array([4, 3, 2, 1, 4])
+    found = viterbi(scores, length, moves, {"starts": scheme.starts, "stops": scheme.stops})
+    for row, size in enumerate(length):
+        places = np.indices([len(scheme.classes)] * int(size)).reshape(size, -1).T
+        fits = scheme.starts[places[:, 0]] & scheme.stops[places[:, -1]]
+        total = scores[row, np.arange(size), places].sum(1) + moves[places[:, :-1], places[:, 1:]].sum(1)
+        assert (found[row, :size] == places[np.argmax(np.where(fits, total, -np.inf))]).all()
+
+
+def test_texts_are_cut_as_the_training_texts():
+    assert cells.how_cut([list("我在北京工作。"), list("他很好！")]) == {"how": "characters"}
+    assert cells.how_cut([["我", "用", "GPT", "写", "100", "行"]] * 3) == {"how": "signs"}
+    assert cells.how_cut([["He", "lives", "in", "U.S.", "cities", "."]] * 3) == {"how": "words"}
+    assert cells.how_cut([["我们", "在", "北京", "工作"]] * 3) == {"how": "dictionary"}
+    cut = cells.cut_text("我们在北京工作", {"how": "dictionary"}, {"我们": 2, "北京": 3})
+    assert cut.tokens == ["我们", "在", "北京", "工", "作"]
+    row = cells.cut_text("Dr. O'Neil doesn't live at 3.14, U.S.", {"how": "words"}, {})
+    assert row.tokens == ["Dr", ".", "O", "'", "Neil", "does", "n't", "live", "at", "3.14", ",", "U.S."]
+    assert row.text[row.starts[-1] : row.stops[-1]] == "U.S."
+
+
+def test_spans_of_characters_become_tags():
+    task = make_task("tag", {"target": ["spans"]})
+    rows = {"text": ["Ann Lee lives in Oslo", "Nobody here", "x"],
+            "spans": [[[0, 7, "PER"], [17, 21, "LOC"]], [], [[0, 90, "PER"]]]}  # fmt: skip
+    table = sources.read([dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)])
+    mask, said = task.usable(table)
+    assert mask.tolist() == [True, True, False] and "1 of 3" in said[0]
+    assert task.read(table).tags[:2] == [["B-PER", "I-PER", "O", "O", "B-LOC"], ["O", "O"]]
+
+
+CONLL = (
+    "-DOCSTART- -X- O\n\nAnn NNP B-PER\nsings VBZ O\n\nOslo NNP B-LOC\n. . O\n\n-DOCSTART- -X- O\n\nBo NNP B-PER\nsits VBZ O\n\nbad line\n"
+)
+
+
+def test_files(tmp_path):
+    (tmp_path / "news.conll").write_text(CONLL)
+    table = sources.read(tmp_path / "news.conll")
+    assert table.names == ["tokens", "column 2", "tags", "document"] and table.column("document").to_pylist() == ["0", "0", "1"]
+    assert json.loads(table.column("tags")[1].as_py()) == ["B-LOC", "O"] and "1 sentences" in table.problems[0]
+    line = "{0}\t{1}\t_\t{2}\tX\t_\t0\troot\t_\t_\n"
+    (tmp_path / "tree.conllu").write_text("# text = Ann sings\n" + line.format(1, "Ann", "PROPN") + line.format(2, "sings", "VERB") + "\n")
+    table = sources.read(tmp_path / "tree.conllu")
+    assert json.loads(table.column("tokens")[0].as_py()) == ["Ann", "sings"]
+    assert json.loads(table.column("tags")[0].as_py()) == ["PROPN", "VERB"]
+    (tmp_path / "plain.bio").write_text("this is no such file\nbut two lines\n")
+    with pytest.raises(DataError):
+        sources.read(tmp_path / "plain.bio")
+
+
+def test_long_texts_are_answered_in_windows():
+    rows = [{"tokens": list("我在北京工作"), "tags": ["O", "O", "B-LOC", "I-LOC", "O", "O"]}] * 6
+    table = sources.read(rows)
+    task = make_task("tag", {"target": ["tags"]})
+    task.fit(table)
+    torch.manual_seed(0)
+    model = make_model(ModelConfig("tagger", "small"), task).eval()
+    examples = task.encode(Table(table.data.slice(0, 1).set_column(0, "tokens", [["在北京" * 500]])), target=False)
+    batch = {name: value.long() for name, value in examples.batch(np.arange(1)).items()}
+    with torch.inference_mode():
+        whole, windows = model(batch), task._logits(model, batch)
+        assert whole.shape == windows.shape and torch.allclose(whole, windows, atol=0.02)
+        (answer,) = task.answer(model, batch)["tags"]
+    assert len(answer) == 1500
+
+
+def test_train_and_ask(tmp_path):
+    rng = random.Random(0)
+    names, places = ["王小明", "李红", "赵大伟"], ["北京", "上海", "南京市"]
+    lines = []
+    for _ in range(240):
+        who, where = rng.choice(names), rng.choice(places)
+        tags = [*"BI"[: len(who)], *"I" * (len(who) - 2)], [*"BI"[: len(where)], *"I" * (len(where) - 2)]
+        marked = [
+            *zip(who, (f"{t}-PER" for t in tags[0]), strict=True),
+            ("住", "O"),
+            ("在", "O"),
+            *zip(where, (f"{t}-LOC" for t in tags[1]), strict=True),
+        ]
+        lines.append("\n".join(f"{sign}\t{tag}" for sign, tag in [*marked, (rng.choice("。！"), "O")]))
+    (tmp_path / "people.conll").write_text("\n\n".join(dict.fromkeys(lines)) + "\n", encoding="utf-8")
+    run = duomo.train(tmp_path / "people.conll", {"train": {"steps": 60, "exact": True}}, out=tmp_path / "run")
+    assert run.scorecard["task"] == "tag"
+    (answer,) = duomo.load(tmp_path / "run").predict(["李红住在南京市！"])
+    assert answer["prediction"] == [
+        {"text": "李红", "label": "PER", "start": 0, "end": 2},
+        {"text": "南京市", "label": "LOC", "start": 4, "end": 7},
+    ]
+    assert answer["tags"][:3] == ["B-PER", "I-PER", "O"] and answer["tokens"] == list("李红住在南京市！")
+    assert Span(0, 2, "PER") in run.task.scheme.spans(run.task.scheme.encode(answer["tags"]))
