@@ -36,6 +36,8 @@ class Config:
     """Size of the first column's vectors; the others have half of it."""
     wide: bool = True
     """Each value also votes by itself, where it stands and one place to either side."""
+    vote: float = 8.0
+    """What a vote counts: as many times faster than other weights are votes learned (most values are seen a few times only)."""
     dropout: float = 0.3
     """Part of the embeddings and of the recurrent output set to zero in training."""
 
@@ -55,14 +57,16 @@ class Model(nn.Module):
             raise ConfigError(
                 "The model {model!r} gives one answer per step; the task asks for one per row. Choose another model.", model="tagger"
             )
-        self.names, self.size = list(inputs), head.size
+        self.names, self.vote = list(inputs), config.vote
         widths = [config.embedding if not place else config.embedding // 2 for place in range(len(inputs))]
         self.embeddings = nn.ModuleList(
             nn.Embedding(field.vocabulary[0], width) for field, width in zip(inputs.values(), widths, strict=True)
         )
         self.votes = nn.ModuleList(nn.Embedding(field.vocabulary[0], 3 * head.size) for field in inputs.values() if config.wide)
-        for table in (*self.embeddings, *self.votes):
-            nn.init.normal_(table.weight, std=0.1 if table.embedding_dim in widths else 0.01)  # type: ignore[arg-type, operator, union-attr]
+        for table in self.embeddings:
+            nn.init.normal_(table.weight, std=0.1)  # type: ignore[arg-type]
+        for table in self.votes:
+            nn.init.zeros_(table.weight)  # type: ignore[arg-type]
         self.recurrent = Recurrent(config.cell, sum(widths), config.hidden, True, config.dropout)
         self.dropout, self.head = Dropout(config.dropout), nn.Linear(self.recurrent.width, head.size)
 
@@ -74,6 +78,6 @@ class Model(nn.Module):
         logits_BTS = self.head(self.dropout(y_BTH))
         if len(self.votes):
             parts = [table(batch[name]) for name, table in zip(self.names, self.votes, strict=True)]
-            before, here, after = (torch.stack(parts).sum(0) * inside_BT1).chunk(3, 2)
+            before, here, after = (torch.stack(parts).sum(0) * (self.vote * inside_BT1)).chunk(3, 2)
             logits_BTS = logits_BTS + here + F.pad(before, (0, 0, 1, 0))[:, :-1] + F.pad(after, (0, 0, 0, 1))[:, 1:]
         return logits_BTS
