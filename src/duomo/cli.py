@@ -215,6 +215,22 @@ def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return app.serve(pipeline.load(arguments.run), arguments.host, arguments.port, reporter)
 
 
+@_verb("convert", "Write a model in another form: a Hugging Face folder, a GGUF file, a run folder.", lambda p: _convert_flags(p))
+def _convert(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo.exchange import convert
+
+    return convert.convert(arguments.model, arguments.to, arguments.out, arguments.type, reporter)
+
+
+def _convert_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help=tr("A run folder, a Hugging Face folder or a GGUF file."))
+    parser.add_argument("--to", required=True, help=tr("The form to write: hf, gguf or duomo."))
+    parser.add_argument(
+        "--type", default="", help=tr("Type of the weights: f32, f16, bf16, q8_0, q4_0; f16 for gguf and f32 otherwise when left out.")
+    )
+    parser.add_argument("-o", "--out", required=True, help=tr("Where it is written."))
+
+
 @_verb("list", "Tasks, models, samples or runs.", lambda p: _list_flags(p))
 def _list(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import listing

@@ -36,6 +36,7 @@ from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import Predictor, block_for
 from duomo.evaluate import card, scorecard
 from duomo.evaluate.report import html
+from duomo.exchange import runs
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.init import initialise
 from duomo.own import check
@@ -219,7 +220,8 @@ class Work:
         rows = [row for row in range(len(table)) if all(columns[name][row] is not None for name in files)]
         answers = predictor.answers(table.take(np.asarray(rows, np.int64))) if rows else {}
         plain = {name: [_json(columns[name][row]) for row in rows] for name in columns}
-        self.folder.write_json("golden.json", {"inputs": plain, "media": sorted(files), "answers": answers})
+        own = {} if self.own is not None else runs.golden(self.model, self.task.inputs)
+        self.folder.write_json("golden.json", {"inputs": plain, "media": sorted(files), "answers": answers, **own})
 
     def _scorecard(self, predictor: Predictor, outcome: Outcome, facts: Mapping[str, Any]) -> None:
         self.reporter.say(tr("Judging on {rows:,} rows that neither training nor model choice has seen …", rows=len(self.plan.test)))

@@ -1,16 +1,23 @@
-"""A finished run as something to go on from."""
+"""A finished run as something to go on from, and a model from elsewhere as a run that answers."""
 
 import dataclasses
+import platform
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from duomo.core import find
-from duomo.core.config import build, read_toml
+from duomo.core.config import build, read_toml, to_toml
+from duomo.core.contract import Field
+from duomo.core.device import Execution, machine_facts
 from duomo.core.errors import ConfigError
 from duomo.core.pretrained import Pretrained
-from duomo.core.recipe import Recipe
+from duomo.core.recipe import DataConfig, ModelConfig, Recipe
 from duomo.core.run import RunFolder
+from duomo.exchange import parity
 
 SHARED = ("text", "image")
 """Kinds whose state belongs to the weights: a tokenizer, the size and normalisation of pictures."""
@@ -28,14 +35,35 @@ def read(path: Path) -> Pretrained:
     if facts["own_model"]:
         raise ConfigError("Training goes on from architectures that Duomo knows; {path} holds a module of your own.", path=path)
     recipe = build(Recipe, read_toml(folder.path / "recipe.toml"))
-    return Pretrained(
-        recipe.model.name,
-        dataclasses.asdict(find.model_config(recipe.model)),
-        folder.read_tensors("model.safetensors"),
-        _learned(folder.read_json("task.json")),
-        {"task": facts["task"]},
-        str(path),
-    )
+    tensors, learned = folder.read_tensors("model.safetensors"), _learned(folder.read_json("task.json"))
+    options = dataclasses.asdict(find.model_config(recipe.model))
+    if "places.weight" in tensors and not options.get("longest", 1):  # as many as the context then had
+        options["longest"] = len(tensors["places.weight"])
+        room = options["longest"] - int(options.get("offset", 0))
+        learned["text"] = {**learned["text"], "longest": min(room, int(learned["text"]["longest"]))}
+    return Pretrained(recipe.model.name, options, tensors, learned, {"task": facts["task"]}, str(path))
+
+
+def prove(path: Path) -> None:
+    """Compare a run with the golden logits that it kept when it was trained; RunError where it says something else."""
+    folder = RunFolder(path)
+    kept = folder.read_json("golden.json").get("parity") if (path / "golden.json").is_file() else None
+    if kept:
+        recipe, facts = build(Recipe, read_toml(folder.path / "recipe.toml")), folder.read_json("run.json")
+        task = find.make_task(facts["task"], {})
+        task.restore(folder.read_json("task.json"))
+        made = find.make_model(recipe.model, task)
+        made.load_state_dict(folder.read_tensors("model.safetensors"))
+        parity.check_record(made, list(task.inputs), kept, str(path))
+
+
+def golden(model: nn.Module, inputs: Mapping[str, Field]) -> dict[str, Any]:
+    """What a run that reads one text, or writes another from it, keeps for `prove`; nothing for other inputs."""
+    fields = list(inputs.values())
+    if any(field.form != "tokens" for field in fields) or (len(fields) > 1 and set(inputs) != {"source", "target"}):
+        return {}
+    size, longest = min(field.vocabulary[0] for field in fields), min(field.shape[0] for field in fields)
+    return {"parity": parity.record(model, list(inputs), size, longest)}
 
 
 def _learned(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,3 +72,43 @@ def _learned(state: Mapping[str, Any]) -> dict[str, Any]:
         return {"text": state["tokenizer"]}
     columns = state.get("encoder", {}).get("columns", [])
     return {kind: one["state"] for kind in SHARED for one in reversed(columns) if one["kind"] == kind}
+
+
+CONTEXT = 2048
+COLUMN = "text"
+
+
+def write(path: Path, model: Pretrained) -> None:
+    """A run folder that predict, serve and `train --from` open: a decoder writes on, an encoder with a head for it fills gaps.
+
+    It has no scorecard, since nothing here has judged it. ConfigError for a model without a head or a tokenizer.
+    """
+    text = model.learned.get("text")
+    name = {"gpt": "generate", "bert": "fill" if "fill.bias" in model.tensors else ""}.get(model.model, "")
+    if not name or not text:
+        raise ConfigError(
+            "A run answers; {source} is a {model} without the head or the tokenizer for that. Teach it: duomo train DATA --from {source}",
+            source=model.source, model=model.model,
+        )  # fmt: skip
+    context = min(int(text["longest"]), CONTEXT)
+    recipe = Recipe(DataConfig(source=model.source, task=name), model=ModelConfig(model.model, "base", options=dict(model.options)))
+    task = find.make_task(name, {})
+    task.restore({"column": COLUMN, "tokenizer": dict(text), "context": context})
+    made = find.make_model(recipe.model, task)
+    made.load_state_dict(dict(model.tensors))
+    folder = RunFolder(path)
+    folder.create()
+    folder.write_text("recipe.toml", to_toml(recipe))
+    folder.write_json("task.json", task.state())
+    folder.write_tensors("model.safetensors", made.state_dict())
+    folder.write_json("golden.json", {"inputs": {COLUMN: []}, "media": [], "answers": {}, **golden(made, task.inputs)})
+    folder.write_text("MODEL_CARD.md", f"# {path.name}\n\nConverted from {model.source}; not judged here.\n\n{dict(model.facts)}\n")
+    versions = {name: version(name) for name in ("duomo", "torch", "numpy", "pyarrow", "tokenizers")} | {
+        "python": platform.python_version()
+    }
+    folder.write_opening({
+        "format": 1, "task": name, "own_model": False, "kinds": {COLUMN: "text"}, "features": [COLUMN], "execution": Execution().to_dict(),
+        "inference": Execution(attention="bmm").to_dict(), "block": 1, "data": {}, "split": "", "machine": machine_facts(),
+        "versions": versions,
+    })  # fmt: skip
+    folder.seal()

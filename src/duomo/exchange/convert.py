@@ -1,0 +1,92 @@
+"""From any form of a model to any other: run folders, Hugging Face folders, GGUF. What is written is read again and must say the same."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from duomo.core.errors import ConfigError
+from duomo.core.messages import nearest, tr
+from duomo.core.pretrained import Pretrained
+from duomo.core.reporter import Reporter, Silent
+from duomo.exchange import gguf_models, hf, parity, runs
+from duomo.exchange.opening import open_pretrained
+
+FORMS = ("hf", "gguf", "duomo")
+
+
+def convert(source: Path | str, to: str, out: Path | str, kind: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
+    """Write the model behind `source` as `to` (hf, gguf, duomo) at `out`, its weights as `kind` (f32, f16, bf16, q8_0, q4_0).
+
+    Returns where it is, and how far its golden logits moved. ConfigError for what cannot be written; RunError where what
+    was written does not say the same within `parity.TOLERANCE`: then nothing is left behind.
+    """
+    reporter = reporter or Silent()
+    if to not in FORMS:
+        raise ConfigError("A model is converted to one of {known}; received {name!r}.{hint}",
+                          known=", ".join(FORMS), name=to, hint=nearest(to, FORMS))  # fmt: skip
+    place = Path(out).expanduser()
+    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        raise ConfigError("A converted model needs a place of its own; {path} exists already. Choose another with -o.", path=place)
+    if not place.absolute().parent.is_dir():
+        raise ConfigError("The folder of the output must exist; there is no {folder}.", folder=place.absolute().parent)
+    model = open_pretrained(source)
+    if runs.knows(Path(source).expanduser()):
+        runs.prove(Path(source).expanduser())
+    reporter.say(tr("{source}: a {model} of {count:,} weights", source=source, model=model.model, count=_count(model)))
+    kind = kind or ("f16" if to == "gguf" else "f32")
+    if to == "duomo" and kind != "f32":
+        raise ConfigError("A run folder keeps its weights as f32; received {name!r}. Leave --type out.", name=kind)
+    if kind not in parity.TOLERANCE:
+        raise ConfigError("The weights of a GGUF file are written as one of {known}; received {name!r}.{hint}",
+                          known=", ".join(parity.TOLERANCE), name=kind, hint=nearest(kind, parity.TOLERANCE))  # fmt: skip
+    apart, left = _written(model, to, place, kind)
+    if left:
+        reporter.say(tr("Left out, because the other form has no place for them: {names}", names=", ".join(left[:6])))
+    most = parity.TOLERANCE[kind]
+    reporter.say(tr("Wrote {path} ({kind}). Golden logits moved by {apart:.2g} standard deviations; allowed: {most}.",
+                    path=place, kind=kind, apart=apart, most=most))  # fmt: skip
+    return {"out": str(place), "type": kind, "distance": apart, "tolerance": most, "left": left}
+
+
+def _written(model: Pretrained, to: str, place: Path, kind: str) -> tuple[float, list[str]]:
+    """Write, read again, compare; what failed is taken away."""
+    fresh, passed = not place.exists(), False
+    try:
+        left = WRITERS[to](place, model, kind)
+        apart = parity.gate(model, open_pretrained(place), kind, left)
+        passed = True
+        return apart, left
+    finally:
+        if not passed:
+            _taken_away(place, fresh)
+
+
+def _taken_away(place: Path, fresh: bool) -> None:
+    if not place.is_dir():
+        place.unlink(missing_ok=True)
+        return
+    shutil.rmtree(place)
+    if not fresh:
+        place.mkdir()
+
+
+def _hf(place: Path, model: Pretrained, kind: str) -> list[str]:
+    return hf.write(place, model, kind)
+
+
+def _gguf(place: Path, model: Pretrained, kind: str) -> list[str]:
+    gguf_models.write(place, model, kind, place.stem)
+    return []
+
+
+def _duomo(place: Path, model: Pretrained, kind: str) -> list[str]:
+    runs.write(place, model)
+    return []
+
+
+WRITERS: dict[str, Callable[[Path, Pretrained, str], list[str]]] = {"hf": _hf, "gguf": _gguf, "duomo": _duomo}
+
+
+def _count(model: Pretrained) -> int:
+    return sum(value.numel() for value in model.tensors.values())
