@@ -8,6 +8,7 @@ import struct
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
@@ -97,6 +98,14 @@ class Picture(Kind):
         mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
         std = np.maximum(pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255, 1e-2)
         return draft | {"size": [1 if grey else 3, height, width], "mean": mean.tolist(), "std": std.tolist()}
+
+    def adopt(self, given: Mapping[str, Any], cells: Cells, config: EncodeConfig) -> dict[str, Any]:
+        """Channels, mean and deviation are the weights'; the size too unless another was asked for. How these pictures reach it is theirs."""
+        channels, height, width = given["size"]
+        wanted = config.picture_size
+        own = self.fit(cells, replace(config, picture_size=wanted or width))
+        kept = {"size": [channels, wanted or height, wanted or width], "mean": list(given["mean"]), "std": list(given["std"])}
+        return own | kept | {"fit": given.get("fit", own["fit"])}
 
     def field(self, state: Mapping[str, Any]) -> Field:
         channels, height, width = state["size"]
