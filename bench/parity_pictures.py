@@ -112,7 +112,9 @@ def random_weights(library: Any) -> bool:
 def photos(folder: Path | None) -> dict[str, np.ndarray]:
     """Name -> (H, W, 3) uint8."""
     if folder is not None:
-        return {path.name: np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.iterdir()) if path.suffix in (".jpg", ".png")}
+        return {
+            path.name: np.asarray(Image.open(path).convert("RGB")) for path in sorted(folder.iterdir()) if path.suffix in (".jpg", ".png")
+        }
     import skimage
     import sklearn
 

@@ -136,7 +136,10 @@ def test_the_child_process_refuses_too(name, tmp_path):
 
 
 def saved(folder: Path) -> list[Path]:
-    values = {"state_dict": {"a.weight": torch.randn(6, 5).t(), "b": torch.nn.Parameter(torch.randn(7).half()), "c": torch.arange(3)}, "n": 3}
+    values = {
+        "state_dict": {"a.weight": torch.randn(6, 5).t(), "b": torch.nn.Parameter(torch.randn(7).half()), "c": torch.arange(3)},
+        "n": 3,
+    }
     for name, new in (("new.pth", True), ("old.pth", False)):
         torch.save(values, folder / name, _use_new_zipfile_serialization=new)
     return [folder / "new.pth", folder / "old.pth"]
@@ -172,7 +175,7 @@ def test_mutations_are_read_or_refused(tmp_path):
             told = weights_child.main(str(path))
             assert told.keys() in ({"refused"}, {"tensors"})
             for _, _, _, start, size in told.get("tensors", {}).values():
-                assert 0 <= start and start + size <= len(body)
+                assert start >= 0 and start + size <= len(body)
 
 
 def test_limits_hold_in_the_child(tmp_path):

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from duomo.core.errors import ConfigError
 from duomo.core.pretrained import Pretrained
-from duomo.exchange import gguf_models, hf, runs
+from duomo.exchange import gguf_models, hf, pictures, runs
 
 OPENERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Pretrained]], ...] = (
     (runs.knows, runs.read),
     (hf.knows, hf.read),
     (gguf_models.knows, gguf_models.read),
+    (pictures.knows, pictures.read),
 )
 
 
@@ -22,5 +23,5 @@ def open_pretrained(path: Path | str) -> Pretrained:
     for knows, read in OPENERS:
         if knows(place):
             return read(place)
-    raise ConfigError("Training can go on from a run folder, a Hugging Face folder, a GGUF or a safetensors file; {path} is none of them.",
+    raise ConfigError("Training can go on from a run folder, a Hugging Face folder, a GGUF, a safetensors or a .pth file; {path} is none of them.",
                       path=path)  # fmt: skip

@@ -306,7 +306,9 @@ def _fitted(layout: Layout, tensors: Tensors, place: Path) -> tuple[Tensors, dic
         with torch.device("meta"):
             side = math.isqrt(len(tensors["place_TD"]) - 1) * options["patch"] if layout.model == "vit" else SIDE
             inputs = {"x": Field("pixels", (3, side, side))}
-            own = module.Model(build(module.Config, options, "model.options"), inputs, Head(1 if head is None else head.shape[0])).state_dict()
+            own = module.Model(
+                build(module.Config, options, "model.options"), inputs, Head(1 if head is None else head.shape[0])
+            ).state_dict()
     except FIT_FAULTS:
         own = {}
     own = {name: value for name, value in own.items() if not name.endswith("num_batches_tracked")}

@@ -1,0 +1,136 @@
+"""Weights in torchvision's and timm's layouts: recognised, renamed, complete; a picture set is taken up with what they expect."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from duomo.core import find
+from duomo.core.config import build
+from duomo.core.contract import Field, Head
+from duomo.core.errors import ConfigError
+from duomo.core.kinds.base import Cells
+from duomo.core.kinds.image import KIND
+from duomo.core.recipe import EncodeConfig, ModelConfig
+from duomo.exchange import pictures
+from duomo.exchange.opening import open_pretrained
+
+
+def net(name: str, side: int = 224, classes: int = 7, **options) -> torch.nn.Module:
+    torch.manual_seed(0)
+    choice = find.resolve(ModelConfig(name, options=options))
+    made = find.model_module(choice.name).Model(find.model_config(choice), {"x": Field("pixels", (3, side, side))}, Head(classes))
+    return made.eval()
+
+
+def opened(folder: Path, tensors: dict[str, torch.Tensor]):
+    path = folder / "weights.safetensors"
+    save_file({name: value.contiguous().clone() for name, value in tensors.items()}, path)
+    found = open_pretrained(path)
+    side = found.learned["image"]["size"][1]
+    module = find.model_module(found.model)
+    model = module.Model(build(module.Config, found.options, "o"), {"x": Field("pixels", (3, side, side))}, Head(found.facts["classes"]))
+    assert not model.load_state_dict(dict(found.tensors), strict=False).unexpected_keys
+    return found, model.eval()
+
+
+def same(one: torch.nn.Module, two: torch.nn.Module, side: int) -> bool:
+    batch = {"x": torch.randn(1, 3, side, side)}
+    with torch.inference_mode():
+        return torch.allclose(one(batch), two(batch), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "mobilenet-v2", "inception-v1"])
+def test_layouts_of_our_own_names(name, tmp_path):
+    own = net(name)
+    found, model = opened(tmp_path, own.state_dict())
+    assert found.model == find.resolve(ModelConfig(name)).name and same(own, model, 224)
+    assert found.learned["image"]["mean"][0] == (0.5 if name.startswith("inception") else 0.485)
+
+
+def test_vgg_and_alexnet(tmp_path):
+    own = net("vgg13_bn", dense=64, width=8)
+    found, model = opened(tmp_path, own.state_dict())
+    assert found.options["blocks"] == (2, 2, 2, 2, 2) and found.options["batch_norm"] and same(own, model, 224)
+    dense = {"classifier.0": "pre_logits.fc1", "classifier.3": "pre_logits.fc2", "classifier.6": "head.fc"}
+    theirs = {}
+    for name, value in own.state_dict().items():
+        stem, _, part = name.rpartition(".")
+        value = (
+            value.view(64, 64, 7, 7)
+            if name == "classifier.0.weight"
+            else value[:, :, None, None]
+            if name == "classifier.3.weight"
+            else value
+        )
+        theirs[f"{dense.get(stem, stem)}.{part}"] = value
+    assert same(own, opened(tmp_path, theirs)[1], 224)
+    own = net("alexnet", dense=32)
+    assert same(own, opened(tmp_path, own.state_dict())[1], 224)
+
+
+def test_vit_in_both_layouts(tmp_path):
+    own = net("vit-b16", 64, layers=2, width=128, heads=2, patch=16)
+    timm, vision = {}, {}
+    for name, value in own.state_dict().items():
+        batched = value[None] if name in ("class_1D", "place_TD") else value
+        new = name.replace("layers.", "blocks.").replace("attention.qkv", "attn.qkv").replace("attention.out", "attn.proj")
+        new = new.replace(".up.", ".mlp.fc1.").replace(".down.", ".mlp.fc2.").replace("patches.", "patch_embed.proj.")
+        timm[{"class_1D": "cls_token", "place_TD": "pos_embed"}.get(new, new)] = batched
+        new = name.replace("layers.", "encoder.layers.encoder_layer_").replace("norm1", "ln_1").replace("norm2", "ln_2")
+        new = new.replace("attention.qkv.", "self_attention.in_proj_").replace("attention.out", "self_attention.out_proj")
+        new = new.replace(".up.", ".mlp.0.").replace(".down.", ".mlp.3.").replace("patches.", "conv_proj.").replace("head.", "heads.head.")
+        new = new.replace("norm.", "encoder.ln.") if new.startswith("norm.") else new
+        vision[{"class_1D": "class_token", "place_TD": "encoder.pos_embedding"}.get(new, new)] = batched
+    for tensors, mean in ((timm, 0.5), (vision, 0.485)):
+        found, model = opened(tmp_path, tensors)
+        assert found.learned["image"]["size"] == [3, 64, 64] and found.learned["image"]["mean"][0] == mean and same(own, model, 64)
+    # registers, positions of the patches alone, and scales of branches, as later nets have them
+    timm["reg_token"], timm["pos_embed"] = torch.randn(1, 4, 128), timm["pos_embed"][:, 1:]
+    timm |= {f"blocks.{layer}.ls{branch}.gamma": torch.full((128,), 2.0) for layer in (0, 1) for branch in (1, 2)}
+    found, _ = opened(tmp_path, timm)
+    assert found.options["registers"] == 4 and torch.equal(found.tensors["layers.1.down.weight"], 2 * own.layers[1].down.weight)
+
+
+def test_what_does_not_fit_is_told(tmp_path):
+    tensors = dict(net("resnet18").state_dict())
+    del tensors["layer3.0.conv2.weight"]
+    with pytest.raises(ConfigError, match=r"layer3\.0\.conv2"):
+        opened(tmp_path, tensors)
+    torch.save({"something": torch.zeros(3)}, tmp_path / "x.pth")
+    with pytest.raises(ConfigError, match="something"):
+        open_pretrained(tmp_path / "x.pth")
+
+
+def test_a_config_beside_says_the_preprocessing(tmp_path):
+    save_file({name: value.contiguous() for name, value in net("resnet18").state_dict().items()}, tmp_path / "model.safetensors")
+    said = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_size": [3, 160, 160]}}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    found = pictures.read(tmp_path)
+    assert found.learned["image"] == {"size": [3, 160, 160], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+
+
+def test_pictures_follow_the_weights(forms_pictures):
+    given = {"size": [3, 224, 224], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    state = KIND.adopt(given, forms_pictures, EncodeConfig())
+    assert state["size"] == [3, 224, 224] and state["mean"] == given["mean"] and state["fit"] in ("crop", "letterbox")
+    assert KIND.adopt(given, forms_pictures, EncodeConfig(picture_size=64))["size"] == [3, 64, 64]
+    assert KIND.encode(forms_pictures, state).values.shape == (2, 3, 224, 224)
+
+
+@pytest.fixture
+def forms_pictures() -> Cells:
+    import io
+
+    import pyarrow as pa
+    from PIL import Image
+
+    cells = []
+    for grey in (0, 200):
+        body = io.BytesIO()
+        Image.fromarray(np.full((20, 24), grey, np.uint8)).save(body, "PNG")
+        cells.append(body.getvalue())
+    return Cells(pa.chunked_array([cells]))
