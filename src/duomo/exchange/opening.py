@@ -23,5 +23,7 @@ def open_pretrained(path: Path | str) -> Pretrained:
     for knows, read in OPENERS:
         if knows(place):
             return read(place)
-    raise ConfigError("Training can go on from a run folder, a Hugging Face folder, a GGUF, a safetensors or a .pth file; {path} is none of them.",
-                      path=path)  # fmt: skip
+    raise ConfigError(
+        "Training can go on from a run folder, a Hugging Face folder, a GGUF, a safetensors or a .pth file; {path} is none of them.",
+        path=path,
+    )

@@ -284,7 +284,7 @@ def read(path: Path) -> Pretrained:
     layout = _layout(given)
     if layout is None:
         raise ConfigError(
-            "Weights must be those of a net that is known ({known}), with the names that torchvision or timm give; {file} begins with {names}.",
+            "Weights must be those of a net that is known ({known}), with torchvision's or timm's names; {file} begins with {names}.",
             known=", ".join(dict.fromkeys(layout.title for layout in LAYOUTS)), file=place.name, names=", ".join(list(given)[:3]),
         )  # fmt: skip
     tensors, config = _fitted(layout, layout.renamed(given), place)

@@ -18,13 +18,8 @@ import zipfile
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
-MEMORY = 768 << 20
-SECONDS = 20
-LARGEST_STREAM = 64 << 20
-MOST_STEPS = 4_000_000
-MOST_VALUES = 400_000
-LONGEST_NAME = 400
-DEEPEST = 8
+MEMORY, SECONDS = 768 << 20, 20
+LARGEST_STREAM, MOST_STEPS, MOST_VALUES, LONGEST_NAME, DEEPEST = 64 << 20, 4_000_000, 400_000, 400, 8
 MAGIC = 0x1950A86A20F9469CFC6C
 SIZES = {"Double": 8, "Float": 4, "Half": 2, "BFloat16": 2, "Long": 8, "Int": 4, "Short": 2, "Char": 1, "Byte": 1, "Bool": 1}
 INNER = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights", "params", "ema")
@@ -43,7 +38,7 @@ class Named(NamedTuple):
 class Storage(NamedTuple):
     key: str
     kind: str
-    count: int
+    numbers: int
 
 
 class Tensor(NamedTuple):
@@ -126,6 +121,10 @@ class Machine:
         if len(found) < count:
             raise Refusal("the stream ends too early")
         return found
+
+    def drop(self, count: int) -> None:
+        """Pass over `count` bytes, or with 0 over the last value."""
+        self.take(count) if count else self.pop()
 
     def number(self, form: str) -> int:
         return int(struct.unpack(form, self.take(struct.calcsize(form)))[0])
@@ -230,11 +229,6 @@ def _long(form: str) -> Callable[[Machine], None]:
     return _push(make)
 
 
-def _proto(machine: Machine) -> None:
-    if machine.number("B") > 5:
-        raise Refusal("a pickle protocol above 5")
-
-
 def _append(machine: Machine) -> None:
     value = machine.pop()
     machine.extend([value])
@@ -255,10 +249,10 @@ def _tuple_of(count: int) -> Callable[[Machine], None]:
 
 
 STEPS: dict[bytes, Callable[[Machine], None]] = {
-    b"\x80": _proto,
-    b"\x95": lambda machine: machine.take(8) and None,
+    b"\x80": lambda machine: machine.drop(1),
+    b"\x95": lambda machine: machine.drop(8),
     b"(": _push(lambda machine: Mark()),
-    b"0": lambda machine: machine.pop() and None,
+    b"0": lambda machine: machine.drop(0),
     b"N": _push(lambda machine: None),
     b"\x88": _push(lambda machine: True),
     b"\x89": _push(lambda machine: False),
@@ -404,11 +398,7 @@ def main(path: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for limit, value in (
-        (resource.RLIMIT_AS, MEMORY),
-        (resource.RLIMIT_CPU, SECONDS),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
+    limits = {resource.RLIMIT_AS: MEMORY, resource.RLIMIT_CPU: SECONDS, resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0}
+    for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
     print(json.dumps(main(sys.argv[1])))

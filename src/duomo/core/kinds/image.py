@@ -100,7 +100,7 @@ class Picture(Kind):
         return draft | {"size": [1 if grey else 3, height, width], "mean": mean.tolist(), "std": std.tolist()}
 
     def adopt(self, given: Mapping[str, Any], cells: Cells, config: EncodeConfig) -> dict[str, Any]:
-        """Channels, mean and deviation are the weights'; the size too unless another was asked for. How these pictures reach it is theirs."""
+        """Channels, mean and deviation are the weights'; so is the size, unless another was asked for."""
         channels, height, width = given["size"]
         wanted = config.picture_size
         own = self.fit(cells, replace(config, picture_size=wanted or width))
