@@ -48,8 +48,7 @@ class Tensor(NamedTuple):
     stride: list[int]
 
 
-class Mark:
-    """Where MARK was."""
+class Mark: ...
 
 
 def natural(value: Any) -> int:
@@ -229,11 +228,6 @@ def _long(form: str) -> Callable[[Machine], None]:
     return _push(make)
 
 
-def _append(machine: Machine) -> None:
-    value = machine.pop()
-    machine.extend([value])
-
-
 def _item(machine: Machine) -> None:
     value, key = machine.pop(), machine.pop()
     machine.pairs([key, value])
@@ -274,7 +268,7 @@ STEPS: dict[bytes, Callable[[Machine], None]] = {
     b"\x85": _tuple_of(1),
     b"\x86": _tuple_of(2),
     b"\x87": _tuple_of(3),
-    b"a": _append,
+    b"a": lambda machine: machine.extend([machine.pop()]),
     b"e": lambda machine: machine.extend(machine.popped()),
     b"s": _item,
     b"u": lambda machine: machine.pairs(machine.popped()),
