@@ -213,6 +213,21 @@ class Task(ABC):
 
 
 @runtime_checkable
+class Slots(Protocol):
+    """A cache whose rows come and go (nn/cache.py); other caches are read by one batch that begins and ends together."""
+
+    def part(self, first: int, lengths: Sequence[int], ragged: bool = False) -> Any:
+        """Rows `first` and following over the same memory, `lengths` tokens of each in use; a forward pass over it gives only the last
+        token's logits. With `ragged` each row gets one token at its own length; without, all lengths are the same."""
+
+    def swap(self, one: int, other: int) -> None:
+        """Exchange two rows."""
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """The first `length` tokens of one row also in another."""
+
+
+@runtime_checkable
 class Decoder(Protocol):
     """A language model that can go on from where it stopped: each call is fed only the tokens that are new."""
 

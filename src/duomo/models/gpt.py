@@ -16,7 +16,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -152,8 +151,7 @@ class Attention(nn.Module):
             y_BHTK = self.attend(q, k, v, allowed, causal=allowed is None)
         else:
             k, v = cache.store(layer, k, v)
-            allowed_TS = torch.ones(T, k.shape[2], dtype=torch.bool, device=q.device).tril(cache.used) if T > 1 else None
-            y_BHTK = self.attend(q, k, v, allowed_TS)
+            y_BHTK = self.attend(q, k, v, allowed)
         return self.out(y_BHTK.transpose(1, 2).reshape(B, T, -1))
 
 
@@ -222,24 +220,23 @@ class Model(nn.Module):
     def _rotary(self, longest: int) -> Tensor:
         return rotary_table(longest, self.size, self.config.theta, tuple(self.config.stretch))
 
-    def _angles(self, start: int, steps: int) -> Tensor | None:
+    def _angles(self, start: int | Tensor, end: int) -> Tensor | None:
+        """(2, T, K/2) for the places `start` to `end`; (2, B, 1, 1, K/2) where each row stands at a place of its own (B,)."""
         if self.table_2TK is None:
             return None
-        if start + steps > self.table_2TK.shape[1]:
-            return self._rotary(start + steps)[:, start:].to(self.table_2TK.device)
-        return self.table_2TK[:, start : start + steps]
+        table_2TK = self.table_2TK if end <= self.table_2TK.shape[1] else self._rotary(end).to(self.table_2TK.device)
+        return table_2TK[:, start:end] if isinstance(start, int) else table_2TK[:, start, None, None]
 
-    def _embed(self, tokens_BT: Tensor, start: int) -> Tensor:
+    def _embed(self, tokens_BT: Tensor, start: int | Tensor, end: int) -> Tensor:
         x_BTD = self.embedding(tokens_BT)
         if self.places is None:
             return x_BTD
-        end = start + tokens_BT.shape[1]
         if end > self.places.num_embeddings:
             raise ConfigError(
                 "The model {model!r} reads at most {longest} tokens; received {tokens}. Shorten the text.",
                 model="gpt", longest=self.places.num_embeddings, tokens=end,
             )  # fmt: skip
-        return x_BTD + self.places.weight[start:end]
+        return x_BTD + (self.places.weight[start:end] if isinstance(start, int) else self.places(start).unsqueeze(1))
 
     def _logits(self, x_BTD: Tensor) -> Tensor:
         x_BTD = self.norm(x_BTD)
@@ -255,7 +252,7 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         tokens_BT = batch[self.name]
-        x_BTD = self.dropout(as_autocast(self._embed(tokens_BT, 0)))
+        x_BTD = self.dropout(as_autocast(self._embed(tokens_BT, 0, tokens_BT.shape[1])))
         table_2TK, allowed = self._angles(0, tokens_BT.shape[1]), self._allowed(batch)
         for block in self.blocks:
             x_BTD = block(x_BTD, table_2TK, allowed)
@@ -265,15 +262,17 @@ class Model(nn.Module):
 
     def start(self, rows: int, positions: int) -> Cache:
         """An empty cache for `rows` rows of up to `positions` tokens."""
-        return Cache(self.config.depth, rows, self.config.key_heads or self.config.heads, positions, self.size, self.embedding.weight)
+        kind = as_autocast(self.embedding.weight[:0])
+        return Cache(self.config.depth, rows, self.config.key_heads or self.config.heads, positions, self.size, kind)
 
     def forward_cached(self, tokens_BT: Tensor, cache: Cache) -> Tensor:
         """Logits (B, T, V) of the next T tokens after those in the cache, which then holds them too; equal to the full forward pass."""
         steps = tokens_BT.shape[1]
         cache.check(steps)
-        x_BTD = as_autocast(self._embed(tokens_BT, cache.used))
-        table_2TK = self._angles(cache.used, steps)
+        start, end, allowed = cache.start(), cache.used + steps, cache.allowed(steps)
+        x_BTD = as_autocast(self._embed(tokens_BT, start, end))
+        table_2TK = self._angles(start, end)
         for number, block in enumerate(self.blocks):
-            x_BTD = block(x_BTD, table_2TK, None, cache, number)
+            x_BTD = block(x_BTD, table_2TK, allowed, cache, number)
         cache.advance(steps)
-        return self._logits(x_BTD)
+        return self._logits(x_BTD[:, -1:] if cache.last else x_BTD)

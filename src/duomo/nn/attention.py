@@ -30,6 +30,10 @@ class Attend(Kernelled):
         self, q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None = None, causal: bool = False, bias: Tensor | None = None
     ) -> Tensor:
         if k.shape[1] != q.shape[1]:
+            if (
+                q.shape[2] == 1 and bias is None and (allowed is None or allowed.shape[-3:-1] == (1, 1))
+            ):  # the heads of a group as its queries
+                return self.forward(q.view(*k.shape[:2], -1, q.shape[-1]), k, v, allowed).reshape(q.shape)
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
         if self.kernel == "sdpa":
             rate = self.dropout.rate if self.training else 0.0

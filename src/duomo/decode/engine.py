@@ -1,0 +1,195 @@
+"""The face of decoding: `Engine` for a server's threads, `write` for a table's rows.
+
+engine = Engine(model, Language.of(tokenizer), context)
+stream = engine.submit(tokens, Sampling(temperature=0, stop=("\\n\\n",)))
+for piece in stream: print(piece.text, end="")
+stream.finish_reason, stream.prompt_tokens, stream.written_tokens
+engine.close()
+"""
+
+import queue
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from duomo.core.device import Execution
+from duomo.core.errors import DuomoError, ResourceError
+from duomo.decode.loop import SLOTS, Batcher, Grammar, Language, Piece, Request
+from duomo.decode.sampling import Sampling
+
+QUEUE = 64
+FAULTS = (RuntimeError, DuomoError, ValueError, LookupError, TypeError, MemoryError)
+
+
+class Stream:
+    """The pieces of one answer as they come. Iterate over it once, or wait for `text()`."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self._pieces: queue.SimpleQueue[Piece | DuomoError] = queue.SimpleQueue()
+        self.prompt_tokens, self.written_tokens, self.reused_tokens = prompt_tokens, 0, 0
+        self.finish_reason = ""
+        self._cancel: Callable[[], None] = lambda: None
+
+    def put(self, piece: Piece | DuomoError) -> None:
+        self._pieces.put(piece)
+
+    def on_cancel(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """Nobody waits any more: the answer ends at the next token, with the reason `cancelled`."""
+        self._cancel()
+
+    def __iter__(self) -> Iterator[Piece]:
+        while not self.finish_reason:
+            yield self.get()
+
+    def get(self, timeout: float | None = None) -> Piece:
+        """The next piece; queue.Empty after `timeout` seconds without one, a DuomoError where the engine failed."""
+        piece = self._pieces.get(timeout=timeout)
+        if isinstance(piece, DuomoError):
+            self.finish_reason = "error"
+            raise piece
+        self.finish_reason = piece.finish_reason
+        return piece
+
+    def text(self) -> str:
+        """The whole answer."""
+        return "".join(piece.text for piece in self)
+
+
+class Engines(ABC):
+    """What writes answers: torch (`Engine`) or llama.cpp (llama.py)."""
+
+    @abstractmethod
+    def submit(self, prompt: Sequence[int], sampling: Sampling, grammar: Grammar | None = None) -> Stream:
+        """Queue a prompt. DataError for a prompt that does not fit, ResourceError where the queue is full or the engine closed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop; what is unfinished ends with a ResourceError."""
+
+
+class Engine(Engines):
+    """A batch with a thread of its own; safe for threads."""
+
+    def __init__(
+        self, model: nn.Module, language: Language, context: int, *, slots: int = SLOTS, roll: bool = False,
+        waiting: int = QUEUE, execution: Execution | None = None,
+    ):  # fmt: skip
+        """`waiting`: requests that may queue for a slot. `execution`: precision and threads (plain float32 without)."""
+        self._execution, self._most = execution or Execution(), waiting
+        self._wake, self._closed = threading.Condition(), False
+        self._streams: dict[int, tuple[Request, Stream]] = {}
+        self._new: list[Request] = []
+        with running(self._execution):
+            self._batch = Batcher(model, language, context, slots=slots, roll=roll)
+        self._thread = threading.Thread(target=self._run, name="duomo-decode", daemon=True)
+        self._thread.start()
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Requests being answered, and requests that wait."""
+        with self._wake:
+            active = len(self._batch.rows) + (self._batch.reading is not None)
+            return active, len(self._streams) - active
+
+    def submit(self, prompt: Sequence[int], sampling: Sampling, grammar: Grammar | None = None) -> Stream:
+        stream = Stream(len(prompt))
+        request = self._batch.request(prompt, sampling, lambda piece: self._deliver(request, stream, piece), grammar)
+        stream.on_cancel(lambda: setattr(request, "cancelled", True))
+        with self._wake:
+            if self._closed or len(self._streams) >= self._most + self._batch.slots:
+                raise ResourceError("Too many texts are being written; {most} may wait. Try again later.", most=self._most)
+            self._streams[id(request)] = (request, stream)
+            self._new.append(request)
+            self._wake.notify()
+        return stream
+
+    def close(self) -> None:
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _deliver(self, request: Request, stream: Stream, piece: Piece) -> None:
+        stream.written_tokens, stream.reused_tokens = len(request.written), request.reused
+        if piece.finish_reason:
+            with self._wake:
+                self._streams.pop(id(request), None)
+        stream.put(piece)
+
+    def _run(self) -> None:
+        try:
+            with running(self._execution):
+                while self._next():
+                    torch.set_float32_matmul_precision(self._execution.matmul)
+                    self._batch.step()
+        except FAULTS as error:
+            self._fail(error if isinstance(error, DuomoError) else ResourceError("Writing failed: {reason}.", reason=str(error)[:200]))
+        else:
+            self._fail(ResourceError("The engine was closed before the answer was complete."))
+
+    def _next(self) -> bool:
+        """Take over what is new; wait where there is nothing to do. False once closed."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._closed or self._new or self._batch.busy())
+            for request in self._new:
+                self._batch.add(request)
+            self._new.clear()
+            return not self._closed
+
+    def _fail(self, error: DuomoError) -> None:
+        with self._wake:
+            self._closed = True
+            left, self._streams = list(self._streams.values()), {}
+        for _, stream in left:
+            stream.put(error)
+
+
+@contextmanager
+def running(execution: Execution) -> Iterator[None]:
+    """No gradients, and the precision and threads of `execution`; precision of float32 products is a setting of the process."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(execution.matmul)
+    if execution.threads:
+        torch.set_num_threads(execution.threads)
+    try:
+        with torch.inference_mode(), execution.autocast():
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    text: str
+    tokens: list[int]
+    finish_reason: str
+
+
+def write(
+    model: nn.Module, language: Language, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling], context: int, *,
+    slots: int = SLOTS, roll: bool = False,
+) -> list[Answer]:  # fmt: skip
+    """Answers to many prompts, decoded together in the caller's thread, precision and autocast; equal to each alone."""
+    with torch.inference_mode():
+        batch = Batcher(model, language, context, slots=slots, roll=roll)
+        parts: list[list[Piece]] = [[] for _ in prompts]
+        requests = [batch.request(prompt, sampling, part.append) for prompt, sampling, part in zip(prompts, samplings, parts, strict=True)]
+        for request in requests:
+            batch.add(request)
+        while batch.busy():
+            batch.step()
+    return [
+        Answer("".join(piece.text for piece in part), request.written, part[-1].finish_reason)
+        for request, part in zip(requests, parts, strict=True)
+    ]

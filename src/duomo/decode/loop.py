@@ -1,0 +1,295 @@
+"""Continuous batching: requests join and leave between tokens, over one key-value cache with a slot for each.
+
+    waiting --prompt read in blocks, alone--> row of the batch --one token a step, together--> finished, its slot kept for reuse
+
+Equal whether alone or in company. A prompt is read by itself in blocks whose borders follow from the prompt; what is reused of a former
+prompt are whole blocks, computed the same way. A step computes all rows in one product, whose kernel sums a row in another order at
+some heights (docs/decisions/0002): `heights` finds by trial on the model itself which heights give the same bits, and a step is filled up
+to the next of them. So the answer is the same to the last bit as long as the machine, its threads and the precision are.
+
+Legend: N rows, T tokens, V vocabulary.
+"""
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from duomo.core.contract import Decoder, Slots
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds import text as text_kind
+from duomo.decode.pieces import Pieces
+from duomo.decode.reread import Reread
+from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
+
+BLOCK = 64
+"""Tokens of a prompt that are read at once."""
+SLOTS = 8
+_HEIGHTS: "weakref.WeakKeyDictionary[nn.Module, dict[Any, list[int]]]" = weakref.WeakKeyDictionary()
+
+
+class Grammar(Protocol):
+    """What may be written next (decode/grammar.py)."""
+
+    def mask(self) -> Tensor:
+        """(V,) bool; all False where nothing but the end may follow."""
+
+    def accept(self, token: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer. `text` may be empty; the last piece has a finish reason: stop, length, cancelled."""
+
+    text: str
+    token: int = -1
+    logprob: float = 0.0
+    top: tuple[tuple[int, float], ...] = ()
+    finish_reason: str = ""
+
+
+@dataclass
+class Request:
+    """One answer in the making."""
+
+    prompt: list[int]
+    sampling: Sampling
+    sink: Callable[[Piece], None]
+    drawer: Drawer
+    pieces: Pieces
+    grammar: Grammar | None = None
+    cancelled: bool = False
+    written: list[int] = field(default_factory=list)
+    reused: int = 0
+    """Tokens of the prompt that were in the cache already."""
+    text: list[int] = field(default_factory=list)
+    """Everything that must be in the cache before the next token can be chosen."""
+    fed: int = 0
+    """How much of it is."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """What a batch needs to know of the tokens: how they spell, which end an answer, which are never written."""
+
+    tokenizer: Mapping[str, Any]
+    ends: frozenset[int]
+    banned: tuple[int, ...] = ()
+
+    @staticmethod
+    def of(tokenizer: Mapping[str, Any], ends: Sequence[int] = ()) -> "Language":
+        """From the state of core/kinds/text.py; `ends` besides its own end token."""
+        own = text_kind.special(tokenizer, "end")
+        found = frozenset({*ends, own} - {-1})
+        padding = text_kind.special(tokenizer, "padding")
+        return Language(tokenizer, found, (padding,) if padding >= 0 and padding not in found else ())
+
+
+class Batcher:
+    """The batch itself; not safe for threads (engine.py is)."""
+
+    def __init__(self, model: nn.Module, language: Language, context: int, *, slots: int = SLOTS, roll: bool = False):
+        """`context`: tokens that a row can hold. With `roll` a full row goes on from its last half; without, its answer ends there."""
+        if context < 2 or slots < 1:
+            raise ConfigError(
+                "A batch needs a context of 2 tokens and 1 slot at least; received {context} and {slots}.", context=context, slots=slots
+            )
+        self.model: Any = model if isinstance(model, Decoder) and isinstance(model.start(1, 2), Slots) else Reread(model)
+        self.language, self.context, self.slots, self.roll = language, context, slots, roll
+        self.device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
+        self.heights = heights(self.model, model, slots, self.device)
+        self.cache: Any = self.model.start(max(slots, self.heights[-1]), context)
+        self.waiting: deque[Request] = deque()
+        self.rows: list[Request] = []
+        """Row i has slot i."""
+        self.reading: Request | None = None
+        """The request whose prompt is being read; its slot is len(rows)."""
+        self.held: list[list[int]] = [[] for _ in range(max(slots, self.heights[-1]))]
+        """Tokens of each slot that were read in whole blocks, for reuse."""
+
+    def request(self, prompt: Sequence[int], sampling: Sampling, sink: Callable[[Piece], None], grammar: Grammar | None = None) -> Request:
+        """A request for `add`; DataError where the prompt is empty or leaves no room in the context."""
+        tokens = [int(token) for token in prompt]
+        if not tokens or len(tokens) >= self.context:
+            raise DataError("A prompt must have 1 to {most} tokens; received {size}. Shorten it.", most=self.context - 1, size=len(tokens))
+        size = int(self.language.tokenizer["size"])
+        if not 0 <= min(tokens) <= max(tokens) < size:
+            raise DataError("Tokens must lie between 0 and {last}; received {value}.", last=size - 1, value=max(tokens))
+        pieces = Pieces(self.language.tokenizer, sampling.stop)
+        return Request(tokens, sampling, sink, Drawer.of(sampling, tokens, size), pieces, grammar, text=list(tokens))
+
+    def add(self, request: Request) -> None:
+        self.waiting.append(request)
+
+    def busy(self) -> bool:
+        return bool(self.waiting or self.rows or self.reading)
+
+    def step(self) -> None:
+        """A block of one waiting prompt, and one token for every row."""
+        for request in [one for one in self.rows if one.cancelled]:
+            self._finish(request, "cancelled")
+        while self.waiting and self.reading is None and len(self.rows) < self.slots:
+            self._admit(self.waiting.popleft())
+        if self.reading is not None:
+            self._read(self.reading)
+        if self.rows:
+            self._write()
+
+    # -- prompts
+    def _admit(self, request: Request) -> None:
+        if request.cancelled:
+            request.sink(Piece("", finish_reason="cancelled"))
+            return
+        slot, last = len(self.rows), (len(request.text) - 1) // BLOCK * BLOCK
+        shared = [min(_common(held, request.text) // BLOCK * BLOCK, last) for held in self.held]
+        best = max(range(len(shared)), key=lambda place: (shared[place], place == slot))
+        if best != slot and shared[best]:
+            if best > slot:
+                self._swap(best, slot)
+            else:
+                self.cache.copy(best, slot, shared[best])
+                self.held[slot] = self.held[best][: shared[best]]
+        request.fed = shared[best]
+        request.reused = request.reused or request.fed
+        self.held[slot] = self.held[slot][: request.fed]
+        self.reading = request
+
+    def _read(self, request: Request) -> None:
+        slot = len(self.rows)
+        if request.cancelled:
+            self.reading = None
+            request.sink(Piece("", finish_reason="cancelled"))
+            return
+        block = request.text[request.fed : request.fed + BLOCK]
+        logits = self.model.forward_cached(torch.tensor([block], device=self.device), self.cache.part(slot, [request.fed]))
+        request.fed += len(block)
+        if len(block) == BLOCK:
+            self.held[slot] += block
+        if request.fed == len(request.text):
+            self.reading = None
+            self.rows.append(request)
+            self._choose([request], logits)
+
+    # -- tokens
+    def _write(self) -> None:
+        """One token more for every row that has one to feed."""
+        rows = list(self.rows)
+        for request in [one for one in rows if one.fed >= self.context]:
+            self._overflow(request)
+        rows = list(self.rows)
+        if not rows:
+            return
+        height = next(height for height in self.heights if height >= len(rows))
+        spare = height - len(rows)
+        tokens = torch.tensor([[request.text[-1]] for request in rows] + [[0]] * spare, device=self.device)
+        unused = [min(len(self.held[slot]), self.context - 1) for slot in range(len(rows), height)]
+        if spare and self.reading is not None:
+            unused[0] = min(self.reading.fed, self.context - 1)  # what is written beyond that is overwritten before it is read
+        part = self.cache.part(0, [request.fed for request in rows] + unused, ragged=True)
+        logits = self.model.forward_cached(tokens, part)
+        for request in rows:
+            request.fed += 1
+        self._choose(rows, logits[: len(rows)])
+
+    def _choose(self, rows: list[Request], logits_NTV: Tensor) -> None:
+        for request in rows:
+            request.drawer.mask = self._allowed(request)
+        found = choose(logits_NTV[:, -1].float().cpu().clone(), [request.drawer for request in rows], self.language.banned)
+        for request, chosen in zip(rows, found, strict=True):
+            self._take(request, chosen)
+
+    def _allowed(self, request: Request) -> Tensor | None:
+        if request.grammar is None:
+            return None
+        mask_V = request.grammar.mask()
+        if not mask_V.any():
+            mask_V = mask_V.clone()
+            mask_V[list(self.language.ends)] = True
+        return mask_V
+
+    def _take(self, request: Request, chosen: Chosen) -> None:
+        if chosen.token in self.language.ends:
+            self._finish(request, "stop", chosen)
+            return
+        if request.grammar is not None:
+            request.grammar.accept(chosen.token)
+        request.written.append(chosen.token)
+        request.text.append(chosen.token)
+        piece = request.pieces.add(chosen.token)
+        if request.pieces.stopped or len(request.written) >= request.sampling.new_tokens:
+            self._finish(request, "stop" if request.pieces.stopped else "length", chosen, piece)
+        elif piece or request.sampling.logprobs:
+            request.sink(Piece(piece, chosen.token, chosen.logprob, chosen.top))
+
+    def _overflow(self, request: Request) -> None:
+        """The context is full: read the last half anew, or end."""
+        if not self.roll:
+            self._finish(request, "length")
+            return
+        self._leave(request)
+        request.text = request.text[-max(1, self.context // 2) :]
+        self.waiting.appendleft(request)
+
+    def _finish(self, request: Request, reason: str, chosen: Chosen | None = None, text: str = "") -> None:
+        self._leave(request)
+        if not request.pieces.stopped:
+            text += request.pieces.end()
+        token, logprob, top = (chosen.token, chosen.logprob, chosen.top) if chosen else (-1, 0.0, ())
+        request.sink(Piece(text, token, logprob, top, reason))
+
+    def _leave(self, request: Request) -> None:
+        """Close the gap: the last row takes the slot, and what is being read follows."""
+        slot, last = self.rows.index(request), len(self.rows) - 1
+        if slot != last:
+            self._swap(slot, last)
+            self.rows[slot] = self.rows[last]
+        self.rows.pop()
+        if self.reading is not None:
+            self._swap(last, last + 1)
+
+    def _swap(self, one: int, other: int) -> None:
+        self.cache.swap(one, other)
+        self.held[one], self.held[other] = self.held[other], self.held[one]
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Length of the common beginning."""
+    return next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+@torch.inference_mode()
+def heights(decoder: Any, model: nn.Module, slots: int, device: torch.device) -> list[int]:
+    """Numbers of rows, ascending, at which a step gives every row the same bits; the last is `slots` or a little more."""
+    if isinstance(decoder, Reread):
+        return list(range(1, slots + 1))
+    kind = device.type
+    amp = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    weight = next(model.parameters())
+    key = (slots, amp, torch.get_float32_matmul_precision(), torch.get_num_threads(), weight.dtype, kind)
+    known = _HEIGHTS.setdefault(model, {})
+    if key not in known:
+        most = max(2, slots if slots <= 4 else -(-slots // 4) * 4)
+        generator = torch.Generator().manual_seed(0)
+        size = decoder.forward_cached(torch.zeros(1, 1, dtype=torch.int64, device=device), decoder.start(1, 2)).shape[-1]
+        first_N4, next_N1 = (torch.randint(0, size, (most, steps), generator=generator).to(device) for steps in (4, 1))
+        cache = decoder.start(most + 1, 256)
+        for row in range(most):
+            decoder.forward_cached(first_N4[row : row + 1], cache.part(row, [0]))
+        lengths = [4] * most
+        longer = torch.cat([next_N1, next_N1[:1]])  # a long row beside them must not matter either
+        whole = decoder.forward_cached(longer, cache.part(0, [*lengths, 140], ragged=True))[:most]
+        whole = whole if torch.equal(whole, decoder.forward_cached(next_N1, cache.part(0, lengths, ragged=True))) else whole * torch.nan
+        found = []
+        for height in range(2, most):  # one row alone takes another kernel, whose difference bf16 hides most of the time
+            starts = range(0, most - height + 1, height)
+            parts = [
+                (at, decoder.forward_cached(next_N1[at : at + height], cache.part(at, lengths[:height], ragged=True))) for at in starts
+            ]
+            if all(torch.equal(part, whole[at : at + height]) for at, part in parts):
+                found.append(height)
+        known[key] = [*found, most]
+    return known[key]
