@@ -19,7 +19,7 @@ QUICK = {
     "poems": {
         "model": {"name": "gpt", "size": "nano"},
         "train": {"steps": 20, "batch_size": 4, "exact": True, "evaluate_steps": 10**6},
-        "task": {"new_tokens": 12},
+        "task": {"sampling": {"new_tokens": 12}},
     },
     "watch": {"train": {"steps": 10, "exact": True, "evaluate_steps": 10**6}},
     "words": {"train": {"steps": 3, "batch_size": 4, "exact": True, "evaluate_steps": 10**6}, "task": {"beam": 1}},

@@ -138,7 +138,7 @@ class Work:
     def _job(self, execution: Execution) -> Job:
         model = self.model.to(execution.device)
         told: dict[str, Any] = {"planned_seconds": self.preflight.seconds} if self.preflight else {}
-        if self.task.one_by_one and len(self.valid):
+        if self.task.writes and len(self.valid):
             told["samples"] = self._samples
         return Job(
             self.task,

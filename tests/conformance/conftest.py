@@ -144,7 +144,7 @@ CLASSIFY, REGRESS = {"target": ["target"], "ignore": ["amount"]}, {"target": ["a
 TOYS = [
     *(Toy("classify", table, CLASSIFY) for table in (*FORMS.values(), mixed)),
     *(Toy("regress", table, REGRESS) for table in (numbers, tokens, mixed)),
-    Toy("generate", stories, {"encode": {"longest_text": 16}, "new_tokens": 4}),
+    Toy("generate", stories, {"encode": {"longest_text": 16}, "sampling": {"new_tokens": 4}}),
     Toy("fill", stories, {"encode": {"longest_text": 16}}),
     Toy("tag", tagged, {"target": ["tags"]}),
     Toy("transcribe", speech, {"target": ["transcript"]}),

@@ -24,7 +24,11 @@ CASES = {
     "houses-linear": ("houses", "price", {"model": {"name": "linear", "size": "small"}}),
     "digits-cnn": ("digits", "label", {"model": {"name": "cnn", "size": "base"}}),
     "watch-rnn": ("watch", "exercise", {"model": {"name": "rnn", "size": "small"}}),
-    "poems-gpt": ("poems", (), {"model": {"name": "gpt", "size": "nano"}, "task": {"new_tokens": 4}, "encode": {"longest_text": 32}}),
+    "poems-gpt": (
+        "poems",
+        (),
+        {"model": {"name": "gpt", "size": "nano"}, "task": {"sampling": {"new_tokens": 4}}, "encode": {"longest_text": 32}},
+    ),
 }
 TRAIN = {"steps": 4, "batch_size": 8, "exact": True, "learning_rate": 1e-3, "weight_decay": 0.01, "evaluate_steps": 10**6}
 

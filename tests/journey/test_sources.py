@@ -98,7 +98,7 @@ def test_texts(command: Command) -> None:
     Path("letters").mkdir()
     for number in range(10):
         Path(f"letters/{number}.txt").write_text(f"Letter {number}. " + "The quick brown fox jumps over the lazy dog. " * 15)
-    quick = ("--set", "train.steps=2", "--set", "task.new_tokens=4", "--exact")
+    quick = ("--set", "train.steps=2", "--set", "task.sampling.new_tokens=4", "--exact")
     said = command("train", "letters", *quick, "--size", "nano")
     assert said.code == 0, said.err
     assert command("predict", "runs/letters", "--text", "The quick").code == 0

@@ -123,8 +123,8 @@ class Task(ABC):
     """How tables become tensors, what loss and metrics mean, how outputs become answers."""
 
     name: ClassVar[str]
-    one_by_one: ClassVar[bool] = False
-    """Whether rows are answered one at a time, because an answer is written step by step."""
+    writes: ClassVar[bool] = False
+    """Whether an answer is written token by token (through duomo/decode, which keeps rows apart): rows are then given unpadded."""
     judged_bytes: ClassVar[int] = 0
     """Bytes of cells that tell enough about validation, and four times as many about the test; 0: rows are counted, not bytes."""
     metric: Metric

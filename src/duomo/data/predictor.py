@@ -25,6 +25,8 @@ BLOCK = 16
 FLAT_BLOCK = 256
 """Rows of a block where a row is a handful of numbers and categories."""
 SLICE = 4096
+WRITTEN = 64
+"""Rows given at once to a task that writes."""
 
 
 def block_for(inputs: Mapping[str, Field]) -> int:
@@ -94,7 +96,7 @@ class Predictor:
         offset = 0
         for piece in table.slices(SLICE):
             examples = self.task.encode(piece, target=False)
-            for rows, batch in self.blocks(examples, 1 if self.task.one_by_one else self.block):
+            for rows, batch in self._written(examples) if self.task.writes else self.blocks(examples, self.block):
                 with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
                     columns = self.task.answer(self.model, self._on_device(batch))
                 collected.append((rows + offset, columns))
@@ -106,6 +108,12 @@ class Predictor:
                 for row, value in zip(rows, values, strict=False):
                     place[row] = value
         return found
+
+    def _written(self, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Rows as they come, for a task that writes: decoding keeps them apart itself (decode/loop.py)."""
+        for start in range(0, len(examples), WRITTEN):
+            rows = np.arange(start, min(start + WRITTEN, len(examples)))
+            yield rows, finish(examples.batch(rows), self.task.inputs)
 
     def evidence(self, table: Table) -> Evidence:
         """The facts that metrics are computed from, for each row of a table that has the target."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from duomo.core.contract import Baseline, Decoder, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.kinds.base import Block
@@ -24,6 +24,9 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
 from duomo.data import cache
+from duomo.decode.engine import write
+from duomo.decode.loop import Language
+from duomo.decode.sampling import Sampling
 from duomo.tasks.generate.baselines import Frequency, Ngram
 
 CONTEXT = 256
@@ -48,16 +51,8 @@ class Config:
     """Let a window that holds the end of one document and the beginning of the next read over the border."""
     column: str = ""
     """The column with the text; the first text column when empty."""
-    new_tokens: int = 160
-    """Tokens written for each prompt."""
-    temperature: float = 0.8
-    """Below 1 safer, above 1 wilder; 0 takes the likeliest token."""
-    top_k: int = 50
-    """Only the k likeliest tokens are drawn from; 0: all."""
-    top_p: float = 0.95
-    """Only the likeliest tokens that together reach this probability are drawn from (arXiv:1904.09751)."""
-    seed: int = 0
-    """Together with the prompt it settles what is drawn."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How the text is written on; what is drawn follows from the seed and the prompt."""
 
 
 @final
@@ -66,7 +61,7 @@ class Main(Task):
 
     name = "generate"
     metric = Metric("bits_per_byte", False)
-    one_by_one: ClassVar[bool] = True
+    writes: ClassVar[bool] = True
     judged_bytes: ClassVar[int] = 1_000_000
 
     def __init__(self, config: Config):
@@ -241,41 +236,9 @@ class Main(Task):
     # -- answering
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """What the model writes on from each prompt, drawn with the seed of config and prompt."""
-        texts = []
-        for row, length in enumerate(batch["tokens.length"].tolist()):
-            generator = torch.Generator().manual_seed((int(batch["prompt.seed"][row]) ^ self.config.seed) & (2**63 - 1))
-            texts.append(self._write(model, batch["tokens"][row, : max(1, length)], generator))
-        return {"prediction": texts}
-
-    def _write(self, model: nn.Module, prompt_T: Tensor, generator: torch.Generator) -> str:
-        """Token by token; the model's cache spares it what it has read already, until the context is full."""
-        tokens = prompt_T.tolist()
-        written: list[int] = []
-        cache = model.start(1, self.context) if isinstance(model, Decoder) else None
-        fed = 0
-        while len(written) < self.config.new_tokens:
-            if cache is not None and len(tokens) <= self.context:
-                logits = model.forward_cached(torch.tensor([tokens[fed:]], device=prompt_T.device), cache)  # type: ignore[operator]
-                fed = len(tokens)
-            else:
-                window = torch.tensor([tokens[-self.context :]], device=prompt_T.device)
-                logits = model({"tokens": window, "tokens.length": torch.tensor([window.shape[1]])})
-            chosen = self._draw(logits[0, -1].float().cpu(), generator)
-            if chosen == self.end:
-                break
-            tokens.append(chosen)
-            written.append(chosen)
-        return text_kind.decode_text(self.tokenizer, written).strip("\ufffd")  # a sign cut in the middle of its bytes
-
-    def _draw(self, logits_V: Tensor, generator: torch.Generator) -> int:
-        padding = text_kind.special(self.tokenizer, "padding")
-        if padding >= 0 and padding != self.end:
-            logits_V[padding] = -torch.inf
-        if self.config.temperature <= 0:
-            return int(logits_V.argmax())
-        values, order = torch.sort(logits_V / self.config.temperature, descending=True, stable=True)
-        if self.config.top_k:
-            values, order = values[: self.config.top_k], order[: self.config.top_k]
-        shares = torch.softmax(values, 0)
-        shares[(shares.cumsum(0) - shares) > self.config.top_p] = 0
-        return int(order[torch.multinomial(shares, 1, generator=generator)])
+        lengths = batch["tokens.length"].clamp(min=1).tolist()
+        prompts = [row[:length] for row, length in zip(batch["tokens"].tolist(), lengths, strict=True)]
+        seeds = [(seed ^ self.config.sampling.seed) & (2**63 - 1) for seed in batch["prompt.seed"].tolist()]
+        samplings = [replace(self.config.sampling, seed=seed) for seed in seeds]
+        answers = write(model, Language.of(self.tokenizer), prompts, samplings, self.context, roll=True)
+        return {"prediction": [answer.text for answer in answers]}
