@@ -202,17 +202,24 @@ def _show_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve_flags(parser: argparse.ArgumentParser) -> None:
-    _run_flag(parser)
+    parser.add_argument("runs", nargs="+", metavar="run", help=tr("Run folders (`duomo list runs`)."))
     parser.add_argument("--host", default="127.0.0.1", help=tr("Address to listen on; only this machine by default."))
     parser.add_argument("--port", type=int, default=8000, help=tr("Port to listen on."))
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help=tr("Processes that answer, for each run."))
+    parser.add_argument("--token-file", metavar="FILE", help=tr("Who may ask: a token a line, or NAME TOKEN [PER_MINUTE] [RUN,RUN]."))
+    parser.add_argument("--name", action="append", default=[], metavar="HOST", help=tr("A further name that the server answers to."))
+    parser.add_argument("--tls-cert", metavar="FILE", help=tr("Certificate of TLS, as PEM."))
+    parser.add_argument("--tls-key", metavar="FILE", help=tr("Key of the certificate, as PEM."))
+    parser.add_argument("--quiet", action="store_true", help=tr("No log line for each request."))
 
 
-@_verb("serve", "Serve a run: a JSON API and a page to try it.", _serve_flags)
+@_verb("serve", "Serve runs: JSON and OpenAI's API, and a page to try them.", _serve_flags)
 def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
-    from duomo import pipeline
-    from duomo.serve import app
+    from duomo.serve import server
 
-    return app.serve(pipeline.load(arguments.run), arguments.host, arguments.port, reporter)
+    known = ("host", "port", "workers", "token_file", "tls_cert", "tls_key", "quiet")
+    options = server.Options(names=tuple(arguments.name), **{name: getattr(arguments, name) for name in known})
+    return server.serve(arguments.runs, options, reporter)
 
 
 @_verb("convert", "Write a model in another form: a Hugging Face folder, a GGUF file, a run folder.", lambda p: _convert_flags(p))

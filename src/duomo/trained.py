@@ -76,6 +76,10 @@ class Run:
         return self.predictor.model
 
     @property
+    def execution(self) -> Execution:
+        return self.predictor.execution
+
+    @property
     def scorecard(self) -> dict[str, Any]:
         """The scorecard as JSON values."""
         found: dict[str, Any] = self.folder.read_json("scorecard.json")

@@ -1,209 +1,135 @@
-"""A run as a service on this machine: JSON rows or files in, answers out, and a page to try it.
+"""Runs as a service: JSON rows or files in, answers out; OpenAI's routes for runs that write, hear or embed; a page to try them.
 
-GET  /                  the page            GET  /docs  /openapi.json   how to call it
-GET  /health            whether it is up    GET  /v1/run                what it reads and answers
-POST /v1/predict        {"rows": [{...}]} -> {"answers": [{...}]}
-POST /v1/predict/files  multipart files, one row each
+GET  /  /docs  /openapi.json     the page, and how to call it      GET  /livez /readyz /health   open to all
+GET  /v1/runs                    what each run reads               GET  /metrics                 for Prometheus
+POST /v1/predict/{run}           rows or files -> answers          POST /v1/predict              where one run is served
+OpenAI's routes: openai.py
 """
 
-import asyncio
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
-import uvicorn
-from fastapi import FastAPI, File, Request, Response, UploadFile
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 
-from duomo.core.errors import ConfigError, DataError, DuomoError
 from duomo.core.messages import tr
-from duomo.core.reporter import Reporter
-from duomo.core.table import MEDIA
-from duomo.serve.batcher import Answering, Answers, Batcher, Busy
-from duomo.serve.rows import MOST_ROWS, table_of
+from duomo.serve import openai, schema
+from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, failures, parts_of
+from duomo.serve.guard import Guard
+from duomo.serve.keys import Key, Keys
+from duomo.serve.limits import LARGEST_ROWS
+from duomo.serve.metrics import Metrics
+from duomo.serve.pool import Place, Pool
 
 PAGE = Path(__file__).with_name("page")
 FILES = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/docs": "docs.html", "/docs.js": "docs.js"}
-LARGEST_BODY = 64 * 1024 * 1024
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
-class Served(Answering, Protocol):
-    """What a finished run offers to a server."""
+class Application:
+    """The ASGI application, and what starts and stops with it."""
 
-    facts: Mapping[str, Any]
+    def __init__(self, pool: Pool, keys: Keys | None = None, hosts: tuple[str, ...] = LOCAL, *, quiet: bool = True):
+        self.pool, self.metrics = pool, Metrics()
+        self.doors = Doors(pool, keys or Keys([]), self.metrics)
+        self.app = FastAPI(title="duomo", docs_url=None, redoc_url=None, openapi_url=None, lifespan=self._lifespan)
+        failures(self.app)
+        for router in (self._open(), self._pages(), self._predicting(), openai.routes(self.doors)):
+            self.app.include_router(router)
+        self.guard = Guard(self.app, hosts, self.metrics, quiet)
 
-    @property
-    def path(self) -> Path: ...
-
-
-class Rows(BaseModel):
-    """Rows to answer: objects of field -> value; plain texts where the run reads one text."""
-
-    rows: Annotated[list[dict[str, Any] | str], Field(max_length=MOST_ROWS)]
-
-
-class Answered(BaseModel):
-    """One answer for each row, in order."""
-
-    answers: list[dict[str, Any]]
-
-
-def _error(status: int, message: str, **headers: str) -> JSONResponse:
-    return JSONResponse({"error": {"id": secrets.token_hex(6), "message": message}}, status, headers=headers)
-
-
-def _rows(columns: Answers) -> list[dict[str, Any]]:
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-class _Guard:
-    """ASGI middleware: foreign hosts and origins are refused, bodies are bounded while they arrive, headers are set."""
-
-    def __init__(self, app: Any, hosts: tuple[str, ...]):
-        self._app, self._hosts = app, hosts
-
-    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        refusal = self._refusal(headers)
-        if refusal is not None:
-            await refusal(scope, receive, send)
-            return
-        seen = 0
-
-        async def bounded() -> Any:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > LARGEST_BODY:
-                raise HTTPException(413, tr("A request may hold {most:,} bytes at most.", most=LARGEST_BODY))
-            return message
-
-        async def dressed(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *((name.encode(), value.encode()) for name, value in HEADERS.items())]
-            await send(message)
-
-        await self._app(scope, bounded, dressed)
-
-    def _refusal(self, headers: Mapping[str, str]) -> Response | None:
-        host = headers.get("host", "")
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if name not in self._hosts:
-            return _error(421, tr("This server answers to its own address only."))
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != host:
-            return _error(403, tr("Pages of other origins may not call this server."))
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > LARGEST_BODY:
-            return _error(413, tr("A request may hold {most:,} bytes at most.", most=LARGEST_BODY))
-        return None
-
-
-def create(run: Served, hosts: tuple[str, ...] = LOCAL) -> FastAPI:
-    """The application for one run."""
-    columns = {name: run.facts["kinds"][name] for name in run.facts["features"]}
-    batcher = Batcher(run)
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.guard(scope, receive, send)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        await self.pool.start()
         yield
-        await asyncio.to_thread(batcher.close)
+        await self.pool.stop()
 
-    app = FastAPI(title=f"duomo {run.path.name}", docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.add_middleware(_Guard, hosts=hosts)
-    _pages(app)
-    _failures(app)
+    def ready(self) -> bool:
+        return self.pool.ready and not self.guard.draining
 
-    async def answer(rows: list[Any]) -> list[dict[str, Any]]:
-        table = await asyncio.to_thread(table_of, rows, columns)
-        return _rows(await asyncio.wrap_future(batcher.submit(table)))
+    def _open(self) -> APIRouter:
+        router = APIRouter()
 
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        """Whether the server can answer."""
-        if not batcher.alive():
-            raise HTTPException(503, tr("The model does not answer."))
-        return {"status": "ok", "run": run.path.name}
+        @router.get("/livez")
+        async def livez() -> Response:
+            return JSONResponse({"status": "ok"})
 
-    @app.get("/v1/run")
-    async def described() -> dict[str, Any]:
-        """What this run reads and does."""
-        return {"run": run.path.name, "task": run.facts["task"], "columns": columns}
+        @router.get("/readyz")
+        async def readyz() -> Response:
+            return self._health()
 
-    @app.post("/v1/predict")
-    async def predict(body: Rows) -> Answered:
-        """Answer rows."""
-        return Answered(answers=await answer(body.rows))
+        @router.get("/health")
+        async def health() -> Response:
+            return self._health()
 
-    @app.post("/v1/predict/files")
-    async def predict_files(files: Annotated[list[UploadFile], File()]) -> Answered:
-        """Answer pictures or sounds, one row each; for runs that read a single file column."""
-        media = [name for name, kind in columns.items() if kind in MEDIA]
-        if len(media) != 1 or len(columns) != 1:
-            raise DataError("Uploads are for runs that read one picture or sound; this one reads {columns}. Send JSON rows.",
-                            columns=", ".join(columns))  # fmt: skip
-        return Answered(answers=await answer([{media[0]: await file.read()} for file in files]))
+        return router
 
-    return app
+    def _health(self) -> Response:
+        runs = {name: "ok" if place.ready else "starting" for name, place in self.pool.places.items()}
+        if self.ready():
+            return JSONResponse({"status": "ok", "runs": runs})
+        return JSONResponse({"status": "draining" if self.guard.draining else "starting", "runs": runs}, 503, {"Retry-After": "1"})
 
+    def _pages(self) -> APIRouter:
+        router = APIRouter(dependencies=[Depends(self.doors.caller)])
+        for route, name in FILES.items():
 
-def _pages(app: FastAPI) -> None:
-    for route, name in FILES.items():
+            def page(path: Path = PAGE / name) -> FileResponse:
+                return FileResponse(path)
 
-        def page(path: Path = PAGE / name) -> FileResponse:
-            return FileResponse(path)
+            router.add_api_route(route, page, include_in_schema=False)
 
-        app.add_api_route(route, page, include_in_schema=False)
+        @router.get("/openapi.json")
+        async def document() -> Response:
+            return JSONResponse(schema.document({name: place.facts for name, place in self.pool.places.items()}))
 
+        @router.get("/metrics")
+        async def metrics() -> Response:
+            places = self.pool.places
+            gauges = {"ready": {name: float(place.ready) for name, place in places.items()}}
+            gauges["waiting"] = {name: float(sum(one.load for one in place.replicas)) for name, place in places.items()}
+            return PlainTextResponse(self.metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
-def _failures(app: FastAPI) -> None:
-    """Every failure is one sentence with an id; a path of this machine never leaves it."""
+        @router.get("/v1/runs")
+        async def runs(key: Annotated[Key | None, Depends(self.doors.caller)]) -> Response:
+            """What each run reads and does."""
+            found = [{"run": name, "task": place.facts.get("task"), "columns": place.facts.get("columns", {})}
+                     for name, place in self.pool.places.items() if not key or not key.runs or name in key.runs]  # fmt: skip
+            return JSONResponse({"runs": found})
 
-    @app.exception_handler(DuomoError)
-    async def known(_: Request, error: DuomoError) -> JSONResponse:
-        return _error(422, str(error))
+        return router
 
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return _error(422, tr("The request is not understood at {place}: {reason}.", place=place[:80], reason=first["msg"]))
+    def _predicting(self) -> APIRouter:
+        router = APIRouter()
+        Asking = Annotated[Key | None, Depends(self.doors.asking)]
 
-    @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> JSONResponse:
-        return _error(error.status_code, str(error.detail))
+        @router.post("/v1/predict")
+        async def only(request: Request, key: Asking) -> Response:
+            names = list(self.pool.places)
+            if len(names) > 1:
+                known = ", ".join(names)
+                raise Refused(404, tr("Several runs are served: POST /v1/predict/RUN, with one of {known}.", known=known), param="run")
+            return await self._rows(request, self.doors.place(request, names[0], key))
 
-    @app.exception_handler(Busy)
-    async def busy(_: Request, error: Busy) -> JSONResponse:
-        return _error(503, tr("Too many requests wait already. Try again in a second."), **{"Retry-After": "1"})
+        @router.post("/v1/predict/{run}")
+        async def predict(request: Request, run: str, key: Asking) -> Response:
+            return await self._rows(request, self.doors.place(request, run, key))
 
-    @app.exception_handler(Exception)
-    async def unknown(_: Request, error: Exception) -> JSONResponse:
-        return _error(500, tr("The request could not be answered."))
+        return router
 
-
-def serve(run: Served, host: str, port: int, reporter: Reporter) -> None:
-    """Listen until stopped; ConfigError when the address is taken."""
-    hosts = (*LOCAL, host) if host not in LOCAL else LOCAL
-    config = uvicorn.Config(create(run, hosts), host=host, port=port, log_level="warning", server_header=False)
-    server = uvicorn.Server(config)
-    try:
-        socket = config.bind_socket()
-    except SystemExit:
-        raise ConfigError("The address {host}:{port} is taken or not allowed. Choose another with --port.", host=host, port=port) from None
-    reporter.say(tr("Serving {run} on http://{host}:{port}  (stop with Ctrl-C)", run=run.path, host=host, port=port))
-    server.run(sockets=[socket])
+    async def _rows(self, request: Request, place: Place) -> Response:
+        """Answer the rows of a JSON body, or the files and fields of an upload."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == UPLOAD:
+            parts, body = await parts_of(request)
+            if not parts:
+                raise Refused(422, tr("An upload must have files or fields; received none."))
+            head: dict[str, Any] = {"verb": "predict", "parts": parts}
+        else:
+            head, body = {"verb": "predict"}, await body_of(request, LARGEST_ROWS)
+        _, answers = await self.doors.ask(place, head, body)
+        return Response(answers, media_type=JSON)

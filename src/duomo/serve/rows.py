@@ -3,7 +3,8 @@
 import base64
 import binascii
 import math
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,12 +12,49 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest
 from duomo.core.table import MEDIA, Table
-
-MOST_ROWS = 1000
-LONGEST_TEXT = 1_000_000
-
+from duomo.serve.limits import LONGEST_TEXT, MOST_ROWS, MOST_VALUES
+from duomo.serve.reading import read_json
 
 MEDIA_FAULTS = (binascii.Error, ValueError)
+FILES = "files"
+"""The field of an upload whose files are a row each."""
+
+
+def rows_of(body: bytes) -> list[Any]:
+    """The rows of {"rows": [...]}."""
+    value = read_json(body)
+    if not isinstance(value, dict) or not isinstance(value.get("rows"), list):
+        found = value if not isinstance(value, dict) else ", ".join(value) or "{}"
+        hint = nearest(next(iter(value)), ["rows"]) if isinstance(value, dict) and value and "rows" not in value else ""
+        raise DataError('The body must be {{"rows": [...]}}; received {value!r}.{hint}', value=_short(found), hint=hint)
+    extra = [name for name in value if name != "rows"]
+    if extra:
+        raise DataError('The body must be {{"rows": [...]}}; received {value!r}.{hint}', value=_short(extra[0]), hint="")
+    rows: list[Any] = value["rows"]
+    return rows
+
+
+def rows_of_parts(parts: Iterable[tuple[str, bool, bytes]], columns: Mapping[str, str]) -> list[Any]:
+    """An upload's parts (field, whether it is a file, content) as rows.
+
+    Files under `files` are a row each, for a run that reads one picture or sound; otherwise the fields are the columns of one row.
+    """
+    row: dict[str, Any] = {}
+    files: list[Any] = []
+    media = [name for name, kind in columns.items() if kind in MEDIA]
+    for name, is_file, content in parts:
+        if name == FILES and is_file and FILES not in columns:
+            files.append(content)
+        elif name in row:
+            raise DataError("An upload is one row unless its files are named `files`; {name!r} comes twice.", name=_short(name))
+        else:
+            row[name] = content if is_file else content.decode("utf-8", "replace")
+    if not files:
+        return [row]
+    if len(media) != 1 or len(columns) != 1 or row:
+        raise DataError("Files named `files` are for runs that read one picture or sound and nothing else; this one reads {columns}. "
+                        "Name each field after its column.", columns=", ".join(columns))  # fmt: skip
+    return [{media[0]: content} for content in files]
 
 
 def table_of(rows: Sequence[Any], columns: Mapping[str, str]) -> Table:
@@ -49,8 +87,17 @@ def _column(name: str, kind: str, cells: list[Any]) -> pa.Array:
     if kind == "series":
         return pa.array([_series(name, cell) for cell in cells], pa.large_list(pa.large_list(pa.float64())))
     if kind == "number" and all(cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool)) for cell in cells):
-        return pa.array([None if cell is None or not math.isfinite(cell) else float(cell) for cell in cells], pa.float64())
+        return pa.array([None if cell is None else _number(name, cell) for cell in cells], pa.float64())
     return pa.array([_text(name, cell) for cell in cells], pa.large_string())
+
+
+def _number(name: str, cell: float) -> float | None:
+    try:
+        value = float(cell)
+    except OverflowError:
+        raise DataError("The field {name!r} takes numbers below 1.8e308; received one of {count:,} digits.",
+                        name=name, count=len(str(cell)))  from None  # fmt: skip
+    return value if math.isfinite(value) else None
 
 
 def _text(name: str, cell: Any) -> str | None:
@@ -65,6 +112,10 @@ def _text(name: str, cell: Any) -> str | None:
     if len(cell) > LONGEST_TEXT:
         raise DataError("The field {name!r} takes at most {most:,} characters; received {count:,}.",
                         name=name, most=LONGEST_TEXT, count=len(cell))  # fmt: skip
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        raise DataError("The field {name!r} takes whole characters; received half of a surrogate pair.", name=name) from None
     return cell
 
 
@@ -81,24 +132,20 @@ def _media(name: str, cell: Any) -> bytes | None:
         raise DataError("The field {name!r} takes a file in base64; received {value!r}.", name=name, value=_short(data)) from None
 
 
-def _series(name: str, cell: Any) -> list[list[float]] | None:
+def _series(name: str, cell: Any) -> list[list[float | None]] | None:
     if cell is None:
         return None
-    rows = (
-        cell
-        if isinstance(cell, list) and cell and isinstance(cell[0], list)
-        else [[value] for value in cell]
-        if isinstance(cell, list)
-        else None
-    )
-    if not rows or not all(
-        isinstance(row, list) and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in row) for row in rows
-    ):
+    rows = [step if isinstance(step, list) else [step] for step in cell] if isinstance(cell, list) else []
+    numbers = [value for row in rows for value in row]
+    if not numbers or not all(value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)) for value in numbers):
         raise DataError("The field {name!r} takes a list of numbers, or of lists of numbers; received {value!r}.",
                         name=name, value=_short(cell))  # fmt: skip
-    return [[float(value) for value in row] for row in rows]
+    if len(numbers) > MOST_VALUES:
+        raise DataError("The field {name!r} takes at most {most:,} numbers; received {count:,}.",
+                        name=name, most=MOST_VALUES, count=len(numbers))  # fmt: skip
+    return [[None if value is None else _number(name, value) for value in row] for row in rows]
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else reprlib.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

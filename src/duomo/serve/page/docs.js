@@ -1,7 +1,7 @@
 "use strict";
 const make = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
 const read = (path) => fetch(path).then((answer) => answer.json());
-Promise.all([read("/openapi.json"), read("/v1/run")]).then(([document_, run]) => {
+Promise.all([read("/openapi.json"), read("/v1/runs")]).then(([document_, served]) => {
   const place = document.getElementById("routes");
   for (const [path, verbs] of Object.entries(document_.paths)) {
     for (const [verb, route] of Object.entries(verbs)) {
@@ -10,18 +10,19 @@ Promise.all([read("/openapi.json"), read("/v1/run")]).then(([document_, run]) =>
       if (body) place.append(make("pre", JSON.stringify(resolve(body, document_), null, 1)));
     }
   }
-  place.append(make("h2", "curl"), make("pre", example(run.columns)));
+  place.append(make("h2", "curl"), ...served.runs.map((run) => make("pre", example(run.run, run.columns))));
 }).catch(() => document.getElementById("routes").append(make("p", "The server did not answer.")));
 // A call made of this run's own columns.
-function example(columns) {
+function example(name, columns) {
+  const address = `${location.origin}/v1/predict/${encodeURIComponent(name)}`;
   const names = Object.keys(columns);
   if (names.length === 1 && ["image", "audio"].includes(columns[names[0]])) {
-    return `curl -F files=@${columns[names[0]] === "image" ? "picture.png" : "sound.wav"} ${location.origin}/v1/predict/files`;
+    return `curl -F files=@${columns[names[0]] === "image" ? "picture.png" : "sound.wav"} ${address}`;
   }
   const values = { number: 1.5, image: { base64: "..." }, audio: { base64: "..." }, series: [0.1, 0.2, 0.3] };
   const row = Object.fromEntries(names.map((name) => [name, values[columns[name]] ?? "..."]));
   const body = JSON.stringify({ rows: [row] }).replaceAll("'", "\\u0027");
-  return `curl -H 'Content-Type: application/json' -d '${body}' ${location.origin}/v1/predict`;
+  return `curl -H 'Content-Type: application/json' -d '${body}' ${address}`;
 }
 function resolve(schema, document_) {
   return schema.$ref ? document_.components.schemas[schema.$ref.split("/").pop()] : schema;

@@ -1,9 +1,9 @@
 "use strict";
 // Everything that comes from the run or the model enters the page as text, never as markup.
 const words = navigator.language.toLowerCase().startsWith("zh")
-  ? { ask: "回答", working: "计算中…", failed: "服务器没有回答。", confidence: "置信度",
+  ? { run: "运行", ask: "回答", working: "计算中…", failed: "服务器没有回答。", confidence: "置信度",
       empty: "请至少填写一项。", number: "不是数字：", series: "不是 JSON 数字列表：" }
-  : { ask: "Answer", working: "Working …", failed: "The server did not answer.", confidence: "confidence",
+  : { run: "run", ask: "Answer", working: "Working …", failed: "The server did not answer.", confidence: "confidence",
       empty: "Fill in at least one field.", number: "Not a number: ", series: "Not a JSON list of numbers: " };
 const $ = (id) => document.getElementById(id);
 const make = (tag, text, name) => {
@@ -16,6 +16,7 @@ const isNumber = (text) => /\p{Nd}/u.test(text) && !/\p{L}{4}/u.test(text) && Ma
 class Unfit extends Error {}
 let columns = {};
 let task = "";
+let served = "";
 
 const renderers = {
   text: () => make("textarea"),
@@ -113,7 +114,7 @@ $("form").addEventListener("submit", async (event) => {
   $("ask").textContent = words.working;
   try {
     const body = JSON.stringify({ rows: [await row()] });
-    const answer = await fetch("/v1/predict", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    const answer = await fetch(`/v1/predict/${encodeURIComponent(served)}`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
     const found = await answer.json();
     if (answer.ok) show(found.answers[0]);
     else complain(found.error.message);
@@ -124,10 +125,22 @@ $("form").addEventListener("submit", async (event) => {
     $("ask").textContent = words.ask;
   }
 });
-fetch("/v1/run").then((answer) => answer.json()).then((run) => {
-  document.title = $("run").textContent = run.run;
+function choose(run) {
+  document.title = run.run;
   $("task").textContent = run.task;
-  task = run.task;
-  columns = run.columns;
-  $("fields").append(...Object.entries(columns).map(([name, kind]) => field(name, kind)));
+  [served, task, columns] = [run.run, run.task, run.columns];
+  $("answer").hidden = true;
+  $("fields").replaceChildren(...Object.entries(columns).map(([column, kind]) => field(column, kind)));
+}
+
+fetch("/v1/runs").then((answer) => answer.json()).then(({ runs }) => {
+  if (runs.length === 1) $("run").textContent = runs[0].run;
+  else {
+    const list = make("select");
+    list.setAttribute("aria-label", words.run);
+    list.append(...runs.map((run, number) => Object.assign(make("option", run.run), { value: number })));
+    list.addEventListener("change", () => choose(runs[list.value]));
+    $("run").replaceChildren(list);
+  }
+  choose(runs[0]);
 }).catch(() => complain(words.failed));

@@ -1,0 +1,185 @@
+"""What a worker does with requests: rows of many of them share a pass of the model, and a bad row hurts nobody else."""
+
+import base64
+import json
+import math
+import struct
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from duomo.core.errors import DataError, DuomoError, ResourceError
+from duomo.core.messages import tr
+from duomo.core.table import MEDIA, Table
+from duomo.serve.rows import rows_of, rows_of_parts, table_of
+
+Answers = dict[str, list[Any]]
+FAULTS = (pa.ArrowException, ValueError, RuntimeError, MemoryError, ArithmeticError, LookupError, TypeError, OSError)
+"""What a model or a decoder may still raise; the request gets 500 and the worker goes on."""
+
+
+class Served(Protocol):
+    """What a server needs of a finished run."""
+
+    facts: Mapping[str, Any]
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def task(self) -> Any: ...
+
+    @property
+    def model(self) -> Any: ...
+
+    @property
+    def execution(self) -> Any: ...
+
+    def answers(self, table: Table) -> Answers: ...
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request as the front passes it on."""
+
+    id: int
+    verb: str
+    body: bytes = b""
+    parts: Sequence[tuple[str, bool, int]] = ()
+    """Of an upload: the field, whether it is a file, and the bytes of it in the body, one after the other."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """What the front has read of the body already."""
+    until: float = math.inf
+    """On the machine's monotonic clock: later nobody waits for it any more."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, or a piece of it where `more` follow; failures carry a message, and the field that is to blame."""
+
+    status: int
+    body: bytes = b""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    more: bool = False
+
+    @classmethod
+    def failure(cls, status: int, message: str, param: str | None = None, code: str | None = None) -> "Reply":
+        return cls(status, facts={"message": message, "param": param, "code": code})
+
+
+def encoded(value: Any) -> bytes:
+    """JSON; what is not finite becomes null, which JSON can say."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def failed(error: BaseException) -> Reply:
+    """The reply to a request that raised; anything unforeseen is told to the operator, never to the client."""
+    if isinstance(error, ResourceError | MemoryError):
+        return Reply.failure(503, tr("The memory does not suffice for this request. Send fewer or smaller rows."))
+    if isinstance(error, DuomoError):
+        return Reply.failure(422, str(error))
+    traceback.print_exception(error)
+    return Reply.failure(500, tr("The request could not be answered."))
+
+
+def _heard(columns: Answers, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A transcription in OpenAI's form."""
+    text = columns["prediction"][0]
+    if asked["response_format"] != "verbose_json":
+        return {"text": text}
+    return {"task": "transcribe", "text": text, "confidence": columns["confidence"][0]}
+
+
+def _embedded(columns: Answers, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Embeddings in OpenAI's form: lists of numbers, or float32 of the machine's own order in base64."""
+    data = []
+    for number, vector in enumerate(columns["prediction"]):
+        values = vector[: asked["dimensions"] or len(vector)]
+        packed = base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+        data.append({"object": "embedding", "index": number, "embedding": packed if asked["encoding_format"] == "base64" else values})
+    return {"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": 0, "total_tokens": 0}}
+
+
+class Desk:
+    """One run's requests."""
+
+    def __init__(self, run: Served):
+        self.run = run
+        self.columns = {name: run.facts["kinds"][name] for name in run.facts["features"]}
+        self.one_by_one = bool(run.task.one_by_one)
+
+    def facts(self) -> dict[str, Any]:
+        """What the front tells of this run."""
+        media = [name for name, kind in self.columns.items() if kind in MEDIA]
+        verbs = [verb for task, verb in (("transcribe", "hear"), ("embed", "embed")) if self.run.facts["task"] == task]
+        return {"task": self.run.facts["task"], "columns": self.columns, "media": media, "verbs": verbs}
+
+    def table(self, question: Question) -> Table:
+        """The rows that are asked; DataError where they cannot be."""
+        if not question.parts:
+            return table_of(rows_of(question.body), self.columns)
+        parts, start = [], 0
+        for name, is_file, size in question.parts:
+            parts.append((name, is_file, question.body[start : start + size]))
+            start += size
+        return table_of(rows_of_parts(parts, self.columns), self.columns)
+
+    def answer(self, group: Sequence[tuple[Question, Table]]) -> Iterator[tuple[int, Reply]]:
+        """All together where their columns have one form; when that fails, one by one."""
+        kinds: dict[Any, list[tuple[Question, Table]]] = {}
+        for question, table in group:
+            kinds.setdefault(tuple(table.data.schema.types), []).append((question, table))
+        for alike in kinds.values():
+            columns = self._together([table for _, table in alike]) if len(alike) > 1 and not self.one_by_one else None
+            start = 0
+            for question, table in alike:
+                if columns is None:
+                    yield question.id, self._alone(question, table)
+                else:
+                    stop = start + len(table)
+                    yield question.id, self._reply(question, {name: values[start:stop] for name, values in columns.items()})
+                    start = stop
+
+    def _together(self, tables: Sequence[Table]) -> Answers | None:
+        try:
+            return self.run.answers(Table(pa.concat_tables([table.data for table in tables]), tables[0].kinds, name="request"))
+        except (DuomoError, *FAULTS):
+            return None
+
+    def _alone(self, question: Question, table: Table) -> Reply:
+        try:
+            return self._reply(question, self.run.answers(table))
+        except (DuomoError, *FAULTS) as error:
+            return failed(error)
+
+    def _reply(self, question: Question, columns: Answers) -> Reply:
+        count = len(next(iter(columns.values()), []))
+        if question.verb == "hear":
+            return Reply(200, encoded(_heard(columns, question.asked)), {"rows": count})
+        if question.verb == "embed":
+            return Reply(200, encoded(_embedded(columns, question.asked)), {"rows": count})
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return Reply(200, encoded({"answers": rows}), {"rows": count})
+
+
+def asked_table(desk: Desk, question: Question) -> Table | Reply:
+    """The question's table, or why there is none."""
+    try:
+        return desk.table(question)
+    except (DataError, *FAULTS) as error:
+        return failed(error)

@@ -1,0 +1,161 @@
+"""What the routes share: who asks (dependencies that check rights), what is asked of which run, and failures in one form."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+
+from duomo.core.errors import DuomoError
+from duomo.core.messages import nearest, tr
+from duomo.serve.faults import error_body
+from duomo.serve.keys import Key, Keys
+from duomo.serve.limits import LARGEST_BODY, MOST_PARTS
+from duomo.serve.metrics import Metrics
+from duomo.serve.pool import Busy, Frame, Lost, Place, Pool
+
+JSON = "application/json"
+UPLOAD = "multipart/form-data"
+FORM_FAULTS = (MultiPartException, FormParserError, ValueError)
+
+
+class Refused(Exception):
+    """A request that is answered with a failure."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None, **headers: str):
+        super().__init__(message)
+        self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers
+
+
+class Doors:
+    """The runs, the keys to them, and the counters."""
+
+    def __init__(self, pool: Pool, keys: Keys, metrics: Metrics):
+        self.pool, self.keys, self.metrics = pool, keys, metrics
+
+    # -- dependencies: rights
+    async def caller(self, request: Request) -> Key | None:
+        """The key of the request where tokens are set; 401 without one."""
+        if not self.keys:
+            return None
+        key = self.keys.find(request.headers)
+        if key is None:
+            raise Refused(401, tr("This server wants a token: Authorization: Bearer TOKEN."), code="invalid_api_key",
+                          **{"WWW-Authenticate": 'Bearer, Basic realm="duomo"'})  # fmt: skip
+        request.state.caller = key.name
+        return key
+
+    async def asking(self, request: Request) -> Key | None:
+        """As `caller`, and counted against the key's rate; 429 beyond it."""
+        key = await self.caller(request)
+        wait = key.wait(time.monotonic()) if key else 0.0
+        if wait:
+            rate, wait = key.per_minute if key else 0.0, math.ceil(wait)
+            sentence = tr("This token may ask {rate:g} times a minute. Try again in {wait:.0f} s.", rate=rate, wait=wait)
+            raise Refused(429, sentence, code="rate_limit_exceeded", **{"Retry-After": str(wait)})
+        return key
+
+    def place(self, request: Request, name: str, key: Key | None) -> Place:
+        """The run of that name, if it is served and open to this key."""
+        if key and key.runs and name not in key.runs:
+            raise Refused(403, tr("This token is not for the run {name!r}.", name=name[:80]), code="model_not_allowed")
+        known = [one for one in self.pool.places if not key or not key.runs or one in key.runs]
+        found = self.pool.places.get(name)
+        if found is None:
+            hint = nearest(name[:200], known)
+            sentence = tr("No run {name!r} is served.{hint} Served: {known}.", name=name[:80], hint=hint, known=", ".join(known))
+            raise Refused(404, sentence, param="model", code="model_not_found")
+        request.state.run = name
+        return found
+
+    # -- asking a worker
+    async def ask(self, place: Place, head: dict[str, Any], body: bytes = b"") -> Frame:
+        """The answer of one frame; a failure of the worker's own becomes Refused."""
+        found = await place.one(head, body)
+        self.check(found)
+        self.metrics.add("rows_total", found[0].get("rows", 0), run=place.name)
+        return found
+
+    @staticmethod
+    def check(found: Frame) -> None:
+        head = found[0]
+        if head["status"] != 200:
+            raise Refused(head["status"], head["message"], param=head.get("param"), code=head.get("code"))
+
+
+async def body_of(request: Request, most: int = LARGEST_BODY) -> bytes:
+    """The body of a JSON request; 415 where it says to be something else, 413 beyond `most` bytes."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise Refused(415, tr("This route takes JSON (Content-Type: application/json); received {kind!r}.", kind=kind[:80] or "-"))
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > most:
+            raise Refused(413, tr("A request may hold {most:,} bytes at most.", most=most))
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def parts_of(request: Request) -> tuple[list[tuple[str, bool, int]], bytes]:
+    """An upload as parts (field, whether it is a file, bytes) and their contents one after the other."""
+    try:
+        form = await request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=1024 * 1024)
+    except HTTPException as error:
+        raise Refused(413 if "Too many" in str(error.detail) or error.status_code == 413 else 422, str(error.detail)) from None
+    except FORM_FAULTS as error:
+        raise Refused(422, tr("The upload is not understood: {reason}", reason=str(error)[:80])) from None
+    parts, contents = [], []
+    for name, value in form.multi_items():
+        content = await value.read() if isinstance(value, UploadFile) else value.encode("utf-8", "replace")
+        parts.append((name, isinstance(value, UploadFile), len(content)))
+        contents.append(content)
+    await form.close()
+    return parts, b"".join(contents)
+
+
+def failures(app: FastAPI) -> None:
+    """Every failure is one sentence with an id; a path of this machine never leaves it."""
+
+    def answer(
+        request: Request, status: int, message: str, headers: Mapping[str, str] | None = None, error: Refused | None = None
+    ) -> Response:
+        param, code = (error.param, error.code) if error else (None, None)
+        return JSONResponse(error_body(status, message, request.state.id, param, code), status, headers=headers)
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return answer(request, error.status, error.message, error.headers, error)
+
+    @app.exception_handler(DuomoError)
+    async def known(request: Request, error: DuomoError) -> Response:
+        return answer(request, 422, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return answer(request, 422, tr("The request is not understood at {place}: {reason}.", place=place[:80], reason=first["msg"]))
+
+    @app.exception_handler(HTTPException)
+    async def by_status(request: Request, error: HTTPException) -> Response:
+        return answer(request, error.status_code, str(error.detail), error.headers)
+
+    @app.exception_handler(Busy)
+    async def busy(request: Request, error: Busy) -> Response:
+        return answer(request, 503, tr("Too many requests wait already. Try again in a second."), {"Retry-After": "1"})
+
+    @app.exception_handler(Lost)
+    async def lost(request: Request, error: Lost) -> Response:
+        return answer(request, 503, tr("The model does not answer at present. Try again in a few seconds."), {"Retry-After": "2"})
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> Response:
+        return answer(request, 500, tr("The request could not be answered."))

@@ -1,0 +1,121 @@
+"""ASGI middleware around everything: foreign hosts and origins are refused, sizes and times are bounded, every answer is counted.
+
+Rights are not decided here but in the dependencies of the routes (`keys.py`, `app.py`).
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from duomo.core.messages import tr
+from duomo.serve.faults import error_body
+from duomo.serve.limits import BODY_SECONDS, LARGEST_BODY, LARGEST_HEAD, LONGEST_ADDRESS
+from duomo.serve.metrics import Metrics, log
+
+HEADERS = (
+    (b"content-security-policy", b"default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+SAFE = ("GET", "HEAD")
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+
+class _Bounded:
+    """One request's body and answer: bounded as they come, dressed as they go."""
+
+    def __init__(self, receive: Receive, send: Send, identity: str, draining: bool):
+        self._receive, self._send, self._identity, self._draining = receive, send, identity, draining
+        self._until = time.perf_counter() + BODY_SECONDS
+        self._size, self._whole = 0, False
+        self.status = 0
+
+    async def receive(self) -> Any:
+        if self._whole:  # what follows is the end of the connection, whenever that comes
+            return await self._receive()
+        try:
+            async with asyncio.timeout(max(0.0, self._until - time.perf_counter())):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, tr("A request must arrive within {seconds:g} seconds.", seconds=BODY_SECONDS)) from None
+        self._size += len(message.get("body", b""))
+        self._whole = not message.get("more_body")
+        if self._size > LARGEST_BODY:
+            raise HTTPException(413, tr("A request may hold {most:,} bytes at most.", most=LARGEST_BODY))
+        return message
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", self._identity.encode())]
+            if self._draining:
+                message["headers"].append((b"connection", b"close"))
+        await self._send(message)
+
+
+class Guard:
+    """See the head of this file. `draining` is set once the server is about to stop."""
+
+    def __init__(self, app: Any, hosts: tuple[str, ...], metrics: Metrics, quiet: bool = False):
+        self._app, self._hosts, self._metrics, self._quiet = app, hosts, metrics, quiet
+        self.draining = False
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return  # no web sockets here
+        start, identity = time.perf_counter(), secrets.token_hex(6)
+        scope["state"] = {**scope.get("state", {}), "id": identity, "run": "", "caller": ""}
+        bounded = _Bounded(receive, send, identity, self.draining)
+        try:
+            refusal = self._refusal(scope)
+            if refusal is None:
+                await self._app(scope, bounded.receive, bounded.send)
+            else:
+                await _send_error(bounded.send, *refusal, identity)
+        finally:
+            self._count(scope, bounded.status, time.perf_counter() - start)
+
+    def _count(self, scope: Any, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "-")
+        state = scope["state"]
+        self._metrics.add("requests_total", route=route, run=state["run"], status=status)
+        self._metrics.took(route, seconds)
+        if not self._quiet:
+            facts = {"id": state["id"], "method": scope["method"][:10], "route": route, "run": state["run"], "token": state["caller"]}
+            log("request", **facts, status=status, ms=round(seconds * 1000, 2))
+
+    def _refusal(self, scope: Any) -> tuple[int, str] | None:
+        headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEAD:
+            return 431, tr("The headers of a request may hold {most:,} bytes at most.", most=LARGEST_HEAD)
+        if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_ADDRESS:
+            return 414, tr("An address may hold {most:,} bytes at most.", most=LONGEST_ADDRESS)
+        host = headers.get(b"host", b"").decode("latin-1")
+        name = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if name not in self._hosts:
+            return 421, tr("This server answers to its own address only.")
+        origins = [value.decode("latin-1") for header, value in scope["headers"] if header == b"origin"]
+        foreign = any(origin.partition("://")[2] != host for origin in origins)
+        sent_by_page = headers.get(b"sec-fetch-site", b"same-origin") not in (b"same-origin", b"none")
+        if foreign or (sent_by_page and scope["method"] not in SAFE):
+            return 403, tr("Pages of other origins may not call this server.")
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length[:20]) > LARGEST_BODY:
+            return 413, tr("A request may hold {most:,} bytes at most.", most=LARGEST_BODY)
+        return None
+
+
+async def _send_error(send: Send, status: int, message: str, identity: str) -> None:
+    body = json.dumps(error_body(status, message, identity), ensure_ascii=False).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

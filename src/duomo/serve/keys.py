@@ -1,0 +1,102 @@
+"""Who may ask: tokens from a file, compared in constant time, each with its own rate and its own runs.
+
+A line of the file is `TOKEN`, or `NAME TOKEN [REQUESTS_PER_MINUTE] [RUN,RUN...]`; `#` begins a comment. Without a file everyone on this
+machine may ask.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from duomo.core.errors import ConfigError
+
+SHORTEST = 16
+FAULTS = (binascii.Error, ValueError)
+
+
+@dataclass
+class Key:
+    """One token: only its sum is kept. The bucket holds what may be asked at once; it fills with the rate."""
+
+    name: str
+    sum: bytes
+    per_minute: float = 0.0
+    runs: frozenset[str] = frozenset()
+    left: float = 0.0
+    seen: float = 0.0
+
+    def wait(self, now: float) -> float:
+        """0 where one more request may be made, which is then counted; else the seconds until it may."""
+        if not self.per_minute:
+            return 0.0
+        self.left = min(self.per_minute, self.left + (now - self.seen) * self.per_minute / 60)
+        self.seen = now
+        if self.left >= 1:
+            self.left -= 1
+            return 0.0
+        return (1 - self.left) * 60 / self.per_minute
+
+
+class Keys:
+    """All tokens; none: open."""
+
+    def __init__(self, keys: list[Key]):
+        self._keys = keys
+
+    @classmethod
+    def read(cls, path: str | None) -> "Keys":
+        """From a file; ConfigError where it cannot be read or a line is no token."""
+        if path is None:
+            return cls([])
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise ConfigError("The file of tokens must be readable; {path} is not ({reason}).", path=path,
+                              reason=getattr(error, "strerror", None) or error) from None  # fmt: skip
+        keys = [_key(number, line.partition("#")[0].split()) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]
+        if not keys:
+            raise ConfigError("The file of tokens must hold one on a line; {path} holds none.", path=path)
+        return cls(keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, headers: Mapping[str, str]) -> Key | None:
+        """The key of a request's Authorization (Bearer, or Basic with the token as password, which browsers ask for)."""
+        scheme, _, value = headers.get("authorization", "").partition(" ")
+        token = value.strip()
+        if scheme.lower() == "basic":
+            try:
+                token = base64.b64decode(token, validate=True).decode("utf-8").partition(":")[2]
+            except FAULTS:
+                token = ""
+        elif scheme.lower() != "bearer":
+            token = ""
+        asked, found = _sum(token), None
+        for key in self._keys:  # all of them, however early one fits
+            if hmac.compare_digest(key.sum, asked):
+                found = key
+        return found
+
+
+def _sum(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def _key(number: int, words: list[str]) -> Key:
+    name, token, *rest = words if len(words) > 1 else [f"token-{number}", *words]
+    if len(token) < SHORTEST:
+        raise ConfigError("A token has at least {least} characters; that of line {number} has {size}. For a good one: openssl rand -hex 24",
+                          least=SHORTEST, number=number, size=len(token))  # fmt: skip
+    rate = rest[0] if rest else "0"
+    if not rate.isdigit() or len(rest) > 2:
+        raise ConfigError(
+            "A line of tokens is TOKEN, or NAME TOKEN [REQUESTS_PER_MINUTE] [RUN,RUN...]; line {number} is not.", number=number
+        )
+    runs = frozenset(rest[1].split(",")) if len(rest) > 1 else frozenset()
+    return Key(name, _sum(token), float(rate), runs, float(rate), time.monotonic())

@@ -1,0 +1,223 @@
+"""OpenAI's routes, in the form that its clients know: models, chat and text completions, embeddings, transcriptions.
+
+What a field may hold stands in asked.py. The names of runs are the names of models.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+from duomo.serve import asked
+from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, parts_of
+from duomo.serve.faults import error_body
+from duomo.serve.keys import Key
+from duomo.serve.limits import LARGEST_ASKED, LARGEST_SCHEMA, LARGEST_SOUND, LONGEST_STOP, MOST_INPUTS, MOST_STOPS
+from duomo.serve.pool import Frame, Lost, Place
+from duomo.serve.reading import read_json
+
+MOST_PROMPTS = 64
+ROLES = ("system", "developer", "user", "assistant", "tool")
+VERBS = {"chat": "/v1/chat/completions", "complete": "/v1/completions", "embed": "/v1/embeddings", "hear": "/v1/audio/transcriptions"}
+
+
+def routes(doors: Doors) -> APIRouter:
+    router = APIRouter()
+    Calling = Annotated[Key | None, Depends(doors.caller)]
+    Asking = Annotated[Key | None, Depends(doors.asking)]
+
+    def card(name: str) -> dict[str, object]:
+        place = doors.pool.places[name]
+        return {"id": name, "object": "model", "created": place.born, "owned_by": "duomo", "task": place.facts.get("task")}
+
+    @router.get("/v1/models")
+    async def models(key: Calling) -> Response:
+        found = [card(name) for name in doors.pool.places if not key or not key.runs or name in key.runs]
+        return JSONResponse({"object": "list", "data": found})
+
+    @router.get("/v1/models/{run}")
+    async def model(request: Request, run: str, key: Calling) -> Response:
+        return JSONResponse(card(doors.place(request, run, key).name))
+
+    @router.post("/v1/chat/completions")
+    async def chat(request: Request, key: Asking) -> Response:
+        return await _written(doors, request, key, "chat")
+
+    @router.post("/v1/completions")
+    async def complete(request: Request, key: Asking) -> Response:
+        return await _written(doors, request, key, "complete")
+
+    @router.post("/v1/embeddings")
+    async def embed(request: Request, key: Asking) -> Response:
+        place, fields = await _asked(doors, request, key, "embed")
+        inputs = _fitting(asked.texts, "input", fields["input"], MOST_INPUTS)
+        _, body = await doors.ask(place, {"verb": "embed", "asked": fields}, json.dumps({"rows": inputs}).encode())
+        return Response(body, media_type=JSON)
+
+    @router.post("/v1/audio/transcriptions")
+    async def hear(request: Request, key: Asking) -> Response:
+        return await _heard(doors, request, key)
+
+    @router.post("/v1/audio/speech")
+    async def speak(request: Request, key: Asking) -> Response:
+        raise Refused(404, tr("No run that speaks is served."), param="model", code="model_not_found")
+
+    return router
+
+
+def _fitting(check: Any, *values: Any) -> Any:
+    """What a check of asked.py gives; 400 in OpenAI's form where it raises."""
+    try:
+        return check(*values)
+    except asked.Unfit as error:
+        raise Refused(400, error.message, param=error.param) from None
+
+
+def _able(doors: Doors, request: Request, name: str, key: Key | None, verb: str) -> Place:
+    """The run, if it can do this."""
+    place = doors.place(request, name, key)
+    if place.facts and verb not in place.facts.get("verbs", ()):
+        able = ", ".join(VERBS[one] for one in place.facts.get("verbs", ()) if one in VERBS) or f"/v1/predict/{name}"
+        sentence = tr("The run {name!r} cannot be asked here; it answers at {routes}.", name=name, routes=able)
+        raise Refused(404, sentence, param="model", code="model_not_found")
+    return place
+
+
+async def _asked(doors: Doors, request: Request, key: Key | None, verb: str) -> tuple[Place, dict[str, Any]]:
+    """The run and the checked fields of a JSON request."""
+    body = await body_of(request, LARGEST_ASKED)
+    try:
+        value = read_json(body)
+    except DataError as error:
+        raise Refused(400, str(error)) from None
+    fields: dict[str, Any] = _fitting(asked.checked, value, asked.ROUTES[VERBS[verb]][3])
+    return _able(doors, request, fields["model"], key, verb), fields
+
+
+async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -> Response:
+    """A text, whole or as it is written."""
+    place, fields = await _asked(doors, request, key, verb)
+    if verb == "chat":
+        fields["messages"] = [_fitting(_message, number, one) for number, one in enumerate(fields["messages"])]
+    else:
+        fields["prompt"] = _fitting(asked.texts, "prompt", fields["prompt"], MOST_PROMPTS)
+    if fields["stop"]:
+        fields["stop"] = [one for one in _fitting(asked.texts, "stop", fields["stop"], MOST_STOPS, LONGEST_STOP) if one]
+    fields["schema"] = _fitting(_schema, fields.pop("response_format"))
+    for name in ("frequency_penalty", "presence_penalty", "echo"):
+        if fields.pop(name, None):
+            raise Refused(400, tr("The field {name!r} is not offered by this server.", name=name), param=name, code="unsupported_parameter")
+    frames = place.ask({"verb": verb, "asked": fields})
+    if fields["stream"]:
+        first = await anext(frames)
+        doors.check(first)
+        return StreamingResponse(
+            _events(doors, place, first, frames), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+    found = await _unless_gone(request, frames)
+    doors.check(found)
+    _count(doors, place, found)
+    return Response(found[1], media_type=JSON)
+
+
+async def _unless_gone(request: Request, frames: AsyncGenerator[Frame]) -> Frame:
+    """The first frame; the worker is told to stop where the client hangs up before."""
+    async with aclosing(frames):
+        answer = asyncio.ensure_future(anext(frames))
+        gone = asyncio.ensure_future(_gone(request))
+        try:
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            raise Lost
+        finally:
+            gone.cancel()
+            if not answer.done():
+                answer.cancel()
+                await asyncio.wait((answer,))
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _events(doors: Doors, place: Place, first: Frame, frames: AsyncGenerator[Frame]) -> AsyncIterator[bytes]:
+    """The stream's pieces. One that breaks off says so as an event: its status has been sent long ago."""
+    async with aclosing(frames):
+        try:
+            yield first[1]
+            async for found in frames:
+                _count(doors, place, found)
+                yield found[1]
+        except Lost:
+            message = tr("The model does not answer at present. Try again in a few seconds.")
+            yield b"data: " + json.dumps(error_body(503, message, "stream"), ensure_ascii=False).encode() + b"\n\n"
+
+
+def _count(doors: Doors, place: Place, found: Frame) -> None:
+    for kind in ("read", "written"):
+        if kind in found[0]:
+            doors.metrics.add("tokens_total", found[0][kind], run=place.name, kind=kind)
+
+
+def _message(number: int, message: Any) -> dict[str, str]:
+    """Role and content; content may be a list of text parts."""
+    place = f"messages.{number}"
+    role = message.get("role") if isinstance(message, dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    if role not in ROLES:
+        raise asked.Unfit(f"{place}.role", tr("A message needs a role, one of {known}.", known=", ".join(ROLES)))
+    if isinstance(content, list):
+        if not all(isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in content):
+            raise asked.Unfit(f"{place}.content", tr("The content of a message is a text, or parts of type text."))
+        content = "".join(part["text"] for part in content)
+    if not isinstance(content, str):
+        raise asked.Unfit(f"{place}.content", tr("The content of a message is a text, or parts of type text."))
+    return {"role": "system" if role == "developer" else role, "content": content}
+
+
+def _schema(given: Any) -> str:
+    """The JSON schema that an answer must follow; empty: any text."""
+    kind = (given or {"type": "text"}).get("type")
+    if kind == "text":
+        return ""
+    if kind == "json_object":
+        return '{"type": "object"}'
+    wanted = given.get("json_schema")
+    schema = wanted.get("schema") if kind == "json_schema" and isinstance(wanted, dict) else None
+    if not isinstance(schema, dict):
+        raise asked.Unfit("response_format", tr("The response format is text, json_object, or json_schema with a schema."))
+    text = json.dumps(schema)
+    if len(text) > LARGEST_SCHEMA:
+        raise asked.Unfit("response_format", tr("A schema may have at most {most:,} characters.", most=LARGEST_SCHEMA))
+    return text
+
+
+async def _heard(doors: Doors, request: Request, key: Key | None) -> Response:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != UPLOAD:
+        raise Refused(415, tr("This route takes an upload (multipart/form-data) with the fields file and model."))
+    parts, body = await parts_of(request)
+    fields: dict[str, Any] = {}
+    start, sound = 0, b""
+    for name, is_file, size in parts:
+        content = body[start : start + size]
+        start += size
+        if is_file and name == "file":
+            sound, fields["file"] = content, "file"
+        else:
+            fields[name.removesuffix("[]")] = content.decode("utf-8", "replace")
+    if len(sound) > LARGEST_SOUND:
+        raise Refused(413, tr("A sound may have at most {most:,} bytes; received {size:,}.", most=LARGEST_SOUND, size=len(sound)))
+    fields = _fitting(asked.checked, fields, asked.HEAR)
+    place = _able(doors, request, fields["model"], key, "hear")
+    _, answer = await doors.ask(place, {"verb": "hear", "parts": [("files", True, len(sound))], "asked": fields}, sound)
+    if fields["response_format"] == "text":
+        return PlainTextResponse(json.loads(answer)["text"] + "\n")
+    return Response(answer, media_type=JSON)

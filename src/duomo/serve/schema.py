@@ -1,0 +1,96 @@
+"""The OpenAPI document: a route for each run, with the fields and types of its own columns. Written anew whenever it is asked for,
+because a run may be reloaded with other columns.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from duomo.serve import asked
+from duomo.serve.limits import LONGEST_TEXT, MOST_PARTS, MOST_ROWS
+from duomo.serve.rows import FILES
+
+Schema = dict[str, Any]
+TEXT: Schema = {"type": ["string", "number", "boolean", "null"], "maxLength": LONGEST_TEXT}
+MEDIA: Schema = {
+    "type": ["object", "null"], "required": ["base64"], "additionalProperties": False,
+    "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
+}  # fmt: skip
+SERIES: Schema = {
+    "type": ["array", "null"], "minItems": 1,
+    "items": {"anyOf": [{"type": ["number", "null"]}, {"type": "array", "minItems": 1, "items": {"type": ["number", "null"]}}]},
+}  # fmt: skip
+CELLS: dict[str, Schema] = {
+    "number": {"type": ["number", "string", "null"], "maxLength": LONGEST_TEXT}, "image": MEDIA, "audio": MEDIA, "series": SERIES,
+}  # fmt: skip
+FAILURE: Schema = {
+    "type": "object", "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object", "required": ["id", "message", "type"],
+            "properties": {"id": {"type": "string"}, "message": {"type": "string"}, "type": {"type": "string"},
+                           "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}},
+        }
+    },
+}  # fmt: skip
+ANSWERS: Schema = {
+    "type": "object", "required": ["answers"], "properties": {"answers": {"type": "array", "items": {"type": "object"}}},
+}  # fmt: skip
+
+
+def document(runs: Mapping[str, Mapping[str, Any]]) -> Schema:
+    """The whole document for run name -> what its worker says of it."""
+    paths: dict[str, Any] = {
+        route: {"get": _operation(summary, {"type": "object"})}
+        for route, summary in {
+            "/livez": "Whether the process is up.", "/readyz": "Whether every run can answer.", "/health": "The same.",
+            "/v1/runs": "What each run reads and does.", "/v1/models": "The runs, as OpenAI's clients list them.",
+        }.items()
+    }  # fmt: skip
+    predicting = {name: _predict(facts) for name, facts in runs.items() if facts}
+    if len(predicting) == 1:
+        paths["/v1/predict"] = {"post": next(iter(predicting.values()))}
+    paths |= {f"/v1/predict/{quote(name, safe='')}": {"post": operation} for name, operation in predicting.items()}
+    for route, (verb, summary, kind, body) in asked.ROUTES.items():
+        names = [name for name, facts in runs.items() if verb in facts.get("verbs", ())]
+        if names:
+            paths[route] = {"post": _operation(summary, {"type": "object"}, {kind: asked.schema(body, names)})}
+    security = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "schemas": {"Failure": FAILURE}}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "duomo", "version": "1"},
+        "paths": paths,
+        "components": security,
+        "security": [{"token": []}],
+    }
+
+
+def _operation(summary: str, answer: Schema, bodies: Mapping[str, Schema] | None = None) -> Schema:
+    failure = {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}
+    found: Schema = {
+        "summary": summary,
+        "responses": {
+            "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
+            "default": {"description": "One sentence, with an id.", "content": failure},
+        },
+    }
+    if bodies:
+        found["requestBody"] = {"required": True, "content": {kind: {"schema": body} for kind, body in bodies.items()}}
+    return found
+
+
+def _predict(facts: Mapping[str, Any]) -> Schema:
+    columns: Mapping[str, str] = facts["columns"]
+    cells = {name: CELLS.get(kind, TEXT) for name, kind in columns.items()}
+    row: Schema = {"type": "object", "properties": cells, "required": list(columns), "additionalProperties": False}
+    texts = any(kind in ("text", "category") for kind in columns.values())
+    item: Schema = {"anyOf": [row, {"type": "string", "maxLength": LONGEST_TEXT}]} if texts and len(columns) == 1 else row
+    rows: Schema = {"type": "array", "minItems": 1, "maxItems": MOST_ROWS, "items": item}
+    body: Schema = {"type": "object", "properties": {"rows": rows}, "required": ["rows"], "additionalProperties": False}
+    binary: Schema = {"type": "string", "format": "binary"}
+    if facts["media"] and len(columns) == 1:
+        form: Schema = {FILES: {"type": "array", "minItems": 1, "maxItems": MOST_PARTS, "items": binary}}
+    else:
+        form = {name: binary if name in facts["media"] else {"type": "string"} for name in columns}
+    upload: Schema = {"type": "object", "properties": form}
+    return _operation(f"Answer rows ({facts['task']}).", ANSWERS, {"application/json": body, "multipart/form-data": upload})

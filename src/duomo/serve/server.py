@@ -1,0 +1,136 @@
+"""`duomo serve`: listens, drains on SIGTERM, and says what it does."""
+
+import asyncio
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from duomo.core.errors import ConfigError, RunError
+from duomo.core.messages import tr
+from duomo.core.reporter import Reporter
+from duomo.serve.app import LOCAL, Application
+from duomo.serve.keys import Keys
+from duomo.serve.limits import GRACE_SECONDS, HEAD_SECONDS, LINGER_SECONDS
+from duomo.serve.metrics import log
+from duomo.serve.pool import Lost, Pool
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to listen."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    token_file: str | None = None
+    names: tuple[str, ...] = ()
+    """Further names that the server answers to."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    quiet: bool = False
+
+
+class _Patient(H11Protocol):
+    """A connection that sends no whole head of a request is closed after a while."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_timer.cancel()
+        super().connection_lost(exc)
+
+
+class _Server(uvicorn.Server):
+    """On SIGTERM or Ctrl-C: /readyz says no at once, answers go on for a moment, then what was accepted ends in order."""
+
+    def __init__(self, config: uvicorn.Config, application: Application, quiet: bool):
+        super().__init__(config)
+        self._application, self._quiet = application, quiet
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        guard = self._application.guard
+        if guard.draining:
+            self.should_exit, self.force_exit = True, sig == signal.SIGINT
+            return
+        guard.draining = True
+        if not self._quiet:
+            log("drain", seconds=LINGER_SECONDS)
+        asyncio.get_running_loop().call_later(LINGER_SECONDS if sig == signal.SIGTERM else 0.0, self._leave)
+
+    def _leave(self) -> None:
+        self.should_exit = True
+
+
+def named(paths: Sequence[str]) -> dict[str, Path]:
+    """Run name -> folder; ConfigError where two folders have one name."""
+    found: dict[str, Path] = {}
+    for text in paths:
+        path = Path(text)
+        name = path.name or path.absolute().name
+        if name in found:
+            raise ConfigError("Runs that are served together need different names; {name!r} comes twice. Rename a folder.", name=name)
+        found[name] = path
+    return found
+
+
+def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
+    """Listen until stopped; ConfigError where the address is taken, RunError where a run cannot be served."""
+    runs, keys = named(paths), Keys.read(options.token_file)
+    for path in runs.values():
+        if not (path / "manifest.json").is_file():
+            raise RunError("A run can be served once its training has finished; {path} holds no finished run.", path=path)
+    if not 1 <= options.workers <= 64:
+        raise ConfigError("Each run is served by 1 to 64 workers; received {workers}.", workers=options.workers)
+
+    def event(what: str, **facts: Any) -> None:
+        application.metrics.add("worker_events_total", event=what, **facts)
+        log(what, **facts)
+
+    pool = Pool(runs, options.workers, event)
+    hosts = (*LOCAL, options.host, *options.names)
+    application = Application(pool, keys, hosts, quiet=options.quiet)
+    config = uvicorn.Config(
+        application, host=options.host, port=options.port, log_config=None, server_header=False, access_log=False, http=_Patient,
+        loop="asyncio", ws="none", lifespan="on", timeout_graceful_shutdown=int(GRACE_SECONDS), timeout_keep_alive=30,
+        ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key, h11_max_incomplete_event_size=64 * 1024,
+    )  # fmt: skip
+    asyncio.run(_run(config, application, options, reporter, len(keys)))
+
+
+async def _run(config: uvicorn.Config, application: Application, options: Options, reporter: Reporter, keys: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if soft < hard else (soft, hard))
+    try:
+        config.load()
+        door = config.bind_socket()
+    except (SystemExit, OSError) as error:
+        if isinstance(error, OSError):
+            raise ConfigError("The certificate and key of TLS must be readable PEM files; they are not ({reason}).", reason=error) from None
+        raise ConfigError("The address {host}:{port} is taken or not allowed. Choose another with --port.",
+                          host=options.host, port=options.port) from None  # fmt: skip
+    # Connections inherit it. asyncio would set it but for a socket that does not name its protocol, as uvicorn's does not: 40 ms an answer.
+    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        await application.pool.start()
+    except Lost:
+        raise RunError("The worker of a run ended while it started. Is there memory enough for it?") from None
+    if options.host not in LOCAL and not keys:
+        reporter.say(tr("Anyone who reaches this address may ask: there is no --token-file."))
+    scheme = "https" if options.tls_cert else "http"
+    reporter.say(tr("Serving {run} on {address}  (stop with Ctrl-C)", run=", ".join(application.pool.places),
+                    address=f"{scheme}://{options.host}:{door.getsockname()[1]}"))  # fmt: skip
+    await _Server(config, application, options.quiet).serve(sockets=[door])

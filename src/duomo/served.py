@@ -1,0 +1,32 @@
+"""A worker process of `duomo serve`: opens one run and answers what the front passes on. Started by serve/pool.py, not by hand.
+
+python -m duomo.served DESCRIPTOR FOLDER
+"""
+
+import socket
+import sys
+from pathlib import Path
+
+from duomo.core.errors import DuomoError
+from duomo.serve.frames import packed
+from duomo.serve.worker import Worker
+from duomo.trained import Run
+
+
+def main() -> int:
+    descriptor, folder = sys.argv[1:]
+    with socket.socket(fileno=int(descriptor)) as link:
+        try:
+            run = Run.open(Path(folder))
+        except DuomoError as error:
+            link.sendall(packed({"fault": str(error)}))
+            return 1
+        try:
+            Worker(run, link).work()
+        except (BrokenPipeError, ConnectionResetError):  # the front is gone
+            return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

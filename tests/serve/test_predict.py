@@ -1,0 +1,209 @@
+"""Predict over HTTP: answers equal predict, requests share a pass, bad input gets one sentence with an id."""
+
+import base64
+import csv
+import json
+import threading
+from pathlib import Path
+
+import httpx
+import pyarrow as pa
+import pytest
+
+from duomo.core.errors import DataError
+from duomo.core.table import Table
+from duomo.serve import limits
+from duomo.serve.desk import Desk, Question, encoded
+from duomo.serve.reading import read_json
+from duomo.serve.rows import rows_of_parts, table_of
+
+
+def rows_of(path: Path, target: str, count: int) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as file:
+        found = list(csv.DictReader(file))[:count]
+    return [{name: value for name, value in row.items() if name != target} for row in found]
+
+
+def test_answers_equal_predict_alone_and_together(client: httpx.Client, runs) -> None:
+    rows = rows_of(runs.source("clinic"), "diagnosis", 60)
+    expected = runs("clinic").predict(runs.source("clinic"))[:60]
+    together = client.post("/v1/predict/clinic", json={"rows": rows}).json()["answers"]
+    alone = [client.post("/v1/predict/clinic", json={"rows": [row]}).json()["answers"][0] for row in rows[:12]]
+    assert together == expected
+    assert alone == expected[:12]
+
+
+def test_many_clients_at_once_get_their_own_answers(client: httpx.Client, runs) -> None:
+    rows = rows_of(runs.source("clinic"), "diagnosis", 40)
+    expected = runs("clinic").predict(runs.source("clinic"))[:40]
+    found: dict[int, object] = {}
+
+    def ask(number: int) -> None:
+        found[number] = client.post("/v1/predict/clinic", json={"rows": [rows[number]]}).json()["answers"][0]
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(rows))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[number] for number in range(len(rows))] == expected
+
+
+def test_numbers_may_be_numbers(client: httpx.Client, runs) -> None:
+    row = rows_of(runs.source("clinic"), "diagnosis", 1)[0]
+    as_text = client.post("/v1/predict/clinic", json={"rows": [row]}).json()
+    as_numbers = client.post("/v1/predict/clinic", json={"rows": [{name: float(value) for name, value in row.items()}]}).json()
+    assert as_text == as_numbers
+
+
+def test_pictures_by_upload_and_by_row(client: httpx.Client, runs) -> None:
+    picture = next((runs.source("digits") / "7").glob("*.png"))
+    upload = client.post("/v1/predict/digits", files=[("files", ("seven.png", picture.read_bytes(), "image/png"))])
+    by_name = client.post("/v1/predict/digits", files=[("image", ("seven.png", picture.read_bytes(), "image/png"))])
+    row = {"image": {"base64": base64.b64encode(picture.read_bytes()).decode()}}
+    by_row = client.post("/v1/predict/digits", json={"rows": [row]})
+    path = client.post("/v1/predict/digits", json={"rows": [{"image": str(picture)}]})
+    expected = runs("digits").predict([{"image": picture.read_bytes()}])
+    assert upload.json()["answers"] == by_name.json()["answers"] == by_row.json()["answers"] == expected
+    assert path.status_code == 422, "a path of the server's files must not be read"
+
+
+def test_a_row_of_a_table_by_upload(client: httpx.Client, runs) -> None:
+    row = rows_of(runs.source("clinic"), "diagnosis", 1)[0]
+    found = client.post("/v1/predict/clinic", files={name: (None, value) for name, value in row.items()})
+    assert found.json()["answers"] == runs("clinic").predict([row])
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"rows": []}, "1 to"),
+        ({"rows": [{"mean_radiu": 1}]}, "Did you mean 'mean_radius'"),
+        ({"rows": [{"mean_radius": 1}]}, "missing"),
+        ({"rows": [{"mean_radius": {"a": 1}}]}, "mean_radius"),
+        ({"rows": [3]}, "JSON object"),
+        ({"row": [{}]}, "Did you mean 'rows'"),
+        ({"rows": [{}], "extra": 1}, "extra"),
+        ([], "rows"),
+        ({"rows": [{}] * (limits.MOST_ROWS + 1)}, "1,000"),
+    ],
+)
+def test_bad_requests_get_one_sentence_with_an_id(client: httpx.Client, body: object, says: str) -> None:
+    answer = client.post("/v1/predict/clinic", json=body)
+    error = answer.json()["error"]
+    assert answer.status_code == 422
+    assert says in error["message"]
+    assert error["id"] == answer.headers["x-request-id"] and len(error["id"]) == 12
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"\xff\xfe{}", b"[" * 100_000, b'{"rows": [{"mean_radius": ' + b"9" * 400 + b"}]}",
+     b'{"rows": [{"mean_radius": "\\ud800"}]}',
+     b'{"rows": [{"mean_radius": ' + b"9" * 5000 + b"}]}", b'{"rows": ' + b'[{"a": ' * 70 + b"1" + b"}]" * 70 + b"}"],
+    ids=["empty", "open", "utf16", "deep", "huge", "surrogate", "digits", "nested"],
+)  # fmt: skip
+def test_broken_json_is_refused(client: httpx.Client, body: bytes) -> None:
+    answer = client.post("/v1/predict/clinic", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422, answer.text
+
+
+def test_the_wrong_kind_of_body(client: httpx.Client, runs) -> None:
+    picture = next((runs.source("digits") / "7").glob("*.png")).read_bytes()
+    assert client.post("/v1/predict/clinic", content=picture, headers={"content-type": "image/png"}).status_code == 415
+    assert client.post("/v1/predict/clinic", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+    refused = client.post("/v1/predict/clinic", files=[("files", ("a.png", picture, "image/png"))])
+    assert refused.status_code == 422 and "one picture or sound" in refused.json()["error"]["message"]
+    assert client.post("/v1/predict/digits", files=[("files", ("a.png", b"no picture", "image/png"))]).status_code == 422
+
+
+def test_an_unknown_run_names_the_nearest(client: httpx.Client) -> None:
+    answer = client.post("/v1/predict/clinik", json={"rows": [{}]})
+    assert answer.status_code == 404
+    assert "'clinic'" in answer.json()["error"]["message"]
+    assert client.post("/v1/predict", json={"rows": [{}]}).status_code == 404, "several runs are served"
+
+
+def test_a_row_that_is_not_a_number_changes_no_neighbour(client: httpx.Client, runs) -> None:
+    rows = rows_of(runs.source("clinic"), "diagnosis", 8)
+    rows[3] = dict.fromkeys(rows[3], "NaN")
+    found = client.post("/v1/predict/clinic", json={"rows": rows}).json()["answers"]
+    expected = runs("clinic").predict(runs.source("clinic"))[:8]
+    assert [one for number, one in enumerate(found) if number != 3] == [one for number, one in enumerate(expected) if number != 3]
+
+
+def test_described(client: httpx.Client) -> None:
+    found = {one["run"]: one for one in client.get("/v1/runs").json()["runs"]}
+    assert found["clinic"]["task"] == "classify"
+    assert found["clinic"]["columns"]["mean_radius"] == "number"
+    assert client.get("/health").json()["status"] == "ok"
+    paths = client.get("/openapi.json").json()["paths"]
+    row = paths["/v1/predict/clinic"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]["rows"]["items"]
+    assert "number" in row["properties"]["mean_radius"]["type"]
+    assert "multipart/form-data" in paths["/v1/predict/digits"]["post"]["requestBody"]["content"]
+
+
+def test_pages_come_from_here_alone(client: httpx.Client) -> None:
+    for path in ("/", "/docs", "/page.js", "/page.css", "/docs.js"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "http://" not in answer.text.replace("http://www.w3.org", "")
+        assert "https://" not in answer.text
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+# -- without a socket
+def test_a_bad_row_does_not_hurt_its_neighbours(runs) -> None:
+    """Requests that share a pass: one cannot be answered, the others are."""
+    run = runs("clinic")
+    good = Table(pa.table({name: pa.array(["1.5"], pa.large_string()) for name in run.facts["features"]}), run.facts["kinds"])
+    bad = Table(pa.table({"nothing": pa.array(["1"], pa.large_string())}), run.facts["kinds"])
+    replies = dict(Desk(run).answer([(Question(number, "predict"), table) for number, table in enumerate((good, bad, good))]))
+    assert [replies[number].status for number in range(3)] == [200, 422, 200]
+    assert replies[0].body == replies[2].body
+
+
+def test_text_and_numbers_share_a_pass(runs) -> None:
+    run = runs("clinic")
+    names = run.facts["features"]
+    usual = rows_of(runs.source("clinic"), "diagnosis", 2)
+    cells = ({name: float(value) for name, value in usual[0].items()}, usual[0], usual[1])
+    tables = [table_of([row], dict.fromkeys(names, "number")) for row in cells]
+    replies = dict(Desk(run).answer([(Question(number, "predict"), table) for number, table in enumerate(tables)]))
+    assert replies[0].body == replies[1].body != replies[2].body
+
+
+def test_what_is_not_finite_becomes_null() -> None:
+    assert json.loads(encoded({"a": [float("nan"), 1.5], "b": {"c": float("inf")}})) == {"a": [None, 1.5], "b": {"c": None}}
+
+
+def test_bounds_at_their_edge() -> None:
+    columns = {"a": "text"}
+    assert len(table_of([{"a": "x"}] * limits.MOST_ROWS, columns)) == limits.MOST_ROWS
+    assert len(table_of([{"a": "x" * limits.LONGEST_TEXT}], columns)) == 1
+    for rows, kinds in (
+        ([{"a": "x" * (limits.LONGEST_TEXT + 1)}], columns),
+        ([{"a": "x"}] * (limits.MOST_ROWS + 1), columns),
+        ([{"a": [0] * (limits.MOST_VALUES + 1)}], {"a": "series"}),
+        ([{"a": 10**400}], {"a": "number"}),
+    ):
+        with pytest.raises(DataError):
+            table_of(rows, kinds)
+    assert len(table_of([{"a": [0] * limits.MOST_VALUES}], {"a": "series"})) == 1
+    assert len(read_json(b"[" + b"[]," * (limits.MOST_LISTS - 2) + b"1]"))
+    with pytest.raises(DataError):
+        read_json(b"[" + b"[]," * limits.MOST_LISTS + b"1]")
+    levels = limits.DEEPEST
+    assert read_json(b"[" * levels + b"]" * levels)
+    with pytest.raises(DataError):
+        read_json(b"[" * (levels + 1) + b"]" * (levels + 1))
+
+
+def test_parts_make_rows() -> None:
+    assert rows_of_parts([("files", True, b"1"), ("files", True, b"2")], {"image": "image"}) == [{"image": b"1"}, {"image": b"2"}]
+    assert rows_of_parts([("image", True, b"1"), ("age", False, b"4")], {"image": "image", "age": "number"}) == [
+        {"image": b"1", "age": "4"}
+    ]
+    for parts in ([("a", False, b"1"), ("a", False, b"2")], [("files", True, b"1"), ("age", False, b"4")]):
+        with pytest.raises(DataError):
+            rows_of_parts(parts, {"image": "image", "age": "number"})
