@@ -163,12 +163,12 @@ class Place:
         """Fresh workers for the folder as it is now; they take over once they answer. RunError or Lost where they do not."""
         sign = self.sign()
         fresh = [Replica(self.path, asyncio.get_running_loop()) for _ in range(self._copies)]
+        facts: list[dict[str, Any]] = []
         try:
             facts = [await one.connect() for one in fresh]
-        except BaseException:
-            for one in fresh:
+        finally:
+            for one in fresh if not facts else ():
                 one.kill()
-            raise
         old, self.replicas, self.facts, self._sign, self.fault = self.replicas, fresh, facts[0], sign, ""
         for one in old:
             task = asyncio.create_task(one.end(ANSWER_SECONDS))
