@@ -52,26 +52,32 @@ def _verb(name: str, title: str, flags: Callable[[argparse.ArgumentParser], None
 
 def _config_flags(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
     """One flag for each field of the recipe's sections; its help is the field's own documentation."""
-    import dataclasses
-
-    from duomo.core.config import documentation, hints
+    from duomo.core.config import hints
     from duomo.core.recipe import Recipe
 
     for section in sections:
-        cls = hints(Recipe)[section]
-        group = parser.add_argument_group(section)
-        for field in dataclasses.fields(cls):
-            if field.name in HIDDEN:
-                continue
-            kind = hints(cls)[field.name]
-            flag = "--" + FLAGS.get(field.name, field.name).replace("_", "-")
-            dest, text = f"{section}.{field.name}", tr(documentation(cls)[field.name]).replace("%", "%%")
-            if kind is bool:
-                group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=text)
-            elif flag == "--kind":
-                group.add_argument(flag, dest=dest, action="append", default=None, metavar="COLUMN=KIND", help=text)
-            else:
-                group.add_argument(flag, dest=dest, default=None, metavar=field.name.upper(), help=text)
+        _fields(parser, hints(Recipe)[section], section)
+
+
+def _fields(parser: argparse.ArgumentParser, cls: type, section: str) -> None:
+    """One flag for each field of a config class."""
+    import dataclasses
+
+    from duomo.core.config import documentation, hints
+
+    group = parser.add_argument_group(section)
+    for field in dataclasses.fields(cls):
+        if field.name in HIDDEN:
+            continue
+        kind = hints(cls)[field.name]
+        flag = "--" + FLAGS.get(field.name, field.name).replace("_", "-")
+        dest, text = f"{section}.{field.name}", tr(documentation(cls)[field.name]).replace("%", "%%")
+        if kind is bool:
+            group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=text)
+        elif flag == "--kind":
+            group.add_argument(flag, dest=dest, action="append", default=None, metavar="COLUMN=KIND", help=text)
+        else:
+            group.add_argument(flag, dest=dest, default=None, metavar=field.name.upper(), help=text)
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -138,6 +144,26 @@ def _train(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.train(arguments.source, _settings(arguments), out=arguments.out, reporter=reporter).summary()
+
+
+def _compose_flags(parser: argparse.ArgumentParser) -> None:
+    from duomo.data.compose import ComposeConfig
+
+    parser.add_argument("cutouts", help=tr("A folder of pictures with transparency; each folder in it is a class."))
+    parser.add_argument("backgrounds", help=tr("A folder of pictures to paste on."))
+    parser.add_argument("--out", default="scenes", metavar="DIR", help=tr("The folder to write into."))
+    _fields(parser, ComposeConfig, "compose")
+
+
+@_verb("compose", "Make pictures with boxes from cut-outs, for a detector to learn from.", _compose_flags)
+def _compose(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from pathlib import Path
+
+    from duomo.core.config import build
+    from duomo.data.compose import ComposeConfig, compose
+
+    config = build(ComposeConfig, _settings(arguments).get("compose", {}))
+    return compose(Path(arguments.cutouts), Path(arguments.backgrounds), Path(arguments.out), config, reporter)
 
 
 @_verb("resume", "Continue a run that was interrupted.", lambda p: _run_flag(p))

@@ -124,6 +124,22 @@ def tagged() -> Table:
     return Table(pa.table(columns), {"text": "text", "tags": "text"})
 
 
+def scenes() -> Table:
+    """A digit somewhere on a grey ground, with its box."""
+    images, labels = _digits()
+    random = np.random.default_rng(0)
+    cells, boxes = [], []
+    for image, label in zip(images[:24], labels[:24], strict=True):
+        ground = np.full((64, 64), 60, np.uint8)
+        left, top = (int(value) for value in random.integers(0, 39, 2))
+        ground[top : top + 24, left : left + 24] = np.kron(image, np.ones((3, 3))) * 12 + 60
+        file = io.BytesIO()
+        Image.fromarray(ground).save(file, "PNG")
+        cells.append(file.getvalue())
+        boxes.append(json.dumps([{"label": f"digit {label}", "box": [left, top, left + 24, top + 24]}]))
+    return Table(pa.table({"picture": cells, "boxes": boxes}), {"picture": "image", "boxes": "boxes"})
+
+
 @dataclass(frozen=True)
 class Toy:
     """A task's options and a table that it can learn."""
@@ -148,6 +164,7 @@ TOYS = [
     Toy("fill", stories, {"encode": {"longest_text": 16}}),
     Toy("tag", tagged, {"target": ["tags"]}),
     Toy("transcribe", speech, {"target": ["transcript"]}),
+    Toy("detect", scenes, {"target": ["boxes"], "encode": {"picture_size": 64}}),
 ]
 
 

@@ -54,13 +54,13 @@ class Field:
 
 @dataclass(frozen=True)
 class Head:
-    """What a model must put out: `size` logits for each row (B, size), or for each step (B, T, size).
+    """What a model must put out: `size` logits for each row (B, size), for each step (B, T, size), or each place (`Places`).
 
     A size of 0 asks for what stands before the head: vectors as wide as the model (of the models `bert` and `gpt`).
     """
 
     size: int
-    per: Literal["row", "step"] = "row"
+    per: Literal["row", "step", "place"] = "row"
     parts: tuple[int, ...] = ()
     """Sizes of the heads side by side, one per target; their sum is `size`. Empty: one head."""
 
@@ -70,6 +70,16 @@ class Steps(NamedTuple):
 
     logits: Tensor
     lengths: Tensor
+
+
+class Places(NamedTuple):
+    """Output of a detector over A places of the picture: logits (B, A, size), and the box that each place proposes (B, A, 4) as left, top,
+    right, bottom in shares of the sides; centre and spacing of the places (A, 3), x, y and step, in the same measure.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    places: Tensor
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest
 
-KINDS = ("number", "category", "text", "image", "audio", "series", "date", "id")
+KINDS = ("number", "category", "text", "image", "audio", "series", "date", "boxes", "id")
 MEDIA = ("image", "audio")
 
 

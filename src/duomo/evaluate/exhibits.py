@@ -6,11 +6,13 @@ import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageOps
 
+from duomo.core.kinds import boxes
+from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
 from duomo.core.table import Table
 
@@ -23,6 +25,19 @@ ALL_SOUNDS = 1_200_000
 LARGEST_PICTURE = 50_000_000
 """Pixels; a larger picture is not opened (decompression bombs)."""
 MOST_COLUMNS = 12
+
+TRUE, TOLD = (20, 200, 80), (255, 90, 30)
+"""Colours of boxes that are true and of those that were answered."""
+DRAWN = 320
+
+
+class Mark(NamedTuple):
+    """One box to be drawn: pixels of the picture as it is looked at, words beside it, colour."""
+
+    box: tuple[float, ...]
+    label: str
+    colour: tuple[int, int, int]
+
 
 Answer = Callable[[Table], Mapping[str, Sequence[Any]]]
 
@@ -43,16 +58,28 @@ def worst_errors(test: Table, errors: np.ndarray, targets: Sequence[str], answer
     room = [ALL_SOUNDS]
     items = []
     for place, row in enumerate(rows):
+        marks = _marks(chosen, place, targets, answers)
         items.append(
             {
                 "row": int(row),
                 "error": float(errors[row]),
                 "truth": {name: text_of(chosen.column(name)[place].as_py()) for name in targets if name in chosen.names},
                 "answer": {name: text_of(values[place]) for name, values in answers.items()},
-                "cells": [_cell(chosen, name, place, room) for name in inputs],
+                "cells": [_cell(chosen, name, place, room, marks) for name in inputs],
             }
         )
     return {"items": items, "note": ""}
+
+
+def _marks(table: Table, place: int, targets: Sequence[str], answers: Mapping[str, Sequence[Any]]) -> list[Mark]:
+    """Boxes to be drawn on a row's picture: those that are true, and over them those that were answered."""
+    marks: list[Mark] = []
+    for name in targets:
+        if table.kinds.get(name) == "boxes":
+            marks += [Mark(box[1:5], box.label, TRUE) for box in boxes.parse(table.column(name).slice(place, 1))[0]]
+            told = answers["prediction"][place] if "prediction" in answers else []
+            marks += [Mark(tuple(one["box"]), f"{one['label']} {one['confidence']:.2f}", TOLD) for one in told]
+    return marks
 
 
 def text_of(value: Any) -> str:
@@ -72,7 +99,7 @@ def text_of(value: Any) -> str:
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
 
 
-def _cell(table: Table, name: str, place: int, room: list[int]) -> dict[str, Any]:
+def _cell(table: Table, name: str, place: int, room: list[int], marks: Sequence[Mark] = ()) -> dict[str, Any]:
     kind, value = table.kinds.get(name, "text"), table.column(name)[place].as_py()
     found = {
         "name": name,
@@ -84,7 +111,7 @@ def _cell(table: Table, name: str, place: int, room: list[int]) -> dict[str, Any
     if kind not in ("image", "audio") or value is None:
         return found
     data = _bytes_of(value, table.root)
-    source = "" if data is None else (_thumbnail(data) if kind == "image" else _player(data, room))
+    source = "" if data is None else (_thumbnail(data, marks) if kind == "image" else _player(data, room))
     return found | ({"source": source} if source else {})
 
 
@@ -107,25 +134,39 @@ def _bytes_of(value: Any, root: Path | None) -> bytes | None:
         return None
 
 
-def _thumbnail(data: bytes) -> str:
-    """A data: URI of the picture, at most 128 pixels wide and high; empty when it cannot be read."""
+def _thumbnail(data: bytes, marks: Sequence[Mark] = ()) -> str:
+    """A data: URI of the picture, at most 128 pixels wide and high (320 with boxes drawn on it); empty when it cannot be read."""
+    side = DRAWN if marks else THUMBNAIL
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = Image.open(io.BytesIO(data))
             if picture.width * picture.height > LARGEST_PICTURE:
                 return ""
-            picture.draft("RGB", (THUMBNAIL * 2, THUMBNAIL * 2))
-            small = picture.convert(
-                "L" if picture.mode in ("1", "L", "I;16") else "RGBA" if "A" in picture.mode or picture.mode == "P" else "RGB"
+            whole = upright(data) if marks else picture.size
+            picture.draft("RGB", (side * 2, side * 2))
+            turned = ImageOps.exif_transpose(picture)
+            small = turned.convert(
+                "L" if turned.mode in ("1", "L", "I;16") else "RGBA" if "A" in turned.mode or turned.mode == "P" else "RGB"
             )
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
+            small.thumbnail((side, side))
+            if marks:
+                small = small.convert("RGB")
+                _draw(small, marks, small.width / whole[0])
     except THUMBNAIL_FAULTS:
         return ""
     sink = io.BytesIO()
     kind = "JPEG" if small.mode == "RGB" and small.width * small.height > 64 * 64 else "PNG"
     small.save(sink, kind, quality=82) if kind == "JPEG" else small.save(sink, kind)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(sink.getvalue()).decode()}"
+
+
+def _draw(picture: Image.Image, marks: Sequence[Mark], scale: float) -> None:
+    pen = ImageDraw.Draw(picture)
+    for mark in marks:
+        left, top, right, bottom = (value * scale for value in mark.box)
+        pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=mark.colour, width=2)
+        pen.text((left + 3, top + 2 if mark.colour == TRUE else max(top, bottom - 14)), mark.label, fill=mark.colour)
 
 
 SOUNDS = ((b"RIFF", "wav"), (b"fLaC", "flac"), (b"OggS", "ogg"), (b"ID3", "mpeg"), (b"\xff\xfb", "mpeg"), (b"\xff\xf3", "mpeg"))

@@ -58,6 +58,9 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 OPEN_PICTURE_FAULTS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
+ORIENTATION = 0x0112
+
+
 class Look(NamedTuple):
     """What the header of a picture says."""
 
@@ -158,6 +161,13 @@ def look(source: media.Source) -> Look:
             _load(picture)
             deep = float(np.nanmax(np.asarray(picture, np.float64), initial=0.0))
     return Look(width, height, alpha, deep)
+
+
+def upright(source: media.Source) -> tuple[int, int]:
+    """Width and height as the picture is looked at: after the turn that its EXIF asks for."""
+    with open_picture(source) as picture:
+        turned = picture.getexif().get(ORIENTATION, 1) >= 5
+        return (picture.height, picture.width) if turned else picture.size
 
 
 def trial(source: media.Source) -> bool:

@@ -1,0 +1,153 @@
+"""Annotated pictures in the three formats of the field, with planted faults; scenes composed from cut-outs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from duomo.core import kinds
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds import boxes
+from duomo.core.reporter import Silent
+from duomo.core.table import Table
+from duomo.data import sources
+from duomo.data.compose import ComposeConfig, compose
+
+WIDTH, HEIGHT = 100, 60
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    root = tmp_path / "scenes"
+    (root / "images").mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (WIDTH, HEIGHT), (200, 100, 50)).save(root / "images" / f"{name}.png")
+    return root
+
+
+def things(table: Table) -> dict[str, list[boxes.Box]]:
+    return dict(zip(table.column("image").to_pylist(), boxes.parse(table.column("boxes")), strict=True))
+
+
+def test_coco(folder: Path) -> None:
+    told = {
+        "images": [{"id": n, "file_name": f"{name}.png", "width": WIDTH, "height": HEIGHT} for n, name in enumerate("abcx")],
+        "categories": [{"id": 7, "name": "cat"}, {"id": 9, "name": "狗"}],
+        "annotations": [
+            {"image_id": 0, "category_id": 7, "bbox": [10, 10, 20, 30]},
+            {"image_id": 0, "category_id": 9, "bbox": [90, 50, 50, 50]},
+            {"image_id": 1, "category_id": 9, "bbox": [10, 10, -5, 5]},
+            {"image_id": 1, "category_id": 8, "bbox": [1, 1, 5, 5]},
+            {"image_id": 1, "category_id": 7, "bbox": [200, 10, 5, 5]},
+            {"image_id": 1, "category_id": 7, "bbox": [0, 0, 50, 50], "iscrowd": 1},
+        ],
+    }
+    (folder / "annotations.json").write_text(json.dumps(told))
+    table = kinds.infer(sources.read(folder), {})
+    assert table.kinds == {"image": "image", "boxes": "boxes", "file": "id"}
+    found = things(table)
+    assert found["images/a.png"] == [boxes.Box("cat", 10, 10, 30, 40), boxes.Box("狗", 90, 50, 100, 60)]
+    assert found["images/b.png"] == [boxes.Box("cat", 0, 0, 50, 50, True)]
+    assert found["images/c.png"] == []
+    said = " ".join(table.problems)
+    for fault in ("inverted or empty", "class is not named", "outside of its picture", "cut at the border", "file is not there"):
+        assert fault in said, fault
+
+
+def test_voc(folder: Path) -> None:
+    def thing(name: str, *sides: object) -> str:
+        tags = "".join(f"<{tag}>{side}</{tag}>" for tag, side in zip(("xmin", "ymin", "xmax", "ymax"), sides, strict=True))
+        return f"<object><name>{name}</name><bndbox>{tags}</bndbox></object>"
+
+    head = f"<size><width>{WIDTH}</width><height>{HEIGHT}</height></size>"
+    body = thing("cat", 11, 11, 30, 40) + thing("", 1, 1, 2, 2) + thing("dog", "x", 1, 2, 3)
+    (folder / "a.xml").write_text(f"<annotation><filename>a.png</filename>{head}{body}</annotation>")
+    (folder / "b.xml").write_text(f"<annotation>{head}{thing('dog', 1, 1, 50, 60)}</annotation>")
+    bomb = "<!DOCTYPE a [<!ENTITY b 'bbbb'>]><annotation><filename>c.png</filename></annotation>"
+    (folder / "c.xml").write_text(bomb)
+    table = sources.read(folder)
+    assert things(table) == {
+        "images/a.png": [boxes.Box("cat", 10, 10, 30, 40)],
+        "images/b.png": [boxes.Box("dog", 0, 0, 50, 60)],
+    }
+    said = " ".join(table.problems)
+    assert "no annotation" in said and "images/c.png" in said and "no numbers" in said and "not named" in said
+
+
+@pytest.mark.parametrize("names", ["classes.txt", "data.yaml", "block.yaml", ""])
+def test_yolo(folder: Path, names: str) -> None:
+    (folder / "labels").mkdir()
+    (folder / "labels" / "a.txt").write_text("0 0.5 0.5 0.2 0.5\n1 0.1 0.1 0.3 0.1 0.3 0.4 0.1 0.4\n")
+    (folder / "labels" / "b.txt").write_text("")
+    text = {
+        "classes.txt": "cat\ndog\n",
+        "data.yaml": "train: x\nnames: ['cat', \"dog\"]\n",
+        "block.yaml": "nc: 2\nnames:\n  0: cat\n  1: dog\n",
+    }
+    if names:
+        (folder / names).write_text(text[names])
+    table = sources.read(folder)
+    found = things(table)
+    labels = ("cat", "dog") if names else ("0", "1")
+    assert found["images/a.png"] == [boxes.Box(labels[0], 40, 15, 60, 45), boxes.Box(labels[1], 10, 6, 30, 24)]
+    assert found["images/b.png"] == found["images/c.png"] == []
+
+
+def test_captions_are_no_boxes(folder: Path) -> None:
+    for name in "abc":
+        (folder / "images" / f"{name}.txt").write_text("a red picture of nothing")
+    assert "boxes" not in sources.read(folder).names
+
+
+def test_cells_that_are_no_boxes() -> None:
+    import pyarrow as pa
+
+    with pytest.raises(DataError, match="row 1"):
+        boxes.parse(pa.chunked_array([["[]", '[{"label": "a", "box": [1, 2, 3]}]']]))
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> tuple[Path, Path]:
+    cuts, grounds = tmp_path / "cuts", tmp_path / "grounds"
+    for label, colour in (("red", (255, 0, 0, 255)), ("blue", (0, 0, 255, 255))):
+        (cuts / label).mkdir(parents=True)
+        picture = Image.new("RGBA", (60, 40))
+        picture.paste(Image.new("RGBA", (40, 20), colour), (10, 10))
+        picture.save(cuts / label / "one.png")
+    grounds.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(100, 140, (90, 120, 3), np.uint8)).save(grounds / "g.png")
+    return cuts, grounds
+
+
+def test_composed_boxes_and_masks_are_exact(parts: tuple[Path, Path], tmp_path: Path) -> None:
+    config = ComposeConfig(count=12, side=96, most=2, shadow=0.0, turn=0.0, smallest=0.3, overlap=0.0)
+    told = compose(*parts, tmp_path / "out", config, Silent())
+    assert told["scenes"] == 12 and told["classes"] == ["blue", "red"]
+    whole = json.loads((tmp_path / "out/annotations.json").read_text())
+    assert whole["annotations"]
+    for one in whole["annotations"]:
+        scene = np.asarray(Image.open(tmp_path / "out" / whole["images"][one["image_id"] - 1]["file_name"]), np.int64)
+        counts = one["segmentation"]["counts"]
+        mask = np.repeat(np.arange(len(counts)) % 2, counts).reshape(96, 96).T.astype(bool)
+        assert mask.sum() == one["area"]
+        left, top, width, height = one["bbox"]
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        assert (columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1) == (left, top, width, height)
+        channel = 0 if one["category_id"] == 2 else 2
+        assert (scene[mask][:, channel] > scene[mask][:, 2 - channel]).mean() > 0.9
+    again = compose(*parts, tmp_path / "again", config, Silent())
+    assert (tmp_path / "again/annotations.json").read_bytes() == (tmp_path / "out/annotations.json").read_bytes() and again["scenes"] == 12
+    table = sources.read(tmp_path / "out")
+    assert len(table) == 12 and not table.problems
+
+
+def test_composing_tells_what_it_lacks(parts: tuple[Path, Path], tmp_path: Path) -> None:
+    cuts, grounds = parts
+    with pytest.raises(DataError, match="no folder"):
+        compose(cuts, tmp_path / "nowhere", tmp_path / "o", ComposeConfig(), Silent())
+    with pytest.raises(DataError, match="transparent part"):
+        compose(grounds, grounds, tmp_path / "o", ComposeConfig(), Silent())
+    with pytest.raises(ConfigError, match="empty folder"):
+        compose(cuts, grounds, cuts, ComposeConfig(), Silent())
