@@ -94,13 +94,10 @@ def _guess(table: Table) -> tuple[str, tuple[str, ...], str]:
     inputs = [name for name in table.names if table.kinds.get(name) != "id" and name not in ("part", "file")]
     if inputs and all(table.kinds[name] == "text" for name in inputs) and len(inputs) == 1:
         return "generate", (), tr("Task: generate, because the data are text alone.")
-<<<<<<< HEAD
     if {"tokens", "tags"} <= set(inputs) and all(table.kinds[name] == "text" for name in ("tokens", "tags")):
         return "tag", ("tags",), tr("Task: tag, because the data are tokens and their tags.")
-=======
     if table.of_kind("boxes") and table.of_kind("image"):
         return "detect", (table.of_kind("boxes")[0],), tr("Task: detect, because the pictures have boxes.")
->>>>>>> 4da7480 (Things in pictures are found: boxes in COCO, VOC and YOLO, a detector on any trunk, COCO's own figures; scenes composed from cut-outs)
     spoken = [name for name in inputs if name.lower() in TRANSCRIPTS and table.kinds[name] in ("text", "category")]
     if len(inputs) == 2 and spoken and table.of_kind("audio"):
         return "transcribe", (spoken[0],), tr("Task: transcribe, because the data are sounds and their transcripts.")
