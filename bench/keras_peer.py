@@ -1,6 +1,6 @@
 """The peer, run by against_keras.py in a virtual environment of its own: Keras 3 on TensorFlow, `fit` as commonly written.
 
-Reads one request a line from standard input, {"net": name, "steps": n} or {"net": "cnn", "data": file, "epochs": n}, and answers with one
+Reads one request a line from standard input, {"net": name, "steps": n} or {"net": name, "data": file, "epochs": n}, and answers with one
 line of JSON: {"net", "parameters", "rate" (rows a second)} or {"accuracy", "seconds"}.
 """
 
@@ -29,36 +29,36 @@ class Places(layers.Layer):
         return x + self.places
 
 
-def cnn():
+def cnn(shape=(28, 28, 1), classes=10):
     body = [layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(64, 3, activation="relu"), layers.MaxPooling2D()]
-    return keras.Sequential([keras.Input((28, 28, 1)), *body, layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(10)])
+    return keras.Sequential([keras.Input(shape), *body, layers.Flatten(), layers.Dense(128, activation="relu"), layers.Dense(classes)])
 
 
-def series():
+def series(shape=(100, 32), classes=10):
     cells = [layers.LSTM(128, return_sequences=True), layers.LSTM(128, return_sequences=True), layers.LSTM(128)]
-    return keras.Sequential([keras.Input((100, 32)), *cells, layers.Dense(10)])
+    return keras.Sequential([keras.Input(shape), *cells, layers.Dense(classes)])
 
 
-def text():
-    return keras.Sequential([keras.Input((100,)), layers.Embedding(1000, 64), layers.LSTM(64), layers.Dense(2)])
+def text(shape=(100,), classes=2):
+    return keras.Sequential([keras.Input(shape), layers.Embedding(1000, 64), layers.LSTM(64), layers.Dense(classes)])
 
 
-def encoder():
-    tokens = keras.Input((100,))
+def encoder(shape=(100,), classes=2):
+    tokens = keras.Input(shape)
     x = Places()(layers.Embedding(1000, 256)(tokens))
     for _ in range(2):
         read = layers.Dropout(0.1)(layers.MultiHeadAttention(4, 64, dropout=0.1)(x, x))
         x = layers.LayerNormalization(epsilon=1e-6)(x + read)
         fed = layers.Dropout(0.1)(layers.Dense(256)(layers.Dense(1024, activation="relu")(x)))
         x = layers.LayerNormalization(epsilon=1e-6)(x + fed)
-    return keras.Model(tokens, layers.Dense(2)(layers.GlobalAveragePooling1D()(x)))
+    return keras.Model(tokens, layers.Dense(classes)(layers.GlobalAveragePooling1D()(x)))
 
 
 NETS = {"cnn": cnn, "series": series, "text": text, "encoder": encoder}
 
 
-def compiled(name):
-    model = NETS[name]()
+def compiled(name, **sizes):
+    model = NETS[name](**sizes)
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return model
 
@@ -79,18 +79,23 @@ def rate(models, name, steps):
     return {"net": name, "parameters": models[name].count_params(), "rate": rows / (time.perf_counter() - start)}
 
 
-def accuracy(path, epochs):
+def accuracy(path, name, epochs, seed=None):
     data = np.load(path)
-    model = compiled("cnn")
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    x, x_test = (data[part][..., None] if name == "cnn" else data[part] for part in ("x", "x_test"))
+    model = compiled(name, shape=x.shape[1:], classes=int(data["y"].max()) + 1)
     start = time.perf_counter()
-    model.fit(data["x"][..., None], data["y"], batch_size=BATCH, epochs=epochs, verbose=0)
+    model.fit(x, data["y"], batch_size=BATCH, epochs=epochs, verbose=0)
     seconds = time.perf_counter() - start
-    return {"accuracy": float(model.evaluate(data["x_test"][..., None], data["y_test"], verbose=0)[1]), "seconds": seconds}
+    return {"accuracy": float(model.evaluate(x_test, data["y_test"], verbose=0)[1]), "seconds": seconds}
 
 
 if __name__ == "__main__":
     models = {}
     for line in sys.stdin:
         wanted = json.loads(line)
-        found = accuracy(wanted["data"], wanted["epochs"]) if "data" in wanted else rate(models, wanted["net"], wanted["steps"])
+        found = (
+            rate(models, wanted["net"], wanted["steps"]) if "steps" in wanted else accuracy(wanted.pop("data"), wanted.pop("net"), **wanted)
+        )
         print("answer " + json.dumps(found), flush=True)

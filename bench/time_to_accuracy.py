@@ -68,7 +68,7 @@ def theirs(folder: Path, peer: Peer, made: Path) -> Fit:
     np.savez(made, x=x, y=parts["train"]["y"], x_test=x_test, y_test=parts["test"]["y"])
 
     def fit(epochs: int, seed: int) -> tuple[float, float]:
-        answer = peer.ask(data=str(made), epochs=epochs)
+        answer = peer.ask(net="cnn", data=str(made), epochs=epochs)
         return answer["accuracy"], answer["seconds"]
 
     return fit

@@ -7,6 +7,7 @@ folder, 5 out of memory or disk, 130 interrupted (resumable).
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -32,12 +33,13 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         known = [option for parser in (self, *self.verbs()) for action in parser._actions for option in action.option_strings]
-        wrong = next((word for word in message.replace("'", " ").replace(",", " ").split() if word.startswith("--")), "")
-        if "invalid choice: " in message:
-            wrong, *known = (
-                message.partition("invalid choice: ")[2].replace("(choose from", "").replace("'", "").replace(",", "").strip(")").split()
-            )
-        hint = nearest(wrong.split("=")[0], known) if wrong else ""
+        wrong = "".join(re.findall(r"--[\w-]+", message)[:1])
+        start, _, rest = tr("invalid choice: %(value)r (choose from %(choices)s)").partition("%(value)r")
+        middle, _, end = rest.partition("%(choices)s")
+        if start in message:
+            wrong, _, choices = message.partition(start)[2].replace("'", "").partition(middle)
+            known = choices.removesuffix(end).replace(",", " ").split()
+        hint = nearest(wrong, known) if wrong else ""
         print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
         raise SystemExit(ConfigError.exit_code)
 
@@ -294,6 +296,7 @@ def _completion_flags(parser: argparse.ArgumentParser) -> None:
 
 def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the verbs that are wanted get their flags, so that the start stays instant."""
+    argparse._ = tr  # type: ignore[attr-defined]  # its own words too: it looks each of them up by this name
     parser = _Parser(
         prog="duomo", description=tr("From whatever data you have to an honest, served model."), epilog=tr("Exit codes: ") + EXITS
     )

@@ -125,7 +125,10 @@ class Run:
 
     def predict(self, source: Any, encoding: str = "") -> Any:
         """Answers for a path, a list of rows or texts, an array: a list of dicts; for a frame: a frame of the same library."""
-        columns = self.answers(self.table(source, encoding))
+        table = self.table(source, encoding)
+        if isinstance(source, (list, tuple, dict)):
+            self.predictor.refuse_unreadable(table)
+        columns = self.answers(table)
         library = type(source).__module__.partition(".")[0]
         if library == "pandas":
             return pa.table({name: _flat(values) for name, values in columns.items()}).to_pandas().set_index(source.index)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duomo
+from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
 from duomo.plan import _resolve
 from duomo.serve.rows import table_of
@@ -47,6 +48,10 @@ def test_numbers_are_numbers_after_decimal_commas(tmp_path: Path) -> None:
     run = duomo.train(tmp_path / "d.csv", BRIEF, target="y", out=tmp_path / "run")
     rows = [{"x": -1.125}, {"x": 7.5}]
     assert served(run, rows)["confidence"] == [answer["confidence"] for answer in run.predict(rows)]
+    assert run.predict([{"x": "7,5"}]) == run.predict([{"x": 7.5}])
+    for cell in ("7.5", "twelve"):
+        with pytest.raises(DataError, match=f"'{cell}' of 'x' in row 1"):
+            run.predict([{"x": "1,5"}, {"x": cell}])
 
 
 @pytest.mark.parametrize("target", ["y", "x"])

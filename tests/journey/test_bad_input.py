@@ -259,3 +259,13 @@ def test_a_test_that_was_learned_from_is_warned_of(command: Command, table: Path
     write(tmp_path / "test.csv", clinic[0], clinic[1][:20])
     said = command("train", "clinic.csv", "--test", "test.csv", *TINY)
     assert (said.code, "Warning: 20 of the 20 test rows" in said.err) == (0, True), said.err
+
+
+def test_argparse_speaks_chinese_too(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    wrong = command("trian", "x.csv")
+    assert wrong.code == 2 and "无效的选择" in wrong.err and "是不是想写 'train'" in wrong.err and "invalid" not in wrong.err
+    flag = command("train", "x.csv", "--modle", "cnn")
+    assert flag.code == 2 and "无法识别的参数：--modle" in flag.err and "'--model'" in flag.err
+    helped = command("train", "--help").out
+    assert "显示此帮助并退出" in helped and "show this help" not in helped and "usage:" not in helped

@@ -68,6 +68,21 @@ def test_a_mixed_file_is_refused_with_its_lines(tmp_path: Path) -> None:
         read(tmp_path / "mixed.csv")
 
 
+@pytest.mark.parametrize("every", [3, 8, 20, 60])
+def test_few_lines_of_utf8_among_gbk_are_numbered(tmp_path: Path, every: int) -> None:
+    lines = [line.encode("utf-8" if number % every == 1 else "gbk") for number, line in enumerate(["text,rest", *POEMS.split("\n") * 24])]
+    path = tmp_path / "mixed.txt"
+    path.write_bytes(b"\n".join(lines))
+    first = 2 if every == 3 else f"2, {2 + every}"
+    with pytest.raises(DataError, match=f"one encoding.*lines {first}|one encoding.*lines 3, 4"):
+        read(path)
+    try:
+        problems = " ".join(read(path, encoding="gb18030").problems)
+    except DataError as error:
+        problems = str(error)
+    assert f"lines 2, {2 + every}" in problems
+
+
 def test_what_fits_twice_is_asked_with_samples(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_bytes("café crème\nélan vital\nnaïveté\n".encode("cp1252"))

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Evidence, Field, Task
 from duomo.core.device import Execution
+from duomo.core.errors import DataError
+from duomo.core.kinds import number
+from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
@@ -114,6 +117,24 @@ class Predictor:
         for start in range(0, len(examples), WRITTEN):
             rows = np.arange(start, min(start + WRITTEN, len(examples)))
             yield rows, finish(examples.batch(rows), self.task.inputs)
+
+    def refuse_unreadable(self, table: Table) -> None:
+        """DataError where a cell of a number column holds something that is no number in the column's writing.
+
+        In a file such a cell counts as missing, as it did in training; whoever asks for single rows would never learn of it.
+        """
+        for field in self.task.inputs.values():
+            for column, style in field.facts.get("styles", {}).items():
+                if column not in table.names:
+                    continue  # encoding says which are missing
+                _, bad = number.parse(table.column(column), number.Style(*style))
+                for row in np.flatnonzero(bad)[:1].tolist():
+                    raise DataError(
+                        "A number must be written as the training data wrote it; {value!r} of {column!r} in row {row} is not a number "
+                        "written like that{like}. Write it that way, or leave the cell empty.",
+                        value=table.column(column)[row].as_py(), column=column, row=row,
+                        like=tr(" (3,5 is three and a half)") if style[0] else "",
+                    )  # fmt: skip
 
     def evidence(self, table: Table) -> Evidence:
         """The facts that metrics are computed from, for each row of a table that has the target."""

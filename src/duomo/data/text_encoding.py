@@ -164,13 +164,14 @@ def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
         ) from None
     name = {"utf_8_sig": "utf-8", "utf-8-sig": "utf-8"}.get(name, name)
     skip = next((len(mark) for mark, marked in _MARKS if marked == name and head.startswith(mark)), 0)
-    if fits(path, name, skip):
+    wide = name.startswith(("utf-16", "utf-32"))
+    if fits(path, name, skip) and (wide or name == "utf-8" or not any(_surely_utf8(line) for _, line in _lines(path))):
         return Encoding(name, skip)
-    if name.startswith(("utf-16", "utf-32")):
+    if wide:
         raise DataError(
             "The encoding must fit the file; {file} is not {name}. Leave --encoding out to let it be found.", file=path.name, name=name
         )
-    bad = [number for number, line in _lines(path) if not _decodes(line, name)]
+    bad = [number for number, line in _lines(path) if not _decodes(line, name) or (name != "utf-8" and _surely_utf8(line))]
     total = sum(1 for _, line in _lines(path) if not line.isascii())
     if len(bad) > 0.2 * total and len(bad) > 1:
         _refuse_mixed(path, name, bad)
@@ -233,10 +234,19 @@ def _refuse_mixed(path: Path, name: str, bad: list[int]) -> None:
     )
 
 
+def _surely_utf8(line: bytes) -> bool:
+    """Valid UTF-8 with several characters of three bytes: bytes of another encoding fall into that pattern by no accident."""
+    try:
+        return sum(letter >= "\u0800" for letter in line.decode("utf-8")) >= 3
+    except UnicodeDecodeError:
+        return False
+
+
 def _by_lines(path: Path) -> Encoding:
     """Not UTF-8 throughout: judge by the lines that are not ASCII."""
     names = ("utf-8", "gb18030", "big5")
     bad: dict[str, list[int]] = {name: [] for name in names}
+    strangers: list[int] = []
     sample, total = b"", 0
     for number, line in _lines(path):
         if line.isascii():
@@ -245,13 +255,17 @@ def _by_lines(path: Path) -> Encoding:
         for name in names:
             if not _decodes(line, name):
                 bad[name].append(number)
-        if len(sample) < 1 << 16:
+        if _surely_utf8(line):
+            strangers.append(number)
+        elif len(sample) < 1 << 16:
             sample += line[: 1 << 14]
     unfit = len(bad["utf-8"]) / total
     if unfit <= 0.1 or (total < 10 and unfit < 0.5):
         return Encoding("utf-8", 0, (_bad_lines(bad["utf-8"], "utf-8"),))
     if unfit < 0.8:
         _refuse_mixed(path, "utf-8", bad["utf-8"])
+    if strangers:  # most of them would read as other characters without a complaint
+        _refuse_mixed(path, "gb18030" if len(bad["gb18030"]) <= len(bad["big5"]) else "big5", strangers)
     candidates = [name for name in ("gb18030", "big5") if len(bad[name]) <= 0.02 * total]
     name = _choose(path, candidates, sample)
     problems = (_read_as(name),) + ((_bad_lines(bad[name], name),) if bad[name] else ())

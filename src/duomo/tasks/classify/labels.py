@@ -92,16 +92,14 @@ class Labels:
     # -- learned
     def fit(self, table: Table) -> None:
         """Find the classes; DataError where there are fewer than two, or nearly as many as rows."""
-        cells = [table.column(name) for name in self.targets]
-        single = len(cells) == 1
-        found = self.separator or (separator_of(cells[0]) if single and self.multilabel != "no" else "")
-        as_cells = single and (_is_list(cells[0]) or (bool(found) and self.multilabel != "no") or self.multilabel == "yes")
+        self.classes, single = [], len(self.targets) == 1
+        as_cells, found = self._in_cells(table)
         self.separator = found or SEPARATORS[0]
         if as_cells:
             self.lists, self.columns = True, False
             self._fit_lists(table)
             return
-        self.classes, self.counts = [], []
+        self.counts = []
         for name in self.targets:
             self._fit_one(name, table)
         zero_one = all({key(label) for label in labels} <= {"0", "1", "True", "False"} for labels in self.classes)
@@ -109,6 +107,21 @@ class Labels:
         if self.columns:
             self.counts = [[counts[-1] for counts in self.counts]]
             self.classes = [list(self.targets)]
+
+    def _in_cells(self, table: Table) -> tuple[bool, str]:
+        """Whether a cell of the target holds any number of labels, and the sign between them: learned, or to be found."""
+        if self.classes:
+            return self.lists and not self.columns, self.separator
+        cells, single = table.column(self.targets[0]), len(self.targets) == 1
+        found = self.separator or (separator_of(cells) if single and self.multilabel != "no" else "")
+        return single and (_is_list(cells) or (bool(found) and self.multilabel != "no") or self.multilabel == "yes"), found
+
+    def bare(self, table: Table) -> np.ndarray:
+        """(N,) bool: rows with an empty cell where others write several labels into one: they have none of the labels."""
+        cells = table.column(self.targets[0])
+        if not self._in_cells(table)[0] or _is_list(cells):
+            return np.zeros(len(table), bool)
+        return np.array([cell is None or not str(cell).strip() for cell in cells.to_pylist()], bool)
 
     def _fit_one(self, name: str, table: Table) -> None:
         index, values = codes(table.column(name))
@@ -167,8 +180,8 @@ class Labels:
         return tuple(len(labels) for labels in self.classes)
 
     def present(self, table: Table) -> np.ndarray:
-        """(N,) bool: rows with at least one target."""
-        found = np.zeros(len(table), bool)
+        """(N,) bool: rows with at least one target that is known."""
+        found = self.bare(table)
         for name in self.targets:
             cells = table.column(name)
             if _is_list(cells):
@@ -200,9 +213,14 @@ class Labels:
         return np.array([MISSING if label is None else known.get(key(label), UNSEEN) for label in values], np.int64)[index]
 
     def _lists(self, table: Table) -> list[list[Label] | None]:
-        """Each row's labels, None where the cell is missing."""
+        """Each row's labels, None where they are not known; an empty cell has none, unless the column holds lists: these can say so."""
         found: list[list[Label] | None] = []
-        for cell in table.column(self.targets[0]).to_pylist():
+        cells = table.column(self.targets[0])
+        empty: list[Label] | None = None if _is_list(cells) else []
+        for cell in cells.to_pylist():
+            if cell is None or (isinstance(cell, str) and not cell.strip()):
+                found.append(empty)
+                continue
             parts = cell if isinstance(cell, list) else None if plain(cell) is None else str(cell).split(self.separator)
             found.append(None if parts is None else [label for part in parts if (label := plain(part)) is not None])
         return found

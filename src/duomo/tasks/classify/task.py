@@ -113,13 +113,16 @@ class Main(Task):
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         mask = self.labels.present(table)
-        missing = int((~mask).sum())
+        missing, bare = int((~mask).sum()), int(self.labels.bare(table).sum())
         if missing == len(table):
             raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=", ".join(self.config.target))
-        if not missing:
-            return mask, []
-        name = ", ".join(self.config.target)
-        return mask, [tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=missing, rows=len(table), name=name)]
+        name, said = ", ".join(self.config.target), []
+        if missing:
+            said.append(tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=missing, rows=len(table), name=name))
+        if bare:
+            said.append(tr("{count} of {rows} rows have an empty {name!r}: none of the labels. Write NA where the labels are not known.",
+                           count=bare, rows=len(table), name=name))  # fmt: skip
+        return mask, said
 
     # -- tensors
     def encode(self, table: Table, *, target: bool) -> Examples:

@@ -166,3 +166,18 @@ def test_the_classical_baselines_are_strong():
         scores[baseline.name] = task.measure(baseline.evidence(test))["auc"]
     assert scores["most frequent class"] == 0.5
     assert scores["gradient-boosted trees"] > 0.98 and scores["logistic regression"] > 0.985
+
+
+def test_an_empty_list_of_labels_is_learned_and_an_unknown_one_is_not():
+    kind = load_wine().target
+    cells = ["" if k == 0 else "NA" if place % 10 == 0 else ";".join(["red", "dry"][:k]) for place, k in enumerate(kind)]
+    table = wine(kind=cells)
+    task = made(table, "kind")
+    mask, sentences = task.usable(table)
+    assert mask.tolist() == [cell != "NA" for cell in cells]
+    assert len(sentences) == 2 and f"{cells.count('')} of {len(cells)} rows have an empty 'kind'" in sentences[1]
+    target = task.encode(table, target=True).batch(np.arange(len(table)))["target.value"]
+    assert task.labels.classes == [["dry", "red"]]
+    assert all(target[row].tolist() == [0, 0] for row, cell in enumerate(cells) if cell == "")
+    assert all((target[row] < 0).all() for row, cell in enumerate(cells) if cell == "NA")
+    assert task.answer(lambda _: torch.full((1, 2), -9.0), {})["prediction"] == [[]]
