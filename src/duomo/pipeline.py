@@ -97,6 +97,9 @@ def train(
         plan = make(source, values, reporter)
         plan = dataclasses.replace(plan, recipe=_with_source(plan.recipe, source))
         plan.task.fit(plan.train)
+        shown = plan.task.example(plan.train)
+        if shown is not None:
+            reporter.passage(*shown)
         work = Work(folder, plan, own, reporter, started)
         execution = work.choose_execution()
         work.open_folder(execution, source)

@@ -29,6 +29,7 @@ from duomo.train import adapt
 FEW_VALUES = 20
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
+CONVERSATIONS = ("messages", "conversations", "conversation")
 TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "caption")
 
 
@@ -91,6 +92,9 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
 
 
 def _guess(table: Table) -> tuple[str, tuple[str, ...], str]:
+    chats = [name for name in table.names if name.lower() in CONVERSATIONS]
+    if chats:
+        return "chat", (), tr("Task: chat, because the column {name} holds conversations.", name=chats[0])
     inputs = [name for name in table.names if table.kinds.get(name) != "id" and name not in ("part", "file")]
     if inputs and all(table.kinds[name] == "text" for name in inputs) and len(inputs) == 1:
         return "generate", (), tr("Task: generate, because the data are text alone.")
@@ -235,6 +239,8 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
         settings = merge(settings, {"model": {"name": chosen.name, "size": chosen.size}})
     if said.data.task:
         find.task_module(said.data.task)
+    if said.adapt.lora and not said.adapt.start:
+        raise ConfigError("Low-rank changes are learned beside weights that exist; none were given. Name them with --from.")
     pretrained = open_pretrained(said.adapt.start) if said.adapt.start and not resumed else None
     if pretrained:
         settings = _started(settings, said, pretrained)
@@ -271,6 +277,9 @@ def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) 
     if said.model.name not in ("", pretrained.model):
         raise ConfigError("The weights of {source} belong to the model {own}; received model {name}. Leave it out.",
                           source=pretrained.source, own=pretrained.model, name=said.model.name)  # fmt: skip
+    if pretrained.learned.get("text") and (said.encode.tokenizer or said.encode.vocabulary):
+        raise ConfigError("The tokenizer belongs to the weights of {source}; received {name!r}. Leave --tokenizer and --vocabulary out.",
+                          source=pretrained.source, name=said.encode.tokenizer or said.encode.vocabulary)  # fmt: skip
     options = {**pretrained.options, **said.model.options}
     return merge(dict(settings), {"model": {"name": pretrained.model, "size": "base", "options": options}})
 

@@ -86,6 +86,13 @@ class TerminalReporter(Reporter):
     def say(self, sentence: str) -> None:
         self._console.print(harmless(sentence), markup=False, highlight=False)
 
+    def passage(self, title: str, parts: Sequence[tuple[str, bool]]) -> None:
+        if not self._console.is_terminal:
+            super().passage(title, parts)
+            return
+        self.say(title)
+        self._console.print(Text.assemble(*((harmless(text), "bold green" if marked else "dim") for text, marked in parts)))
+
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         grid = Grid(title=Text(harmless(title)), title_justify="left", box=None, pad_edge=False, header_style="bold")
         for index, name in enumerate(head):
@@ -122,6 +129,9 @@ class JsonReporter(Reporter):
 
     def say(self, sentence: str) -> None:
         _line({"event": "message", "text": sentence})
+
+    def passage(self, title: str, parts: Sequence[tuple[str, bool]]) -> None:
+        _line({"event": "passage", "title": title, "parts": [{"text": text, "learned": marked} for text, marked in parts]})
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         _line({"event": "table", "title": title, "head": list(head), "rows": [list(row) for row in rows]})

@@ -19,7 +19,7 @@ from torch import nn
 
 from duomo.core import find
 from duomo.core.config import to_toml
-from duomo.core.contract import Task
+from duomo.core.contract import Task, View
 from duomo.core.device import Execution, candidates, machine_facts
 from duomo.core.errors import ConfigError
 from duomo.core.kernels import has_attention
@@ -85,6 +85,7 @@ class Work:
             initialise(self.model, recipe.model.init)
         else:
             check(self.model, task, self.examples)
+        self.before: list[str] = []
         self.new = self._start()
         self.rates = adapt.prepare(self.model, recipe.adapt, self.new, task.head)
         self.preflight: preflight.Preflight | None = None
@@ -97,7 +98,9 @@ class Work:
             words, new = adapt.load(self.model, self.plan.pretrained)
             self.reporter.say(words)
             return new
-        return list(self.folder.read_json("start.json").get("new", [])) if self.plan.recipe.adapt.start else []
+        start = self.folder.read_json("start.json") if self.plan.recipe.adapt.start else {}
+        self.before = list(start.get("before", []))
+        return list(start.get("new", []))
 
     def _fresh(self) -> None:
         """Again what training starts from: a resumed run without a checkpoint was not yet given it."""
@@ -165,7 +168,8 @@ class Work:
         if not isinstance(source, (str, Path)):
             feather.write_feather(sources.read(source).data, str(self.folder.path / "data.arrow"), compression="uncompressed")
         self.folder.write_text("recipe.toml", to_toml(self.plan.recipe))
-        self.folder.write_json("start.json", {"task": self.task.state(), "root": str(Path.cwd()), "new": self.new})
+        self.before = self._probed(self.model)
+        self.folder.write_json("start.json", {"before": self.before, "task": self.task.state(), "root": str(Path.cwd()), "new": self.new})
         self.folder.write_opening(self._facts(execution))
 
     def _facts(self, execution: Execution) -> dict[str, Any]:
@@ -185,6 +189,28 @@ class Work:
             "versions": {name: version(name) for name in ("duomo", "torch", "numpy", "pyarrow", "tokenizers")}
             | {"python": platform.python_version()},
         }
+
+    def _probed(self, model: nn.Module) -> list[str]:
+        """What the model answers to the task's probes, where it goes on from another's weights."""
+        probes = self.task.probes() if self.plan.recipe.adapt.start else None
+        if probes is None:
+            return []
+        answers = Predictor(self.task, model.eval(), Execution(device=self._device())).answers(probes)["prediction"]
+        model.train()
+        return [str(answer) for answer in answers]
+
+    def _compared(self) -> list[View]:
+        """Probes with their answers before and after."""
+        probes, after = self.task.probes(), self._probed(self.model) if self.before else []
+        if probes is None or not after:
+            return []
+        asked = probes.column(probes.names[0]).to_pylist()
+        items = [{"title": str(ask), "text": tr("before: {before}\nafter: {after}", before=old, after=new)}
+                 for ask, old, new in zip(asked, self.before, after, strict=True)]  # fmt: skip
+        same = sum(old == new for old, new in zip(self.before, after, strict=True))
+        note = tr("None of them is from the data: what was known should stay. {same} of {count} answers are the same to the letter.",
+                  same=same, count=len(after))  # fmt: skip
+        return [View("texts", tr("General questions, before and after"), {"items": items}, note)]
 
     def run(self, execution: Execution) -> Run:
         """Train, calibrate, judge, seal."""
@@ -236,6 +262,7 @@ class Work:
             valid={name: value for name, value in best.items() if isinstance(value, float)},
             history=[_entry(entry) for entry in outcome.history],
             facts=self._provenance(outcome, facts),
+            views=self._compared(),
         )
         judged = scorecard.build(inputs)
         self.folder.write_json("scorecard.json", judged)

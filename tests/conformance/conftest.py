@@ -103,6 +103,12 @@ def stories() -> Table:
     return Table(pa.table({"text": [text[:6000]]}), {"text": "text"})
 
 
+def talks() -> Table:
+    asked = [f"What is {a} plus {b}?" for a in range(4) for b in range(4)]
+    said = [f"It is {a + b}." for a in range(4) for b in range(4)]
+    return Table(pa.table({"prompt": asked, "response": said}), {"prompt": "text", "response": "text"})
+
+
 def speech() -> Table:
     words = ["aab", "bba", "ab", "ba"]
     said = [words[row % 4] for row in range(16)]
@@ -163,6 +169,7 @@ TOYS = [
     Toy("generate", stories, {"encode": {"longest_text": 16}, "sampling": {"new_tokens": 4}}),
     Toy("fill", stories, {"encode": {"longest_text": 16}}),
     Toy("tag", tagged, {"target": ["tags"]}),
+    Toy("chat", talks, {"encode": {"longest_text": 64}, "sampling": {"new_tokens": 4}}),
     Toy("transcribe", speech, {"target": ["transcript"]}),
     Toy("detect", scenes, {"target": ["boxes"], "encode": {"picture_size": 64}}),
 ]

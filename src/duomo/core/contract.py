@@ -216,6 +216,15 @@ class Task(ABC):
     def baselines(self) -> Sequence[Baseline]:
         """The trivial one first, then the classical one."""
 
+    # -- showing
+    def example(self, table: Table) -> tuple[str, list[tuple[str, bool]]] | None:
+        """After `fit`: a title, and a training example as the model will read it, in parts; True where a part is learned."""
+        return None
+
+    def probes(self) -> Table | None:
+        """Rows that a model which goes on from another's weights answers before and after, side by side in the scorecard."""
+        return None
+
     # -- answering
     @abstractmethod
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:

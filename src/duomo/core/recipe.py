@@ -152,9 +152,9 @@ class AdaptConfig:
     """What to go on from: a run folder, a Hugging Face folder, a GGUF or safetensors file; from nothing when empty."""
     lora: bool = False
     """Leave the weights as they are and learn a low-rank change of each matrix (arXiv:2106.09685)."""
-    lora_rank: Annotated[int, Within(1)] = 16
+    lora_rank: Annotated[int, Within(1)] = 8
     """Rank of that change."""
-    lora_alpha: Amount = 32.0
+    lora_alpha: Amount = 16.0
     """The change is scaled by alpha / rank."""
     lora_targets: tuple[str, ...] = ()
     """Parts of names of the layers that are changed; every linear layer but the head when empty."""

@@ -26,6 +26,10 @@ class Reporter(ABC):
     @abstractmethod
     def say(self, sentence: str) -> None: ...
 
+    def passage(self, title: str, parts: Sequence[tuple[str, bool]]) -> None:
+        """A text in parts, those that are True set apart."""
+        self.say(title + "\n" + "".join(f"⟦{text}⟧" if marked else text for text, marked in parts))
+
     @abstractmethod
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None: ...
 

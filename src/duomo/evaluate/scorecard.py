@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from duomo.core.contract import Evidence, Task
+from duomo.core.contract import Evidence, Task, View
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
@@ -44,6 +44,8 @@ class ScorecardInputs:
     """Shown as they are, in this order; the page knows these keys: name, model, size, parameters, trained, reason, split (a sentence),
     recipe (nested), rows {train, valid, test}, seconds {training, …}, memory_mb, data_hash, versions {…}, machine, seed,
     preflight {seconds | memory_bytes | disk_bytes: {predicted, actual, ratio}}, execution [{…}, …], problems [sentence, …]."""
+    views: Sequence[View] = ()
+    """Pictures besides those that the task draws from its evidence."""
     baseline_seconds: float = 60.0
     """Time that fitting one classical baseline may take."""
     bootstrap_seconds: float = 1.5
@@ -65,7 +67,7 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
         results.append(_result(rival.kind, rival.name, found, model) | _rival_facts(rival))
         if found is not None:
             verdicts.append(_verdict(inputs.task, rival, model, found))
-    views = inputs.task.views(inputs.evidence)
+    views = [*inputs.task.views(inputs.evidence), *inputs.views]
     card = {
         "format": FORMAT,
         "name": str(inputs.facts.get("name", inputs.test.name)),

@@ -19,6 +19,7 @@ from duomo.core.tensors import Batch
 from duomo.train import optim
 from duomo.train.feed import in_float32, place, split
 from duomo.train.gradient import Gradient
+from duomo.train.schedule import planned_steps, timed
 from duomo.train.seed import seed_step
 
 ROUNDS = 12
@@ -27,6 +28,8 @@ SLOW, FAR = 1.3, 2.0
 """A candidate this many times slower than the fastest is not timed any further; FAR after a single round."""
 COMPILE_SECONDS = 15.0
 """Compiling is tried only where probing may take this long."""
+SHARE, LONGEST = 0.1, 60.0
+"""Probing a large model may take this share of its training, and this many seconds at most."""
 TOLERANCE = {"float32": 2e-3, "bf16": 4e-2}
 """How far the loss may lie from the plain float32 one, relative to max(1, |loss|)."""
 APART = 1e-3
@@ -155,8 +158,11 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
                 continue
             if together:
                 copies[index] = made
-            else:
-                timing.times += [made.step(batches[number], number) for number in range(1, LEAST_ROUNDS)]
+                continue
+            timing.times += [made.step(batches[number], number) for number in range(1, LEAST_ROUNDS)]
+            if not index and not timed(trial.config):  # of a large model even a few steps take long; so does its training
+                steps = planned_steps(trial.config, trial.stream.steps_per_epoch)
+                end = max(end, time.monotonic() + min(LONGEST, SHARE * steps * timing.seconds))
     for number in range(ROUNDS):
         if number >= LEAST_ROUNDS and time.monotonic() > end:
             return

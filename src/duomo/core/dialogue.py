@@ -1,0 +1,135 @@
+"""Conversations as tokens: rendered by the chat template that belongs to a tokenizer, with what a model has to learn of them marked.
+
+Special tokens count only where the template put them: the same signs within a message are read as plain text, so that no message can
+end itself or speak for another role. Legend: T tokens.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from duomo.core.errors import DataError
+from duomo.core.kinds import text as text_kind
+from duomo.core.template import render
+
+ROLES = ("system", "user", "assistant")
+START, END = "<|im_start|>", "<|im_end|>"
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+PLAIN = (
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"
+)
+"""Templates for tokenizers that bring none (`speaking`): with special tokens of its own, and without."""
+SHIELD = 0xE000
+"""Signs of the private area, from here on, stand in the place of the first sign of what only looks like a special token."""
+SHIELDED = re.compile("[\ue000-\ue0ff]")
+Message = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as the model reads it: parts of its text, and of each whether it is to be learned."""
+
+    parts: tuple[tuple[str, bool], ...]
+
+    @property
+    def text(self) -> str:
+        return unshielded("".join(text for text, _ in self.parts))
+
+
+def speaking(state: Mapping[str, Any], *, grow: bool = False) -> dict[str, Any]:
+    """The state of a tokenizer (core/kinds/text.py) with a chat template: its own; ChatML where it has the two special tokens that
+    this needs, or may `grow` by them; else plain names before each message."""
+    if state.get("chat_template"):
+        return dict(state)
+    tokenizer = text_kind.Tokenizer.from_str(state["json"])
+    known = all(tokenizer.token_to_id(token) is not None for token in (START, END))
+    if not known and not grow:
+        end = tokenizer.id_to_token(text_kind.special(state, "end")) if text_kind.special(state, "end") >= 0 else ""
+        return {**state, "chat_template": PLAIN, "names": {"eos_token": end}}
+    tokenizer.add_special_tokens([START, END])
+    special = {**state.get("special", text_kind.OWN), "end": tokenizer.token_to_id(END)}
+    size = max(int(state["size"]), tokenizer.get_vocab_size())
+    return {**state, "json": tokenizer.to_str(), "size": size, "special": special, "chat_template": CHATML, "names": {"eos_token": END}}
+
+
+def encode(state: Mapping[str, Any], rendered: Rendered) -> tuple[np.ndarray, np.ndarray]:
+    """Token numbers (T,) int64, and bool (T,) which of them are to be learned."""
+    tokens: list[np.ndarray] = []
+    learned: list[np.ndarray] = []
+    named = _special(state["json"])
+    for text, learn in rendered.parts:
+        pieces = [piece for piece in named[1].split(text) if piece] if named[0] else [text]
+        plain = iter(text_kind.encode_text(state, [unshielded(piece) for piece in pieces if piece not in named[0]]))
+        for piece in pieces:
+            found = np.array([named[0][piece]], np.int64) if piece in named[0] else next(plain).astype(np.int64)
+            tokens.append(found)
+            learned.append(np.full(len(found), learn))
+    empty = np.zeros(0, np.int64)
+    return np.concatenate([empty, *tokens]), np.concatenate([empty.astype(bool), *learned])
+
+
+def prompt(state: Mapping[str, Any], messages: Sequence[Message]) -> np.ndarray:
+    """Token numbers (T,) of a conversation up to where the assistant has to speak."""
+    return encode(state, Rendered(((_text(state, messages, True), False),)))[0]
+
+
+def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
+    """A whole conversation; of each answer of the assistant is learned what stands from where it begins to speak to the end of its turn.
+
+    DataError where the template does not show an answer as it was given.
+    """
+    whole = _text(state, messages, False)
+    parts: list[tuple[str, bool]] = []
+    place = 0
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        before, behind = _text(state, messages[:number], True), _text(state, messages[: number + 1], False)
+        said = _shielded(state, message["content"]).strip()
+        start = len(before) if whole.startswith(before) else whole.find(said, place)
+        stop = len(behind) if whole.startswith(behind) and len(behind) > start else start + len(message["content"])
+        if start < place or said not in whole[start:stop]:
+            raise DataError("The chat template must show each answer as it was given; it does not show {text!r}.",
+                            text=message["content"][:80])  # fmt: skip
+        parts += [(whole[place:start], False), (_turn(state, whole[start:stop]), True)]
+        place = start + len(parts[-1][0])
+    return Rendered((*parts, (whole[place:], False)))
+
+
+def _turn(state: Mapping[str, Any], text: str) -> str:
+    """An answer with the special token that ends its turn, without what a template puts between turns."""
+    ends = [found.end() for found in _special(state["json"])[1].finditer(text)] if _special(state["json"])[0] else []
+    return text[: ends[-1]] if ends else text
+
+
+def _text(state: Mapping[str, Any], messages: Sequence[Message], speak: bool) -> str:
+    shielded = [{**message, "content": _shielded(state, message["content"])} for message in messages]
+    return render(state["chat_template"], shielded, dict(state.get("names", {})), add_generation_prompt=speak)
+
+
+def _shielded(state: Mapping[str, Any], text: str) -> str:
+    """Text in which nothing looks like a special token."""
+    named, pattern = _special(state["json"])
+    return pattern.sub(lambda found: chr(SHIELD + (ord(found.group()[0]) & 0xFF)) + found.group()[1:], text) if named else text
+
+
+def unshielded(text: str) -> str:
+    """The text as it was given, for people to read."""
+    return SHIELDED.sub(lambda found: chr(ord(found.group()) - SHIELD), text)
+
+
+@lru_cache(maxsize=8)
+def _special(json: str) -> tuple[dict[str, int], re.Pattern[str]]:
+    """Special tokens by name, and what finds them."""
+    added = text_kind.tokenizer_of({"json": json}).get_added_tokens_decoder()
+    named = {str(token.content): number for number, token in added.items() if token.special}
+    longest_first = sorted(named, key=len, reverse=True)
+    return named, re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")

@@ -1,0 +1,1 @@
+"""Chat: learn from conversations to answer as the assistant does."""

@@ -1,0 +1,266 @@
+"""Chat: learn from conversations to answer as the assistant in them does.
+
+Legend: N rows, B rows of a batch, T tokens of a conversation, V vocabulary, M tokens of all conversations end to end, G learned tokens.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, final
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from duomo.core import dialogue
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds import text as text_kind
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Dense, Examples, Ragged
+from duomo.decode.engine import write
+from duomo.decode.loop import Language
+from duomo.decode.sampling import Sampling
+from duomo.tasks.chat.baselines import Frequency, Ngram
+from duomo.tasks.chat.formats import Shape, messages_of, shape_of, told
+from duomo.tasks.chat.probes import QUESTIONS
+
+LEAST, MOST = 512, 2048
+"""Context that a model of short conversations still gets, and the longest that is chosen unasked."""
+FEWEST_TOKENS = 64
+SHOWN = 2000
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is read, and how it answers."""
+
+    target: tuple[str, ...] = ()
+    """Unused: the answers stand in the conversations."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are not read."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """Tokenizer, vocabulary and context length (longest_text)."""
+    system: str = ""
+    """Instructions to the assistant that are put before conversations without any."""
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, new_tokens=128))
+    """How an answer is written; what is drawn follows from the seed and the conversation."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "chat"
+    metric = Metric("perplexity", False)
+    writes: ClassVar[bool] = True
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.shape = Shape("pairs", ())
+        self.tokenizer: dict[str, Any] = {}
+        self.given: Mapping[str, Any] | None = None
+        self.context = 0
+
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.given = learned.get("text")
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        self.shape = shape_of([name for name in table.names if name not in self.config.ignore])
+        encode = self.config.encode
+        longest = int(self.given["longest"]) if self.given is not None else 1 << 40
+        if encode.longest_text > longest:
+            raise ConfigError("The context may not be longer than the model's, {longest} tokens; received {wanted}. Lower longest_text.",
+                              longest=longest, wanted=encode.longest_text)  # fmt: skip
+        if self.given is not None:
+            self.tokenizer = dialogue.speaking(self.given)
+        else:
+            said = pa.chunked_array([[message["content"] for row in self._conversations(table) for message in row]], pa.large_string())
+            learned = text_kind.learn(said, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=MOST))
+            self.tokenizer = dialogue.speaking(learned, grow=True)
+        lengths = [len(tokens) for tokens, _ in self._lessons(table)]
+        if sum(lengths) < FEWEST_TOKENS:
+            raise DataError(
+                "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=sum(lengths)
+            )
+        self.context = min(encode.longest_text or min(MOST, max(LEAST, max(lengths) + self.config.sampling.new_tokens)), longest)
+        self.tokenizer["longest"] = self.context
+
+    def state(self) -> dict[str, Any]:
+        shape = {"name": self.shape.name, "columns": list(self.shape.columns), "system": self.shape.system}
+        return {"shape": shape, "tokenizer": self.tokenizer, "context": self.context}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        shape = state["shape"]
+        self.shape = Shape(shape["name"], tuple(shape["columns"]), shape["system"])
+        self.tokenizer, self.context = dict(state["tokenizer"]), int(state["context"])
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return {"tokens": Field("tokens", (self.context,), (int(self.tokenizer["size"]),))}
+
+    @property
+    def columns(self) -> list[str]:
+        """What a question fills: without the answers of pairs."""
+        asked = self.shape.columns[:1] if self.shape.name in ("messages", "sharegpt") else self.shape.columns[:-1]
+        return [*asked, *((self.shape.system,) if self.shape.system else ())]
+
+    @property
+    def head(self) -> Head:
+        return Head(int(self.tokenizer["size"]), "step")
+
+    def suggest(self, table: Table) -> Suggestion:
+        size = sum(table.column(name).nbytes for name in shape_of(table.names).columns)
+        recipe = "tiny" if size < 500_000 else "small" if size < 20_000_000 else "base"
+        return Suggestion(recipe, tr("{size:,.1f} MB of text to learn from.", size=size / 1e6))
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        """Conversations in which the assistant answers; DataError naming the row for what is no conversation."""
+        self.shape = shape_of([name for name in table.names if name not in self.config.ignore])
+        answered = [any(one["role"] == "assistant" and one["content"].strip() for one in row) for row in self._conversations(table)]
+        mask = np.array(answered, bool)
+        if not mask.any():
+            raise DataError("Chat is learned from answers; none of the {rows} conversations has a message of the assistant.",
+                            rows=len(table))  # fmt: skip
+        missing = int((~mask).sum())
+        words = tr("{missing} of {rows} conversations have no answer of the assistant and are left out.", missing=missing, rows=len(table))
+        return mask, [words] if missing else []
+
+    # -- tensors
+    def _conversations(self, table: Table) -> Iterator[list[dict[str, str]]]:
+        present = [name for name in (*self.shape.columns, self.shape.system) if name in table.names]
+        columns = {name: table.column(name) for name in present}
+        for name in self.columns:
+            columns.setdefault(name, table.column(name))
+        for row in range(len(table)):
+            cells = {name: columns[name][row].as_py() if name in columns else None for name in self.shape.columns}
+            if self.shape.system in columns:
+                cells[self.shape.system] = columns[self.shape.system][row].as_py()
+            found = messages_of(cells, self.shape, row + 1)
+            if self.config.system and found and found[0]["role"] != "system":
+                found = [{"role": "system", "content": self.config.system}, *found]
+            yield found
+
+    def _lessons(self, table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Tokens (T,) of each conversation and which are learned (T,); at least one token."""
+        for row in self._conversations(table):
+            tokens, learned = dialogue.encode(self.tokenizer, dialogue.lesson(self.tokenizer, row)) if row else (np.zeros(0, np.int64),) * 2
+            yield (tokens, learned.astype(bool)) if len(tokens) > 1 else (np.full(2, self._end), np.zeros(2, bool))
+
+    @property
+    def _end(self) -> int:
+        return max(text_kind.special(self.tokenizer, "end"), 0)
+
+    def _fitting(self, row: list[dict[str, str]], most: int) -> np.ndarray:
+        """The tokens of a question with what was said before, without its oldest messages where it is too long."""
+        while row and row[-1]["role"] == "assistant":
+            row = row[:-1]
+        tokens = dialogue.prompt(self.tokenizer, row or [{"role": "user", "content": ""}])
+        first = 1 if row and row[0]["role"] == "system" else 0
+        while len(tokens) > most and len(row) - first > 1:
+            row = [*row[:first], *row[first + 2 :]] if len(row) - first > 2 else [*row[:first], row[-1]]
+            tokens = dialogue.prompt(self.tokenizer, row)
+        if len(tokens) > most:
+            raise DataError("A question must leave room for its answer in the context of {context} tokens; it has {size}. Shorten it.",
+                            context=self.context, size=len(tokens))  # fmt: skip
+        return tokens
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        empty = np.zeros(0, np.int64)
+        if target:
+            rows = [(tokens[: self.context + 1], learned[: self.context + 1]) for tokens, learned in self._lessons(table)]
+            kind = np.int32 if int(self.tokenizer["size"]) > 32767 else np.int16
+            columns = {
+                "tokens": Ragged.of([tokens[:-1].astype(kind) for tokens, _ in rows], empty.astype(kind)),
+                "tokens.wanted": Ragged.of([learned[1:] for _, learned in rows], empty.astype(bool)),
+                "target": Ragged.of([tokens[1:].astype(kind) for tokens, _ in rows], empty.astype(kind)),
+            }
+            return Examples(columns)
+        asked = [self._fitting(row, self.context - 1) for row in self._conversations(table)]
+        seeds = [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=7).digest()) for row in asked]
+        return Examples({"tokens": Ragged.of(asked, empty), "prompt.seed": Dense(torch.tensor(seeds, dtype=torch.int64))})
+
+    # -- learning
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats, summed over the answers' tokens."""
+        target_G = batch["target"][batch["tokens.wanted"]].long()
+        total = functional.cross_entropy(_wanted(output, batch).float(), target_G, reduction="sum")
+        return total, torch.tensor(float(len(target_G)))
+
+    # -- judging
+    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
+        """For each conversation: nats and tokens of its answers, and how many were the likeliest."""
+        wanted_BT = batch["tokens.wanted"]
+        target_G, logits_GV = batch["target"][wanted_BT].long(), _wanted(output, batch).float()
+        nats_G = functional.cross_entropy(logits_GV, target_G, reduction="none").double()
+        row_G = wanted_BT.nonzero()[:, 0]
+        zeros = torch.zeros(len(wanted_BT), dtype=torch.float64, device=nats_G.device)
+        sums = [zeros.index_add(0, row_G, values.double()) for values in (nats_G, logits_GV.argmax(1) == target_G)]
+        return {"nats": sums[0].cpu().numpy(), "right": sums[1].cpu().numpy(), "tokens": wanted_BT.sum(1).double().cpu().numpy()}
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        tokens = max(1.0, float(evidence["tokens"].sum()))
+        nats = float(evidence["nats"].sum()) / tokens
+        found = {"perplexity": float(np.exp(min(80.0, nats))), "nats_per_token": nats}
+        return found | ({"token_accuracy": float(evidence["right"].sum()) / tokens} if "right" in evidence else {})
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        found: np.ndarray = evidence["nats"] / np.maximum(1.0, evidence["tokens"])
+        return found
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        values = self.errors(evidence)
+        counts, edges = np.histogram(values[np.isfinite(values)], bins=min(24, max(2, len(values) // 2)))
+        data = {"labels": [f"{low:.2f}" for low in edges[:-1]], "values": counts.tolist()}
+        return [View("bars", tr("Nats a token of the answers in the test"), data, tr("Above: easy passages; below: hard ones."))]
+
+    def baselines(self) -> Sequence[Baseline]:
+        size = int(self.tokenizer["size"])
+        return [kind(size, self._stream, self._baseline_facts) for kind in (Frequency, Ngram)]
+
+    def _stream(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
+        rows = [(tokens[: self.context + 1], learned[: self.context + 1]) for tokens, learned in self._lessons(table)]
+        return np.concatenate([tokens for tokens, _ in rows]), np.concatenate([learned for _, learned in rows])
+
+    def _baseline_facts(self, table: Table, nats: np.ndarray) -> Evidence:
+        lengths = [min(len(tokens), self.context + 1) for tokens, _ in self._lessons(table)]
+        learned = self._stream(table)[1]
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        learned[np.cumsum([0, *lengths[:-1]])] = False  # the model is not asked for the first token
+        sums = [np.bincount(row, values, minlength=len(lengths)) for values in (nats * learned, learned.astype(np.float64))]
+        return {"nats": sums[0], "tokens": sums[1]}
+
+    # -- showing
+    def example(self, table: Table) -> tuple[str, list[tuple[str, bool]]] | None:
+        row = next((row for row in self._conversations(table) if row), [])
+        lengths = np.array([len(tokens) for tokens, _ in self._lessons(table)])
+        long = int((lengths > self.context + 1).sum())
+        cut = tr(" {count} of {rows} conversations are longer than the context of {context} tokens and are read to there.",
+                 count=long, rows=len(lengths), context=self.context) if long else ""  # fmt: skip
+        parts = [(dialogue.unshielded(text)[:SHOWN], learned) for text, learned in dialogue.lesson(self.tokenizer, row).parts]
+        return told(self.shape) + cut, parts
+
+    def probes(self) -> Table | None:
+        name, *others = self.columns
+        columns = {name: list(QUESTIONS), **{other: [""] * len(QUESTIONS) for other in others}}
+        return Table(pa.table(columns), dict.fromkeys(columns, "text"))
+
+    # -- answering
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """What the assistant says next, drawn with the seed of config and conversation."""
+        lengths = batch["tokens.length"].clamp(min=1).tolist()
+        prompts = [row[:length] for row, length in zip(batch["tokens"].tolist(), lengths, strict=True)]
+        seeds = [(seed ^ self.config.sampling.seed) & (2**63 - 1) for seed in batch["prompt.seed"].tolist()]
+        samplings = [replace(self.config.sampling, seed=seed) for seed in seeds]
+        answers = write(model, Language.of(self.tokenizer), prompts, samplings, self.context)
+        return {"prediction": [answer.text.strip() for answer in answers]}
+
+
+def _wanted(output: Tensor, batch: Batch) -> Tensor:
+    """(G, V): a model that knows of `tokens.wanted` gives no other logits."""
+    return output if output.dim() == 2 else output[batch["tokens.wanted"]]
