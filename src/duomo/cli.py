@@ -266,20 +266,25 @@ def _convert_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, help=tr("Where it is written."))
 
 
-@_verb("list", "Tasks, models, samples or runs.", lambda p: _list_flags(p))
+@_verb("list", "Tasks, models, their published sizes, samples or runs.", lambda p: _list_flags(p))
 def _list(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import listing
 
-    found = listing.listing(arguments.what, arguments.folder)
+    if arguments.what == "sizes":
+        from duomo import sizes
+
+        found = sizes.sizes()
+    else:
+        found = listing.listing(arguments.what, arguments.folder)
     if not arguments.json:
         for name, text in found.items():
-            print(f"{name:14} {text}")
+            print(f"{name:{24 if arguments.what == 'sizes' else 14}} {text}")
         return None
     return found
 
 
 def _list_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("tasks", "models", "samples", "runs"), help=tr("What to list."))
+    parser.add_argument("what", choices=("tasks", "models", "sizes", "samples", "runs"), help=tr("What to list."))
     parser.add_argument("--folder", default="runs", help=tr("Where the run folders lie."))
 
 

@@ -206,3 +206,11 @@ def test_rnn_as_a_language_model(cell: str) -> None:
     torch.testing.assert_close(rest[:2], whole[order[:2], 5:], atol=1e-5, rtol=1e-5)
     with pytest.raises(ConfigError, match="next token"):
         rnn.Model(rnn.Config(), TEXT, Head(3)).start(1, 8)
+
+
+def test_published_sizes_are_planned() -> None:
+    from duomo.sizes import sizes
+
+    found = sizes()
+    assert found["gpt gpt2"].startswith("124,439,808 weights, 0.2 GB as bf16; to train: 2.0 GB")
+    assert found["gpt gpt3-175b"].startswith("174,") and "bert minilm-l6" in found and "seq2seq t5-large" in found

@@ -150,10 +150,11 @@ class File:
         step, at = SLICE // entry.packing.numbers, 0
         blocks = entry.size // entry.packing.size
         raw = np.frombuffer(self.data, np.uint8, entry.size, entry.start).reshape(blocks, entry.packing.size)
-        for start in range(0, blocks, step):
-            part = entry.packing.unpack(raw[start : start + step]).reshape(-1)
-            found[at : at + len(part)] = part
-            at += len(part)
+        with np.errstate(invalid="ignore", over="ignore"):  # scales that are no numbers give weights that are none
+            for start in range(0, blocks, step):
+                part = entry.packing.unpack(raw[start : start + step]).reshape(-1)
+                found[at : at + len(part)] = part
+                at += len(part)
         return torch.from_numpy(found.reshape(entry.shape))
 
 
