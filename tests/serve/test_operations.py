@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.serve.conftest import Server
+from tests.serve.harness import Server
 from tests.serve.test_predict import rows_of
 
 from duomo.core.errors import ConfigError
@@ -28,15 +28,15 @@ ROUTES = ["/", "/docs", "/page.js", "/docs.js", "/page.css", "/openapi.json", "/
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
-@pytest.fixture(scope="module")
-def guarded(runs, tmp_path_factory: pytest.TempPathFactory):
-    """A server with tokens over a copy of a run that a test may spoil."""
+@pytest.fixture(scope="module", params=["", "-O"])
+def guarded(runs, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest):
+    """A server with tokens over a copy of a run that a test may spoil; once more without assertions."""
     place = tmp_path_factory.mktemp("guarded")
     shutil.copytree(runs("clinic").path, place / "clinic")
     (place / "tokens").write_text(
         f"# who may ask\nme {TOKEN}\nslow {SLOW} 3 clinic\nother c-token-of-many-letters 0 other\n", encoding="utf-8"
     )
-    made = Server([place / "clinic"], "--token-file", str(place / "tokens"), log=place / "log")
+    made = Server([place / "clinic"], "--token-file", str(place / "tokens"), log=place / "log", optimize=bool(request.param))
     made.place = place / "clinic"
     yield made
     made.stop()

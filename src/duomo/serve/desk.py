@@ -121,12 +121,15 @@ class Desk:
     def __init__(self, run: Served):
         self.run = run
         self.columns = {name: run.facts["kinds"][name] for name in run.facts["features"]}
-        self.one_by_one = bool(run.task.one_by_one)
+        self.writing = False
+        """Whether a scribe answers too (worker.py)."""
+        self.slow = bool(run.task.writes)
 
     def facts(self) -> dict[str, Any]:
         """What the front tells of this run."""
         media = [name for name, kind in self.columns.items() if kind in MEDIA]
-        verbs = [verb for task, verb in (("transcribe", "hear"), ("embed", "embed")) if self.run.facts["task"] == task]
+        verbs = ["chat", "complete"] if self.writing else []
+        verbs += [verb for task, verb in (("transcribe", "hear"), ("embed", "embed")) if self.run.facts["task"] == task]
         return {"task": self.run.facts["task"], "columns": self.columns, "media": media, "verbs": verbs}
 
     def table(self, question: Question) -> Table:
@@ -145,7 +148,7 @@ class Desk:
         for question, table in group:
             kinds.setdefault(tuple(table.data.schema.types), []).append((question, table))
         for alike in kinds.values():
-            columns = self._together([table for _, table in alike]) if len(alike) > 1 and not self.one_by_one else None
+            columns = self._together([table for _, table in alike]) if len(alike) > 1 and not self.slow else None
             start = 0
             for question, table in alike:
                 if columns is None:

@@ -35,7 +35,7 @@ MOST_LOGPROBS = 20
 LARGEST_SCHEMA = 64 * 1024
 """Characters of a JSON schema."""
 
-HEAD_SECONDS = 10.0
+HEAD_SECONDS = 5.0
 """A connection that has not sent the head of a request by then is closed."""
 BODY_SECONDS = 60.0
 """A body that has not arrived by then is refused."""

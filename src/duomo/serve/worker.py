@@ -13,6 +13,7 @@ from duomo.core.table import Table
 from duomo.serve.desk import Desk, Question, Reply, Served, asked_table
 from duomo.serve.frames import Frame, Parser, packed
 from duomo.serve.limits import ROWS
+from duomo.serve.scribe import Scribe, writes
 
 PIECE = 1 << 20
 
@@ -32,6 +33,8 @@ class Worker:
         self._waiting: deque[Question] = deque()
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()
+        self._scribe = Scribe(run, self.reply) if writes(run) else None
+        self._desk.writing = self._scribe is not None
 
     def work(self) -> None:
         """Until the front closes its end."""
@@ -57,10 +60,17 @@ class Worker:
             if not data:
                 return False
             for frame in self._parser.feed(data):
-                if "cancel" in frame[0]:
-                    self._cancelled.add(frame[0]["cancel"])
-                else:
-                    self._waiting.append(question_of(frame))
+                self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        if "cancel" in frame[0]:
+            number = frame[0]["cancel"]
+            if self._scribe is None or not self._scribe.cancel(number):
+                self._cancelled.add(number)
+        elif self._scribe is not None and frame[0]["verb"] in ("chat", "complete"):
+            self._scribe.begin(question_of(frame))
+        else:
+            self._waiting.append(question_of(frame))
 
     def _group(self) -> None:
         group: list[tuple[Question, Table]] = []
@@ -75,7 +85,7 @@ class Worker:
                 self.reply(question.id, table)
                 continue
             group.append((question, table))
-            rows += ROWS if self._desk.one_by_one else len(table)
+            rows += ROWS if self._desk.slow else len(table)
         self._answer(group)
 
     def _answer(self, group: Sequence[tuple[Question, Table]]) -> None:

@@ -1,0 +1,227 @@
+"""Runs that write: chat and text completions over the decoding engine, whose batch requests join and leave between tokens.
+
+One thread for each request fetches its pieces and sends them on; what is computed is computed in the engine's own thread.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, runtime_checkable
+
+from duomo.core import dialogue
+from duomo.core.contract import Decoder, EncoderDecoder
+from duomo.core.errors import DuomoError, ResourceError
+from duomo.core.kinds import text as text_kind
+from duomo.core.messages import tr
+from duomo.decode.engine import Engine, Stream
+from duomo.decode.loop import Language, Piece
+from duomo.decode.sampling import Sampling
+from duomo.serve.desk import FAULTS, Question, Reply, Served, encoded, failed
+from duomo.serve.faults import error_body
+
+Send = Callable[[int, Reply], None]
+DONE = b"data: [DONE]\n\n"
+
+
+@runtime_checkable
+class Writing(Protocol):
+    """A task whose model writes texts."""
+
+    tokenizer: dict[str, Any]
+    context: int
+    end: int
+
+
+def writes(run: Served) -> bool:
+    return isinstance(run.task, Writing) and isinstance(run.model, Decoder) and not isinstance(run.model, EncoderDecoder)
+
+
+@dataclass
+class Choice:
+    """One answer as it grows."""
+
+    index: int
+    stream: Stream
+    text: str = ""
+    finish_reason: str | None = None
+    pieces: list[Piece] = field(default_factory=list)
+
+
+class Scribe:
+    """Answers the questions `chat` and `complete` of one run."""
+
+    def __init__(self, run: Served, send: Send):
+        self._task, self._send, self._name = run.task, send, run.path.name
+        self._state = dialogue.speaking(run.task.tokenizer)
+        language = Language.of(self._state, [run.task.end])
+        self._engine = Engine(run.model, language, run.task.context, execution=run.execution)
+        self._streams: dict[int, list[Stream]] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, question: Question) -> None:
+        threading.Thread(target=self._answer, args=(question,), daemon=True).start()
+
+    def cancel(self, number: int) -> bool:
+        """Stop writing what nobody waits for; False where it is not written here."""
+        with self._lock:
+            found = self._streams.get(number, ())
+        for stream in found:
+            stream.cancel()
+        return bool(found)
+
+    def _answer(self, question: Question) -> None:
+        asked, chat = question.asked, question.verb == "chat"
+        writer = _Form(self._name, chat, asked, self._state)
+        try:
+            prompts = self._prompts(asked, chat)
+            longest, most = max(map(len, prompts)), self._task.context - 1
+            if longest > most:
+                sentence = tr("A prompt must have 1 to {most} tokens; received {size}. Shorten it.", most=most, size=longest)
+                self._send(question.id, Reply.failure(400, sentence, "messages" if chat else "prompt", "context_length_exceeded"))
+                return
+            streams = self._submit(prompts, asked, chat)
+        except ResourceError as error:
+            self._send(question.id, Reply.failure(503, str(error)))
+            return
+        except (DuomoError, *FAULTS) as error:
+            found = failed(error)
+            self._send(question.id, Reply(400 if found.status == 422 else found.status, facts=found.facts))
+            return
+        with self._lock:
+            self._streams[question.id] = streams
+        try:
+            self._write(question, writer, [Choice(number, stream) for number, stream in enumerate(streams)])
+        finally:
+            with self._lock:
+                del self._streams[question.id]
+
+    def _prompts(self, asked: Mapping[str, Any], chat: bool) -> list[list[int]]:
+        if chat:
+            return [[int(token) for token in dialogue.prompt(self._state, asked["messages"])]]
+        found = [[int(token) for token in tokens] for tokens in text_kind.encode_text(self._state, asked["prompt"])]
+        return [tokens or [self._task.end] for tokens in found]
+
+    def _submit(self, prompts: Sequence[Sequence[int]], asked: Mapping[str, Any], chat: bool) -> list[Stream]:
+        seed = asked["seed"] if asked["seed"] is not None else secrets.randbits(62)
+        streams: list[Stream] = []
+        try:
+            for prompt in prompts:
+                for number in range(asked["n"]):
+                    streams.append(self._engine.submit(prompt, self._sampling(asked, seed + number, chat)))
+        except DuomoError:
+            for stream in streams:
+                stream.cancel()
+            raise
+        return streams
+
+    def _sampling(self, asked: Mapping[str, Any], seed: int, chat: bool) -> Sampling:
+        """What was asked; the run's own settings where nothing was."""
+        own: Sampling = self._task.config.sampling
+        longest = asked.get("max_completion_tokens") or asked["max_tokens"]
+        if chat:
+            logprobs = (asked["top_logprobs"] or -1) if asked["logprobs"] else 0
+        else:
+            logprobs = 0 if asked["logprobs"] is None else asked["logprobs"] or -1
+        given = {"temperature": asked["temperature"], "top_k": asked["top_k"], "top_p": asked["top_p"], "min_p": asked["min_p"],
+                 "new_tokens": longest, "stop": tuple(asked["stop"]) if asked["stop"] else None}  # fmt: skip
+        found = replace(
+            own, seed=seed & (2**62 - 1), logprobs=logprobs, **{name: value for name, value in given.items() if value is not None}
+        )
+        return replace(found, schema=asked["schema"]) if asked["schema"] else found
+
+    def _write(self, question: Question, writer: "_Form", choices: Sequence[Choice]) -> None:
+        try:
+            if question.asked["stream"]:
+                for body in writer.events(choices):
+                    self._send(question.id, Reply(200, body, {"stream": True}, more=True))
+                self._send(question.id, Reply(200, DONE, {"stream": True, **writer.counts(choices)}))
+            else:
+                for choice in choices:
+                    _fill(choice)
+                self._send(question.id, Reply(200, encoded(writer.whole(choices)), writer.counts(choices)))
+        except DuomoError as error:
+            status = 503 if isinstance(error, ResourceError) else 400
+            if question.asked["stream"]:
+                event = b"data: " + encoded(error_body(status, str(error), "stream")) + b"\n\n"
+                self._send(question.id, Reply(200, event, {"stream": True}))
+            else:
+                self._send(question.id, Reply.failure(status, str(error)))
+
+
+def _fill(choice: Choice) -> None:
+    for piece in choice.stream:
+        choice.pieces.append(piece)
+        choice.text += piece.text
+    choice.finish_reason = choice.stream.finish_reason
+
+
+class _Form:
+    """How OpenAI's clients want answers written."""
+
+    def __init__(self, model: str, chat: bool, asked: Mapping[str, Any], state: Mapping[str, Any]):
+        self._chat, self._asked, self._state = chat, asked, state
+        self._wants = bool(asked["logprobs"]) if chat else asked["logprobs"] is not None
+        self._head = {"id": ("chatcmpl-" if chat else "cmpl-") + secrets.token_hex(12), "created": int(time.time()), "model": model}
+
+    def counts(self, choices: Sequence[Choice]) -> dict[str, int]:
+        """Tokens read and written, for usage and metrics; a prompt counts once, however many answers it gets."""
+        prompts = sum(choice.stream.prompt_tokens for choice in choices[:: self._asked["n"]])
+        return {"read": prompts, "written": sum(choice.stream.written_tokens for choice in choices)}
+
+    def usage(self, choices: Sequence[Choice]) -> dict[str, Any]:
+        found = self.counts(choices)
+        cached = sum(choice.stream.reused_tokens for choice in choices[:: self._asked["n"]])
+        return {"prompt_tokens": found["read"], "completion_tokens": found["written"], "total_tokens": sum(found.values()),
+                "prompt_tokens_details": {"cached_tokens": cached}}  # fmt: skip
+
+    def whole(self, choices: Sequence[Choice]) -> dict[str, Any]:
+        """A response."""
+        found = []
+        for choice in choices:
+            told = {"message": {"role": "assistant", "content": choice.text, "refusal": None}} if self._chat else {"text": choice.text}
+            logprobs = self._logprobs(choice.pieces, 0) if self._wants else None
+            found.append({"index": choice.index, **told, "logprobs": logprobs, "finish_reason": choice.finish_reason})
+        kind = "chat.completion" if self._chat else "text_completion"
+        return {**self._head, "object": kind, "choices": found, "usage": self.usage(choices)}
+
+    def events(self, choices: Sequence[Choice]) -> Iterator[bytes]:
+        """Server-sent events."""
+        for choice in choices:
+            if self._chat:
+                yield self._event(choice.index, {"delta": {"role": "assistant", "content": ""}}, None, None)
+            for piece in choice.stream:
+                told = {"delta": {"content": piece.text}} if self._chat else {"text": piece.text}
+                logprobs = self._logprobs([piece], len(choice.text)) if self._wants and piece.token >= 0 else None
+                choice.text += piece.text
+                if piece.text or logprobs:
+                    yield self._event(choice.index, told, logprobs, None)
+                choice.finish_reason = piece.finish_reason
+            yield self._event(choice.index, {"delta": {}} if self._chat else {"text": ""}, None, choice.finish_reason)
+        if (self._asked["stream_options"] or {}).get("include_usage"):
+            yield b"data: " + encoded({**self._chunk(), "choices": [], "usage": self.usage(choices)}) + b"\n\n"
+
+    def _chunk(self) -> dict[str, Any]:
+        return {**self._head, "object": "chat.completion.chunk" if self._chat else "text_completion"}
+
+    def _event(self, index: int, told: Mapping[str, Any], logprobs: Any, reason: str | None) -> bytes:
+        choice = {"index": index, **told, "logprobs": logprobs, "finish_reason": reason}
+        return b"data: " + encoded({**self._chunk(), "choices": [choice]}) + b"\n\n"
+
+    def _logprobs(self, pieces: Sequence[Piece], offset: int) -> dict[str, Any]:
+        pieces = [piece for piece in pieces if piece.token >= 0]
+        if self._chat:
+            return {"content": [self._spelled(piece.token, piece.logprob) | {"top_logprobs": [self._spelled(*one) for one in piece.top]}
+                                for piece in pieces], "refusal": None}  # fmt: skip
+        texts = [self._text(piece.token) for piece in pieces]
+        starts = [offset + sum(map(len, texts[:number])) for number in range(len(texts))]
+        tops = [{self._text(token): value for token, value in piece.top} for piece in pieces]
+        return {"tokens": texts, "token_logprobs": [piece.logprob for piece in pieces], "top_logprobs": tops, "text_offset": starts}
+
+    def _text(self, token: int) -> str:
+        return text_kind.decode_text(self._state, [token])
+
+    def _spelled(self, token: int, logprob: float) -> dict[str, Any]:
+        text = self._text(token)
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "replace"))}
