@@ -1,0 +1,145 @@
+"""OpenAI's own client against our routes: what programs that know it will do."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from tests.serve.harness import Server
+
+from duomo.serve import asked, limits
+
+ASK = [{"role": "system", "content": "短"}, {"role": "user", "content": "春眠不觉晓"}]
+
+
+@pytest.fixture(scope="module")
+def ai(server: Server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=60)
+
+
+def test_models(ai: openai.OpenAI) -> None:
+    assert {"clinic", "poems"} <= {model.id for model in ai.models.list()}
+    assert ai.models.retrieve("poems").owned_by == "duomo"
+    with pytest.raises(openai.NotFoundError, match="Did you mean 'poems'"):
+        ai.models.retrieve("poem")
+
+
+def test_chat_whole_and_streamed(ai: openai.OpenAI) -> None:
+    settings = {"model": "poems", "messages": ASK, "max_completion_tokens": 9, "seed": 4}
+    whole = ai.chat.completions.create(**settings)
+    events = list(ai.chat.completions.create(**settings, stream=True, stream_options={"include_usage": True}))
+    said = "".join(event.choices[0].delta.content or "" for event in events if event.choices)
+    assert said == whole.choices[0].message.content
+    assert events[-1].usage == whole.usage and whole.usage.completion_tokens <= 9
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    assert whole.choices[0].finish_reason in ("length", "stop")
+    assert [event.choices[0].finish_reason for event in events if event.choices][-1] == whole.choices[0].finish_reason
+
+
+def test_a_seed_settles_the_answer_whoever_asks_beside(ai: openai.OpenAI) -> None:
+    def ask(seed: int) -> list[str]:
+        answer = ai.completions.create(model="poems", prompt=["春", "白日"], n=2, seed=seed, max_tokens=8, temperature=1.2)
+        return [choice.text for choice in answer.choices]
+
+    assert ask(3) == ask(3) != ask(4)
+    assert len(ask(3)) == 4
+
+
+def test_logprobs(ai: openai.OpenAI) -> None:
+    chat = ai.chat.completions.create(model="poems", messages=ASK, max_tokens=5, logprobs=True, top_logprobs=3, temperature=0)
+    tokens = chat.choices[0].logprobs.content
+    assert tokens and all(len(token.top_logprobs) == 3 and token.logprob <= 0 for token in tokens)
+    assert tokens[0].logprob == max(one.logprob for one in tokens[0].top_logprobs)
+    text = ai.completions.create(model="poems", prompt="春", max_tokens=5, logprobs=2, temperature=0)
+    found = text.choices[0].logprobs
+    assert len(found.tokens) == len(found.token_logprobs) == len(found.text_offset)
+
+
+def test_stop_texts(ai: openai.OpenAI) -> None:
+    free = ai.completions.create(model="poems", prompt="春", max_tokens=12, seed=2).choices[0].text
+    stop = next(letter for letter in free if letter != "\ufffd")
+    held = ai.completions.create(model="poems", prompt="春", max_tokens=12, seed=2, stop=stop).choices[0]
+    assert held.text == free[: free.index(stop)] and held.finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "param"),
+    [
+        ({"messages": [{"role": "user", "content": "x" * 5000}]}, openai.BadRequestError, "messages"),
+        ({"model": "nobody"}, openai.NotFoundError, "model"),
+        ({"model": "clinic"}, openai.NotFoundError, "model"),
+        ({"temperature": 2.1}, openai.BadRequestError, "temperature"),
+        ({"top_p": -0.1}, openai.BadRequestError, "top_p"),
+        ({"n": limits.MOST_CHOICES + 1}, openai.BadRequestError, "n"),
+        ({"stop": ["x"] * (limits.MOST_STOPS + 1)}, openai.BadRequestError, "stop"),
+        ({"messages": []}, openai.BadRequestError, "messages"),
+        ({"messages": [{"role": "king", "content": "x"}]}, openai.BadRequestError, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": 3}]}, openai.BadRequestError, "messages.0.content"),
+        ({"extra_body": {"temprature": 1}}, openai.BadRequestError, "temprature"),
+        ({"frequency_penalty": 1.0}, openai.BadRequestError, "frequency_penalty"),
+        ({"response_format": {"type": "picture"}}, openai.BadRequestError, "response_format"),
+    ],
+)
+def test_bad_requests_in_openais_form(ai: openai.OpenAI, fields: dict, kind: type, param: str) -> None:
+    with pytest.raises(kind) as raised:
+        ai.chat.completions.create(**({"model": "poems", "messages": ASK, "max_tokens": 4} | fields))
+    assert raised.value.body["param"] == param and raised.value.body["id"]
+
+
+def test_a_client_that_hangs_up(ai: openai.OpenAI, server: Server) -> None:
+    with ai.chat.completions.create(model="poems", messages=ASK, max_tokens=200, stream=True) as events:
+        next(iter(events))
+    assert ai.completions.create(model="poems", prompt="春", max_tokens=2).choices
+
+
+def test_what_nobody_can_do(ai: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        ai.audio.speech.create(model="poems", input="x", voice="alloy")
+    with pytest.raises(openai.NotFoundError):
+        ai.embeddings.create(model="poems", input="x")
+    with pytest.raises(openai.NotFoundError):
+        ai.audio.transcriptions.create(model="clinic", file=("a.wav", b"RIFF"))
+
+
+def test_transcriptions(runs, tmp_path: Path) -> None:
+    sound = next(runs.source("words").rglob("*.ogg"))
+    made = Server([runs("words").path], "--quiet", log=tmp_path / "log")
+    try:
+        ai = openai.OpenAI(base_url=made.url + "/v1", api_key="none", max_retries=0)
+        expected = runs("words").predict([{"audio": sound.read_bytes()}])[0]["prediction"]
+        assert ai.audio.transcriptions.create(model="words", file=sound).text == expected
+        assert ai.audio.transcriptions.create(model="words", file=sound, response_format="text").strip() == expected
+        with pytest.raises(openai.UnprocessableEntityError):
+            ai.audio.transcriptions.create(model="words", file=("a.wav", b"no sound"))
+        with pytest.raises(openai.BadRequestError):
+            ai.audio.transcriptions.create(model="words", file=sound, response_format="srt")
+    finally:
+        made.stop()
+
+
+def test_by_curl(server: Server) -> None:
+    body = json.dumps({"model": "poems", "messages": ASK, "max_tokens": 3, "stream": True})
+    command = ["curl", "-sN", f"{server.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip().split("\n\n")
+    assert lines[-1] == "data: [DONE]" and all(line.startswith("data: ") for line in lines)
+    assert json.loads(lines[0][6:])["object"] == "chat.completion.chunk"
+
+
+def test_the_document_names_what_can_be_asked(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    chat = paths["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert chat["properties"]["model"]["enum"] == ["poems"] and chat["required"] == ["model", "messages"]
+    assert "/v1/embeddings" not in paths
+
+
+@pytest.mark.parametrize(("name", "rule"), [(n, r) for n, r in asked.CHAT.items() if "number" in r.types or "integer" in r.types])
+def test_numbers_at_their_edge(name: str, rule: asked.Rule) -> None:
+    base = {"model": "m", "messages": ASK}
+    assert rule.low is not None and rule.high is not None
+    for value in (rule.low, rule.high):
+        assert asked.checked({**base, name: int(value) if "integer" in rule.types else value}, asked.CHAT)[name] == value
+    for value in (rule.low - 1, rule.high + 1):
+        with pytest.raises(asked.Unfit):
+            asked.checked({**base, name: int(value) if "integer" in rule.types else value}, asked.CHAT)
