@@ -29,13 +29,15 @@ DONE = b"data: [DONE]\n\n"
 class Writing(Protocol):
     """A task whose model writes texts."""
 
+    config: Any
     tokenizer: dict[str, Any]
     context: int
-    end: int
 
 
 def writes(run: Served) -> bool:
-    return isinstance(run.task, Writing) and isinstance(run.model, Decoder) and not isinstance(run.model, EncoderDecoder)
+    return (
+        run.task.writes and isinstance(run.task, Writing) and isinstance(run.model, Decoder) and not isinstance(run.model, EncoderDecoder)
+    )
 
 
 @dataclass
@@ -55,8 +57,8 @@ class Scribe:
     def __init__(self, run: Served, send: Send):
         self._task, self._send, self._name = run.task, send, run.path.name
         self._state = dialogue.speaking(run.task.tokenizer)
-        language = Language.of(self._state, [run.task.end])
-        self._engine = Engine(run.model, language, run.task.context, execution=run.execution)
+        self._system = run.task.config.system if run.task.name == "chat" else ""
+        self._engine = Engine(run.model, Language.of(self._state), run.task.context, execution=run.execution)
         self._streams: dict[int, list[Stream]] = {}
         self._lock = threading.Lock()
 
@@ -99,9 +101,12 @@ class Scribe:
 
     def _prompts(self, asked: Mapping[str, Any], chat: bool) -> list[list[int]]:
         if chat:
-            return [[int(token) for token in dialogue.prompt(self._state, asked["messages"])]]
+            messages = asked["messages"]
+            if self._system and messages[0]["role"] != "system":
+                messages = [{"role": "system", "content": self._system}, *messages]
+            return [[int(token) for token in dialogue.prompt(self._state, messages)]]
         found = [[int(token) for token in tokens] for tokens in text_kind.encode_text(self._state, asked["prompt"])]
-        return [tokens or [self._task.end] for tokens in found]
+        return [tokens or [max(0, text_kind.special(self._state, "end"))] for tokens in found]
 
     def _submit(self, prompts: Sequence[Sequence[int]], asked: Mapping[str, Any], chat: bool) -> list[Stream]:
         seed = asked["seed"] if asked["seed"] is not None else secrets.randbits(62)
