@@ -119,7 +119,7 @@ def trim() -> None:
 
 def part(table: Table, rows: np.ndarray, cache: Path | None = None) -> Table:
     """The rows (n,), rising: in memory where they are few, else in a file of the cache folder that ends with the process."""
-    size = table.data.nbytes * (len(rows) / max(1, len(table)))
+    size = table.data.get_total_buffer_size() * (len(rows) / max(1, len(table)))
     if size <= LARGE or not (rows[1:] > rows[:-1]).all():
         return table.take(rows)
     table = replace(table, data=table.data.unify_dictionaries())
