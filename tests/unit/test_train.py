@@ -291,7 +291,9 @@ def test_parts_side_by_side_give_the_gradients_of_the_whole(tmp_path: Path):
 def test_parts_are_for_models_whose_rows_stand_alone(tmp_path: Path):
     job = toy.job(tmp_path, toy.config())
     ways = [Execution(threads=1), Execution(threads=1, parts=2)]
-    for net, stands in ((plain_net(), True), (plain_net(norm=True), False), (plain_net(dropout=0.2), False)):
+    hooked = plain_net()
+    hooked.layers[0].register_forward_hook(lambda module, inputs, output: None)
+    for net, stands in ((plain_net(), True), (plain_net(norm=True), False), (plain_net(dropout=0.2), False), (hooked, False)):
         _, timings = probe.choose(probe.Trial(job.task, net, job.stream, job.config), ways, Silent(), 0.2)
         assert bool(timings[1].times) == stands and bool(timings[1].note) != stands
 

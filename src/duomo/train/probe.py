@@ -99,8 +99,10 @@ class _Copy:
 
     @torch.no_grad()
     def divisible(self, batch: Batch) -> bool:
-        """Whether parts of a batch can be computed apart: while training nothing is drawn at random, no buffer changes, and rows
-        do not depend on one another."""
+        """Whether parts of a batch can be computed apart: while training nothing is drawn at random, no buffer changes, no hook keeps
+        what passes by, and rows do not depend on one another."""
+        if any(module._forward_hooks or module._forward_pre_hooks for module in self.model.modules()):
+            return False
         before, drawn = [value.clone() for value in self.model.buffers()], torch.default_generator.get_state()
         whole, apart = self.trained_loss([batch]), self.trained_loss(split(batch, self.execution.parts))
         same = all(torch.equal(one, other) for one, other in zip(before, self.model.buffers(), strict=True))
