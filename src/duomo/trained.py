@@ -1,10 +1,7 @@
 """A finished run at work: load, predict, evaluate. Reads the run folder and nothing else."""
 
-import csv
 import dataclasses
 import json
-import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from json import JSONDecodeError
@@ -13,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from torch import nn
 
 from duomo.core import find
@@ -21,22 +17,18 @@ from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError, RunError
-from duomo.core.files import sync_folder
 from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
 from duomo.core.table import MEDIA, Table
-from duomo.data import sources
+from duomo.data import cache, outputs, sources
 from duomo.data.predictor import Predictor
 from duomo.data.readable import readable
 from duomo.evaluate.bootstrap import interval, resample
 from duomo.plan import task_options
 
 SLICE = 4096
-OUTPUTS = (".csv", ".jsonl", ".parquet")
-FORMULA = re.compile(r"\s*=|\s*[+\-@].*[(|]", re.DOTALL)
-"""Text that a spreadsheet would compute: numbers, dashes and handles are none, a call or a command is one."""
 
 
 class Run:
@@ -131,9 +123,9 @@ class Run:
         columns = self.answers(table)
         library = type(source).__module__.partition(".")[0]
         if library == "pandas":
-            return pa.table({name: _flat(values) for name, values in columns.items()}).to_pandas().set_index(source.index)
+            return pa.table({name: outputs.flat(values) for name, values in columns.items()}).to_pandas().set_index(source.index)
         if library == "polars":
-            return type(source)({name: _flat(values) for name, values in columns.items()})
+            return type(source)({name: outputs.flat(values) for name, values in columns.items()})
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def predict_one(self, text: str | None = None, row: str | None = None) -> dict[str, Any]:
@@ -156,33 +148,33 @@ class Run:
         for problem in table.problems:
             reporter.say(problem)
         suffix = Path(out).suffix.lower() if out else ".csv"
-        if suffix not in OUTPUTS:
-            raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(OUTPUTS), out=out)
+        if suffix not in outputs.OUTPUTS:
+            raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(outputs.OUTPUTS), out=out)
         if out is None:
-            for index, piece in enumerate(self._answered(table, reporter)):
-                _write_text(sys.stdout, suffix, piece, index == 0)
+            for index, piece in enumerate(self._answered(table, 0, reporter)):
+                outputs.write_text(sys.stdout, suffix, piece, index == 0)
             return None
         path = Path(out)
         if not path.absolute().parent.is_dir():
             raise ConfigError("The folder of the output must exist; there is no {folder}.", folder=path.absolute().parent)
         if path.is_dir():
             raise ConfigError("Answers are written to a file; {out!r} is a folder. Name a file in it.", out=out)
-        partial = path.with_name(f".{path.name}.part")
-        try:
-            rows = _write(partial, suffix, self._answered(table, reporter), table.data.schema)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-        sync_folder(path.absolute().parent)
+        seal = (self.folder.path / "manifest.json").read_text(encoding="utf-8")
+        rows, before = outputs.write(
+            path, table, lambda part, start: self._answered(part, start, reporter), lambda: cache.key_of(table, table.names, [seal, suffix])
+        )  # fmt: skip
+        if before:
+            reporter.say(tr("{rows:,} of them were answered by a former start.", rows=before))
         reporter.say(tr("Wrote {rows:,} answers to {path}.", rows=rows, path=path))
         return {"rows": rows, "out": str(path)}
 
-    def _answered(self, table: Table, reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
+    def _answered(self, table: Table, start: int, reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
+        """The cells of a table with the answers beside them, a slice at a time; it begins at row `start` of the whole."""
         shown = [name for name, column in zip(table.names, table.data.columns, strict=True) if not pa.types.is_binary(column.type)]
         opens, why = readable(table, [name for name in table.names if name not in self.facts["features"]])
         for sentence in why:
             reporter.say(sentence)
-        with reporter.progress(tr("predict"), len(table), tr("rows")) as bar:
+        with reporter.progress(tr("predict"), len(table), tr("rows") if not start else tr("rows from {start:,}", start=start)) as bar:
             done = 0
             for piece in table.slices(SLICE):
                 cells = {name: piece.column(name).to_pylist() for name in shown}
@@ -242,55 +234,6 @@ def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> No
             "The weights must fit the model of the recipe; in {path} these do not: {names}.", path=folder.path, names=", ".join(wrong[:5])
         )
     model.load_state_dict(tensors)
-
-
-def _flat(values: list[Any]) -> list[Any]:
-    return [json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value for value in values]
-
-
-def _defused(cell: Any) -> Any:
-    """A cell that a spreadsheet would run as a formula becomes text there, by the apostrophe that spreadsheets know."""
-    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
-
-
-def _write_text(file: Any, suffix: str, piece: Mapping[str, Sequence[Any]], first: bool) -> None:
-    rows = zip(*(_flat(list(values)) if suffix == ".csv" else values for values in piece.values()), strict=True)
-    if suffix == ".jsonl":
-        file.writelines(json.dumps(dict(zip(piece, row, strict=True)), ensure_ascii=False, default=str) + "\n" for row in rows)
-        return
-    writer = csv.writer(file, lineterminator="\n")
-    if first:
-        writer.writerow(map(_defused, piece))
-    writer.writerows(map(_defused, row) for row in rows)
-
-
-def _typed(piece: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as a table: input columns have the type of the whole file's, and an answer without any value yet is taken for text."""
-    made = pa.table(dict(piece))
-    fields = [schema.field(field.name) if field.name in schema.names else field for field in made.schema]
-    fields = [pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in fields]
-    return pa.table(dict(piece), schema=pa.schema(fields))
-
-
-def _write(path: Path, suffix: str, pieces: Iterator[dict[str, list[Any]]], schema: pa.Schema) -> int:
-    count = 0
-    if suffix == ".parquet":
-        writer: pq.ParquetWriter | None = None
-        for piece in pieces:
-            made = _typed(piece, schema) if writer is None else pa.table(piece, schema=writer.schema)
-            writer = writer or pq.ParquetWriter(path, made.schema)
-            writer.write_table(made)
-            count += made.num_rows
-        if writer is not None:
-            writer.close()
-    else:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            for index, piece in enumerate(pieces):
-                _write_text(file, suffix, piece, index == 0)
-                count += len(next(iter(piece.values()), []))
-            file.flush()
-            os.fsync(file.fileno())
-    return count
 
 
 def without_target(table: Table, target: Sequence[str]) -> Table:

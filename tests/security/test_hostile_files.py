@@ -20,8 +20,8 @@ from duomo.core.errors import DataError, DuomoError, RunError
 from duomo.core.run import RunFolder
 from duomo.core.table import Table
 from duomo.data import sources
+from duomo.data.outputs import defused
 from duomo.serve.rows import table_of
-from duomo.trained import _defused
 
 QUICK = {"train": {"steps": 3, "exact": True}, "model": {"name": "mlp", "size": "small"}}
 SCRIPT = "<script>alert(1)</script>"
@@ -163,8 +163,8 @@ def test_hostile_names_stay_text(here: Path) -> None:
 
 def test_plain_cells_are_written_as_they_came() -> None:
     texts = ["-1.5", "+3", "- a dash", "@reader hello", "a = b", "'quoted'", "1e-5", "=1"]
-    assert [_defused(text) for text in texts] == [*texts[:-1], "'=1"]
-    assert [_defused(cell) for cell in (None, 1.5, -2, True)] == [None, 1.5, -2, True]
+    assert [defused(text) for text in texts] == [*texts[:-1], "'=1"]
+    assert [defused(cell) for cell in (None, 1.5, -2, True)] == [None, 1.5, -2, True]
 
 
 @pytest.mark.parametrize("name", ["../out.csv", "/tmp/out.csv", "a/../../out.csv"])

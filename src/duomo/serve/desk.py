@@ -6,7 +6,7 @@ import math
 import struct
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,9 @@ class Served(Protocol):
 
     @property
     def execution(self) -> Any: ...
+
+    @property
+    def predictor(self) -> Any: ...
 
     def answers(self, table: Table) -> Answers: ...
 
@@ -135,12 +138,21 @@ class Desk:
     def table(self, question: Question) -> Table:
         """The rows that are asked; DataError where they cannot be."""
         if not question.parts:
-            return table_of(rows_of(question.body), self.columns)
+            return self._readable(table_of(rows_of(question.body), self.columns))
         parts, start = [], 0
         for name, is_file, size in question.parts:
             parts.append((name, is_file, question.body[start : start + size]))
             start += size
-        return table_of(rows_of_parts(parts, self.columns), self.columns)
+        return self._readable(table_of(rows_of_parts(parts, self.columns), self.columns))
+
+    def _readable(self, table: Table) -> Table:
+        """The table; DataError where a number is written as a text that the run cannot read as one."""
+        written = [
+            field.name for field in table.data.schema if self.columns[field.name] == "number" and not pa.types.is_floating(field.type)
+        ]
+        if written:
+            self.run.predictor.refuse_unreadable(replace(table, data=table.data.select(written)))
+        return table
 
     def answer(self, group: Sequence[tuple[Question, Table]]) -> Iterator[tuple[int, Reply]]:
         """All together where their columns have one form; when that fails, one by one."""

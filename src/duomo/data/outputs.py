@@ -1,0 +1,137 @@
+"""Answers written to CSV, JSON lines or Parquet: whole or not at all, and where they are many, in parts that outlive a kill.
+
+Parts of PART rows lie in `.NAME.parts` beside the output until all are there; a second start with the same rows, run and format goes on
+behind the last whole part. Then they become one file.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from duomo.core.files import sync_folder, write_atomically
+from duomo.core.table import Table
+
+OUTPUTS = (".csv", ".jsonl", ".parquet")
+FORMULA = re.compile(r"\s*=|\s*[+\-@].*[(|]", re.DOTALL)
+"""Text that a spreadsheet would compute: numbers, dashes and handles are none, a call or a command is one."""
+PART = 65_536
+"""Rows of a part."""
+Piece = Mapping[str, Sequence[Any]]
+Answering = Callable[[Table, int], Iterator[Piece]]
+"""Columns to write for the rows of a table, which begin at that row of the whole."""
+
+
+def flat(values: Iterable[Any]) -> list[Any]:
+    return [json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value for value in values]
+
+
+def defused(cell: Any) -> Any:
+    """A cell that a spreadsheet would run as a formula becomes text there, by the apostrophe that spreadsheets know."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def write_text(file: Any, suffix: str, piece: Piece, first: bool) -> None:
+    rows = zip(*(flat(values) if suffix == ".csv" else values for values in piece.values()), strict=True)
+    if suffix == ".jsonl":
+        file.writelines(json.dumps(dict(zip(piece, row, strict=True)), ensure_ascii=False, default=str) + "\n" for row in rows)
+        return
+    writer = csv.writer(file, lineterminator="\n")
+    if first:
+        writer.writerow(map(defused, piece))
+    writer.writerows(map(defused, row) for row in rows)
+
+
+def write(path: Path, table: Table, answering: Answering, key: Callable[[], str]) -> tuple[int, int]:
+    """The table's rows with their answers into `path`; returns the rows, and how many of them a former start had answered.
+
+    `key` tells apart what is answered: another one begins anew.
+    """
+    suffix = path.suffix.lower()
+    if len(table) <= PART:
+        partial = path.with_name(f".{path.name}.part")
+        try:
+            _write_part(partial, suffix, answering(table, 0), table.data.schema, True)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        sync_folder(path.absolute().parent)
+        return len(table), 0
+    folder = path.with_name(f".{path.name}.parts")
+    done = _open(folder, key())
+    parts = range(0, len(table), PART)
+    for start in parts:
+        name = folder / f"{start:012}{suffix}"
+        if not name.is_file():
+            unfinished = folder / "unfinished"
+            rows = replace(table, data=table.data.slice(start, PART))
+            _write_part(unfinished, suffix, answering(rows, start), table.data.schema, start == 0)
+            os.replace(unfinished, name)
+            sync_folder(folder)
+    _join([folder / f"{start:012}{suffix}" for start in parts], path, suffix)
+    shutil.rmtree(folder)
+    return len(table), min(done * PART, len(table))
+
+
+def _open(folder: Path, key: str) -> int:
+    """The folder of parts, emptied unless it was begun under the same key; how many whole parts it holds."""
+    mark = folder / "key"
+    if not mark.is_file() or mark.read_text(encoding="utf-8") != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        write_atomically(mark, key.encode())
+    return sum(one.suffix in OUTPUTS for one in folder.iterdir())
+
+
+def _write_part(path: Path, suffix: str, pieces: Iterator[Piece], schema: pa.Schema, first: bool) -> None:
+    if suffix == ".parquet":
+        writer: pq.ParquetWriter | None = None
+        for piece in pieces:
+            made = _typed(piece, schema) if writer is None else pa.table(dict(piece), schema=writer.schema)
+            writer = writer or pq.ParquetWriter(path, made.schema)
+            writer.write_table(made)
+        if writer is not None:
+            writer.close()
+    else:
+        with path.open("w", encoding="utf-8", newline="") as text:
+            for index, piece in enumerate(pieces):
+                write_text(text, suffix, piece, first and index == 0)
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _typed(piece: Piece, schema: pa.Schema) -> pa.Table:
+    """Rows as a table: input columns have the type of the whole file's, and an answer without any value yet is taken for text."""
+    made = pa.table(dict(piece))
+    fields = [schema.field(field.name) if field.name in schema.names else field for field in made.schema]
+    fields = [pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in fields]
+    return pa.table(dict(piece), schema=pa.schema(fields))
+
+
+def _join(parts: Sequence[Path], path: Path, suffix: str) -> None:
+    """Parts as one file that appears whole."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        if suffix == ".parquet":
+            with pq.ParquetWriter(partial, pq.read_schema(parts[0])) as writer:
+                for part in parts:
+                    writer.write_table(pq.read_table(part).cast(writer.schema))
+        else:
+            with partial.open("wb") as whole:
+                for part in parts:
+                    with part.open("rb") as file:
+                        shutil.copyfileobj(file, whole)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    sync_folder(path.absolute().parent)

@@ -1,0 +1,81 @@
+"""Answers over many rows: written in parts, continued after a kill, equal to those of an undisturbed start, in every format."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+import duomo
+from duomo.data import outputs
+
+SMALL = 1024
+
+
+@pytest.fixture(scope="module")
+def many(runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows of the sample again and again, 5,120 of them, each with a number of its own."""
+    rows = pyarrow.csv.read_csv(runs.source("clinic"))
+    repeated = pa.concat_tables([rows] * 10).slice(0, 5 * SMALL)
+    path = tmp_path_factory.mktemp("many") / "many.parquet"
+    pq.write_table(repeated.append_column("number", pa.array(range(5 * SMALL))), path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", outputs.OUTPUTS)
+def test_parts_equal_the_whole(runs, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    run = runs("clinic")
+    run.predict_file(many, str(tmp_path / f"whole{suffix}"))
+    monkeypatch.setattr(outputs, "PART", SMALL)
+    found = run.predict_file(many, str(tmp_path / f"parts{suffix}"))
+    assert found is not None and found["rows"] == 5 * SMALL
+    if suffix == ".parquet":
+        assert pq.read_table(tmp_path / "whole.parquet").equals(pq.read_table(tmp_path / "parts.parquet"))
+    else:
+        assert (tmp_path / f"whole{suffix}").read_bytes() == (tmp_path / f"parts{suffix}").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"parts{suffix}", f"whole{suffix}"]
+
+
+def test_a_killed_start_is_continued(runs, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = f"""
+import sys, duomo
+from duomo.data import outputs
+outputs.PART = {SMALL}
+duomo.load(sys.argv[1]).predict_file(sys.argv[2], sys.argv[3])
+"""
+    out, run = tmp_path / "out.csv", runs("clinic")
+    process = subprocess.Popen([sys.executable, "-c", code, str(run.path), str(many), str(out)])
+    parts = tmp_path / ".out.csv.parts"
+    until = time.monotonic() + 60
+    while not (parts / f"{SMALL:012}.csv").exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.001)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists() and parts.is_dir(), "it was killed on the way"
+    kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.csv")}
+    monkeypatch.setattr(outputs, "PART", SMALL)
+    asked = []
+    monkeypatch.setattr(duomo.Run, "answers", lambda self, table: asked.append(len(table)) or self.predictor.answers(table))
+    run.predict_file(many, str(out))
+    assert len(kept) >= 2 and sum(asked) == 5 * SMALL - SMALL * len(kept)
+    run.predict_file(many, str(tmp_path / "whole.csv"))
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_other_rows_begin_anew(runs, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outputs, "PART", SMALL)
+    run, out = runs("clinic"), tmp_path / "out.jsonl"
+    parts = tmp_path / ".out.jsonl.parts"
+    parts.mkdir()
+    (parts / "key").write_text("of other rows")
+    (parts / f"{0:012}.jsonl").write_text("wrong\n")
+    run.predict_file(many, str(out))
+    assert not out.read_text(encoding="utf-8").startswith("wrong") and not parts.exists()
+    shutil.rmtree(parts, ignore_errors=True)
