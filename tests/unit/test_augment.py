@@ -9,7 +9,8 @@ from torch import Tensor
 from duomo.core.contract import Field
 from duomo.core.recipe import AugmentConfig
 from duomo.core.tensors import Batch
-from duomo.data.augment import HIDDEN, active, augment, shifted, turned
+from duomo.data.augment import HIDDEN, active, augment
+from duomo.data.picture_variations import CHANGES, blurred, by_policy, shifted, turned
 
 GREY = {"p": Field("pixels", (1, 8, 8), facts={"mean": [0.3], "std": [0.4]})}
 COLOUR = {"p": Field("pixels", (3, 40, 64), facts={"mean": [0.3] * 3, "std": [0.4] * 3})}
@@ -52,6 +53,7 @@ EVERY = [
     (lambda: {"p": digits()}, GREY, AugmentConfig(crop=0.2, flip=True)),
     (lambda: {"p": digits()}, GREY, AugmentConfig(rotate=20, scale=0.2, crop=0.1, flip=True, erase=0.5, mixup=0.3, cutmix=1.0)),
     (lambda: {"p": photo()}, COLOUR, AugmentConfig(colour=0.5, erase=1.0, cutmix=1.0)),
+    (lambda: {"p": photo()}, COLOUR, AugmentConfig(crop=0.1, flip=True, blur=0.5, policy=2)),
     (sound, SOUND, AugmentConfig(noise=0.1, speed=0.2)),
     (text, TEXT, AugmentConfig(drop_tokens=0.3, swap_tokens=0.3)),
     (table, TABLE, AugmentConfig(mixup=0.4, noise=0.1)),
@@ -87,10 +89,39 @@ def test_nothing_set_changes_nothing() -> None:
 def test_crops_shift_by_whole_pixels() -> None:
     marked = torch.zeros(200, 1, 8, 8, dtype=torch.uint8)
     marked[:, :, 4, 4] = 200
-    moved = shifted(marked, 0.25, seeded())
+    moved = shifted(marked, 0.25, False, seeded())
     assert moved.dtype == torch.uint8 and (moved.flatten(1).sum(1) == 200).all()
     _, _, y, x = torch.nonzero(moved, as_tuple=True)
     assert sorted(set((y - 4).tolist())) == sorted(set((x - 4).tolist())) == [-2, -1, 0, 1, 2]
+
+
+@pytest.mark.parametrize("crop, flip", [(0.25, False), (0.25, True), (0.0, True), (1.0, True)])
+def test_large_and_small_pictures_are_shifted_alike(crop, flip, monkeypatch) -> None:
+    pixels = photo()
+    row_by_row = shifted(pixels, crop, flip, seeded())
+    monkeypatch.setattr("duomo.data.picture_variations.ONE_BY_ONE", 1 << 40)
+    assert torch.equal(row_by_row, shifted(pixels, crop, flip, seeded()))
+
+
+def test_blur_takes_detail_away() -> None:
+    pixels = photo().float()
+    found = blurred(pixels, 0.5, seeded())
+    changed = (found != pixels).flatten(1).any(1)
+    assert 0 < changed.sum() < 16 and torch.equal(found[~changed], pixels[~changed])
+    rough = [(x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3)) for x in (found, pixels)]
+    assert (rough[0][changed] < rough[1][changed]).all() and (found.mean((1, 2, 3)) - pixels.mean((1, 2, 3))).abs().max() < 3
+
+
+def test_policy_changes_each_picture_its_own_way() -> None:
+    pixels = photo().repeat(8, 1, 1, 1).float()
+    found = by_policy(pixels, 2, 0.6, seeded())
+    assert found.min() >= 0 and found.max() <= 255 and len(torch.unique(found.flatten(1), dim=0)) > 100
+    assert torch.equal(found, by_policy(pixels, 2, 0.6, seeded())) and torch.equal(pixels, photo().repeat(8, 1, 1, 1).float())
+    for number, change in enumerate(CHANGES):
+        one, none = (change(photo().float(), torch.full((16,), amount), seeded()) for amount in (0.9, 0.0))
+        assert one.shape == (16, 3, 40, 64) and bool((one != photo()).any()) == (number > 0), number
+        # at strength 0 nothing but the stretch of the range is left
+        assert number == 1 or (none - photo()).abs().max() < 0.01, number
 
 
 def test_turning_matches_the_reference_grid() -> None:

@@ -184,6 +184,12 @@ class AugmentConfig:
     """Pictures: strength of changes of brightness, contrast and saturation."""
     erase: Share = 0.0
     """Pictures: probability that a rectangle is erased."""
+    blur: Share = 0.0
+    """Pictures: probability that a picture is blurred, a little or much."""
+    policy: Count = 0
+    """Pictures: changes that each picture gets from a list of thirteen (as in RandAugment, arXiv:1909.13719)."""
+    strength: Share = 0.5
+    """Pictures: how far the changes of the policy go, from 0 to 1."""
     mixup: Amount = 0.0
     """Pictures and tables: alpha of mixup (arXiv:1710.09412)."""
     cutmix: Amount = 0.0

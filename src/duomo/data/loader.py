@@ -3,16 +3,22 @@
 Legend: N rows, B rows of a batch, K steps of a block.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from duomo.core.contract import Field, Stream
 from duomo.core.recipe import AugmentConfig
 from duomo.core.tensors import Batch, Dense, Examples, Windows
+from duomo.data import spill
 from duomo.data.augment import active, augment
+from duomo.data.picture_variations import ONE_BY_ONE
 
+LARGE_BATCH = 2**23
+"""Bytes of a batch of pictures from which freed memory is kept for the next one."""
 BLOCK_BYTES = 2**19
 """Several steps of small rows are made at once, about this many bytes: as much as stays in a core's own cache."""
 MOST_STEPS = 64
@@ -48,12 +54,22 @@ def finish(batch: Batch, fields: Mapping[str, Field]) -> Batch:
             mean, std = field.facts["mean"], field.facts["std"]
             scale = torch.tensor([1 / (255 * each) for each in std]).view(-1, 1, 1)
             shift = torch.tensor([-a / b for a, b in zip(mean, std, strict=True)]).view(-1, 1, 1)
-            batch[name] = values.to(torch.float32, copy=True).mul_(scale).add_(shift)
+            batch[name] = _normalised(values, scale, shift)
         elif field.form == "waveform":
             batch[name] = values.float().mul_(1 / 32768)
         elif field.form in ("tokens", "categories"):
             batch[name] = values.long()
     return batch
+
+
+def _normalised(values: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """values * scale + shift as float32; of large pictures one at a time, so that the second pass finds it in the cache."""
+    if values[:1].numel() < ONE_BY_ONE:
+        return values.to(torch.float32, copy=True).mul_(scale).add_(shift)
+    found = torch.empty(values.shape, dtype=torch.float32)
+    for row in range(len(values)):
+        torch.mul(values[row], scale, out=found[row]).add_(shift)
+    return found
 
 
 def batches(examples: Examples, fields: Mapping[str, Field], batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -97,6 +113,8 @@ class TableStream(Stream):
         self._row_bytes = sum(column.row_bytes() for column in examples.columns.values())
         self._varied = active(self.augment, self.fields)
         self._generator = torch.Generator()
+        if any(field.form == "pixels" and 4 * math.prod(field.shape) * self.batch_size > LARGE_BATCH for field in self.fields.values()):
+            spill.keep()
         self._orders: dict[int, np.ndarray] = {}
         self._block: tuple[int, Batch] = (-1, {})
 

@@ -15,8 +15,8 @@ from duomo.core.contract import Evidence, Places
 from duomo.core.errors import DataError
 from duomo.core.recipe import AugmentConfig, EncodeConfig
 from duomo.core.table import Table
-from duomo.data.augment import affine, followed, sampled
 from duomo.data.loader import finish
+from duomo.data.picture_variations import affine, followed, sampled
 from duomo.tasks.detect import measures
 from duomo.tasks.detect.assign import assign, overlap
 from duomo.tasks.detect.task import Config, Main
