@@ -8,6 +8,7 @@ of `conv2d` and `max_pool2d`, forward and backward.
 Legend: B rows, C input channels, K = C · (side + 1)², what a window sees, O output channels, P × Q pooled size, M = B · P · Q.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
-PLACES = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 class _ConvolveAndPool(Function):
@@ -27,12 +27,10 @@ class _ConvolveAndPool(Function):
         rows, _, height, width = x_BCHW.shape
         after, channels, side, _ = weight.shape
         pooled = (height - side + 1) // 2, (width - side + 1) // 2
-        seen_KM = _seen(x_BCHW, side, pooled)
-        planes_4MO = x_BCHW.new_empty(4, seen_KM.shape[1], after)
-        for plane_MO, (down, right) in zip(planes_4MO, PLACES, strict=True):
-            placed = weight.new_zeros(channels, side + 1, side + 1, after)
-            placed[:, down : down + side, right : right + side] = weight.permute(1, 2, 3, 0)
-            torch.addmm(bias_O, seen_KM.t(), placed.view(-1, after), out=plane_MO)
+        seen_KM, index = _seen(x_BCHW, side, pooled), _placed(channels, side)
+        padded = torch.cat([weight.reshape(after, -1).t(), weight.new_zeros(1, after)])
+        weight_4KO = padded.index_select(0, index).view(4, -1, after)
+        planes_4MO = torch.baddbmm(bias_O, seen_KM.t().expand(4, -1, -1), weight_4KO)
         largest_MO = torch.maximum(planes_4MO[0], planes_4MO[1])
         for place in (2, 3):
             torch.maximum(largest_MO, planes_4MO[place], out=largest_MO)
@@ -48,20 +46,32 @@ class _ConvolveAndPool(Function):
         seen_KM, planes_4MO, largest_MO = ctx.saved_tensors
         after, channels, side, _ = ctx.shape
         kind, bits = largest_MO.dtype, BITS[largest_MO.dtype]
-        largest_MO = largest_MO.view(bits)  # never negative, so that the bits of what is above zero are a whole number above zero
-        left_MO = torch.clamp(largest_MO, max=1).neg_()
+        planes_4MO, largest_MO = planes_4MO.view(bits), largest_MO.view(bits)
+        shares_4MO = torch.empty_like(planes_4MO)
+        left_MO = shares_4MO[3]
+        torch.clamp(largest_MO, max=1, out=left_MO).neg_()  # never negative: the bits of what is above zero are a number above zero
         left_MO.bitwise_and_(gradient_BOPQ.permute(0, 2, 3, 1).reshape(-1, after).view(bits))
         bias_O = left_MO.view(kind).sum(0)
-        share_MO = torch.empty_like(left_MO)
-        weight = seen_KM.new_zeros(channels, side, side, after, dtype=torch.promote_types(kind, torch.float32))
-        for place, (down, right) in enumerate(PLACES):
-            if place < 3:
-                torch.eq(planes_4MO[place].view(bits), largest_MO, out=share_MO)
-                share_MO.neg_().bitwise_and_(left_MO)
-                left_MO.bitwise_xor_(share_MO)
-            found = seen_KM @ (share_MO if place < 3 else left_MO).view(kind)
-            weight += found.view(channels, side + 1, side + 1, after)[:, down : down + side, right : right + side]
-        return None, weight.permute(3, 0, 1, 2).to(kind), bias_O
+        for plane_MO, share_MO in zip(planes_4MO[:3], shares_4MO, strict=False):
+            torch.eq(plane_MO, largest_MO, out=share_MO)
+            share_MO.neg_().bitwise_and_(left_MO)
+            left_MO.bitwise_xor_(share_MO)
+        found_4KO = torch.bmm(seen_KM.expand(4, -1, -1), shares_4MO.view(kind))
+        wide = torch.promote_types(kind, torch.float32)
+        padded = torch.zeros(channels * side * side + 1, after, dtype=wide)
+        padded.index_add_(0, _placed(channels, side), found_4KO.view(-1, after).to(wide))
+        return None, padded[:-1].t().reshape(ctx.shape).to(kind), bias_O
+
+
+@cache
+def _placed(channels: int, side: int) -> Tensor:
+    """(4 K,): which weight of the window meets what is seen, for each place of the pooling window; the last, a zero, for none."""
+    found = torch.full((2, 2, channels, side + 1, side + 1), channels * side * side)
+    numbers = torch.arange(channels * side * side).view(channels, side, side)
+    for down in (0, 1):
+        for right in (0, 1):
+            found[down, right, :, down : down + side, right : right + side] = numbers
+    return found.flatten()
 
 
 def _seen(x_BCHW: Tensor, side: int, pooled: tuple[int, int]) -> Tensor:
