@@ -125,10 +125,12 @@ def prompts_of(pretrained: Pretrained) -> list[list[int]]:
 
 def compare(what: str, mine: list[list[int]], other: list[list[int]], leads: list[list[float]]) -> None:
     """How many texts are the same, and how narrow the choice was where the others part."""
-    parted = [
-        next(i for i, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]) for a, b in zip(mine, other, strict=True) if a != b
-    ]
-    at = [lead[place] for lead, place in zip([lead for lead, a, b in zip(leads, mine, other, strict=True) if a != b], parted, strict=True)]
+    parted, at = [], []
+    for a, b, lead in zip(mine, other, leads, strict=True):
+        if a != b:
+            shorter = min(len(a), len(b)) - 1
+            parted.append(next((place for place, pair in enumerate(zip(a, b, strict=False)) if pair[0] != pair[1]), shorter))
+            at.append(lead[parted[-1]])
     same = sum(a == b for a, b in zip(mine, other, strict=True))
     narrow = f"; where they part, after {min(parted)} tokens and more, the two best stood {max(at):.3f} σ or less apart" if parted else ""
     row(what, f"{same} of {len(mine)} the same{narrow}")
