@@ -16,7 +16,7 @@ from duomo.exchange import gguf_models, hf, parity, runs
 from duomo.exchange.convert import convert
 from duomo.exchange.opening import open_pretrained
 
-RECIPE = {"encode": {"longest_text": 32, "vocabulary": 300}, "task": {"new_tokens": 6, "temperature": 0},
+RECIPE = {"encode": {"longest_text": 32, "vocabulary": 300}, "task": {"sampling": {"new_tokens": 6}},
           "model": {"name": "gpt", "size": "nano", "options": {"width": 32, "depth": 1, "heads": 2}},
           "train": {"steps": 3, "batch_size": 8, "exact": True}}  # fmt: skip
 

@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import BertProcessing
 
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
@@ -166,3 +168,16 @@ def test_tokenizers_are_kept(tmp_path: Path) -> None:
     again = hf.read(tmp_path / "out")
     assert again.learned == found.learned
     assert torch.equal(again.tensors["embedding.weight"], found.tensors["embedding.weight"].bfloat16().float())
+
+
+def test_a_tokenizer_that_fills_up_and_cuts_does_neither_here(tmp_path: Path) -> None:
+    """Sentence encoders are published with a tokenizer.json that pads every text to 128 tokens."""
+    words = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "cat": 4, "mat": 5}
+    made = Tokenizer(WordLevel(words, "[UNK]"))
+    made.pre_tokenizer = Whitespace()
+    made.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    made.enable_padding(length=128)
+    made.enable_truncation(4)
+    state = text_kind.given(made.to_str())
+    assert state["frame"] == [[2], [3]]
+    assert text_kind.framed(state, text_kind.encode_text(state, ["cat mat cat cat cat"])[0]).tolist() == [2, 4, 5, 4, 4, 4, 3]

@@ -79,12 +79,13 @@ COLUMN = "text"
 
 
 def write(path: Path, model: Pretrained) -> None:
-    """A run folder that predict, serve and `train --from` open: a decoder writes on, an encoder with a head for it fills gaps.
+    """A run folder that predict, serve and `train --from` open: a decoder writes on, or chats if it has a template, an encoder fills gaps.
 
     It has no scorecard, since nothing here has judged it. ConfigError for a model without a head or a tokenizer.
     """
     text = model.learned.get("text")
-    name = {"gpt": "generate", "bert": "fill" if "fill.bias" in model.tensors else ""}.get(model.model, "")
+    speaks = bool(text and text.get("chat_template"))
+    name = {"gpt": "chat" if speaks else "generate", "bert": "fill" if "fill.bias" in model.tensors else ""}.get(model.model, "")
     if not name or not text:
         raise ConfigError(
             "A run answers; {source} is a {model} without the head or the tokenizer for that. Teach it: duomo train DATA --from {source}",
@@ -93,7 +94,8 @@ def write(path: Path, model: Pretrained) -> None:
     context = min(int(text["longest"]), CONTEXT)
     recipe = Recipe(DataConfig(source=model.source, task=name), model=ModelConfig(model.model, "base", options=dict(model.options)))
     task = find.make_task(name, {})
-    task.restore({"column": COLUMN, "tokenizer": dict(text), "context": context})
+    shape = {"name": "pairs", "columns": [COLUMN, "answer"], "system": ""}
+    task.restore({"tokenizer": dict(text), "context": context, **({"shape": shape} if speaks else {"column": COLUMN})})
     made = find.make_model(recipe.model, task)
     made.load_state_dict(dict(model.tensors))
     folder = RunFolder(path)

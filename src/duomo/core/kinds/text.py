@@ -232,6 +232,8 @@ def _characters(known: pa.ChunkedArray, size: int) -> Tokenizer:
 def _loaded(text: str) -> Tokenizer:
     tokenizer = Tokenizer.from_buffer(text.encode())  # unlike from_str it raises ValueError
     tokenizer.encode_special_tokens = True
+    tokenizer.no_padding()  # how much of a text is kept, and that a batch is filled up, is not the tokenizer's to say
+    tokenizer.no_truncation()
     return tokenizer
 
 
