@@ -1,0 +1,55 @@
+"""nginx before two servers, by the very configuration of docs/serving.md: one may die, and nobody notices."""
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.serve.harness import Server
+from tests.serve.test_predict import rows_of
+
+DOC = Path(__file__).parents[2] / "docs" / "serving.md"
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return int(door.getsockname()[1])
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+def test_two_servers_behind_nginx(runs, tmp_path: Path) -> None:
+    servers = [Server([runs("clinic").path], "--quiet", log=tmp_path / f"log{number}") for number in (1, 2)]
+    block = re.search(r"```nginx\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    port = free_port()
+    written = block.group(1).replace(":8000", f":{port}").replace(":8001", f":{servers[0].port}").replace(":8002", f":{servers[1].port}")
+    own = f"daemon off;\npid {tmp_path}/pid;\nerror_log {tmp_path}/error;\n"
+    paths = "".join(f"  {name}_temp_path {tmp_path}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (tmp_path / "nginx.conf").write_text(own + written.replace("http {\n", "http {\n  access_log off;\n" + paths), encoding="utf-8")
+    balancer = subprocess.Popen([str(NGINX), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")], stderr=subprocess.DEVNULL)
+    try:
+        body = {"rows": rows_of(runs.source("clinic"), "diagnosis", 3)}
+        expected = runs("clinic").predict(runs.source("clinic"))[:3]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            for _ in range(100):
+                try:
+                    client.get("/readyz")
+                    break
+                except httpx.ConnectError:
+                    time.sleep(0.05)
+            assert [client.post("/v1/predict", json=body).json()["answers"] for _ in range(20)] == [expected] * 20
+            servers[0].process.send_signal(signal.SIGKILL)
+            assert [client.post("/v1/predict", json=body).status_code for _ in range(20)] == [200] * 20
+            assert client.get("/readyz", headers={"host": "evil.example"}).status_code == 421
+    finally:
+        balancer.terminate()
+        balancer.wait(10)
+        for server in servers:
+            server.stop()
