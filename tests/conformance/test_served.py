@@ -1,0 +1,60 @@
+"""Whatever a task reads and answers goes over the wire unchanged, alone and in company."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tests.conformance.test_tasks import fitted, model_for
+
+from duomo.core.device import Execution
+from duomo.core.table import Table
+from duomo.data.predictor import Predictor
+from duomo.serve.desk import Desk, Question, asked_table
+
+
+@dataclass
+class Ready:
+    """A run without a folder."""
+
+    predictor: Predictor
+    facts: dict[str, Any]
+    path: Path = Path("ready")
+
+    @property
+    def task(self) -> Any:
+        return self.predictor.task
+
+    @property
+    def model(self) -> Any:
+        return self.predictor.model
+
+    @property
+    def execution(self) -> Execution:
+        return self.predictor.execution
+
+    def answers(self, table: Table) -> dict[str, list[Any]]:
+        return self.predictor.answers(table)
+
+
+def wire(cell: Any) -> Any:
+    return {"base64": base64.b64encode(cell).decode()} if isinstance(cell, bytes) else cell
+
+
+def test_served_as_predicted(toy) -> None:
+    task, table = fitted(toy)
+    run = Ready(Predictor(task, model_for(task), Execution()), {"kinds": dict(table.kinds), "features": task.columns, "task": task.name})
+    desk, few = Desk(run), table.take(np.arange(min(3, len(table))))
+    rows = few.data.select(task.columns).to_pylist()
+    answers = run.answers(few)
+    expected = json.loads(json.dumps([dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]))
+    questions = [
+        Question(n, "predict", json.dumps({"rows": [{k: wire(c) for k, c in row.items()}]}).encode()) for n, row in enumerate(rows)
+    ]
+    group = [(question, asked_table(desk, question)) for question in questions]
+    assert all(isinstance(table, Table) for _, table in group), group
+    together = dict(desk.answer(group))
+    assert [json.loads(together[n].body)["answers"][0] for n in range(len(rows))] == expected
+    assert json.loads(dict(desk.answer(group[-1:]))[len(rows) - 1].body)["answers"] == expected[-1:]
