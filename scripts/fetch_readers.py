@@ -136,14 +136,19 @@ def tang_poems(root: Path) -> list[tuple[str, str, str]]:
     return list(found.values())
 
 
+def stamps(root: Path) -> Path:
+    """The folder of tuxpaint's pictures, captions and recordings."""
+    return _one(root, "d_tuxpaint-stamps-default/usr/share/tuxpaint/stamps")
+
+
 def french_clips(root: Path) -> list[tuple[str, str, Path]]:
     """(name, sentence, ogg file) of tuxpaint's spoken French captions, in order of name.
 
     Left out: captions with figures or brackets (they are not read as written), and recordings that are byte for byte repeated.
     """
-    stamps = _one(root, "d_tuxpaint-stamps-default/usr/share/tuxpaint/stamps")
     found, seen = [], set()
-    for sound in sorted(stamps.rglob("*_desc_fr.ogg")):
+    pictures = stamps(root)
+    for sound in sorted(pictures.rglob("*_desc_fr.ogg")):
         caption = sound.with_name(sound.name.removesuffix("_desc_fr.ogg") + ".txt")
         digest = hashlib.sha256(sound.read_bytes()).digest()
         if not caption.exists() or digest in seen:
@@ -152,7 +157,7 @@ def french_clips(root: Path) -> list[tuple[str, str, Path]]:
         if not line or re.search(r"[0-9()$€\ufffd]", line[1]):
             continue
         seen.add(digest)
-        name = "-".join(sound.relative_to(stamps).with_name(caption.stem).parts)
+        name = "-".join(sound.relative_to(pictures).with_name(caption.stem).parts)
         found.append((re.sub(r"[^A-Za-z0-9-]+", "_", name), " ".join(line[1].split()), sound))
     return found
 

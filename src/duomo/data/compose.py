@@ -23,6 +23,8 @@ from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 
 ENDINGS = (".png", ".webp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+FAULTS = (ValueError, OSError)
+"""What a picture that cannot be read raises."""
 LEAST_ALPHA = 128
 CUT_SIDE = 512
 """Longest side that a cut-out is kept at."""
@@ -118,7 +120,7 @@ def _cuts(folder: Path, reporter: Reporter) -> list[Cut]:
             with image.open_picture(path) as opened:
                 opened.draft("RGB", (2 * CUT_SIDE, 2 * CUT_SIDE))
                 picture = opened.convert("RGBA")
-        except (ValueError, OSError):
+        except FAULTS:
             solid.append(path)
             continue
         box = picture.getchannel("A").point(lambda value: 255 * (value >= LEAST_ALPHA)).getbbox()
@@ -160,7 +162,7 @@ def _ground(grounds: list[Path], side: int, random: np.random.Generator) -> Imag
             with image.open_picture(grounds[int(random.integers(len(grounds)))]) as opened:
                 opened.draft("RGB", (2 * side, 2 * side))
                 picture = image.plain(opened, 255.0).convert("RGB")
-        except (ValueError, OSError):
+        except FAULTS:
             continue
         cut = min(picture.size) * random.uniform(0.5, 1.0)
         left, top = random.uniform(0, picture.width - cut), random.uniform(0, picture.height - cut)

@@ -27,6 +27,8 @@ from duomo.data.loader import finish
 BLOCK = 16
 FLAT_BLOCK = 256
 """Rows of a block where a row is a handful of numbers and categories."""
+LARGE_PICTURE = 128 * 128
+"""Pixels from which a single picture keeps the cores busy, and fifteen more to fill a block would only cost."""
 SLICE = 4096
 WRITTEN = 64
 """Rows given at once to a task that writes."""
@@ -34,6 +36,8 @@ WRITTEN = 64
 
 def block_for(inputs: Mapping[str, Field]) -> int:
     """The height that suits the inputs; a rule, not a measurement, so that a run gives the same bits whenever it is judged."""
+    if any(field.form == "pixels" and field.shape[1] * field.shape[2] > LARGE_PICTURE for field in inputs.values()):
+        return 1
     return FLAT_BLOCK if all(field.form in ("numbers", "categories") for field in inputs.values()) else BLOCK
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
+from xml.etree.ElementTree import ParseError
 
 import pyarrow as pa
 
@@ -178,7 +179,7 @@ def _voc_tree(path: Path) -> ElementTree.Element | None:
         return None
     try:
         tree = ElementTree.fromstring(text)
-    except ElementTree.ParseError:
+    except ParseError:
         return None
     return tree if tree.tag == "annotation" else None
 
