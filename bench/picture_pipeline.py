@@ -113,10 +113,8 @@ def main() -> None:
             [path for path in sorted(arguments.folder.rglob("*")) if path.suffix in (".png", ".jpg", ".jpeg")] if arguments.folder else []
         )
         paths = found[:2048] or written(Path(made) / "files")
-        print(
-            print(f"{len(paths)} files; load average {os.getloadavg()[0]:.1f}")
-            print("| side | what | pictures a second | ours is faster by |\n|---|---|---|---|")
-        )
+        print(f"{len(paths)} files; load average {os.getloadavg()[0]:.1f}")
+        print("| side | what | pictures a second | ours is faster by |\n|---|---|---|---|")
         for side in map(int, arguments.sides.split(",")):
             small = Path(made) / str(side)
             small.mkdir()
