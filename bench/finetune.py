@@ -50,10 +50,12 @@ def main() -> None:
     parser.add_argument("reviews", type=Path)
     parser.add_argument("--labels", default="100,1000,10000")
     parser.add_argument("--longest", type=int, default=64)
+    parser.add_argument("--test", type=int, default=0, help="judge on this many of the test's rows only, the same for all")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rows = pd.read_csv(given.reviews / "train.csv")[[TEXT, TARGET]].dropna().sample(frac=1, random_state=given.seed)
     test = pd.read_csv(given.reviews / "test.csv")[[TEXT, TARGET]].dropna()
+    test = test.sample(given.test, random_state=0) if given.test else test
     options = {"width": 384, "depth": 6, "heads": 12, "place": "after", "types": 2, "longest": 512}
     encode = {"longest_text": given.longest}
     ways = {
