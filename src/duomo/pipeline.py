@@ -101,6 +101,7 @@ def train(
         if shown is not None:
             reporter.passage(*shown)
         work = Work(folder, plan, own, reporter, started)
+        del plan  # Work keeps what it still needs of it
         execution = work.choose_execution()
         work.open_folder(execution, source)
         with resumable(folder.path):

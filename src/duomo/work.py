@@ -86,6 +86,7 @@ class Work:
         else:
             check(self.model, task, self.examples)
         self.before: list[str] = []
+        self.loaded = False
         self.new = self._start()
         self.rates = adapt.prepare(self.model, recipe.adapt, self.new, task.head)
         self.preflight: preflight.Preflight | None = None
@@ -97,6 +98,8 @@ class Work:
         if self.plan.pretrained:
             words, new = adapt.load(self.model, self.plan.pretrained)
             self.reporter.say(words)
+            # The weights are in the model now: what a second copy of them takes, training needs.
+            self.plan, self.loaded = dataclasses.replace(self.plan, pretrained=None), True
             return new
         start = self.folder.read_json("start.json") if self.plan.recipe.adapt.start else {}
         self.before = list(start.get("before", []))
@@ -104,7 +107,7 @@ class Work:
 
     def _fresh(self) -> None:
         """Again what training starts from: a resumed run without a checkpoint was not yet given it."""
-        if self.plan.recipe.adapt.start and not self.plan.pretrained:
+        if self.plan.recipe.adapt.start and not self.loaded:
             adapt.load(self.model, open_pretrained(self.plan.recipe.adapt.start))
 
     def choose_execution(self) -> Execution:
@@ -122,7 +125,7 @@ class Work:
         self.preflight = preflight.predict(self.model, self.config, self.stream.steps_per_epoch, len(self.valid), seconds, self._device())
         self.preflight.say(self.reporter)
         learning, whole = adapt.counts(self.model)
-        if learning < whole or self.plan.pretrained:
+        if learning < whole or self.loaded:
             self.reporter.say(
                 tr("{learning:,} weights learn, {share:.2%} of {whole:,}.", learning=learning, share=learning / whole, whole=whole)
             )
