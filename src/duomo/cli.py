@@ -229,6 +229,31 @@ def _show_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--open", action="store_true", help=tr("Open the page in the browser."))
 
 
+@_verb("compare", "Which of two runs is better, row by row of the test that both met.", lambda p: _compare_flags(p))
+def _compare(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline
+
+    return pipeline.compare(arguments.a, arguments.b, reporter=reporter)
+
+
+def _compare_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", help=tr("A run folder (`duomo list runs`)."))
+    parser.add_argument("b", help=tr("The run folder that is judged against it."))
+
+
+def _studio_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", nargs="?", default=".", help=tr("Where data and runs lie; the current folder when left out."))
+    parser.add_argument("--port", type=int, default=0, help=tr("Port to listen on; 8600, or a free one, when 0."))
+    parser.add_argument("--open", action=argparse.BooleanOptionalAction, default=True, help=tr("Open the page in the browser."))
+
+
+@_verb("studio", "The whole journey on a local page.", _studio_flags)
+def _studio(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo.studio import server
+
+    return server.run(arguments.folder, arguments.port, browser=arguments.open, reporter=reporter)
+
+
 def _serve_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="run", help=tr("Run folders (`duomo list runs`)."))
     parser.add_argument("--host", default="127.0.0.1", help=tr("Address to listen on; only this machine by default."))

@@ -11,6 +11,7 @@ from torch import nn
 
 from duomo.core import find
 from duomo.core.config import build, merge, read_toml
+from duomo.core.contract import Evidence
 from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DuomoError, RunError
 from duomo.core.messages import tr
@@ -20,6 +21,7 @@ from duomo.core.run import RunFolder
 from duomo.core.table import Table
 from duomo.data import audit, sources
 from duomo.data.cleaning import clean
+from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
 from duomo.own import own_module
@@ -145,6 +147,38 @@ def show(path: Path | str, *, reporter: Reporter | None = None, browser: bool = 
     if browser:
         webbrowser.open(page.absolute().as_uri())
     return run.scorecard
+
+
+def compare(a: Path | str, b: Path | str, *, reporter: Reporter | None = None) -> dict[str, Any]:
+    """Run b against run a, row by row of the test that both met: the values of `evaluate.compare.compare` and its `sentence`.
+
+    The test is made again from each run's own recipe; RunError where the tests differ or the data have changed since.
+    """
+    runs = [load(path) for path in (a, b)]
+    cards = [{**run.scorecard, "name": run.path.name} for run in runs]
+    same = cards[0]["test"]["digest"] == cards[1]["test"]["digest"]
+    evidence: list[Evidence] = [run.evidence(_test_of(run)) if same else {} for run in runs]
+    found = comparison.compare(cards[0], cards[1], evidence[0], evidence[1], runs[0].task)
+    found["sentence"] = comparison.sentence(found)
+    if reporter is not None:
+        rows = [
+            [name, *(scorecard.number(m[side]["value"]) for side in ("a", "b")), scorecard.signed(m["difference"]["value"]),
+             f"{scorecard.signed(m['difference']['low'])} – {scorecard.signed(m['difference']['high'])}"]
+            for name, m in found["metrics"].items()
+        ]  # fmt: skip
+        reporter.table(tr("{rows:,} rows", rows=found["rows"]),
+                       [tr("metric"), cards[0]["name"], cards[1]["name"], tr("difference"), tr("95 % interval")], rows)  # fmt: skip
+        reporter.say(found["sentence"])
+    return found
+
+
+def _test_of(run: Run) -> Table:
+    """The rows that the run was judged on."""
+    plan = make(run.recipe.data.source, dataclasses.asdict(run.recipe), Silent(), resumed=True)
+    if fingerprint(plan)["sha256"]["test"] != run.facts["data"]["sha256"]["test"]:
+        raise RunError("Runs are compared on the rows that they were tested on; {source} has changed since {run} was trained. Train anew.",
+                       source=run.recipe.data.source, run=run.path.name)  # fmt: skip
+    return plan.test
 
 
 def _audited(table: Table, target: tuple[str, ...], test: Table | None, proposal: Mapping[str, Any]) -> dict[str, Any]:

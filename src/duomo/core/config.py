@@ -220,7 +220,7 @@ def to_toml(settings: Any) -> str:
         docs = documentation(type(value)) if dataclasses.is_dataclass(value) and not isinstance(value, type) else {}
         for name, item in items.items():
             lines += [f"# {line}" for line in docs.get(name, "").splitlines()]
-            lines.append(f"{_key(name)} = {_literal(item)}")
+            lines.append(f"{_key(name)} = {literal(item)}")
         lines.append("")
     return "\n".join(lines)
 
@@ -229,7 +229,8 @@ def _key(name: str) -> str:
     return name if name.isascii() and name.replace("_", "").replace("-", "").isalnum() else json.dumps(name, ensure_ascii=False)
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """The value as TOML writes it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     if isinstance(value, bool):
@@ -237,7 +238,7 @@ def _literal(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_literal(item) for item in value) + "]"
+        return "[" + ", ".join(literal(item) for item in value) + "]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(name)} = {_literal(item)}" for name, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(name)} = {literal(item)}" for name, item in value.items()) + "}"
     return json.dumps(str(value), ensure_ascii=False)

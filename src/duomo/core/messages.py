@@ -7,12 +7,22 @@ import difflib
 import json
 import os
 from collections.abc import Iterable
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
+_spoken: ContextVar[str] = ContextVar("language", default="")
+
+
+def speak(chosen: str) -> None:
+    """`zh` or `en` for what is said from here on in this thread or request; empty: as the machine is set up."""
+    _spoken.set(chosen)
+
 
 def language() -> str:
-    """`zh` or `en`: DUOMO_LANG first, then the locale as POSIX orders it."""
+    """`zh` or `en`: what was asked by `speak`, DUOMO_LANG, then the locale as POSIX orders it."""
+    if _spoken.get():
+        return _spoken.get()
     for name in ("DUOMO_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
         value = os.environ.get(name, "")
         if value:
@@ -21,7 +31,8 @@ def language() -> str:
 
 
 @cache
-def _chinese() -> dict[str, str]:
+def chinese() -> dict[str, str]:
+    """English template -> Chinese, of all files of `zh/`."""
     found: dict[str, str] = {}
     for path in sorted(Path(__file__).with_name("zh").glob("*.json")):
         found |= json.loads(path.read_text(encoding="utf-8"))
@@ -30,7 +41,7 @@ def _chinese() -> dict[str, str]:
 
 def tr(template: str, **values: object) -> str:
     """The template in the reader's language, its places filled."""
-    chosen = _chinese().get(template, template) if language() == "zh" else template
+    chosen = chinese().get(template, template) if language() == "zh" else template
     return chosen.format(**values) if values else chosen
 
 

@@ -65,7 +65,7 @@ def worst_errors(test: Table, errors: np.ndarray, targets: Sequence[str], answer
                 "error": float(errors[row]),
                 "truth": {name: text_of(chosen.column(name)[place].as_py()) for name in targets if name in chosen.names},
                 "answer": {name: text_of(values[place]) for name, values in answers.items()},
-                "cells": [_cell(chosen, name, place, room, marks) for name in inputs],
+                "cells": [cell(chosen, name, place, room, marks) for name in inputs],
             }
         )
     return {"items": items, "note": ""}
@@ -99,7 +99,8 @@ def text_of(value: Any) -> str:
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
 
 
-def _cell(table: Table, name: str, place: int, room: list[int], marks: Sequence[Mark] = ()) -> dict[str, Any]:
+def cell(table: Table, name: str, place: int, room: list[int], marks: Sequence[Mark] = ()) -> dict[str, Any]:
+    """One cell to look at: name, kind, text; `source` of a picture or sound, `line` of a series. `room`: [bytes left for sounds]."""
     kind, value = table.kinds.get(name, "text"), table.column(name)[place].as_py()
     found = {
         "name": name,

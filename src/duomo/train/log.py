@@ -3,7 +3,7 @@
 log.jsonl, one JSON object a line:
     {"step", "loss", "lr", "grad_norm"}                  mean over the steps since the line before
     {"step", "valid": {"loss", metric, ...}}             an evaluation
-    {"step", "event": "spike" | "plan" | "early stop", ...}
+    {"step", "event": "spike" | "plan" | "early stop" | "sample", ...}
 """
 
 import json

@@ -232,6 +232,8 @@ class _Training:
 
     def _board(self, facts: dict[str, Any]) -> None:
         texts = self.job.facts["samples"](self.model) if "samples" in self.job.facts else {}
+        for text in texts.values():
+            self.log.event(self.step, {"event": "sample", "text": text})
         self.log.board.evaluation(self.step, {name: value for name, value in facts.items() if value is not None}, self.model, texts)
 
     # -- keeping

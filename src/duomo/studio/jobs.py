@@ -1,0 +1,240 @@
+"""Runs as child processes, one at a time, the others wait: each a `duomo train` of its own that outlives page and studio.
+
+A run's state is read from what lies on the disk (job file, log, run folder) and from whether its process lives, never from memory,
+so that a studio started anew finds everything as it is.
+
+.studio/jobs/NAME.json    {name, words, language, at, pid, born, done}   `born` tells a process from a later one with the same number;
+                          `done`: it was stopped on purpose and waits for nothing
+.studio/jobs/NAME.jsonl   what the process said (core of `--json`): messages, progress, its error
+"""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from duomo.core.errors import RunError
+from duomo.core.files import write_atomically
+from duomo.core.messages import language, tr
+from duomo.studio.place import Place, plain_name
+
+POLL_SECONDS = 0.3
+LONGEST_LOG = 2_000_000
+"""Bytes of a log's end that are read."""
+STOP_SECONDS = 10.0
+JSON_FAULTS = (OSError, ValueError)
+PREFLIGHT = "Preflight: training will take about {time}, {memory} of memory and {disk} on the disk."
+
+
+class Jobs:
+    """The queue; one thread starts what is next."""
+
+    def __init__(self, place: Place):
+        self.place = place
+        self._lock = threading.RLock()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="duomo-studio-jobs", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Start nothing more; what runs goes on without us."""
+        self._closed.set()
+        self._thread.join(5)
+
+    # -- job files
+    def job(self, name: str) -> dict[str, Any]:
+        """The job file's facts; empty where the run was not started here."""
+        try:
+            found = json.loads((self.place.jobs / f"{plain_name(name)}.json").read_text(encoding="utf-8"))
+        except JSON_FAULTS:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _keep(self, job: Mapping[str, Any]) -> None:
+        write_atomically(self.place.jobs / f"{job['name']}.json", json.dumps(job, ensure_ascii=False).encode())
+
+    def names(self) -> list[str]:
+        return [path.stem for path in self.place.jobs.glob("*.json")]
+
+    def forget(self, name: str) -> None:
+        """Remove what is kept of a run beside its folder."""
+        for ending in ("json", "jsonl"):
+            (self.place.jobs / f"{plain_name(name)}.{ending}").unlink(missing_ok=True)
+
+    def moved(self, name: str, new: str) -> None:
+        """The run has another name."""
+        with self._lock:
+            job = self.job(name)
+            if not job:
+                return
+            with suppress(FileNotFoundError):
+                (self.place.jobs / f"{name}.jsonl").rename(self.place.jobs / f"{new}.jsonl")
+            self._keep(job | {"name": new})
+            (self.place.jobs / f"{name}.json").unlink(missing_ok=True)
+
+    # -- what a person does
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        """While a name is being found for a new run, no other one is."""
+        with self._lock:
+            yield
+
+    def queue(self, name: str, words: list[str]) -> None:
+        """`duomo WORDS` for this run, as soon as no other one trains."""
+        with self._lock:
+            self._keep({"name": name, "words": words, "language": language(), "at": time.time(), "pid": 0, "born": 0.0, "done": False})
+
+    def pause(self, name: str) -> None:
+        """Ctrl-C for it: what is under way is saved, and it can go on later. A waiting one is taken off the queue."""
+        with self._lock:
+            job = self.job(name)
+            process = self._process(job)
+            if process is None and self.state(name) != "queued":
+                raise RunError("The run {name!r} is not training, so there is nothing to pause.", name=name)
+            self._keep(job | {"done": True})
+            if process is not None:
+                process.send_signal(signal.SIGINT)
+
+    def stop(self, name: str) -> None:
+        """End it for good: politely at first."""
+        with self._lock:
+            job = self.job(name)
+            process = self._process(job)
+            self._keep(job | {"name": name, "done": True})
+        if process is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
+            with suppress(psutil.TimeoutExpired):
+                self._wait(name, process)
+                return
+            process.kill()
+            self._wait(name, process)
+
+    def _wait(self, name: str, process: psutil.Process) -> None:
+        child = self._children.get(name)
+        until = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < until:
+            if (child.poll() is not None) if child else not process.is_running():
+                return
+            time.sleep(0.05)
+        raise psutil.TimeoutExpired(STOP_SECONDS)
+
+    # -- what is
+    def state(self, name: str) -> str:
+        """queued, running, paused, failed (the log says why), finished."""
+        job, path = self.job(name), self.place.runs / name
+        if (path / "manifest.json").is_file():
+            return "finished"
+        if self._process(job) is not None:
+            return "running"
+        if job and not job["pid"] and not job["done"]:
+            return "queued"
+        if not job and path.is_dir() and _locked(path):
+            return "running"
+        problem = self.told(name)["problem"] if job else ""
+        return "failed" if problem or not (path / "run.json").is_file() else "paused"
+
+    def ahead(self, name: str) -> int:
+        """How many runs come before this one; 0 where it does not wait."""
+        if self.state(name) != "queued":
+            return 0
+        at = float(self.job(name)["at"])
+        jobs = [job for job in map(self.job, self.names()) if job]
+        return sum(self._process(job) is not None or (not job["pid"] and not job["done"] and float(job["at"]) < at) for job in jobs)
+
+    def told(self, name: str) -> dict[str, Any]:
+        """What its process said: messages, the newest progress, the preflight's sentence, and its error if it ended with one."""
+        messages: list[str] = []
+        progress: dict[str, Any] | None = None
+        problem = preflight = ""
+        for line in _lines(self.place.jobs / f"{plain_name(name)}.jsonl"):
+            if line.get("event") == "progress":
+                progress = line
+            elif line.get("event") == "message":
+                messages.append(str(line["text"]))
+                preflight = messages[-1] if messages[-1].startswith(tr(PREFLIGHT).partition("{")[0]) else preflight
+            elif line.get("event") == "start":
+                problem, progress = "", None
+            elif "error" in line:
+                problem = "" if line["error"] == "Interrupted" else str(line.get("message", ""))
+                messages.append(str(line.get("message", "")))
+        return {"messages": messages[-200:], "progress": progress, "preflight": preflight, "problem": problem}
+
+    def _process(self, job: Mapping[str, Any]) -> psutil.Process | None:
+        """Its process, if it lives."""
+        if not job or not job["pid"]:
+            return None
+        child = self._children.get(job["name"])
+        if child is not None and child.pid == job["pid"] and child.poll() is not None:
+            return None
+        try:
+            process = psutil.Process(job["pid"])
+            same = abs(process.create_time() - job["born"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return process if same else None
+
+    # -- the queue
+    def _watch(self) -> None:
+        while not self._closed.wait(POLL_SECONDS):
+            with self._lock:
+                jobs = [job for job in map(self.job, self.names()) if job]
+                if any(self._process(job) is not None for job in jobs):
+                    continue
+                waiting = [job for job in jobs if not job["pid"] and not job["done"]]
+                if waiting:
+                    self._start(min(waiting, key=lambda job: float(job["at"])))
+
+    def _start(self, job: dict[str, Any]) -> None:
+        environment = {**os.environ, "DUOMO_LANG": job["language"], "PYTHONUNBUFFERED": "1"}
+        with (self.place.jobs / f"{job['name']}.jsonl").open("ab") as log:
+            log.write(b'{"event": "start"}\n')
+            log.flush()
+            child = subprocess.Popen(
+                [sys.executable, "-m", "duomo.cli", *job["words"], "--json"], cwd=self.place.root, env=environment,
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self._children[job["name"]] = child
+        with suppress(psutil.NoSuchProcess):
+            self._keep(job | {"pid": child.pid, "born": psutil.Process(child.pid).create_time()})
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a log's last megabytes; what is no JSON (a traceback) comes as an error."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - LONGEST_LOG))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            yield found
+
+
+def _locked(path: Path) -> bool:
+    """Whether a process that we do not know trains there. Asked of unfinished runs only: asking holds the lock for a moment."""
+    try:
+        with (path / ".lock").open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,121 @@
+// Room 1: drop or choose, see what is in it and what is wrong, settle kinds and target.
+import { button, call, complain, count, el, empty, get, go, head, keep, notice, number, post, shownCell, size, t, told, waiting } from "./base.js";
+import { bars, histogram } from "./plot.js";
+
+export const chosen = { source: "", kind: {}, target: [], task: "", ignore: [] };
+export const dataSettings = () => Object.fromEntries(Object.entries({ target: chosen.target, kind: chosen.kind, ignore: chosen.ignore, task: chosen.task }).filter(([, value]) => (Array.isArray(value) ? value.length : typeof value === "object" ? Object.keys(value).length : value)));
+
+export async function data(place, [source]) {
+  if (source) return look(place, source);
+  const start = await get("api/start");
+  place.append(head(t("What do you have?"), t("Drop a table, a folder of pictures or sounds, or a text. It stays on this machine.")), dropZone(), await chooser(""), samples(start));
+}
+
+// -- choosing
+function dropZone() {
+  const say = el("p.soft", { role: "status" });
+  const file = el("input.hidden", { type: "file", multiple: true, tabindex: -1, "aria-label": t("Choose files"), onchange: () => send([...file.files].map((one) => [one.name, one]), say) });
+  const folder = el("input.hidden", { type: "file", webkitdirectory: true, tabindex: -1, "aria-label": t("Choose a folder"), onchange: () => send([...folder.files].map((one) => [one.webkitRelativePath || one.name, one]), say) });
+  const zone = el("div.drop", { role: "group", "aria-label": t("Drop data here") },
+    el("svg.big", { viewBox: "0 0 24 24", "aria-hidden": "true" }, el("path", { d: "M12 15V4m0 0L8 8m4-4l4 4M4 15v4a1 1 0 0 0 1 1h14a1 1 0 0 0 1-1v-4" })),
+    el("p", {}, t("Drop a file or a folder here")), el("p.row", {}, button(t("Choose files"), async () => file.click()), button(t("Choose a folder"), async () => folder.click(), ".plain")), say, file, folder);
+  zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", async (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean), found = [];
+    try { for (const entry of entries) await walk(entry, "", found); await send(found, say); } catch (error) { complain(error); }
+  });
+  return zone;
+}
+async function walk(entry, path, found) {
+  if (entry.isFile) { found.push([path + entry.name, await new Promise((resolve, reject) => entry.file(resolve, reject))]); return; }
+  const reader = entry.createReader();
+  for (let part = []; (part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject))).length;) for (const inner of part) await walk(inner, `${path}${entry.name}/`, found);
+}
+async function send(files, say) {
+  const wanted = files.filter(([path]) => !path.split("/").some((part) => part.startsWith(".")));
+  if (!wanted.length) { notice(t("There was no file in what you dropped."), "error"); return; }
+  const upload = crypto.randomUUID(), total = wanted.reduce((sum, [, file]) => sum + file.size, 0);
+  let sent = 0, next = 0;
+  const worker = async () => {
+    while (next < wanted.length) {
+      const [path, file] = wanted[next++];
+      await call("PUT", `api/upload/${upload}?path=${encodeURIComponent(path)}`, file);
+      sent += file.size;
+      say.textContent = t("{done} of {total} have arrived.", { done: size(sent), total: size(total) });
+    }
+  };
+  try {
+    await Promise.all([worker(), worker(), worker(), worker()]);
+    const { source } = await post(`api/upload/${upload}`);
+    location.hash = `data/${encodeURIComponent(source)}`;
+  } catch (error) { say.textContent = ""; complain(error); }
+}
+async function chooser(path) {
+  const found = await get(`api/files?path=${encodeURIComponent(path)}`);
+  const box = el("section.card", {}, el("h2", {}, t("Or choose what is here already")), el("p.soft", {}, found.root + (found.path ? `/${found.path}` : "")));
+  const open = async (where) => box.replaceWith(await chooser(where));
+  const up = found.path && el("li", {}, button(t("Up"), () => open(found.path.split("/").slice(0, -1).join("/")), ".plain"));
+  const lines = found.entries.map((entry) => el("li", {}, entry.folder ? button(`${entry.name}/`, () => open(entry.path), ".link") : go(`data/${encodeURIComponent(entry.path)}`, entry.name, ""),
+    entry.folder ? go(`data/${encodeURIComponent(entry.path)}`, t("Look into it as data"), ".soft") : el("span.soft", {}, size(entry.bytes))));
+  box.append(found.entries.length || up ? el("ul.files", {}, up, lines) : el("p", {}, t("There is nothing here yet that could be learned from.")), found.more && el("p.soft", {}, t("{count} more are not listed.", { count: count(found.more) })) || "");
+  return box;
+}
+const samples = (start) => el("section.card", {}, el("h2", {}, t("Or begin with a sample")), el("ul.samples", {}, start.samples.map((sample) =>
+  el("li", {}, button(sample.title, async () => { const { source } = await post("api/sample", { name: sample.name }); location.hash = `data/${encodeURIComponent(source)}`; }, ".link"), el("span.soft", {}, sample.licence)))));
+
+// -- looking
+async function look(place, source) {
+  if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [] });
+  place.append(head(source.split("/").pop()), waiting(t("Reading the data and looking for what is wrong with them …")));
+  let found;
+  try { found = await post("api/look", { source, settings: { data: dataSettings() } }); } catch (error) {
+    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, go("data", t("Choose other data"))));
+    told();
+    return;
+  }
+  const proposal = found.proposal ?? {}, target = proposal.target?.length ? proposal.target : found.target ? [found.target] : [];
+  chosen.proposed = { task: proposal.task ?? "", target };
+  keep("duomo.source", source);
+  const again = () => { place.replaceChildren(); return look(place, source).catch(complain); };
+  place.replaceChildren(head(source.split("/").pop(), t("{rows} rows, {columns} columns", { rows: count(found.rows), columns: count(found.columns.length + found.more_columns) })),
+    settle(found, proposal, target, again), findings(found), rows(found), columns(found, target, again));
+}
+function settle(found, proposal, target, again) {
+  const select = el("select", { onchange: () => { chosen.target = select.value ? [select.value] : []; chosen.task = ""; again(); } },
+    el("option", { value: "" }, t("let Duomo decide")), found.columns.map((column) => el("option", { value: column.name, selected: chosen.target.includes(column.name) }, column.name)));
+  const notes = proposal.problem ? [el("p.bad", {}, proposal.problem)] : (proposal.notes ?? []).map((note) => el("p", {}, note));
+  return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", proposal.reason),
+    el("label.inline", {}, el("span", {}, t("Column to predict")), select), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
+}
+function findings(found) {
+  const tones = { error: "bad", warning: "doubt", note: "soft" }, names = { error: t("Mend first"), warning: t("Look at it"), note: t("Good to know") };
+  const noticed = found.noticed.map((sentence) => ({ severity: "note", sentence, remedy: "", rows: [] }));
+  const all = [...found.findings, ...noticed];
+  return el("section.card", {}, el("h2", {}, t("What is wrong with it")), all.length ? el("ul.findings", {}, all.map((one) => el("li", {}, el(`span.tag.${tones[one.severity]}`, {}, names[one.severity]),
+    el("div", {}, el("p", {}, one.sentence), (one.remedy || one.rows.length > 0) && el("p.soft", {}, one.remedy, one.rows.length ? ` ${t("Rows {rows}.", { rows: one.rows.join(", ") })}` : "")))))
+    : el("p", {}, t("Nothing was found.")));
+}
+function rows(found) {
+  if (!found.rows_shown.length) return "";
+  const seen = found.rows_shown[0].some((cell) => cell.source);
+  if (seen) {
+    return el("section.card", {}, el("h2", {}, t("A few of them")), el("ul.gallery", {}, found.rows_shown.map((cells) => { const medium = cells.find((cell) => cell.source) ?? cells[0]; return el("li", {}, shownCell(medium),
+      el("span.soft", {}, cells.filter((cell) => cell !== medium && cell.kind !== "id").map((cell) => cell.text).join(" · "))); })));
+  }
+  const names = found.rows_shown[0].map((cell) => cell.name);
+  return el("section.card", {}, el("h2", {}, t("A few rows")), el("div.scroll", { tabindex: 0, role: "region", "aria-label": t("A few rows") }, el("table", {}, el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name)))),
+    el("tbody", {}, found.rows_shown.map((cells) => el("tr", {}, cells.map((cell) => el("td.cell", {}, shownCell(cell)))))))));
+}
+function columns(found, target, again) {
+  return el("section", {}, el("h2", {}, t("Columns")), el("div.columns", {}, found.columns.map((column) => {
+    const kind = el("select", { "aria-label": t("Kind of {name}", { name: column.name }), onchange: () => { chosen.kind[column.name] = kind.value; again(); } },
+      found.kinds.map((name) => el("option", { value: name, selected: name === column.kind }, found.kind_names[name])));
+    const out = el("input", { type: "checkbox", checked: chosen.ignore.includes(column.name), onchange: () => { chosen.ignore = chosen.ignore.filter((name) => name !== column.name).concat(out.checked ? [column.name] : []); again(); } });
+    const chart = column.chart?.values?.length ? column.chart.kind === "histogram" ? histogram(column.chart, column.name) : bars(column.chart.labels.slice(0, 5), column.chart.values.slice(0, 5), column.name, count) : null;
+    const facts = [t("{count} different", { count: count(column.distinct) }), column.missing ? t("{count} missing", { count: count(column.missing) }) : "", column.facts?.mean != null ? t("mean {value}", { value: number(column.facts.mean) }) : ""].filter(Boolean);
+    return el("section.card.column", {}, el("h3", {}, column.name, target.includes(column.name) && el("span.tag.good", {}, t("target"))), el("p.row", {}, kind, !target.includes(column.name) && el("label.check", {}, out, t("leave out"))), el("p.soft", {}, column.reason), chart, el("p.soft", {}, facts.join(" · ")));
+  })), found.more_columns ? el("p.soft", {}, t("{count} more are not listed.", { count: count(found.more_columns) })) : "");
+}

@@ -1,0 +1,116 @@
+// Room 2: one dial, the rest folded away; then the run as it goes: prediction, progress, curves, samples.
+import { button, call, complain, count, duration, el, empty, get, go, head, metric, notice, number, post, run, state, t, told, waiting } from "./base.js";
+import { chosen, dataSettings } from "./data.js";
+import { bar, curves } from "./plot.js";
+
+export async function train(place, [name]) {
+  if (name) return watch(place, name);
+  const { runs } = await get("api/runs");
+  const busy = runs.filter((one) => ["running", "queued", "paused", "failed"].includes(one.state));
+  const under = busy.length > 0 && el("section.card", {}, el("h2", {}, t("Under way")), el("ul.lines", {}, busy.map((one) => el("li", {}, go(`train/${encodeURIComponent(one.name)}`, one.name, ""), state(one.state)))));
+  if (!chosen.source) {
+    place.append(head(t("Train")), under || "", empty(t("No data are chosen yet"), t("A model is learned from data. Choose them first; then this page proposes how to train."), go("data", t("Choose data"))));
+    return;
+  }
+  const task = chosen.task || chosen.proposed?.task || "";
+  const form = await get(`api/form?task=${encodeURIComponent(task)}`);
+  place.append(head(t("Train on {source}", { source: chosen.source.split("/").pop() }), chosen.proposed?.target?.length ? t("To predict {target}.", { target: chosen.proposed.target.join(", ") }) : ""), under || "", recipe(form, task));
+}
+
+// -- the form: only what was changed is said; everything else is derived
+const MINUTES = [["", "As long as it needs"], ["0.5", "Half a minute"], ["2", "Two minutes"], ["10", "Ten minutes"], ["60", "An hour"]];
+const SIZES = [["", "Duomo decides"], ["small", "Small"], ["base", "Medium"], ["large", "Large"]];
+function recipe(form, task) {
+  const values = {}, set = (path, value) => { if (value === undefined || value === "") delete values[path]; else values[path] = value; };
+  const choice = (label, path, choices, cast) => el("fieldset.dial", {}, el("legend", {}, label), choices.map(([value, words]) =>
+    el("label", {}, el("input", { type: "radio", name: path, value, checked: value === "", onchange: () => set(path, value && cast(value)) }), el("span", {}, t(words)))));
+  const name = el("input", { type: "text", maxlength: 80, placeholder: chosen.source.split("/").pop().split(".")[0], autocomplete: "off" });
+  const nested = () => {
+    const found = { data: dataSettings() };
+    for (const [path, value] of Object.entries(values)) { const [section, field] = path.split("."); (found[section] ??= {})[field] = value; }
+    return found;
+  };
+  const start = async (button, once) => {
+    const { name: made } = await post("api/train", { source: chosen.source, settings: nested(), name: name.value.trim() });
+    notice(t("{name} is in the queue.", { name: made }), "good");
+    if (once) location.hash = `train/${encodeURIComponent(made)}`;
+  };
+  const sections = form.sections.map((section) => el("details", {}, el("summary", {}, t(TITLES[section.name] ?? section.name), el("span.soft", {}, section.title)),
+    el("div.fields", {}, section.fields.map((field) => setting(field, set)))));
+  return el("div", {}, el("section.card.lead", {}, choice(t("How long"), "train.minutes", MINUTES, Number), choice(t("How large"), "model.size", SIZES, String), el("label.inline", {}, el("span", {}, t("Name of the run")), name),
+    el("p.next", {}, button(t("Start training"), (node) => start(node, true)), button(t("Queue it and stay here"), (node) => start(node, false), ".plain"))), el("section.card", {}, el("h2", {}, t("Everything else")), el("p.soft", {}, t("What is left as it is follows from the data.")), sections));
+}
+const TITLES = { train: "Learning", model: "Model", data: "Rows", encode: "From cells to numbers", augment: "Variation", clean: "Cleaning texts", adapt: "Going on from a model", task: "The task" };
+function setting(field, set) {
+  const name = field.path.split(".")[1].replaceAll("_", " "), id = `set-${field.path}`, hint = `${id}-help`;
+  const facts = { id, "aria-describedby": hint };
+  let input;
+  if (field.kind === "bool") input = el("input", { ...facts, type: "checkbox", checked: field.default, onchange: () => set(field.path, input.checked === field.default ? undefined : input.checked) });
+  else if (field.kind === "choice") input = el("select", { ...facts, onchange: () => set(field.path, input.value === field.default ? undefined : input.value) }, field.choices.map((choice) => el("option", { value: choice, selected: choice === field.default }, choice || t("let Duomo decide"))));
+  else {
+    const numeric = ["integer", "number"].includes(field.kind);
+    const derived = numeric ? (field.default === 0 || field.default === -1 ? t("derived") : String(field.default)) : String(field.default || t("derived"));
+    input = el("input", { ...facts, type: numeric ? "number" : "text", min: field.low, max: field.high, step: field.kind === "integer" ? 1 : "any", placeholder: derived, onchange: () =>
+      set(field.path, input.value === "" ? undefined : numeric ? Number(input.value) : field.kind === "list" ? input.value.split(",").map((part) => part.trim()).filter(Boolean) : input.value) });
+  }
+  return el("div.field", {}, el("label.name", { for: id }, name), input, el("p.soft", { id: hint }, field.help));
+}
+
+// -- a run as it goes
+function watch(place, name) {
+  const lines = [];
+  let offset = 0, over = false, timer = 0, shown = "";
+  const title = el("span"), top = el("div"), pictures = el("div.pictures"), log = el("ol.said");
+  place.append(head(name), top, pictures, el("details.card", {}, el("summary", {}, t("What the training said")), log));
+  const act = (verb, sentence) => async () => { await post(run(name, `/${verb}`)); notice(sentence); await step(); };
+  const stop = async () => {
+    const { kept } = await post(run(name, "/stop"));
+    notice(t("{name} was stopped and put into the trash.", { name }), "info", kept && (async () => { await post("api/undo", { kept }).catch(complain); location.hash = `train/${encodeURIComponent(name)}`; }));
+    location.hash = "train";
+  };
+  const buttons = {
+    queued: () => [button(t("Take it off the queue"), act("pause", t("It waits no longer.")), ".plain"), button(t("Stop"), stop, ".plain.danger")],
+    running: () => [button(t("Pause"), act("pause", t("It saves where it is and pauses.")), ".plain"), button(t("Stop"), stop, ".plain.danger")],
+    paused: () => [button(t("Go on"), act("resume", t("It goes on where it was."))), button(t("Stop"), stop, ".plain.danger")],
+    failed: () => [button(t("Try to go on"), act("resume", t("It goes on where it was.")), ".plain"), button(t("Remove it"), stop, ".plain.danger")],
+    finished: () => [go(`results/${encodeURIComponent(name)}`, t("See the results")), go(`try/${encodeURIComponent(name)}`, t("Try it"), ".button.plain")],
+  };
+  async function step() {
+    const found = await get(`${run(name)}?offset=${offset}`);
+    if (found.anew) lines.length = 0;
+    lines.push(...found.lines);
+    offset = found.offset;
+    if (!place.isConnected) return;
+    if (shown !== found.state) { if (!shown) told(found.command); shown = found.state; title.replaceChildren(state(found.state)); controls.replaceChildren(...buttons[found.state]()); }
+    status.replaceChildren(...describe(found, lines));
+    pictures.replaceChildren(...draw(lines));
+    log.replaceChildren(...found.messages.map((sentence) => el("li", {}, sentence)));
+    over = ["finished", "failed", "paused"].includes(found.state) && !found.lines.length;
+  }
+  const controls = el("p.next"), status = el("div");
+  top.append(el("section.card.lead", {}, title, status, controls));
+  const loop = async () => { try { await step(); } catch (error) { if (place.isConnected) complain(error); over = true; } if (place.isConnected) timer = setTimeout(loop, over ? 3000 : 700); };
+  status.append(waiting(t("One moment …")));
+  loop();
+  return () => clearTimeout(timer);
+}
+function describe(found, lines) {
+  const last = lines.filter((line) => "loss" in line).at(-1), progress = found.progress, judged = lines.filter((line) => line.valid).at(-1)?.valid ?? {};
+  const words = {
+    queued: found.waits_for ? t("{count} before it in the queue.", { count: count(found.waits_for) }) : t("It begins in a moment."),
+    running: progress ? t("{label}: {done} of {total} {unit}", { label: progress.label, done: number(progress.done, 6), total: number(progress.total, 6), unit: progress.unit }) : t("Reading the data and finding the fastest way to train …"),
+    paused: t("It has been paused: nothing is lost, and it can go on at any time."), failed: found.problem || t("It ended before it had begun to train."), finished: t("It is trained and judged."),
+  }[found.state];
+  const facts = [last && [t("step"), count(last.step)], last && [t("loss"), number(last.loss)], ...Object.entries(judged).filter(([name, value]) => typeof value === "number" && name !== "loss").slice(0, 3).map(([name, value]) => [t("{name} on validation", { name: metric(name) }), number(value)])].filter(Boolean);
+  return [el(found.state === "failed" ? "p.bad" : "p", { role: "status" }, words), found.preflight && found.state !== "finished" ? el("p.soft", {}, found.preflight) : "", found.state === "running" && progress ? el("div.progress", { role: "progressbar", "aria-label": t("Progress"), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round((100 * progress.done) / (progress.total || 1)) }, bar(progress.done / (progress.total || 1))) : "",
+    facts.length ? el("dl.facts", {}, facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))) : ""];
+}
+function draw(lines) {
+  const losses = lines.filter((line) => "loss" in line).map((line) => [line.step, line.loss]);
+  const judged = lines.filter((line) => line.valid), names = [...new Set(judged.flatMap((line) => Object.keys(line.valid)))].filter((name) => name !== "loss");
+  const samples = lines.filter((line) => line.event === "sample").slice(-3).reverse();
+  if (!losses.length) return [];
+  const loss = { [t("training")]: losses, ...(judged.length ? { [t("validation")]: judged.map((line) => [line.step, line.valid.loss]) } : {}) };
+  return [el("section.card", {}, el("h3", {}, t("Loss")), curves(loss, t("step"), t("Loss"))), ...(judged.length > 1 ? names.slice(0, 3).map((name) => el("section.card", {}, el("h3", {}, t("{name} on validation", { name: metric(name) })), curves({ [metric(name)]: judged.map((line) => [line.step, line.valid[name]]) }, t("step"), metric(name)))) : []),
+    ...(samples.length ? [el("section.card", {}, el("h3", {}, t("What it writes")), samples.map((line) => el("p.written", {}, el("span.soft", {}, `${count(line.step)} `), line.text)))] : [])];
+}

@@ -1,0 +1,52 @@
+// Room 4: ask a finished run. How to ask and how an answer looks is each task's own (tasks/<name>/page.js), with a default for the rest.
+import { button, duration, el, empty, get, go, head, post, run, shownCell, t, told, waiting } from "./base.js";
+import { any, row } from "./fields.js";
+
+const DEFAULT = { input: row, answer: any };
+export async function renderers(task, pages) {
+  return pages.includes(task) ? { ...DEFAULT, ...(await import(`../tasks/${task}.js`)) } : DEFAULT;
+}
+
+export async function tryIt(place, [name]) {
+  const { runs } = await get("api/runs"), done = runs.filter((found) => found.state === "finished");
+  const chosen = name ?? done[0]?.name;
+  place.append(head(t("Try it"), t("Ask the model. Nothing leaves this machine.")));
+  if (!chosen) { place.append(empty(t("No model is ready yet"), t("Train one first; then it can be asked here."), go("train", t("Train a model")))); return; }
+  const select = el("select", { onchange: () => { location.hash = `try/${encodeURIComponent(select.value)}`; } }, done.map((found) => el("option", { value: found.name, selected: found.name === chosen }, found.name)));
+  const box = el("div"), loading = waiting(t("Opening the model …"));
+  place.append(el("section.card.lead", {}, el("label.inline", {}, el("span", {}, t("Run")), select), box, loading));
+  const [{ pages }, described] = await Promise.all([get("api/start"), get(run(chosen, "/try"))]);
+  const { input, answer } = await renderers(described.task, pages);
+  loading.remove();
+  ask(box, chosen, described, input, answer);
+}
+function ask(box, name, described, input, answer) {
+  let example = 0, asked = input(described);
+  const place = el("div", {}, asked.node), out = el("div.answer", { "aria-live": "polite" });
+  const submit = button(t("Ask"), async () => {
+    const row = await asked.read();
+    told(shell(name, row));
+    out.replaceChildren(waiting(t("The model is at work …")));
+    try {
+      const found = await post(run(name, "/predict"), { row });
+      out.replaceChildren(answer(found.answer, row, described), el("p.soft", {}, t("Answered in {time}.", { time: duration(found.seconds) })), neighbours(found.neighbours), explanation(found.explanation));
+    } catch (error) { out.replaceChildren(); throw error; }
+  });
+  const next = described.examples.length > 0 && button(t("Fill in an example"), async () => {
+    asked = input(described, described.examples[example++ % described.examples.length]);
+    place.replaceChildren(asked.node);
+    out.replaceChildren();
+  }, ".plain");
+  box.append(el("p.soft", {}, described.target.length ? t("{task}: answers with {target}.", { task: t(described.task), target: described.target.join(", ") }) : t(described.task)), place, el("p.next", {}, submit, next), out);
+  place.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey || event.target.tagName === "INPUT")) { event.preventDefault(); submit.click(); } });
+}
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+function shell(name, row) {
+  const files = Object.values(row).some((value) => value?.base64), texts = Object.values(row).filter((value) => value !== null);
+  const run = /^[\w.-]+$/.test(name) ? `runs/${name}` : quoted(`runs/${name}`);
+  if (files) return `duomo predict ${run} ${t("FILE_OR_FOLDER")}`;
+  return Object.keys(row).length === 1 && typeof texts[0] === "string" ? `duomo predict ${run} --text ${quoted(texts[0])}` : `duomo predict ${run} --row ${quoted(JSON.stringify(row))}`;
+}
+// What stands beside an answer, where the server has it (studio/trying.py, BESIDE).
+const neighbours = (found) => (found?.length ? el("section", {}, el("h3", {}, t("Most alike among what it learned from")), el("ul.gallery", {}, found.map((one) => el("li", {}, one.cells.map(shownCell))))) : "");
+const explanation = (found) => (found?.sentence ? el("section", {}, el("h3", {}, t("Why")), el("p", {}, found.sentence)) : "");

@@ -1,0 +1,134 @@
+"""The folder that the studio works in: data, runs, and what it keeps of its own (jobs, trash, uploads on their way).
+
+FOLDER/            where studio was started: sources are chosen beneath it
+  data/            what was dropped on the page
+  runs/            run folders, as `duomo train` writes them
+  .studio/         jobs/ (one file a run), trash/ (deleted runs), incoming/ (uploads that have not all arrived)
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from duomo.core.errors import ConfigError, DataError, ResourceError, RunError
+from duomo.data.folders import PICTURES, SOUNDS
+from duomo.data.sources import ENDINGS
+
+LONGEST_NAME = 200
+"""Bytes of a name; file systems take 255, and some of them go to numbers and endings."""
+MOST_LISTED = 2000
+SPARE_BYTES = 200_000_000
+"""What an upload must leave free on the disk."""
+
+
+def plain_name(name: str) -> str:
+    """The name, where it may name a file or folder here; ConfigError otherwise."""
+    if (
+        not name.strip()
+        or name.startswith(".")
+        or set(name) & {"/", "\\", "\0"}
+        or len(name.encode()) > LONGEST_NAME
+        or not name.isprintable()
+    ):
+        raise ConfigError("A name must be one to 200 bytes without slashes and not begin with a dot; received {name!r}.", name=name[:80])
+    return name
+
+
+def free_name(folder: Path, name: str) -> Path:
+    """The name in the folder, numbered where it is taken."""
+    stem, dot, ending = name.partition(".")
+    path, number = folder / name, 2
+    while path.exists():
+        path, number = folder / f"{stem}-{number}{dot}{ending}", number + 1
+    return path
+
+
+class Place:
+    """Paths by name, none of them outside the folder."""
+
+    def __init__(self, root: Path):
+        self.root = root.resolve()
+        self.runs, self.data, own = self.root / "runs", self.root / "data", self.root / ".studio"
+        self.jobs, self.trash, self.incoming = own / "jobs", own / "trash", own / "incoming"
+        for folder in (self.runs, self.data, self.jobs, self.trash, self.incoming):
+            folder.mkdir(parents=True, exist_ok=True)
+        for left in self.incoming.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+
+    # -- sources
+    def source(self, name: str) -> Path:
+        """A file or folder beneath the root by its relative path; what follows `::` is left to the reader."""
+        path = (self.root / name.split("::")[0]).resolve() if "\0" not in name else self.root.parent
+        if not path.is_relative_to(self.root) or not path.exists():
+            raise DataError("Data must lie in the folder that the studio was started in; there is no {name!r} in it.", name=name[:200])
+        return path
+
+    def listed(self, name: str) -> dict[str, Any]:
+        """What lies in a folder beneath the root and may be learned from: folders first."""
+        folder = self.source(name or ".")
+        found = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path, hidden = Path(entry.path), entry.name.startswith(".") or not entry.name.isprintable()
+                known = entry.is_dir() or path.suffix.lower() in {*ENDINGS, *PICTURES, *SOUNDS}
+                if hidden or not known or path == self.runs:
+                    continue
+                shown = {"name": entry.name, "path": str(path.relative_to(self.root)), "folder": entry.is_dir()}
+                found.append(shown | {"bytes": 0 if entry.is_dir() else entry.stat().st_size})
+        found.sort(key=lambda entry: (not entry["folder"], str(entry["name"]).lower()))
+        here = str(folder.relative_to(self.root)) if folder != self.root else ""
+        return {"path": here, "root": str(self.root), "entries": found[:MOST_LISTED], "more": max(0, len(found) - MOST_LISTED)}
+
+    # -- uploads
+    async def receive(self, upload: str, name: str, body: AsyncIterator[bytes]) -> None:
+        """One file of an upload, at its path within what was dropped."""
+        parts = [plain_name(part) for part in name.split("/")]
+        path = self.incoming.joinpath(plain_name(upload), *parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            async for piece in body:
+                if shutil.disk_usage(path.parent).free < SPARE_BYTES + len(piece):
+                    raise ResourceError("There is no room on the disk for {name!r}. Free some, and drop it again.", name=name[:80])
+                file.write(piece)
+
+    def settle(self, upload: str) -> Path:
+        """The upload is whole: it goes to data/ under its own name, or as a folder where several things were dropped."""
+        folder = self.incoming / plain_name(upload)
+        inside = sorted(folder.iterdir()) if folder.is_dir() else []
+        if not inside:
+            raise DataError("Nothing arrived. Drop a file or a folder that is not empty.")
+        path = free_name(self.data, inside[0].name if len(inside) == 1 else "files")
+        (inside[0] if len(inside) == 1 else folder).rename(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        return path
+
+    # -- runs
+    def run(self, name: str) -> Path:
+        """The run folder of that name; RunError where there is none."""
+        path = self.runs / plain_name(name)
+        if not path.is_dir():
+            raise RunError("There is no run {name!r} here any more.", name=name)
+        return path
+
+    def rename(self, name: str, wanted: str) -> Path:
+        path, new = self.run(name), self.runs / plain_name(wanted.strip())
+        if new.exists():
+            raise ConfigError("A run needs a name of its own; {name!r} is taken.", name=new.name)
+        return path.rename(new)
+
+    def discard(self, name: str) -> str:
+        """Move a run to the trash; what it is called there."""
+        path = self.run(name)
+        kept = f"{name}~{secrets.token_hex(4)}"
+        path.rename(self.trash / kept)
+        return kept
+
+    def restore(self, kept: str) -> Path:
+        """Take a run back from the trash, under its name or one beside it."""
+        path = self.trash / plain_name(kept)
+        if not path.is_dir():
+            raise RunError("There is no run {name!r} in the trash any more.", name=kept)
+        return path.rename(free_name(self.runs, kept.rpartition("~")[0]))

@@ -1,0 +1,78 @@
+"""Runs that are served from the page: each a `duomo serve` of its own, which ends with the studio."""
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from duomo.core.errors import ResourceError
+from duomo.studio.place import Place
+
+READY_SECONDS = 90.0
+
+
+class Served:
+    """Servers by the run's name."""
+
+    def __init__(self, place: Place):
+        self._place = place
+        self._servers: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+
+    def serve(self, name: str) -> dict[str, Any]:
+        """Start a server for the run on a free port; its address once it answers."""
+        path = self._place.run(name)
+        found = self.listed().get(name)
+        if found:
+            return found
+        port = _free_port()
+        words = ["serve", f"runs/{path.name}", f"--port={port}"]
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen([sys.executable, "-m", "duomo.cli", *words], cwd=self._place.root, stdin=subprocess.DEVNULL,
+                                       stdout=said, stderr=said, start_new_session=True)  # fmt: skip
+            until = time.monotonic() + READY_SECONDS
+            while process.poll() is None and time.monotonic() < until:
+                if _listens(port):
+                    self._servers[name] = (process, port)
+                    return self.listed()[name]
+                time.sleep(0.1)
+            process.kill()
+            process.wait()
+            said.seek(0)
+            why = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise ResourceError("The server of {name!r} did not start: {why}", name=name, why=why or "—")
+
+    def listed(self) -> dict[str, dict[str, Any]]:
+        """Name -> address and words after `duomo`, of what is served now."""
+        self._servers = {name: (process, port) for name, (process, port) in self._servers.items() if process.poll() is None}
+        return {
+            name: {"address": f"http://127.0.0.1:{port}", "words": ["serve", f"runs/{name}", f"--port={port}"]}
+            for name, (_, port) in self._servers.items()
+        }
+
+    def stop(self, name: str) -> None:
+        process, _ = self._servers.pop(name, (None, 0))
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def close(self) -> None:
+        for name in list(self._servers):
+            self.stop(name)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0

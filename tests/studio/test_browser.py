@@ -1,0 +1,251 @@
+"""The whole journey in a real headless Chromium: table, pictures, text; hostile content; accessibility; nothing leaves the machine."""
+
+import csv
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from duomo import samples
+from duomo.core import find
+
+TEMPLATES = (
+    "<script>window.hit=1<-script>", "<img src=x onerror=window.hit={n}>", "<svg onload=window.hit={n}>", "javascript:window.hit={n}",
+    "<iframe srcdoc='<script>parent.hit={n}'>", "'\"><b onclick=window.hit={n}>", "<details open ontoggle=window.hit={n}>",
+    "{{{{window.hit={n}}}}}", "${{window.hit={n}}}", "<input autofocus onfocus=window.hit={n}>", "<a href=javascript:window.hit={n}>a",
+    "<style>@import 'http:evil.example';", "<body onpageshow=window.hit={n}>", "<math><mtext><img src=x onerror=window.hit={n}>",
+    "<video><source onerror=window.hit={n}>", "<object data=javascript:window.hit={n}>", "<base href=javascript:window.hit={n}>",
+    "<meta http-equiv=refresh content=0;url=javascript:window.hit={n}>", "\"onmouseover=window.hit={n} x=\"",
+    "<form action=javascript:window.hit={n}><button>",
+)  # fmt: skip
+PAYLOADS = [template.format(n=number) + f" {number}" for number in range(1, 11) for template in TEMPLATES]
+"""Two hundred; none holds a slash, so that all can be names of files too."""
+
+
+def script(name: str) -> str:
+    """A function that the page runs, from the file beside this one."""
+    return Path(__file__).with_name(name).read_text(encoding="utf-8").strip()
+
+
+def few(window: Any) -> dict[str, Path]:
+    """A table, pictures and a text, small enough to learn in seconds, outside the studio's folder as a user's are."""
+    home = window.folder.parent / "home"
+    home.mkdir(exist_ok=True)
+    table = home / "patients.csv"
+    lines = samples.write("clinic", home).read_text(encoding="utf-8").splitlines()
+    table.write_text("\n".join(lines[:121]) + "\n", encoding="utf-8")
+    pictures = home / "numerals"
+    for digit in ("0", "1"):
+        folder = (home / "digits" if (home / "digits").exists() else samples.write("digits", home)) / digit
+        (pictures / digit).mkdir(parents=True)
+        for path in sorted(folder.iterdir())[:30]:
+            (pictures / digit / path.name).write_bytes(path.read_bytes())
+    text = home / "verses.txt"
+    text.write_text(samples.write("poems", home).read_text(encoding="utf-8")[:30_000], encoding="utf-8")
+    return {"table": table, "pictures": pictures, "text": text}
+
+
+def start(page: Any, name: str, **settings: str) -> None:
+    """From the data room on: the form, the settings, the button."""
+    page.get_by_role("link", name="Train a model on this").click()
+    page.get_by_label("Name of the run").fill(name)
+    for summary in page.locator("summary").all():
+        summary.click()
+    for path, value in settings.items():
+        place = page.locator(f'[id="set-{path.replace("__", ".")}"]')
+        if place.evaluate("node => node.tagName") == "SELECT":
+            place.select_option(value)
+        elif value == "on":
+            place.check()
+        else:
+            place.fill(value)
+            place.dispatch_event("change")
+    page.get_by_role("button", name="Start training").click()
+
+
+def test_the_whole_journey(window: Any) -> None:
+    sources = few(window)
+    page = window.page()
+    paint = page.evaluate("performance.getEntriesByType('paint').find((one) => one.name === 'first-contentful-paint').startTime")
+    assert paint <= 1000, paint
+    quick = {"train__steps": "25", "train__exact": "on", "train__evaluate_steps": "10"}
+
+    page.get_by_label("Choose files").set_input_files(str(sources["table"]))
+    page.get_by_role("heading", name="What would be learned").wait_for()
+    page.get_by_label("Column to predict").select_option("diagnosis")
+    page.get_by_text("120 rows, 31 columns").wait_for()
+    page.get_by_label("Kind of mean_radius").select_option("category")
+    page.get_by_text("set by you").wait_for()
+    page.get_by_label("Kind of mean_radius").select_option("number")
+    page.get_by_role("heading", name="What is wrong with it").wait_for()
+    window.shot(page, "data")
+    assert window.faults(page) == []
+    start(page, "first", **quick, model__name="mlp")
+    page.locator(".state").wait_for()
+    page.get_by_label("Rooms").get_by_role("link", name="Train").click()
+    start_again(page, window, quick)
+
+    page.get_by_label("Rooms").get_by_role("link", name="Data").click()
+    page.get_by_label("Choose a folder").set_input_files(str(sources["pictures"]))
+    page.get_by_role("heading", name="A few of them").wait_for()
+    assert page.locator("img.thumb").count() >= 10
+    window.shot(page, "pictures")
+    start(page, "numerals", **quick, model__name="cnn")
+    page.get_by_label("Rooms").get_by_role("link", name="Data").click()
+    page.get_by_label("Choose files").set_input_files(str(sources["text"]))
+    start(
+        page,
+        "verses",
+        **quick | {"train__steps": "6", "task__new_tokens": "12", "train__evaluate_steps": "3"},
+        model__name="gpt",
+        model__size="nano",
+    )
+    page.get_by_role("link", name="See the results").wait_for()
+    page.get_by_role("heading", name="What it writes").wait_for()
+    window.shot(page, "train")
+    assert window.faults(page) == []
+    compare_and_try(page, window)
+    serve_rename_delete(page, window)
+    assert window.wrong == []
+
+
+def start_again(page: Any, window: Any, quick: dict[str, str]) -> None:
+    """A second model on the same table, from the train room, which remembers the data."""
+    page.get_by_label("Name of the run").fill("second")
+    for summary in page.locator("summary").all():
+        summary.click()
+    page.locator('[id="set-train.steps"]').fill("40")
+    page.locator('[id="set-model.name"]').select_option("linear")
+    page.locator('[id="set-train.exact"]').check()
+    window.shot(page, "recipe")
+    assert window.faults(page) == []
+    page.get_by_role("button", name="Queue it and stay here").click()
+    page.get_by_text("second is in the queue.").wait_for()
+
+
+def compare_and_try(page: Any, window: Any) -> None:
+    page.get_by_label("Rooms").get_by_role("link", name="Results").click()
+    page.get_by_label("Compare first").check()
+    page.get_by_label("Compare second").check()
+    page.get_by_role("button", name="Compare the two").click()
+    page.get_by_role("heading", name="against").wait_for()
+    assert "duomo compare runs/first runs/second" in page.locator("footer").inner_text()
+    window.shot(page, "compare")
+    assert window.faults(page) == []
+    page.get_by_role("link", name="numerals").click()
+    page.get_by_role("heading", name="What it gets most wrong").wait_for()
+    window.shot(page, "results")
+    assert window.faults(page) == []
+    for name, look in (("first", ".bars"), ("numerals", ".bars"), ("verses", ".written")):
+        page.goto(f"{window.address}#try/{name}")
+        page.get_by_role("button", name="Fill in an example").click()
+        page.get_by_role("button", name="Ask").click()
+        page.locator(f".answer {look}").wait_for()
+        page.get_by_text("Answered in").wait_for()
+        window.shot(page, f"try-{name}")
+        assert window.faults(page) == []
+
+
+def serve_rename_delete(page: Any, window: Any) -> None:
+    page.get_by_label("Rooms").get_by_role("link", name="Runs").click()
+    page.get_by_label("Search runs").fill("second")
+    card = page.locator("section.run")
+    card.filter(has_text="second").wait_for()
+    card.get_by_role("button", name="Serve").click()
+    link = card.locator("p.good a")
+    link.wait_for()
+    served = str(link.get_attribute("href"))
+    assert page.context.request.get(served).status == 200
+    window.shot(page, "runs")
+    assert window.faults(page) == []
+    card.get_by_role("button", name="Stop serving").click()
+    card.get_by_role("button", name="Serve", exact=True).wait_for()
+    card.get_by_role("button", name="Rename").click()
+    page.get_by_label("New name").fill("second best")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="second best").wait_for()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text("second best is back.").wait_for()
+    page.get_by_role("heading", name="second best").wait_for()
+
+
+def test_dark_chinese_on_a_phone_by_keyboard(window: Any) -> None:
+    page = window.page(locale="zh-CN", color_scheme="dark", viewport={"width": 390, "height": 800}, has_touch=True)
+    page.get_by_role("heading", name="您有什么数据").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.keyboard.press("Tab")
+    assert "跳到正文" in page.evaluate("document.activeElement.textContent")
+    for room in ("训练", "结果", "试用", "运行"):
+        page.get_by_label("房间").get_by_role("link", name=room).focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", level=1).first.wait_for()
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), room
+        assert window.faults(page) == [], room
+        window.shot(page, f"phone-{room}")
+    page.get_by_role("button", name="English").click()
+    page.get_by_role("heading", name="Runs", level=1).wait_for()
+    assert window.wrong == []
+
+
+def test_each_task_has_an_input_and_an_answer(window: Any) -> None:
+    """The renderers of every registered task are loaded by the page and draw something; a recording becomes a WAV."""
+    page = window.page()
+    for task in find.task_names():
+        assert page.evaluate(script("renderers.js"), task) == [True, "function", True], task
+    page.evaluate(script("recorder.js"))
+    page.get_by_role("button", name="Record").click()
+    page.wait_for_timeout(400)
+    page.get_by_role("button", name="Stop recording").click()
+    page.locator("audio").wait_for()
+    assert page.evaluate("window.field.read().then((cell) => atob(cell.base64).slice(0, 4))") == "RIFF"
+    assert window.wrong == []
+
+
+@pytest.fixture(scope="module")
+def hostile(window: Any) -> Path:
+    """A table whose name, columns, cells and labels are scripts."""
+    random.seed(0)
+    names = PAYLOADS[:4]
+    path = window.folder / f"{PAYLOADS[1]}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([names[1], names[2], "label"])
+        for number, payload in enumerate(PAYLOADS):
+            writer.writerow([payload, random.random() + number % 4, names[number % 4]])
+    return path
+
+
+def test_nothing_hostile_runs(window: Any, hostile: Path) -> None:
+    page = window.page()
+    page.goto(f"{window.address}#data/{json.dumps(hostile.name)[1:-1]}")
+    page.evaluate("(name) => { location.hash = `data/${encodeURIComponent(name)}`; }", hostile.name)
+    page.get_by_role("heading", name="What would be learned").wait_for()
+    page.get_by_label("Column to predict").select_option("label")
+    page.get_by_text("set by you").or_(page.get_by_text("Task: classify")).first.wait_for()
+    start(page, PAYLOADS[3].replace("'", ""), train__steps="10", train__exact="on", model__name="linear")
+    page.get_by_role("link", name="See the results").click()
+    page.get_by_role("heading", name="What it gets most wrong").wait_for()
+    for room in ("Results", "Try it", "Runs"):
+        page.get_by_label("Rooms").get_by_role("link", name=room).click()
+        page.get_by_role("heading", level=1, name=room).wait_for()
+    page.get_by_label("Rooms").get_by_role("link", name="Try it").click()
+    page.get_by_label("Run", exact=True).select_option(PAYLOADS[3].replace("'", ""))
+    page.get_by_role("button", name="Fill in an example").click()
+    page.get_by_role("button", name="Ask").click()
+    page.locator(".answer .bars").wait_for()
+    # every payload once more through each place that shows foreign text: cells, names, labels, answers, notices
+    page.evaluate(
+        script("hostile.js"),
+        PAYLOADS,
+    )
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.hit") is None
+    assert page.locator("main script, main iframe, main object, main style, main base, main meta").count() == 0
+    shown = page.locator("main").inner_text()
+    assert all(payload in shown for payload in PAYLOADS)
+    window.shot(page, "hostile")
+    assert window.wrong == []

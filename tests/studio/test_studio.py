@@ -1,0 +1,232 @@
+"""The studio without a browser: who may call it, what it may touch, that its form is the recipe, that runs outlive it."""
+
+import dataclasses
+import io
+import re
+import shlex
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+import duomo.studio
+import duomo.tasks
+from duomo import cli, samples
+from duomo.core import find
+from duomo.core.config import build, documentation, hints
+from duomo.core.recipe import Recipe
+from duomo.studio import form
+from duomo.studio.app import Studio
+from duomo.studio.guard import LARGEST_BODY
+
+PAGE = Path(duomo.studio.__file__).with_name("page")
+TINY = {"model": {"name": "mlp", "size": "small"}, "train": {"exact": True, "steps": 20}}
+
+
+def until(found: Callable[[], Any], seconds: float = 90.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds:g} s in vain")
+
+
+# -- who may call
+@pytest.mark.parametrize(
+    "headers",
+    [{"host": "evil.example"}, {"host": "127.0.0.1.evil.example:8600"}, {"origin": "http://evil.example"}, {"origin": "null"},
+     {"origin": "http://127.0.0.1:9"}, {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}],
+)  # fmt: skip
+def test_strangers_are_refused(client: TestClient, headers: dict[str, str]) -> None:
+    assert client.get("api/runs", headers=headers).status_code in (403, 421)
+    assert client.post("api/sample", json={"name": "clinic"}, headers=headers).status_code in (403, 421)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/runs", "/another/api/runs", "/a-toke/", "/a-token-/", "/%00/"])
+def test_without_the_token_there_is_nothing(client: TestClient, path: str) -> None:
+    assert client.get(f"http://127.0.0.1:8600{path}").status_code == 404
+
+
+def test_every_answer_carries_the_policy(client: TestClient) -> None:
+    for path in ("", "api/runs", "page/main.js", "nothing", "tasks/classify.js"):
+        policy = client.get(path).headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
+        assert "require-trusted-types-for 'script'" in policy
+
+
+def test_too_large_a_body_is_refused_unread(client: TestClient) -> None:
+    assert client.post("api/look", content=b"{}", headers={"content-length": str(LARGEST_BODY + 1)}).status_code == 413
+
+
+def test_the_page_names_no_other_machine() -> None:
+    for path in PAGE.iterdir():
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function", text), path.name
+
+
+# -- what it may touch
+@pytest.mark.parametrize("path", ["..", "../other", "/etc/passwd", "data/../../x", "a\0b", "link"])
+def test_nothing_outside_the_folder_is_read(client: TestClient, studio: Studio, path: str) -> None:
+    (studio.place.root / "link").symlink_to("/etc")
+    assert client.post("api/look", json={"source": path}).status_code == 422
+    assert client.get("api/files", params={"path": path}).status_code == 422
+    assert client.post("api/train", json={"source": path}).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../b", ".hidden", "", "a//b", "x" * 300, "a\nb"])
+def test_uploads_stay_where_they_belong(client: TestClient, studio: Studio, name: str) -> None:
+    before = sorted(studio.place.root.rglob("*"))
+    assert client.put("api/upload/one", params={"path": name}, content=b"x").status_code == 422
+    assert client.put("api/upload/..", params={"path": "a.csv"}, content=b"x").status_code in (404, 405, 422)
+    assert client.post("api/upload/none").status_code == 422
+    assert sorted(studio.place.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../runs", "", "a%2Fb"])
+def test_names_of_runs_are_names(client: TestClient, studio: Studio, name: str) -> None:
+    (studio.place.runs / "one").mkdir()
+    assert client.post("api/runs/one/rename", json={"name": name.replace("%2F", "/")}).status_code == 422
+    assert client.delete(f"api/runs/{name}").status_code in (404, 405, 422)
+    assert client.post("api/undo", json={"kept": name}).status_code == 422
+    assert (studio.place.runs / "one").is_dir()
+
+
+def test_what_is_dropped_arrives_as_it_was(client: TestClient) -> None:
+    for name, content in (("cats/1.png", b"one"), ("cats/2.png", b"two"), ("dogs/1.png", b"three")):
+        assert client.put("api/upload/u", params={"path": f"pets/{name}"}, content=content).json() == {"received": True}
+    assert client.post("api/upload/u").json()["source"] == "data/pets"
+    listed = client.get("api/files", params={"path": "data/pets"}).json()
+    assert [entry["name"] for entry in listed["entries"]] == ["cats", "dogs"]
+    for upload in ("v", "w"):
+        client.put(f"api/upload/{upload}", params={"path": "a.csv"}, content=b"x,y\n1,2\n")
+    assert [client.post(f"api/upload/{upload}").json()["source"] for upload in ("v", "w")] == ["data/a.csv", "data/a-2.csv"]
+
+
+# -- the form is the recipe
+def test_the_form_has_every_setting(client: TestClient) -> None:
+    for task in find.task_names():
+        sections = {section["name"]: section["fields"] for section in client.get("api/form", params={"task": task}).json()["sections"]}
+        shown = {field["path"] for fields in sections.values() for field in fields}
+        for name in form.SECTIONS:
+            cls = hints(Recipe)[name]
+            for field in dataclasses.fields(cls):
+                path = f"{name}.{field.name}"
+                mapping = "Mapping" in str(hints(cls)[field.name])
+                assert path in shown or path in form.HIDDEN or mapping, path
+        own = find.task_module(task).Config
+        left = {field.name for field in dataclasses.fields(own)} - {path.partition(".")[2] for path in shown if path.startswith("task.")}
+        assert {"target", "ignore", "encode"} <= left
+        assert all(field["help"] for fields in sections.values() for field in fields)
+    assert documentation(Recipe)
+
+
+def test_what_the_page_says_in_a_terminal_means_the_same() -> None:
+    """The words of the command line, read back by the command line's own parser, give the settings that were filled in."""
+    settings = {
+        "data": {"target": ("a, b", 'c"d'), "kind": {"x.y = z": "text", "<b>": "number"}, "ignore": ("e",), "test_share": 0.2},
+        "train": {"minutes": 1.5, "exact": True, "optimizer": "lion", "steps": 7},
+        "model": {"size": "small", "options": {"width": 8}},
+        "task": {"label_smoothing": 0.1},
+    }
+    words = shlex.split(shlex.join(form.command("data/x.csv", "runs/x", settings)))
+    assert build(Recipe, cli._settings(cli._parser(["train"]).parse_args(words))) == build(Recipe, settings)
+    one = form.command("x.csv", "runs/x", {"data": {"target": ("price",)}})
+    assert one == ["train", "x.csv", "--out=runs/x", "--target=price"]
+
+
+def test_wrong_settings_are_all_named(client: TestClient, studio: Studio) -> None:
+    (studio.place.root / "x.csv").write_text("a,b\n1,2\n")
+    said = client.post("api/train", json={"source": "x.csv", "settings": {"train": {"epoch": 1, "steps": -1}}})
+    assert said.status_code == 422
+    assert "epochs" in said.json()["error"]["message"]
+    assert "train.steps" in said.json()["error"]["message"]
+
+
+# -- the page's words and renderers
+def sentences(text: str) -> set[str]:
+    return {one.replace('\\"', '"') for one in re.findall(r'(?<![\w.])t\("((?:[^"\\]|\\.)*)"', text)}
+
+
+def test_every_sentence_of_the_page_has_its_chinese() -> None:
+    known = dict(re.findall(r'"((?:[^"\\]|\\.)*)": "((?:[^"\\]|\\.)*)"', (PAGE / "words.js").read_text(encoding="utf-8")))
+    files = [*PAGE.glob("*.js"), *(path for root in duomo.tasks.__path__ for path in Path(root).glob("*/page.js"))]
+    spoken = set().union(*(sentences(path.read_text(encoding="utf-8")) for path in files))
+    assert len(spoken) > 100
+    assert not sorted(spoken - set(known))
+    for english, translated in known.items():
+        assert set(re.findall(r"{(\w+)}", english)) == set(re.findall(r"{(\w+)}", translated)), english
+
+
+@pytest.mark.parametrize("task", find.task_names())
+def test_each_task_brings_its_renderers(task: str, client: TestClient) -> None:
+    """tasks/<name>/page.js exports `input` and `answer`; see docs/studio.md. (The browser test imports them.)"""
+    text = client.get(f"tasks/{task}.js").text
+    for name in ("input", "answer"):
+        assert re.search(rf"export (const|function|async function) {name}\b|export {{[^}}]*\b{name}\b", text), f"{task}: {name}"
+
+
+def test_sentences_come_in_the_readers_language(client: TestClient) -> None:
+    for language, word in (("zh-CN", "不在"), ("en", "must lie")):
+        message = client.post("api/look", json={"source": "no.csv"}, headers={"accept-language": language}).json()["error"]["message"]
+        assert (word in message) or language.startswith("zh"), message
+        assert ("no.csv" in message) and (("数据" in message) == language.startswith("zh"))
+
+
+# -- runs
+def train(client: TestClient, studio: Studio, settings: dict[str, Any], name: str = "") -> str:
+    path = studio.place.root / "clinic.csv"
+    if not path.exists():
+        lines = samples.write("clinic", studio.place.root).read_text().splitlines()
+        path.write_text("\n".join(lines[:151]) + "\n")
+    said = client.post("api/train", json={"source": "clinic.csv", "settings": {"data": {"target": ["diagnosis"]}} | settings, "name": name})
+    assert said.status_code == 200, said.text
+    return str(said.json()["name"])
+
+
+def test_a_run_goes_on_without_the_studio(client: TestClient, studio: Studio) -> None:
+    """Queued, watched, left alone, found again by another studio, paused, resumed by it, tried, exported, deleted and taken back."""
+    long = train(client, studio, TINY | {"train": {"exact": True, "steps": 200_000, "checkpoint_steps": 200}})
+    second = train(client, studio, TINY, "second")
+    began = until(lambda: (found := client.get(f"api/runs/{long}").json())["lines"] and found)
+    assert began["state"] == "running"
+    assert "Preflight" in began["preflight"]
+    waits = client.get(f"api/runs/{second}").json()
+    assert (waits["state"], waits["waits_for"]) == ("queued", 1)
+    assert client.delete(f"api/runs/{long}").status_code == 422
+    studio.jobs.close()
+    other = Studio(studio.place.root)
+    try:
+        assert other.jobs.state(long) == "running"
+        other.jobs.pause(long)
+        until(lambda: other.jobs.state(long) == "paused")
+        assert (studio.place.runs / long / "checkpoints").is_dir()
+        until(lambda: other.jobs.state(second) == "finished")
+    finally:
+        other.close()
+    tried = client.get(f"api/runs/{second}/try").json()
+    answer = client.post(f"api/runs/{second}/predict", json={"row": tried["examples"][0]}).json()
+    assert answer["answer"] == duomo.load(studio.place.runs / second).predict([tried["examples"][0]])[0]
+    with zipfile.ZipFile(io.BytesIO(client.get(f"api/runs/{second}/export").content)) as archive:
+        assert {"second/model.safetensors", "second/manifest.json"} <= set(archive.namelist())
+    assert client.post("api/compare", json={"a": second, "b": second}).json()["metrics"]
+    kept = client.delete(f"api/runs/{second}").json()["kept"]
+    assert second not in [run["name"] for run in client.get("api/runs").json()["runs"]]
+    assert client.post("api/undo", json={"kept": kept}).json()["name"] == second
+    assert client.post(f"api/runs/{second}/rename", json={"name": "better"}).json()["name"] == "better"
+    assert client.get("api/runs/better/card").json()["command"] == "duomo show runs/better"
+
+
+def test_what_cannot_be_trained_says_why(client: TestClient, studio: Studio) -> None:
+    name = train(client, studio, {"data": {"target": ["nothing"]}})
+    found = until(lambda: (run := client.get("api/runs").json()["runs"][0])["state"] == "failed" and run)
+    assert "nothing" in found["problem"]
+    assert client.post(f"api/runs/{name}/resume").status_code == 422
+    assert client.post(f"api/runs/{name}/stop").json()["kept"] == ""
+    assert client.get("api/runs").json()["runs"] == []
+    assert client.get(f"api/runs/{name}").status_code == 422
