@@ -52,7 +52,7 @@ class Window:
     def page(self, **facts: Any) -> Any:
         context = self.browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 860}} | facts)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(40_000)
         page.on("console", lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("dialog", lambda dialog: (self.wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))

@@ -18,6 +18,7 @@ import duomo.tasks
 from duomo import cli, samples
 from duomo.core import find
 from duomo.core.config import build, documentation, hints
+from duomo.core.messages import chinese
 from duomo.core.recipe import Recipe
 from duomo.studio import form
 from duomo.studio.app import Studio
@@ -158,7 +159,7 @@ def test_every_sentence_of_the_page_has_its_chinese() -> None:
     files = [*PAGE.glob("*.js"), *(path for root in duomo.tasks.__path__ for path in Path(root).glob("*/page.js"))]
     spoken = set().union(*(sentences(path.read_text(encoding="utf-8")) for path in files))
     assert len(spoken) > 100
-    assert not sorted(spoken - set(known))
+    assert not sorted(spoken - set(known) - set(chinese()))
     for english, translated in known.items():
         assert set(re.findall(r"{(\w+)}", english)) == set(re.findall(r"{(\w+)}", translated)), english
 

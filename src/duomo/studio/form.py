@@ -1,6 +1,7 @@
 """The recipe as a form: every field, its sentence, what it takes; and back from what was filled in to a command line."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -11,10 +12,14 @@ from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 
 SECTIONS = ("train", "model", "data", "encode", "augment", "clean", "adapt")
-HIDDEN = ("data.source", "data.target", "data.kind", "data.task")
+HIDDEN = ("data.source", "data.target", "data.kind", "data.task", "data.ignore")
 """Chosen in the data room."""
+OTHERS = ("task.target", "task.ignore", "task.encode")
+"""Fields of a task's config that are settled elsewhere."""
 FLAGS = {"data.target": "target", "data.task": "task", "train.minutes": "minutes", "model.size": "size", "model.name": "model"}
 """Settings that have a short flag in a command that a person reads; the others are said with --set."""
+DERIVED = re.compile(r"when (it is )?(0|empty|negative)\b")
+"""What the documentation of a field says whose default means: found from the data."""
 PLAIN = {int: "integer", float: "number", str: "text", bool: "bool"}
 
 
@@ -26,7 +31,7 @@ def sections(task: str) -> list[dict[str, Any]]:
         found.append({"name": name, "title": tr(str(cls.__doc__)), "fields": _fields(cls, name)})
     if task:
         cls = find.task_module(task).Config
-        own = [field for field in _fields(cls, "task") if field["path"] not in ("task.target", "task.ignore", "task.encode")]
+        own = [field for field in _fields(cls, "task") if not field["path"].startswith(OTHERS)]
         found.insert(2, {"name": "task", "title": tr(str(cls.__doc__)), "fields": own})
     return [section for section in found if section["fields"]]
 
@@ -34,13 +39,17 @@ def sections(task: str) -> list[dict[str, Any]]:
 def _fields(cls: type, section: str) -> list[dict[str, Any]]:
     found = []
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-        path = f"{section}.{field.name}"
-        kind = _kind(hints(cls)[field.name])
+        path, expected = f"{section}.{field.name}", hints(cls)[field.name]
+        if dataclasses.is_dataclass(expected) and isinstance(expected, type):
+            found += _fields(expected, path)
+            continue
+        kind = _kind(expected)
         if path in HIDDEN or not kind:
             continue
         default = field.default if field.default is not dataclasses.MISSING else ()
         shown = list(default) if isinstance(default, tuple) else default
-        found.append({"path": path, "help": tr(documentation(cls).get(field.name, "")), "default": shown, **kind})
+        said = documentation(cls).get(field.name, "")
+        found.append({"path": path, "help": tr(said), "default": shown, "derived": bool(DERIVED.search(said)), **kind})
     models = next((field for field in found if field["path"] == "model.name"), None)
     if models:
         models |= {"kind": "choice", "choices": ["", *find.model_names()]}

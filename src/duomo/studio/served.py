@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from http.client import HTTPConnection, HTTPException
 from typing import Any
 
 from duomo.core.errors import ResourceError
 from duomo.studio.place import Place
 
 READY_SECONDS = 90.0
+READY_FAULTS = (OSError, HTTPException)
 
 
 class Served:
@@ -33,7 +35,7 @@ class Served:
                                        stdout=said, stderr=said, start_new_session=True)  # fmt: skip
             until = time.monotonic() + READY_SECONDS
             while process.poll() is None and time.monotonic() < until:
-                if _listens(port):
+                if _ready(port):
                     self._servers[name] = (process, port)
                     return self.listed()[name]
                 time.sleep(0.1)
@@ -72,7 +74,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def _ready(port: int) -> bool:
+    link = HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        link.request("GET", "/readyz")
+        return link.getresponse().status == 200
+    except READY_FAULTS:
+        return False
+    finally:
+        link.close()

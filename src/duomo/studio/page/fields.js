@@ -128,7 +128,8 @@ export const prompt = (run, example = {}) => row({ ...run, empty: true }, Object
 
 // -- answer renderers: (answer, asked, run) -> node
 const plain = (value) => (Array.isArray(value) ? value.map(plain).join(", ") || t("none") : typeof value === "number" ? number(value, 6) : value && typeof value === "object" ? Object.entries(value).map(([name, part]) => `${name} ${plain(part)}`).join(" · ") : String(value ?? "—"));
-const shares = (found) => {
+export { bars };
+export const shares = (found) => {
   const order = Object.entries(found).sort((a, b) => b[1] - a[1]);
   return bars(order.map(([name]) => name), order.map(([, share]) => share), t("Probabilities"), (share) => `${(100 * share).toFixed(1)} %`);
 };

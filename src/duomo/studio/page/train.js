@@ -23,11 +23,11 @@ const SIZES = [["", "Duomo decides"], ["small", "Small"], ["base", "Medium"], ["
 function recipe(form, task) {
   const values = {}, set = (path, value) => { if (value === undefined || value === "") delete values[path]; else values[path] = value; };
   const choice = (label, path, choices, cast) => el("fieldset.dial", {}, el("legend", {}, label), choices.map(([value, words]) =>
-    el("label", {}, el("input", { type: "radio", name: path, value, checked: value === "", onchange: () => set(path, value && cast(value)) }), el("span", {}, t(words)))));
+    el("label", {}, el("input", { type: "radio", name: path, value, checked: value === "", onchange: () => { set(path, value && cast(value)); const exact = document.getElementById(`set-${path}`); if (exact) exact.value = value; } }), el("span", {}, t(words)))));
   const name = el("input", { type: "text", maxlength: 80, placeholder: chosen.source.split("/").pop().split(".")[0], autocomplete: "off" });
   const nested = () => {
     const found = { data: dataSettings() };
-    for (const [path, value] of Object.entries(values)) { const [section, field] = path.split("."); (found[section] ??= {})[field] = value; }
+    for (const [path, value] of Object.entries(values)) { const parts = path.split("."), last = parts.pop(); parts.reduce((inner, part) => (inner[part] ??= {}), found)[last] = value; }
     return found;
   };
   const start = async (button, once) => {
@@ -41,15 +41,17 @@ function recipe(form, task) {
     el("p.next", {}, button(t("Start training"), (node) => start(node, true)), button(t("Queue it and stay here"), (node) => start(node, false), ".plain"))), el("section.card", {}, el("h2", {}, t("Everything else")), el("p.soft", {}, t("What is left as it is follows from the data.")), sections));
 }
 const TITLES = { train: "Learning", model: "Model", data: "Rows", encode: "From cells to numbers", augment: "Variation", clean: "Cleaning texts", adapt: "Going on from a model", task: "The task" };
-function setting(field, set) {
-  const name = field.path.split(".")[1].replaceAll("_", " "), id = `set-${field.path}`, hint = `${id}-help`;
+function setting(field, tell) {
+  // A dial's exact value may be said here too; then no choice of the dial stands.
+  const set = (path, value) => { tell(path, value); document.getElementsByName(path).forEach((choice) => { choice.checked = choice.value === String(value ?? ""); }); };
+  const name = field.path.split(".").at(-1).replaceAll("_", " "), id = `set-${field.path}`, hint = `${id}-help`;
   const facts = { id, "aria-describedby": hint };
   let input;
   if (field.kind === "bool") input = el("input", { ...facts, type: "checkbox", checked: field.default, onchange: () => set(field.path, input.checked === field.default ? undefined : input.checked) });
   else if (field.kind === "choice") input = el("select", { ...facts, onchange: () => set(field.path, input.value === field.default ? undefined : input.value) }, field.choices.map((choice) => el("option", { value: choice, selected: choice === field.default }, choice || t("let Duomo decide"))));
   else {
     const numeric = ["integer", "number"].includes(field.kind);
-    const derived = numeric ? (field.default === 0 || field.default === -1 ? t("derived") : String(field.default)) : String(field.default || t("derived"));
+    const derived = field.derived ? t("derived") : String(field.default);
     input = el("input", { ...facts, type: numeric ? "number" : "text", min: field.low, max: field.high, step: field.kind === "integer" ? 1 : "any", placeholder: derived, onchange: () =>
       set(field.path, input.value === "" ? undefined : numeric ? Number(input.value) : field.kind === "list" ? input.value.split(",").map((part) => part.trim()).filter(Boolean) : input.value) });
   }

@@ -1,0 +1,16 @@
+// How the studio asks this task and shows what it answers: the text with what was found in it marked.
+import { el } from "../page/base.js";
+import { any, row } from "../page/fields.js";
+
+export const input = row;
+export function answer(found, asked) {
+  const text = Object.values(asked).find((value) => typeof value === "string"), spans = found.prediction;
+  if (!text || !Array.isArray(spans) || !spans.length || !spans.every((span) => span && span.end <= text.length && text.slice(span.start, span.end) === span.text)) return any(found);
+  const parts = [];
+  let end = 0;
+  for (const span of spans) {
+    parts.push(text.slice(end, span.start), el("mark", {}, span.text, el("small", {}, ` ${span.label}`)));
+    end = span.end;
+  }
+  return el("div", {}, el("p.written", {}, parts, text.slice(end)));
+}
