@@ -28,7 +28,7 @@ PAGE = Path(duomo.studio.__file__).with_name("page")
 TINY = {"model": {"name": "mlp", "size": "small"}, "train": {"exact": True, "steps": 20}}
 
 
-def until(found: Callable[[], Any], seconds: float = 90.0) -> Any:
+def until(found: Callable[[], Any], seconds: float = 240.0) -> Any:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := found():
