@@ -19,9 +19,10 @@ from duomo.core.openmp import settle
 if TYPE_CHECKING:
     from duomo.core.reporter import Reporter
 
-VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace, "Reporter"], Any]]] = {}
+VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], Any], Callable[[argparse.Namespace, "Reporter"], Any]]] = {}
 FLAGS = {"name": "model", "start": "from"}
 HIDDEN = ("source", "options")
+SHELLS = ("bash", "zsh", "tcsh")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(ConfigError.exit_code)
 
 
-def _verb(name: str, title: str, flags: Callable[[argparse.ArgumentParser], None]) -> Callable[[Callable], Callable]:
+def _verb(name: str, title: str, flags: Callable[[argparse.ArgumentParser], Any]) -> Callable[[Callable], Callable]:
     def register(run: Callable[[argparse.Namespace, "Reporter"], Any]) -> Callable:
         VERBS[name] = (title, flags, run)
         return run
@@ -175,8 +176,8 @@ def _resume(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return pipeline.resume(arguments.run, reporter=reporter).summary()
 
 
-def _run_flag(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", help=tr("A run folder (`duomo list runs`)."))
+def _run_flag(parser: argparse.ArgumentParser, name: str = "run") -> None:
+    parser.add_argument(name, help=tr("A run folder (`duomo list runs`)."))
 
 
 def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
@@ -217,28 +218,24 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return run.predict_file(arguments.source, arguments.out, encoding=arguments.encoding, reporter=reporter)
 
 
-@_verb("show", "The scorecard of a run.", lambda p: _show_flags(p))
+@_verb(
+    "show",
+    "The scorecard of a run.",
+    lambda p: [_run_flag(p), p.add_argument("--open", action="store_true", help=tr("Open the page in the browser."))],
+)
 def _show(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.show(arguments.run, reporter=reporter, browser=arguments.open)
 
 
-def _show_flags(parser: argparse.ArgumentParser) -> None:
-    _run_flag(parser)
-    parser.add_argument("--open", action="store_true", help=tr("Open the page in the browser."))
-
-
-@_verb("compare", "Which of two runs is better, row by row of the test that both met.", lambda p: _compare_flags(p))
+@_verb(
+    "compare", "Which of two runs is better, row by row of the test that both met.", lambda p: [_run_flag(p, name) for name in ("a", "b")]
+)
 def _compare(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.compare(arguments.a, arguments.b, reporter=reporter)
-
-
-def _compare_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", help=tr("A run folder (`duomo list runs`)."))
-    parser.add_argument("b", help=tr("The run folder that is judged against it."))
 
 
 def _studio_flags(parser: argparse.ArgumentParser) -> None:
@@ -313,15 +310,11 @@ def _list_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", default="runs", help=tr("Where the run folders lie."))
 
 
-@_verb("completion", "Print the completion script of a shell.", lambda p: _completion_flags(p))
+@_verb("completion", "Print the completion script of a shell.", lambda p: p.add_argument("shell", choices=SHELLS, help=tr("Your shell.")))
 def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     import shtab
 
     print(shtab.complete(_parser(list(VERBS)), arguments.shell))
-
-
-def _completion_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help=tr("Your shell."))
 
 
 def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:

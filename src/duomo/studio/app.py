@@ -70,6 +70,7 @@ def create(studio: Studio) -> FastAPI:
     _pages(app)
     _data(app, studio)
     _training(app, studio)
+    _stopping(app, studio)
     _results(app, studio)
     _shelf(app, studio)
     return app
@@ -162,6 +163,10 @@ def _training(app: FastAPI, studio: Studio) -> None:
             "name": name, "state": jobs.state(name), **jobs.told(name), **runs.curves(path, offset),
             "command": shown(job["words"]) if job else "", "waits_for": jobs.ahead(name),
         }  # fmt: skip
+
+
+def _stopping(app: FastAPI, studio: Studio) -> None:
+    place, jobs = studio.place, studio.jobs
 
     @app.post("/api/runs/{name}/pause")
     def pause(name: str) -> dict[str, Any]:

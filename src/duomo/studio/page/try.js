@@ -29,7 +29,9 @@ function ask(box, name, described, input, answer) {
     out.replaceChildren(waiting(t("The model is at work …")));
     try {
       const found = await post(run(name, "/predict"), { row });
-      out.replaceChildren(answer(found.answer, row, described), el("p.soft", {}, t("Answered in {time}.", { time: duration(found.seconds) })), neighbours(found.neighbours), explanation(found.explanation));
+      const shown = answer(found.answer, row, described);
+      asked.answered?.(found.answer, shown);
+      out.replaceChildren(asked.answered ? "" : shown, el("p.soft", {}, t("Answered in {time}.", { time: duration(found.seconds) })), neighbours(found.neighbours), explanation(found.explanation));
     } catch (error) { out.replaceChildren(); throw error; }
   });
   const next = described.examples.length > 0 && button(t("Fill in an example"), async () => {
