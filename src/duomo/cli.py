@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], Any], Callable[[
 FLAGS = {"name": "model", "start": "from"}
 HIDDEN = ("source", "options")
 SHELLS = ("bash", "zsh", "tcsh")
+OPEN = "Open the page in the browser."
 
 
 class _Parser(argparse.ArgumentParser):
@@ -176,8 +177,9 @@ def _resume(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return pipeline.resume(arguments.run, reporter=reporter).summary()
 
 
-def _run_flag(parser: argparse.ArgumentParser, name: str = "run") -> None:
+def _run_flag(parser: argparse.ArgumentParser, name: str = "run") -> argparse.ArgumentParser:
     parser.add_argument(name, help=tr("A run folder (`duomo list runs`)."))
+    return parser
 
 
 def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
@@ -218,11 +220,7 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return run.predict_file(arguments.source, arguments.out, encoding=arguments.encoding, reporter=reporter)
 
 
-@_verb(
-    "show",
-    "The scorecard of a run.",
-    lambda p: [_run_flag(p), p.add_argument("--open", action="store_true", help=tr("Open the page in the browser."))],
-)
+@_verb("show", "The scorecard of a run.", lambda p: _run_flag(p).add_argument("--open", action="store_true", help=tr(OPEN)))
 def _show(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
@@ -241,7 +239,7 @@ def _compare(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 def _studio_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", nargs="?", default=".", help=tr("Where data and runs lie; the current folder when left out."))
     parser.add_argument("--port", type=int, default=0, help=tr("Port to listen on; 8600, or a free one, when 0."))
-    parser.add_argument("--open", action=argparse.BooleanOptionalAction, default=True, help=tr("Open the page in the browser."))
+    parser.add_argument("--open", action=argparse.BooleanOptionalAction, default=True, help=tr(OPEN))
 
 
 @_verb("studio", "The whole journey on a local page.", _studio_flags)
@@ -282,9 +280,8 @@ def _convert(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 def _convert_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help=tr("A run folder, a Hugging Face folder or a GGUF file."))
     parser.add_argument("--to", required=True, help=tr("The form to write: hf, gguf or duomo."))
-    parser.add_argument(
-        "--type", default="", help=tr("Type of the weights: f32, f16, bf16, q8_0, q4_0; f16 for gguf and f32 otherwise when left out.")
-    )
+    words = tr("Type of the weights: f32, f16, bf16, q8_0, q4_0; f16 for gguf and f32 otherwise when left out.")
+    parser.add_argument("--type", default="", help=words)
     parser.add_argument("-o", "--out", required=True, help=tr("Where it is written."))
 
 
