@@ -7,14 +7,14 @@ folder, 5 out of memory or disk, 130 interrupted (resumable).
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from duomo.core.errors import ConfigError, DuomoError, Interrupted, ResourceError
-from duomo.core.messages import nearest, tr
+from duomo.core.messages import tr
 from duomo.core.openmp import settle
+from duomo.core.parser import Parser
 
 if TYPE_CHECKING:
     from duomo.core.reporter import Reporter
@@ -24,26 +24,6 @@ FLAGS = {"name": "model", "start": "from"}
 HIDDEN = ("source", "options")
 SHELLS = ("bash", "zsh", "tcsh")
 OPEN = "Open the page in the browser."
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse whose errors follow the house: near misses suggested, exit code 2."""
-
-    def verbs(self) -> list[argparse.ArgumentParser]:
-        """The parsers of the verbs, which leave what they do not know to this one."""
-        return [sub for action in self._actions if isinstance(action, argparse._SubParsersAction) for sub in action.choices.values()]
-
-    def error(self, message: str) -> NoReturn:
-        known = [option for parser in (self, *self.verbs()) for action in parser._actions for option in action.option_strings]
-        wrong = "".join(re.findall(r"--[\w-]+", message)[:1])
-        start, _, rest = tr("invalid choice: %(value)r (choose from %(choices)s)").partition("%(value)r")
-        middle, _, end = rest.partition("%(choices)s")
-        if start in message:
-            wrong, _, choices = message.partition(start)[2].replace("'", "").partition(middle)
-            known = choices.removesuffix(end).replace(",", " ").split()
-        hint = nearest(wrong, known) if wrong else ""
-        print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
-        raise SystemExit(ConfigError.exit_code)
 
 
 def _verb(name: str, title: str, flags: Callable[[argparse.ArgumentParser], Any]) -> Callable[[Callable], Callable]:
@@ -270,6 +250,21 @@ def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return server.serve(arguments.runs, options, reporter)
 
 
+@_verb("chat", "Talk to a run that writes, in the terminal.", lambda p: _chat_flags(p))
+def _chat(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import conversation
+
+    return conversation.chat(arguments.run, arguments.temperature, arguments.precision)
+
+
+def _chat_flags(parser: argparse.ArgumentParser) -> None:
+    _run_flag(parser)
+    parser.add_argument("--temperature", type=float, help=tr("Below 1 safer, above 1 wilder; 0 takes the likeliest token."))
+    parser.add_argument(
+        "--precision", choices=("float32", "bf16", "int8"), default="float32", help=tr("Type of the weights while writing.")
+    )
+
+
 @_verb("convert", "Write a model in another form: a Hugging Face folder, a GGUF file, a run folder.", lambda p: _convert_flags(p))
 def _convert(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.exchange import convert
@@ -317,11 +312,11 @@ def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the verbs that are wanted get their flags, so that the start stays instant."""
     argparse._ = tr  # type: ignore[attr-defined]  # its own words too: it looks each of them up by this name
-    parser = _Parser(
+    parser = Parser(
         prog="duomo", description=tr("From whatever data you have to an honest, served model."), epilog=tr("Exit codes: ") + EXITS
     )
     parser.add_argument("--version", action="store_true", help=tr("Print the version."))
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
     for name, (title, flags, _) in VERBS.items():
         sub = verbs.add_parser(name, help=tr(title), description=tr(title))
         if name in wanted:

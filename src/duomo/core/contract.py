@@ -251,7 +251,7 @@ class Decoder(Protocol):
     """A language model that can go on from where it stopped: each call is fed only the tokens that are new."""
 
     def start(self, rows: int, positions: int) -> Any:
-        """An empty cache for (rows, positions) tokens."""
+        """An empty cache for (rows, positions) tokens; its `select(rows)` makes its rows copies of these, which beam search needs."""
 
     def forward_cached(self, tokens: Tensor, cache: Any) -> Tensor:
         """Logits (B, T, size) of the new tokens (B, T); the cache grows by T."""

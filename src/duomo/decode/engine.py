@@ -10,9 +10,10 @@ engine.close()
 import queue
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -61,6 +62,24 @@ class Stream:
     def text(self) -> str:
         """The whole answer."""
         return "".join(piece.text for piece in self)
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A task that a person can talk to: what an engine and a conversation need to know of it."""
+
+    context: int
+    """Tokens that its model reads."""
+
+    @property
+    def language(self) -> Language: ...
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its recipe writes."""
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """What the model reads when these messages ({"role", "content"}) were exchanged and it is its turn."""
 
 
 class Engines(ABC):

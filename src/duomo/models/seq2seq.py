@@ -107,6 +107,10 @@ class Progress:
     def __init__(self, own: Cache, across: list[tuple[Tensor, Tensor]], allowed_B11S: Tensor):
         self.own, self.across, self.allowed_B11S = own, across, allowed_B11S
 
+    def select(self, rows_B: Tensor) -> None:
+        """Rows become copies of these rows of the same source: beams that go on from one another."""
+        self.own.select(rows_B)
+
     @property
     def used(self) -> int:
         return self.own.used

@@ -57,6 +57,10 @@ class Cache:
         """The first `length` tokens of one row also in another."""
         self.values_L2BGPK[:, :, target, :, :length] = self.values_L2BGPK[:, :, source, :, :length]
 
+    def select(self, rows_B: Tensor) -> None:
+        """Rows become copies of these rows: beams that go on from one another."""
+        self.values_L2BGPK[:, :, :, :, : self.used] = self.values_L2BGPK[:, :, rows_B, :, : self.used]
+
     # -- what a model does with it
     def start(self) -> int | Tensor:
         """Place of the first new token: the same for all rows, or (B,)."""

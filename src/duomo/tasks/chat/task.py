@@ -251,13 +251,28 @@ class Main(Task):
         return Table(pa.table(columns), dict.fromkeys(columns, "text"))
 
     # -- answering
+    @property
+    def language(self) -> Language:
+        return Language.of(self.tokenizer)
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.config.sampling
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """The conversation up to where the assistant speaks, its oldest messages left out where it is too long."""
+        row = [dict(message) for message in messages]
+        if self.config.system and row[0]["role"] != "system":
+            row.insert(0, {"role": "system", "content": self.config.system})
+        return self._fitting(row, self.context - 1).tolist()
+
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """What the assistant says next, drawn with the seed of config and conversation."""
         lengths = batch["tokens.length"].clamp(min=1).tolist()
         prompts = [row[:length] for row, length in zip(batch["tokens"].tolist(), lengths, strict=True)]
         seeds = [(seed ^ self.config.sampling.seed) & (2**63 - 1) for seed in batch["prompt.seed"].tolist()]
         samplings = [replace(self.config.sampling, seed=seed) for seed in seeds]
-        answers = write(model, Language.of(self.tokenizer), prompts, samplings, self.context)
+        answers = write(model, self.language, prompts, samplings, self.context)
         return {"prediction": [answer.text.strip() for answer in answers]}
 
 

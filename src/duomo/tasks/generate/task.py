@@ -234,11 +234,24 @@ class Main(Task):
         return self._facts(nats[1 : windows * width + 1].reshape(windows, width).sum(1), targets)
 
     # -- answering
+    @property
+    def language(self) -> Language:
+        return Language.of(self.tokenizer)
+
+    @property
+    def sampling(self) -> Sampling:
+        return self.config.sampling
+
+    def conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """One text, to which both sides add: everything said so far, as it stands."""
+        text = "".join(message["content"] for message in messages)
+        return self._prompt(text_kind.encode_text(self.tokenizer, [text])[0]).tolist()
+
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """What the model writes on from each prompt, drawn with the seed of config and prompt."""
         lengths = batch["tokens.length"].clamp(min=1).tolist()
         prompts = [row[:length] for row, length in zip(batch["tokens"].tolist(), lengths, strict=True)]
         seeds = [(seed ^ self.config.sampling.seed) & (2**63 - 1) for seed in batch["prompt.seed"].tolist()]
         samplings = [replace(self.config.sampling, seed=seed) for seed in seeds]
-        answers = write(model, Language.of(self.tokenizer), prompts, samplings, self.context, roll=True)
+        answers = write(model, self.language, prompts, samplings, self.context, roll=True)
         return {"prediction": [answer.text for answer in answers]}

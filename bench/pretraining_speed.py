@@ -1,0 +1,161 @@
+"""Pretraining speed: 6 layers × 384, context 256, batch 12, vocabulary 65: Duomo's own loop against a plain GPT, in the same call.
+
+    python bench/pretraining_speed.py [--steps 40] [--skip-compile]
+
+nanoGPT itself cannot be fetched here. The peer is written anew from its published description: GPT-2's blocks (LayerNorm without
+biases, GELU, fused causal attention), AdamW with betas 0.9 and 0.99, gradients clipped at 1, batches cut at random from one stream. "As
+shipped" is float32 without compiling; "at its best here" is bf16 autocast with torch.compile.
+"""
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duomo.core.contract import Field, Head
+from duomo.core.device import Execution
+from duomo.core.recipe import AugmentConfig, TrainConfig
+from duomo.core.reporter import Silent
+from duomo.core.tensors import Examples, Windows
+from duomo.data.loader import TableStream
+from duomo.models import gpt
+from duomo.tasks.generate.task import Config, Main
+from duomo.train import loop
+from duomo.train.job import Job
+
+LAYERS, WIDTH, HEADS, CONTEXT, ROWS, VOCABULARY = 6, 384, 6, 256, 12, 65
+
+
+class PeerBlock(nn.Module):
+    def __init__(self, rate: float):
+        super().__init__()
+        self.rate = rate
+        self.first, self.second = nn.LayerNorm(WIDTH, bias=False), nn.LayerNorm(WIDTH, bias=False)
+        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH, bias=False), nn.Linear(WIDTH, WIDTH, bias=False)
+        self.rise, self.fall = nn.Linear(WIDTH, 4 * WIDTH, bias=False), nn.Linear(4 * WIDTH, WIDTH, bias=False)
+        self.drop = nn.Dropout(rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, _ = x.shape
+        q, k, v = (part.view(B, T, HEADS, -1).transpose(1, 2) for part in self.qkv(self.first(x)).split(WIDTH, -1))
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.rate if self.training else 0.0, is_causal=True)
+        x = x + self.drop(self.out(y.transpose(1, 2).reshape(B, T, WIDTH)))
+        return x + self.drop(self.fall(F.gelu(self.rise(self.second(x)))))
+
+
+class Peer(nn.Module):
+    def __init__(self, rate: float):
+        super().__init__()
+        self.tokens, self.places = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(CONTEXT, WIDTH)
+        self.drop, self.blocks = nn.Dropout(rate), nn.Sequential(*(PeerBlock(rate) for _ in range(LAYERS)))
+        self.norm, self.head = nn.LayerNorm(WIDTH, bias=False), nn.Linear(WIDTH, VOCABULARY, bias=False)
+        self.tokens.weight = self.head.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.blocks(self.drop(self.tokens(x) + self.places.weight))))
+
+
+def peer_rate(stream: Tensor, steps: int, rate: float, best: bool) -> float:
+    """Tokens a second of the peer's own loop, the first steps not counted."""
+    torch.set_float32_matmul_precision("highest")
+    model = Peer(rate)
+    run = torch.compile(model) if best else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+    start = 0.0
+    for step in range(steps + 3):
+        if step == 3:
+            start = time.perf_counter()
+        first = torch.randint(len(stream) - CONTEXT, (ROWS,))
+        x = torch.stack([stream[at : at + CONTEXT] for at in first])
+        y = torch.stack([stream[at + 1 : at + 1 + CONTEXT] for at in first])
+        with torch.autocast("cpu", torch.bfloat16, enabled=best):
+            loss = F.cross_entropy(run(x).view(-1, VOCABULARY), y.view(-1))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        float(loss)
+    return steps * ROWS * CONTEXT / (time.perf_counter() - start)
+
+
+def own_rate(stream: Tensor, steps: int, rate: float, execution: Execution) -> float:
+    """Tokens a second of `train.loop` with checkpoints and log; the first steps, which compile, are a training of their own."""
+    inputs, head = {"tokens": Field("tokens", (CONTEXT,), (VOCABULARY,))}, Head(VOCABULARY, "step")
+    config = gpt.Config(WIDTH, LAYERS, HEADS, dropout=rate, activation="gelu", positions="learned", norm="layer")
+    model = gpt.Model(config, inputs, head)
+    task = Main(Config())
+    task.restore({"column": "text", "tokenizer": {"size": VOCABULARY, "tokenizer": "characters", "json": "{}"}, "context": CONTEXT})
+    settings = TrainConfig(steps=3, batch_size=ROWS, learning_rate=1e-3, weight_decay=0.1, evaluate_steps=10**9)
+    examples = Examples({"tokens": Windows(stream, CONTEXT)})
+    runner = execution.apply(model)
+
+    class Ready(Execution):
+        """Compiled once for both trainings."""
+
+        def apply(self, model: nn.Module) -> nn.Module:
+            return runner
+
+    ready = Ready(**dataclasses.asdict(execution))
+    found = 0.0
+    for count in (3, steps):
+        with tempfile.TemporaryDirectory() as folder:
+            rows = TableStream(examples, task.inputs, ROWS, 0, AugmentConfig())
+            job = Job(task, model, rows, None, dataclasses.replace(settings, steps=count), ready, Path(folder))
+            found = loop.train(job, Silent()).rate * CONTEXT
+    return found
+
+
+def bf16_peak() -> float:
+    """FLOP/s of a large bf16 product."""
+    a, b = torch.randn(2048, 2048).bfloat16(), torch.randn(2048, 2048).bfloat16()
+    times = []
+    for _ in range(12):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * 2048**3 / min(times)
+
+
+def flops_per_token() -> float:
+    """Forward and backward: six for each weight of a product, and the attention's two products (Chowdhery et al. 2022, appendix B)."""
+    return 6 * (LAYERS * 12 * WIDTH**2 + VOCABULARY * WIDTH) + 12 * LAYERS * WIDTH * CONTEXT
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--skip-compile", action="store_true")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    stream = torch.randint(1, VOCABULARY, (400_000,))
+    threads = torch.get_num_threads()
+    peak = bf16_peak()
+    shipped = peer_rate(stream, max(8, arguments.steps // 3), 0.0, False)
+    print(f"bf16 peak {peak / 1e9:.0f} GFLOP/s\npeer as shipped (float32)   {shipped:8.0f} tokens/s", flush=True)
+    best = 0.0 if arguments.skip_compile else peer_rate(stream, arguments.steps, 0.0, True)
+    print(f"peer bf16 + compile         {best:8.0f} tokens/s", flush=True)
+    ways = [Execution(precision="bf16", matmul="medium", threads=threads, attention="bmm", compile=compiled) for compiled in (False, True)]
+    rates = {}
+    for way in ways[: 1 if arguments.skip_compile else 2]:
+        rates[str(way)] = own_rate(stream, arguments.steps, 0.0, way)
+        print(f"duomo, {way}: {rates[str(way)]:.0f} tokens/s", flush=True)
+    own = max(rates.values())
+    dropped = max(own_rate(stream, arguments.steps, 0.2, way) for way in ways[: 1 if arguments.skip_compile else 2])
+    share = own * flops_per_token() / peak
+    for name, value, bar in (
+        ("× peer as shipped", own / shipped, 3.0),
+        ("× peer at its best", own / best if best else 0.0, 1.15),
+        ("of the bf16 peak", share, 0.55),
+        ("with dropout 0.2, of without", dropped / own, 0.75),
+    ):
+        print(f"{value:6.2f} {name}: bar {bar} {'met' if value >= bar else 'MISSED'}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The command line's parser, whose errors follow the house."""
+
+import argparse
+import re
+import sys
+from typing import NoReturn
+
+from duomo.core.errors import ConfigError
+from duomo.core.messages import nearest, tr
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors follow the house: near misses suggested, exit code 2."""
+
+    def verbs(self) -> list[argparse.ArgumentParser]:
+        """The parsers of the verbs, which leave what they do not know to this one."""
+        return [sub for action in self._actions if isinstance(action, argparse._SubParsersAction) for sub in action.choices.values()]
+
+    def error(self, message: str) -> NoReturn:
+        known = [option for parser in (self, *self.verbs()) for action in parser._actions for option in action.option_strings]
+        wrong = "".join(re.findall(r"--[\w-]+", message)[:1])
+        start, _, rest = tr("invalid choice: %(value)r (choose from %(choices)s)").partition("%(value)r")
+        middle, _, end = rest.partition("%(choices)s")
+        if start in message:
+            wrong, _, choices = message.partition(start)[2].replace("'", "").partition(middle)
+            known = choices.removesuffix(end).replace(",", " ").split()
+        hint = nearest(wrong, known) if wrong else ""
+        print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
+        raise SystemExit(ConfigError.exit_code)
