@@ -29,8 +29,6 @@ from duomo.train import adapt
 FEW_VALUES = 20
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
-CONVERSATIONS = ("messages", "conversations", "conversation")
-TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "caption")
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,10 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     task, target = data.task, data.target
     if task and not target:
         target = find.task_module(task).Main.find_target(table)
-        notes += [tr("Target: {name}, because {why}.", name=name, why=tr("its name says so")) for name in target]
+        notes += [tr("Target: {name}, which is what {task} learns.", name=name, task=task) for name in target]
     if not task and not target:
         task, target, why = _guess(table)
         notes.append(why)
-    if task == "transcribe" and not target:
-        target = _transcript(table)
-        notes.append(tr("Target: {target}, the transcripts.", target=target[0]))
-    if task == "detect" and not target:
-        target = (_boxes(table),)
     if task in ("classify", "regress") and not target:
         target, why = _guess_target(table)
         notes.append(why)
@@ -92,19 +85,12 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
 
 
 def _guess(table: Table) -> tuple[str, tuple[str, ...], str]:
-    chats = [name for name in table.names if name.lower() in CONVERSATIONS]
-    if chats:
-        return "chat", (), tr("Task: chat, because the column {name} holds conversations.", name=chats[0])
-    inputs = [name for name in table.names if table.kinds.get(name) != "id" and name not in ("part", "file")]
-    if inputs and all(table.kinds[name] == "text" for name in inputs) and len(inputs) == 1:
-        return "generate", (), tr("Task: generate, because the data are text alone.")
-    if {"tokens", "tags"} <= set(inputs) and all(table.kinds[name] == "text" for name in ("tokens", "tags")):
-        return "tag", ("tags",), tr("Task: tag, because the data are tokens and their tags.")
-    if table.of_kind("boxes") and table.of_kind("image"):
-        return "detect", (table.of_kind("boxes")[0],), tr("Task: detect, because the pictures have boxes.")
-    spoken = [name for name in inputs if name.lower() in TRANSCRIPTS and table.kinds[name] in ("text", "category")]
-    if len(inputs) == 2 and spoken and table.of_kind("audio"):
-        return "transcribe", (spoken[0],), tr("Task: transcribe, because the data are sounds and their transcripts.")
+    """The task whose data these plainly are, else a column that looks like a target."""
+    for name in find.task_names():
+        main = find.task_module(name).Main
+        why = main.suits(table)
+        if why:
+            return name, main.find_target(table), tr("Task: {name}, because {why}.", name=name, why=why)
     target, why = _guess_target(table)
     return "", target, why
 
@@ -117,27 +103,6 @@ def _guess_target(table: Table) -> tuple[tuple[str, ...], str]:
             columns=", ".join(table.names[:30]),
         )
     return (name,), tr("Target: {name}, because {why}.", name=name, why=why)
-
-
-def _transcript(table: Table) -> tuple[str, ...]:
-    named = [name for name in table.names if name.lower() in TRANSCRIPTS]
-    found = named or table.of_kind("text")
-    if not found or not table.of_kind("audio"):
-        raise DataError(
-            "Transcribe needs recordings and a column with their text; the columns are {columns}. Name the text with --target.",
-            columns=", ".join(table.names[:30]),
-        )
-    return (found[0],)
-
-
-def _boxes(table: Table) -> str:
-    found = table.of_kind("boxes")
-    if not found:
-        raise DataError(
-            "Detection needs boxes beside the pictures (COCO, Pascal VOC, YOLO) or a column of them; the columns are {columns}.",
-            columns=", ".join(table.names[:30]),
-        )
-    return found[0]
 
 
 def _task_of(table: Table, target: tuple[str, ...]) -> tuple[str, str]:

@@ -144,6 +144,11 @@ class Task(ABC):
     def __init__(self, config: Any): ...
 
     @classmethod
+    def suits(cls, table: Table) -> str:
+        """In words why data without a named target are plainly this task's; empty where they may be another's."""
+        return ""
+
+    @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
         """The columns to predict where none was named; none where the task has none, or cannot tell."""
         return ()

@@ -74,6 +74,10 @@ class Table:
         """Names of the columns of these kinds, in the table's order."""
         return [name for name in self.names if self.kinds.get(name) in kinds]
 
+    def inputs(self) -> list[str]:
+        """Names of the columns that say something: neither ids nor the place of a row in its file."""
+        return [name for name in self.names if self.kinds.get(name) != "id" and name not in ("part", "file")]
+
 
 def _taken(data: pa.Table, rows: np.ndarray) -> pa.Table:
     """Batch by batch where there are several: see `Table.gathered`."""

@@ -29,6 +29,7 @@ from duomo.tasks.chat.baselines import Frequency, Ngram
 from duomo.tasks.chat.formats import Shape, messages_of, shape_of, told
 from duomo.tasks.chat.probes import QUESTIONS
 
+CONVERSATIONS = ("messages", "conversations", "conversation")
 LEAST, MOST = 512, 2048
 """Context that a model of short conversations still gets, and the longest that is chosen unasked."""
 FEWEST_TOKENS = 64
@@ -65,6 +66,11 @@ class Main(Task):
         self.tokenizer: dict[str, Any] = {}
         self.given: Mapping[str, Any] | None = None
         self.context = 0
+
+    @classmethod
+    def suits(cls, table: Table) -> str:
+        found = [name for name in table.names if name.lower() in CONVERSATIONS]
+        return tr("the column {name} holds conversations", name=found[0]) if found else ""
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.given = learned.get("text")

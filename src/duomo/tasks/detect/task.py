@@ -66,6 +66,20 @@ class Main(Task):
         self.counts: list[int] = []
         self.sure = config.sure or 0.3
 
+    @classmethod
+    def suits(cls, table: Table) -> str:
+        return tr("the pictures have boxes") if table.of_kind("boxes") and table.of_kind("image") else ""
+
+    @classmethod
+    def find_target(cls, table: Table) -> tuple[str, ...]:
+        found = table.of_kind("boxes")
+        if not found:
+            raise DataError(
+                "Detection needs boxes beside the pictures (COCO, Pascal VOC, YOLO) or a column of them; the columns are {columns}.",
+                columns=", ".join(table.names[:30]),
+            )
+        return (found[0],)
+
     # -- learned from the training split only
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.encoder.given = {kind: dict(state) for kind, state in learned.items() if kind == "image"}

@@ -72,6 +72,11 @@ class Main(Task):
         self.context = 0
         self._bytes_V: np.ndarray | None = None
 
+    @classmethod
+    def suits(cls, table: Table) -> str:
+        inputs = table.inputs()
+        return tr("the data are text alone") if len(inputs) == 1 and table.kinds[inputs[0]] == "text" else ""
+
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.given = learned.get("text")
 

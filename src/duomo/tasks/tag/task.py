@@ -75,6 +75,11 @@ class Main(Task):
         """Chosen by `calibrate`; without transitions until then."""
 
     @classmethod
+    def suits(cls, table: Table) -> str:
+        plain = {"tokens", "tags"} <= set(table.inputs()) and table.kinds["tokens"] == table.kinds["tags"] == "text"
+        return tr("the data are tokens and their tags") if plain else ""
+
+    @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
         return tuple(name for name in TARGETS if name in table.names)[:1]
 

@@ -33,6 +33,7 @@ MOST_CHARACTERS = 1_000_000
 """Characters of training transcripts that the language model learns from; the first ones."""
 MANY_ROWS = 4000
 LISTS = ("file", "part")
+TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "caption")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,22 @@ class Main(Task):
         self.decoding: tuning.Decoding | None = None
         """Chosen by `calibrate`; the best path until then."""
         self._language: ctc.Language | None = None
+
+    @classmethod
+    def suits(cls, table: Table) -> str:
+        inputs = table.inputs()
+        spoken = [name for name in inputs if name.lower() in TRANSCRIPTS and table.kinds[name] in ("text", "category")]
+        return tr("the data are sounds and their transcripts") if len(inputs) == 2 and spoken and table.of_kind("audio") else ""
+
+    @classmethod
+    def find_target(cls, table: Table) -> tuple[str, ...]:
+        found = [name for name in table.names if name.lower() in TRANSCRIPTS] or table.of_kind("text")
+        if not found or not table.of_kind("audio"):
+            raise DataError(
+                "Transcribe needs recordings and a column with their text; the columns are {columns}. Name the text with --target.",
+                columns=", ".join(table.names[:30]),
+            )
+        return (found[0],)
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
