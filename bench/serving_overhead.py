@@ -92,9 +92,10 @@ class Peer:
             try:
                 asked(port, route, body, 1, 0.1)
                 return
-            except (OSError, SystemExit, asyncio.IncompleteReadError, IndexError, statistics.StatisticsError):
+            except (OSError, SystemExit, asyncio.IncompleteReadError) as error:
+                why = error
                 time.sleep(0.2)
-        raise SystemExit(f"{command} did not come up")
+        raise SystemExit(f"{command} did not come up: {why!r}")
 
     def measure(self, connections: int, seconds: float) -> tuple[float, float, float]:
         asked(self.port, self.route, self.body, connections, 0.5)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -223,15 +224,26 @@ def test_a_replaced_folder_is_served_and_a_damaged_one_is_not(guarded: Server, r
 
 
 # -- S4
+def tls(folder: Path) -> list[str]:
+    """Flags with a certificate of our own; none where openssl is not there to make one."""
+    if shutil.which("openssl") is None:
+        return []
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*words, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return ["--tls-cert", cert, "--tls-key", key]
+
+
 def test_sigterm_under_load_loses_nothing(runs, tmp_path: Path) -> None:
-    made = Server([runs("clinic").path], "--quiet", log=tmp_path / "log")
+    """Over TLS where openssl is there."""
+    made = Server([runs("clinic").path], "--quiet", *tls(tmp_path), log=tmp_path / "log")
     statuses: list[int] = []
     lost: list[str] = []
     ready: list[tuple[float, int]] = []
     asked, stop = body(runs), threading.Event()
 
     def ask() -> None:
-        with made.client() as client:
+        with made.client(verify=False) as client:
             while not stop.is_set():
                 try:
                     statuses.append(client.post("/v1/predict", json=asked).status_code)
@@ -246,7 +258,7 @@ def test_sigterm_under_load_loses_nothing(runs, tmp_path: Path) -> None:
     time.sleep(0.5)
     sent = time.monotonic()
     made.process.send_signal(signal.SIGTERM)
-    with made.client() as client:
+    with made.client(verify=False) as client:
         for _ in range(20):
             try:
                 ready.append((time.monotonic() - sent, client.get("/readyz").status_code))

@@ -117,6 +117,8 @@ async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -
     frames = place.ask({"verb": verb, "asked": fields})
     if fields["stream"]:
         first = await anext(frames)
+        if first[0]["status"] != 200:
+            await frames.aclose()
         doors.check(first)
         return StreamingResponse(
             _events(doors, place, first, frames), media_type="text/event-stream", headers={"Cache-Control": "no-store"}

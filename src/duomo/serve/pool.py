@@ -22,6 +22,7 @@ from duomo.serve.limits import ANSWER_SECONDS, QUEUE, QUEUE_BYTES, STREAM_BYTES
 LOOK_SECONDS = 0.5
 AGAIN_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0)
 """How long to wait before a worker that died again and again is started again."""
+LOAD_SECONDS = 900.0
 HANG_SECONDS = ANSWER_SECONDS + 10
 Frame = tuple[dict[str, Any], bytes]
 Event = Callable[..., None]
@@ -55,7 +56,11 @@ class Replica(asyncio.Protocol):
     async def connect(self) -> dict[str, Any]:
         """What the worker says of its run once that is loaded; RunError where it cannot be, Lost where it died."""
         await self._loop.create_connection(lambda: self, sock=self._socket)
-        facts = await self.hello
+        try:
+            async with asyncio.timeout(LOAD_SECONDS):
+                facts = await self.hello
+        except TimeoutError:
+            raise Lost from None
         if "fault" in facts:
             raise RunError("{message}", message=facts["fault"])
         return facts
@@ -192,7 +197,7 @@ class Place:
             self._deaths += 1
             try:
                 await self.start()
-            except (RunError, Lost) as error:
+            except (RunError, Lost, OSError) as error:
                 self.fault = str(error) or tr("The worker ended while it started.")
                 self._event(why, run=self.name, ok=False)
             else:
