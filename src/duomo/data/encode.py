@@ -104,11 +104,12 @@ class InputEncoder:
         return found
 
     def _demand(self, table: Table) -> None:
-        missing = [name for name in self.columns if name not in table.names]
+        names = set(table.names)
+        missing = [name for name in self.columns if name not in names]
         if missing:
             raise DataError(
                 "Every column that the model learned from must be there; missing: {missing}.{hint} Add it; cells may be empty.",
-                missing=", ".join(missing), hint=nearest(missing[0], set(table.names) - set(self.columns)),
+                missing=", ".join(missing), hint=nearest(missing[0], names - set(self.columns)),
             )  # fmt: skip
 
 
