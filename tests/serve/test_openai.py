@@ -88,6 +88,17 @@ def test_bad_requests_in_openais_form(ai: openai.OpenAI, fields: dict, kind: typ
     assert raised.value.body["param"] == param and raised.value.body["id"]
 
 
+def test_an_answer_by_schema(ai: openai.OpenAI) -> None:
+    mood = {"type": "object", "properties": {"mood": {"enum": ["glad", "sad"]}}, "required": ["mood"], "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "mood", "schema": mood}}
+    for seed in range(3):
+        answer = ai.chat.completions.create(model="poems", messages=ASK, max_tokens=40, response_format=form, seed=seed, temperature=1)
+        assert json.loads(answer.choices[0].message.content)["mood"] in ("glad", "sad") and answer.choices[0].finish_reason == "stop"
+    with pytest.raises(openai.BadRequestError):
+        wrong = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}
+        ai.chat.completions.create(model="poems", messages=ASK, response_format=wrong)
+
+
 def test_a_client_that_hangs_up(ai: openai.OpenAI, server: Server) -> None:
     with ai.chat.completions.create(model="poems", messages=ASK, max_tokens=200, stream=True) as events:
         next(iter(events))

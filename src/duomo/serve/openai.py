@@ -110,9 +110,8 @@ async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -
     if fields["stop"]:
         fields["stop"] = [one for one in _fitting(asked.texts, "stop", fields["stop"], MOST_STOPS, LONGEST_STOP) if one]
     fields["schema"] = _fitting(_schema, fields.pop("response_format"))
-    for name in ("frequency_penalty", "presence_penalty", "echo", "schema"):
-        if fields.get(name):
-            name = "response_format" if name == "schema" else name
+    for name in ("frequency_penalty", "presence_penalty", "echo"):
+        if fields.pop(name, None):
             raise Refused(400, tr("The field {name!r} is not offered by this server.", name=name), param=name, code="unsupported_parameter")
     frames = place.ask({"verb": verb, "asked": fields})
     if fields["stream"]:

@@ -16,6 +16,7 @@ from duomo.core.errors import DuomoError, ResourceError
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.decode.engine import Engine, Stream
+from duomo.decode.grammar import JsonSchema
 from duomo.decode.loop import Language, Piece
 from duomo.decode.sampling import Sampling
 from duomo.serve.desk import FAULTS, Question, Reply, Served, encoded, failed
@@ -114,7 +115,8 @@ class Scribe:
         try:
             for prompt in prompts:
                 for number in range(asked["n"]):
-                    streams.append(self._engine.submit(prompt, self._sampling(asked, seed + number, chat)))
+                    grammar = JsonSchema(asked["schema"], self._state) if asked["schema"] else None
+                    streams.append(self._engine.submit(prompt, self._sampling(asked, seed + number, chat), grammar))
         except DuomoError:
             for stream in streams:
                 stream.cancel()
