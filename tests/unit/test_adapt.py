@@ -89,6 +89,18 @@ def test_low_rank_changes_of_every_model(name: str) -> None:
     assert all(torch.equal(value, merged[key]) for key, value in again.state_dict().items())
 
 
+def test_under_autocast_fixed_weights_are_converted_once_until_they_change() -> None:
+    layer = torch.nn.Sequential(torch.nn.Linear(4, 3))
+    lora.swap(layer, ["0"], 2, 4.0)
+    changed, x = layer[0], torch.ones(2, 4)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        before = layer(x)
+        kept = changed._quick[1]
+        assert torch.equal(layer(x), before) and changed._quick[1] is kept and kept.dtype == torch.bfloat16
+        changed.weight.copy_(changed.weight + 1)
+        assert torch.allclose(layer(x), before + 4, atol=0.1) and changed._quick[1] is not kept
+
+
 def test_what_learns_and_how_fast() -> None:
     model, _ = built("transformer")
     rates = adapt.prepare(model, AdaptConfig(start="x", layer_decay=0.5, freeze=("place_TD",)), ["head.weight"], Head(3))
