@@ -1,6 +1,7 @@
 """LoRA, freezing, rates by layer: on every model, merged without a difference, resumable to the bit, and small on the disk."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -203,10 +204,12 @@ def test_a_run_goes_on_with_low_rank_changes(tmp_path: Path, monkeypatch: pytest
         if self.step == 3:
             self.signals.received = 2
 
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Training, "_update", update)
-        with pytest.raises(Interrupted):
-            duomo.train(path, settings, target="label", out=tmp_path / "third")
-    third = duomo.resume(tmp_path / "third")
-    again = third.folder.read_tensors("model.safetensors")
-    assert all(torch.equal(value, again[name]) for name, value in tensors.items())
+    for name in ("stopped", "lost"):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop._Training, "_update", update)
+            with pytest.raises(Interrupted):
+                duomo.train(path, settings, target="label", out=tmp_path / name)
+        if name == "lost":  # without a checkpoint a resumed run starts from the given weights again
+            shutil.rmtree(tmp_path / name / "checkpoints")
+        again = duomo.resume(tmp_path / name).folder.read_tensors("model.safetensors")
+        assert all(torch.equal(value, again[key]) for key, value in tensors.items())

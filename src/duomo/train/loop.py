@@ -284,6 +284,7 @@ class _Training:
             self.log.restore(None, 0)
             if self.job.fresh is not None:
                 self.job.fresh()
+                self.average = optim.Average(self.model, self.config.ema) if self.average else None
             return
         changed = differences(found.state["facts"], run_facts(self.config, self.job.execution))
         if changed:
