@@ -45,7 +45,7 @@ def few(window: Any) -> dict[str, Path]:
         for path in sorted(folder.iterdir())[:30]:
             (pictures / digit / path.name).write_bytes(path.read_bytes())
     text = home / "verses.txt"
-    text.write_text(samples.write("poems", home).read_text(encoding="utf-8")[:30_000], encoding="utf-8")
+    text.write_text(samples.write("poems", home).read_text(encoding="utf-8")[:12_000], encoding="utf-8")
     return {"table": table, "pictures": pictures, "text": text}
 
 
@@ -178,6 +178,30 @@ def serve_rename_delete(page: Any, window: Any) -> None:
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("second best is back.").wait_for()
     page.get_by_role("heading", name="second best").wait_for()
+
+
+def test_a_conversation(window: Any) -> None:
+    """Conversations dropped, learned from for a moment, and talked to: each turn is asked with those before it."""
+    source = window.folder.parent / "talks.jsonl"
+    turns = [[("user", f"What is {n} and {m}?"), ("assistant", f"It is {n + m}.")] for n in range(8) for m in range(8)]
+    lines = [json.dumps({"messages": [{"role": role, "content": said} for role, said in one]}) for one in turns]
+    source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    page = window.page()
+    page.get_by_label("Choose files").set_input_files(str(source))
+    page.get_by_text("Task: chat").wait_for()
+    quick = {"train__steps": "4", "train__exact": "on", "task__sampling__new_tokens": "8"}
+    start(page, "talk", **quick, model__name="gpt", model__size="nano")
+    page.locator("main").get_by_role("link", name="Try it").click(timeout=TRAINED)
+    asked: list[Any] = []
+    page.on("request", lambda request: asked.append(request.post_data_json["row"]) if request.url.endswith("/predict") else None)
+    for turn in (1, 2):
+        page.get_by_label("Message").fill(f"What is {turn} and 2?")
+        page.get_by_role("button", name="Ask").click()
+        page.locator(".turn.assistant").nth(turn - 1).wait_for()
+    assert [len(json.loads(next(iter(row.values())))) for row in asked] == [1, 3]
+    window.shot(page, "try-talk")
+    assert window.faults(page) == []
+    assert window.wrong == []
 
 
 def test_dark_chinese_on_a_phone_by_keyboard(window: Any) -> None:

@@ -188,14 +188,21 @@ class Jobs:
 
     # -- the queue
     def _watch(self) -> None:
-        while not self._closed.wait(POLL_SECONDS):
-            with self._lock:
-                jobs = [job for job in map(self.job, self.names()) if job]
-                if any(self._process(job) is not None for job in jobs):
-                    continue
-                waiting = [job for job in jobs if not job["pid"] and not job["done"]]
-                if waiting:
-                    self._start(min(waiting, key=lambda job: float(job["at"])))
+        """Of several studios in one folder, the first starts what waits; when it closes, another does."""
+        with (self.place.jobs / ".lock").open("w") as file:
+            while not self._closed.wait(POLL_SECONDS):
+                with suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._next()
+
+    def _next(self) -> None:
+        with self._lock:
+            jobs = [job for job in map(self.job, self.names()) if job]
+            if any(self._process(job) is not None for job in jobs):
+                return
+            waiting = [job for job in jobs if not job["pid"] and not job["done"]]
+            if waiting:
+                self._start(min(waiting, key=lambda job: float(job["at"])))
 
     def _start(self, job: dict[str, Any]) -> None:
         environment = {**os.environ, "DUOMO_LANG": job["language"], "PYTHONUNBUFFERED": "1"}

@@ -9,6 +9,7 @@ FOLDER/            where studio was started: sources are chosen beneath it
 import os
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ LONGEST_NAME = 200
 MOST_LISTED = 2000
 SPARE_BYTES = 200_000_000
 """What an upload must leave free on the disk."""
+STALE_SECONDS = 24 * 3600
+"""An upload that has not become whole in this time is thrown away."""
 
 
 def plain_name(name: str) -> str:
@@ -56,7 +59,8 @@ class Place:
         for folder in (self.runs, self.data, self.jobs, self.trash, self.incoming):
             folder.mkdir(parents=True, exist_ok=True)
         for left in self.incoming.iterdir():
-            shutil.rmtree(left, ignore_errors=True)
+            if left.stat().st_mtime < time.time() - STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
     # -- sources
     def source(self, name: str) -> Path:

@@ -87,6 +87,7 @@ export const count = (value) => Number(value).toLocaleString(settings.language);
 export const metric = (name) => t(name.replaceAll("_", " "));
 export function duration(seconds) {
   if (!Number.isFinite(seconds)) return "—";
+  if (seconds < 1) return t("{count} ms", { count: Math.max(1, Math.round(seconds * 1000)) });
   if (seconds < 90) return t("{count} s", { count: seconds < 10 ? seconds.toFixed(1) : Math.round(seconds) });
   return seconds < 5400 ? t("{count} min", { count: (seconds / 60).toFixed(1) }) : t("{count} h", { count: (seconds / 3600).toFixed(1) });
 }

@@ -131,7 +131,7 @@ const plain = (value) => (Array.isArray(value) ? value.map(plain).join(", ") || 
 export { bars };
 export const shares = (found) => {
   const order = Object.entries(found).sort((a, b) => b[1] - a[1]);
-  return bars(order.map(([name]) => name), order.map(([, share]) => share), t("Probabilities"), (share) => `${(100 * share).toFixed(1)} %`);
+  return bars(order.map(([name]) => name), order.map(([, share]) => share), t("Probabilities"), (share) => `${(100 * share).toFixed(1)} %`, 1);
 };
 const SHOWN = ["prediction", "confidence", "probabilities", "low", "high"];
 const rest = (answer, shown = SHOWN) => Object.entries(answer).filter(([name]) => !shown.includes(name)).map(([name, value]) => el("p.soft", {}, `${name.replaceAll("_", " ")}: ${plain(value)}`));

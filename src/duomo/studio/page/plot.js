@@ -52,8 +52,8 @@ function points(data, label) {
   node.append(...thinned(all, 900).map(([a, b]) => el("circle.dot", { cx: x(a).toFixed(1), cy: y(b).toFixed(1), r: 2.4 })));
   return node;
 }
-export function bars(labels, values, label, shown = (value) => number(value, 3)) {
-  const top = Math.max(...values.map(Math.abs), 1e-12);
+export function bars(labels, values, label, shown = (value) => number(value, 3), most = 0) {
+  const top = most || Math.max(...values.map(Math.abs), 1e-12);
   return el("ul.bars", { "aria-label": label }, labels.map((name, place) =>
     el("li", {}, el("span.name", { title: String(name) }, String(name)), el("span.track", {}, bar(Math.abs(values[place]) / top)), el("span.value", {}, shown(values[place])))));
 }

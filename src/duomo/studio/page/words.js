@@ -5,7 +5,7 @@ export const chinese = {
   "The studio does not answer. Is `duomo studio` still running in its terminal?": "工作室没有应答。终端里的 `duomo studio` 还在运行吗？",
   "The studio could not do this ({status}).": "工作室无法完成此操作（{status}）。",
   "Undo": "撤销", "Close": "关闭", "The same in a terminal:": "在终端中等同于：", "Command": "命令", "Copied.": "已复制。", "Copy": "复制",
-  "{count} s": "{count} 秒", "{count} min": "{count} 分钟", "{count} h": "{count} 小时", "{low} to {high}": "{low} 至 {high}",
+  "{count} ms": "{count} 毫秒", "{count} s": "{count} 秒", "{count} min": "{count} 分钟", "{count} h": "{count} 小时", "{low} to {high}": "{low} 至 {high}",
   "running": "训练中", "queued": "排队中", "paused": "已暂停", "failed": "失败", "finished": "已完成",
   "Nothing to draw yet.": "还没有可画的内容。",
   "The file could not be read.": "无法读取该文件。", "{name} takes a list of numbers such as [0.1, 0.2].": "{name} 需要数字列表，例如 [0.1, 0.2]。",
