@@ -1,6 +1,8 @@
 """Language models there and back: the same numbers as `transformers`, the same words as llama.cpp.
 
-    python bench/parity_language.py DATA        DATA holds minilm/ and smollm2/ (scripts/fetch_data.py DATA minilm smollm2)
+    python bench/parity_language.py DATA [families] [minilm] [smollm2]
+
+DATA holds minilm/ and smollm2/ (scripts/fetch_data.py DATA minilm smollm2).
 
 Needs transformers and llama-cpp-python. Prints one table: every family with random weights, all-MiniLM-L6-v2's embeddings,
 SmolLM2-135M-Instruct's greedy texts on 20 prompts from its GGUF, and round trips through a Hugging Face folder and a GGUF of 16 bits.
@@ -31,7 +33,7 @@ QUESTIONS = (
     "Why do leaves fall?", "Tell me a short joke.", "What is a prime number?", "Who painted the Mona Lisa?", "Explain gravity to a child.",
     "What is Python used for?", "How do I boil an egg?",
 )  # fmt: skip
-NEW = 40
+NEW = 32
 SENTENCES = (
     "A man is eating food.",
     "Der Mann isst.",
@@ -97,7 +99,7 @@ def greedy(pretrained: Pretrained, prompts: Sequence[Sequence[int]], new: int) -
 def theirs(path: Path, prompts: Sequence[Sequence[int]], new: int, end: int) -> list[list[int]]:
     import llama_cpp
 
-    model, found = llama_cpp.Llama(str(path), n_ctx=512, verbose=False, n_threads=2), []
+    model, found = llama_cpp.Llama(str(path), n_ctx=512, verbose=False, n_threads=1), []
     for prompt in prompts:
         tokens: list[int] = []
         model.reset()
@@ -169,11 +171,16 @@ def smollm2(source: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    data = parser.parse_args().data
+    parser.add_argument("parts", nargs="*", help="families, minilm, smollm2; all when left out")
+    arguments = parser.parse_args()
+    data, parts = arguments.data, arguments.parts or ["families", "minilm", "smollm2"]
     print("| what | measured |\n|---|---|")
-    families()
-    minilm(data / "minilm" / "model" if (data / "minilm" / "model").is_dir() else data / "minilm")
-    smollm2(data / "smollm2" / "smollm2.gguf")
+    if "families" in parts:
+        families()
+    if "minilm" in parts:
+        minilm(data / "minilm" / "model" if (data / "minilm" / "model").is_dir() else data / "minilm")
+    if "smollm2" in parts:
+        smollm2(data / "smollm2" / "smollm2.gguf")
 
 
 if __name__ == "__main__":
