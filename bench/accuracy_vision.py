@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 import duomo
 
 FINE = {"batch_size": 32, "learning_rate": 1e-3, "weight_decay": 5e-2, "ema": 0.98, "patience": 0, "warmup": 0.1}
-EPOCHS = {200: 20.0, 1000: 8.0, 0: 5.0}
+EPOCHS = {200: 12.0, 1000: 5.0, 0: 3.0}
 AUGMENT = {"flip": True, "crop": 0.08, "colour": 0.2, "erase": 0.1}
 FEWEST = 10
 

@@ -27,7 +27,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Examples
 from duomo.evaluate import bootstrap, compare, scorecard, slices
 from duomo.evaluate.card import model_card
-from duomo.evaluate.exhibits import worst_errors
+from duomo.evaluate.exhibits import confused, worst_errors
 from duomo.evaluate.report import html, inspect, plots
 
 HOSTILE = '<script>alert(1)</script>"|`{{7*7}}'
@@ -278,6 +278,28 @@ class _Page(HTMLParser):
         self.tags.append(tag)
         self.links += [str(value) for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
+
+
+def test_confused_pictures_stand_side_by_side() -> None:
+    digits = load_digits()
+    cells = []
+    for picture in digits.images[:12]:
+        body = io.BytesIO()
+        Image.fromarray((picture * 15).astype(np.uint8)).save(body, "PNG")
+        cells.append(body.getvalue())
+    cells[3] = b"broken"
+    truth = ["<b>cat</b>", "dog"] * 6
+    table = Table(pa.table({"picture": cells, "y": truth}), {"picture": "image", "y": "category"})
+    said = ["dog"] * 12
+
+    view = confused(table, np.arange(12.0), ["y"], lambda rows: {"prediction": said[: len(rows)]})
+    assert view is not None and view.kind == "pictures" and len(view.data["rows"]) == 1
+    row = view.data["rows"][0]
+    assert row["title"].startswith("<b>cat</b>") and len(row["sources"]) == 5
+    drawn = str(plots.picture(view.kind, {"rows": [*view.data["rows"], {"title": "x", "sources": ["javascript:alert(1)"]}]}, view.title))
+    assert drawn.count("<img") == 5 and "<b>" not in drawn and "javascript" not in drawn
+    assert confused(table, np.zeros(12), ["y"], lambda rows: {"prediction": said[: len(rows)]}) is None
+    assert confused(table, np.arange(12.0), ["y"], None) is None
 
 
 @pytest.mark.parametrize("tongue", ["en", "zh"])

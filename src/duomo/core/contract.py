@@ -100,9 +100,10 @@ class View:
     curve    {"x": [...], "lines": {name: [...]}, "x_label": str, "y_label": str, "diagonal": bool}
     points   {"x": [...], "y": [...], "x_label": str, "y_label": str, "diagonal": bool}
     texts    {"items": [{"title": str, "text": str}, ...]}
+    pictures {"rows": [{"title": str, "sources": [data: URI, ...]}, ...]}
     """
 
-    kind: Literal["bars", "matrix", "curve", "points", "texts"]
+    kind: Literal["bars", "matrix", "curve", "points", "texts", "pictures"]
     title: str
     data: Mapping[str, Any]
     note: str = ""

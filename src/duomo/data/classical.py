@@ -5,7 +5,7 @@
     category        code of its own, NaN where unseen  one column for each value
     date            the encoder's numbers              the encoder's numbers
     text            -                                  TF-IDF: words 1-2, or characters 1-3 for Chinese, Japanese, Korean
-    image           -                                  pixels, averaged down to at most 32 x 32
+    image           -                                  pixels, averaged down to at most 32 x 32, or histograms of gradients
     audio           -                                  mean, deviation, change of 40 log-mel bands, and the length
     series          -                                  mean, deviation, least, most, first, last, slope, change, length
 
@@ -24,6 +24,7 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Column, Dense, Ragged
 from duomo.data.encode import InputEncoder
+from duomo.data.gradients import histograms
 from duomo.data.supervised import FLAT, is_cjk, numbers, texts
 
 TEXT_FEATURES = 200_000
@@ -85,8 +86,8 @@ class TreeMatrix:
 class LinearMatrix:
     """Columns of every kind side by side, (N, F) float: CSR where there is text or category, else dense."""
 
-    def __init__(self, names: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
-        self.names, self.kinds, self.config = list(names), dict(kinds), config
+    def __init__(self, names: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig, gradients: bool = False):
+        self.names, self.kinds, self.config, self.gradients = list(names), dict(kinds), config, gradients
         self._vectorizers: dict[str, Any] = {}
         self._values: dict[str, dict[str, int]] = {}
         self._encoders: dict[str, InputEncoder] = {}
@@ -137,7 +138,8 @@ class LinearMatrix:
             return np.where(np.isfinite(raw), raw, np.nan)
         columns = self._encoders[name].encode(table)
         if kind == "image":
-            return np.concatenate([_pixels(column) for column in columns.values()], axis=1)
+            describe_picture = histograms if self.gradients else _pixels
+            return np.concatenate([describe_picture(column) for column in columns.values() if isinstance(column, Dense)], axis=1)
         if kind in ("audio", "series"):
             describe = _describe_sound if kind == "audio" else _describe_series
             return np.concatenate([_each(column, describe) for column in columns.values()], axis=1)
@@ -184,9 +186,8 @@ def _dense(columns: Mapping[str, Column]) -> list[np.ndarray]:
     return [np.asarray(column.values, np.float64).reshape(len(column), -1) for column in columns.values() if isinstance(column, Dense)]
 
 
-def _pixels(column: Column) -> np.ndarray:
+def _pixels(column: Dense) -> np.ndarray:
     """(N, C * 32 * 32 at most) float64."""
-    assert isinstance(column, Dense)
     found = []
     for start in range(0, len(column), 512):
         block = column.values[start : start + 512].float()

@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from duomo.core.contract import View
 from duomo.core.kinds import boxes
 from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
 from duomo.core.table import Table
 
 SHOWN = 12
-THUMBNAIL = 128
+THUMBNAIL, SMALL = 128, 64
+COMPARED, PAIRS, IN_A_ROW = 96, 10, 8
+"""Worst rows that confusions are looked for among, pairs of classes shown, pictures of each pair."""
 LONGEST_TEXT = 400
 LARGEST_SOUND = 200_000
 ALL_SOUNDS = 1_200_000
@@ -82,6 +85,30 @@ def _marks(table: Table, place: int, targets: Sequence[str], answers: Mapping[st
     return marks
 
 
+def confused(test: Table, errors: np.ndarray, targets: Sequence[str], answer: Answer | None) -> View | None:
+    """Pictures that are taken for another class, side by side for each pair of classes; None without pictures or errors."""
+    names = test.of_kind("image")
+    if not names or answer is None or len(targets) != 1 or targets[0] not in test.names:
+        return None
+    errors = np.nan_to_num(np.asarray(errors, np.float64), nan=-np.inf)
+    rows = np.argsort(-errors, kind="stable")[:COMPARED]
+    rows = rows[errors[rows] > 0]
+    chosen = test.take(rows)
+    answers = answer(chosen).get("prediction", []) if len(rows) else []
+    pairs: dict[tuple[str, str], list[int]] = {}
+    for place, (true, said) in enumerate(zip(chosen.column(targets[0]).to_pylist(), answers, strict=True) if len(answers) else []):
+        if text_of(true) != text_of(said):
+            pairs.setdefault((text_of(true), text_of(said)), []).append(place)
+    shown = []
+    for (true, said), places in sorted(pairs.items(), key=lambda item: -len(item[1]))[:PAIRS]:
+        bodies = [_bytes_of(chosen.column(names[0])[place].as_py(), test.root) for place in places[:IN_A_ROW]]
+        sources = [uri for uri in (_thumbnail(body, side=SMALL) for body in bodies if body is not None) if uri]
+        if sources:
+            shown.append({"title": tr("{true}, taken for {said} ({count})", true=true, said=said, count=len(places)), "sources": sources})
+    note = tr("Among the {count} test rows that the model gets most wrong.", count=len(rows))
+    return View("pictures", tr("What is taken for what"), {"rows": shown}, note) if shown else None
+
+
 def text_of(value: Any) -> str:
     """A cell as a person reads it, cut where it is long."""
     if value is None:
@@ -135,9 +162,9 @@ def _bytes_of(value: Any, root: Path | None) -> bytes | None:
         return None
 
 
-def _thumbnail(data: bytes, marks: Sequence[Mark] = ()) -> str:
-    """A data: URI of the picture, at most 128 pixels wide and high (320 with boxes drawn on it); empty when it cannot be read."""
-    side = DRAWN if marks else THUMBNAIL
+def _thumbnail(data: bytes, marks: Sequence[Mark] = (), side: int = THUMBNAIL) -> str:
+    """A data: URI of the picture, at most `side` pixels wide and high (320 with boxes drawn on it); empty when it cannot be read."""
+    side = DRAWN if marks else side
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

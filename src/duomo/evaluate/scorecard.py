@@ -14,7 +14,7 @@ from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
 from duomo.evaluate.bootstrap import LEVEL, Interval, Resampled, difference, interval, paired, resample, row_count
-from duomo.evaluate.exhibits import Answer, worst_errors
+from duomo.evaluate.exhibits import Answer, confused, worst_errors
 from duomo.evaluate.rivals import Rival, run_rivals
 from duomo.evaluate.slices import label, worst_slices
 
@@ -67,7 +67,7 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
         results.append(_result(rival.kind, rival.name, found, model) | _rival_facts(rival))
         if found is not None:
             verdicts.append(_verdict(inputs.task, rival, model, found))
-    views = [*inputs.task.views(inputs.evidence), *inputs.views]
+    views = [*_confused(inputs), *inputs.task.views(inputs.evidence), *inputs.views]
     card = {
         "format": FORMAT,
         "name": str(inputs.facts.get("name", inputs.test.name)),
@@ -93,6 +93,13 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
     }
     cleaned: dict[str, Any] = plain(card | _looks(inputs))
     return cleaned
+
+
+def _confused(inputs: ScorecardInputs) -> list[View]:
+    if row_count(inputs.evidence) != len(inputs.test) or not len(inputs.test):
+        return []
+    found = confused(inputs.test, inputs.task.errors(inputs.evidence), inputs.targets, inputs.answer)
+    return [found] if found else []
 
 
 def _looks(inputs: ScorecardInputs) -> dict[str, Any]:

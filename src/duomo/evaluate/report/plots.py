@@ -286,6 +286,14 @@ def texts(data: Mapping[str, Any], title: str) -> Markup:
     return Markup('<div class="texts" aria-label="{}">{}</div>').format(title, Markup("").join(items))
 
 
+def pictures(data: Mapping[str, Any], title: str) -> Markup:
+    """Rows of small pictures beneath their titles; only data: URIs are shown."""
+    image = Markup('<img src="{}" alt="" loading="lazy">')
+    row = Markup('<figure class="strip"><figcaption>{}</figcaption>{}</figure>')
+    found = [(one["title"], [uri for uri in one["sources"] if str(uri).startswith("data:image/")]) for one in data["rows"]]
+    return Markup("").join(row.format(text, Markup("").join(image.format(uri) for uri in uris)) for text, uris in found)
+
+
 PICTURES: dict[str, Callable[[Mapping[str, Any], str], Markup]] = {
-    "bars": bars, "matrix": matrix, "curve": curve, "points": points, "texts": texts,
+    "bars": bars, "matrix": matrix, "curve": curve, "points": points, "texts": texts, "pictures": pictures,
 }  # fmt: skip

@@ -146,6 +146,27 @@ class _Logistic(_Learner):
         return np.asarray(self._model.classes_)
 
 
+@final
+class _Neighbours(_Learner):
+    """The five nearest rows vote by nearness, beside one vote spread over all classes, so that no class is ruled out."""
+
+    def __init__(self) -> None:
+        self._model: Any = None
+
+    def fit(self, features: Any, target: np.ndarray) -> None:
+        from sklearn.neighbors import KNeighborsClassifier
+
+        self._model = KNeighborsClassifier(min(5, len(target)), weights="distance", algorithm="brute").fit(features, target)
+
+    def probabilities(self, features: Any) -> np.ndarray:
+        votes = 5 * np.asarray(self._model.predict_proba(features))
+        return (votes + 1 / votes.shape[1]) / 6
+
+    @property
+    def seen(self) -> np.ndarray:
+        return np.asarray(self._model.classes_)
+
+
 def _twice(target: np.ndarray) -> bool:
     """Whether every class occurs at least twice, so that a stratified part can be held out."""
     return bool(np.unique(target, return_counts=True)[1].min() >= 2)
@@ -205,25 +226,36 @@ class GradientBoosting(Baseline):
 
 
 @final
-class LogisticRegression(Baseline):
-    """Logistic regression on TF-IDF, pixels, log-mel statistics, series statistics, and standardised table columns."""
+class LinearModel(Baseline):
+    """Logistic regression on TF-IDF, pixels, log-mel statistics, series statistics, and standardised table columns.
 
-    name: ClassVar[str] = "logistic regression"
+    Pictures may be described by histograms of their gradients instead of pixels, and rows compared with their nearest neighbours.
+    """
 
-    def __init__(self, labels: Labels, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
-        self._labels, self._heads, self._matrix = labels, _Heads(labels), LinearMatrix(features, kinds, config)
-        self._most = TEXT_ROWS if any(kinds.get(name, "text") == "text" for name in features) else DENSE_ROWS
+    def __init__(self, labels: Labels, matrix: LinearMatrix, name: str = "logistic regression", learner: type[_Learner] = _Logistic):
+        self._labels, self._heads, self._matrix, self._learner = labels, _Heads(labels), matrix, learner
+        self.name = name  # type: ignore[misc]
+        is_text = any(matrix.kinds.get(column, "text") == "text" for column in matrix.names)
+        self._most = TEXT_ROWS if is_text else DENSE_ROWS
 
     def fit(self, train: Table) -> None:
         train = train.take(sample_rows(len(train), self._most))
         self._matrix.fit(train)
-        self._heads.fit(self._matrix.transform(train), self._labels.encode(train)[0], _Logistic)
+        self._heads.fit(self._matrix.transform(train), self._labels.encode(train)[0], self._learner)
 
     def evidence(self, test: Table) -> Evidence:
         return _evidence(self._labels, self._heads.probabilities(self._matrix.transform(test)), test)
 
 
 def classical(labels: Labels, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig) -> tuple[Baseline, ...]:
-    """Logistic regression; with trees before it where all columns are flat."""
-    linear = LogisticRegression(labels, features, kinds, config)
-    return (GradientBoosting(labels, features, kinds, config), linear) if is_flat(features, kinds) else (linear,)
+    """Logistic regression; with trees before it where all columns are flat; pictures also by their gradients."""
+    linear = LinearModel(labels, LinearMatrix(features, kinds, config))
+    if is_flat(features, kinds):
+        return GradientBoosting(labels, features, kinds, config), linear
+    if any(kinds.get(name) != "image" for name in features):
+        return (linear,)
+    return (
+        linear,
+        LinearModel(labels, LinearMatrix(features, kinds, config, True), "logistic regression on gradients"),
+        LinearModel(labels, LinearMatrix(features, kinds, config, True), "nearest neighbours by gradients", _Neighbours),
+    )

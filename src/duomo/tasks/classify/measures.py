@@ -55,7 +55,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
 
 
 def one_target(p_NC: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """accuracy, macro_f1, log_loss, auc, ece and, with more than ten classes, top_5."""
+    """accuracy, macro_f1, log_loss, auc, ece and, from six classes on, top_5."""
     kept = target != MISSING
     if not kept.all():
         p_NC, target = p_NC[kept], target[kept]
@@ -70,7 +70,7 @@ def one_target(p_NC: np.ndarray, target: np.ndarray) -> dict[str, float]:
         found["auc"] = auc(p_NC[:, 1], target == 1)
     elif classes <= MOST_CLASSES_AUC:
         found["auc"] = macro_auc(p_NC, target)
-    if classes > 10:
+    if classes >= 6:
         found["top_5"] = float((((p_NC > believed[:, None]).sum(axis=1) < 5) & (target >= 0)).mean())
     found["log_loss"] = float(-np.log(np.clip(believed, FLOOR, 1.0), dtype=np.float64).mean())
     found["ece"] = calibration_error(p_NC[np.arange(rows), chosen].astype(np.float64), right)

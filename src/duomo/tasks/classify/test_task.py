@@ -1,15 +1,20 @@
 """Classification beyond the conformance suite: metrics against scikit-learn, several targets, lists, odd targets."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 from sklearn import metrics
-from sklearn.datasets import load_breast_cancer, load_wine
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from torch.nn import functional
 
 from duomo.core.errors import DataError
 from duomo.core.table import Table
+from duomo.core.tensors import Dense
+from duomo.data.gradients import histograms
 from duomo.tasks.classify.labels import MISSING, UNSEEN, Labels
 from duomo.tasks.classify.measures import average_precision, fit_temperature, one_target
 from duomo.tasks.classify.task import Config, Main
@@ -181,3 +186,25 @@ def test_an_empty_list_of_labels_is_learned_and_an_unknown_one_is_not():
     assert all(target[row].tolist() == [0, 0] for row, cell in enumerate(cells) if cell == "")
     assert all((target[row] < 0).all() for row, cell in enumerate(cells) if cell == "NA")
     assert task.answer(lambda _: torch.full((1, 2), -9.0), {})["prediction"] == [[]]
+
+
+def test_pictures_are_compared_by_their_gradients():
+    found = load_digits()
+    cells = []
+    for picture in found.images[:900]:
+        body = io.BytesIO()
+        Image.fromarray((picture * 15).astype(np.uint8)).save(body, "PNG")
+        cells.append(body.getvalue())
+    table = Table(pa.table({"picture": cells, "kind": found.target[:900]}), {"picture": "image", "kind": "category"})
+    train, test = table.take(np.arange(600)), table.take(np.arange(600, 900))
+    task = made(train, "kind")
+    scores = {}
+    for baseline in task.baselines():
+        baseline.fit(train)
+        measured = task.measure(baseline.evidence(test))
+        scores[baseline.name] = measured["accuracy"]
+        assert measured["top_5"] >= measured["accuracy"]
+    assert list(scores)[1:] == ["logistic regression", "logistic regression on gradients", "nearest neighbours by gradients"]
+    assert all(score > 0.87 for score in list(scores.values())[1:]), scores
+    turned = histograms(Dense(torch.from_numpy(found.images[:4, None]).float().transpose(2, 3)))
+    assert turned.shape == (4, 4 * 4 * 36) and not np.allclose(turned, histograms(Dense(torch.from_numpy(found.images[:4, None]).float())))
