@@ -80,7 +80,7 @@ def peer_rate(stream: Tensor, steps: int, rate: float, best: bool) -> float:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        float(loss)
+        loss.item()
     return steps * ROWS * CONTEXT / (time.perf_counter() - start)
 
 
