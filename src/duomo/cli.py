@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from duomo import flags
 from duomo.core.errors import ConfigError, DuomoError, Interrupted, ResourceError
 from duomo.core.messages import tr
 from duomo.core.openmp import settle
@@ -99,7 +100,7 @@ def _inspect_flags(parser: argparse.ArgumentParser) -> None:
     _config_flags(parser, ("data", "clean"))
 
 
-@_verb("sample", "Write a small real data set into this folder.", lambda p: _sample_flags(p))
+@_verb("sample", "Write a small real data set into this folder.", flags.sample)
 def _sample(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from pathlib import Path
 
@@ -111,9 +112,11 @@ def _sample(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return {"path": str(path)}
 
 
-def _sample_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help=tr("A sample (`duomo list samples`)."))
-    parser.add_argument("--out", default=".", metavar="DIR", help=tr("The folder to write into."))
+@_verb("explore", "Pictures as a model sees them: groups, near-duplicates, odd ones, a map.", flags.explore)
+def _explore(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import exploring
+
+    return exploring.explore(arguments.source, arguments.start, arguments.html, arguments.picture_size, reporter)
 
 
 @_verb("inspect", "What is in the data, what is wrong with them, what would be trained.", _inspect_flags)
@@ -317,10 +320,10 @@ def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help=tr("Print the version."))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
-    for name, (title, flags, _) in VERBS.items():
+    for name, (title, own_flags, _) in VERBS.items():
         sub = verbs.add_parser(name, help=tr(title), description=tr(title))
         if name in wanted:
-            flags(sub)
+            own_flags(sub)
             sub.add_argument("--json", action="store_true", help=tr("For machines: the result as JSON on stdout, events on stderr."))
     return parser
 

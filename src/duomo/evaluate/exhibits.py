@@ -101,8 +101,8 @@ def confused(test: Table, errors: np.ndarray, targets: Sequence[str], answer: An
             pairs.setdefault((text_of(true), text_of(said)), []).append(place)
     shown = []
     for (true, said), places in sorted(pairs.items(), key=lambda item: -len(item[1]))[:PAIRS]:
-        bodies = [_bytes_of(chosen.column(names[0])[place].as_py(), test.root) for place in places[:IN_A_ROW]]
-        sources = [uri for uri in (_thumbnail(body, side=SMALL) for body in bodies if body is not None) if uri]
+        bodies = [bytes_of(chosen.column(names[0])[place].as_py(), test.root) for place in places[:IN_A_ROW]]
+        sources = [uri for uri in (thumbnail(body, side=SMALL) for body in bodies if body is not None) if uri]
         if sources:
             shown.append({"title": tr("{true}, taken for {said} ({count})", true=true, said=said, count=len(places)), "sources": sources})
     note = tr("Among the {count} test rows that the model gets most wrong.", count=len(rows))
@@ -138,8 +138,8 @@ def cell(table: Table, name: str, place: int, room: list[int], marks: Sequence[M
         return found | {"line": _line(value)}
     if kind not in ("image", "audio") or value is None:
         return found
-    data = _bytes_of(value, table.root)
-    source = "" if data is None else (_thumbnail(data, marks) if kind == "image" else _player(data, room))
+    data = bytes_of(value, table.root)
+    source = "" if data is None else (thumbnail(data, marks) if kind == "image" else _player(data, room))
     return found | ({"source": source} if source else {})
 
 
@@ -150,7 +150,7 @@ def _line(values: list[Any]) -> list[float]:
     return [float(value) for value in finite[np.linspace(0, len(finite) - 1, min(120, len(finite))).astype(int)]] if len(finite) else []
 
 
-def _bytes_of(value: Any, root: Path | None) -> bytes | None:
+def bytes_of(value: Any, root: Path | None) -> bytes | None:
     if isinstance(value, bytes):
         return value
     if not isinstance(value, str) or root is None:
@@ -162,7 +162,7 @@ def _bytes_of(value: Any, root: Path | None) -> bytes | None:
         return None
 
 
-def _thumbnail(data: bytes, marks: Sequence[Mark] = (), side: int = THUMBNAIL) -> str:
+def thumbnail(data: bytes, marks: Sequence[Mark] = (), side: int = THUMBNAIL) -> str:
     """A data: URI of the picture, at most `side` pixels wide and high (320 with boxes drawn on it); empty when it cannot be read."""
     side = DRAWN if marks else side
     try:

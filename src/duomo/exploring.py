@@ -1,0 +1,181 @@
+"""Pictures as a model sees them: features of the trunk, grouped, mapped in two dimensions, doubles and odd ones; a page and JSON.
+
+Legend: N rows, D features, K groups.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from duomo.core import find
+from duomo.core.config import build
+from duomo.core.contract import Head
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.messages import tr
+from duomo.core.pretrained import Pretrained
+from duomo.core.recipe import DataConfig, EncodeConfig
+from duomo.core.reporter import Reporter
+from duomo.core.table import Table
+from duomo.core.tensors import Examples
+from duomo.data import spill
+from duomo.data.encode import InputEncoder
+from duomo.data.loader import batches
+from duomo.data.readable import readable
+from duomo.evaluate.exhibits import bytes_of, thumbnail
+from duomo.evaluate.report import explore as report
+from duomo.exchange.opening import open_pretrained
+from duomo.plan import read, run_name
+
+LEAST, BATCH, SEED = 5, 32, 0
+MOST_GROUPS, JUDGED, MAPPED, COMPONENTS = 12, 2000, 3000, 50
+"""Groups tried; rows that the silhouette is computed on, and that t-SNE maps (more: principal components); components before both."""
+ALIKE, PAIRS, ODD, IN_A_ROW, ON_THE_MAP = 0.98, 12, 24, 10, 300
+NEIGHBOURS = 5
+LABELS = 40
+
+
+class Grouping(NamedTuple):
+    """What the features say."""
+
+    group_N: np.ndarray
+    distance_N: np.ndarray
+    """To the middle of the own group."""
+    silhouette: float
+    place_N2: np.ndarray
+    method: str
+    pairs: list[tuple[float, int, int]]
+    strange_N: np.ndarray
+    """Mean distance to the nearest neighbours."""
+
+
+def explore(source: str, start: str, html: str, picture_size: int, reporter: Reporter) -> dict[str, Any]:
+    """Write the page and its figures; returns the figures. ConfigError or DataError where there is nothing to compare."""
+    table = read(source, DataConfig(), reporter)
+    columns = table.of_kind("image")
+    if not columns:
+        raise DataError("Exploring needs pictures; {source} has no column of them.", source=source)
+    opens, why = readable(table)
+    for sentence in why:
+        reporter.say(sentence)
+    table = table if opens.all() else spill.part(table, np.flatnonzero(opens))
+    if len(table) < LEAST:
+        raise DataError("Exploring needs at least {least} pictures that open; {source} has {rows}.",
+                        least=LEAST, source=source, rows=len(table))  # fmt: skip
+    features_ND = features(table, columns[0], open_pretrained(start), picture_size)
+    found = grouped(features_ND)
+    column = next((name for name in table.names if table.kinds[name] == "category" and 1 < len(_labels(table, name)) <= LABELS), "")
+    facts = _facts(table, columns[0], column, found, (Path(start).name, features_ND.shape[1]))
+    page = Path(html or f"{run_name(source)}.explore.html")
+    page.write_text(report.render(facts, _sources(table, columns[0], found), run_name(source)), encoding="utf-8")
+    beside = page.with_suffix(".json")
+    beside.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    for line in report.headline(facts):
+        reporter.say(line)
+    reporter.say(tr("The page: {page}; its figures as JSON: {facts}", page=page, facts=beside))
+    return facts
+
+
+def features(table: Table, column: str, start: Pretrained, picture_size: int = 0) -> np.ndarray:
+    """(N, D) float32, rows of length one: what the model's last layer reads of each picture."""
+    module = find.model_module(start.model)
+    if tuple(module.FORMS) != ("pixels",) or "image" not in start.learned:
+        raise ConfigError(
+            "Exploring needs a model that looks at pictures alone; {source} is {model}.", source=start.source, model=start.model
+        )
+    encoder = InputEncoder(EncodeConfig(picture_size=picture_size))
+    encoder.given = start.learned
+    encoder.fit(table, [column])
+    (name, encoded), = encoder.encode(table).items()  # fmt: skip
+    model = module.Model(build(module.Config, start.options, "model.options"), encoder.fields(), Head(2)).eval()
+    own = model.state_dict()
+    model.load_state_dict(
+        {key: value for key, value in start.tensors.items() if key in own and own[key].shape == value.shape}, strict=False
+    )
+    head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
+    seen: list[Tensor] = []
+    head.register_forward_pre_hook(lambda layer, given: seen.append(given[0].float()))
+    with torch.inference_mode():
+        for _, batch in batches(Examples({name: encoded}), encoder.fields(), BATCH):
+            model(batch)
+    features_ND = torch.cat(seen).flatten(1).numpy()
+    return features_ND / np.maximum(np.linalg.norm(features_ND, axis=1, keepdims=True), 1e-9)
+
+
+def grouped(features_ND: np.ndarray) -> Grouping:
+    """K-means with the number of groups that the silhouette likes best, a map, near pairs, odd rows; deterministic."""
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from sklearn.metrics import silhouette_score
+    from sklearn.neighbors import NearestNeighbors
+
+    count = len(features_ND)
+    small = PCA(min(COMPONENTS, *features_ND.shape), random_state=SEED).fit_transform(features_ND)
+    best: tuple[float, Any] = (-2.0, None)
+    for groups in range(2, min(MOST_GROUPS, count - 1) + 1):
+        made = KMeans(groups, n_init=3, random_state=SEED).fit(small)
+        if 1 < len(set(made.labels_)) < count:
+            score = float(silhouette_score(small, made.labels_, sample_size=JUDGED if count > JUDGED else None, random_state=SEED))
+            best = max(best, (score, made), key=lambda item: item[0])
+    group_N = best[1].labels_ if best[1] is not None else np.zeros(count, np.int64)
+    middle_ND = best[1].cluster_centers_[group_N] if best[1] is not None else small
+    near = min(NEIGHBOURS, count - 1)
+    distance, place = NearestNeighbors(n_neighbors=near + 1).fit(features_ND).kneighbors(features_ND)
+    alike = 1 - distance**2 / 2
+    pairs = {
+        (min(a, b), max(a, b)): float(alike[a, k]) for a in range(count) for k, b in enumerate(place[a]) if a != b and alike[a, k] >= ALIKE
+    }
+    method = "t-SNE" if 30 <= count <= MAPPED else "PCA"
+    flat = TSNE(2, init="pca", perplexity=min(30, count / 4), random_state=SEED).fit_transform(small) if method == "t-SNE" else small[:, :2]
+    flat = flat if flat.shape[1] == 2 else np.concatenate([flat, np.zeros_like(flat)], 1)
+    order = sorted(((score, int(a), int(b)) for (a, b), score in pairs.items()), reverse=True)
+    return Grouping(group_N, np.linalg.norm(small - middle_ND, axis=1), best[0], flat, method, order, distance[:, 1:].mean(1))
+
+
+def _labels(table: Table, name: str) -> set[Any]:
+    return set(table.column(name).to_pylist()) - {None}
+
+
+def _facts(table: Table, image: str, column: str, found: Grouping, source: tuple[str, int]) -> dict[str, Any]:
+    from sklearn.metrics import normalized_mutual_info_score
+
+    names = [str(cell) if isinstance(cell, str) else str(row) for row, cell in enumerate(table.column(image).to_pylist())]
+    labels = [str(cell) for cell in table.column(column).to_pylist()] if column else []
+    rows: list[dict[str, Any]] = [
+        {"file": names[row], "group": int(found.group_N[row]), "x": float(x), "y": float(y), "strange": float(found.strange_N[row])}
+        | ({"label": labels[row]} if labels else {})
+        for row, (x, y) in enumerate(found.place_N2)
+    ]
+    groups = []
+    for group in range(int(found.group_N.max()) + 1):
+        members = np.flatnonzero(found.group_N == group)
+        nearest = members[np.argsort(found.distance_N[members], kind="stable")][:IN_A_ROW]
+        about: dict[str, Any] = {"count": len(members), "nearest": nearest.tolist()}
+        if labels:
+            values, counts = np.unique([labels[row] for row in members], return_counts=True)
+            about |= {"label": str(values[counts.argmax()]), "share": float(counts.max() / len(members))}
+        groups.append(about)
+    return {
+        "source": source[0], "features": source[1], "silhouette": round(found.silhouette, 4), "method": found.method, "groups": groups,
+        "label": column, "mutual_information": float(normalized_mutual_info_score(labels, found.group_N)) if labels else None,
+        "near_duplicates": [{"similarity": score, "rows": [a, b]} for score, a, b in found.pairs],
+        "odd": np.argsort(-found.strange_N, kind="stable")[:ODD].tolist(), "rows": rows,
+    }  # fmt: skip
+
+
+def _sources(table: Table, image: str, found: Grouping) -> Mapping[int, str]:
+    """data: URIs of the pictures that the page shows, by row."""
+    count = len(table)
+    wanted = set(np.linspace(0, count - 1, min(ON_THE_MAP, count)).astype(int).tolist())
+    wanted |= {row for _, *pair in found.pairs[:PAIRS] for row in pair} | set(np.argsort(-found.strange_N, kind="stable")[:ODD].tolist())
+    for group in range(int(found.group_N.max()) + 1):
+        members = np.flatnonzero(found.group_N == group)
+        wanted |= set(members[np.argsort(found.distance_N[members], kind="stable")][:IN_A_ROW].tolist())
+    cells = table.column(image)
+    bodies = {row: bytes_of(cells[row].as_py(), table.root) for row in sorted(wanted)}
+    return {row: uri for row, uri in ((row, thumbnail(body, side=64)) for row, body in bodies.items() if body) if uri}
