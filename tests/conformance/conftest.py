@@ -146,6 +146,13 @@ def scenes() -> Table:
     return Table(pa.table({"picture": cells, "boxes": boxes}), {"picture": "image", "boxes": "boxes"})
 
 
+def pairs() -> Table:
+    """Lines of a description and their capitals."""
+    lines = [line.strip() for line in datasets.load_wine().DESCR.splitlines() if len(line.split()) > 3][:ROWS]
+    columns = {"text": lines, "summary": ["".join(word[0].upper() for word in line.split()) for line in lines]}
+    return Table(pa.table(columns), {"text": "text", "summary": "text"})
+
+
 @dataclass(frozen=True)
 class Toy:
     """A task's options and a table that it can learn."""
@@ -168,6 +175,9 @@ TOYS = [
     *(Toy("regress", table, REGRESS) for table in (numbers, tokens, mixed)),
     Toy("generate", stories, {"encode": {"longest_text": 16}, "sampling": {"new_tokens": 4}}),
     Toy("fill", stories, {"encode": {"longest_text": 16}}),
+    Toy("translate", pairs, {"target": ["summary"], "source": "text", "beam": 2}),
+    Toy("summarize", pairs, {"target": ["summary"], "beam": 2}),
+    Toy("embed", pairs, {"target": ["summary"], "source": "text"}),
     Toy("tag", tagged, {"target": ["tags"]}),
     Toy("chat", talks, {"encode": {"longest_text": 64}, "sampling": {"new_tokens": 4}}),
     Toy("transcribe", speech, {"target": ["transcript"]}),

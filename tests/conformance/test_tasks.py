@@ -69,10 +69,10 @@ def test_shapes(toy):
     task, table = fitted(toy)
     batch = batch_of(task, table)
     rows = len(task.encode(table, target=True))
-    assert task.inputs and task.head.size > 0
+    assert task.inputs and (task.head.size > 0 or toy.task == "embed")  # the vector itself
     for name, field in task.inputs.items():
         value = batch[name]
-        assert len(value) == rows
+        assert len(value) == rows * (2 if toy.task == "embed" else 1)  # both sides of a pair, in turn
         if field.form in ("numbers", "categories", "pixels"):
             assert tuple(value.shape[1:]) == field.shape
         elif field.form == "frames":
@@ -136,6 +136,8 @@ def test_empty_and_one_row(toy):
 
 def test_loss_is_a_sum(toy):
     """The loss of a batch is the sum of the losses of its parts, so that accumulated gradients are exact."""
+    if toy.task == "embed":
+        pytest.skip("a pair is told apart from the others of its batch: the loss of a part is another")
     task, table = fitted(toy)
     model = model_for(task)
     rows = np.arange(len(task.encode(table, target=True)))

@@ -204,6 +204,14 @@ class Task(ABC):
     @abstractmethod
     def evidence(self, output: Any, batch: Batch) -> Evidence: ...
 
+    def judge(self, model: nn.Module, batch: Batch) -> Evidence:
+        """The evidence of a finished model. A task whose answers are written judges what is written, not what is foretold word by word."""
+        return self.evidence(model(batch), batch)
+
+    def together(self, evidence: Evidence) -> Evidence:
+        """The evidence of all rows at once, before it is measured: what depends on the other rows (a rank among them) is told here."""
+        return evidence
+
     @abstractmethod
     def measure(self, evidence: Evidence) -> dict[str, float]: ...
 

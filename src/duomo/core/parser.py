@@ -1,11 +1,12 @@
 """The command line's parser, whose errors follow the house."""
 
 import argparse
+import json
 import re
 import sys
 from typing import NoReturn
 
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, DuomoError
 from duomo.core.messages import nearest, tr
 
 
@@ -27,3 +28,17 @@ class Parser(argparse.ArgumentParser):
         hint = nearest(wrong, known) if wrong else ""
         print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
         raise SystemExit(ConfigError.exit_code)
+
+
+class Plain:
+    """Enough of a reporter for the verbs that must not wait for rich."""
+
+    def say(self, sentence: str) -> None:
+        print(sentence)
+
+
+def complain(error: DuomoError, machine: bool) -> None:
+    if machine:
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}, ensure_ascii=False), file=sys.stderr)
+    else:
+        print(tr("duomo: {message}", message=error), file=sys.stderr)

@@ -111,6 +111,23 @@ class Aside(Column):
         return Aside(Ragged.of(codes, np.zeros(0, np.int32)))
 
 
+@dataclass(frozen=True)
+class Turns(Column):
+    """Several texts for each row, read one after another: N rows of a ragged column of N * count, (B * count, ...) in a batch."""
+
+    inner: Ragged
+    count: int
+
+    def __len__(self) -> int:
+        return len(self.inner) // self.count
+
+    def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        return self.inner.gather(name, (rows.unsqueeze(1) * self.count + torch.arange(self.count)).view(-1), generator)
+
+    def lengths(self) -> np.ndarray:
+        return self.inner.lengths().reshape(-1, self.count).max(1, initial=0)
+
+
 def texts_of(points_BT: Tensor, length_B: Tensor) -> list[str]:
     """Code points of a batch back to texts."""
     return ["".join(map(chr, row[:size])) for row, size in zip(points_BT.tolist(), length_B.tolist(), strict=True)]

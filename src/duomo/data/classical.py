@@ -97,7 +97,7 @@ class LinearMatrix:
         for name in self.names:
             kind = self.kinds.get(name, "text")
             if kind == "text":
-                self._vectorizers[name] = _tfidf(texts(table.column(name)))
+                self._vectorizers[name] = tfidf(texts(table.column(name)))
             elif kind == "category":
                 self._values[name] = _frequent(texts(table.column(name)), MOST_COLUMNS)
             else:
@@ -161,7 +161,7 @@ def _one_hot(cells: Sequence[str], known: Mapping[str, int]) -> Any:
     return sparse.csr_matrix((np.ones(len(rows)), (rows, code[rows])), shape=(len(cells), len(known)))
 
 
-def _tfidf(cells: Sequence[str]) -> Any:
+def tfidf(cells: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     least = 2 if len(cells) > 200 else 1

@@ -49,6 +49,12 @@ def width(length: int) -> int:
     return -(-length // step) * step
 
 
+def _widths(lengths: np.ndarray, field: Field | None) -> np.ndarray:
+    """(N,) padded widths; texts are padded to no more than a model of learned places can read."""
+    most = field.shape[0] if field is not None and field.form == "tokens" else 1 << 40
+    return np.array([max(int(n), min(width(int(n)), most)) for n in lengths])
+
+
 def _pad(value: Tensor, positions: int) -> Tensor:
     """(B, T, ...) -> (B, positions, ...) with zeros behind."""
     if value.shape[1] >= positions:
@@ -68,7 +74,7 @@ class Predictor:
         """Row numbers (n <= height) and a finished batch of exactly `height` rows, the last one repeated to fill it."""
         fields: Mapping[str, Field] = self.task.inputs
         ragged = {name: column.lengths() for name, column in examples.columns.items()}
-        widths = {name: np.array([width(int(n)) for n in lengths]) for name, lengths in ragged.items() if lengths is not None}
+        widths = {name: _widths(lengths, fields.get(name)) for name, lengths in ragged.items() if lengths is not None}
         signature = np.stack([*widths.values()], axis=1) if widths else np.zeros((len(examples), 0), np.int64)
         order = np.lexsort(signature.T[::-1]) if widths else np.arange(len(examples))
         start = 0
@@ -148,10 +154,10 @@ class Predictor:
         for rows, batch in self.blocks(examples, self.block):
             with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
                 batch = self._on_device(batch)
-                found = self.task.evidence(self.model(batch), batch)
+                found = self.task.judge(self.model, batch)
             order.append(rows)
             parts.append({name: value[: len(rows)] for name, value in found.items()})
         if not parts:
             return {}
         back = np.argsort(np.concatenate(order), kind="stable")
-        return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}
+        return self.task.together({name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]})

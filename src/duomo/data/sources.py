@@ -10,6 +10,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import nearest
 from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
+from duomo.data.bilingual import read_po, read_tmx
 from duomo.data.conll import read_conll
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
@@ -47,6 +48,9 @@ ENDINGS = {
     ".bio": "conll",
     ".iob": "conll",
     ".iob2": "conll",
+    ".tmx": "tmx",
+    ".po": "po",
+    ".pot": "po",
 }
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",)}
 """What the first bytes of each binary format say; text formats say nothing."""
@@ -136,9 +140,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             data, problems = read_parquet(path, cache)
         case "feather":
             data, problems = read_feather(path)
-        case "conll":
-            data, problems = read_conll(path, encoding)
-            known = dict.fromkeys(data.column_names, "text") | ({"document": "id"} if "document" in data.column_names else {})
+        case "conll" | "tmx" | "po":
+            data, problems, known = _lessons(kind, path, encoding)
         case "excel":
             data, problems = read_excel(path, part)
         case "sqlite":
@@ -149,6 +152,12 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
     return Table(plain(data), known, root=path.parent, name=name, problems=problems)
+
+
+def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
+    """Files made to teach language from: data, problems, and the kinds that follow from their make."""
+    data, problems = read_tmx(path) if kind == "tmx" else {"conll": read_conll, "po": read_po}[kind](path, encoding)
+    return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
 
 
 def _format(path: Path, real: str) -> str:

@@ -1,0 +1,255 @@
+"""Pairs of texts, one read and one written: what translate and summarize share.
+
+    batch["source"] (B, S)   the text read; behind a divider, the target of the most similar pair of the training memory
+    batch["target"] (B, T)   what the decoder reads: the start token, then the wanted text
+Retrieved translations as a second source: Gu et al. 2018, arXiv:1705.07267; appended to the first: Bulte and Tezcan 2019 (ACL).
+Legend: B rows, N rows, S source tokens, T target tokens, V vocabulary.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from duomo.core.contract import Field
+from duomo.core.errors import DataError
+from duomo.core.kinds import text as text_kind
+from duomo.core.kinds.cells import text_of
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Aside, Batch, Column, Dense, Examples, Ragged, texts_of
+from duomo.data.memory import Memory
+
+LONGEST = 256
+WITHOUT = 5
+"""One in so many training pairs is learned without what the memory holds, so that the model can do without."""
+
+
+class Names(NamedTuple):
+    """The columns of a table that are read and written."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a task asks of its pairs."""
+
+    source: str
+    target: tuple[str, ...]
+    ignore: tuple[str, ...]
+    encode: EncodeConfig
+    sources: Sequence[str]
+    """Usual names of the column that is read."""
+    similarity: float = 2.0
+    """Cosine from which on the memory is asked; above 1: never."""
+    longest: int = LONGEST
+
+
+def choose_columns(asked: Asked, table: Table) -> Names:
+    """The named columns, else the ones with usual names, else the only other column with text; DataError where it cannot be told."""
+    if len(asked.target) != 1:
+        raise DataError(
+            "The column with the texts to write must be named; received {count}. Name it with --target.", count=len(asked.target)
+        )
+    target = asked.target[0]
+    table.column(target)
+    if asked.source:
+        table.column(asked.source)
+        return Names(asked.source, target)
+    free = [name for name in table.names if name not in (target, *asked.ignore)]
+    found = [name for name in asked.sources if name in free] or [name for name in free if table.kinds.get(name) in ("text", "category")]
+    if not found:
+        raise DataError("The column with the texts to read must be named; the columns are {columns}. Name it with --source.",
+                        columns=", ".join(table.names[:30]))  # fmt: skip
+    return Names(found[0], target)
+
+
+@final
+class Pairs:
+    """Tokenizers and the memory, learned from training pairs; pairs as tensors; tensors as texts."""
+
+    def __init__(self, asked: Asked):
+        self.asked = asked
+        self.names = Names(asked.source, asked.target[0] if asked.target else "")
+        self.given: Mapping[str, Any] | None = None
+        self.tokenizer: dict[str, Any] = {}
+        self.longest = (0, 0)
+        """Tokens kept of a source (with what was retrieved) and of a target."""
+        self.kept: tuple[list[str], list[str]] = ([], [])
+        self.memory = Memory([])
+        self._places: dict[tuple[str, str], list[int]] = {}
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        self.names = choose_columns(self.asked, table)
+        source, target = (_known(table, name) for name in self.names)
+        both = pa.chunked_array([*source.chunks, *target.chunks], pa.large_string())
+        encode = self.asked.encode
+        if self.given is not None:
+            self.tokenizer = dict(self.given)
+        else:
+            name = encode.tokenizer or "bpe"
+            settled = EncodeConfig(tokenizer=name, vocabulary=encode.vocabulary, longest_text=encode.longest_text)
+            self.tokenizer = text_kind.learn(both, settled)
+        most = min(encode.longest_text or self.asked.longest, int(self.given["longest"]) if self.given else 1 << 40)
+        read, written = (self._longest(cells, most) for cells in (source, target))
+        using = self.asked.similarity <= 1
+        self.kept = self.texts(table) if using else ([], [])
+        self._remember()
+        self.longest = (read + written + 1 if using else read, written + 1)
+
+    def _longest(self, cells: pa.ChunkedArray, most: int) -> int:
+        lengths = [len(ids) for ids in text_kind.encode_text(self.tokenizer, cells.slice(0, 4000).to_pylist())] or [1]
+        return int(np.clip(np.ceil(np.percentile(lengths, 99.5)) + 1, 4, most))
+
+    def _remember(self) -> None:
+        self.memory, self._places = Memory(self.kept[0]), {}
+        for place, pair in enumerate(zip(*self.kept, strict=True)):
+            self._places.setdefault(pair, []).append(place)
+
+    def state(self) -> dict[str, Any]:
+        return {"columns": list(self.names), "tokenizer": self.tokenizer, "longest": list(self.longest), "memory": list(self.kept)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.names, self.tokenizer = Names(*state["columns"]), dict(state["tokenizer"])
+        self.longest, self.kept = tuple(state["longest"]), tuple(state["memory"])
+        self._remember()
+
+    @property
+    def start(self) -> int:
+        """The decoder's first token: the tokenizer's own, else its padding (as T5 has it)."""
+        begin = text_kind.special(self.tokenizer, "begin")
+        return begin if begin >= 0 else max(0, text_kind.special(self.tokenizer, "padding"))
+
+    @property
+    def end(self) -> int:
+        """What ends a text, and divides a source from what was retrieved."""
+        return max(0, text_kind.special(self.tokenizer, "end"))
+
+    @property
+    def padding(self) -> int:
+        return max(0, text_kind.special(self.tokenizer, "padding"))
+
+    @property
+    def inputs(self) -> dict[str, Field]:
+        size = int(self.tokenizer["size"])
+        return {name: Field("tokens", (longest,), (size,)) for name, longest in zip(("source", "target"), self.longest, strict=True)}
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        names = choose_columns(self.asked, table)
+        empty = [_empty(table, name) for name in names]
+        mask = ~(empty[0] | empty[1])
+        if not mask.any():
+            raise DataError(
+                "Pairs need a text on both sides; not one row has both {source!r} and {target!r}.", source=names.source, target=names.target
+            )
+        told = [
+            tr("{missing} of {rows} pairs have an empty {name!r} and are left out.", missing=int(lacking.sum()), rows=len(table), name=name)
+            for name, lacking in zip(names, empty, strict=True)
+            if lacking.any()
+        ]
+        return mask, told
+
+    # -- tensors
+    def texts(self, table: Table) -> tuple[list[str], list[str]]:
+        """Sources and targets, empty where missing."""
+        return tuple(["" if cell is None else cell for cell in text_of(table.column(name)).to_pylist()] for name in self.names)  # type: ignore[return-value]
+
+    def sources(self, table: Table) -> list[str]:
+        return ["" if cell is None else cell for cell in text_of(table.column(self.names.source)).to_pylist()]
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        sources = self.sources(table)
+        targets = self.texts(table)[1] if target else []
+        places, scores = self.retrieved(sources, targets)
+        read = [self._read(ids, place) for ids, place in zip(text_kind.encode_text(self.tokenizer, sources), places.tolist(), strict=True)]
+        columns: dict[str, Column] = {"source": Ragged.of(read, np.zeros(0, np.int32))}
+        if not target:
+            values = torch.from_numpy(np.stack([places, np.round(scores * 1e4).astype(np.int64)], axis=1))
+            return Examples(columns | {"retrieved": Dense(values)})
+        written = [self._written(ids) for ids in text_kind.encode_text(self.tokenizer, targets)]
+        columns["target"] = Aside(Ragged.of(written, np.zeros(0, np.int32)))
+        columns["truth.points"] = Aside.of_texts(targets)
+        return Examples(columns)
+
+    def retrieved(self, sources: list[str], targets: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) place of the pair whose source is most similar, and the cosine; -1 where none is similar enough.
+
+        A pair of the memory does not find itself; one in WITHOUT of them is shown nothing.
+        """
+        if not self.kept[0]:
+            return np.full(len(sources), -1), np.zeros(len(sources))
+        own = [self._places.get(pair) for pair in zip(sources, targets, strict=True)] if targets else [None] * len(sources)
+        places, scores = self.memory.nearest(sources, [None if one is None else np.array(one) for one in own])
+        alone = [one is not None and _digest(source) % WITHOUT == 0 for one, source in zip(own, sources, strict=True)]
+        far = (scores < self.asked.similarity) | np.array(alone, bool)
+        return np.where(far, -1, places), np.where(far, 0.0, scores)
+
+    def _read(self, ids: np.ndarray, place: int) -> np.ndarray:
+        longest = self.longest[0] - (self.longest[1] if self.kept[0] else 0)
+        found = text_kind.framed(self.tokenizer | {"longest": longest}, ids).astype(np.int32)
+        if place < 0:
+            return found
+        other = text_kind.encode_text(self.tokenizer, [self.kept[1][place]])[0][: self.longest[1] - 1]
+        return np.concatenate([found, [self.end], other]).astype(np.int32)
+
+    def _written(self, ids: np.ndarray) -> np.ndarray:
+        ids = ids[ids != self.end][: self.longest[1] - 1]
+        return np.concatenate([[self.start], ids]).astype(np.int32)
+
+    # -- learning
+    def labels(self, batch: Batch) -> Tensor:
+        """(B, T) the token that follows each token of the target: at last the end; -100 beyond."""
+        target_BT, length_B1 = batch["target"].long(), batch["target.length"].unsqueeze(1)
+        after_BT = functional.pad(target_BT[:, 1:], (0, 1))
+        place_T = torch.arange(target_BT.shape[1], device=target_BT.device)
+        after_BT = after_BT.masked_fill(place_T == length_B1 - 1, self.end)
+        return after_BT.masked_fill(place_T >= length_B1, -100)
+
+    def loss(self, output: Tensor, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+        """Cross-entropy in nats with smoothed labels (Szegedy et al. 2016, arXiv:1512.00567), summed over tokens."""
+        labels_BT = self.labels(batch)
+        total = functional.cross_entropy(
+            output.flatten(0, 1).float(), labels_BT.flatten(), ignore_index=-100, reduction="sum", label_smoothing=smoothing
+        )
+        return total, (labels_BT != -100).sum()
+
+    # -- texts
+    def foretold(self, output: Tensor, batch: Batch) -> list[str]:
+        """The likeliest token behind each true beginning, as texts: cheap to have while training."""
+        best_BT = output.argmax(-1)
+        sizes = batch["target.length"].tolist()
+        return [self._text(row[:size]) for row, size in zip(best_BT.tolist(), sizes, strict=True)]
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        kept = tokens[: tokens.index(self.end)] if self.end in tokens else tokens
+        return text_kind.decode_text(self.tokenizer, kept).strip("\ufffd ")
+
+    def truths(self, batch: Batch) -> list[str]:
+        return texts_of(batch["truth.points"], batch["truth.points.length"])
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return self._text(list(tokens))
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).digest())
+
+
+def _known(table: Table, name: str) -> pa.ChunkedArray:
+    return pc.drop_null(text_of(table.column(name)))
+
+
+def _empty(table: Table, name: str) -> np.ndarray:
+    """bool (N,): cells without a visible character."""
+    return np.asarray(pc.fill_null(pc.equal(pc.utf8_length(text_of(table.column(name))), 0), True).to_numpy(), bool)

@@ -1,0 +1,40 @@
+"""Whole texts for the rows of a batch that were read: what translate and summarize answer with.
+
+Legend: B rows, S source tokens.
+"""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from duomo.core.contract import EncoderDecoder
+from duomo.core.errors import ConfigError
+from duomo.core.tensors import Batch
+from duomo.decode.beam import Beam, search
+
+ROOM = 3
+"""A text may be this many times as long as its source, and SPARE tokens."""
+SPARE = 16
+
+
+def written(model: nn.Module, batch: Batch, beam: Beam, start: int, end: int, banned: Sequence[int] = ()) -> list[tuple[list[int], float]]:
+    """Tokens and their mean log-probability for each row, searched one by one; a row that repeats the one before is not searched again.
+
+    ConfigError for a model that does not read and write.
+    """
+    if not isinstance(model, EncoderDecoder):
+        raise ConfigError("This task needs a model that reads one text and writes another; received {name}. Choose seq2seq.",
+                          name=type(model).__name__)  # fmt: skip
+    found: list[tuple[list[int], float]] = []
+    for row, size in enumerate(batch["source.length"].tolist()):
+        if row and bool((batch["source"][row] == batch["source"][row - 1]).all()):
+            found.append(found[-1])
+            continue
+        one = {name: batch[name][row : row + 1] for name in ("source", "source.length")}
+        context = min(beam.new_tokens, ROOM * size + SPARE) + 1
+        best = search(model, [start], [end], beam, context, batch=one, banned=banned)
+        length = len(best.tokens) + 1
+        mean = best.score * ((5 + length) / 6) ** beam.length_penalty / length
+        found.append((best.tokens, mean if math.isfinite(mean) else -20.0))
+    return found

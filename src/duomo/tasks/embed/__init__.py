@@ -1,0 +1,1 @@
+"""Texts as vectors: what means the same lies near."""

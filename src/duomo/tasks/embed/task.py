@@ -1,0 +1,195 @@
+"""Sentence embeddings from pairs: each text is brought near its partner and away from the partners of the others.
+
+    batch[name] (2 B, T): source and target of each pair in turn -> model -> vectors (2 B, D), length 1
+
+InfoNCE with in-batch negatives: van den Oord et al. 2018, arXiv:1807.03748, eq. 4; for sentences Henderson et al. 2017, arXiv:1705.00652;
+the model of two equal towers: Reimers and Gurevych 2019, arXiv:1908.10084.
+Legend: B pairs of a batch, N rows, T tokens, D width of a vector.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from duomo.core.config import Within
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.errors import ConfigError
+from duomo.core.kinds import text as text_kind
+from duomo.core.kinds.cells import text_of
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Dense, Examples, Ragged, Turns
+from duomo.data.pairs import Asked, Names, Pairs, choose_columns
+from duomo.tasks.embed.ranking import Chance, Tfidf, figures, ranks
+
+SOURCES = ("source", "question", "query", "anchor", "text", "sentence1", "title", "问题")
+TARGETS = ("target", "answer", "positive", "passage", "sentence2", "response", "答案")
+MANY = 5000
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which texts belong together."""
+
+    target: tuple[str, ...] = ()
+    """The column with the partner of each text (answer, translation, paraphrase); found by name, or the second of two columns."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are not read."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """Tokenizer, vocabulary, longest text."""
+    source: str = ""
+    """The column with the texts; found by name when empty."""
+    temperature: Annotated[float, Within(0.001)] = 0.05
+    """What similarities are divided by in the loss: small tells near ones apart."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "embed"
+    metric = Metric("mrr", True)
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.names = Names(config.source, config.target[0] if config.target else "")
+        self.given: Mapping[str, Any] | None = None
+        self.tokenizer: dict[str, Any] = {}
+
+    @classmethod
+    def find_target(cls, table: Table) -> tuple[str, ...]:
+        named = [name for name in TARGETS if name in table.names]
+        texts = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
+        return tuple(named[:1] or (texts[1:] if len(texts) == 2 else ()))
+
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.given = learned.get("text")
+
+    @property
+    def asked(self) -> Asked:
+        return Asked(self.config.source, self.config.target, self.config.ignore, self.config.encode, SOURCES)
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        self.names = choose_columns(self.asked, table)
+        cells = [pc.drop_null(text_of(table.column(name))) for name in self.names]
+        both = pa.chunked_array([chunk for some in cells for chunk in some.chunks], pa.large_string())
+        if self.given is None:
+            self.tokenizer = text_kind.learn(both, self.config.encode)
+        else:
+            most = min(self.config.encode.longest_text or 1 << 40, int(self.given["longest"]))
+            self.tokenizer = text_kind.kept(dict(self.given), both, most)
+
+    def state(self) -> dict[str, Any]:
+        return {"columns": list(self.names), "tokenizer": self.tokenizer}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.names, self.tokenizer = Names(*state["columns"]), dict(state["tokenizer"])
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return {"text": Field("tokens", (int(self.tokenizer["longest"]),), (int(self.tokenizer["size"]),))}
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.names.source]
+
+    @property
+    def head(self) -> Head:
+        """None: the vector that the model pools is the answer."""
+        return Head(0)
+
+    def suggest(self, table: Table) -> Suggestion:
+        return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        return Pairs(self.asked).usable(table)
+
+    # -- tensors
+    def texts(self, table: Table) -> tuple[list[str], list[str]]:
+        return tuple(["" if cell is None else cell for cell in text_of(table.column(name)).to_pylist()] for name in self.names)  # type: ignore[return-value]
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        if not target:
+            cells = text_of(table.column(self.names.source)).to_pylist()
+            return Examples({"text": self._ragged(["" if cell is None else cell for cell in cells])})
+        source, targets = self.texts(table)
+        both = self._ragged([text for pair in zip(source, targets, strict=True) for text in pair])
+        same = torch.tensor([_number(text) for text in targets], dtype=torch.int64)
+        return Examples({"text": Turns(both, 2), "same": Dense(same)})
+
+    def _ragged(self, texts: list[str]) -> Ragged:
+        rows = [text_kind.framed(self.tokenizer, ids) for ids in text_kind.encode_text(self.tokenizer, texts)]
+        return Ragged.of(rows, np.zeros(0, np.int32))
+
+    # -- learning and judging
+    def _sides(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (B, D) of length 1 of sources and of targets."""
+        vectors = functional.normalize(_vectors(output).float(), dim=1)
+        return vectors[0::2], vectors[1::2]
+
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """-log of the own partner's share among all of the batch, from either side, summed over pairs; equal partners do not compete."""
+        source_BD, target_BD = self._sides(output)
+        near_BB = source_BD @ target_BD.T / self.config.temperature
+        same_BB = (batch["same"].unsqueeze(0) == batch["same"].unsqueeze(1)).fill_diagonal_(False)
+        near_BB = near_BB.masked_fill(same_BB, -torch.inf)
+        own_B = torch.arange(len(near_BB), device=near_BB.device)
+        total = sum(functional.cross_entropy(side, own_B, reduction="sum") for side in (near_BB, near_BB.T)) / 2
+        return torch.as_tensor(total), torch.tensor(float(len(own_B)))
+
+    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
+        """Vectors of both sides (N, D); `together` makes ranks of them."""
+        source_BD, target_BD = self._sides(output)
+        return {"source": source_BD.cpu().numpy(), "target": target_BD.cpu().numpy()}
+
+    def together(self, evidence: Evidence) -> Evidence:
+        return {"rank": self._ranks(evidence)}
+
+    @staticmethod
+    def _ranks(evidence: Evidence) -> np.ndarray:
+        return evidence["rank"] if "rank" in evidence else ranks(evidence["source"], evidence["target"])
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        """Recall at 1 and 10 and mean reciprocal rank among the targets of all rows judged."""
+        return figures(self._ranks(evidence))
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        """(N,) 1 - 1 / rank."""
+        return 1 - 1 / self._ranks(evidence)
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        rank_N = self._ranks(evidence)
+        places = [1, 2, 3, 5, 10, 20, 50, 100]
+        shares = [float((rank_N <= place).mean()) if len(rank_N) else 0.0 for place in places]
+        data = {"labels": [str(place) for place in places], "values": shares}
+        note = tr("Share of the texts whose own partner is among the first so many of {count:,}.", count=len(rank_N))
+        return [View("bars", tr("Recall at each place"), data, note)]
+
+    def baselines(self) -> Sequence[Baseline]:
+        return Chance(), Tfidf(self.texts)
+
+    # -- answering
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """`prediction`: the vector (length 1)."""
+        vectors = functional.normalize(_vectors(model(batch)).float(), dim=1)
+        return {"prediction": [[round(value, 6) for value in row] for row in vectors.tolist()]}
+
+
+def _vectors(output: Tensor) -> Tensor:
+    if output.ndim != 2 or not output.shape[1]:
+        raise ConfigError("Embeddings need a model that gives the vector of a text; this one gives none. Choose bert.")
+    return output
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=7).digest())

@@ -1,0 +1,44 @@
+"""Ranks, the loss against its definition, pairs in turn."""
+
+import numpy as np
+import pytest
+import torch
+
+from duomo.core.errors import ConfigError
+from duomo.core.find import make_task
+from duomo.data import sources
+from duomo.tasks.embed.ranking import figures, ranks
+
+
+def test_ranks_are_places_among_all_targets():
+    random = np.random.default_rng(0)
+    source, target = random.normal(size=(2, 30, 8))
+    near = source @ target.T
+    assert ranks(source, target).tolist() == [1 + sorted(row, reverse=True).index(row[place]) for place, row in enumerate(near)]
+    assert (ranks(source, np.repeat(target[:1], 30, 0)) == 1).all()
+    found = figures(np.array([1, 2, 20]))
+    assert found == pytest.approx({"mrr": (1 + 1 / 2 + 1 / 20) / 3, "recall_1": 1 / 3, "recall_10": 2 / 3})
+
+
+def test_the_loss_is_the_share_of_the_own_partner():
+    task = make_task("embed", {"target": ["b"], "source": "a", "temperature": 0.1})
+    vectors = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    batch = {"same": torch.tensor([1, 2, 3, 1])}
+    total, count = task.loss(vectors, batch)
+    sides = torch.nn.functional.normalize(vectors, dim=1)
+    near = ((sides[0::2] @ sides[1::2].T) / 0.1).exp()
+    near[0, 3] = near[3, 0] = 0  # the same partner
+    share = near.diagonal().log() * 2 - near.sum(0).log() - near.sum(1).log()
+    assert float(total) == pytest.approx(float(-share.sum() / 2), rel=1e-5) and float(count) == 4
+    with pytest.raises(ConfigError):
+        task.loss(torch.zeros(8, 0), batch)
+
+
+def test_both_sides_stand_in_turn():
+    table = sources.read({"a": ["one", "two words", "three"], "b": ["eins", "zwei", "drei"]})
+    task = make_task("embed", {"target": ["b"], "source": "a", "encode": {"tokenizer": "characters"}})
+    task.fit(table)
+    batch = task.encode(table, target=True).batch(np.array([2, 0]))
+    alone = task.encode(table, target=False).batch(np.array([2, 0]))
+    assert batch["text"].shape[0] == 4 and batch["text.length"].tolist() == [5, 4, 3, 4]
+    assert torch.equal(batch["text"][0::2], alone["text"])

@@ -1,0 +1,1 @@
+"""A long text to a short one."""

@@ -1,0 +1,155 @@
+"""Summaries: a long text read, a short one written.
+
+Legend: B rows of a batch, N rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, final
+
+import numpy as np
+from torch import Tensor, nn
+
+from duomo.core.config import Within
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Examples
+from duomo.data.pairs import Asked, Pairs
+from duomo.data.supervised import is_cjk
+from duomo.data.written import rouge_rows
+from duomo.decode.beam import Beam
+from duomo.decode.written import written
+from duomo.tasks.summarize.baselines import First, LeadThree
+
+SOURCES = ("text", "document", "article", "source", "body", "content", "正文", "内容", "文本")
+TARGETS = ("summary", "abstract", "highlights", "headline", "title", "摘要", "标题")
+LONGEST = 512
+MANY = 5000
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is summarised, and how."""
+
+    target: tuple[str, ...] = ()
+    """The column with the summaries; found by name when empty."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are not read."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """Tokenizer and vocabulary; longest_text: tokens that are read of a text (512 when 0)."""
+    source: str = ""
+    """The column with the texts; found by name when empty."""
+    smoothing: Annotated[float, Within(0, 1)] = 0.1
+    """Share of a token's probability that training spreads over all others (arXiv:1512.00567)."""
+    beam: Annotated[int, Within(1)] = 4
+    """Texts that the search follows side by side."""
+    length_penalty: float = 0.6
+    """0 prefers short summaries, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144)."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "summarize"
+    judged_bytes = 60_000
+    metric = Metric("rouge_l", True)
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.pairs = Pairs(Asked(config.source, config.target, config.ignore, config.encode, SOURCES, longest=LONGEST))
+        self.characters = False
+        """ROUGE counts characters (Chinese) instead of words."""
+
+    @classmethod
+    def find_target(cls, table: Table) -> tuple[str, ...]:
+        return tuple(name for name in TARGETS if name in table.names)[:1]
+
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.pairs.given = learned.get("text")
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        self.pairs.fit(table)
+        self.characters = is_cjk(self.pairs.texts(table)[1][:2000])
+
+    def state(self) -> dict[str, Any]:
+        return self.pairs.state() | {"characters": self.characters}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.pairs.restore(state)
+        self.characters = state["characters"]
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return self.pairs.inputs
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.pairs.names.source]
+
+    @property
+    def head(self) -> Head:
+        return Head(int(self.pairs.tokenizer["size"]), "step")
+
+    def suggest(self, table: Table) -> Suggestion:
+        return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        return self.pairs.usable(table)
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        return self.pairs.encode(table, target=target)
+
+    # -- learning and judging
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.pairs.loss(output, batch, self.config.smoothing)
+
+    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
+        """What is foretold behind each true beginning: flatters, but tells checkpoints apart. `judge` tells what is written."""
+        return self._shown_facts(self.pairs.foretold(output, batch), self.pairs.truths(batch))
+
+    def judge(self, model: nn.Module, batch: Batch) -> Evidence:
+        return self._shown_facts([text for text, _ in self._write(model, batch)], self.pairs.truths(batch))
+
+    def _facts(self, told: list[str], truth: list[str]) -> Evidence:
+        return {"rouge": rouge_rows(told, truth, self.characters)}
+
+    def _shown_facts(self, told: list[str], truth: list[str]) -> Evidence:
+        return self._facts(told, truth) | {"prediction": np.array(told, object), "truth": np.array(truth, object)}
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        """Mean F1 of ROUGE-L, -1 and -2, from 0 to 1."""
+        one, two, longest = evidence["rouge"].mean(0).tolist() if len(evidence["rouge"]) else (0.0, 0.0, 0.0)
+        return {"rouge_l": longest, "rouge_1": one, "rouge_2": two}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        """(N,) 1 - ROUGE-L of each row."""
+        found: np.ndarray = 1 - evidence["rouge"][:, 2]
+        return found
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        rows = np.argsort(self.errors(evidence), kind="stable")
+        some = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)].tolist() if len(rows) else []
+        items = [{"title": str(evidence["truth"][row]), "text": str(evidence["prediction"][row])} for row in some]
+        unit = tr("characters") if self.characters else tr("words in lower case")
+        note = tr("Above each: the reference. ROUGE counts {unit}.", unit=unit)
+        return [View("texts", tr("Summaries, from the best to the worst"), {"items": items}, note)]
+
+    def baselines(self) -> Sequence[Baseline]:
+        return First(self.pairs.texts, self._facts), LeadThree(self.pairs.texts, self._facts)
+
+    # -- answering
+    def _write(self, model: nn.Module, batch: Batch) -> list[tuple[str, float]]:
+        """Text and mean log-probability of a token."""
+        beam = Beam(self.config.beam, self.config.length_penalty, self.pairs.longest[1])
+        found = written(model, batch, beam, self.pairs.start, self.pairs.end, (self.pairs.padding,))
+        return [(self.pairs.text(tokens), mean) for tokens, mean in found]
+
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """`prediction`, and `confidence`, the geometric mean probability of its tokens."""
+        written = self._write(model, batch)
+        return {"prediction": [text for text, _ in written], "confidence": [round(float(np.exp(mean)), 4) for _, mean in written]}

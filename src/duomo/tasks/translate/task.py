@@ -1,0 +1,164 @@
+"""Translation: a text in one language read, a text in another written.
+
+Legend: B rows of a batch, N rows.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, final
+
+import numpy as np
+from torch import Tensor, nn
+
+from duomo.core.config import Within
+from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.messages import tr
+from duomo.core.recipe import EncodeConfig
+from duomo.core.table import Table
+from duomo.core.tensors import Batch, Examples
+from duomo.data.pairs import Asked, Pairs
+from duomo.data.written import bleu, chrf, chrf_rows, tokenisation, translation_facts
+from duomo.decode.beam import Beam
+from duomo.decode.written import written
+from duomo.tasks.translate.baselines import Copy, Nearest
+
+SOURCES = ("source", "src", "en", "english", "原文", "英文")
+TARGETS = ("target", "tgt", "translation", "译文", "中文")
+MANY = 5000
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is translated, and how."""
+
+    target: tuple[str, ...] = ()
+    """The column with the translations; found by name, or the second of two columns."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are not read."""
+    encode: EncodeConfig = field(default_factory=EncodeConfig)
+    """Tokenizer (one for both sides) and its vocabulary; longest_text: tokens kept of a text."""
+    source: str = ""
+    """The column with the texts to translate; found by name when empty."""
+    similarity: Annotated[float, Within(0)] = 0.3
+    """The translation of the most similar training text is read too, from this cosine on; above 1: never (arXiv:1705.07267)."""
+    smoothing: Annotated[float, Within(0, 1)] = 0.1
+    """Share of a token's probability that training spreads over all others (arXiv:1512.00567)."""
+    beam: Annotated[int, Within(1)] = 4
+    """Texts that the search follows side by side."""
+    length_penalty: float = 0.6
+    """0 prefers short translations, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144)."""
+
+
+@final
+class Main(Task):
+    """See the README beside this file."""
+
+    name = "translate"
+    judged_bytes = 60_000
+    metric = Metric("chrf", True)
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.pairs = Pairs(Asked(config.source, config.target, config.ignore, config.encode, SOURCES, config.similarity))
+        self.tokenisation = "13a"
+        """Of BLEU: `zh` where the training translations are Chinese."""
+
+    @classmethod
+    def find_target(cls, table: Table) -> tuple[str, ...]:
+        named = [name for name in TARGETS if name in table.names]
+        texts = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
+        return tuple(named[:1] or (texts[1:] if len(texts) == 2 else ()))
+
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.pairs.given = learned.get("text")
+
+    # -- learned from the training split only
+    def fit(self, table: Table) -> None:
+        self.pairs.fit(table)
+        self.tokenisation = tokenisation(self.pairs.texts(table)[1])
+
+    def state(self) -> dict[str, Any]:
+        return self.pairs.state() | {"tokenisation": self.tokenisation}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.pairs.restore(state)
+        self.tokenisation = state["tokenisation"]
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return self.pairs.inputs
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.pairs.names.source]
+
+    @property
+    def head(self) -> Head:
+        return Head(int(self.pairs.tokenizer["size"]), "step")
+
+    def suggest(self, table: Table) -> Suggestion:
+        return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        return self.pairs.usable(table)
+
+    def encode(self, table: Table, *, target: bool) -> Examples:
+        return self.pairs.encode(table, target=target)
+
+    # -- learning and judging
+    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        return self.pairs.loss(output, batch, self.config.smoothing)
+
+    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
+        """What is foretold behind each true beginning: flatters, but tells checkpoints apart. `judge` tells what is written."""
+        return self._shown_facts(self.pairs.foretold(output, batch), self.pairs.truths(batch))
+
+    def judge(self, model: nn.Module, batch: Batch) -> Evidence:
+        return self._shown_facts([text for text, _ in self._write(model, batch)], self.pairs.truths(batch))
+
+    def _facts(self, told: list[str], truth: list[str]) -> Evidence:
+        return translation_facts(told, truth, self.tokenisation)
+
+    def _shown_facts(self, told: list[str], truth: list[str]) -> Evidence:
+        return self._facts(told, truth) | {"prediction": np.array(told, object), "truth": np.array(truth, object)}
+
+    def measure(self, evidence: Evidence) -> dict[str, float]:
+        """chrF2 and BLEU of all rows together, 0 to 100."""
+        return {"chrf": chrf(evidence["chrf"]), "bleu": bleu(evidence["bleu"])}
+
+    def errors(self, evidence: Evidence) -> np.ndarray:
+        """(N,) 1 - chrF of each row."""
+        return 1 - chrf_rows(evidence["chrf"]) / 100
+
+    def views(self, evidence: Evidence) -> Sequence[View]:
+        rows = np.argsort(self.errors(evidence), kind="stable")
+        some = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)].tolist() if len(rows) else []
+        items = [{"title": str(evidence["truth"][row]), "text": str(evidence["prediction"][row])} for row in some]
+        note = tr("Above each: the reference. BLEU is cut into words by the tokenisation {name} of sacreBLEU.", name=self.tokenisation)
+        return [View("texts", tr("Translations, from the best to the worst"), {"items": items}, note)]
+
+    def baselines(self) -> Sequence[Baseline]:
+        return Copy(self.pairs.texts, self._facts), Nearest(self.pairs.texts, self._facts)
+
+    # -- answering
+    def _write(self, model: nn.Module, batch: Batch) -> list[tuple[str, float]]:
+        """Text and mean log-probability of a token."""
+        beam = Beam(self.config.beam, self.config.length_penalty, self.pairs.longest[1])
+        found = written(model, batch, beam, self.pairs.start, self.pairs.end, (self.pairs.padding,))
+        return [(self.pairs.text(tokens), mean) for tokens, mean in found]
+
+    def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
+        """`prediction`; `confidence`, the geometric mean probability of its tokens; `memory`, what was read beside the text."""
+        written = self._write(model, batch)
+        return {
+            "prediction": [text for text, _ in written],
+            "confidence": [round(float(np.exp(mean)), 4) for _, mean in written],
+            "memory": [self._shown(*row) for row in batch["retrieved"].tolist()],
+        }
+
+    def _shown(self, place: int, score: int) -> dict[str, Any] | None:
+        if place < 0:
+            return None
+        sources, targets = self.pairs.kept
+        return {"source": sources[place], "target": targets[place], "similarity": score / 1e4}

@@ -1,0 +1,150 @@
+"""Figures are sacreBLEU's and rouge-score's, pairs and their files, the memory, the search, a task learned by heart."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import sacrebleu
+import torch
+from rouge_score import rouge_scorer
+
+import duomo
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.find import make_model, make_task
+from duomo.core.recipe import ModelConfig
+from duomo.data import sources, written
+from duomo.data.loader import finish
+from duomo.data.memory import Memory
+from duomo.samples import write
+from duomo.tasks.summarize.baselines import lead
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory) -> tuple[list[str], list[str]]:
+    folder = tmp_path_factory.mktemp("texts")
+    found = [sources.read(write(name, folder)).column("text").to_pylist()[:60] for name in ("pinglun", "reviews")]
+    return found[0], found[1]
+
+
+def spoiled(some: list[str], seed: int = 0) -> list[str]:
+    rng = random.Random(seed)
+    return ["".join(sign for sign in text if rng.random() < 0.9) + rng.choice(["", ' "so", 3.5%']) for text in some[:-1]] + [""]
+
+
+@pytest.mark.parametrize(("which", "how"), [(0, "zh"), (1, "13a")])
+def test_figures_are_those_of_sacrebleu(texts, which, how):
+    truth = texts[which]
+    assert written.tokenisation(truth) == how
+    for told in (spoiled(truth), truth[1:] + truth[:1], truth):
+        assert written.bleu(written.bleu_counts(told, truth, how)) == pytest.approx(
+            sacrebleu.corpus_bleu(told, [truth], tokenize=how).score
+        )
+        assert written.chrf(written.chrf_counts(told, truth)) == pytest.approx(sacrebleu.corpus_chrf(told, [truth]).score)
+
+
+def test_figures_are_those_of_rouge_score(texts):
+    truth, told = texts[1], spoiled(texts[1])
+    scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"])
+    expected = [[scorer.score(a, b)[name].fmeasure for name in ("rouge1", "rouge2", "rougeL")] for a, b in zip(truth, told, strict=True)]
+    assert np.allclose(written.rouge_rows(told, truth, False), expected)
+
+
+def test_first_sentences():
+    assert lead("One is 1.5. Two! Three? Four.", 3) == "One is 1.5. Two! Three?"
+    assert lead("第一句。第二句！第三句？第四句。", 2) == "第一句。第二句！"
+    assert lead("no end", 3) == "no end"
+
+
+TMX = """<?xml version="1.0"?><!DOCTYPE tmx SYSTEM "tmx14.dtd"><tmx version="1.4"><header/><body>
+<tu><tuv xml:lang="en-US"><seg>Press <bpt i="1">&lt;b&gt;</bpt>OK<ept i="1">&lt;/b&gt;</ept>.</seg></tuv>
+<tuv xml:lang="zh-CN"><seg>按确定。</seg></tuv></tu>
+<tu><tuv xml:lang="en-US"><seg>Alone</seg></tuv></tu></body></tmx>"""
+PO = """msgid ""
+msgstr "Language: de\\n"
+
+#, fuzzy
+msgid "Old"
+msgstr "Alt?"
+
+msgctxt "menu"
+msgid "Save "
+"as \\"x\\"\\n"
+msgstr "Speichern"
+
+msgid "%d file"
+msgid_plural "%d files"
+msgstr[0] "%d Datei"
+msgstr[1] "%d Dateien"
+
+msgid "Open"
+msgstr ""
+
+#~ msgid "Gone"
+#~ msgstr "Weg"
+"""
+
+
+def test_files(tmp_path):
+    (tmp_path / "help.tmx").write_text(TMX, encoding="utf-8")
+    table = sources.read(tmp_path / "help.tmx")
+    assert table.names == ["en", "zh"] and table.data.to_pylist() == [{"en": "Press OK.", "zh": "按确定。"}, {"en": "Alone", "zh": None}]
+    bomb = '<!DOCTYPE t [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><tmx><body><tu><tuv xml:lang="en"><seg>&b;</seg></tuv></tu></body></tmx>'
+    reach = '<!DOCTYPE t [<!ENTITY a SYSTEM "file:///etc/passwd">]><tmx><body><tu><tuv xml:lang="en"><seg>&a;</seg></tuv></tu></body></tmx>'
+    for place, text in enumerate((bomb, reach, "<tmx><body>")):
+        (tmp_path / f"{place}.tmx").write_text(text)
+        with pytest.raises(DataError):
+            sources.read(tmp_path / f"{place}.tmx")
+    (tmp_path / "de.po").write_text(PO, encoding="utf-8")
+    table = sources.read(tmp_path / "de.po")
+    assert table.column("source").to_pylist() == ['Save as "x"\n', "%d file", "%d files", "Open"]
+    assert table.column("target").to_pylist() == ["Speichern", "%d Datei", "%d Dateien", None]
+    assert "1 messages" in table.problems[0]
+
+
+def test_an_empty_side_is_counted():
+    rows = {"en": ["one", "", "three", "four"], "zh": ["一", "二", " ", None]}
+    table = sources.read(rows)
+    mask, said = make_task("translate", {"target": ["zh"], "source": "en"}).usable(table)
+    assert mask.tolist() == [True, False, False, False] and "1 of 4" in said[0] and "2 of 4" in said[1]
+    with pytest.raises(DataError, match="both"):
+        make_task("translate", {"target": ["zh"], "source": "en"}).usable(sources.read({"en": ["one"] * 3, "zh": [None, "", " "]}))
+
+
+def test_memory_finds_the_nearest():
+    known = ["Click OK to close the dialog.", "Choose a font size.", "Choose a font.", "点击确定关闭对话框。"]
+    memory = Memory(known)
+    places, scores = memory.nearest(["Choose a font!", "点击确定。", "Click OK to close the window.", "zzz"])
+    assert places.tolist() == [2, 3, 0, -1] and (scores[:3] > 0.3).all() and scores[3] == 0
+    assert memory.nearest(known)[1] == pytest.approx(1)
+    places, _ = memory.nearest(["Choose a font."], [np.array([2])])
+    assert places.tolist() == [1]
+
+
+def test_learns_by_heart_and_answers_alone_as_together(tmp_path):
+    words = {"red": "红", "blue": "蓝", "old": "旧", "new": "新"}
+    things = {"book": "书", "car": "车", "house": "房子", "pen": "笔", "dog": "狗", "cat": "猫"}
+    rows = [(f"a {a} {b} {c}", f"{words[a]}{words[b]}{things[c]}") for a in words for b in words for c in things]
+    (tmp_path / "pairs.tsv").write_text("en\tzh\n" + "\n".join(f"{a}\t{b}" for a, b in rows) + "\n", encoding="utf-8")
+    settings = {"data": {"task": "translate"}, "task": {"source": "en", "beam": 2}, "encode": {"vocabulary": 300}}
+    settings |= {"train": {"steps": 150, "batch_size": 16, "evaluate_steps": 75, "learning_rate": 4e-3, "exact": True}}
+    run = duomo.train(tmp_path / "pairs.tsv", settings, target="zh", out=tmp_path / "run")
+    chrf = run.scorecard["results"][0]["metrics"]["chrf"]["value"]
+    assert chrf > 45 > run.scorecard["results"][1]["metrics"]["chrf"]["value"], chrf
+    loaded = duomo.load(tmp_path / "run")
+    some = [a for a, _ in rows[:20]]
+    together = loaded.predict(some)
+    assert [loaded.predict([text])[0] for text in some[:3]] == together[:3]
+    assert sum(answer["prediction"] == truth for answer, (_, truth) in zip(together, rows[:20], strict=True)) >= 5
+    json.dumps(together)
+
+
+def test_a_model_that_only_reads_is_refused():
+    table = sources.read({"text": ["one two", "three four"] * 10, "translation": ["eins zwei", "drei vier"] * 10})
+    task = make_task("translate", {"target": ["translation"], "source": "text"})
+    task.fit(table)
+    with pytest.raises(ConfigError):
+        make_model(ModelConfig("transformer", "small"), task)
+    batch = finish(task.encode(table, target=False).batch(np.arange(2)), task.inputs)
+    with pytest.raises(ConfigError, match="seq2seq"):
+        task.answer(torch.nn.Linear(2, 2), batch)

@@ -1,0 +1,48 @@
+"""Pairs that learn to meet, and search over a folder."""
+
+import json
+
+import numpy as np
+import pytest
+
+import duomo
+from duomo import search
+from duomo.cli import main
+from duomo.core.errors import ConfigError, DataError
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embed")
+    capitals = {"France": "Paris", "Norway": "Oslo", "Italy": "Rome", "Japan": "Tokyo", "Egypt": "Cairo", "Peru": "Lima"}
+    asked = ("What is the capital of {}?", "Which town governs {}?", "Where does the state of {} have its seat?", "{}: its capital?")
+    told = ("{} is the seat of government.", "They rule from {}.", "The capital is {}.")
+    lines = [f"{a.format(land)}\t{b.format(town)}" for land, town in capitals.items() for a in asked for b in told]
+    (folder / "pairs.tsv").write_text("question\tanswer\n" + "\n".join(lines) + "\n")
+    settings = {"data": {"task": "embed"}, "encode": {"vocabulary": 400, "tokenizer": "bpe"}}
+    settings |= {"train": {"steps": 120, "batch_size": 16, "learning_rate": 2e-3, "evaluate_steps": 60, "exact": True}}
+    return duomo.train(folder / "pairs.tsv", settings, out=folder / "run")
+
+
+def test_pairs_learn_to_meet(run):
+    model, chance, tfidf = (result["metrics"]["mrr"]["value"] for result in run.scorecard["results"])
+    assert model > chance and 0 < tfidf <= 1
+    (answer,) = run.predict(["What is the capital of Peru?"])
+    assert np.linalg.norm(answer["prediction"]) == pytest.approx(1, abs=1e-3)
+
+
+def test_search(run, tmp_path, capsys):
+    for town in ("Lima", "Oslo", "Rome"):
+        (tmp_path / f"{town}.md").write_text(f"# {town}\n\nThe capital is {town}.\n")
+    found = search.search(run, tmp_path, "Which town governs Peru?", 2)
+    assert found[0]["file"] == "Lima.md" and "Lima" in found[0]["passage"] and found[0]["score"] >= found[1]["score"]
+    kept = list(run.path.with_name("run.index").iterdir())
+    assert search.search(run, tmp_path, "Which town governs Peru?", 2) == found
+    assert list(run.path.with_name("run.index").iterdir()) == kept
+    capsys.readouterr()
+    assert main(["search", str(run.path), str(tmp_path), "Italy: its capital?", "--count", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == search.search(run, tmp_path, "Italy: its capital?", 1)
+    with pytest.raises(DataError):
+        search.search(run, tmp_path / "none", "x")
+    with pytest.raises(ConfigError):
+        search.search(run, tmp_path, "  ")
