@@ -80,7 +80,7 @@ def test_the_whole_journey(window: Any) -> None:
     assert min(first_paint(page) for _ in range(4)) <= 1000, "milliseconds to the first paint; the noise of a machine only adds"
     quick = {"train__steps": "25", "train__exact": "on", "train__evaluate_steps": "10"}
 
-    page.get_by_label("Choose files").set_input_files(str(sources["table"]))
+    page.locator(".drop").dispatch_event("drop", {"dataTransfer": page.evaluate_handle(script("dropped.js"), sources["table"].read_text())})
     page.get_by_role("heading", name="What would be learned").wait_for()
     page.get_by_label("Column to predict").select_option("diagnosis")
     page.get_by_text("120 rows, 31 columns").wait_for()
@@ -234,6 +234,11 @@ def test_each_task_has_an_input_and_an_answer(window: Any) -> None:
     page.get_by_role("button", name="Stop recording").click()
     page.locator("audio").wait_for()
     assert page.evaluate("window.field.read().then((cell) => atob(cell.base64).slice(0, 4))") == "RIFF"
+    page.evaluate(script("recorder.js").replace("audio", "image"))
+    page.get_by_role("button", name="Take a picture").click()
+    page.get_by_role("button", name="Take it").click()
+    page.locator("img").wait_for()
+    assert page.evaluate("window.field.read().then((cell) => atob(cell.base64).slice(1, 4))") == "PNG"
     assert window.wrong == []
 
 

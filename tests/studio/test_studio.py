@@ -208,6 +208,12 @@ def test_a_run_goes_on_without_the_studio(client: TestClient, studio: Studio) ->
         until(lambda: other.jobs.state(long) == "paused")
         assert (studio.place.runs / long / "checkpoints").is_dir()
         until(lambda: other.jobs.state(second) == "finished")
+        before = len((studio.place.runs / long / "log.jsonl").read_bytes())
+        other.jobs.queue(long, ["resume", f"runs/{long}"])
+        until(lambda: len((studio.place.runs / long / "log.jsonl").read_bytes()) > before)
+        assert other.jobs.state(long) == "running"
+        other.jobs.stop(long)
+        assert other.jobs.state(long) == "paused"
     finally:
         other.close()
     tried = client.get(f"api/runs/{second}/try").json()

@@ -24,7 +24,8 @@ function dropZone() {
   zone.addEventListener("drop", async (event) => {
     event.preventDefault();
     zone.classList.remove("over");
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean), found = [];
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+    const found = entries.length ? [] : [...event.dataTransfer.files].map((file) => [file.name, file]);
     try { for (const entry of entries) await walk(entry, "", found); await send(found, say); } catch (error) { complain(error); }
   });
   return zone;

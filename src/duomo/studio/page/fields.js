@@ -61,6 +61,7 @@ async function camera(preview, take) {
   const video = el("video", { autoplay: true, playsinline: true, "aria-label": t("Camera") });
   video.muted = true;
   video.srcObject = stream;
+  await new Promise((resolve) => video.addEventListener("loadeddata", resolve, { once: true }));
   preview.replaceChildren(video, button(t("Take it"), async () => {
     const canvas = el("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
