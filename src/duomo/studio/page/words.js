@@ -38,9 +38,10 @@ export const chinese = {
   "What it gets most wrong": "错得最厉害的", "truth": "真实", "answer": "回答", "Row {row}": "第 {row} 行", "How it was made": "如何得来", "parameters": "参数量", "rows": "行", "seed": "随机种子", "foretold {name}": "预计{name}", "came": "实际",
   "Ask the model. Nothing leaves this machine.": "向模型提问。任何内容都不会离开本机。", "No model is ready yet": "还没有可用的模型", "Train one first; then it can be asked here.": "请先训练一个模型，然后在这里提问。", "Run": "运行", "Opening the model …": "正在打开模型……", "Ask": "提问", "The model is at work …": "模型正在计算……", "Answered in {time}.": "用时 {time}。", "Fill in an example": "填入示例",
   "{task}: answers with {target}.": "{task}：回答 {target}。", "FILE_OR_FOLDER": "文件或文件夹", "Most alike among what it learned from": "训练数据中最相似的", "Why": "原因",
+  "{count} numbers": "{count} 个数", "The vector": "向量", "Cosine with the text asked before, «{text}»: {value}": "与上次的文本“{text}”的余弦：{value}",
   "Conversation": "对话", "Message": "消息", "Write a message first.": "请先写一条消息。", "(nothing was said)": "（没有说话）",
   "Search runs": "搜索运行", "Each run is a folder of open files that you can take anywhere.": "每个运行都是一个由开放格式文件组成的文件夹，可以带到任何地方。", "There are no runs yet": "还没有运行", "A run is what training leaves: the model and everything that belongs to it.": "运行是训练留下的成果：模型及其全部附属文件。", "No run fits «{words}».": "没有符合“{words}”的运行。",
   "Rename": "重命名", "New name": "新名称", "It is called {name} now.": "现在叫 {name}。", "Save": "保存", "Cancel": "取消", "Delete": "删除", "{name} is in the trash.": "{name} 已移入回收站。", "{name} is back.": "{name} 已恢复。", "Stop serving": "停止服务", "Serve": "启动服务", "Starting …": "正在启动……", "Served at {address}.": "服务地址：{address}。", "Served at ": "服务地址：", "until the studio is closed.": "工作室关闭时停止。",
-  "classify": "分类", "regress": "回归", "generate": "生成文本", "transcribe": "语音转写",
+  "classify": "分类", "regress": "回归", "generate": "生成文本", "transcribe": "语音转写", "chat": "对话", "fill": "填空", "tag": "标注", "detect": "检测", "translate": "翻译", "summarize": "摘要", "embed": "文本向量",
   "memory bytes": "内存字节", "disk bytes": "磁盘字节", "seconds": "秒数",
 };
