@@ -19,9 +19,11 @@ import torch
 
 import duomo
 from duomo import cli, samples
+from duomo.core import find
+from duomo.core.contract import Field, Head
 from duomo.core.kinds import infer
 from duomo.core.kinds.base import Cells
-from duomo.core.recipe import EncodeConfig
+from duomo.core.recipe import EncodeConfig, ModelConfig
 from duomo.data import sources
 from duomo.data.loader import finish
 
@@ -259,3 +261,28 @@ def test_only_known_fences() -> None:
     for name in READMES:
         kinds = {found["kind"].strip() for found in FENCE.finditer((ROOT / name).read_text(encoding="utf-8"))}
         assert kinds == {"", "sh session", "python"}
+
+
+# -- vision.md
+def test_vision_page_speaks_the_command_line() -> None:
+    """Every command parses, every architecture in the table is known by that name, every figure is the count of its weights."""
+    page = (DOCS / "vision.md").read_text(encoding="utf-8")
+    said = [line for body in blocks(page, "sh vision") for line in body.splitlines()]
+    assert len(said) >= 12
+    for line in said:
+        words = shlex.split(line)
+        assert words[0] == "duomo"
+        parsed = cli._parser([words[1]]).parse_args(words[1:])
+        name = vars(parsed).get("model.name")
+        assert name is None or find.resolve(ModelConfig(name)).name in find.model_names()
+    counted = 0
+    for row in re.findall(r"^\| ([a-z][\w, `-]*) \| ([\d, ]+) \|", page, re.MULTILINE):
+        names = re.findall(r"[a-z]+-?[a-z]*\d*\w*", row[0].split("`")[0].split(",")[0])
+        for name, figure in zip(names, re.findall(r"[\d,]{7,}", row[1]), strict=True):
+            size = "base" if name in find.model_names() else ""
+            choice = find.resolve(ModelConfig(name, size))
+            with torch.device("meta"):
+                model = find.model_module(choice.name).Model(find.model_config(choice), {"x": Field("pixels", (3, 224, 224))}, Head(1000))
+            assert f"{sum(weight.numel() for weight in model.parameters()):,}" == figure, name
+            counted += 1
+    assert counted >= 15
