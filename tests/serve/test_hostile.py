@@ -18,7 +18,7 @@ def test_requests_drawn_from_the_document(server: Server, client: httpx.Client) 
     chance = random.Random(1)
     document = client.get("/openapi.json").json()
     statuses = []
-    for _ in range(250):
+    for _ in range(160):
         verb, path, more = drawn(document, chance)
         answer = client.request(verb, path, **more)
         statuses.append(answer.status_code)
@@ -26,7 +26,7 @@ def test_requests_drawn_from_the_document(server: Server, client: httpx.Client) 
         if answer.status_code >= 400:
             assert set(answer.json()["error"]) == {"id", "message", "type", "param", "code"}
             assert "/tmp" not in answer.text and "Traceback" not in answer.text
-    assert statuses.count(200) > 40
+    assert statuses.count(200) > 20
 
 
 def test_malformed_requests(server: Server, client: httpx.Client) -> None:
