@@ -172,7 +172,8 @@ class Desk:
 
     def _together(self, tables: Sequence[Table]) -> Answers | None:
         try:
-            return self.run.answers(Table(pa.concat_tables([table.data for table in tables]), tables[0].kinds, name="request"))
+            joined = pa.concat_tables([table.data for table in tables]).combine_chunks()
+            return self.run.answers(Table(joined, tables[0].kinds, name="request"))
         except (DuomoError, *FAULTS):
             return None
 
