@@ -130,6 +130,15 @@ def test_transcriptions(runs, tmp_path: Path) -> None:
         made.stop()
 
 
+@pytest.mark.parametrize(("route", "field"), [("chat/completions", "messages"), ("completions", "prompt"), ("completions", "stop")])
+def test_half_a_character(client: httpx.Client, route: str, field: str) -> None:
+    """JSON can write half of a surrogate pair; no tokenizer reads one."""
+    half = r'{"role": "user", "content": "\ud800"}' if field == "messages" else r'"\ud800"'
+    body = '{"model": "poems", "prompt": "x", ' if field == "stop" else '{"model": "poems", '
+    answer = client.post(f"/v1/{route}", content=f'{body}"{field}": {"[" + half + "]"}}}', headers={"content-type": "application/json"})
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == field, answer.text
+
+
 def test_by_curl(server: Server) -> None:
     body = json.dumps({"model": "poems", "messages": ASK, "max_tokens": 3, "stream": True})
     command = ["curl", "-sN", f"{server.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]

@@ -253,9 +253,29 @@ def test_a_model_that_fails_ends_every_stream(language: Language) -> None:
         def forward(self, batch):
             raise RuntimeError("no such kernel")
 
-    stream = Engine(Broken(), language, CONTEXT).submit([5], GREEDY)
-    with pytest.raises(ResourceError, match="no such kernel"):
-        stream.text()
+    engine = Engine(Broken(), language, CONTEXT)
+    for _ in range(2):
+        with pytest.raises(ResourceError, match="no such kernel"):
+            engine.submit([5], GREEDY).text()
+    engine.close()
+
+
+def test_after_a_step_that_failed_answers_are_what_they_were(model, language: Language, monkeypatch) -> None:
+    engine = Engine(model, language, CONTEXT)
+    wanted = engine.submit([5, 6, 7], GREEDY).text()
+    step, left = engine._batch.model.forward_cached, [2]
+
+    def failing(tokens, cache):
+        left[0] -= 1
+        if left[0] == 0:
+            raise RuntimeError("out of memory")
+        return step(tokens, cache)
+
+    monkeypatch.setattr(engine._batch.model, "forward_cached", failing)
+    with pytest.raises(ResourceError, match="out of memory"):
+        engine.submit([5, 6, 7], GREEDY).text()
+    assert engine.submit([5, 6, 7], GREEDY).text() == wanted and engine.load == (0, 0)
+    engine.close()
 
 
 def test_prompts_that_do_not_fit(model, language: Language) -> None:

@@ -133,6 +133,33 @@ def test_every_answer_follows_its_schema(number: int, spelling) -> None:
     assert len(texts) >= 6 and len(set(texts)) > 1
 
 
+def test_a_schema_that_cannot_be_followed_ends_its_own_answer_alone(spelling) -> None:
+    """An object within an object without end passes every check before writing and fails at the first brace."""
+    grammar = pytest.importorskip("duomo.decode.grammar")
+    pytest.importorskip("llguidance")
+    inner = {"type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}, "required": ["x"], "additionalProperties": False}
+    endless = {"$ref": "#/$defs/a", "$defs": {"a": inner}}
+    engine = Engine(decoder(spelling["size"], 256), Language.of(spelling), 256)
+    asked = Sampling(temperature=0, new_tokens=120)
+    alone = engine.submit([7, 8], asked).text()
+    neighbour = engine.submit([7, 8], asked)
+    wrong = engine.submit([5, 6], GREEDY, grammar.JsonSchema(endless, spelling))
+    with pytest.raises(DataError, match="schema"):
+        wrong.text()
+    assert wrong.finish_reason == "error" and neighbour.text() == alone == engine.submit([7, 8], asked).text()
+    engine.close()
+
+
+def test_an_answer_by_a_schema_ends_without_an_end_token(spelling) -> None:
+    grammar = pytest.importorskip("duomo.decode.grammar")
+    pytest.importorskip("llguidance")
+    endless = spelling | {"special": {}}
+    engine = Engine(decoder(spelling["size"], 256), Language.of(endless), 256)
+    stream = engine.submit([5, 6], GREEDY, grammar.JsonSchema({"const": [1]}, endless))
+    assert json.loads(stream.text()) == [1] and stream.finish_reason == "stop"
+    engine.close()
+
+
 def test_schemas_that_are_none(spelling) -> None:
     grammar = pytest.importorskip("duomo.decode.grammar")
     pytest.importorskip("llguidance")

@@ -123,7 +123,9 @@ class Engine(Engines):
         request = self._batch.request(prompt, sampling, lambda piece: self._deliver(request, stream, piece), grammar)
         stream.on_cancel(lambda: setattr(request, "cancelled", True))
         with self._wake:
-            if self._closed or len(self._streams) >= self._most + self._batch.slots:
+            if self._closed:
+                raise ResourceError("The engine was closed before the answer was complete.")
+            if len(self._streams) >= self._most + self._batch.slots:
                 raise ResourceError("Too many texts are being written; {most} may wait. Try again later.", most=self._most)
             self._streams[id(request)] = (request, stream)
             self._new.append(request)
@@ -142,18 +144,21 @@ class Engine(Engines):
         if piece.finish_reason:
             with self._wake:
                 self._streams.pop(id(request), None)
-        stream.put(piece)
+        stream.put(piece.error or piece)
 
     def _run(self) -> None:
-        try:
-            with running(self._execution):
-                while self._next():
+        """Until closed. A step that fails ends the answers it was writing; later ones begin anew."""
+        with running(self._execution):
+            while self._next():
+                try:
                     torch.set_float32_matmul_precision(self._execution.matmul)
                     self._batch.step()
-        except FAULTS as error:
-            self._fail(error if isinstance(error, DuomoError) else ResourceError("Writing failed: {reason}.", reason=str(error)[:200]))
-        else:
-            self._fail(ResourceError("The engine was closed before the answer was complete."))
+                except FAULTS as error:
+                    self._batch.clear()
+                    self._fail(
+                        error if isinstance(error, DuomoError) else ResourceError("Writing failed: {reason}.", reason=str(error)[:200])
+                    )
+        self._fail(ResourceError("The engine was closed before the answer was complete."))
 
     def _next(self) -> bool:
         """Take over what is new; wait where there is nothing to do. False once closed."""
@@ -166,7 +171,7 @@ class Engine(Engines):
 
     def _fail(self, error: DuomoError) -> None:
         with self._wake:
-            self._closed = True
+            self._new.clear()
             left, self._streams = list(self._streams.values()), {}
         for _, stream in left:
             stream.put(error)

@@ -42,20 +42,25 @@ class JsonSchema:
         self._matcher: Any = library.LLMatcher(_vocabulary(tokenizer["json"], tokenizer["tokenizer"], self._size, self._end), grammar)
 
     def mask(self) -> Tensor:
-        """(V,) bool: what may come next; all False once the text is complete."""
+        """(V,) bool: what may come next; all False once the text is complete. DataError as in `accept`."""
         if self._matcher.is_stopped():
             return torch.zeros(self._size, dtype=torch.bool)
         words = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._refuse_failed()
         mask_V = torch.from_numpy(np.unpackbits(words, bitorder="little")[: self._size].astype(bool))
         if self._end >= 0:
             mask_V[self._end] = self._matcher.is_accepting()
         return mask_V
 
     def accept(self, token: int) -> None:
-        """Go on with a token that the mask allowed."""
+        """Go on with a token that the mask allowed; DataError where the schema cannot be followed on."""
         self._matcher.consume_token(token)
+        self._refuse_failed()
+
+    def _refuse_failed(self) -> None:
+        """DataError where the schema asks for more than can be followed: what comes without it would no longer obey."""
         if self._matcher.is_error():
-            raise DataError("The JSON schema cannot be used: {reason}", reason=str(self._matcher.get_error())[:300])
+            raise DataError("The JSON schema cannot be used: {reason}", reason=str(self._matcher.get_error()).splitlines()[0][:300])
 
 
 def _library() -> Any:

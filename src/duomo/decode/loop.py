@@ -43,13 +43,15 @@ class Grammar(Protocol):
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of an answer. `text` may be empty; the last piece has a finish reason: stop, length, cancelled."""
+    """A part of an answer. `text` may be empty; the last piece has a finish reason: stop, length, cancelled, error."""
 
     text: str
     token: int = -1
     logprob: float = 0.0
     top: tuple[tuple[int, float], ...] = ()
     finish_reason: str = ""
+    error: DataError | None = None
+    """Why this answer could not go on; its neighbours do."""
 
 
 @dataclass
@@ -121,6 +123,11 @@ class Batcher:
             raise DataError("Tokens must lie between 0 and {last}; received {value}.", last=size - 1, value=max(tokens))
         pieces = Pieces(self.language.tokenizer, sampling.stop)
         return Request(tokens, sampling, sink, Drawer.of(sampling, tokens, size), pieces, grammar, text=list(tokens))
+
+    def clear(self) -> None:
+        """Forget every request and what was read: a step has failed, and what the cache holds is not known."""
+        self.waiting.clear()
+        self.rows, self.reading, self.held = [], None, [[] for _ in self.held]
 
     def add(self, request: Request) -> None:
         self.waiting.append(request)
@@ -196,27 +203,42 @@ class Batcher:
         self._choose(rows, logits[: len(rows)])
 
     def _choose(self, rows: list[Request], logits_NTV: Tensor) -> None:
-        for request in rows:
-            request.drawer.mask = self._allowed(request)
-        found = choose(logits_NTV[:, -1].float().cpu().clone(), [request.drawer for request in rows], self.language.banned)
-        for request, chosen in zip(rows, found, strict=True):
+        places = [place for place, request in enumerate(rows) if self._allowed(request)]
+        if not places:
+            return
+        going = [rows[place] for place in places]
+        found = choose(logits_NTV[places, -1].float().cpu(), [request.drawer for request in going], self.language.banned)
+        for request, chosen in zip(going, found, strict=True):
             self._take(request, chosen)
 
-    def _allowed(self, request: Request) -> Tensor | None:
+    def _allowed(self, request: Request) -> bool:
+        """Set what the grammar allows; False where the answer ends with that."""
         if request.grammar is None:
-            return None
-        mask_V = request.grammar.mask()
+            return True
+        try:
+            mask_V = request.grammar.mask()
+        except DataError as error:
+            self._finish(request, "error", error=error)
+            return False
         if not mask_V.any():
+            if not self.language.ends:
+                self._finish(request, "stop")
+                return False
             mask_V = mask_V.clone()
             mask_V[list(self.language.ends)] = True
-        return mask_V
+        request.drawer.mask = mask_V
+        return True
 
     def _take(self, request: Request, chosen: Chosen) -> None:
         if chosen.token in self.language.ends:
             self._finish(request, "stop", chosen)
             return
-        if request.grammar is not None:
-            request.grammar.accept(chosen.token)
+        try:
+            if request.grammar is not None:
+                request.grammar.accept(chosen.token)
+        except DataError as error:
+            self._finish(request, "error", error=error)
+            return
         request.written.append(chosen.token)
         request.text.append(chosen.token)
         piece = request.pieces.add(chosen.token)
@@ -234,12 +256,14 @@ class Batcher:
         request.text = request.text[-max(1, self.context // 2) :]
         self.waiting.appendleft(request)
 
-    def _finish(self, request: Request, reason: str, chosen: Chosen | None = None, text: str = "") -> None:
+    def _finish(
+        self, request: Request, reason: str, chosen: Chosen | None = None, text: str = "", error: DataError | None = None
+    ) -> None:  # fmt: skip
         self._leave(request)
         if not request.pieces.stopped:
             text += request.pieces.end()
         token, logprob, top = (chosen.token, chosen.logprob, chosen.top) if chosen else (-1, 0.0, ())
-        request.sink(Piece(text, token, logprob, top, reason))
+        request.sink(Piece(text, token, logprob, top, reason, error))
 
     def _leave(self, request: Request) -> None:
         """Close the gap: the last row takes the slot, and what is being read follows."""

@@ -5,7 +5,7 @@ What a field may hold stands in asked.py. The names of runs are the names of mod
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any
 
@@ -97,7 +97,19 @@ async def _asked(doors: Doors, request: Request, key: Key | None, verb: str) -> 
     except DataError as error:
         raise Refused(400, str(error)) from None
     fields: dict[str, Any] = _fitting(asked.checked, value, asked.ROUTES[VERBS[verb]][3])
+    if b"\\u" in body:
+        _fitting(_whole, fields)
     return _able(doors, request, fields["model"], key, verb), fields
+
+
+def _whole(fields: Mapping[str, Any]) -> None:
+    """Half of a surrogate pair, which JSON can write, is no character."""
+    for name, value in fields.items():
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            sentence = tr("The field {name!r} takes whole characters; received half of a surrogate pair.", name=name)
+            raise asked.Unfit(name, sentence) from None
 
 
 async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -> Response:
