@@ -54,7 +54,8 @@ def learned(train: Path, test: Path, start: Path | None, side: int, size: int, s
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as out:
         run = duomo.train(str(train), settings(start, side, size, test, seed), target="label", out=str(Path(out) / "run"))
-    for result in run.scorecard["results"]:
+        results = run.scorecard["results"]
+    for result in results:
         seconds = time.perf_counter() - begun if result["kind"] == "model" else result.get("fit_seconds") or 0.0
         yield result["name"], result["metrics"]["accuracy"]["value"], seconds
 
