@@ -12,6 +12,8 @@ from duomo.serve.frames import packed
 from duomo.serve.worker import Worker
 from duomo.trained import Run
 
+MAIN_FAULTS = (BrokenPipeError, ConnectionResetError)
+
 
 def main() -> int:
     descriptor, folder = sys.argv[1:]
@@ -23,7 +25,7 @@ def main() -> int:
             return 1
         try:
             Worker(run, link).work()
-        except (BrokenPipeError, ConnectionResetError):  # the front is gone
+        except MAIN_FAULTS:  # the front is gone
             return 0
     return 0
 

@@ -17,6 +17,8 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+LIMIT_FAULTS = (ValueError, OSError)
+
 MEMORY = 512 << 20
 KEPT = 16
 """Compiled templates that are kept."""
@@ -89,7 +91,7 @@ def _limit() -> None:
         if kind is not None:
             try:
                 resource.setrlimit(kind, (value, value))
-            except (ValueError, OSError):  # a limit that this system does not know, or that is lower already
+            except LIMIT_FAULTS:  # a limit that this system does not know, or that is lower already
                 continue
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from xml.parsers import expat
+from xml.parsers.expat import ExpatError
 
 import pyarrow as pa
 
@@ -81,7 +82,7 @@ def read_tmx(path: Path) -> Found:
             while piece := file.read(PIECE):
                 parser.Parse(piece, False)
             parser.Parse(b"", True)
-    except expat.ExpatError as error:
+    except ExpatError as error:
         raise DataError("A TMX file must be whole XML; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
     languages = sorted({language for unit in found.units for language in unit})
     if len(languages) < 2:

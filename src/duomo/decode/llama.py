@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from queue import Full
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from duomo.decode.engine import QUEUE, Engines, Stream
 from duomo.decode.loop import Grammar, Language, Piece
 from duomo.decode.pieces import Pieces
 from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
+
+RUN_FAULTS = (RuntimeError, ValueError)
 
 TRIAL = Sampling(temperature=0, new_tokens=32)
 
@@ -56,7 +59,7 @@ class LlamaEngine(Engines):
             if self._closed:
                 raise queue.Full
             self._queue.put_nowait((list(prompt), sampling, grammar, stream))
-        except queue.Full:
+        except Full:
             raise ResourceError("Too many texts are being written; {most} may wait. Try again later.", most=self._queue.maxsize) from None
         return stream
 
@@ -73,7 +76,7 @@ class LlamaEngine(Engines):
                 continue
             try:
                 self._answer(*found)
-            except (RuntimeError, ValueError) as error:
+            except RUN_FAULTS as error:
                 found[3].put(ResourceError("Writing failed: {reason}.", reason=str(error)[:200]))
 
     def _answer(self, prompt: list[int], sampling: Sampling, grammar: Grammar | None, stream: Stream) -> None:

@@ -23,6 +23,8 @@ from duomo.exchange import vocabularies
 from duomo.exchange.families import FAMILIES, Family
 from duomo.exchange.naming import family_of, to_ours, to_theirs
 
+JSON_FAULTS = (OSError, ValueError, RecursionError)
+
 LARGEST_JSON = 64 * 1024 * 1024
 UNBOUNDED = 1 << 40
 SHARD = 4 * 1024**3
@@ -122,7 +124,7 @@ def _json(path: Path, other: Any = None) -> Any:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"more than {LARGEST_JSON >> 20} MB")
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except JSON_FAULTS as error:
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=str(error)[:120]) from None
     if not isinstance(found, dict):
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=type(found).__name__)

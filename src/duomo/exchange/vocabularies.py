@@ -14,6 +14,8 @@ from duomo.core.errors import ConfigError
 from duomo.core.files import write_atomically
 from duomo.core.kinds import text as text_kind
 
+TOKENIZER_FAULTS = (ValueError, TypeError)
+
 USES = {"padding": ("pad_token",), "unknown": ("unk_token",), "mask": ("mask_token",),
         "begin": ("bos_token", "cls_token"), "end": ("eos_token", "sep_token")}  # fmt: skip
 """Our uses of special tokens and the names that tokenizer_config.json has for them."""
@@ -105,7 +107,7 @@ def _tokenizer(path: Path, names: Mapping[str, str]) -> str:
             return _pairs(_object(path / "vocab.json"), text_kind.read(path / "merges.txt"), names)
         if (path / "vocab.txt").is_file():
             return _wordpiece(text_kind.read(path / "vocab.txt").splitlines(), names)
-    except (ValueError, TypeError) as error:
+    except TOKENIZER_FAULTS as error:
         raise ConfigError("A tokenizer must be a tokenizer.json; this one cannot be read: {reason}", reason=str(error)[:200]) from None
     return ""
 

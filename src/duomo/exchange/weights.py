@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def look(path: Path) -> dict[str, Any]:
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, env={}, check=False)
         found: dict[str, Any] = json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         return {"refused": "it takes too long"}
     except ValueError:
         return {"refused": "it takes too much memory or time"}

@@ -19,6 +19,9 @@ from duomo.serve.rows import rows_of, rows_of_parts, table_of
 
 Answers = dict[str, list[Any]]
 FAULTS = (pa.ArrowException, ValueError, RuntimeError, MemoryError, ArithmeticError, LookupError, TypeError, OSError)
+
+TOGETHER_FAULTS = (DuomoError, *FAULTS)
+ASKED_TABLE_FAULTS = (DataError, *FAULTS)
 """What a model or a decoder may still raise; the request gets 500 and the worker goes on."""
 
 
@@ -174,13 +177,13 @@ class Desk:
         try:
             joined = pa.concat_tables([table.data for table in tables]).combine_chunks()
             return self.run.answers(Table(joined, tables[0].kinds, name="request"))
-        except (DuomoError, *FAULTS):
+        except TOGETHER_FAULTS:
             return None
 
     def _alone(self, question: Question, table: Table) -> Reply:
         try:
             return self._reply(question, self.run.answers(table))
-        except (DuomoError, *FAULTS) as error:
+        except TOGETHER_FAULTS as error:
             return failed(error)
 
     def _reply(self, question: Question, columns: Answers) -> Reply:
@@ -197,5 +200,5 @@ def asked_table(desk: Desk, question: Question) -> Table | Reply:
     """The question's table, or why there is none."""
     try:
         return desk.table(question)
-    except (DataError, *FAULTS) as error:
+    except ASKED_TABLE_FAULTS as error:
         return failed(error)

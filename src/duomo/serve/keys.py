@@ -15,6 +15,8 @@ from pathlib import Path
 
 from duomo.core.errors import ConfigError
 
+READ_FAULTS = (OSError, ValueError)
+
 SHORTEST = 16
 FAULTS = (binascii.Error, ValueError)
 
@@ -55,7 +57,7 @@ class Keys:
             return cls([])
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
+        except READ_FAULTS as error:
             raise ConfigError("The file of tokens must be readable; {path} is not ({reason}).", path=path,
                               reason=getattr(error, "strerror", None) or error) from None  # fmt: skip
         keys = [_key(number, line.partition("#")[0].split()) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]

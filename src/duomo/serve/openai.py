@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.serve import asked
+from duomo.serve.asked import Unfit
 from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, parts_of
 from duomo.serve.faults import error_body
 from duomo.serve.keys import Key
@@ -75,7 +76,7 @@ def _fitting(check: Any, *values: Any) -> Any:
     """What a check of asked.py gives; 400 in OpenAI's form where it raises."""
     try:
         return check(*values)
-    except asked.Unfit as error:
+    except Unfit as error:
         raise Refused(400, error.message, param=error.param) from None
 
 

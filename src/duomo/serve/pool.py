@@ -36,6 +36,9 @@ class Lost(Exception):
     """The worker died, or did not answer in time, or is not there yet."""
 
 
+WATCH_FAULTS = (RunError, Lost, OSError)
+
+
 class Replica(asyncio.Protocol):
     """One worker process and the requests that it has."""
 
@@ -197,7 +200,7 @@ class Place:
             self._deaths += 1
             try:
                 await self.start()
-            except (RunError, Lost, OSError) as error:
+            except WATCH_FAULTS as error:
                 self.fault = str(error) or tr("The worker ended while it started.")
                 self._event(why, run=self.name, ok=False)
             else:

@@ -22,6 +22,8 @@ from duomo.decode.sampling import Sampling
 from duomo.serve.desk import FAULTS, Question, Reply, Served, encoded, failed
 from duomo.serve.faults import error_body
 
+ANSWER_FAULTS = (DuomoError, *FAULTS)
+
 Send = Callable[[int, Reply], None]
 DONE = b"data: [DONE]\n\n"
 
@@ -88,7 +90,7 @@ class Scribe:
         except ResourceError as error:
             self._send(question.id, Reply.failure(503, str(error)))
             return
-        except (DuomoError, *FAULTS) as error:
+        except ANSWER_FAULTS as error:
             found = failed(error)
             self._send(question.id, Reply(400 if found.status == 422 else found.status, facts=found.facts))
             return

@@ -22,6 +22,8 @@ from duomo.serve.limits import GRACE_SECONDS, HEAD_SECONDS, LINGER_SECONDS
 from duomo.serve.metrics import log
 from duomo.serve.pool import Lost, Pool
 
+RUN_FAULTS = (SystemExit, OSError)
+
 
 @dataclass(frozen=True)
 class Options:
@@ -117,7 +119,7 @@ async def _run(config: uvicorn.Config, application: Application, options: Option
     try:
         config.load()
         door = config.bind_socket()
-    except (SystemExit, OSError) as error:
+    except RUN_FAULTS as error:
         if isinstance(error, OSError):
             raise ConfigError("The certificate and key of TLS must be readable PEM files; they are not ({reason}).", reason=error) from None
         raise ConfigError("The address {host}:{port} is taken or not allowed. Choose another with --port.",

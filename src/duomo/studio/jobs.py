@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from psutil import NoSuchProcess
 
 from duomo.core.errors import RunError
 from duomo.core.files import write_atomically
@@ -182,7 +183,7 @@ class Jobs:
         try:
             process = psutil.Process(job["pid"])
             same = abs(process.create_time() - job["born"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
+        except NoSuchProcess:
             return None
         return process if same else None
 

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from http.client import HTTPConnection, HTTPException
+from subprocess import TimeoutExpired
 from typing import Any
 
 from duomo.core.errors import ResourceError
@@ -59,7 +60,7 @@ class Served:
             process.terminate()
             try:
                 process.wait(10)
-            except subprocess.TimeoutExpired:
+            except TimeoutExpired:
                 process.kill()
                 process.wait()
 
