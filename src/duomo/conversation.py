@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from duomo.core.errors import ConfigError, DuomoError
+from duomo.core.kinds.cells import whole
 from duomo.core.messages import tr
 from duomo.decode.engine import Engine, Engines, Stream, Writer
 from duomo.decode.quantize import quantize
@@ -50,7 +51,7 @@ class Conversation:
             print(tr("/reset forgets, /system TEXT instructs, /quit leaves; Ctrl-C stops an answer."), file=sys.stderr)
         while True:
             try:
-                line = input("> " if sys.stdin.isatty() else "")
+                line = whole(input("> " if sys.stdin.isatty() else ""))
             except EOFError:
                 return
             except KeyboardInterrupt:

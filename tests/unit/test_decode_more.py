@@ -255,6 +255,16 @@ def test_a_conversation(spelling, capsys, monkeypatch) -> None:
     engine.close()
 
 
+def test_what_is_no_utf8_is_said_with_replacements(spelling, monkeypatch) -> None:
+    """A terminal of another encoding gives halves of surrogate pairs, which no tokenizer reads."""
+    talk = conversation.Conversation(Engine(decoder(spelling["size"]), Language.of(spelling), 64), Talker(Language.of(spelling)), GREEDY)
+    lines = iter(["caf\udce9 😀", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
+    talk.run()
+    assert talk.messages[0]["content"] == "caf\ufffd 😀"
+    talk.engine.close()
+
+
 def test_ctrl_c_stops_an_answer_and_a_second_one_leaves(spelling, monkeypatch) -> None:
     model, language = decoder(spelling["size"]), Language.of(spelling)
     endless = Sampling(temperature=0, new_tokens=1 << 20)

@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("to", ["hf", "gguf"])
 def test_a_run_there_and_back(run: Path, to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    there, back = tmp_path / f"model.{to}", tmp_path / "back"
+    there, back = tmp_path / "new" / f"model.{to}", tmp_path / "back"
     assert main(["convert", str(run), "--to", to, "--type", "f32", "-o", str(there)]) == 0
     assert "standard deviations" in capsys.readouterr().err
     assert convert(there, "duomo", back)["distance"] == 0
@@ -94,3 +94,12 @@ def test_wrong_wishes(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="none of them"):
         open_pretrained(tmp_path / "there")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+def test_an_output_that_has_no_place(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="Choose another with -o"):
+        convert(run, "hf", tmp_path / "file" / "model")
+    with pytest.raises(ConfigError, match="must exist to be opened"):
+        convert(tmp_path / "none", "hf", tmp_path / "new" / "model")
+    assert not (tmp_path / "new").exists()

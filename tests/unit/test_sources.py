@@ -272,3 +272,11 @@ def test_excel(tmp_path: Path) -> None:
     assert table.data.to_pydict() == {"a": [1.0, 2.5], "b": ["x", None]}
     with pytest.raises(DataError, match="Did you mean 'First'"):
         read(f"{path}::Frist")
+
+
+def test_half_a_character_becomes_a_replacement(tmp_path: Path) -> None:
+    """JSON can write half of a surrogate pair; scraped texts hold some. A whole pair stays one character."""
+    (tmp_path / "x.jsonl").write_text('{"text": "a\\ud800b", "n": 1}\n{"text": "\\ud83d\\ude00", "n": 2}\n')
+    assert read(tmp_path / "x.jsonl").column("text").to_pylist() == ["a\ufffdb", "😀"]
+    assert read(["caf\udce9"]).column("text").to_pylist() == ["caf\ufffd"]
+    assert read({"text": ["caf\udce9", "x"]}).column("text").to_pylist() == ["caf\ufffd", "x"]

@@ -137,5 +137,5 @@ def render(
     if "text" not in found:
         why = {"MemoryError": tr("too much memory"), "OutputTooLong": tr("too long a text"), "RecursionError": tr("nested too deeply")}
         reason = why.get(found.get("fault", ""), found.get("why") or found.get("fault", "?"))
-        raise DataError("The chat template cannot be rendered: {why}.", why=reason)
+        raise DataError("The chat template cannot be rendered: {why}.", why=str(reason).rstrip("."))
     return str(found["text"])

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
+from duomo.core.kinds.cells import whole
 from duomo.data.delimited import repaired
 
 BATCH = 10_000
@@ -175,7 +176,7 @@ def _sequence(source: Sequence[Any]) -> pa.Table | None:
         schema, batches = from_rows(lambda: source)
         return plain(pa.Table.from_batches(list(batches), schema))
     if all(isinstance(row, str) for row in source):
-        return pa.table({"text": pa.array(source, pa.large_string())})
+        return pa.table({"text": _column(source, pa.large_string())})
     if all(isinstance(row, bytes) for row in source):
         return pa.table({"file": pa.array(source, pa.large_binary())})
     if all(isinstance(row, Sequence | np.ndarray) for row in source) and len({len(row) for row in source}) == 1:
@@ -273,8 +274,15 @@ def _batch(rows: list[Mapping[str, Any]], found: dict[str, str], schema: pa.Sche
             cells = [None if cell is None else cell if isinstance(cell, str) else _text(cell) for cell in cells]
         elif kind in ("numbers", "frames"):
             cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in cells]
-        columns.append(pa.array(cells, schema.field(name).type))
+        columns.append(_column(cells, schema.field(name).type))
     return pa.record_batch(columns, schema=schema)
+
+
+def _column(cells: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(cells, kind)
+    except UnicodeEncodeError:
+        return pa.array([whole(cell) if isinstance(cell, str) else cell for cell in cells], kind)
 
 
 def _text(cell: Any) -> str:

@@ -28,8 +28,6 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
     place = Path(out).expanduser()
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise ConfigError("A converted model needs a place of its own; {path} exists already. Choose another with -o.", path=place)
-    if not place.absolute().parent.is_dir():
-        raise ConfigError("The folder of the output must exist; there is no {folder}.", folder=place.absolute().parent)
     model = open_pretrained(source)
     if runs.knows(Path(source).expanduser()):
         runs.prove(Path(source).expanduser())
@@ -40,6 +38,11 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
     if kind not in parity.TOLERANCE:
         raise ConfigError("The weights of a GGUF file are written as one of {known}; received {name!r}.{hint}",
                           known=", ".join(parity.TOLERANCE), name=kind, hint=nearest(kind, parity.TOLERANCE))  # fmt: skip
+    try:
+        place.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError("The folder of the output must be one that can be made; {folder} is not ({error}). Choose another with -o.",
+                          folder=place.absolute().parent, error=error.strerror) from None  # fmt: skip
     apart, left = _written(model, to, place, kind)
     if left:
         reporter.say(tr("Left out, because the other form has no place for them: {names}", names=", ".join(left[:6])))

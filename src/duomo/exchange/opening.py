@@ -19,11 +19,13 @@ def open_pretrained(path: Path | str) -> Pretrained:
     """The model behind `path`; ConfigError where there is none or no opener knows its make."""
     place = Path(path).expanduser()
     if not place.exists():
-        raise ConfigError("What training goes on from must exist; there is no {path}. Give a run folder or a model.", path=path)
+        raise ConfigError(
+            "A model must exist to be opened; there is no {path}. Give a run folder, a model's folder or its file.", path=path
+        )
     for knows, read in OPENERS:
         if knows(place):
             return read(place)
     raise ConfigError(
-        "Training can go on from a run folder, a Hugging Face folder, a GGUF, a safetensors or a .pth file; {path} is none of them.",
+        "A model is opened from a run folder, a Hugging Face folder, a GGUF, a safetensors or a .pth file; {path} is none of them.",
         path=path,
     )

@@ -73,3 +73,8 @@ def is_bytes(kind: pa.DataType) -> bool:
 def is_number(kind: pa.DataType) -> bool:
     """Whether cells of this Arrow type are numbers (booleans are not)."""
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+
+
+def whole(text: str) -> str:
+    """The text with U+FFFD for each half of a surrogate pair: JSON and a terminal can give one, no text in UTF-8 holds one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
