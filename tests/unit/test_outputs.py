@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duomo
+from duomo.core.table import Table
 from duomo.data import outputs
 
 SMALL = 1024
@@ -46,6 +48,7 @@ def test_parts_equal_the_whole(runs, many: Path, tmp_path: Path, monkeypatch: py
 def test_a_killed_start_is_continued(runs, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"""
 import sys, duomo
+from duomo.core.table import Table
 from duomo.data import outputs
 outputs.PART = {SMALL}
 duomo.load(sys.argv[1]).predict_file(sys.argv[2], sys.argv[3])
@@ -79,3 +82,19 @@ def test_other_rows_begin_anew(runs, many: Path, tmp_path: Path, monkeypatch: py
     run.predict_file(many, str(out))
     assert not out.read_text(encoding="utf-8").startswith("wrong") and not parts.exists()
     shutil.rmtree(parts, ignore_errors=True)
+
+
+@pytest.mark.parametrize("part", [4, 1])
+def test_lists_that_begin_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
+    """Nothing found in the first pictures does not say what a later find looks like."""
+    monkeypatch.setattr(outputs, "PART", part)
+    found: list[list[dict[str, object]]] = [[], [{"label": "a", "box": [1.0, 2.0]}], []]
+
+    def answering(table: Table, start: int) -> Iterator[dict[str, list[object]]]:
+        for row in range(start, start + len(table)):
+            yield {"x": [row], "prediction": [found[row]]}
+
+    for name in ("a.parquet", "b.parquet"):
+        outputs.write(tmp_path / name, Table(pa.table({"x": [0, 1, 2]}), {}), answering, lambda: "k")
+        assert pq.read_table(tmp_path / name).column("prediction").to_pylist() == found
+        found[1] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from duomo.core import kinds
 from duomo.core.errors import ConfigError, DataError
@@ -13,7 +13,7 @@ from duomo.core.kinds import boxes
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
-from duomo.data.compose import ComposeConfig, compose
+from duomo.data.compose import ComposeConfig, _cuts, compose
 
 WIDTH, HEIGHT = 100, 60
 
@@ -151,3 +151,86 @@ def test_composing_tells_what_it_lacks(parts: tuple[Path, Path], tmp_path: Path)
         compose(grounds, grounds, tmp_path / "o", ComposeConfig(), Silent())
     with pytest.raises(ConfigError, match="empty folder"):
         compose(cuts, grounds, cuts, ComposeConfig(), Silent())
+
+
+def test_broken_coco_boxes_are_left_out_one_by_one(folder: Path) -> None:
+    """No numbers, endless, of no picture: each is counted (but once where two files say it), the rest stays."""
+    good = {"image_id": 0, "category_id": 7, "bbox": [10, 10, 20, 30]}
+    bad = [{"bbox": None}, {"bbox": ["x", 1, 2, 3]}, {"bbox": [float("nan"), 1, 5, 5]}, {"bbox": [1, 1, float("inf"), 5]}, {"image_id": 77}]
+    told = {
+        "images": [{"id": n, "file_name": f"{name}.png", "width": "?"} for n, name in enumerate("ab")],
+        "categories": [{"id": 7, "name": "cat"}],
+        "annotations": [good, *(good | one for one in bad)],
+    }
+    for name in ("one", "two"):
+        (folder / f"{name}.json").write_text(json.dumps(told))
+    table = sources.read(folder)
+    assert table.column("image").to_pylist() == ["images/a.png", "images/b.png"]
+    assert things(table)["images/a.png"] == [boxes.Box("cat", 10, 10, 30, 40)]
+    said = " ".join(table.problems)
+    assert "7 × a box was left out because its sides are no numbers" in said
+    assert "2 × a box was left out because its picture is not listed" in said
+
+
+@pytest.mark.parametrize("turn", [5, 6, 7, 8])
+def test_boxes_of_a_picture_that_lies_on_its_side_turn_with_it(folder: Path, turn: int) -> None:
+    picture = Image.new("RGB", (WIDTH, HEIGHT))
+    picture.paste((255, 255, 255), (10, 5, 40, 15))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    picture.save(folder / "images" / "a.png", exif=exif)
+    told = {
+        "images": [
+            {"id": 0, "file_name": "a.png", "width": WIDTH, "height": HEIGHT},
+            {"id": 1, "file_name": "b.png", "width": 7, "height": 9},
+        ],
+        "categories": [{"id": 7, "name": "cat"}],
+        "annotations": [{"image_id": 0, "category_id": 7, "bbox": [10, 5, 30, 10]}],
+    }
+    (folder / "annotations.json").write_text(json.dumps(told))
+    table = sources.read(folder)
+    left, top, right, bottom = ImageOps.exif_transpose(Image.open(folder / "images" / "a.png")).convert("L").getbbox() or ()
+    assert things(table)["images/a.png"] == [boxes.Box("cat", left, top, right, bottom)]
+    assert any("another size" in said and "b.png" in said for said in table.problems)
+
+
+def test_coco_without_its_pictures(tmp_path: Path) -> None:
+    (tmp_path / "annotations.json").write_text(json.dumps({"images": [], "categories": [], "annotations": []}))
+    with pytest.raises(DataError, match="but no picture"):
+        sources.read(tmp_path)
+
+
+def test_voc_in_chinese_and_without_a_size(folder: Path) -> None:
+    box = "<bndbox><xmin>11</xmin><ymin>11</ymin><xmax>30</xmax><ymax>40</ymax></bndbox>"
+    head = '<?xml version="1.0" encoding="gb2312"?><annotation><size><width>?</width></size>'
+    text = f"{head}<object><name>猫</name>{box}</object></annotation>"
+    (folder / "a.xml").write_bytes(text.encode("gb2312"))
+    hidden = '<?xml version="1.0" encoding="utf-7"?>+ADw-!DOCTYPE a [+ADw-!ENTITY b "c"+AD4-]+AD4-<annotation>&amp;</annotation>'
+    (folder / "b.xml").write_text(hidden)
+    assert things(sources.read(folder)) == {"images/a.png": [boxes.Box("猫", 10, 10, 30, 40)]}
+
+
+def test_one_broken_yolo_file_costs_one_picture(folder: Path) -> None:
+    for number in range(20):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "images" / f"{number:02}.png")
+        (folder / "images" / f"{number:02}.txt").write_text("0 0.5 0.5 0.2 0.5\n")
+    (folder / "images" / "03.txt").write_text("0 1.2.3 0.5 0.2 0.5\n")
+    (folder / "images" / "04.txt").write_text("9" * 400 + " 0.5 0.5 0.2 0.5\n")
+    table = sources.read(folder)
+    assert len(table) == 21 and "images/03.png" not in things(table)
+    assert any("2 × a picture was left out because its annotation is no list of boxes" in said for said in table.problems)
+
+
+def test_cut_outs_beside_class_folders_and_on_their_side(parts: tuple[Path, Path], tmp_path: Path) -> None:
+    """A cut-out beside the class folders is its own class; cut-outs and grounds stand as they are looked at."""
+    cuts, grounds = parts
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.new("RGBA", (60, 20))
+    picture.paste((9, 200, 9, 255), (0, 0, 59, 20))
+    picture.save(cuts / "green.png", exif=exif)
+    found = {cut.label: cut.picture.size for cut in _cuts(cuts, Silent())}
+    assert set(found) == {"red", "blue", "green"} and found["green"] == (20, 59)
+    (grounds / "broken.png").write_bytes((grounds / "g.png").read_bytes()[:200] + b"no chunk" * 20)
+    told = compose(cuts, grounds, tmp_path / "out", ComposeConfig(count=20, side=48), Silent())
+    assert told["scenes"] == 20

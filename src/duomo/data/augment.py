@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from duomo.core.contract import Field
+from duomo.core.errors import ConfigError
 from duomo.core.recipe import AugmentConfig
 from duomo.core.tensors import Batch
 from duomo.data.picture_variations import between, boxes, pictures, scenes
@@ -43,6 +44,7 @@ def augment(batch: Batch, fields: Mapping[str, Field], config: AugmentConfig, ge
             continue
         if field.form == "pixels":
             if "target.boxes" in batch:
+                _refuse_for_boxes(config)
                 batch[name], batch["target.boxes"], batch["target.classes"] = scenes(batch, name, config, generator)
             else:
                 batch[name] = pictures(batch[name], field, config, generator)
@@ -55,6 +57,14 @@ def augment(batch: Batch, fields: Mapping[str, Field], config: AugmentConfig, ge
             whole_N = torch.full((len(x_NT),), x_NT.shape[1])
             batch[name] = tokens(x_NT, batch.get(f"{name}.length", whole_N), config, generator)
     return mix(batch, fields, config, generator, steps)
+
+
+def _refuse_for_boxes(config: AugmentConfig) -> None:
+    """ConfigError for variations that boxes cannot follow."""
+    wrong = [name for name in ("mixup", "cutmix", "erase", "policy") if getattr(config, name)]
+    if wrong:
+        raise ConfigError("Boxes follow shifts, turns, changes of size, colour and blur; {names} would not keep them true. "
+                          "Set it to nothing.", names=", ".join(wrong))  # fmt: skip
 
 
 # -- sound

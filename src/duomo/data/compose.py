@@ -6,25 +6,25 @@ that the seams say nothing. A scene is a function of the seed and its number. Le
 
 import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from duomo.core.config import Within
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.files import write_atomically
 from duomo.core.kinds import image
+from duomo.core.kinds.image import FAULTS
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 
 ENDINGS = (".png", ".webp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
-FAULTS = (ValueError, OSError)
-"""What a picture that cannot be read raises."""
 LEAST_ALPHA = 128
 CUT_SIDE = 512
 """Longest side that a cut-out is kept at."""
@@ -54,6 +54,10 @@ class ComposeConfig:
     """Probability that a thing casts a shadow."""
     seed: Annotated[int, Within(0)] = 0
     """Everything random follows from it."""
+
+
+AHEAD = 16
+Made = tuple[str, list["Thing"]]
 
 
 class Cut(NamedTuple):
@@ -92,7 +96,7 @@ def compose(cutouts: Path, backgrounds: Path, out: Path, config: ComposeConfig, 
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool, reporter.progress(tr("composing"), config.count, tr("scenes")) as progress:
-        for number, (name, things) in enumerate(pool.map(one, range(config.count)), 1):
+        for number, (name, things) in enumerate(_in_order(pool, one, config.count), 1):
             images.append({"id": number, "file_name": name, "width": config.side, "height": config.side})
             annotations += [_annotation(thing, number, len(annotations) + place, labels) for place, thing in enumerate(things, 1)]
             progress.update(number)
@@ -102,6 +106,17 @@ def compose(cutouts: Path, backgrounds: Path, out: Path, config: ComposeConfig, 
     reporter.say(tr("{scenes:,} scenes with {things:,} things of {classes} classes: {out}. Next: duomo train {out} --task detect",
                     scenes=len(images), things=len(annotations), classes=len(labels), out=out))  # fmt: skip
     return {"scenes": len(images), "things": len(annotations), "classes": labels, "out": str(out)}
+
+
+def _in_order(pool: ThreadPoolExecutor, one: Callable[[int], Made], count: int) -> Iterator[Made]:
+    """one(0), one(1), … a few ahead: an interrupt waits for these only."""
+    ahead: deque[Future[Made]] = deque()
+    for number in range(count):
+        ahead.append(pool.submit(one, number))
+        if len(ahead) > AHEAD:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -119,7 +134,7 @@ def _cuts(folder: Path, reporter: Reporter) -> list[Cut]:
         try:
             with image.open_picture(path) as opened:
                 opened.draft("RGB", (2 * CUT_SIDE, 2 * CUT_SIDE))
-                picture = opened.convert("RGBA")
+                picture = ImageOps.exif_transpose(opened).convert("RGBA")
         except FAULTS:
             solid.append(path)
             continue
@@ -129,7 +144,7 @@ def _cuts(folder: Path, reporter: Reporter) -> list[Cut]:
             continue
         picture = picture.crop(box)
         picture.thumbnail((CUT_SIDE, CUT_SIDE), Image.Resampling.BOX)
-        found.append(Cut(path.relative_to(folder).parts[0] if nested else path.stem, picture))
+        found.append(Cut(path.relative_to(folder).parts[0] if nested and path.parent != folder else path.stem, picture))
     if solid:
         reporter.say(tr("{count} of {all} cut-outs are left out: they cannot be read or have no transparent part; the first: {name}.",
                         count=len(solid), all=len(paths), name=solid[0].name))  # fmt: skip
@@ -161,7 +176,8 @@ def _ground(grounds: list[Path], side: int, random: np.random.Generator) -> Imag
         try:
             with image.open_picture(grounds[int(random.integers(len(grounds)))]) as opened:
                 opened.draft("RGB", (2 * side, 2 * side))
-                picture = image.plain(opened, 255.0).convert("RGB")
+                white = 65535.0 if opened.mode.startswith("I") else 255.0
+                picture = image.plain(ImageOps.exif_transpose(opened), white).convert("RGB")
         except FAULTS:
             continue
         cut = min(picture.size) * random.uniform(0.5, 1.0)

@@ -12,7 +12,7 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill as caches
 from duomo.data.documents import block_size, blocks
-from duomo.data.scenes import read_scenes
+from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.text_encoding import Encoding, detect, open_text
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"))
@@ -48,6 +48,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     tables = [file for file in files if _kind(file) == "table"]
     if not files:
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
+    if tables and not kinds[media]:
+        refuse_without_pictures(root, tables)
     if kinds["image"] and (scenes := read_scenes(root, files, [file for file in files if _kind(file) == "image"], problems)) is not None:
         return scenes
     if kinds[media]:

@@ -94,9 +94,17 @@ def _open(folder: Path, key: str) -> int:
 def _write_part(path: Path, suffix: str, pieces: Iterator[Piece], schema: pa.Schema, first: bool) -> None:
     if suffix == ".parquet":
         writer: pq.ParquetWriter | None = None
+        waiting: list[Piece] = []
         for piece in pieces:
-            made = _typed(piece, schema) if writer is None else pa.table(dict(piece), schema=writer.schema)
-            writer = writer or pq.ParquetWriter(path, made.schema)
+            waiting.append(piece)
+            if writer is None and any(map(_unknown, _made(waiting, schema).schema.types)):
+                continue  # what an answer looks like is not told by empty ones
+            made = _made(waiting, schema) if writer is None else pa.table(dict(piece), schema=writer.schema)
+            writer, waiting = writer or pq.ParquetWriter(path, made.schema), []
+            writer.write_table(made)
+        if waiting:
+            made = _typed(_made(waiting, schema))
+            writer = pq.ParquetWriter(path, made.schema)
             writer.write_table(made)
         if writer is not None:
             writer.close()
@@ -108,12 +116,30 @@ def _write_part(path: Path, suffix: str, pieces: Iterator[Piece], schema: pa.Sch
         os.fsync(file.fileno())
 
 
-def _typed(piece: Piece, schema: pa.Schema) -> pa.Table:
-    """Rows as a table: input columns have the type of the whole file's, and an answer without any value yet is taken for text."""
-    made = pa.table(dict(piece))
-    fields = [schema.field(field.name) if field.name in schema.names else field for field in made.schema]
-    fields = [pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in fields]
-    return pa.table(dict(piece), schema=pa.schema(fields))
+def _unknown(kind: pa.DataType) -> bool:
+    """Whether the type is that of nothing, or a list of it."""
+    return pa.types.is_null(kind) or (pa.types.is_list(kind) and _unknown(kind.value_type))
+
+
+def _made(pieces: Sequence[Piece], schema: pa.Schema) -> pa.Table:
+    """Rows as a table; input columns have the type of the whole file's."""
+    columns = {name: [value for piece in pieces for value in piece[name]] for name in pieces[0]} if len(pieces) > 1 else dict(pieces[0])
+    return pa.table(
+        {name: pa.array(values, schema.field(name).type) if name in schema.names else values for name, values in columns.items()}
+    )
+
+
+def _typed(made: pa.Table) -> pa.Table:
+    """An answer without any value is taken for text."""
+    return made.cast(pa.schema([pa.field(field.name, pa.string()) if pa.types.is_null(field.type) else field for field in made.schema]))
+
+
+def _unified(parts: Sequence[Path]) -> pa.Schema:
+    """The schema of the first part, whose empty lists are what those of a later one are."""
+    schemas = [pq.read_schema(part) for part in parts]
+    known = [next((field for schema in schemas if not _unknown((field := schema.field(name)).type)), schemas[0].field(name))
+             for name in schemas[0].names]  # fmt: skip
+    return pa.schema([known[place] if _unknown(field.type) else field for place, field in enumerate(schemas[0])])
 
 
 def _join(parts: Sequence[Path], path: Path, suffix: str) -> None:
@@ -121,7 +147,7 @@ def _join(parts: Sequence[Path], path: Path, suffix: str) -> None:
     partial = path.with_name(f".{path.name}.part")
     try:
         if suffix == ".parquet":
-            with pq.ParquetWriter(partial, pq.read_schema(parts[0])) as writer:
+            with pq.ParquetWriter(partial, _unified(parts)) as writer:
                 for part in parts:
                     writer.write_table(pq.read_table(part).cast(writer.schema))
         else:

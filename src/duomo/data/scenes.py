@@ -4,6 +4,7 @@ Broken boxes are left out one by one, counted and named; what crosses the pictur
 """
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from xml.etree.ElementTree import ParseError
 import pyarrow as pa
 
 from duomo.core.errors import DataError
-from duomo.core.kinds import boxes, image
+from duomo.core.kinds import boxes, image, media
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.core.table import Table
@@ -23,10 +24,15 @@ from duomo.core.table import Table
 LARGEST_JSON, LARGEST_XML, LARGEST_TEXT = 1 << 30, 1 << 20, 1 << 20
 COCO = {"images", "annotations", "categories"}
 NAMES = ("classes.txt", "obj.names", "names.txt", "labels.txt")
+XML_FAULTS = (ParseError, LookupError, ValueError)
 YOLO_LINE = re.compile(r"\s*\d+(\s+-?[\d.]+([eE][-+]?\d+)?){4,}\s*")
+DECLARED = re.compile(rb"^(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
+LYING = 5
+"""EXIF orientations from which a stored picture lies on its side."""
+MOST_CLASSES = 1_000_000
 SMALLEST = 1.0
 """Pixels a box must have on each side."""
-FAULTS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+FAULTS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 
 
 class Scene(NamedTuple):
@@ -44,7 +50,7 @@ def read_scenes(root: Path, files: list[str], pictures: list[str], problems: tup
     for reader in (_coco, _voc, _yolo):
         found = reader(root, files, pictures, faults)
         if found is not None:
-            scenes = [_sound(scene, faults) for scene in found]
+            scenes = [_sound(scene, faults) for scene in _true_sizes(root, _joined(found), faults)]
             if not scenes:
                 raise DataError("Boxes must belong to pictures; none of those in {folder} names a picture that is there.", folder=root.name)
             names = pa.array([scene.file for scene in scenes], pa.large_string())
@@ -53,6 +59,16 @@ def read_scenes(root: Path, files: list[str], pictures: list[str], problems: tup
             data = pa.table({"image": names, "boxes": cells, "file": names})
             return Table(data, kinds, root=root, name=root.name, problems=(*problems, *faults.sentences()))
     return None
+
+
+def refuse_without_pictures(root: Path, files: list[str]) -> None:
+    """DataError where one of the files is a COCO file: its pictures are elsewhere."""
+    for file in files:
+        if file.lower().endswith(".json") and _coco_json(root / file) is not None:
+            raise DataError(
+                "Boxes must lie beside their pictures; {folder} holds {file}, but no picture. Put the pictures into the folder.",
+                folder=root.name, file=file,
+            )  # fmt: skip
 
 
 class _Faults:
@@ -69,10 +85,49 @@ class _Faults:
                 for reason, (count, where) in self.found.items()]  # fmt: skip
 
 
+def _joined(scenes: list[Scene]) -> list[Scene]:
+    """Each picture once, with the boxes that all annotations of it name: two files that say the same say it once."""
+    found: dict[str, Scene] = {}
+    for scene in scenes:
+        before = found.get(scene.file)
+        more = [] if before is None else [box for box in scene.boxes if box not in before.boxes]
+        found[scene.file] = scene if before is None else before._replace(boxes=[*before.boxes, *more])
+    return list(found.values())
+
+
+def _true_sizes(root: Path, scenes: list[Scene], faults: _Faults) -> list[Scene]:
+    """Scenes in the pixels of their pictures as they are looked at; boxes told in those of a picture that lies on its side are turned."""
+    headers = media.decode_all([root / scene.file for scene in scenes], image.header)
+    found = []
+    for scene, header in zip(scenes, headers, strict=True):
+        if not isinstance(header, tuple):  # broken pictures are named where all are looked at
+            found.append(scene)
+            continue
+        (width, height), turn = header
+        told = (round(scene.width), round(scene.height))
+        upright = (height, width) if turn >= LYING else (width, height)
+        if turn >= LYING and told == (width, height) != upright:
+            scene = scene._replace(boxes=[_turned(box, width, height, turn) for box in scene.boxes])
+        elif all(told) and told != upright:
+            faults.add(tr("a picture has another size than its annotation says"), scene.file)
+        found.append(scene._replace(width=upright[0], height=upright[1]))
+    return found
+
+
+def _turned(box: Box, width: int, height: int, turn: int) -> Box:
+    """A box of the stored picture (width, height) in the one that EXIF orientation `turn`, 5 to 8, shows."""
+    left, right = (height - box.bottom, height - box.top) if turn in (6, 7) else (box.top, box.bottom)
+    top, bottom = (width - box.right, width - box.left) if turn in (7, 8) else (box.left, box.right)
+    return box._replace(left=left, top=top, right=right, bottom=bottom)
+
+
 def _sound(scene: Scene, faults: _Faults) -> Scene:
     """The scene with its boxes cut at the picture's border, without those that are inverted, empty or outside."""
     kept = []
     for box in scene.boxes:
+        if not all(map(math.isfinite, box[1:5])):
+            faults.add(tr("a box was left out because its sides are no numbers"), scene.file)
+            continue
         if box.right <= box.left or box.bottom <= box.top:
             faults.add(tr("a box was left out because it is inverted or empty"), scene.file)
             continue
@@ -130,6 +185,15 @@ def _coco_json(path: Path) -> dict[str, Any] | None:
     return told if isinstance(told, dict) and set(told) >= COCO else None
 
 
+def _number(told: Any) -> float:
+    """A side of a picture; 0 where it is none."""
+    try:
+        value = float(told or 0)
+    except FAULTS:
+        return 0.0
+    return value if math.isfinite(value) else 0.0
+
+
 def _coco_scenes(file: str, told: Mapping[str, Any], pictures: _Pictures, faults: _Faults) -> Iterator[Scene]:
     names = {one["id"]: str(one["name"]) for one in told["categories"]}
     by_image: dict[Any, list[Box]] = {}
@@ -137,15 +201,23 @@ def _coco_scenes(file: str, told: Mapping[str, Any], pictures: _Pictures, faults
         if one["category_id"] not in names:
             faults.add(tr("a box was left out because its class is not named"), f"{file}, {one['category_id']}")
             continue
-        left, top, width, height = (float(value) for value in one["bbox"])
+        try:
+            left, top, width, height = (float(value) for value in one["bbox"])
+        except FAULTS:
+            faults.add(tr("a box was left out because its sides are no numbers"), f"{file}, {str(one.get('bbox'))[:60]}")
+            continue
         box = Box(names[one["category_id"]], left, top, left + width, top + height, bool(one.get("iscrowd", 0)))
         by_image.setdefault(one["image_id"], []).append(box)
     for one in told["images"]:
         picture = pictures.find(str(one["file_name"]), file)
         if picture is None:
             faults.add(tr("a picture was left out because its file is not there"), str(one["file_name"]))
+            by_image.pop(one["id"], None)
             continue
-        yield Scene(picture, float(one.get("width") or 0), float(one.get("height") or 0), by_image.get(one["id"], []))
+        yield Scene(picture, _number(one.get("width")), _number(one.get("height")), by_image.pop(one["id"], []))
+    for number, lost in by_image.items():
+        for _ in lost:
+            faults.add(tr("a box was left out because its picture is not listed"), f"{file}, {number}")
 
 
 # -- Pascal VOC
@@ -163,7 +235,7 @@ def _voc(root: Path, files: list[str], pictures: list[str], faults: _Faults) -> 
             faults.add(tr("a picture was left out because its file is not there"), file)
             continue
         used.add(picture)
-        width, height = (float(tree.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+        width, height = (_number(tree.findtext(f"size/{side}")) for side in ("width", "height"))
         things = [box for thing in tree.iter("object") if (box := _voc_box(thing, file, faults)) is not None]
         found.append(Scene(picture, width, height, things))
     for picture in sorted(set(pictures) - used):
@@ -174,12 +246,17 @@ def _voc(root: Path, files: list[str], pictures: list[str], faults: _Faults) -> 
 def _voc_tree(path: Path) -> ElementTree.Element | None:
     if path.stat().st_size > LARGEST_XML:
         return None
-    text = path.read_bytes()
-    if b"<!ENTITY" in text or b"<annotation" not in text:  # entities may unfold without end; annotations need none
+    written = path.read_bytes()
+    if b"<annotation" not in written:
         return None
+    # The parser knows few encodings: the text is decoded before, and what it says of its own encoding left out.
+    declared = DECLARED.match(written)
     try:
-        tree = ElementTree.fromstring(text)
-    except ParseError:
+        text = written.decode(declared[1].decode() if declared else "utf-8-sig")
+        if "<!ENTITY" in text:  # entities may unfold without end; annotations need none
+            return None
+        tree = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text.removeprefix("\ufeff")))
+    except XML_FAULTS:
         return None
     return tree if tree.tag == "annotation" else None
 
@@ -202,25 +279,31 @@ def _yolo(root: Path, files: list[str], pictures: list[str], faults: _Faults) ->
     texts = {file for file in files if file.lower().endswith(".txt") and PurePosixPath(file).name not in NAMES}
     beside = {picture: label for picture in pictures if (label := _yolo_file(picture, texts)) is not None}
     lines = {label: _yolo_lines(root / label) for label in beside.values()}
-    if not any(lines.values()) or any(found is None for found in lines.values()):
+    if not any(lines.values()) or sum(found is None for found in lines.values()) > 0.1 * len(lines):
         return None
+    for label in (label for label, found in lines.items() if found is None):
+        faults.add(tr("a picture was left out because its annotation is no list of boxes"), label)
     names = _yolo_names(root, files)
     found = []
     for picture in pictures:
+        rows = lines[beside[picture]] if picture in beside else []
+        if rows is None:
+            continue
         try:
             shape = image.upright(root / picture)
         except ValueError as error:
             faults.add(tr("a picture was left out because it cannot be read"), f"{picture} ({error})")
             continue
-        rows = lines[beside[picture]] if picture in beside else []
-        things = [box for row in rows or [] if (box := _yolo_box(row, *shape, names, (picture, faults))) is not None]
+        things = [box for row in rows if (box := _yolo_box(row, *shape, names, (picture, faults))) is not None]
         found.append(Scene(picture, *shape, things))
     return found
 
 
 def _yolo_file(picture: str, texts: set[str]) -> str | None:
     stem = os.path.splitext(picture)[0]
-    return next((name for name in (f"{stem}.txt", f"{stem.replace('images', 'labels', 1)}.txt") if name in texts), None)
+    parts = stem.split("/")
+    apart = ["/".join([*parts[:place], "labels", *parts[place + 1 :]]) for place, part in enumerate(parts[:-1]) if part == "images"]
+    return next((name for name in (f"{one}.txt" for one in (stem, *reversed(apart))) if name in texts), None)
 
 
 def _yolo_lines(path: Path) -> list[list[float]] | None:
@@ -228,7 +311,11 @@ def _yolo_lines(path: Path) -> list[list[float]] | None:
     if path.stat().st_size > LARGEST_TEXT:
         return None
     lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return [[float(word) for word in line.split()] for line in lines] if all(map(YOLO_LINE.fullmatch, lines)) else None
+    try:
+        rows = [[float(word) for word in line.split()] for line in lines] if all(map(YOLO_LINE.fullmatch, lines)) else None
+    except ValueError:
+        return None
+    return rows if rows is not None and all(row[0] < MOST_CLASSES for row in rows) else None
 
 
 def _yolo_box(row: list[float], width: int, height: int, names: list[str], place: tuple[str, _Faults]) -> Box | None:

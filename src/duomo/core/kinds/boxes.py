@@ -20,7 +20,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 SHAPE = r'^\s*\[\s*(\]|\{\s*"(label|box|crowd)")'
-PARSE_FAULTS = (ValueError, KeyError, TypeError, AttributeError)
+PARSE_FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 class Box(NamedTuple):

@@ -165,9 +165,18 @@ def look(source: media.Source) -> Look:
 
 def upright(source: media.Source) -> tuple[int, int]:
     """Width and height as the picture is looked at: after the turn that its EXIF asks for."""
+    (width, height), turn = header(source)
+    return (height, width) if turn >= 5 else (width, height)
+
+
+def header(source: media.Source) -> tuple[tuple[int, int], int]:
+    """Width and height as stored, and the orientation that EXIF asks for: 1 where none, from 5 on the picture lies on its side."""
     with open_picture(source) as picture:
-        turned = picture.getexif().get(ORIENTATION, 1) >= 5
-        return (picture.height, picture.width) if turned else picture.size
+        try:
+            turn = picture.getexif().get(ORIENTATION, 1)
+        except FAULTS:  # damaged EXIF turns nothing
+            turn = 1
+        return picture.size, turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
 def trial(source: media.Source) -> bool:

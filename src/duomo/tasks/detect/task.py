@@ -50,6 +50,11 @@ class Config:
     """Confidence from which a box is an answer; chosen on validation (best F1 at half overlap) when 0."""
 
 
+def _whole(box: box_kind.Box) -> bool:
+    """Whether the box has an area, a part of it right of and below the picture's upper left corner."""
+    return box.right > max(0.0, box.left) and box.bottom > max(0.0, box.top)
+
+
 @final
 class Main(Task):
     """See the README beside this file."""
@@ -91,7 +96,7 @@ class Main(Task):
                             count=len(pictures), columns=", ".join(pictures) or "-")  # fmt: skip
         self.encoder.fit(table, pictures)
         self.encoder.learned[0].state["fit"] = "letterbox"  # nothing may be cut off
-        found = [box.label for things in box_kind.parse(table.column(self.target)) for box in things if not box.crowd]
+        found = [box.label for things in box_kind.parse(table.column(self.target)) for box in things if not box.crowd and _whole(box)]
         if not found:
             raise DataError("A detector needs boxes to learn from; the {rows} training pictures have none.", rows=len(table))
         labels, counts = np.unique(found, return_counts=True)
@@ -117,6 +122,14 @@ class Main(Task):
         reason = tr("{rows} pictures with boxes", rows=len(table))
         return Suggestion("few" if len(table) < 500 else "small", reason)
 
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        """All rows; boxes in cells that are none are told (those of annotation files were left out before)."""
+        broken = [sum(not _whole(box) for box in things) for things in box_kind.parse(table.column(self.target))]
+        first = next((row for row, count in enumerate(broken) if count), 0)
+        said = tr("{count:,} boxes are left out because they are inverted, empty or outside of their picture; the first is in row {row}.",
+                  count=sum(broken), row=first)  # fmt: skip
+        return np.ones(len(table), bool), [said] if sum(broken) else []
+
     # -- tensors
     def _frames(self, table: Table) -> np.ndarray:
         """(N, 6): where the picture lies in the square (left, top, width, height in shares), its own width and height in pixels."""
@@ -136,7 +149,9 @@ class Main(Task):
         """Boxes (N, G, 4) in shares of the square and classes (N, G): -1 for none, -2 - c for a crowd of class c."""
         frames_N6 = self._frames(table) if frames_N6 is None else frames_N6
         places = {label: place for place, label in enumerate(self.labels)}
-        rows = [[box for box in things if box.label in places] for things in box_kind.parse(table.column(self.target))]
+        told = box_kind.parse(table.column(self.target))
+        rows = [[box for box in things if box.label in places and _whole(box) and box.left < frame[4] and box.top < frame[5]]
+                for things, frame in zip(told, frames_N6, strict=True)]  # fmt: skip
         most = max(1, max((len(row) for row in rows), default=1))
         boxes_NG4, class_NG = np.zeros((len(rows), most, 4), np.float32), np.full((len(rows), most), -1, np.int64)
         for row, things in enumerate(rows):
@@ -239,9 +254,13 @@ class Main(Task):
         self.sure = float(levels[int(np.argmax(scores))])
 
     def views(self, evidence: Evidence) -> Sequence[View]:
-        whole = np.nan_to_num(precision(evidence))
+        whole = precision(evidence)
+        seen = np.flatnonzero(np.isfinite(whole[:, 0]))  # a class without a thing has no precision, and does not count in mAP
+        if not len(seen):
+            return []
+        whole = whole[seen]
         order = np.argsort(-whole.mean(1), kind="stable")[:SHOWN_CLASSES]
-        names, values = [self.labels[label] for label in order], whole.mean(1)[order]
+        names, values = [self.labels[label] for label in seen[order]], whole.mean(1)[order]
         curve = {"x": THRESHOLDS_T.round(2).tolist(), "lines": {"mAP": whole.mean(0).round(4).tolist()},
                  "x_label": tr("overlap demanded"), "y_label": "mAP", "diagonal": False}  # fmt: skip
         return [
@@ -269,7 +288,7 @@ class Main(Task):
         rows, surest = [], []
         for (boxes, kinds, scores), frame in zip(self._found(model(batch)), frames, strict=True):
             told = scores >= self.sure
-            sides = self._pixels(boxes[told], frame).round(1).tolist()
+            sides = self._pixels(boxes[told], frame).astype(np.float64).round(1).tolist()
             rows.append([{"label": self.labels[kind], "confidence": round(float(score), 4), "box": box}
                          for kind, score, box in zip(kinds[told], scores[told], sides, strict=True)])  # fmt: skip
             surest.append(round(float(scores.max(initial=0.0)), 4))

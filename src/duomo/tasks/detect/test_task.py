@@ -12,9 +12,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from duomo.core.contract import Evidence, Places
-from duomo.core.errors import DataError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import AugmentConfig, EncodeConfig
 from duomo.core.table import Table
+from duomo.data.augment import augment
 from duomo.data.loader import finish
 from duomo.data.picture_variations import affine, followed, sampled
 from duomo.tasks.detect import measures
@@ -195,6 +196,36 @@ def test_without_boxes_there_is_nothing_to_learn(scenes: Table) -> None:
     empty = Table(scenes.data.set_column(1, "boxes", [["[]"] * len(scenes)]), scenes.kinds)
     with pytest.raises(DataError, match="needs boxes"):
         Main(Config(target=("boxes",))).fit(empty)
+
+
+def test_boxes_of_a_table_that_are_none_are_told_and_left_out(task: Main, scenes: Table) -> None:
+    broken = [{"label": "disc", "box": sides} for sides in ([50, 50, 10, 10], [5, 5, 5, 9], [-9, -9, -1, -1], [500, 500, 900, 900])]
+    whole = [*broken, {"label": "square", "box": [1, 2, 30, 40]}]
+    table = Table(pa.table({"picture": scenes.column("picture").slice(0, 1), "boxes": [json.dumps(whole)]}), scenes.kinds)
+    mask, (said,) = task.usable(table)
+    assert mask.all() and said.startswith("3 boxes") and "row 0" in said
+    assert task.encode(table, target=True).batch([0])["target.classes"].tolist() == [[1]]
+
+
+def test_answers_are_short_numbers(task: Main, scenes: Table) -> None:
+    places = torch.tensor([[[0.123, 0.311, 0.612, 0.711]]])
+    batch = task.encode(scenes.take(np.array([0])), target=False).batch([0])
+    answer = task.answer(lambda batch: Places(torch.full((1, 1, 2), 3.0), places, torch.zeros(1, 3)), batch)  # type: ignore[arg-type]
+    assert all(len(str(side)) <= 5 for side in answer["prediction"][0][0]["box"])
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix", "erase"])
+def test_variations_that_boxes_cannot_follow_are_refused(task: Main, scenes: Table, name: str) -> None:
+    batch = task.encode(scenes, target=True).batch(np.arange(4))
+    with pytest.raises(ConfigError, match=name):
+        augment(batch, task.inputs, AugmentConfig(**{name: 0.5}), torch.Generator())  # type: ignore[arg-type]
+
+
+def test_a_class_that_the_test_lacks_does_not_count_in_the_curve(task: Main) -> None:
+    boxes = np.array([[0.0, 0.0, 40.0, 40.0]])
+    told = facts([(boxes, np.array([0]), np.array([False]))], [(boxes, np.array([0]), np.ones(1, np.float32))])
+    bars, curve = task.views(told)
+    assert bars.data["labels"] == ["disc"] and curve.data["lines"]["mAP"][0] == 1.0
 
 
 def test_everything_finishes(task: Main, scenes: Table) -> None:
