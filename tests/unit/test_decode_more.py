@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import queue
 import random
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -21,6 +24,7 @@ from duomo.decode.loop import Batcher, Language, Piece
 from duomo.decode.quantize import Int8Linear, quantize
 from duomo.decode.sampling import Sampling
 from duomo.models import gpt, seq2seq
+from duomo.serve import scribe
 
 GREEDY = Sampling(temperature=0, new_tokens=16)
 
@@ -292,3 +296,19 @@ def test_only_what_writes_can_be_talked_to(monkeypatch) -> None:
     monkeypatch.setattr(conversation.Run, "open", lambda path: SimpleNamespace(task=SimpleNamespace(name="classify")))
     with pytest.raises(ConfigError, match="classify"):
         conversation.chat("runs/clinic")
+
+
+# -- the server
+def test_who_leaves_while_the_prompt_is_prepared_is_not_written_for(spelling, monkeypatch) -> None:
+    task = SimpleNamespace(tokenizer=spelling, name="generate", context=64, config=SimpleNamespace(sampling=GREEDY))
+    run = SimpleNamespace(task=task, path=Path("poems"), model=decoder(spelling["size"]), execution=None)
+    replies: queue.Queue[scribe.Reply] = queue.Queue()
+    made, going = scribe.Scribe(run, lambda number, reply: replies.put(reply)), threading.Event()
+    monkeypatch.setattr(made, "_prompts", lambda asked, chat: [[5, 6, 7]] if going.wait(20) else [])
+    asked = dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "stop", "schema", "logprobs", "stream", "seed"))
+    made.begin(SimpleNamespace(id=3, verb="complete", asked=asked | {"n": 1, "max_tokens": 50}))
+    assert made.cancel(3) and not made.cancel(4)
+    going.set()
+    reply = replies.get(timeout=20)
+    assert json.loads(reply.body)["choices"][0]["finish_reason"] == "cancelled" and reply.facts["written"] <= 1
+    made._engine.close()

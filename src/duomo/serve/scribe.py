@@ -63,18 +63,32 @@ class Scribe:
         self._system = run.task.config.system if run.task.name == "chat" else ""
         self._engine = Engine(run.model, Language.of(self._state), run.task.context, execution=run.execution)
         self._streams: dict[int, list[Stream]] = {}
+        """Of each question from its beginning; empty as long as its prompt is prepared."""
+        self._left: set[int] = set()
         self._lock = threading.Lock()
 
     def begin(self, question: Question) -> None:
-        threading.Thread(target=self._answer, args=(question,), daemon=True).start()
+        with self._lock:
+            self._streams[question.id] = []
+        threading.Thread(target=self._until_answered, args=(question,), daemon=True).start()
 
     def cancel(self, number: int) -> bool:
         """Stop writing what nobody waits for; False where it is not written here."""
         with self._lock:
-            found = self._streams.get(number, ())
-        for stream in found:
+            found = self._streams.get(number)
+            if found is not None:
+                self._left.add(number)
+        for stream in found or ():
             stream.cancel()
-        return bool(found)
+        return found is not None
+
+    def _until_answered(self, question: Question) -> None:
+        try:
+            self._answer(question)
+        finally:
+            with self._lock:
+                del self._streams[question.id]
+                self._left.discard(question.id)
 
     def _answer(self, question: Question) -> None:
         asked, chat = question.asked, question.verb == "chat"
@@ -96,11 +110,10 @@ class Scribe:
             return
         with self._lock:
             self._streams[question.id] = streams
-        try:
-            self._write(question, writer, [Choice(number, stream) for number, stream in enumerate(streams)])
-        finally:
-            with self._lock:
-                del self._streams[question.id]
+            left = question.id in self._left
+        for stream in streams if left else ():
+            stream.cancel()
+        self._write(question, writer, [Choice(number, stream) for number, stream in enumerate(streams)])
 
     def _prompts(self, asked: Mapping[str, Any], chat: bool) -> list[list[int]]:
         if chat:
