@@ -41,6 +41,19 @@ bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/accuracy_tables.py .bench/data
 	$(BIN)/python bench/accuracy_text.py .bench/data
 	$(BIN)/python bench/accuracy_speech.py .bench/data
+	$(BIN)/python bench/parameter_counts.py
+	$(BIN)/python bench/parity_pictures.py --mobilenet .bench/data/mobilenet/mobilenet_v2.pth
+	$(BIN)/python bench/picture_pipeline.py
+	$(BIN)/python bench/accuracy_vision.py .bench/data
+	$(BIN)/python bench/detection.py .bench/data
+	$(BIN)/python bench/parity_language.py .bench/data
+	$(BIN)/python bench/pretraining_speed.py
+	$(BIN)/python bench/decode_speed.py
+	$(BIN)/python bench/learning_language.py
+	$(BIN)/python bench/tagging.py .bench/data
+	$(BIN)/python bench/translation.py .bench/data
+	$(BIN)/python bench/finetune.py .bench/data/minilm .bench/data/reviews
+	$(BIN)/python bench/chat_lora.py .bench/data/smollm2/smollm2.gguf .bench/data/reviews/train.csv
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	$(BIN)/python bench/serving_overhead.py
 
