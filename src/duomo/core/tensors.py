@@ -137,13 +137,13 @@ def texts_of(points_BT: Tensor, length_B: Tensor) -> list[str]:
 class Windows(Column):
     """Windows over one long stream (total,): row i starts at i * width, shifted at random in training.
 
-    A batch holds the tokens `x` (B, width) and their successors `x.next` (B, width); where `end` is the number of a token that ends a
-    document, also `x.document` (B, width), which document of the window each token belongs to, so that none is read with another.
+    A batch holds the tokens `x` (B, width) and their successors `x.next` (B, width); where `offsets` (N + 1,) say where the documents
+    begin, also `x.document` (B, width), the document that each token belongs to, so that none is read with another.
     """
 
     values: Tensor
     width: int
-    end: int = -1
+    offsets: Tensor | None = None
 
     def __len__(self) -> int:
         return max(1, (self.values.shape[0] - 1) // self.width)
@@ -156,9 +156,8 @@ class Windows(Column):
         index = start.unsqueeze(1) + torch.arange(self.width + 1)
         tokens = self.values[index].long()
         found = {name: tokens[:, :-1], f"{name}.next": tokens[:, 1:]}
-        if self.end >= 0:
-            ended = tokens[:, :-1] == self.end
-            found[f"{name}.document"] = ended.cumsum(1) - ended.long()
+        if self.offsets is not None:
+            found[f"{name}.document"] = torch.searchsorted(self.offsets, index[:, :-1].contiguous(), right=True)
         return found
 
     def lengths(self) -> None:

@@ -32,6 +32,7 @@ MOST_COLUMNS = 12
 TRUE, TOLD = (20, 200, 80), (255, 90, 30)
 """Colours of boxes that are true and of those that were answered."""
 DRAWN = 320
+LONGEST_LABEL = 40
 
 
 class Mark(NamedTuple):
@@ -79,10 +80,18 @@ def _marks(table: Table, place: int, targets: Sequence[str], answers: Mapping[st
     marks: list[Mark] = []
     for name in targets:
         if table.kinds.get(name) == "boxes":
-            marks += [Mark(box[1:5], box.label, TRUE) for box in boxes.parse(table.column(name).slice(place, 1))[0]]
+            true = boxes.parse(table.column(name).slice(place, 1))[0]
+            marks += [Mark(box[1:5], _drawable(box.label, number), TRUE) for number, box in enumerate(true, 1)]
             told = answers["prediction"][place] if "prediction" in answers else []
-            marks += [Mark(tuple(one["box"]), f"{one['label']} {one['confidence']:.2f}", TOLD) for one in told]
+            marks += [Mark(tuple(one["box"]), f"{_drawable(one['label'], number)} {one['confidence']:.2f}", TOLD)
+                      for number, one in enumerate(told, 1)]  # fmt: skip
     return marks
+
+
+def _drawable(label: str, number: int) -> str:
+    """The label, short; its number in the list beside the picture where the drawing font has no such letters."""
+    short = " ".join(label[:LONGEST_LABEL].split())
+    return short if short.isascii() else f"#{number}"
 
 
 def confused(test: Table, errors: np.ndarray, targets: Sequence[str], answer: Answer | None) -> View | None:

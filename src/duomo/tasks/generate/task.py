@@ -171,7 +171,7 @@ class Main(Task):
             column = self._column(table)
             width = max(1, min(self.context, len(column.values) - 1))
             apart = not self.config.across and len(column.values) < LONG_DOCUMENT * width * max(1, len(column))
-            return Examples({"tokens": Windows(column.values, width, self.end if apart else -1)})
+            return Examples({"tokens": Windows(column.values, width, column.offsets if apart else None)})
         cells = [str(cell) if cell is not None else "" for cell in table.column(self.column).to_pylist()]
         rows = [self._prompt(tokens) for tokens in text_kind.encode_text(self.tokenizer, cells)]
         seeds = [int.from_bytes(hashlib.blake2b(cell.encode("utf-8", "replace"), digest_size=7).digest()) for cell in cells]

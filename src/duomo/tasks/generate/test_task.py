@@ -65,6 +65,16 @@ def test_a_document_is_not_read_with_another(poems: list[str], across: bool) -> 
     assert bool((difference[place + 1 :] == 0).all()) is not across
 
 
+def test_an_unseen_letter_is_no_border(poems: list[str]) -> None:
+    """The number of the unknown is that of the end in a learned vocabulary: borders are kept apart from tokens."""
+    task = fitted(poems)
+    strange = [poem.replace(poem[3], "𠀀") for poem in poems]
+    batch = task.encode(table(strange), target=True).batch(np.arange(4))
+    whole = task.encode(table(poems), target=True).batch(np.arange(4))
+    assert (batch["tokens"] == task.end).sum() > (whole["tokens"] == task.end).sum()
+    assert torch.equal(batch["tokens.document"], whole["tokens.document"])
+
+
 def test_a_long_document_is_left_whole(poems: list[str]) -> None:
     task = fitted(["".join(poems)])
     assert "tokens.document" not in task.encode(table(["".join(poems)]), target=True).batch(np.arange(2))
