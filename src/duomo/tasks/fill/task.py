@@ -4,13 +4,12 @@ Legend: B rows of a batch, T positions of a window, V tokens of the vocabulary, 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -19,18 +18,16 @@ from duomo.core.config import Within
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
-from duomo.core.kinds.base import Block
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples, Ragged
-from duomo.data import cache
+from duomo.data import corpus
 from duomo.tasks.fill.baselines import Frequency, Neighbours
 from duomo.tasks.fill.masking import Hiding, Masked
 
 CONTEXT = 128
 FEWEST_TOKENS = 64
-SLICE = 2000
 GAP = re.compile(r" ?(?:\[MASK\]|<mask>)")
 """How a gap is written; the space before it belongs to what fills it."""
 CONTINUES = re.compile(r"^##|^[^\W\d_]")
@@ -61,6 +58,7 @@ class Main(Task):
     """See the README beside this file."""
 
     name = "fill"
+    judged_bytes: ClassVar[int] = 1_000_000
     metric = Metric("accuracy", True)
 
     def __init__(self, config: Config):
@@ -83,7 +81,7 @@ class Main(Task):
             self.tokenizer = text_kind.learn(cells, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=CONTEXT))
         if text_kind.special(self.tokenizer, "mask") < 0:
             raise DataError("Filling gaps needs a tokenizer with a mask token ([MASK], <mask>); this one has none. Choose another.")
-        length = len(self.stream(table))
+        length = corpus.length(table, self.column, self.tokenizer, self._end(), 8 * (encode.longest_text or CONTEXT))
         if length < FEWEST_TOKENS:
             raise DataError(
                 "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length
@@ -120,28 +118,15 @@ class Main(Task):
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Pieces with words."""
-        column = self._column(table)
-        cells = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(table.column(column).cast(pa.large_string()))), 0)
-        mask = np.asarray(cells.to_numpy()) > 0
-        if not mask.any():
-            raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
-        return mask, []
+        return corpus.usable(table, self._column(table)), []
 
     # -- tensors
-    def _documents(self, table: Table) -> Iterator[Block]:
-        """Token numbers of all documents end to end, what ends a document after each, a slice of the table at a time."""
-        end = max(text_kind.special(self.tokenizer, "end"), 0)
-        for part in table.slices(SLICE) if len(table) else (table,):
-            cells = ["" if cell is None else str(cell) for cell in part.column(self.column).to_pylist()]
-            rows = [np.append(tokens, end).astype(np.int32) for tokens in text_kind.encode_text(self.tokenizer, cells)]
-            yield Block(np.concatenate([np.zeros(0, np.int32), *rows]), np.array([len(row) for row in rows], np.int64))
-
     def stream(self, table: Table) -> Tensor:
-        """All documents as one stream of token numbers (M,): in memory, or in a mapped file where they are many."""
-        key = lambda: cache.key_of(table, [self.column], ["fill", self.tokenizer["json"]])  # noqa: E731
-        column = cache.collect(self._documents(table), len(table), key)
-        assert isinstance(column, Ragged)
-        return column.values
+        """All documents as one stream of token numbers (M,), what ends a document after each."""
+        return corpus.stream(table, self.column, self.tokenizer, self._end()).values
+
+    def _end(self) -> int:
+        return max(text_kind.special(self.tokenizer, "end"), 0)
 
     def _hiding(self) -> Hiding:
         state, size = self.tokenizer, int(self.tokenizer["size"])

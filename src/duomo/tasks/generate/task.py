@@ -4,13 +4,12 @@ Legend: B rows of a batch, T positions of a window, V tokens of the vocabulary, 
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,12 +17,11 @@ from torch.nn import functional
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
-from duomo.core.kinds.base import Block
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
-from duomo.data import cache
+from duomo.data import corpus
 from duomo.decode.engine import write
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
@@ -32,7 +30,6 @@ from duomo.tasks.generate.baselines import Frequency, Ngram
 CONTEXT = 256
 FEWEST_TOKENS = 64
 """Pieces of text without which no part of a split is sure of one."""
-SLICE = 2000
 LONG_DOCUMENT = 8
 """Windows that a document fills on average from which borders are so rare that no window is divided."""
 
@@ -90,7 +87,7 @@ class Main(Task):
         else:
             config = replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT)
             self.tokenizer = text_kind.learn(cells, config)
-        length = self._length(table)
+        length = corpus.length(table, self.column, self.tokenizer, self.end, 8 * int(self.tokenizer["longest"]))
         if length < FEWEST_TOKENS:
             raise DataError(
                 "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length
@@ -130,41 +127,14 @@ class Main(Task):
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Pieces with words."""
         column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
-        cells = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(table.column(column).cast(pa.large_string()))), 0)
-        mask = np.asarray(cells.to_numpy()) > 0
-        if not mask.any():
-            raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
-        return mask, []
+        return corpus.usable(table, column), []
 
     # -- tensors
-    def _documents(self, table: Table) -> Iterator[Block]:
-        """Token numbers of all documents end to end, `end` after each, a slice of the table at a time; nothing for an empty cell."""
-        end = [self.end]
-        for part in table.slices(SLICE) if len(table) else (table,):
-            cells = part.column(self.column).to_pylist()
-            found = iter(text_kind.encode_text(self.tokenizer, [str(cell) for cell in cells if cell is not None]))
-            rows = [np.append(next(found), end) if cell is not None else np.zeros(0, np.int64) for cell in cells]
-            lengths = np.array([len(row) for row in rows], np.int64)
-            yield Block(np.concatenate([np.zeros(0, np.int64), *rows]).astype(text_kind.type_of(self.tokenizer)), lengths)
-
-    def _length(self, table: Table) -> int:
-        """Tokens of the table, counted until there are enough for any context."""
-        length = 0
-        for block in self._documents(table):
-            length += len(block.values)
-            if length >= 8 * int(self.tokenizer["longest"]):
-                break
-        return length
-
     def stream(self, table: Table) -> Tensor:
         return self._column(table).values
 
     def _column(self, table: Table) -> Ragged:
-        """All documents as one stream of token numbers (M,), `end` after each: in memory, or in a mapped file where they are many."""
-        key = lambda: cache.key_of(table, [self.column], [self.tokenizer, self.end])  # noqa: E731
-        column = cache.collect(self._documents(table), len(table), key)
-        assert isinstance(column, Ragged)
-        return column
+        return corpus.stream(table, self.column, self.tokenizer, self.end)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         if target:

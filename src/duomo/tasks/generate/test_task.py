@@ -40,7 +40,7 @@ def test_the_stream_holds_every_document_and_its_end(poems: list[str], tmp_path:
     assert len(stream) == sum(map(len, poems)) + len(poems)
     monkeypatch.setenv("DUOMO_CACHE", str(tmp_path))
     monkeypatch.setattr(cache.collect, "__defaults__", (1000,))
-    monkeypatch.setattr("duomo.tasks.generate.task.SLICE", 50)
+    monkeypatch.setattr("duomo.data.corpus.SLICE", 50)
     mapped = task.stream(table(poems))
     assert list(tmp_path.glob("columns/*.values"))
     assert np.array_equal(mapped.numpy(), task.stream(table(poems)).numpy())

@@ -1,0 +1,57 @@
+"""Texts as one long stream of tokens, for tasks that learn from running text; of any size, because a large stream lies in a mapped file.
+
+Legend: N documents, M tokens of all of them end to end.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.errors import DataError
+from duomo.core.kinds import text as text_kind
+from duomo.core.kinds.base import Block
+from duomo.core.table import Table
+from duomo.core.tensors import Ragged
+from duomo.data import cache
+
+SLICE = 2000
+
+
+def usable(table: Table, column: str) -> np.ndarray:
+    """(N,) which documents have words; DataError where none has."""
+    cells = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(table.column(column).cast(pa.large_string()))), 0)
+    mask = np.asarray(cells.to_numpy()) > 0
+    if not mask.any():
+        raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
+    return mask
+
+
+def documents(table: Table, column: str, tokenizer: Mapping[str, Any], end: int) -> Iterator[Block]:
+    """Token numbers of all documents end to end, `end` after each, a slice of the table at a time; nothing for an empty cell."""
+    for part in table.slices(SLICE) if len(table) else (table,):
+        cells = part.column(column).to_pylist()
+        found = iter(text_kind.encode_text(tokenizer, [str(cell) for cell in cells if cell is not None]))
+        rows = [np.append(next(found), [end]) if cell is not None else np.zeros(0, np.int64) for cell in cells]
+        lengths = np.array([len(row) for row in rows], np.int64)
+        yield Block(np.concatenate([np.zeros(0, np.int64), *rows]).astype(text_kind.type_of(tokenizer)), lengths)
+
+
+def length(table: Table, column: str, tokenizer: Mapping[str, Any], end: int, enough: int) -> int:
+    """M, counted no further than to `enough`."""
+    count = 0
+    for block in documents(table, column, tokenizer, end):
+        count += len(block.values)
+        if count >= enough:
+            break
+    return count
+
+
+def stream(table: Table, column: str, tokenizer: Mapping[str, Any], end: int) -> Ragged:
+    """All documents as a column of tokens (M,): in memory, or in a mapped file where they are many."""
+    blocks = documents(table, column, tokenizer, end)
+    found = cache.collect(blocks, len(table), lambda: cache.key_of(table, [column], [dict(tokenizer), end]))
+    assert isinstance(found, Ragged)
+    return found
