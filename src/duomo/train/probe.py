@@ -24,6 +24,9 @@ from duomo.train.seed import seed_step
 
 ROUNDS = 12
 LEAST_ROUNDS = 3
+VISIT, VISIT_SECONDS = 5, 0.05
+"""Steps in a row of one candidate, and seconds after which it has had its turn. Where a turn has several, its first is not counted: what
+the candidate before it left behind (threads that still spin, caches full of other weights) would be charged to it."""
 SLOW, FAR = 1.3, 2.0
 """A candidate this many times slower than the fastest is not timed any further; FAR after a single round."""
 COMPILE_SECONDS = 15.0
@@ -167,11 +170,19 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
             return
         for index in list(copies):
             copies[index].execution.apply(copies[index].model)
-            timings[index].times.append(copies[index].step(batches[number % LEAST_ROUNDS], number + 1))
+            timings[index].times += _visit(copies[index], batches, number + 1)
         fastest = min((timings[index].seconds for index in copies), default=0.0)
         copies = {index: held for index, held in copies.items() if timings[index].seconds <= (SLOW if number else FAR) * fastest}
         if len(copies) <= 1 and number >= LEAST_ROUNDS:
             return
+
+
+def _visit(made: _Copy, batches: list[Batch], number: int) -> list[float]:
+    """Seconds of the steps of one turn."""
+    times: list[float] = []
+    while len(times) <= VISIT and sum(times) < VISIT_SECONDS:
+        times.append(made.step(batches[(number + len(times)) % LEAST_ROUNDS], number))
+    return times[1:] or times
 
 
 def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch]) -> _Copy | None:
