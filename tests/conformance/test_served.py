@@ -12,7 +12,8 @@ from tests.conformance.test_tasks import fitted, model_for
 from duomo.core.device import Execution
 from duomo.core.table import Table
 from duomo.data.predictor import Predictor
-from duomo.serve.desk import Desk, Question, asked_table
+from duomo.serve.desk import Desk, Question, asked_of
+from duomo.serve.rows import Rows
 
 
 @dataclass
@@ -53,8 +54,8 @@ def test_served_as_predicted(toy) -> None:
     questions = [
         Question(n, "predict", json.dumps({"rows": [{k: wire(c) for k, c in row.items()}]}).encode()) for n, row in enumerate(rows)
     ]
-    group = [(question, asked_table(desk, question)) for question in questions]
-    assert all(isinstance(table, Table) for _, table in group), group
+    group = [(question, asked_of(desk, question)) for question in questions]
+    assert all(isinstance(rows, Rows) for _, rows in group), group
     together = dict(desk.answer(group))
     assert [json.loads(together[n].body)["answers"][0] for n in range(len(rows))] == expected
     assert json.loads(dict(desk.answer(group[-1:]))[len(rows) - 1].body)["answers"] == expected[-1:]

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import QUICK
 
 from duomo.core.table import MEDIA
-from duomo.serve.desk import Desk, Question, asked_table
+from duomo.serve.desk import Desk, Question, asked_of
 
 ROWS = 5
 
@@ -36,7 +36,7 @@ def test_served_equals_predicted(runs, name: str) -> None:
     desk = Desk(run)
     questions = [Question(number, "predict", json.dumps({"rows": [{key: wire(cell) for key, cell in row.items()}]}).encode())
                  for number, row in enumerate(rows)]  # fmt: skip
-    group = [(question, asked_table(desk, question)) for question in questions]
+    group = [(question, asked_of(desk, question)) for question in questions]
     together = dict(desk.answer(group))
     assert [json.loads(together[number].body)["answers"][0] for number in range(len(rows))] == expected
     number, reply = next(iter(desk.answer(group[-1:])))

@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -94,3 +95,25 @@ def test_a_head_that_never_ends_is_closed(server: Server) -> None:
         start = time.monotonic()
         assert link.recv(100) == b""
         assert time.monotonic() - start < limits.HEAD_SECONDS + 5
+
+
+def test_a_slow_or_endless_head_is_closed_the_second_too(server: Server) -> None:
+    """A connection that has been answered may not hold the door with half a head, nor fill the memory with one that never ends."""
+    ask = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=limits.HEAD_SECONDS + 5) as link:
+        link.sendall(ask)
+        assert link.recv(65536).startswith(b"HTTP/1.1 200")
+        start = time.monotonic()
+        link.sendall(ask[:20])
+        assert link.recv(65536) == b""
+        assert time.monotonic() - start < limits.HEAD_SECONDS + 3
+    endless = (
+        b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ",
+        b"POST /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n0;",
+    )
+    for beginning in endless:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as link, suppress(ConnectionError):
+            link.sendall(beginning)
+            for _ in range(200):
+                link.sendall(b"y" * 65536)
+            raise AssertionError("13 MB of a head were taken")

@@ -7,15 +7,13 @@ import threading
 from pathlib import Path
 
 import httpx
-import pyarrow as pa
 import pytest
 
 from duomo.core.errors import DataError
-from duomo.core.table import Table
 from duomo.serve import limits
 from duomo.serve.desk import Desk, Question, encoded
 from duomo.serve.reading import read_json
-from duomo.serve.rows import rows_of_parts, table_of
+from duomo.serve.rows import checked, rows_of_parts, table_of
 
 
 def rows_of(path: Path, target: str, count: int) -> list[dict[str, str]]:
@@ -156,9 +154,10 @@ def test_pages_come_from_here_alone(client: httpx.Client) -> None:
 def test_a_bad_row_does_not_hurt_its_neighbours(runs) -> None:
     """Requests that share a pass: one cannot be answered, the others are."""
     run = runs("clinic")
-    good = Table(pa.table({name: pa.array(["1.5"], pa.large_string()) for name in run.facts["features"]}), run.facts["kinds"])
-    bad = Table(pa.table({"nothing": pa.array(["1"], pa.large_string())}), run.facts["kinds"])
-    replies = dict(Desk(run).answer([(Question(number, "predict"), table) for number, table in enumerate((good, bad, good))]))
+    columns = dict.fromkeys(run.facts["features"], "number")
+    good, bad = (checked([dict.fromkeys(columns, cell)], columns) for cell in ("1.5", "one and a half"))
+    assert good.forms == bad.forms, "they are asked together"
+    replies = dict(Desk(run).answer([(Question(number, "predict"), rows) for number, rows in enumerate((good, bad, good))]))
     assert [replies[number].status for number in range(3)] == [200, 422, 200]
     assert replies[0].body == replies[2].body
 
@@ -168,8 +167,8 @@ def test_text_and_numbers_share_a_pass(runs) -> None:
     names = run.facts["features"]
     usual = rows_of(runs.source("clinic"), "diagnosis", 2)
     cells = ({name: float(value) for name, value in usual[0].items()}, usual[0], usual[1])
-    tables = [table_of([row], dict.fromkeys(names, "number")) for row in cells]
-    replies = dict(Desk(run).answer([(Question(number, "predict"), table) for number, table in enumerate(tables)]))
+    asked = [checked([row], dict.fromkeys(names, "number")) for row in cells]
+    replies = dict(Desk(run).answer([(Question(number, "predict"), rows) for number, rows in enumerate(asked)]))
     assert replies[0].body == replies[1].body != replies[2].body
 
 

@@ -77,6 +77,17 @@ def test_numbers_are_standardised_flagged_and_binned() -> None:
     assert len(bins) == 2 and CONFIG.bins < len(bins[0]) <= 2 * CONFIG.bins + 2 and bins[0] == sorted(bins[0])
 
 
+def test_columns_of_numbers_together_as_each_alone() -> None:
+    chance = np.random.default_rng(0)
+    cells = [[None if chance.random() < 0.1 * (c % 2) else float(v) for v in chance.normal(size=99) * 10.0 ** (c - 3)] for c in range(7)]
+    cells[2][5] = float("inf")
+    table = pa.table({str(c): pa.array(column, pa.float64()) for c, column in enumerate(cells)})
+    states = [number.KIND.fit(Cells(table.column(c)), EncodeConfig()) for c in range(7)]
+    alone = np.concatenate([number.KIND.encode(Cells(table.column(c)), states[c]).values for c in range(7)], axis=1)
+    together = number.matrix(table.to_batches(), states)
+    assert alone.shape == together.shape == (99, 11) and (alone.view(np.int32) == np.ascontiguousarray(together).view(np.int32)).all()
+
+
 def test_each_value_of_a_discrete_column_is_an_edge() -> None:
     few = np.repeat([0.0, 3.0, 5013.0, 5178.0], 20)
     assert number.edges(few, 2) == [0.0, 3.0, 5013.0, 5178.0]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +43,18 @@ class Table:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """The column's cells; an unknown name raises DataError with the nearest known one."""
-        if name not in self.data.column_names:
+        place = self._places.get(name)
+        if place is None:
             raise DataError(
                 "A column must exist in the data; there is no column {name!r}.{hint} The columns are: {columns}.",
                 name=name, hint=nearest(name, self.names), columns=", ".join(self.names[:30]),
             )  # fmt: skip
-        return self.data.column(name)
+        return self.data.column(place)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Column name -> its place: Arrow looks a name up among all of them, each time."""
+        return {name: place for place, name in enumerate(self.data.column_names)}
 
     def take(self, rows: np.ndarray) -> "Table":
         """The rows (n,) in that order, as a table of the same kinds."""
@@ -64,6 +71,9 @@ class Table:
 
     def slices(self, rows: int) -> Iterator["Table"]:
         """The table in pieces of at most `rows` rows, without copying."""
+        if 0 < len(self) <= rows:
+            yield self
+            return
         for start in range(0, len(self), rows):
             yield replace(self, data=self.data.slice(start, rows))
 

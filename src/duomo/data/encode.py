@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
-from duomo.core.kinds import KINDS, audio, image, infer
+from duomo.core.kinds import KINDS, audio, image, infer, number
 from duomo.core.kinds.base import Block, Cells
 from duomo.core.messages import nearest
 from duomo.core.recipe import EncodeConfig
@@ -140,8 +141,14 @@ def _field(group: list[Learned]) -> Field:
 
 def _blocks(table: Table, group: list[Learned], rows: int) -> Iterator[Block]:
     """The input's blocks of at most `rows` rows; one empty block for a table without rows."""
+    types, states = dict(zip(table.names, table.data.schema.types, strict=True)), [one.state for one in group]
+    plain = len(table) > 0 and all(one.kind == "number" and types[one.column] == pa.float64() for one in group)
     for start in range(0, max(1, len(table)), rows):
         spill.release()
+        if plain:
+            cells = table.data.select([one.column for one in group]).slice(start, rows)
+            yield Block(number.matrix(cells.to_batches(), states))
+            continue
         parts = [_encode(Cells(table.column(one.column).slice(start, rows), table.root), one, start) for one in group]
         if parts[0].lengths is not None or KINDS[group[0].kind].form not in STACKED:
             yield parts[0]

@@ -32,6 +32,9 @@ LARGE_PICTURE = 128 * 128
 SLICE = 4096
 WRITTEN = 64
 """Rows given at once to a task that writes."""
+DECODED = 32
+"""Of a block that is filled up, so many rows or a multiple of it are decoded: whole vector registers, so that what is computed element by
+element (a sigmoid) comes out with the same bits as in the whole block."""
 
 
 def block_for(inputs: Mapping[str, Field]) -> int:
@@ -67,12 +70,13 @@ class Predictor:
 
     def __init__(self, task: Task, model: nn.Module, execution: Execution, block: int = 0):
         self.task, self.model, self.execution = task, model, execution
-        self.block = block or block_for(task.inputs)
+        self.fields = dict(task.inputs)
+        self.block = block or block_for(self.fields)
         self._lock = threading.Lock()
 
     def blocks(self, examples: Examples, height: int) -> Iterator[tuple[np.ndarray, Batch]]:
         """Row numbers (n <= height) and a finished batch of exactly `height` rows, the last one repeated to fill it."""
-        fields: Mapping[str, Field] = self.task.inputs
+        fields = self.fields
         ragged = {name: column.lengths() for name, column in examples.columns.items()}
         widths = {name: _widths(lengths, fields.get(name)) for name, lengths in ragged.items() if lengths is not None}
         signature = np.stack([*widths.values()], axis=1) if widths else np.zeros((len(examples), 0), np.int64)
@@ -111,7 +115,7 @@ class Predictor:
             examples = self.task.encode(piece, target=False)
             for rows, batch in self._written(examples) if self.task.writes else self.blocks(examples, self.block):
                 with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
-                    columns = self.task.answer(self.model, self._on_device(batch))
+                    columns = self.task.answer(*self._needed(self._on_device(batch), len(rows)))
                 collected.append((rows + offset, columns))
             offset += len(piece)
         found: dict[str, list[Any]] = {}
@@ -122,18 +126,31 @@ class Predictor:
                     place[row] = value
         return found
 
+    def _needed(self, batch: Batch, rows: int) -> tuple[Any, Batch]:
+        """The model and the batch as a task's `answer` takes them; of a block that `rows` rows only begin to fill, no more is decoded."""
+        kept = -(-rows // DECODED) * DECODED
+        if self.task.writes or kept >= self.block or any(len(value) != self.block for value in batch.values()):
+            return self.model, batch
+        first = {name: value[:kept] for name, value in batch.items()}
+
+        def model(given: Batch) -> Any:
+            output = self.model(batch if given is first else given)
+            return output[:kept] if given is first and isinstance(output, Tensor) else output
+
+        return model, first
+
     def _written(self, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
         """Rows as they come, for a task that writes: decoding keeps them apart itself (decode/loop.py)."""
         for start in range(0, len(examples), WRITTEN):
             rows = np.arange(start, min(start + WRITTEN, len(examples)))
-            yield rows, finish(examples.batch(rows), self.task.inputs)
+            yield rows, finish(examples.batch(rows), self.fields)
 
     def refuse_unreadable(self, table: Table) -> None:
         """DataError where a cell of a number column holds something that is no number in the column's writing.
 
         In a file such a cell counts as missing, as it did in training; whoever asks for single rows would never learn of it.
         """
-        for field in self.task.inputs.values():
+        for field in self.fields.values():
             for column, style in field.facts.get("styles", {}).items():
                 if column not in table.names:
                     continue  # encoding says which are missing

@@ -9,14 +9,16 @@ OpenAI's routes: openai.py
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from duomo.core.messages import tr
 from duomo.serve import openai, schema
-from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, failures, parts_of
+from duomo.serve.doors import FAILURES, JSON, UPLOAD, Doors, Handler, Refused, body_of, parts_of
 from duomo.serve.guard import Guard
 from duomo.serve.keys import Key, Keys
 from duomo.serve.limits import LARGEST_ROWS
@@ -34,17 +36,14 @@ class Application:
     def __init__(self, pool: Pool, keys: Keys | None = None, hosts: tuple[str, ...] = LOCAL, *, quiet: bool = True):
         self.pool, self.metrics = pool, Metrics()
         self.doors = Doors(pool, keys or Keys([]), self.metrics)
-        self.app = FastAPI(title="duomo", docs_url=None, redoc_url=None, openapi_url=None, lifespan=self._lifespan)
-        failures(self.app)
-        for router in (self._open(), self._pages(), self._predicting(), openai.routes(self.doors)):
-            self.app.include_router(router)
+        self.app = Starlette(routes=self._routes(), exception_handlers=FAILURES, lifespan=self._lifespan)
         self.guard = Guard(self.app, hosts, self.metrics, quiet)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.guard(scope, receive, send)
 
     @asynccontextmanager
-    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         await self.pool.start()
         yield
         await self.pool.stop()
@@ -52,75 +51,63 @@ class Application:
     def ready(self) -> bool:
         return self.pool.ready and not self.guard.draining
 
-    def _open(self) -> APIRouter:
-        router = APIRouter()
+    def _routes(self) -> list[Route]:
+        """All of them, the busiest first."""
+        route, doors = self.doors.route, self.doors
+        asked = [
+            route("/v1/predict/{run}", self._named, doors.asking, method="POST"),
+            route("/v1/predict", self._only, doors.asking, method="POST"),
+        ]
+        told = [route(path, self._page(PAGE / name), doors.caller) for path, name in FILES.items()]
+        told += [
+            route("/openapi.json", self._document, doors.caller),
+            route("/metrics", self._metrics, doors.caller),
+            route("/v1/runs", self._runs, doors.caller),
+        ]
+        health = [route("/livez", self._alive, doors.anyone)]
+        health += [route(path, self._health, doors.anyone) for path in ("/readyz", "/health")]
+        return [*asked, *openai.routes(doors), *told, *health]
 
-        @router.get("/livez")
-        async def livez() -> Response:
-            return JSONResponse({"status": "ok"})
+    async def _alive(self, request: Request, key: Key | None) -> Response:
+        return JSONResponse({"status": "ok"})
 
-        @router.get("/readyz")
-        async def readyz() -> Response:
-            return self._health()
-
-        @router.get("/health")
-        async def health() -> Response:
-            return self._health()
-
-        return router
-
-    def _health(self) -> Response:
+    async def _health(self, request: Request, key: Key | None) -> Response:
         runs = {name: "ok" if place.ready else "starting" for name, place in self.pool.places.items()}
         if self.ready():
             return JSONResponse({"status": "ok", "runs": runs})
         return JSONResponse({"status": "draining" if self.guard.draining else "starting", "runs": runs}, 503, {"Retry-After": "1"})
 
-    def _pages(self) -> APIRouter:
-        router = APIRouter(dependencies=[Depends(self.doors.caller)])
-        for route, name in FILES.items():
+    @staticmethod
+    def _page(path: Path) -> Handler:
+        async def page(request: Request, key: Key | None) -> Response:
+            return FileResponse(path)
 
-            def page(path: Path = PAGE / name) -> FileResponse:
-                return FileResponse(path)
+        return page
 
-            router.add_api_route(route, page, include_in_schema=False)
+    async def _document(self, request: Request, key: Key | None) -> Response:
+        return JSONResponse(schema.document({name: place.facts for name, place in self.pool.places.items()}))
 
-        @router.get("/openapi.json")
-        async def document() -> Response:
-            return JSONResponse(schema.document({name: place.facts for name, place in self.pool.places.items()}))
+    async def _metrics(self, request: Request, key: Key | None) -> Response:
+        places = self.pool.places
+        gauges = {"ready": {name: float(place.ready) for name, place in places.items()}}
+        gauges["waiting"] = {name: float(sum(one.load for one in place.replicas)) for name, place in places.items()}
+        return PlainTextResponse(self.metrics.text(gauges), media_type="text/plain; version=0.0.4")
 
-        @router.get("/metrics")
-        async def metrics() -> Response:
-            places = self.pool.places
-            gauges = {"ready": {name: float(place.ready) for name, place in places.items()}}
-            gauges["waiting"] = {name: float(sum(one.load for one in place.replicas)) for name, place in places.items()}
-            return PlainTextResponse(self.metrics.text(gauges), media_type="text/plain; version=0.0.4")
+    async def _runs(self, request: Request, key: Key | None) -> Response:
+        """What each run reads and does."""
+        found = [{"run": name, "task": place.facts.get("task"), "columns": place.facts.get("columns", {})}
+                 for name, place in self.pool.places.items() if not key or not key.runs or name in key.runs]  # fmt: skip
+        return JSONResponse({"runs": found})
 
-        @router.get("/v1/runs")
-        async def runs(key: Annotated[Key | None, Depends(self.doors.caller)]) -> Response:
-            """What each run reads and does."""
-            found = [{"run": name, "task": place.facts.get("task"), "columns": place.facts.get("columns", {})}
-                     for name, place in self.pool.places.items() if not key or not key.runs or name in key.runs]  # fmt: skip
-            return JSONResponse({"runs": found})
+    async def _only(self, request: Request, key: Key | None) -> Response:
+        names = list(self.pool.places)
+        if len(names) > 1:
+            known = ", ".join(names)
+            raise Refused(404, tr("Several runs are served: POST /v1/predict/RUN, with one of {known}.", known=known), param="run")
+        return await self._rows(request, self.doors.place(request, names[0], key))
 
-        return router
-
-    def _predicting(self) -> APIRouter:
-        router = APIRouter()
-        Asking = Annotated[Key | None, Depends(self.doors.asking)]
-
-        @router.post("/v1/predict")
-        async def only(request: Request, key: Asking) -> Response:
-            names = list(self.pool.places)
-            if len(names) > 1:
-                known = ", ".join(names)
-                raise Refused(404, tr("Several runs are served: POST /v1/predict/RUN, with one of {known}.", known=known), param="run")
-            return await self._rows(request, self.doors.place(request, names[0], key))
-
-        @router.post("/v1/predict/{run}")
-        async def predict(request: Request, run: str, key: Asking) -> Response:
-            return await self._rows(request, self.doors.place(request, run, key))
-
-        return router
+    async def _named(self, request: Request, key: Key | None) -> Response:
+        return await self._rows(request, self.doors.place(request, request.path_params["run"], key))
 
     async def _rows(self, request: Request, place: Place) -> Response:
         """Answer the rows of a JSON body, or the files and fields of an upload."""

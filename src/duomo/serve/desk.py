@@ -15,13 +15,13 @@ import pyarrow as pa
 from duomo.core.errors import DataError, DuomoError, ResourceError
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
-from duomo.serve.rows import rows_of, rows_of_parts, table_of
+from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts
 
 Answers = dict[str, list[Any]]
 FAULTS = (pa.ArrowException, ValueError, RuntimeError, MemoryError, ArithmeticError, LookupError, TypeError, OSError)
 
 TOGETHER_FAULTS = (DuomoError, *FAULTS)
-ASKED_TABLE_FAULTS = (DataError, *FAULTS)
+ASKED_FAULTS = (DataError, *FAULTS)
 """What a model or a decoder may still raise; the request gets 500 and the worker goes on."""
 
 
@@ -77,12 +77,15 @@ class Reply:
         return cls(status, facts={"message": message, "param": param, "code": code})
 
 
+ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def encoded(value: Any) -> bytes:
     """JSON; what is not finite becomes null, which JSON can say."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+        return ENCODER.encode(value).encode("utf-8", "replace")
     except ValueError:
-        return json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+        return ENCODER.encode(_finite(value)).encode("utf-8", "replace")
 
 
 def _finite(value: Any) -> Any:
@@ -138,18 +141,19 @@ class Desk:
         verbs += [verb for task, verb in (("transcribe", "hear"), ("embed", "embed")) if self.run.facts["task"] == task]
         return {"task": self.run.facts["task"], "columns": self.columns, "media": media, "verbs": verbs}
 
-    def table(self, question: Question) -> Table:
+    def rows(self, question: Question) -> Rows:
         """The rows that are asked; DataError where they cannot be."""
         if not question.parts:
-            return self._readable(table_of(rows_of(question.body), self.columns))
+            return checked(rows_of(question.body), self.columns)
         parts, start = [], 0
         for name, is_file, size in question.parts:
             parts.append((name, is_file, question.body[start : start + size]))
             start += size
-        return self._readable(table_of(rows_of_parts(parts, self.columns), self.columns))
+        return checked(rows_of_parts(parts, self.columns), self.columns)
 
-    def _readable(self, table: Table) -> Table:
-        """The table; DataError where a number is written as a text that the run cannot read as one."""
+    def _table(self, made: Sequence[Mapping[str, Any]]) -> Table:
+        """DataError for a cell of the wrong make, and where a number is written as a text that the run cannot read as one."""
+        table = built(made, self.columns)
         written = [
             field.name for field in table.data.schema if self.columns[field.name] == "number" and not pa.types.is_floating(field.type)
         ]
@@ -157,32 +161,31 @@ class Desk:
             self.run.predictor.refuse_unreadable(replace(table, data=table.data.select(written)))
         return table
 
-    def answer(self, group: Sequence[tuple[Question, Table]]) -> Iterator[tuple[int, Reply]]:
+    def answer(self, group: Sequence[tuple[Question, Rows]]) -> Iterator[tuple[int, Reply]]:
         """All together where their columns have one form; when that fails, one by one."""
-        kinds: dict[Any, list[tuple[Question, Table]]] = {}
-        for question, table in group:
-            kinds.setdefault(tuple(table.data.schema.types), []).append((question, table))
+        kinds: dict[Any, list[tuple[Question, Rows]]] = {}
+        for question, rows in group:
+            kinds.setdefault(rows.forms, []).append((question, rows))
         for alike in kinds.values():
-            columns = self._together([table for _, table in alike]) if len(alike) > 1 and not self.slow else None
+            columns = self._together([row for _, rows in alike for row in rows.made]) if len(alike) > 1 and not self.slow else None
             start = 0
-            for question, table in alike:
+            for question, rows in alike:
                 if columns is None:
-                    yield question.id, self._alone(question, table)
+                    yield question.id, self._alone(question, rows)
                 else:
-                    stop = start + len(table)
+                    stop = start + len(rows)
                     yield question.id, self._reply(question, {name: values[start:stop] for name, values in columns.items()})
                     start = stop
 
-    def _together(self, tables: Sequence[Table]) -> Answers | None:
+    def _together(self, made: Sequence[Mapping[str, Any]]) -> Answers | None:
         try:
-            joined = pa.concat_tables([table.data for table in tables]).combine_chunks()
-            return self.run.answers(Table(joined, tables[0].kinds, name="request"))
+            return self.run.answers(self._table(made))
         except TOGETHER_FAULTS:
             return None
 
-    def _alone(self, question: Question, table: Table) -> Reply:
+    def _alone(self, question: Question, rows: Rows) -> Reply:
         try:
-            return self._reply(question, self.run.answers(table))
+            return self._reply(question, self.run.answers(self._table(rows.made)))
         except TOGETHER_FAULTS as error:
             return failed(error)
 
@@ -196,9 +199,9 @@ class Desk:
         return Reply(200, encoded({"answers": rows}), {"rows": count})
 
 
-def asked_table(desk: Desk, question: Question) -> Table | Reply:
-    """The question's table, or why there is none."""
+def asked_of(desk: Desk, question: Question) -> Rows | Reply:
+    """The question's rows, or why there are none."""
     try:
-        return desk.table(question)
-    except ASKED_TABLE_FAULTS as error:
+        return desk.rows(question)
+    except ASKED_FAULTS as error:
         return failed(error)

@@ -2,16 +2,16 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from duomo.core.errors import DuomoError
 from duomo.core.messages import nearest, tr
@@ -23,6 +23,8 @@ from duomo.serve.pool import Busy, Frame, Lost, Place, Pool
 
 JSON = "application/json"
 UPLOAD = "multipart/form-data"
+Right = Callable[[Request], Key | None]
+Handler = Callable[[Request, Key | None], Awaitable[Response]]
 FORM_FAULTS = (MultiPartException, FormParserError, ValueError)
 
 
@@ -40,8 +42,22 @@ class Doors:
     def __init__(self, pool: Pool, keys: Keys, metrics: Metrics):
         self.pool, self.keys, self.metrics = pool, keys, metrics
 
-    # -- dependencies: rights
-    async def caller(self, request: Request) -> Key | None:
+    # -- rights
+    def route(self, path: str, answer: Handler, right: Right, *, method: str = "GET") -> Route:
+        """A route and the right that it takes; `answer` runs once that is proved, with the key that proved it."""
+
+        async def endpoint(request: Request) -> Response:
+            request.state.route = path
+            return await answer(request, right(request))
+
+        made = Route(path, endpoint, methods=[method])
+        made.methods = {method}  # Starlette would add HEAD
+        return made
+
+    def anyone(self, request: Request) -> None:
+        """Open to all."""
+
+    def caller(self, request: Request) -> Key | None:
         """The key of the request where tokens are set; 401 without one."""
         if not self.keys:
             return None
@@ -52,9 +68,9 @@ class Doors:
         request.state.caller = key.name
         return key
 
-    async def asking(self, request: Request) -> Key | None:
+    def asking(self, request: Request) -> Key | None:
         """As `caller`, and counted against the key's rate; 429 beyond it."""
-        key = await self.caller(request)
+        key = self.caller(request)
         wait = key.wait(time.monotonic()) if key else 0.0
         if wait:
             rate, wait = key.per_minute if key else 0.0, math.ceil(wait)
@@ -121,41 +137,38 @@ async def parts_of(request: Request) -> tuple[list[tuple[str, bool, int]], bytes
     return parts, b"".join(contents)
 
 
-def failures(app: FastAPI) -> None:
-    """Every failure is one sentence with an id; a path of this machine never leaves it."""
+def _answer(
+    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None, error: Refused | None = None
+) -> Response:
+    param, code = (error.param, error.code) if error else (None, None)
+    return JSONResponse(error_body(status, message, request.state.id, param, code), status, headers=headers)
 
-    def answer(
-        request: Request, status: int, message: str, headers: Mapping[str, str] | None = None, error: Refused | None = None
-    ) -> Response:
-        param, code = (error.param, error.code) if error else (None, None)
-        return JSONResponse(error_body(status, message, request.state.id, param, code), status, headers=headers)
 
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
-        return answer(request, error.status, error.message, error.headers, error)
+async def _refused(request: Request, error: Any) -> Response:
+    return _answer(request, error.status, error.message, error.headers, error)
 
-    @app.exception_handler(DuomoError)
-    async def known(request: Request, error: DuomoError) -> Response:
-        return answer(request, 422, str(error))
 
-    @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return answer(request, 422, tr("The request is not understood at {place}: {reason}.", place=place[:80], reason=first["msg"]))
+async def _known(request: Request, error: Any) -> Response:
+    return _answer(request, 422, str(error))
 
-    @app.exception_handler(HTTPException)
-    async def by_status(request: Request, error: HTTPException) -> Response:
-        return answer(request, error.status_code, str(error.detail), error.headers)
 
-    @app.exception_handler(Busy)
-    async def busy(request: Request, error: Busy) -> Response:
-        return answer(request, 503, tr("Too many requests wait already. Try again in a second."), {"Retry-After": "1"})
+async def _by_status(request: Request, error: Any) -> Response:
+    return _answer(request, error.status_code, str(error.detail), error.headers)
 
-    @app.exception_handler(Lost)
-    async def lost(request: Request, error: Lost) -> Response:
-        return answer(request, 503, tr("The model does not answer at present. Try again in a few seconds."), {"Retry-After": "2"})
 
-    @app.exception_handler(Exception)
-    async def unknown(request: Request, error: Exception) -> Response:
-        return answer(request, 500, tr("The request could not be answered."))
+async def _busy(request: Request, error: Any) -> Response:
+    return _answer(request, 503, tr("Too many requests wait already. Try again in a second."), {"Retry-After": "1"})
+
+
+async def _lost(request: Request, error: Any) -> Response:
+    return _answer(request, 503, tr("The model does not answer at present. Try again in a few seconds."), {"Retry-After": "2"})
+
+
+async def _unknown(request: Request, error: Any) -> Response:
+    return _answer(request, 500, tr("The request could not be answered."))
+
+
+FAILURES: dict[Any, Any] = {
+    Refused: _refused, DuomoError: _known, HTTPException: _by_status, Busy: _busy, Lost: _lost, Exception: _unknown,
+}  # fmt: skip
+"""Every failure is one sentence with an id; a path of this machine never leaves it."""

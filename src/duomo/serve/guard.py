@@ -1,6 +1,6 @@
 """ASGI middleware around everything: foreign hosts and origins are refused, sizes and times are bounded, every answer is counted.
 
-Rights are not decided here but in the dependencies of the routes (`keys.py`, `app.py`).
+Rights are not decided here but by the routes (`doors.py`).
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Guard:
                 await self._app(scope, receive, send)
             return  # no web sockets here
         start, identity = time.perf_counter(), secrets.token_hex(6)
-        scope["state"] = {**scope.get("state", {}), "id": identity, "run": "", "caller": ""}
+        scope["state"] = {**scope.get("state", {}), "id": identity, "route": "-", "run": "", "caller": ""}
         bounded = _Bounded(receive, send, identity, self.draining)
         try:
             refusal = self._refusal(scope)
@@ -85,8 +85,8 @@ class Guard:
             self._count(scope, bounded.status, time.perf_counter() - start)
 
     def _count(self, scope: Any, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "-")
         state = scope["state"]
+        route = state["route"]
         self._metrics.add("requests_total", route=route, run=state["run"], status=status)
         self._metrics.took(route, seconds)
         if not self._quiet:

@@ -13,6 +13,8 @@ LARGEST_SOUND = 32 * MEBI
 """Bytes of a request with a sound to transcribe."""
 LARGEST_HEAD = 16 * 1024
 """Bytes of the names and values of a request's headers."""
+LONGEST_MUTE = 64 * 1024
+"""Bytes that a connection may send without a head or a piece of a body being complete."""
 LONGEST_ADDRESS = 4096
 """Bytes of path and query."""
 MOST_ROWS = 1000
@@ -51,5 +53,7 @@ ROWS = 512
 """Rows that are answered in one pass at most."""
 LINGER_SECONDS = 1.0
 """After SIGTERM the server still answers for so long, while /readyz says no: time for a balancer to look away."""
+LAST_SECONDS = 0.5
+"""Connections that are idle then are closed after so long."""
 GRACE_SECONDS = 30.0
 """Then what was accepted has so long to end."""

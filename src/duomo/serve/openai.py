@@ -7,10 +7,11 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
@@ -28,48 +29,43 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 VERBS = {"chat": "/v1/chat/completions", "complete": "/v1/completions", "embed": "/v1/embeddings", "hear": "/v1/audio/transcriptions"}
 
 
-def routes(doors: Doors) -> APIRouter:
-    router = APIRouter()
-    Calling = Annotated[Key | None, Depends(doors.caller)]
-    Asking = Annotated[Key | None, Depends(doors.asking)]
-
+def routes(doors: Doors) -> list[Route]:
     def card(name: str) -> dict[str, object]:
         place = doors.pool.places[name]
         return {"id": name, "object": "model", "created": place.born, "owned_by": "duomo", "task": place.facts.get("task")}
 
-    @router.get("/v1/models")
-    async def models(key: Calling) -> Response:
+    async def models(request: Request, key: Key | None) -> Response:
         found = [card(name) for name in doors.pool.places if not key or not key.runs or name in key.runs]
         return JSONResponse({"object": "list", "data": found})
 
-    @router.get("/v1/models/{run}")
-    async def model(request: Request, run: str, key: Calling) -> Response:
-        return JSONResponse(card(doors.place(request, run, key).name))
+    async def model(request: Request, key: Key | None) -> Response:
+        return JSONResponse(card(doors.place(request, request.path_params["run"], key).name))
 
-    @router.post("/v1/chat/completions")
-    async def chat(request: Request, key: Asking) -> Response:
+    async def chat(request: Request, key: Key | None) -> Response:
         return await _written(doors, request, key, "chat")
 
-    @router.post("/v1/completions")
-    async def complete(request: Request, key: Asking) -> Response:
+    async def complete(request: Request, key: Key | None) -> Response:
         return await _written(doors, request, key, "complete")
 
-    @router.post("/v1/embeddings")
-    async def embed(request: Request, key: Asking) -> Response:
+    async def embed(request: Request, key: Key | None) -> Response:
         place, fields = await _asked(doors, request, key, "embed")
         inputs = _fitting(asked.texts, "input", fields["input"], MOST_INPUTS)
         _, body = await doors.ask(place, {"verb": "embed", "asked": fields}, json.dumps({"rows": inputs}).encode())
         return Response(body, media_type=JSON)
 
-    @router.post("/v1/audio/transcriptions")
-    async def hear(request: Request, key: Asking) -> Response:
+    async def hear(request: Request, key: Key | None) -> Response:
         return await _heard(doors, request, key)
 
-    @router.post("/v1/audio/speech")
-    async def speak(request: Request, key: Asking) -> Response:
+    async def speak(request: Request, key: Key | None) -> Response:
         raise Refused(404, tr("No run that speaks is served."), param="model", code="model_not_found")
 
-    return router
+    asking = {"chat": chat, "complete": complete, "embed": embed, "hear": hear}
+    return [
+        *(doors.route(VERBS[verb], answer, doors.asking, method="POST") for verb, answer in asking.items()),
+        doors.route("/v1/audio/speech", speak, doors.asking, method="POST"),
+        doors.route("/v1/models", models, doors.caller),
+        doors.route("/v1/models/{run}", model, doors.caller),
+    ]
 
 
 def _fitting(check: Any, *values: Any) -> Any:

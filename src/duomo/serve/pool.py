@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,23 @@ class Lost(Exception):
 WATCH_FAULTS = (RunError, Lost, OSError)
 
 
+class _Once:
+    """Waits for one frame, like a queue of one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop):
+        self.frame: asyncio.Future[Frame] = loop.create_future()
+
+    def put_nowait(self, frame: Frame) -> None:
+        if not self.frame.done():
+            self.frame.set_result(frame)
+
+
 class Replica(asyncio.Protocol):
     """One worker process and the requests that it has."""
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop):
         self._parser, self._loop = Parser(), loop
-        self._asked: dict[int, asyncio.Queue[Frame]] = {}
+        self._asked: dict[int, asyncio.Queue[Frame] | _Once] = {}
         self._held: dict[int, int] = {}
         self._transport: Any = None
         self.hello: asyncio.Future[dict[str, Any]] = loop.create_future()
@@ -58,7 +69,7 @@ class Replica(asyncio.Protocol):
 
     async def connect(self) -> dict[str, Any]:
         """What the worker says of its run once that is loaded; RunError where it cannot be, Lost where it died."""
-        await self._loop.create_connection(lambda: self, sock=self._socket)
+        await self._loop.create_unix_connection(lambda: self, sock=self._socket)
         try:
             async with asyncio.timeout(LOAD_SECONDS):
                 facts = await self.hello
@@ -96,15 +107,40 @@ class Replica(asyncio.Protocol):
     def load(self) -> int:
         return len(self._asked)
 
+    def _send(self, number: int, head: Mapping[str, Any], body: bytes, waiting: "asyncio.Queue[Frame] | _Once") -> None:
+        now = time.monotonic()
+        if not self._asked:
+            self.heard = now  # it was not silent, nobody asked
+        self._asked[number], self._held[number] = waiting, 0
+        self._transport.write(packed({"id": number, "until": now + ANSWER_SECONDS, **head}, body))
+
+    async def one(self, number: int, head: Mapping[str, Any], body: bytes) -> Frame:
+        """The whole answer of a request that is answered in one frame; as `ask`."""
+        waiting = _Once(self._loop)
+        late = self._loop.call_later(ANSWER_SECONDS, waiting.put_nowait, ({"lost": True}, b""))
+        try:
+            self._send(number, head, body, waiting)
+            found, content = await waiting.frame
+            if "lost" in found:
+                raise Lost
+            return found, content
+        finally:
+            late.cancel()
+            answered = waiting.frame.done() and not waiting.frame.cancelled() and "lost" not in waiting.frame.result()[0]
+            self._forget(number, answered)
+
+    def _forget(self, number: int, answered: bool) -> None:
+        self._asked.pop(number, None)
+        self._held.pop(number, None)
+        if not answered and not self.ended.is_set():
+            self._transport.write(packed({"cancel": number}))
+
     async def ask(self, number: int, head: Mapping[str, Any], body: bytes) -> AsyncGenerator[Frame]:
         """The frames of an answer; Lost where they end too early. Leaving early tells the worker to stop."""
-        if not self._asked:
-            self.heard = time.monotonic()  # it was not silent, nobody asked
-        waiting = self._asked[number] = asyncio.Queue()
-        self._held[number] = 0
+        waiting: asyncio.Queue[Frame] = asyncio.Queue()
         more = True
         try:
-            self._transport.write(packed({"id": number, "until": time.monotonic() + ANSWER_SECONDS, **head}, body))
+            self._send(number, head, body, waiting)
             while more:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     found, content = await waiting.get()
@@ -116,9 +152,7 @@ class Replica(asyncio.Protocol):
         except TimeoutError:
             raise Lost from None
         finally:
-            del self._asked[number], self._held[number]
-            if more and not self.ended.is_set():
-                self._transport.write(packed({"cancel": number}))
+            self._forget(number, not more)
 
     def hangs(self) -> bool:
         return bool(self._asked) and time.monotonic() - self.heard > HANG_SECONDS
@@ -206,8 +240,9 @@ class Place:
             else:
                 self._event(why, run=self.name, ok=True)
 
-    async def ask(self, head: Mapping[str, Any], body: bytes = b"") -> AsyncGenerator[Frame]:
-        """The frames of an answer from the least busy worker; Busy or Lost."""
+    @contextmanager
+    def _chosen(self, body: bytes) -> Iterator[Replica]:
+        """The least busy worker, and the next number; Busy or Lost."""
         able = [one for one in self.replicas if not one.ended.is_set()]
         if not able:
             raise Lost
@@ -217,16 +252,21 @@ class Place:
         self._number += 1
         self.waiting_bytes += len(body)
         try:
-            async with aclosing(chosen.ask(self._number, head, body)) as frames:
-                async for found in frames:
-                    yield found
+            yield chosen
         finally:
             self.waiting_bytes -= len(body)
 
+    async def ask(self, head: Mapping[str, Any], body: bytes = b"") -> AsyncGenerator[Frame]:
+        """The frames of an answer from the least busy worker; Busy or Lost."""
+        with self._chosen(body) as chosen:
+            async with aclosing(chosen.ask(self._number, head, body)) as frames:
+                async for found in frames:
+                    yield found
+
     async def one(self, head: Mapping[str, Any], body: bytes = b"") -> Frame:
         """The whole answer of a request that is answered in one frame."""
-        async with aclosing(self.ask(head, body)) as frames:
-            return await anext(frames)
+        with self._chosen(body) as chosen:
+            return await chosen.one(self._number, head, body)
 
     async def stop(self) -> None:
         for one in self.replicas:

@@ -5,6 +5,7 @@ import binascii
 import math
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from duomo.serve.limits import LONGEST_TEXT, MOST_ROWS, MOST_VALUES
 from duomo.serve.reading import read_json
 
 MEDIA_FAULTS = (binascii.Error, ValueError)
+NUMERIC = (float, int, type(None))
 FILES = "files"
 """The field of an upload whose files are a row each."""
 
@@ -57,11 +59,20 @@ def rows_of_parts(parts: Iterable[tuple[str, bool, bytes]], columns: Mapping[str
     return [{media[0]: content} for content in files]
 
 
-def table_of(rows: Sequence[Any], columns: Mapping[str, str]) -> Table:
-    """Rows of a request (dicts, or texts for a run that reads one text) as a table of the columns name -> kind.
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a request, their fields checked. Their cells are checked when they become a table."""
 
-    DataError for no or too many rows, an unknown or missing field, a cell of the wrong make.
-    """
+    made: Sequence[Mapping[str, Any]]
+    forms: tuple[bool, ...]
+    """Of each number column, whether all cells are JSON numbers: rows of the same forms share a table with those of other requests."""
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+
+def checked(rows: Sequence[Any], columns: Mapping[str, str]) -> Rows:
+    """Rows of a request: dicts, or texts for a run that reads one text. DataError for no or too many rows, an unknown or missing field."""
     if not 1 <= len(rows) <= MOST_ROWS:
         raise DataError("A request carries 1 to {most:,} rows; received {count:,}. Send several requests.", most=MOST_ROWS, count=len(rows))
     texts = [name for name, kind in columns.items() if kind in ("text", "category")]
@@ -69,24 +80,38 @@ def table_of(rows: Sequence[Any], columns: Mapping[str, str]) -> Table:
     for number, row in enumerate(made):
         if not isinstance(row, Mapping):
             raise DataError("A row must be a JSON object; row {number} is {value!r}.", number=number, value=_short(row))
-        for name in row:
-            if name not in columns:
-                known = ", ".join(columns)
-                raise DataError("Row {number} has an unknown field {name!r}.{hint} The fields are: {known}.",
-                                number=number, name=_short(name), hint=nearest(name, columns), known=known)  # fmt: skip
-    arrays = {name: _column(name, kind, [row.get(name) for row in made]) for name, kind in columns.items()}
-    missing = [name for name in columns if not any(name in row for row in made)]
+        if not row.keys() <= columns.keys():
+            name, known = next(name for name in row if name not in columns), ", ".join(columns)
+            raise DataError("Row {number} has an unknown field {name!r}.{hint} The fields are: {known}.",
+                            number=number, name=_short(name), hint=nearest(name, columns), known=known)  # fmt: skip
+    missing = [name for name in columns.keys() - made[0].keys() if not any(name in row for row in made)]
     if missing:
-        raise DataError("Every row needs the fields {known}; missing: {missing}.", known=", ".join(columns), missing=", ".join(missing))
-    return Table(pa.table(arrays), dict(columns), name="request")
+        raise DataError(
+            "Every row needs the fields {known}; missing: {missing}.", known=", ".join(columns), missing=", ".join(sorted(missing))
+        )
+    forms = tuple(all(type(row.get(name)) in NUMERIC for row in made) for name, kind in columns.items() if kind == "number")
+    return Rows(made, forms)
+
+
+def built(made: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
+    """Checked rows as a table of the columns name -> kind; DataError for a cell of the wrong make."""
+    return Table(pa.table({name: _column(name, kind, [row.get(name) for row in made]) for name, kind in columns.items()}),
+                 dict(columns), name="request")  # fmt: skip
+
+
+def table_of(rows: Sequence[Any], columns: Mapping[str, str]) -> Table:
+    """The rows of one request as a table; DataError as `checked` and `built`."""
+    return built(checked(rows, columns).made, columns)
 
 
 def _column(name: str, kind: str, cells: list[Any]) -> pa.Array:
+    if kind == "number" and set(map(type, cells)) == {float} and math.isfinite(sum(cells)):
+        return pa.array(cells, pa.float64())
     if kind in MEDIA:
         return pa.array([_media(name, cell) for cell in cells], pa.large_binary())
     if kind == "series":
         return pa.array([_series(name, cell) for cell in cells], pa.large_list(pa.large_list(pa.float64())))
-    if kind == "number" and all(cell is None or (isinstance(cell, (int, float)) and not isinstance(cell, bool)) for cell in cells):
+    if kind == "number" and all(type(cell) in NUMERIC for cell in cells):
         return pa.array([None if cell is None else _number(name, cell) for cell in cells], pa.float64())
     return pa.array([_text(name, cell) for cell in cells], pa.large_string())
 

@@ -11,15 +11,16 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import uvloop
 
 from duomo.core.errors import ConfigError, RunError
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.serve.app import LOCAL, Application
 from duomo.serve.keys import Keys
-from duomo.serve.limits import GRACE_SECONDS, HEAD_SECONDS, LINGER_SECONDS
+from duomo.serve.limits import GRACE_SECONDS, LINGER_SECONDS
 from duomo.serve.metrics import log
+from duomo.serve.patience import Patient
 from duomo.serve.pool import Lost, Pool
 
 RUN_FAULTS = (SystemExit, OSError)
@@ -38,22 +39,6 @@ class Options:
     tls_cert: str | None = None
     tls_key: str | None = None
     quiet: bool = False
-
-
-class _Patient(H11Protocol):
-    """A connection that sends no whole head of a request is closed after a while."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
-
-    def _head_is_late(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
-            self.transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._head_timer.cancel()
-        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -106,11 +91,12 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
     hosts = (*LOCAL, options.host, *options.names)
     application = Application(pool, keys, hosts, quiet=options.quiet)
     config = uvicorn.Config(
-        application, host=options.host, port=options.port, log_config=None, server_header=False, access_log=False, http=_Patient,
-        loop="asyncio", ws="none", lifespan="on", timeout_graceful_shutdown=int(GRACE_SECONDS), timeout_keep_alive=30,
-        ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key, h11_max_incomplete_event_size=64 * 1024,
+        application, host=options.host, port=options.port, log_config=None, server_header=False, access_log=False, http=Patient,
+        loop="none", ws="none", lifespan="on", timeout_graceful_shutdown=int(GRACE_SECONDS), timeout_keep_alive=30,
+        ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
     )  # fmt: skip
-    asyncio.run(_run(config, application, options, reporter, len(keys)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(config, application, options, reporter, len(keys)))
 
 
 async def _run(config: uvicorn.Config, application: Application, options: Options, reporter: Reporter, keys: int) -> None:

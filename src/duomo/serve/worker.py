@@ -6,13 +6,12 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from duomo.core.table import Table
-from duomo.serve.desk import Desk, Question, Reply, Served, asked_table
+from duomo.serve.desk import Desk, Question, Reply, Served, asked_of
 from duomo.serve.frames import Frame, Parser, packed
 from duomo.serve.limits import ROWS
+from duomo.serve.rows import Rows
 from duomo.serve.scribe import Scribe, writes
 
 PIECE = 1 << 20
@@ -22,6 +21,10 @@ def question_of(frame: Frame) -> Question:
     head, body = frame
     parts = [(name, is_file, size) for name, is_file, size in head.get("parts", ())]
     return Question(head["id"], head["verb"], body, parts, head.get("asked", {}), head.get("until", float("inf")))
+
+
+def framed(number: int, reply: Reply) -> tuple[dict[str, Any], bytes]:
+    return {"id": number, "status": reply.status, "more": reply.more, **reply.facts}, reply.body
 
 
 class Worker:
@@ -39,16 +42,16 @@ class Worker:
     def work(self) -> None:
         """Until the front closes its end."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front decides when it is over
-        self.send({"ready": True, **self._desk.facts()})
+        self._send(packed({"ready": True, **self._desk.facts()}))
         while self._gather():
             self._group()
 
-    def send(self, head: Mapping[str, Any], body: bytes = b"") -> None:
+    def _send(self, data: bytes) -> None:
         with self._lock:
-            self._link.sendall(packed(head, body))
+            self._link.sendall(data)
 
     def reply(self, number: int, reply: Reply) -> None:
-        self.send({"id": number, "status": reply.status, "more": reply.more, **reply.facts}, reply.body)
+        self._send(packed(*framed(number, reply)))
 
     def _gather(self) -> bool:
         """Take what has come, waiting only where nothing is there; False at the end."""
@@ -73,21 +76,17 @@ class Worker:
             self._waiting.append(question_of(frame))
 
     def _group(self) -> None:
-        group: list[tuple[Question, Table]] = []
-        rows = 0
-        while self._waiting and rows < ROWS:
+        group: list[tuple[Question, Rows]] = []
+        count = 0
+        while self._waiting and count < ROWS:
             question = self._waiting.popleft()
             if question.id in self._cancelled or question.until < time.monotonic():
                 self._cancelled.discard(question.id)
                 continue
-            table = asked_table(self._desk, question)
-            if isinstance(table, Reply):
-                self.reply(question.id, table)
+            rows = asked_of(self._desk, question)
+            if isinstance(rows, Reply):
+                self.reply(question.id, rows)
                 continue
-            group.append((question, table))
-            rows += ROWS if self._desk.slow else len(table)
-        self._answer(group)
-
-    def _answer(self, group: Sequence[tuple[Question, Table]]) -> None:
-        for number, reply in self._desk.answer(group):
-            self.reply(number, reply)
+            group.append((question, rows))
+            count += ROWS if self._desk.slow else len(rows)
+        self._send(b"".join(packed(*framed(number, reply)) for number, reply in self._desk.answer(group)))

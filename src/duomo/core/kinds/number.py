@@ -3,7 +3,7 @@
 Legend: N rows, F features of one column (the value, and a flag where training has missing cells).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
@@ -189,6 +189,22 @@ def stack(values: np.ndarray, state: Mapping[str, Any]) -> np.ndarray:
     missing_N = np.isnan(scaled_N)
     scaled_N[missing_N] = 0.0
     return np.stack([scaled_N, missing_N.astype(np.float32)], axis=1) if state["flag"] else scaled_N[:, None]
+
+
+def matrix(batches: Sequence[pa.RecordBatch], states: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """(N, F) of columns that hold float64 already: what `Number.encode` gives for each, side by side, in one pass over all of them."""
+    parts = [batch.to_tensor(null_to_nan=True).to_numpy() for batch in batches]
+    values_NC = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    values_NC = np.where(np.isinf(values_NC), np.nan, values_NC)
+    learned = {name: np.array([state[name] for state in states]) for name in ("centre", "scale", "low", "high")}
+    scaled_NC = standardise(values_NC, learned)
+    missing_NC = np.isnan(scaled_NC)
+    scaled_NC[missing_NC] = 0.0
+    flagged = [place for place, state in enumerate(states) if state["flag"]]
+    if not flagged:
+        return scaled_NC
+    order = np.argsort([*range(len(states)), *flagged], kind="stable")
+    return np.concatenate([scaled_NC, missing_NC[:, flagged].astype(np.float32)], axis=1)[:, order]
 
 
 KIND = Number()
