@@ -136,8 +136,10 @@ def main() -> None:
     stream = torch.randint(1, VOCABULARY, (400_000,))
     threads = torch.get_num_threads()
     peak = bf16_peak()
-    shipped = peer_rate(stream, max(8, arguments.steps // 3), 0.0, False)
-    print(f"bf16 peak {peak / 1e9:.0f} GFLOP/s\npeer as shipped (float32)   {shipped:8.0f} tokens/s", flush=True)
+    # the better of two, so that a disturbance is not charged to the peer
+    shipped = max(peer_rate(stream, max(8, arguments.steps // 3), 0.0, False) for _ in range(2))
+    peak = max(peak, bf16_peak())
+    print(f"peer as shipped (float32)   {shipped:8.0f} tokens/s", flush=True)
     best = 0.0 if arguments.skip_compile else peer_rate(stream, arguments.steps, 0.0, True)
     print(f"peer bf16 + compile         {best:8.0f} tokens/s", flush=True)
     ways = [Execution(precision="bf16", matmul="medium", threads=threads, attention="bmm", compile=compiled) for compiled in (False, True)]
@@ -147,7 +149,9 @@ def main() -> None:
         print(f"duomo, {way}: {rates[str(way)]:.0f} tokens/s", flush=True)
     own = max(rates.values())
     dropped = max(own_rate(stream, arguments.steps, 0.2, way) for way in ways[: 1 if arguments.skip_compile else 2])
+    peak = max(peak, bf16_peak())
     share = own * flops_per_token() / peak
+    print(f"bf16 peak, the best of three moments {peak / 1e9:.0f} GFLOP/s", flush=True)
     for name, value, bar in (
         ("× peer as shipped", own / shipped, 3.0),
         ("× peer at its best", own / best if best else 0.0, 1.15),
