@@ -1,4 +1,4 @@
-"""Pictures as a model sees them: features of the trunk, grouped, mapped in two dimensions, doubles and odd ones; a page and JSON.
+"""Pictures and films as a model sees them: features of the trunk, grouped, mapped in two dimensions, doubles and odd ones; a page and JSON.
 
 Legend: N rows, D features, K groups.
 """
@@ -26,7 +26,7 @@ from duomo.data import spill
 from duomo.data.encode import InputEncoder
 from duomo.data.loader import batches
 from duomo.data.readable import readable
-from duomo.evaluate.exhibits import bytes_of, thumbnail
+from duomo.evaluate.exhibits import bytes_of, strip, thumbnail
 from duomo.evaluate.report import explore as report
 from duomo.exchange.opening import open_pretrained
 from duomo.plan import read, run_name
@@ -56,15 +56,15 @@ class Grouping(NamedTuple):
 def explore(source: str, start: str, html: str, picture_size: int, reporter: Reporter) -> dict[str, Any]:
     """Write the page and its figures; returns the figures. ConfigError or DataError where there is nothing to compare."""
     table = read(source, DataConfig(), reporter)
-    columns = table.of_kind("image")
+    columns = table.of_kind("image") or table.of_kind("video")
     if not columns:
-        raise DataError("Exploring needs pictures; {source} has no column of them.", source=source)
+        raise DataError("Exploring needs pictures or films; {source} has no column of them.", source=source)
     opens, why = readable(table)
     for sentence in why:
         reporter.say(sentence)
     table = table if opens.all() else spill.part(table, np.flatnonzero(opens))
     if len(table) < LEAST:
-        raise DataError("Exploring needs at least {least} pictures that open; {source} has {rows}.",
+        raise DataError("Exploring needs at least {least} pictures or films that open; {source} has {rows}.",
                         least=LEAST, source=source, rows=len(table))  # fmt: skip
     features_ND = features(table, columns[0], open_pretrained(start), picture_size)
     found = grouped(features_ND)
@@ -81,12 +81,12 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
 
 
 def features(table: Table, column: str, start: Pretrained, picture_size: int = 0) -> np.ndarray:
-    """(N, D) float32, rows of length one: what the model's last layer reads of each picture."""
+    """(N, D) float32, rows of length one: what the model's last layer reads of each picture, or on average of a film's clips."""
     module = find.model_module(start.model)
-    if tuple(module.FORMS) != ("pixels",) or "image" not in start.learned:
-        raise ConfigError(
-            "Exploring needs a model that looks at pictures alone; {source} is {model}.", source=start.source, model=start.model
-        )
+    kind = table.kinds[column]
+    if tuple(module.FORMS) != ("pixels" if kind == "image" else "clips",) or kind not in start.learned:
+        raise ConfigError("Exploring needs a model that looks at such data alone, {kind}; {source} is {model}.",
+                          kind=tr(kind), source=start.source, model=start.model)  # fmt: skip
     encoder = InputEncoder(EncodeConfig(picture_size=picture_size))
     encoder.given = start.learned
     encoder.fit(table, [column])
@@ -102,7 +102,8 @@ def features(table: Table, column: str, start: Pretrained, picture_size: int = 0
     with torch.inference_mode():
         for _, batch in batches(Examples({name: encoded}), encoder.fields(), BATCH):
             model(batch)
-    features_ND = torch.cat(seen).flatten(1).numpy()
+            seen[-1] = seen[-1].view(len(batch[name]), -1, seen[-1].shape[-1]).mean(1)
+    features_ND = torch.cat(seen).numpy()
     return features_ND / np.maximum(np.linalg.norm(features_ND, axis=1, keepdims=True), 1e-9)
 
 
@@ -177,5 +178,8 @@ def _sources(table: Table, image: str, found: Grouping) -> Mapping[int, str]:
         members = np.flatnonzero(found.group_N == group)
         wanted |= set(members[np.argsort(found.distance_N[members], kind="stable")][:IN_A_ROW].tolist())
     cells = table.column(image)
+    if table.kinds[image] == "video":
+        strips = ((row, strip(cells[row].as_py(), table.root, 3, 64)) for row in sorted(wanted))
+        return {row: uri for row, uri in strips if uri}
     bodies = {row: bytes_of(cells[row].as_py(), table.root) for row in sorted(wanted)}
     return {row: uri for row, uri in ((row, thumbnail(body, side=64)) for row, body in bodies.items() if body) if uri}

@@ -54,8 +54,8 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     table = kinds.infer(table, data.kind)
     spill.release()
     if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
-        raise DataError("Pictures and sounds are learned from as folders; received the single file {name}. Give the folder that holds it.",
-                        name=table.name)  # fmt: skip
+        raise DataError("Pictures, sounds and films are learned from as folders; received the single file {name}. "
+                        "Give the folder that holds it.", name=table.name)  # fmt: skip
     for problem in table.problems:
         reporter.say(problem)
     if not len(table):

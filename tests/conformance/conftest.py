@@ -89,6 +89,24 @@ def waveform() -> Table:
     return _with_targets({"clip": clips}, labels, {"clip": "audio"})
 
 
+def clips() -> Table:
+    """A light bar that goes right, goes left or stays, as films of eight frames."""
+    labels = np.arange(ROWS) % 3
+    films = [[np.full((16, 16), 40, np.uint8) for _ in range(8)] for _ in labels]
+    for row, label in enumerate(labels):
+        for time, frame in enumerate(films[row]):
+            left = (row + 2 * (0, time, -time)[label]) % 13
+            frame[:, left : left + 3] = 220
+    return _with_targets({"film": [_gif(film) for film in films]}, labels, {"film": "video"})
+
+
+def _gif(film: list[np.ndarray]) -> bytes:
+    file = io.BytesIO()
+    first, *others = [Image.fromarray(frame) for frame in film]
+    first.save(file, "GIF", save_all=True, append_images=others, duration=100, loop=0)
+    return file.getvalue()
+
+
 def mixed() -> Table:
     values, labels, names = _wine()
     images, digits = _digits()
@@ -168,11 +186,12 @@ class Toy:
         return f"{self.task}-{self.table.__name__}"
 
 
-FORMS = {"numbers": numbers, "categories": categories, "tokens": tokens, "pixels": pixels, "frames": frames, "waveform": waveform}
+FORMS = {"numbers": numbers, "categories": categories, "tokens": tokens, "pixels": pixels, "frames": frames, "waveform": waveform,
+         "clips": clips}  # fmt: skip
 CLASSIFY, REGRESS = {"target": ["target"], "ignore": ["amount"]}, {"target": ["amount"], "ignore": ["target"]}
 TOYS = [
     *(Toy("classify", table, CLASSIFY) for table in (*FORMS.values(), mixed)),
-    *(Toy("regress", table, REGRESS) for table in (numbers, tokens, mixed)),
+    *(Toy("regress", table, REGRESS) for table in (numbers, tokens, mixed, clips)),
     Toy("generate", stories, {"encode": {"longest_text": 16}, "sampling": {"new_tokens": 4}}),
     Toy("fill", stories, {"encode": {"longest_text": 16}}),
     Toy("translate", pairs, {"target": ["summary"], "source": "text", "beam": 2}),

@@ -109,7 +109,7 @@ def test_learns_and_every_weight_takes_part(model_form, forms):
 
 def test_refuses_what_it_cannot_take(model_name, forms, monkeypatch):
     module = model_module(model_name)
-    missing = sorted({"numbers", "categories", "tokens", "pixels", "waveform", "frames"} - set(module.FORMS))
+    missing = sorted({"numbers", "categories", "tokens", "pixels", "waveform", "frames", "clips"} - set(module.FORMS))
     texts = []
     for language in ("en", "zh"):
         monkeypatch.setenv("DUOMO_LANG", language)

@@ -73,8 +73,8 @@ def test_shapes(toy):
     for name, field in task.inputs.items():
         value = batch[name]
         assert len(value) == rows * (2 if toy.task == "embed" else 1)  # both sides of a pair, in turn
-        if field.form in ("numbers", "categories", "pixels"):
-            assert tuple(value.shape[1:]) == field.shape
+        if field.form in ("numbers", "categories", "pixels", "clips"):
+            assert tuple(value.shape[2 if field.form == "clips" else 1 :]) == field.shape
         elif field.form == "frames":
             assert value.shape[2] == field.shape[-1]
         if field.form in ("tokens", "categories"):

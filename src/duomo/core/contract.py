@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
 
-Form = Literal["numbers", "categories", "tokens", "pixels", "waveform", "frames"]
+Form = Literal["numbers", "categories", "tokens", "pixels", "waveform", "frames", "clips"]
 Evidence = dict[str, np.ndarray]
 """Per-row facts (N, ...) that the metrics are computed from; resampling its rows resamples the metric."""
 
@@ -41,6 +41,7 @@ class Field:
     pixels      float32 (B, C, H, W) normalised  (C, H, W)            ()
     waveform    float32 (B, S) in [-1, 1]        (longest,)           ()      facts: rate in Hz
     frames      float32 (B, T, C) standardised   (longest, C)         ()
+    clips       float32 (B, K, T, C, H, W)       (T, C, H, W)         ()      normalised; K clips of a film, one in training
     Ragged forms (tokens, waveform, frames) also bring batch[name + ".length"] int64 (B,). Where few steps of tokens are judged, the
     batch says which by batch[name + ".wanted"] bool (B, T): `bert` and `gpt` then give logits (G, size) for these alone, row by row.
     """
@@ -49,7 +50,7 @@ class Field:
     shape: tuple[int, ...]
     vocabulary: tuple[int, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values learned from the training split: pixels mean, std; waveform rate; numbers bins (list of N lists)."""
+    """JSON values learned from the training split: pixels and clips mean, std; waveform rate; numbers bins (list of N lists)."""
 
 
 @dataclass(frozen=True)

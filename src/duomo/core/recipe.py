@@ -78,6 +78,14 @@ class EncodeConfig:
     """Hz that sounds are brought to."""
     longest_sound: Amount = 0.0
     """Seconds kept of a sound; the longest of the training data, at most 30, when 0."""
+    clip_frames: Annotated[int, Within(1, 512)] = 8
+    """Frames of a clip of film."""
+    clip_step: Amount = 0.0
+    """Seconds between the frames of a clip; a film's length spread over one clip, at most 0.25, when 0."""
+    clips: Count = 0
+    """Clips that a film is judged by, spread over its length (a step of training sees one); as many as fit, at most 4, when 0."""
+    frame_differences: bool = False
+    """Give the model also how each frame of a film differs from the one before."""
     longest_series: Count = 0
     """Steps kept of a series; the longest of the training data, at most 1,024, when 0."""
     categories: Count = 1000

@@ -11,8 +11,8 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest
 
-KINDS = ("number", "category", "text", "image", "audio", "series", "date", "boxes", "id")
-MEDIA = ("image", "audio")
+KINDS = ("number", "category", "text", "image", "audio", "video", "series", "date", "boxes", "id")
+MEDIA = ("image", "audio", "video")
 
 
 @dataclass(frozen=True)

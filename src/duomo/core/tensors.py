@@ -90,6 +90,28 @@ class Ragged(Column):
 
 
 @dataclass(frozen=True)
+class Choices(Column):
+    """Several forms of each row, such as the clips of a film: values (N, K, ...); a batch holds all (B, K, ...), in training one."""
+
+    values: Tensor
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
+        if generator is None:
+            return {name: self.values[rows]}
+        chosen = torch.randint(0, self.values.shape[1], rows.shape, generator=generator)
+        return {name: self.values[rows, chosen].unsqueeze(1)}
+
+    def lengths(self) -> None:
+        return None
+
+    def row_bytes(self) -> float:
+        return self.values.nbytes / max(1, len(self))
+
+
+@dataclass(frozen=True)
 class Aside(Column):
     """A ragged column that is carried along (texts to judge by, places to answer with): rows are not grouped by its lengths."""
 

@@ -14,11 +14,11 @@ from duomo.core.contract import Field
 from duomo.core.errors import ConfigError
 from duomo.core.recipe import AugmentConfig
 from duomo.core.tensors import Batch
-from duomo.data.picture_variations import between, boxes, pictures, scenes
+from duomo.data.picture_variations import between, boxes, clips, pictures, scenes
 
 HIDDEN = 1
 """The token that a dropped token becomes."""
-MIXABLE = ("pixels", "numbers", "categories")
+MIXABLE = ("pixels", "clips", "numbers", "categories")
 
 
 def active(config: AugmentConfig, fields: Mapping[str, Field]) -> bool:
@@ -26,7 +26,7 @@ def active(config: AugmentConfig, fields: Mapping[str, Field]) -> bool:
     forms = {field.form for field in fields.values()}
     varied = (config.crop, config.flip, config.rotate, config.scale, config.colour, config.erase, config.blur, config.policy)
     return bool(
-        ("pixels" in forms and any(varied))
+        (forms & {"pixels", "clips"} and any(varied))
         or (forms and forms <= set(MIXABLE) and config.mixup)
         or (forms == {"pixels"} and config.cutmix)
         or ("numbers" in forms and config.noise)
@@ -48,6 +48,8 @@ def augment(batch: Batch, fields: Mapping[str, Field], config: AugmentConfig, ge
                 batch[name], batch["target.boxes"], batch["target.classes"] = scenes(batch, name, config, generator)
             else:
                 batch[name] = pictures(batch[name], field, config, generator)
+        elif field.form == "clips":
+            batch[name] = clips(batch[name], field, config, generator)
         elif field.form == "numbers" and config.noise:
             batch[name] = batch[name] + config.noise * torch.randn(batch[name].shape, generator=generator)
         elif field.form == "waveform":

@@ -17,7 +17,7 @@ import torch
 from duomo.core.errors import ResourceError
 from duomo.core.files import write_atomically
 from duomo.core.kinds.base import Block
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 from duomo.core.tensors import Column, Dense, Ragged
 from duomo.data import spill
 
@@ -45,7 +45,7 @@ def key_of(table: Table, columns: list[str], state: object) -> str:
     found = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
     for name in columns:
         column = table.column(name)
-        media = table.kinds.get(name) in ("image", "audio") and table.root is not None
+        media = table.kinds.get(name) in MEDIA and table.root is not None
         spill.release()
         for start in range(0, len(column), 65536):
             part = column.slice(start, 65536)

@@ -6,6 +6,7 @@
     date            the encoder's numbers              the encoder's numbers
     text            -                                  TF-IDF: words 1-2, or characters 1-3 for Chinese, Japanese, Korean
     image           -                                  pixels, averaged down to at most 32 x 32, or histograms of gradients
+    video           -                                  pixels of the mean frame, or of a middle frame, as of pictures
     audio           -                                  mean, deviation, change of 40 log-mel bands, and the length
     series          -                                  mean, deviation, least, most, first, last, slope, change, length
 
@@ -18,11 +19,12 @@ from itertools import pairwise
 from typing import Any, final
 
 import numpy as np
+import torch
 from torch.nn import functional
 
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.core.tensors import Column, Dense, Ragged
+from duomo.core.tensors import Choices, Column, Dense, Ragged
 from duomo.data.encode import InputEncoder
 from duomo.data.gradients import histograms
 from duomo.data.supervised import FLAT, is_cjk, numbers, texts
@@ -107,7 +109,7 @@ class LinearMatrix:
                 raw = self._raw(name, table)
                 mean = np.nan_to_num(np.nanmean(np.where(np.isnan(raw).all(axis=0), 0.0, raw), axis=0))
                 spread = np.nan_to_num(np.nanstd(np.where(np.isnan(raw).all(axis=0), 0.0, raw), axis=0))
-                if kind == "image":
+                if kind in ("image", "video"):
                     spread = np.full_like(spread, max(float(spread.mean()), 1e-6))
                 self._scales[name] = mean, np.where(spread > 1e-9, spread, 1.0)
 
@@ -140,6 +142,10 @@ class LinearMatrix:
         if kind == "image":
             describe_picture = histograms if self.gradients else _pixels
             return np.concatenate([describe_picture(column) for column in columns.values() if isinstance(column, Dense)], axis=1)
+        if kind == "video":
+            describe_picture = histograms if self.gradients else _pixels
+            found = [_frame(column, self.gradients) for column in columns.values() if isinstance(column, Choices)]
+            return np.concatenate([describe_picture(frame) for frame in found], axis=1)
         if kind in ("audio", "series"):
             describe = _describe_sound if kind == "audio" else _describe_series
             return np.concatenate([_each(column, describe) for column in columns.values()], axis=1)
@@ -196,6 +202,15 @@ def _pixels(column: Dense) -> np.ndarray:
             block = functional.adaptive_avg_pool2d(block, (side[1], side[0]))
         found.append(block.flatten(1).numpy())
     return np.concatenate(found).astype(np.float64) if found else np.zeros((0, 1))
+
+
+def _frame(column: Choices, middle: bool) -> Dense:
+    """One picture (N, C, H, W) of each film (N, K, T, C, H, W): the middle frame of its middle clip, or the mean of all its frames."""
+    clips, frames = column.values.shape[1:3]
+    if middle:
+        return Dense(column.values[:, clips // 2, frames // 2])
+    blocks = [column.values[start : start + 64].float().mean((1, 2)) for start in range(0, len(column), 64)]
+    return Dense(torch.cat(blocks) if blocks else column.values[:, 0, 0].float())
 
 
 def _each(column: Column, describe: Any) -> np.ndarray:

@@ -11,15 +11,15 @@ import pyarrow as pa
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
-from duomo.core.kinds import KINDS, audio, image, infer, number
+from duomo.core.kinds import KINDS, audio, image, infer, number, video
 from duomo.core.kinds.base import Block, Cells
 from duomo.core.messages import nearest
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.core.tensors import Column
+from duomo.core.tensors import Choices, Column, Dense
 from duomo.data import cache, spill
 
-CHUNK = {"numbers": 65536, "categories": 65536, "tokens": 8192, "frames": 8192, "pixels": 1024, "waveform": 256}
+CHUNK = {"numbers": 65536, "categories": 65536, "tokens": 8192, "frames": 8192, "pixels": 1024, "waveform": 256, "clips": 64}
 """Rows that are encoded at a time, by form."""
 STACKED = ("numbers", "categories")
 
@@ -101,7 +101,8 @@ class InputEncoder:
         for name, group in self.groups().items():
             form = KINDS[group[0].kind].form or ""
             columns = [one.column for one in group]
-            found[name] = cache.collect(_blocks(table, group, CHUNK[form]), len(table), _key(table, columns, group))
+            column = cache.collect(_blocks(table, group, CHUNK[form]), len(table), _key(table, columns, group))
+            found[name] = Choices(column.values) if form == "clips" and isinstance(column, Dense) else column
         return found
 
     def _demand(self, table: Table) -> None:
@@ -115,7 +116,7 @@ class InputEncoder:
 
 
 def broken(table: Table, columns: list[str]) -> list[Broken]:
-    """Every cell of the picture and sound columns among `columns` that cannot be read, in the order of rows."""
+    """Every cell of the picture, sound and film columns among `columns` that cannot be read, in the order of rows."""
     found: list[Broken] = []
     for name in columns:
         cells, kind = Cells(table.column(name), table.root), table.kinds.get(name)
@@ -123,6 +124,8 @@ def broken(table: Table, columns: list[str]) -> list[Broken]:
             found += [Broken(row, name, reason) for row, reason in image.KIND.check(cells)]
         elif kind == "audio":
             found += [Broken(row, name, reason) for row, reason in audio.KIND.check(cells)]
+        elif kind == "video":
+            found += [Broken(row, name, reason) for row, reason in video.KIND.check(cells)]
     return sorted(found)
 
 

@@ -1,15 +1,18 @@
-"""Folders as tables: class folders of pictures, sounds or texts; media listed by a metadata file; texts; recordings with transcripts."""
+"""Folders as tables: class folders of pictures, sounds, films, texts; media listed by a metadata file; recordings with transcripts."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
+from duomo.core import films
 from duomo.core.errors import DataError
+from duomo.core.kinds.video import moves
 from duomo.core.messages import tr
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.documents import block_size, blocks
 from duomo.data.scenes import read_scenes, refuse_without_pictures
@@ -17,6 +20,16 @@ from duomo.data.text_encoding import Encoding, detect, open_text
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"))
 SOUNDS = frozenset((".wav", ".ogg", ".oga", ".flac", ".mp3", ".opus", ".aiff", ".aif", ".au"))
+FILMS = frozenset(films.SUFFIXES) - PICTURES
+STILL = ".gif"
+"""The ending that films share with pictures: most of a folder's move, or none is a film."""
+LOOKED_AT = 20
+FEWEST_FILMS = 5
+_CUT = re.compile(
+    r"^(?P<film>.*?)(_c\d+|[ _.-](clip|part|scene|shot|seg|segment|chunk|cut|片段)[ _.-]?\d+([ _.-]\d+)?|[ _-]\d{6}[ _-]\d{6})$",
+    re.IGNORECASE,
+)
+"""Names of clips that were cut from one film: game_clip3, talk-part-02, v_Run_g04_c01 (UCF-101), id_000010_000020 (Kinetics)."""
 TEXTS = frozenset((".txt", ".text"))
 TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".feather", ".arrow", ".xlsx", ".xls"))
 NAMING = (
@@ -31,20 +44,31 @@ NAMING = (
     "sound",
     "wav",
     "clip",
+    "video",
+    "film",
     "文件",
     "文件名",
     "图片",
     "音频",
+    "视频",
+    "影片",
 )
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
 Reader = Callable[[Path], Table]
+SOURCE = "source"
+"""The column that says which film a clip was cut from."""
+
+MOVES_FAULTS = (OSError, ValueError)
 
 
 def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str = "") -> Table:
     """The folder's one meaning as a table; raises DataError where it has none, or several."""
     files, problems = _listing(root)
     kinds = Counter(_kind(file) for file in files)
-    media = "image" if kinds["image"] >= kinds["audio"] else "audio"
+    stills = [file for file in files if file.lower().endswith(STILL)]
+    if stills and len(stills) == kinds["image"] and _moving(root, stills):
+        kinds["video"] += kinds.pop("image")
+    media = max(("image", "audio", "video"), key=lambda kind: kinds[kind])
     tables = [file for file in files if _kind(file) == "table"]
     if not files:
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
@@ -61,7 +85,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             return _described(root, read_file(root / named[0]), files, media, problems)
         if kinds["text"] >= 0.5 * kinds[media] and (paired := _paired(root, files, media, problems, wanted)) is not None:
             return paired
-        return _classes(root, [file for file in files if _kind(file) == media], media, problems)
+        moving = media == "video" and not kinds["image"]
+        return _classes(root, [file for file in files if _kind(file) == media or (moving and file in set(stills))], media, problems)
     if kinds["text"] and kinds["text"] >= sum("/" not in file for file in tables):
         return _texts(root, [file for file in files if _kind(file) == "text"], cache, problems, wanted)
     if len(tables) == 1:
@@ -73,7 +98,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             files=", ".join(tables[:10]),
         )
     raise DataError(
-        "A folder must hold pictures, sounds, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
+        "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
         "Name another folder.",
         folder=root.name,
         count=len(files),
@@ -101,7 +126,35 @@ def _kind(file: str) -> str:
         return "image"
     if ending in SOUNDS:
         return "audio"
+    if ending in FILMS:
+        return "video"
     return "text" if ending in TEXTS else "table" if ending in TABLES else ""
+
+
+def _moving(root: Path, files: list[str]) -> bool:
+    """Whether most of the first GIF files have several pictures."""
+    found = []
+    for file in files[:LOOKED_AT]:
+        try:
+            found.append(moves(root / file))
+        except MOVES_FAULTS:
+            continue
+    return sum(found) > 0.5 * len(found)
+
+
+def sources(files: list[str]) -> list[str] | None:
+    """The film that each clip was cut from, told from the names; None unless most say so and two share one.
+
+    Clips of one film may lie in the folders of several classes, so folders do not count, unless the names alone tell too few films apart.
+    """
+    stems = [os.path.splitext(file)[0] for file in files]
+    found = [_CUT.match(stem) for stem in stems]
+    if sum(cut is not None for cut in found) < 0.5 * len(files):
+        return None
+    whole = [cut["film"] if cut is not None else stem for cut, stem in zip(found, stems, strict=True)]
+    short = [os.path.basename(film) for film in whole]
+    named = short if len(set(short)) >= FEWEST_FILMS else whole
+    return named if len(set(named)) < len(named) else None
 
 
 def _labels(root: Path, files: list[str]) -> list[str] | None:
@@ -126,6 +179,9 @@ def _classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]
     columns = {media: pa.array(files, pa.large_string())}
     if labels is not None:
         columns["label"] = pa.array(labels, pa.large_string())
+    cut = sources(files) if media == "video" else None
+    if cut is not None:
+        columns[SOURCE] = pa.array(cut, pa.large_string())
     columns["file"] = columns[media]
     return Table(pa.table(columns), _known(columns), root=root, name=root.name, problems=problems)
 
@@ -219,8 +275,8 @@ def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...],
 
 
 def _described(root: Path, listed: Table, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
-    """The metadata's rows, their file column turned into an `image` or `audio` column of paths below the folder."""
-    index = _index([file for file in files if _kind(file) in ("image", "audio")])
+    """The metadata's rows, their file column turned into an `image`, `audio` or `video` column of paths below the folder."""
+    index = _index([file for file in files if _kind(file) in MEDIA])
     name = _naming_column(listed, index)
     cells = [None if cell is None else str(cell) for cell in listed.data.column(name).to_pylist()]
     found = [_place(root, cell, index) for cell in cells]
@@ -236,6 +292,9 @@ def _described(root: Path, listed: Table, files: list[str], media: str, problems
     media = kinds.most_common(1)[0][0] if kinds else media
     columns: dict[str, pa.ChunkedArray | pa.Array] = {media: pa.array(found, pa.large_string())}
     columns |= {other: listed.data.column(other) for other in listed.names if other not in (name, media, "file")}
+    cut = sources([file or "" for file in found]) if media == "video" else None
+    if cut is not None and SOURCE not in columns:
+        columns[SOURCE] = pa.array(cut, pa.large_string())
     columns["file"] = columns[media]
     note = (
         (
@@ -249,7 +308,8 @@ def _described(root: Path, listed: Table, files: list[str], media: str, problems
         if missing
         else ()
     )
-    return Table(pa.table(columns), {"file": "id"}, root=root, name=root.name, problems=problems + listed.problems + note)
+    known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
+    return Table(pa.table(columns), known, root=root, name=root.name, problems=problems + listed.problems + note)
 
 
 def _index(files: list[str]) -> dict[str, str]:
@@ -288,11 +348,15 @@ def _naming_column(listed: Table, index: dict[str, str]) -> str:
             return name
     raise DataError(
         "A metadata file must name the files in a column such as {wanted}; its columns are {names}. Rename one.",
-        wanted="file, image or audio",
+        wanted="file, image, audio or video",
         names=", ".join(listed.names[:20]),
     )
 
 
 def _known(columns: Iterable[str]) -> dict[str, str]:
     """Kinds that follow from how the folder is laid out: a file's name is no input, a class folder's name is a class."""
-    return {name: kind for name, kind in (("file", "id"), ("label", "category"), ("part", "id")) if name in set(columns)}
+    return {
+        name: kind
+        for name, kind in (("file", "id"), ("label", "category"), ("part", "id"), (SOURCE, "id"), ("video", "video"))
+        if name in set(columns)
+    }

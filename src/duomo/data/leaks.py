@@ -22,6 +22,10 @@ _GROUP = re.compile(
     r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer)s?"
     r"( (id|no|nr|number|name|code|key|index|num|uuid))?$|(患者|病人|用户|客户|被试|受试者|学生|说话人|会员|录音人|家庭)(id|编号|号|名)?$"
 )
+_FILM = re.compile(
+    r"\b(source|film|movie|video|episode|recording|match|scene|youtube)s?( (id|no|nr|number|name|code|key|index))?$|来源|影片|视频"
+)
+"""What clips are cut from, where the rows are films."""
 _TIME = re.compile(r"\b(date|time|timestamp|datetime|day|month|created|updated|ts|when)\b|日期|时间|日$|月份")
 _NOT_TIME = re.compile(r"\b(birth|born|dob|birthday)\b|出生|生日")
 
@@ -112,11 +116,17 @@ def _explained(cells: np.ndarray, values: np.ndarray, fit: np.ndarray, check: np
 def group_columns(table: Table, target: str) -> list[tuple[str, int]]:
     """Columns that by name are a person or a thing seen repeatedly, and how many different ones there are."""
     found = []
+    clips = bool(table.of_kind("video"))
     for name in table.names:
-        if name == target or table.kinds.get(name) not in ("category", "number", "id", "text") or not _GROUP.search(words(name)):
+        filmed = clips and name != "file" and _FILM.search(words(name)) is not None
+        if (
+            name == target
+            or table.kinds.get(name) not in ("category", "number", "id", "text")
+            or not (filmed or _GROUP.search(words(name)))
+        ):
             continue
         distinct = int(pc.count_distinct(text_of(table.column(name))).as_py())
-        if 5 <= distinct <= len(table) / 1.5:
+        if 5 <= distinct <= len(table) / 1.5 or (filmed and 3 <= distinct < len(table)):
             found.append((name, distinct))
     return sorted(found, key=lambda item: -item[1])
 

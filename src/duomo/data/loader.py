@@ -12,7 +12,7 @@ from torch import Tensor
 
 from duomo.core.contract import Field, Stream
 from duomo.core.recipe import AugmentConfig
-from duomo.core.tensors import Batch, Dense, Examples, Windows
+from duomo.core.tensors import Batch, Choices, Dense, Examples, Windows
 from duomo.data import spill
 from duomo.data.augment import active, augment
 from duomo.data.picture_variations import ONE_BY_ONE
@@ -50,11 +50,13 @@ def finish(batch: Batch, fields: Mapping[str, Field]) -> Batch:
         if name not in batch:
             continue
         values = batch[name]
-        if field.form == "pixels":
+        if field.form in ("pixels", "clips"):
             mean, std = field.facts["mean"], field.facts["std"]
             scale = torch.tensor([1 / (255 * each) for each in std]).view(-1, 1, 1)
             shift = torch.tensor([-a / b for a, b in zip(mean, std, strict=True)]).view(-1, 1, 1)
             batch[name] = _normalised(values, scale, shift)
+            if field.facts.get("differences"):
+                batch[name] = torch.cat([batch[name], _changes(batch[name])], dim=3)
         elif field.form == "waveform":
             batch[name] = values.float().mul_(1 / 32768)
         elif field.form in ("tokens", "categories"):
@@ -70,6 +72,11 @@ def _normalised(values: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     for row in range(len(values)):
         torch.mul(values[row], scale, out=found[row]).add_(shift)
     return found
+
+
+def _changes(x_BKTCHW: Tensor) -> Tensor:
+    """What each frame adds to the one before; nothing for the first of a clip."""
+    return torch.cat([torch.zeros_like(x_BKTCHW[:, :, :1]), x_BKTCHW.diff(dim=2)], dim=2)
 
 
 def batches(examples: Examples, fields: Mapping[str, Field], batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -113,7 +120,10 @@ class TableStream(Stream):
         self._row_bytes = sum(column.row_bytes() for column in examples.columns.values())
         self._varied = active(self.augment, self.fields)
         self._generator = torch.Generator()
-        if any(field.form == "pixels" and 4 * math.prod(field.shape) * self.batch_size > LARGE_BATCH for field in self.fields.values()):
+        if any(
+            field.form in ("pixels", "clips") and 4 * math.prod(field.shape) * self.batch_size > LARGE_BATCH
+            for field in self.fields.values()
+        ):
             spill.keep()
         self._orders: dict[int, np.ndarray] = {}
         self._block: tuple[int, Batch] = (-1, {})
@@ -128,6 +138,8 @@ class TableStream(Stream):
                 size += 4 * max(1, column.values[:1].numel())
             elif isinstance(column, Windows):
                 size += 8 * (column.width + 1)
+            elif isinstance(column, Choices):
+                size += 4 * max(1, column.values[:1, :1].numel())
         fitting = BLOCK_BYTES // max(1, size * self.batch_size)
         return int(max(1, min(MOST_STEPS, 2 ** int(np.log2(max(1, fitting))))))
 

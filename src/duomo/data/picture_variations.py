@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from torch.nn import functional
 
 from duomo.core.contract import Field
+from duomo.core.errors import ConfigError
 from duomo.core.recipe import AugmentConfig
 from duomo.core.tensors import Batch
 
@@ -34,6 +35,16 @@ def pictures(x_NCHW: Tensor, field: Field, config: AugmentConfig, generator: Gen
     if config.erase:
         x_NCHW = erased(x_NCHW, field, config.erase, generator)
     return x_NCHW
+
+
+def clips(x_NKTCHW: Tensor, field: Field, config: AugmentConfig, generator: Generator) -> Tensor:
+    """Clips varied as pictures are, every frame of a clip alike; colour changes in brightness and contrast only."""
+    if config.policy:
+        raise ConfigError("A policy changes single pictures, not the frames of a film alike. Set augment.policy to 0.")
+    count, turns, frames, channels, height, width = x_NKTCHW.shape
+    repeated = Field("pixels", (frames * channels, height, width), facts={"mean": list(field.facts["mean"]) * frames})
+    found = pictures(x_NKTCHW.reshape(count * turns, -1, height, width), repeated, config, generator)
+    return found.view(x_NKTCHW.shape)
 
 
 def between(count: int, low: float, high: float, generator: Generator) -> Tensor:

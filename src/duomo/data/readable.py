@@ -1,4 +1,4 @@
-"""What of a table cannot be learned from or answered: pictures and sounds that do not open, columns without a value."""
+"""What of a table cannot be learned from or answered: pictures, sounds and films that do not open, columns without a value."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ NAMED = 20
 
 
 def readable(table: Table, ignore: Sequence[str] = ()) -> tuple[np.ndarray, list[str]]:
-    """Which rows (N,) have only pictures and sounds that open, and a sentence that counts and names the others.
+    """Which rows (N,) have only pictures, sounds and films that open, and a sentence that counts and names the others.
 
     DataError where no row of a table that has rows is left.
     """
@@ -29,9 +29,9 @@ def readable(table: Table, ignore: Sequence[str] = ()) -> tuple[np.ndarray, list
     more = tr(" and {count} more", count=len(found) - NAMED) if len(found) > NAMED else ""
     if not mask.any():
         raise DataError(
-            "At least one picture or sound must open; of {rows} none does: {names}{more}.", rows=len(table), names=names, more=more
+            "At least one picture, sound or film must open; of {rows} none does: {names}{more}.", rows=len(table), names=names, more=more
         )
-    left_out = tr("{count} of {rows} rows have a picture or sound that cannot be read and are left out: {names}{more}.",
+    left_out = tr("{count} of {rows} rows have a picture, sound or film that cannot be read and are left out: {names}{more}.",
                   count=int((~mask).sum()), rows=len(table), names=names, more=more)  # fmt: skip
     return mask, [left_out]
 

@@ -14,7 +14,7 @@ from duomo.data.bilingual import read_po, read_tmx
 from duomo.data.conll import read_conll
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
-from duomo.data.folders import PICTURES, SOUNDS, read_folder
+from duomo.data.folders import FILMS, PICTURES, SOUNDS, read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 
@@ -167,8 +167,8 @@ def _format(path: Path, real: str) -> str:
     if not kind and real in ("parquet", "feather", "sqlite"):
         return real
     if not kind:
-        if ending in PICTURES | SOUNDS:
-            return "image" if ending in PICTURES else "audio"
+        if ending in PICTURES | SOUNDS | FILMS:
+            return "image" if ending in PICTURES else "audio" if ending in SOUNDS else "video"
         known = sorted(ENDINGS)
         raise DataError(
             "The ending of a file must be one of {known}; received {file}.{hint} Rename or convert it.",

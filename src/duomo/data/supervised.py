@@ -112,6 +112,8 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
         return Suggestion("image" if rows >= MANY_PICTURES else "image-few", reason)
     if kinds == {"audio"} and len(names) == 1:
         return Suggestion("audio", tr("{rows} sounds", rows=rows))
+    if kinds == {"video"} and len(names) == 1:
+        return Suggestion("video", tr("{rows} films", rows=rows))
     if kinds == {"series"} and len(names) == 1:
         return Suggestion("series", tr("{rows} series", rows=rows))
     return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))

@@ -1,4 +1,4 @@
-"""The worst errors, to look at: rows with their cells, pictures as thumbnails, sounds as small players, all inside the page."""
+"""The worst errors, to look at: rows with their cells, pictures as thumbnails, films as strips, sounds as players, all in the page."""
 
 import base64
 import binascii
@@ -11,14 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from duomo.core import films
 from duomo.core.contract import View
 from duomo.core.kinds import boxes
 from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 
 SHOWN = 12
 THUMBNAIL, SMALL = 128, 64
+STRIP, FRAME = 6, 96
+"""Frames of a film that are shown side by side, and their largest side."""
 COMPARED, PAIRS, IN_A_ROW = 96, 10, 8
 """Worst rows that confusions are looked for among, pairs of classes shown, pictures of each pair."""
 LONGEST_TEXT = 400
@@ -136,17 +139,23 @@ def text_of(value: Any) -> str:
 
 
 def cell(table: Table, name: str, place: int, room: list[int], marks: Sequence[Mark] = ()) -> dict[str, Any]:
-    """One cell to look at: name, kind, text; `source` of a picture or sound, `line` of a series. `room`: [bytes left for sounds]."""
+    """One cell to look at: name, kind, text; `source` of a picture, sound or film (a strip of frames), `line` of a series.
+
+    `room`: [bytes left for sounds].
+    """
     kind, value = table.kinds.get(name, "text"), table.column(name)[place].as_py()
     found = {
         "name": name,
         "kind": kind,
-        "text": text_of(Path(value).name if kind in ("image", "audio") and isinstance(value, str) else value),
+        "text": text_of(Path(value).name if kind in MEDIA and isinstance(value, str) else value),
     }
     if kind == "series" and isinstance(value, list):
         return found | {"line": _line(value)}
-    if kind not in ("image", "audio") or value is None:
+    if kind not in MEDIA or value is None:
         return found
+    if kind == "video":
+        shown = strip(value, table.root)
+        return found | ({"source": shown} if shown else {})
     data = bytes_of(value, table.root)
     source = "" if data is None else (thumbnail(data, marks) if kind == "image" else _player(data, room))
     return found | ({"source": source} if source else {})
@@ -196,6 +205,30 @@ def thumbnail(data: bytes, marks: Sequence[Mark] = (), side: int = THUMBNAIL) ->
     kind = "JPEG" if small.mode == "RGB" and small.width * small.height > 64 * 64 else "PNG"
     small.save(sink, kind, quality=82) if kind == "JPEG" else small.save(sink, kind)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(sink.getvalue()).decode()}"
+
+
+def strip(value: Any, root: Path | None, count: int = STRIP, side: int = FRAME) -> str:
+    """A data: URI of frames from all over a film, side by side in the order of time; empty when it cannot be read."""
+    source = value if isinstance(value, bytes) else root / value if isinstance(value, str) and root is not None else None
+    if source is None:
+        return ""
+    frames: list[Image.Image] = []
+    try:
+        film = films.look(source)
+        every = max(film.seconds / count, 1 / film.rate)
+        for _, picture_HW3 in films.frames(source, every, stop=max(film.seconds, every * count)):
+            frames.append(Image.fromarray(picture_HW3))
+            frames[-1].thumbnail((side, side))
+            if len(frames) == count:
+                break
+    except THUMBNAIL_FAULTS:
+        return ""
+    whole = Image.new("RGB", (sum(one.width + 1 for one in frames) - 1, max(one.height for one in frames)), (255, 255, 255))
+    for place, frame in enumerate(frames):
+        whole.paste(frame, (place * (frame.width + 1), 0))
+    sink = io.BytesIO()
+    whole.save(sink, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode()}"
 
 
 def _draw(picture: Image.Image, marks: Sequence[Mark], scale: float) -> None:

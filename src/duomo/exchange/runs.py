@@ -19,8 +19,8 @@ from duomo.core.recipe import DataConfig, ModelConfig, Recipe
 from duomo.core.run import RunFolder
 from duomo.exchange import parity
 
-SHARED = ("text", "image")
-"""Kinds whose state belongs to the weights: a tokenizer, the size and normalisation of pictures."""
+SHARED = ("text", "image", "video")
+"""Kinds whose state belongs to the weights: a tokenizer, the size and normalisation of pictures and films."""
 
 
 def knows(path: Path) -> bool:

@@ -21,7 +21,8 @@ SERIES: Schema = {
     "items": {"anyOf": [{"type": ["number", "null"]}, {"type": "array", "minItems": 1, "items": {"type": ["number", "null"]}}]},
 }  # fmt: skip
 CELLS: dict[str, Schema] = {
-    "number": {"type": ["number", "string", "null"], "maxLength": LONGEST_TEXT}, "image": MEDIA, "audio": MEDIA, "series": SERIES,
+    "number": {"type": ["number", "string", "null"], "maxLength": LONGEST_TEXT}, "image": MEDIA, "audio": MEDIA, "video": MEDIA,
+    "series": SERIES,
 }  # fmt: skip
 FAILURE: Schema = {
     "type": "object", "required": ["error"],

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from duomo.core.errors import ConfigError
-from duomo.core.kinds import audio, boxes, category, date, id, image, number, series, text
+from duomo.core.kinds import audio, boxes, category, date, id, image, number, series, text, video
 from duomo.core.kinds.base import Cells, Kind
 from duomo.core.kinds.cells import sample
 from duomo.core.messages import nearest, tr
@@ -18,12 +18,13 @@ KINDS: dict[str, Kind] = {
     "text": text.KIND,
     "image": image.KIND,
     "audio": audio.KIND,
+    "video": video.KIND,
     "series": series.KIND,
     "date": date.KIND,
     "boxes": boxes.KIND,
     "id": id.KIND,
 }
-ORDER = ("image", "audio", "series", "boxes", "date", "id", "number", "category", "text")
+ORDER = ("video", "image", "audio", "series", "boxes", "date", "id", "number", "category", "text")
 """The first kind that recognises a column wins: the most particular one is asked first."""
 
 

@@ -1,4 +1,4 @@
-"""What pictures and sounds share: cells that are paths or bytes, recognised by suffix or first bytes, decoded in threads."""
+"""What pictures, sounds and films share: cells that are paths or bytes, recognised by suffix or first bytes, decoded in threads."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Broken = list[tuple[int, str]]
 THREADS = min(16, os.cpu_count() or 1)
 JOB = 32
 LARGEST_FILE = 512 * 2**20
-"""Bytes of one picture or sound file; larger ones are refused unread."""
+"""Bytes of one picture or sound; larger ones are refused unread."""
 
 
 EXISTS_FAULTS = (OSError, ValueError)
@@ -37,7 +37,7 @@ def sources(cells: Cells) -> list[Source | None]:
     names = text_of(cells.data).to_pylist()
     if root is None:
         if any(names):
-            raise DataError("A picture or sound must come as the file's bytes here; a path is not read. Send the file itself.")
+            raise DataError("A picture, sound or film must come as the file's bytes here; a path is not read. Send the file itself.")
         return [None] * len(names)
     return [root / name if name else None for name in names]
 
@@ -76,7 +76,7 @@ def exists(path: Path) -> bool:
         return False
 
 
-def guard(source: Source | None) -> Source:
+def guard(source: Source | None, largest: int = LARGEST_FILE) -> Source:
     """The source itself when it can be opened; ValueError with the reason otherwise."""
     if source is None:
         raise ValueError(tr("the cell is empty"))
@@ -85,36 +85,38 @@ def guard(source: Source | None) -> Source:
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size == 0:
         raise ValueError(tr("the file is empty"))
-    if size > LARGEST_FILE:
-        raise ValueError(tr("the file has {size} bytes, more than the {limit} that are read", size=size, limit=LARGEST_FILE))
+    if size > largest:
+        raise ValueError(tr("the file has {size} bytes, more than the {limit} that are read", size=size, limit=largest))
     return source
 
 
-def decode_all(found: Sequence[Source | None], decode: Callable[[Source], T]) -> list[T | ValueError]:
-    """Every source decoded, in threads (the decoders release the interpreter lock); a broken one leaves its error."""
+def decode_all(
+    found: Sequence[Source | None], decode: Callable[[Source], T], together: int = JOB, largest: int = LARGEST_FILE
+) -> list[T | ValueError]:
+    """Every source decoded in threads (decoders release the interpreter lock), `together` as one job; a broken one leaves its error."""
 
     def one(source: Source | None) -> T | ValueError:
         try:
-            return decode(guard(source))
+            return decode(guard(source, largest))
         except ValueError as error:
             return error
 
     def job(start: int) -> list[T | ValueError]:
-        return [one(source) for source in found[start : start + JOB]]
+        return [one(source) for source in found[start : start + together]]
 
-    starts = range(0, len(found), JOB)
+    starts = range(0, len(found), together)
     if len(starts) < 2 or THREADS == 1:
         return [item for start in starts for item in job(start)]
     with ThreadPoolExecutor(min(THREADS, len(starts))) as pool:
         return [item for items in pool.map(job, starts) for item in items]
 
 
-def broken(cells: Cells, decode: Callable[[Source], object]) -> Broken:
+def broken(cells: Cells, decode: Callable[[Source], object], together: int = JOB, largest: int = LARGEST_FILE) -> Broken:
     """Every cell that cannot be read, with its name and the reason, decoding at most a few thousand at a time."""
     found: Broken = []
     for start in range(0, len(cells.data), 2048):
         part = Cells(cells.data.slice(start, 2048), cells.root)
-        for row, item in enumerate(decode_all(sources(part), decode)):
+        for row, item in enumerate(decode_all(sources(part), decode, together, largest)):
             if isinstance(item, ValueError):
                 found.append((start + row, f"{label(part, row)}: {item}"))
     return found
@@ -126,7 +128,7 @@ def whole(cells: Cells, found: list[T | ValueError]) -> list[T]:
     for row, item in enumerate(found):
         if isinstance(item, ValueError):
             raise DataError(
-                "A picture or sound must be readable; row {row} ({file}) is not: {reason}. Mend, replace or remove the file.",
+                "A picture, sound or film must be readable; row {row} ({file}) is not: {reason}. Mend, replace or remove the file.",
                 row=row + 1, file=label(cells, row), reason=str(item),
             )  # fmt: skip
         good.append(item)

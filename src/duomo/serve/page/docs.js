@@ -16,8 +16,8 @@ Promise.all([read("/openapi.json"), read("/v1/runs")]).then(([document_, served]
 function example(name, columns) {
   const address = `${location.origin}/v1/predict/${encodeURIComponent(name)}`;
   const names = Object.keys(columns);
-  if (names.length === 1 && ["image", "audio"].includes(columns[names[0]])) {
-    return `curl -F files=@${columns[names[0]] === "image" ? "picture.png" : "sound.wav"} ${address}`;
+  if (names.length === 1 && ["image", "audio", "video"].includes(columns[names[0]])) {
+    return `curl -F files=@${{ image: "picture.png", audio: "sound.wav", video: "film.mp4" }[columns[names[0]]]} ${address}`;
   }
   const values = { number: 1.5, image: { base64: "..." }, audio: { base64: "..." }, series: [0.1, 0.2, 0.3] };
   const row = Object.fromEntries(names.map((name) => [name, values[columns[name]] ?? "..."]));

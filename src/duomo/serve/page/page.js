@@ -24,20 +24,22 @@ const renderers = {
   series: () => Object.assign(make("textarea"), { placeholder: "[[0.1, 0.2], …]" }),
   image: () => Object.assign(make("input"), { type: "file", accept: "image/*" }),
   audio: () => Object.assign(make("input"), { type: "file", accept: "audio/*" }),
+  video: () => Object.assign(make("input"), { type: "file", accept: "video/*,image/gif,.mkv" }),
 };
 
 function field(name, kind) {
-  const label = make("label", name, ["text", "image", "audio", "series"].includes(kind) ? "wide" : "");
+  const label = make("label", name, ["text", "image", "audio", "video", "series"].includes(kind) ? "wide" : "");
   const input = (renderers[kind] || (() => make("input")))();
   input.dataset.name = name;
   label.append(input);
-  if (kind === "image" || kind === "audio") {
+  if (["image", "audio", "video"].includes(kind)) {
     input.addEventListener("change", () => {
-      label.querySelectorAll("img, audio").forEach((old) => old.remove());
+      label.querySelectorAll("img, audio, video").forEach((old) => old.remove());
       if (!input.files[0]) return;
-      const shown = kind === "image" ? make("img", undefined, "preview") : Object.assign(make("audio"), { controls: true });
+      const still = kind === "image" || input.files[0].type === "image/gif";
+      const shown = still ? make("img", undefined, "preview") : Object.assign(make(kind, undefined, kind === "video" ? "preview" : ""), { controls: true });
       shown.src = URL.createObjectURL(input.files[0]);
-      if (kind === "image") {
+      if (still) {
         shown.alt = input.files[0].name;
         shown.addEventListener("load", () => shown.classList.toggle("tiny", shown.naturalWidth < 96));
         shown.addEventListener("error", () => shown.remove());

@@ -105,6 +105,7 @@ export const waiting = (words) => el("p.waiting", { role: "status" }, el("span.s
 // What a row is shown as: text, a picture, a player, a line.
 export function shownCell(cell) {
   if (cell.kind === "image" && cell.source) return el("img.thumb", { src: cell.source, alt: cell.text, title: cell.text, loading: "lazy", onload: (event) => event.target.classList.toggle("tiny", event.target.naturalWidth < 96) });
+  if (cell.kind === "video" && cell.source) return el("img.strip", { src: cell.source, alt: cell.text, title: cell.text, loading: "lazy" });
   if (cell.kind === "audio" && cell.source) return el("audio", { src: cell.source, controls: true, preload: "none", "aria-label": cell.text });
   if (cell.line?.length) return spark(cell.line, cell.name);
   return el("span", {}, cell.text);

@@ -33,24 +33,25 @@ function series(name, value) {
   } };
 }
 
-// A file that is dropped, chosen, or made here: the picture from the camera, the sound from the microphone.
+// A file that is dropped, chosen, or made here: the picture from the camera, the sound from the microphone; a film is dropped or chosen.
+const TYPES = { image: "image/*", audio: "audio/*", video: "video/*,image/gif,.mkv" };
 function media(name, value, kind) {
   let file = null;
   const preview = el("div.preview");
-  const chooser = el("input.hidden", { type: "file", accept: kind === "image" ? "image/*" : "audio/*", tabindex: -1, "aria-label": name, onchange: () => chooser.files[0] && take(chooser.files[0]) });
-  const zone = el("div.drop.small", { role: "group", "aria-label": name }, preview, el("p", {}, kind === "image" ? t("Drop a picture here, or") : t("Drop a sound here, or")),
-    el("p.row", {}, button(t("Choose a file"), async () => chooser.click(), ".plain"), kind === "image" ? button(t("Take a picture"), () => camera(preview, take), ".plain") : recorder(take)), chooser);
+  const chooser = el("input.hidden", { type: "file", accept: TYPES[kind], tabindex: -1, "aria-label": name, onchange: () => chooser.files[0] && take(chooser.files[0]) });
+  const zone = el("div.drop.small", { role: "group", "aria-label": name }, preview, el("p", {}, { image: t("Drop a picture here, or"), audio: t("Drop a sound here, or"), video: t("Drop a film here, or") }[kind]),
+    el("p.row", {}, button(t("Choose a file"), async () => chooser.click(), ".plain"), kind === "image" ? button(t("Take a picture"), () => camera(preview, take), ".plain") : kind === "audio" && recorder(take)), chooser);
   function take(found) {
     file = found;
     const address = URL.createObjectURL(found);
-    const shown = kind === "image" ? el("img", { src: address, alt: found.name ?? name }) : el("audio", { src: address, controls: true, "aria-label": found.name ?? name });
+    const shown = kind === "image" || found.type === "image/gif" ? el("img", { src: address, alt: found.name ?? name }) : el(kind, { src: address, controls: true, "aria-label": found.name ?? name });
     shown.addEventListener("load", () => shown.classList.toggle("tiny", shown.naturalWidth < 96));
     preview.replaceChildren(shown, ...(found.name ? [el("p.soft", {}, found.name)] : []));
   }
   zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
   zone.addEventListener("dragleave", () => zone.classList.remove("over"));
   zone.addEventListener("drop", (event) => { event.preventDefault(); zone.classList.remove("over"); if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]); });
-  if (value?.base64) { const found = bytes(value.base64); take(new Blob([found], { type: kind === "image" ? picture(found) : "audio/wav" })); }
+  if (value?.base64) { const found = bytes(value.base64); take(new Blob([found], { type: kind === "image" ? picture(found) : kind === "audio" ? "audio/wav" : found[0] === 0x47 ? "image/gif" : found[0] === 0x1a ? "video/webm" : "video/mp4" })); }
   return { node: zone, wide: true, take, read: async () => (file ? { base64: await base64(file) } : null) };
 }
 const picture = (found) => (found[0] === 0xff ? "image/jpeg" : found[0] === 0x47 ? "image/gif" : found[0] === 0x52 ? "image/webp" : found[0] === 0x42 ? "image/bmp" : "image/png");
@@ -108,9 +109,9 @@ export async function wav(blob, rate = 16000) {
 
 const KINDS = {
   text, category: line, date: (name, value, facts) => line(name, value, { ...facts, placeholder: "2024-05-31" }), number: (name, value, facts) => line(name, value, { ...facts, numeric: true }),
-  series, image: (name, value) => media(name, value, "image"), audio: (name, value) => media(name, value, "audio"),
+  series, image: (name, value) => media(name, value, "image"), audio: (name, value) => media(name, value, "audio"), video: (name, value) => media(name, value, "video"),
 };
-const WIDE = ["text", "image", "audio", "series"];
+const WIDE = ["text", "image", "audio", "video", "series"];
 export const field = (name, kind, value, facts = {}) => (KINDS[kind] ?? line)(name, value, facts);
 
 // -- input renderers: (run, example) -> {node, read()} where read gives a row

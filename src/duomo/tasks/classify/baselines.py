@@ -229,7 +229,8 @@ class GradientBoosting(Baseline):
 class LinearModel(Baseline):
     """Logistic regression on TF-IDF, pixels, log-mel statistics, series statistics, and standardised table columns.
 
-    Pictures may be described by histograms of their gradients instead of pixels, and rows compared with their nearest neighbours.
+    Pictures (of a film: its mean frame, or with gradients one frame) may be described by histograms of their gradients instead of
+    pixels, and rows compared with their nearest neighbours.
     """
 
     def __init__(self, labels: Labels, matrix: LinearMatrix, name: str = "logistic regression", learner: type[_Learner] = _Logistic):
@@ -252,6 +253,9 @@ def classical(labels: Labels, features: Sequence[str], kinds: Mapping[str, str],
     linear = LinearModel(labels, LinearMatrix(features, kinds, config))
     if is_flat(features, kinds):
         return GradientBoosting(labels, features, kinds, config), linear
+    if all(kinds.get(name) == "video" for name in features):
+        linear = LinearModel(labels, LinearMatrix(features, kinds, config), "logistic regression on the mean frame")
+        return linear, LinearModel(labels, LinearMatrix(features, kinds, config, True), "logistic regression on one frame's gradients")
     if any(kinds.get(name) != "image" for name in features):
         return (linear,)
     return (

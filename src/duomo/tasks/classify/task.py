@@ -192,6 +192,17 @@ class Main(Task):
             found["unseen"] = batch["target.unseen"].cpu().numpy()
         return found
 
+    def judge(self, model: nn.Module, batch: Batch) -> Evidence:
+        """Of films each clip by itself too: `clips.right` (N,), the share of a film's clips whose own answer is right."""
+        several = [name for name, field in self.inputs.items() if field.form == "clips" and batch[name].shape[1] > 1]
+        if len(self.inputs) > 1 or not several or len(self.labels.parts) > 1 or self.labels.lists:
+            return self.evidence(model(batch), batch)
+        (name,), target_B = several, batch["target.value"]
+        clips = batch[name].shape[1]
+        logits_BKS = model({name: batch[name].flatten(0, 1).unsqueeze(1)}).float().view(len(target_B), clips, -1)
+        right_B = (logits_BKS.argmax(2) == target_B.view(-1, 1)).float().mean(1)
+        return self.evidence(logits_BKS.mean(1), batch) | {"clips.right": right_B.cpu().numpy()}
+
     def _heads(self, evidence: Evidence) -> list[tuple[np.ndarray, np.ndarray]]:
         """Probabilities (N, C) and targets (N,) of each head."""
         target = evidence["target"].reshape(len(evidence["target"]), -1)
@@ -202,6 +213,8 @@ class Main(Task):
         if self.labels.lists:
             return lists(evidence["probabilities"], evidence["target"], evidence["unseen"])
         each = [one_target(*head) for head in self._heads(evidence)]
+        if "clips.right" in evidence:
+            return each[0] | {"clip_accuracy": float(evidence["clips.right"].mean())}
         if len(each) == 1:
             return each[0]
         names = [name for name in each[0] if all(name in found for found in each)]
