@@ -82,9 +82,9 @@ def asked(port: int, route: str, body: bytes, connections: int, seconds: float) 
 class Peer:
     """A server as a process, up once it answers."""
 
-    def __init__(self, command: list[str], port: int, route: str, body: bytes):
+    def __init__(self, command: list[str], port: int, route: str, body: bytes, threads: int = 1):
         self.port, self.route, self.body = port, route, body
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )

@@ -258,14 +258,14 @@ def _serve_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", metavar="FILE", help=tr("Certificate of TLS, as PEM."))
     parser.add_argument("--tls-key", metavar="FILE", help=tr("Key of the certificate, as PEM."))
     parser.add_argument("--quiet", action="store_true", help=tr("No log line for each request."))
+    parser.add_argument("--prepare", action="store_true", help=tr("First find the fastest engine for each run here, by measurement."))
 
 
 @_verb("serve", "Serve runs: JSON and OpenAI's API, and a page to try them.", _serve_flags)
 def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.serve import server
 
-    known = ("host", "port", "workers", "token_file", "tls_cert", "tls_key", "quiet")
-    options = server.Options(names=tuple(arguments.name), **{name: getattr(arguments, name) for name in known})
+    options = server.Options(names=tuple(arguments.name), **{name: getattr(arguments, name) for name in server.FLAGS})
     return server.serve(arguments.runs, options, reporter)
 
 

@@ -1,5 +1,6 @@
 """A finished run at work: load, predict, evaluate. Reads the run folder and nothing else."""
 
+import base64
 import dataclasses
 import json
 import sys
@@ -26,6 +27,7 @@ from duomo.data import cache, outputs, sources
 from duomo.data.predictor import Predictor
 from duomo.data.readable import readable
 from duomo.evaluate.bootstrap import interval, resample
+from duomo.exchange import engines
 from duomo.plan import task_options
 
 SLICE = 4096
@@ -38,8 +40,9 @@ class Run:
         self.folder, self.facts, self.recipe, self.predictor = folder, facts, recipe, predictor
 
     @classmethod
-    def open(cls, path: Path | str, model: nn.Module | None = None) -> "Run":
-        """The run in this folder, every byte checked; `model` only where the run was trained with a module of your own."""
+    def open(cls, path: Path | str, model: nn.Module | None = None, *, engine: bool = True) -> "Run":
+        """The run in this folder, every byte checked; `model` only where the run was trained with a module of your own. It answers by the
+        engine that was found for this machine (prepared.py), if one was and `engine` does not say no."""
         folder = RunFolder(path)
         folder.verify()
         facts = folder.read_json("run.json")
@@ -53,7 +56,26 @@ class Run:
         made = model if model is not None else find.make_model(recipe.model, task)
         restore(made, folder, facts)
         execution = Execution.from_dict(facts["inference"])
-        return cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, facts["block"]))
+        run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, facts["block"]))
+        found = engines.read(folder) if engine else None
+        if found is not None:
+            run.predictor = run.predicting(found)
+        return run
+
+    def golden(self) -> tuple[Table, dict[str, list[Any]]]:
+        """Rows that this run answered when its training ended, and the answers."""
+        told = self.folder.read_json("golden.json")
+        columns = {
+            name: [base64.b64decode(cell) for cell in cells] if name in told["media"] else cells for name, cells in told["inputs"].items()
+        }
+        return self.table(columns), told["answers"]
+
+    def predicting(self, engine: engines.Engine) -> Predictor:
+        """The predictor of this run by another engine; RunError where the engine cannot compute it."""
+        model, execution = self.predictor.model, self.predictor.execution
+        _, batch = next(self.predictor.blocks(self.task.encode(self.golden()[0], target=False)))
+        made, how = engines.built(engine, model, batch, execution)
+        return Predictor(self.task, made, how, self.facts["block"], engine.heights)
 
     @property
     def path(self) -> Path:

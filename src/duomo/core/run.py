@@ -6,6 +6,7 @@ task.json            what preprocessing learned                   timing.jsonl  
 start.json           the same before training, for a resume        data.arrow       data given in memory, until the run is done
 model.safetensors    the kept weights                             scorecard.json   scorecard.html   MODEL_CARD.md
 golden.json          inputs and the answers they must give        manifest.json    sums of all of the product's files
+engine.json          what computes it fastest on this machine, where that was measured
 """
 
 import fcntl
@@ -55,7 +56,7 @@ class RunFolder:
 
     def foreign(self) -> list[str]:
         """Names of what lies in the folder and is not part of a run: a new run may not mix with it."""
-        own = {*PRODUCT, *OPENING, "manifest.json", "checkpoints", "tensorboard", "log.jsonl", "timing.jsonl"}
+        own = {*PRODUCT, *OPENING, "manifest.json", "engine.json", "checkpoints", "tensorboard", "log.jsonl", "timing.jsonl"}
         return (
             sorted(entry.name for entry in self.path.iterdir() if entry.name not in own and not entry.name.startswith("."))
             if self.path.is_dir()

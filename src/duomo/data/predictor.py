@@ -7,7 +7,7 @@ the same bits come out whether a row is asked alone, in a file or in a busy serv
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,14 +69,15 @@ def _pad(value: Tensor, positions: int) -> Tensor:
 class Predictor:
     """A fitted task and its model, ready to answer; safe to call from several threads."""
 
-    def __init__(self, task: Task, model: nn.Module, execution: Execution, block: int = 0):
+    def __init__(self, task: Task, model: nn.Module, execution: Execution, block: int = 0, heights: Sequence[int] = ()):
+        """`heights`: other heights of a block at which a row was proved to have the same bits; without them all blocks are filled up."""
         self.task, self.model, self.execution = task, model, execution
         self.fields = dict(task.inputs)
-        self.block = block or block_for(self.fields)
+        self.heights = tuple(sorted(heights)) or (block or block_for(self.fields),)
         self._lock = threading.Lock()
 
-    def blocks(self, examples: Examples, height: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        """Row numbers (n <= height) and a finished batch of exactly `height` rows, the last one repeated to fill it."""
+    def blocks(self, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
+        """Row numbers and a finished batch of one of the heights: the largest that they fill, else the smallest, the last row repeated."""
         fields = self.fields
         ragged = {name: column.lengths() for name, column in examples.columns.items()}
         widths = {name: _widths(lengths, fields.get(name)) for name, lengths in ragged.items() if lengths is not None}
@@ -85,8 +86,10 @@ class Predictor:
         start = 0
         while start < len(order):
             stop = start + 1
-            while stop < len(order) and stop - start < height and (signature[order[stop]] == signature[order[start]]).all():
+            while stop < len(order) and stop - start < self.heights[-1] and (signature[order[stop]] == signature[order[start]]).all():
                 stop += 1
+            height = max((one for one in self.heights if one <= stop - start), default=self.heights[0])
+            stop = min(stop, start + height)
             rows = order[start:stop]
             filled = np.concatenate([rows, np.repeat(rows[-1:], height - len(rows))])
             batch = examples.batch(filled)
@@ -114,7 +117,7 @@ class Predictor:
         offset = 0
         for piece in table.slices(SLICE):
             examples = self.task.encode(piece, target=False)
-            for rows, batch in self._written(examples) if self.task.writes else self.blocks(examples, self.block):
+            for rows, batch in self._written(examples) if self.task.writes else self.blocks(examples):
                 with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
                     columns = self.task.answer(*self._needed(self._on_device(batch), len(rows)))
                 collected.append((rows + offset, columns))
@@ -129,8 +132,8 @@ class Predictor:
 
     def _needed(self, batch: Batch, rows: int) -> tuple[Any, Batch]:
         """The model and the batch as a task's `answer` takes them; of a block that `rows` rows only begin to fill, no more is decoded."""
-        kept = -(-rows // DECODED) * DECODED
-        if self.task.writes or kept >= self.block or any(len(value) != self.block for value in batch.values()):
+        kept, height = -(-rows // DECODED) * DECODED, len(next(iter(batch.values())))
+        if self.task.writes or kept >= height or any(len(value) != height for value in batch.values()):
             return self.model, batch
         first = {name: value[:kept] for name, value in batch.items()}
 
@@ -169,7 +172,7 @@ class Predictor:
         examples = self.task.encode(table, target=True)
         order: list[np.ndarray] = []
         parts: list[Evidence] = []
-        for rows, batch in self.blocks(examples, self.block):
+        for rows, batch in self.blocks(examples):
             with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
                 batch = self._on_device(batch)
                 found = self.task.judge(self.model, batch)

@@ -4,6 +4,8 @@ import asyncio
 import resource
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,11 @@ class Options:
     tls_cert: str | None = None
     tls_key: str | None = None
     quiet: bool = False
+    prepare: bool = False
+    """Find each run's fastest engine first."""
+
+
+FLAGS = ("host", "port", "workers", "token_file", "tls_cert", "tls_key", "quiet", "prepare")
 
 
 class _Server(uvicorn.Server):
@@ -82,6 +89,10 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
             raise RunError("A run can be served once its training has finished; {path} holds no finished run.", path=path)
     if not 1 <= options.workers <= 64:
         raise ConfigError("Each run is served by 1 to 64 workers; received {workers}.", workers=options.workers)
+
+    if options.prepare:  # in a process of its own: the one that listens holds no model
+        for path in runs.values():
+            subprocess.run([sys.executable, "-m", "duomo.prepared", str(path)], check=False)
 
     def event(what: str, **facts: Any) -> None:
         application.metrics.add("worker_events_total", event=what, **facts)

@@ -1,0 +1,208 @@
+"""Engines that compute a finished model in torch's place, converted from the module when a run is opened: OpenVINO, ONNX Runtime.
+
+Which one a run is answered by is found by measurement (duomo/prepared.py) and stands in its engine.json. Nothing converted is kept: what
+is opened is always the run's own weights. Legend: B rows, T positions.
+"""
+
+import importlib.util
+import io
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from duomo.core.device import Execution, cores, machine_facts
+from duomo.core.errors import RunError
+from duomo.core.run import RunFolder
+from duomo.core.tensors import Batch
+
+FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError, ImportError)
+"""What a converter raises for a module that it does not know."""
+LIBRARIES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
+FILE = "engine.json"
+MOST_ROWS = 256
+READ_FAULTS = (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError)
+PRECISIONS = ("float32", "bf16")
+Compute = Callable[[Sequence[np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to compute answers."""
+
+    name: str = "torch"
+    """torch, openvino or onnxruntime."""
+    precision: str = "float32"
+    """Type of products: float32 or bf16."""
+    heights: tuple[int, ...] = ()
+    """Rows of a block that may be computed together; (): the run's own rule. Of several, each was proved to give a row the same bits."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.precision}"
+
+
+def _here(folder: RunFolder, name: str) -> dict[str, Any]:
+    """What a measurement holds for: these weights on this machine with this version of the library."""
+    machine = machine_facts()
+    sums = folder.read_json("manifest.json")["sha256"]
+    library = metadata.version(LIBRARIES[name])
+    return {"weights": sums["model.safetensors"], "library": library, **{fact: machine[fact] for fact in ("cpu", "capability", "cores")}}
+
+
+def write(folder: RunFolder, engine: Engine, measured: Sequence[Mapping[str, Any]]) -> None:
+    folder.write_json(FILE, {"engine": asdict(engine), "here": _here(folder, engine.name), "measured": list(measured)})
+
+
+def read(folder: RunFolder) -> Engine | None:
+    """The engine that was found for this run; None where none was, or elsewhere, or for other weights, or it is not installed any more."""
+    if not (folder.path / FILE).is_file():
+        return None
+    try:
+        told = folder.read_json(FILE)
+        engine = Engine(told["engine"]["name"], told["engine"]["precision"], tuple(told["engine"]["heights"]))
+        sound = engine.precision in PRECISIONS and all(type(one) is int and 0 < one <= MOST_ROWS for one in engine.heights)
+        return engine if sound and installed(engine.name) and told["here"] == _here(folder, engine.name) else None
+    except READ_FAULTS:
+        return None
+
+
+class Converted(nn.Module):
+    """Called like the module that it was made from: batch -> logits."""
+
+    def __init__(self, names: Sequence[str], compute: Compute):
+        super().__init__()
+        self._names, self._compute = names, compute
+
+    def forward(self, batch: Batch) -> Tensor:
+        return torch.from_numpy(self._compute([batch[name].numpy() for name in self._names]))
+
+
+class _Flat(nn.Module):
+    """The module with tensors in place of the batch, as converters want it."""
+
+    def __init__(self, model: nn.Module, names: Sequence[str]):
+        super().__init__()
+        self._model, self._names = model, names
+
+    def forward(self, *values: Tensor) -> Any:
+        return self._model(dict(zip(self._names, values, strict=True)))
+
+
+class _Watched(dict[str, Tensor]):
+    """Remembers which of its tensors were read."""
+
+    def __init__(self, batch: Batch):
+        super().__init__(batch)
+        self.read: dict[str, None] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.read[name] = None
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.read |= {name: None} if name in self else {}
+        return super().get(name, default)
+
+
+def installed(name: str) -> bool:
+    try:
+        importlib.import_module(LIBRARIES[name])
+    except ImportError:
+        return False
+    return name != "onnxruntime" or importlib.util.find_spec("onnx") is not None
+
+
+def built(engine: Engine, model: nn.Module, example: Batch, execution: Execution) -> tuple[nn.Module, Execution]:
+    """What to call in place of the model, and how; `example` is any finished batch. RunError where the module cannot be converted."""
+    if engine.name == "torch":
+        found = execution if engine.precision == "float32" else Execution(precision="bf16", matmul="medium", attention=execution.attention)
+        return found.apply(model).eval(), found
+    try:
+        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            watched = _Watched(example)
+            output = model(watched)
+            if not isinstance(output, Tensor):
+                raise TypeError("the output is no tensor")
+            names = list(watched.read)
+            flat, values = _Flat(model, names).eval(), tuple(example[name] for name in names)
+            compute = (_openvino if engine.name == "openvino" else _onnxruntime)(flat, names, values, engine.precision)
+    except FAULTS as error:
+        raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
+    return Converted(names, compute).eval(), Execution()
+
+
+def _openvino(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...], precision: str) -> Compute:
+    library: Any = importlib.import_module("openvino")
+    graph = library.convert_model(flat, example_input=values)
+    settings = {"INFERENCE_PRECISION_HINT": {"float32": "f32"}.get(precision, precision), "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": cores(), "NUM_STREAMS": 1}  # fmt: skip
+    request = library.Core().compile_model(graph, "CPU", settings).create_infer_request()
+    if len(graph.inputs) != len(names):
+        raise ValueError("the graph has lost inputs")
+
+    def compute(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array(request.infer(list(arrays), share_inputs=True)[0])
+
+    return compute
+
+
+def _onnxruntime(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...], precision: str) -> Compute:
+    library: Any = importlib.import_module("onnxruntime")
+    inputs = [f"i{number}" for number in range(len(names))]
+    lengths = {name for name in names if name.endswith(".length")}
+    axes = {key: {0: "B"} | ({1: "T"} if f"{name}.length" in lengths else {}) for key, name in zip(inputs, names, strict=True)}
+    file: Any = io.BytesIO()
+    torch.onnx.export(flat, values, file, input_names=inputs, output_names=["o"], dynamic_axes=axes | {"o": {0: "B"}}, dynamo=False)
+    options = library.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = cores(), 3
+    session = library.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    kept = [one.name for one in session.get_inputs()]
+
+    def compute(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        given = dict(zip(inputs, arrays, strict=True))
+        found: np.ndarray = session.run(None, {name: given[name] for name in kept})[0]
+        return found
+
+    return compute
+
+
+def resized(batch: Batch, positions: int) -> Batch:
+    """The batch with its ragged inputs cut or padded to so many positions."""
+    found = dict(batch)
+    for name, value in batch.items():
+        if f"{name}.length" in batch and value.dim() > 1:
+            kept = value[:, :positions]
+            blank = kept.new_zeros(kept.shape[0], positions - kept.shape[1], *kept.shape[2:])
+            found[name], found[f"{name}.length"] = torch.cat([kept, blank], 1), batch[f"{name}.length"].clamp(max=positions)
+    return found
+
+
+def rows(batch: Batch, count: int) -> Batch:
+    """The batch with `count` rows, its own over and over."""
+    index = torch.arange(count) % len(next(iter(batch.values())))
+    return {name: value[index] for name, value in batch.items()}
+
+
+def independent(model: nn.Module, batch: Batch, heights: Sequence[int]) -> tuple[int, ...]:
+    """Those of the heights at which every row has the bits that it has alone; always 1."""
+    most = max(heights)
+    many = rows(batch, most)
+    alone = torch.cat([model({name: value[row : row + 1] for name, value in many.items()}) for row in range(most)])
+    return tuple(height for height in heights if height == 1 or torch.equal(model(rows(many, height)), alone[:height]))
+
+
+def distance(found: Any, golden: Any) -> float:
+    """How far answers lie from the golden ones: the largest difference of numbers, relative to max(1, |number|), infinite for words."""
+    if isinstance(golden, Mapping) and isinstance(found, Mapping) and found.keys() == golden.keys():
+        return max((distance(found[name], golden[name]) for name in golden), default=0.0)
+    if isinstance(golden, list) and isinstance(found, list) and len(found) == len(golden):
+        return max((distance(one, other) for one, other in zip(found, golden, strict=True)), default=0.0)
+    if isinstance(golden, float | int) and isinstance(found, float | int) and not isinstance(golden, bool):
+        return abs(found - golden) / max(1.0, abs(golden))
+    return 0.0 if found == golden else float("inf")

@@ -1,0 +1,127 @@
+"""The fastest engine for a finished run, found by measurement on this machine and noted in its engine.json.
+
+python -m duomo.prepared RUN...        or: duomo serve RUN --prepare
+
+Every candidate must first give the golden answers within `TOLERANCE`: the same words, numbers at most so far off, relative to
+max(1, |number|). From then on `predict`, `evaluate` and `serve` answer by the one that is noted; on another machine, with other weights or
+another version of the library, by torch in float32 as before. Rows share a block only at heights at which each has its bits of alone.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from duomo.core.device import bf16_on_cpu
+from duomo.core.errors import DuomoError, RunError
+from duomo.core.messages import tr
+from duomo.core.reporter import Reporter
+from duomo.core.table import Table
+from duomo.data.predictor import Predictor
+from duomo.exchange import engines
+from duomo.exchange.engines import FAULTS, Engine
+from duomo.terminal import TerminalReporter
+from duomo.trained import Run
+
+TOLERANCE = 0.02
+HEIGHTS = (1, 2, 4, 8, 16, 32)
+MANY = 32
+"""Rows that are asked together for a candidate's rate."""
+SECONDS = 3.0
+"""Spent on timing a candidate, at most; the first pass is not counted."""
+WIDTHS = (16, 40, 128)
+"""Positions at which a converted module must agree with its own rows computed alone."""
+
+
+def candidates() -> list[Engine]:
+    """What is installed here, torch in float32 first: the run as it was judged."""
+    fast = ("bf16",) if bf16_on_cpu() else ()
+    found = [Engine(), *(Engine("torch", precision, (1,)) for precision in fast)]
+    if engines.installed("onnxruntime"):
+        found.append(Engine("onnxruntime", "float32", HEIGHTS))
+    if engines.installed("openvino"):
+        found += [Engine("openvino", precision, HEIGHTS) for precision in ("float32", *fast)]
+    return found
+
+
+def prepare(path: Path | str, reporter: Reporter) -> dict[str, Any]:
+    """Measure, note the fastest in the run folder, and say so; RunError for a run that writes, whose engine is another (decode/)."""
+    run = Run.open(path, engine=False)
+    if run.task.writes or not len(run.golden()[0]):
+        raise RunError("An engine is found for runs that answer rows at once; {task} writes token by token.", task=run.task.name)
+    measured = [_measured(run, engine) for engine in candidates()]
+    able = [one for one in measured if not one["note"]]
+    best = min(able, key=lambda one: one["alone_ms"] * one["together_ms"])
+    engine = Engine(best["name"], best["precision"], tuple(best["heights"]))
+    engines.write(run.folder, engine, measured)
+    times = ("alone_ms", "together_ms", "distance")
+    lines = [[f"{one['name']} {one['precision']}", *(_shown(one.get(name)) for name in times), one["note"]] for one in measured]
+    title = tr("{run}: answered by {engine} from now on", run=run.path.name, engine=engine)
+    reporter.table(title, [tr("engine"), tr("a row, ms"), tr("32 rows, ms"), tr("off golden"), tr("note")], lines)
+    return {"run": str(run.path), "engine": str(engine), "measured": measured}
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _measured(run: Run, engine: Engine) -> dict[str, Any]:
+    """One candidate: its times, or why it is out of the race."""
+    table, golden = run.golden()
+    told: dict[str, Any] = {"name": engine.name, "precision": engine.precision, "heights": list(engine.heights), "note": ""}
+    try:
+        predictor = run.predictor if engine == Engine() else run.predicting(engine)
+        told["distance"] = engines.distance(predictor.answers(table), golden)
+        if told["distance"] > TOLERANCE:
+            return told | {"note": tr("answers differ")}
+        heights = _proved(run, predictor, engine) if len(engine.heights) > 1 else engine.heights
+        predictor = predictor if heights == engine.heights else Predictor(run.task, predictor.model, predictor.execution, heights=heights)
+        many = table.take(np.resize(np.arange(len(table)), MANY))
+        times = {"alone_ms": _milliseconds(predictor, table.take(np.arange(1))), "together_ms": _milliseconds(predictor, many)}
+        return told | {"heights": list(heights)} | times
+    except DuomoError as error:
+        return told | {"note": str(error)[:200]}
+
+
+def _proved(run: Run, predictor: Predictor, engine: Engine) -> tuple[int, ...]:
+    """The heights at which rows may share a block, whatever their width."""
+    _, batch = next(run.predictor.blocks(run.task.encode(run.golden()[0], target=False)))
+    found = engine.heights
+    try:
+        with torch.inference_mode():
+            for width in WIDTHS:
+                found = engines.independent(predictor.model, engines.resized(batch, width), found)
+    except FAULTS as error:
+        raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
+    return found
+
+
+def _milliseconds(predictor: Predictor, table: Table) -> float:
+    """The best of several passes, within `SECONDS`."""
+    predictor.answers(table)
+    until, found = time.perf_counter() + SECONDS / 2, float("inf")
+    for _ in range(30):
+        start = time.perf_counter()
+        predictor.answers(table)
+        found = min(found, time.perf_counter() - start)
+        if time.perf_counter() > until:
+            break
+    return 1000 * found
+
+
+def main() -> int:
+    reporter = TerminalReporter()
+    try:
+        for path in sys.argv[1:] or [""]:
+            prepare(path, reporter)
+    except DuomoError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

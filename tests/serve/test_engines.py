@@ -1,0 +1,88 @@
+"""Another engine may answer for a run: only after its answers were checked, and to the same bits alone and in company."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import duomo
+from duomo import prepared, samples
+from duomo.core.errors import RunError
+from duomo.core.reporter import Silent
+from duomo.exchange import engines
+from duomo.exchange.engines import Engine
+from duomo.serve.desk import Desk, Question, asked_of
+from duomo.trained import Run
+
+
+@pytest.fixture(scope="module")
+def opinions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small encoder over real texts of many lengths."""
+    place = tmp_path_factory.mktemp("engines")
+    settings = {"model": {"name": "bert", "size": "small"}, "train": {"steps": 3, "batch_size": 8, "exact": True, "evaluate_steps": 10**6}}
+    return duomo.train(samples.write("pinglun", place), settings, target="label", out=place / "opinions").path
+
+
+def test_the_fastest_that_agrees_answers_alone_and_in_company_alike(opinions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(prepared, "SECONDS", 0.05)
+    monkeypatch.setattr(prepared, "candidates", lambda: [Engine(), Engine("openvino", "bf16", (1, 4, 16))])
+    told = prepared.prepare(opinions, Silent())
+    assert told["engine"] == "openvino bf16" and told["measured"][1]["distance"] <= prepared.TOLERANCE
+    run = Run.open(opinions)
+    table, golden = run.golden()
+    assert engines.distance(run.answers(table), golden) <= prepared.TOLERANCE
+    together = run.answers(table)
+    alone = [run.answers(table.take([row])) for row in range(len(table))]
+    assert together == {name: [one[name][0] for one in alone] for name in together}
+    rows, desk = table.data.select(["text"]).to_pylist(), Desk(run)
+    group = [(question, asked_of(desk, question)) for question in
+             (Question(n, "predict", json.dumps({"rows": [row]}).encode()) for n, row in enumerate(rows))]  # fmt: skip
+    served = [json.loads(reply.body)["answers"][0] for _, reply in desk.answer(group)]
+    assert served == json.loads(json.dumps(run.predict(rows)))
+
+
+def test_a_note_from_elsewhere_changes_nothing(opinions: Path, tmp_path: Path) -> None:
+    """Other weights, another machine, an unknown engine, rubbish: torch answers in float32, as the run was judged."""
+    place = tmp_path / "copy"
+    shutil.copytree(opinions, place)
+    run = Run.open(place, engine=False)
+    engines.write(run.folder, Engine("torch", "bf16", (1,)), [])
+    assert engines.read(run.folder) == Engine("torch", "bf16", (1,))
+    good = json.loads((place / "engine.json").read_text())
+    bad = [good | {"here": good["here"] | {"weights": "0"}}, good | {"here": good["here"] | {"cpu": "other"}}, [], {"engine": 3},
+           good | {"engine": good["engine"] | {"name": "os"}}, good | {"engine": good["engine"] | {"heights": [0]}}]  # fmt: skip
+    for told in bad:
+        (place / "engine.json").write_text(json.dumps(told))
+        assert engines.read(run.folder) is None
+    run.folder.verify()
+
+
+def test_what_disagrees_or_cannot_be_converted_is_not_chosen(opinions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "SECONDS", 0.01)
+    monkeypatch.setattr(prepared, "TOLERANCE", -1.0)
+    assert prepared._measured(Run.open(opinions, engine=False), Engine("torch", "bf16", (1,)))["note"]
+
+    class Pair(nn.Module):
+        def forward(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+            return batch["x"], batch["x"]
+
+    with pytest.raises(RunError):
+        engines.built(Engine("openvino", "bf16"), Pair(), {"x": torch.zeros(2, 3)}, Run.open(opinions, engine=False).execution)
+
+
+def test_rows_that_change_in_company_stay_alone() -> None:
+    class Leaning(nn.Module):
+        def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            return batch["x"] + (1e-7 if len(batch["x"]) > 4 else 0.0)
+
+    assert engines.independent(Leaning(), {"x": torch.rand(3, 2) + 1}, (1, 4, 8)) == (1, 4)
+
+
+def test_distances() -> None:
+    assert engines.distance({"a": [1, 0.5], "b": ["x"]}, {"a": [1, 0.51], "b": ["x"]}) == pytest.approx(0.01)
+    assert engines.distance([110.0], [100.0]) == pytest.approx(0.1)
+    assert engines.distance(["x"], ["y"]) == engines.distance([1], [1, 2]) == engines.distance({"a": 1}, {"b": 1}) == float("inf")
