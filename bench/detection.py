@@ -1,8 +1,9 @@
-"""Detection on composed scenes: python bench/detection.py FOLDER [--minutes 30] [--scenes 3000] [--seed 0]
+"""Detection on composed scenes: python bench/detection.py FOLDER [--minutes 30 | --epochs N] [--scenes 3000] [--seed 0] [--scratch]
 
-FOLDER holds cutouts/ and grounds/ as scripts/fetch_data.py writes them: no cut-out and no background of the test is in training. Scenes
-are made by `duomo compose`, the detector is trained by `duomo.train` within the time given, and judged once on the test scenes; the
-baselines of the scorecard stand beside it. Then the rate of answers at 320 pixels, files to boxes, one picture at a time and in batches.
+FOLDER holds cutouts/, grounds/ and mobilenet/ (the trunk's weights; unused with --scratch) as scripts/fetch_data.py writes them: no
+cut-out and no background of the test is in training. Scenes are made by `duomo compose`, the detector is trained by `duomo.train` within
+the time given, and judged once on the test scenes; the baselines of the scorecard stand beside it. Then the rate of answers at 320
+pixels, files to boxes, one picture at a time and in batches.
 """
 
 import argparse
@@ -25,6 +26,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--epochs", type=float, default=0.0, help="instead of minutes: the length does not depend on what else runs")
+    parser.add_argument("--scratch", action="store_true", help="a small trunk from nothing in place of ImageNet's MobileNetV2")
     parser.add_argument("--scenes", type=int, default=3000)
     parser.add_argument("--side", type=int, default=320, help="pixels that the detector sees")
     parser.add_argument("--seed", type=int, default=0)
@@ -35,12 +38,17 @@ def main() -> None:
             compose(arguments.folder / "cutouts" / part, arguments.folder / "grounds" / part, Path(place, part), config, Silent())
         settings = {
             "data": {"task": "detect", "test": str(Path(place, "test")), "valid_share": 0.05},
-            "train": {"minutes": arguments.minutes, "seed": arguments.seed, "patience": 0},
+            "train": {"minutes": 0.0 if arguments.epochs else arguments.minutes, "seed": arguments.seed, "patience": 0},
             "encode": {"picture_size": arguments.side},
         }
-        started = time.perf_counter()
+        if arguments.epochs:
+            settings["train"]["epochs"] = arguments.epochs
+        if not arguments.scratch:
+            settings["adapt"] = {"start": str(arguments.folder / "mobilenet" / "mobilenet_v2.pth")}
+        started, spent = time.perf_counter(), time.process_time()
         run = duomo.train(Path(place, "train"), settings, out=Path(place, "run"), reporter=TerminalReporter())
-        print(f"\ntrained and judged in {(time.perf_counter() - started) / 60:.1f} min, {os.cpu_count()} cores")
+        minutes, busy = (time.perf_counter() - started) / 60, (time.process_time() - spent) / 60
+        print(f"\ntrained and judged in {minutes:.1f} min, {busy:.1f} CPU min, {os.cpu_count()} cores")
         print(f"{'metric':14}" + "".join(f"{result['name']:>28}" for result in run.scorecard["results"]))
         for metric in run.scorecard["results"][0]["metrics"]:
             cells = [result["metrics"][metric] for result in run.scorecard["results"]]

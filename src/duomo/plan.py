@@ -24,6 +24,7 @@ from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, without_void
 from duomo.exchange.opening import open_pretrained
+from duomo.exchange.trunks import carries, within
 from duomo.train import adapt
 
 FEW_VALUES = 20
@@ -225,7 +226,9 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes)
     reporter.say(words)
     suggestion = task.suggest(train)
-    recipe = _resolve(settings, data, suggestion.recipe)
+    if pretrained:
+        settings, pretrained = _carried(settings, said, data, suggestion.recipe, pretrained)
+    recipe = _resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part))
     if recipe.adapt.start and not resumed:
         reporter.say(_tuning(recipe))
     notes += [*sentences, words, suggestion.reason]
@@ -239,6 +242,8 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
 
 def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) -> dict[str, Any]:
     """The settings with the architecture that the weights belong to; only what leaves their shapes alone may be set beside."""
+    if carries(said.model.name) and said.model.name != pretrained.model:
+        return dict(settings)
     if said.model.name not in ("", pretrained.model):
         raise ConfigError("The weights of {source} belong to the model {own}; received model {name}. Leave it out.",
                           source=pretrained.source, own=pretrained.model, name=said.model.name)  # fmt: skip
@@ -247,6 +252,21 @@ def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) 
                           source=pretrained.source, name=said.encode.tokenizer or said.encode.vocabulary)  # fmt: skip
     options = {**pretrained.options, **said.model.options}
     return merge(dict(settings), {"model": {"name": pretrained.model, "size": "base", "options": options}})
+
+
+def _carried(
+    settings: Mapping[str, Any], said: Recipe, data: DataConfig, named: str, pretrained: Pretrained
+) -> tuple[Mapping[str, Any], Pretrained]:
+    """Where the task's model is built on a net such as these weights': that model, with the weights in its trunk."""
+    suggested = find.task_recipes(data.task)[named].get("model", {})
+    name, size = said.model.name or suggested.get("name", ""), said.model.size or suggested.get("size", "")
+    if name == pretrained.model or not carries(name):
+        return settings, pretrained
+    found = within(pretrained, name, size)
+    options = {**found.options, **said.model.options}
+    rest = {key: value for key, value in settings.items() if key != "model"}
+    kept = {key: value for key, value in settings.get("model", {}).items() if key != "options"}
+    return merge(rest, {"model": {**kept, "name": name, "size": size, "options": options}}), found
 
 
 def _tuning(recipe: Recipe) -> str:
@@ -265,8 +285,8 @@ def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:
     return table if opens.all() else spill.part(table, np.flatnonzero(opens)), [*sentences, *why]
 
 
-def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str) -> Recipe:
-    """Defaults, below the task's named recipe, below what the user said."""
+def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bool = False) -> Recipe:
+    """Defaults, below the task's named recipe, below what the user said; `part`: weights are given for the trunk alone."""
     suggested = dict(find.task_recipes(data.task)[named])
     chosen = settings.get("model", {}).get("name")
     if chosen and chosen != suggested.get("model", {}).get("name"):
@@ -277,7 +297,7 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str) -> Recip
     said = build(AdaptConfig, settings.get("adapt", {}), "adapt")
     if said.start and chosen:
         own = {**find.model_module(chosen).TRAIN, **suggested.get("train", {})}
-        suggested = merge(suggested, {"train": adapt.defaults(chosen, own, said)})
+        suggested = merge(suggested, {"train": adapt.defaults(chosen, own, said, part), "adapt": adapt.PART if part else {}})
     recipe = build(Recipe, merge(suggested, settings))
     model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
     return dataclasses.replace(recipe, data=data, model=model)

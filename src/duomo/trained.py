@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from torch import nn
 
+from duomo import boxed
 from duomo.core import find
 from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
@@ -165,8 +166,13 @@ class Run:
         return answer
 
     def predict_file(self, source: Any, out: str | None, *, encoding: str = "", reporter: Reporter | None = None) -> dict[str, Any] | None:
-        """The rows as they came with their answers beside them, written to `out` or printed as CSV; returns counts."""
+        """The rows as they came with their answers beside them, written to `out` or printed as CSV; returns counts.
+
+        A detector's answers are drawn where `out` is a picture or a film (boxed.py).
+        """
         reporter = reporter or Silent()
+        if out is not None and boxed.draws(out):
+            return boxed.draw(self.predictor, str(source), out, reporter)
         table = self.table(source, encoding)
         for problem in table.problems:
             reporter.say(problem)

@@ -37,7 +37,7 @@ from duomo.data.predictor import Predictor, block_for
 from duomo.evaluate import card, scorecard
 from duomo.evaluate.report import html
 from duomo.exchange import runs
-from duomo.exchange.opening import open_pretrained
+from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
 from duomo.own import check
 from duomo.plan import Plan
@@ -108,7 +108,7 @@ class Work:
     def _fresh(self) -> None:
         """Again what training starts from: a resumed run without a checkpoint was not yet given it."""
         if self.plan.recipe.adapt.start and not self.loaded:
-            adapt.load(self.model, open_pretrained(self.plan.recipe.adapt.start))
+            adapt.load(self.model, reopened(self.plan.recipe.adapt.start, self.plan.recipe.model))
 
     def choose_execution(self) -> Execution:
         """The fastest way to run the same mathematics, found by timing a few steps; says what the whole will take."""

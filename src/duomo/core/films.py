@@ -103,7 +103,7 @@ class Reader:
     """A film that is open, standing on its first frame; `next` goes on, `picture` shows where it stands."""
 
     def __init__(self, path: Path):
-        cv2 = _library()
+        cv2 = library()
         self._cv2 = cv2
         # one thread: several films are read at once
         self._capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
@@ -198,7 +198,7 @@ def _guard(head: bytes, size: int) -> None:
         raise ValueError(tr("the file has {size} bytes, more than the {limit} that are read", size=size, limit=LARGEST_FILE))
 
 
-def _library() -> Any:
+def library() -> Any:
     """OpenCV, imported when the first film is opened (it takes a quarter of a second), told to open nothing but local films."""
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"protocol_whitelist;file|format_whitelist;{FORMATS}|max_pixels;{LARGEST}"
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -23,3 +23,5 @@ class Pretrained:
     """What else is known: task, labels, licence."""
     source: str = ""
     """Where it came from, in words."""
+    part: str = ""
+    """What the names of its weights begin with, where they are a part of the model: the trunk of a detector."""

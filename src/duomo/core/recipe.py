@@ -170,6 +170,8 @@ class AdaptConfig:
     """Part of what that change reads set to zero in training."""
     freeze: tuple[str, ...] = ()
     """Parts of names of the weights that stay as they are."""
+    still: Share = 0.0
+    """Share of the layers taken over, the first ones, that stay as they are; above 0 batch norm keeps the statistics that it came with."""
     layer_decay: Annotated[float, Within(0, 1)] = 1.0
     """Each layer learns at this share of the rate of the one above it (arXiv:1801.06146); 1: all alike."""
     new_rate: Amount = 0.0

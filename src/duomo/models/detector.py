@@ -28,6 +28,8 @@ from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 16, "weight_decay": 5e-2, "epochs": 30, "patience": 10, "ema": 0.998}
+TRUNK = "maps.trunk."
+"""What the names of the trunk's weights begin with."""
 RARE = 0.01
 """Share of the places that a class is expected at before anything is learned (arXiv:1708.02002, section 4.1)."""
 

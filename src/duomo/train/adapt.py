@@ -29,12 +29,16 @@ FULL: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings for learning all weights on; other architectures learn at `SLOWER` times their own rate."""
 LORA: Mapping[str, Any] = {"learning_rate": 5e-4, "warmup": 0.1, "weight_decay": 0.0}
+PART: Mapping[str, Any] = {"still": 0.35}
+"""How weights for a part of the model, a detector's trunk, are gone on from."""
 SLOWER, NEW = 0.3, 10.0
 """A model of its own learns on at this share of its rate; weights that are new at this multiple of the others' (LoRA: alike)."""
 
 
-def defaults(model: str, own: Mapping[str, Any], config: AdaptConfig) -> dict[str, Any]:
-    """Training settings for going on from `model`, whose settings from nothing are `own`."""
+def defaults(model: str, own: Mapping[str, Any], config: AdaptConfig, part: bool = False) -> dict[str, Any]:
+    """Training settings for going on from `model`, or from a part of it, whose settings from nothing are `own`."""
+    if part:  # what is new learns as it would from nothing, the rest at a tenth of that
+        return {**own, "learning_rate": own["learning_rate"] / NEW}
     found = dict(FULL.get(model) or {**own, "learning_rate": SLOWER * own["learning_rate"]})
     return {**found, **LORA} if config.lora else found
 
@@ -46,7 +50,8 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     """
     own = model.state_dict()
     fitting = {name: value for name, value in pretrained.tensors.items() if name in own and own[name].shape == value.shape}
-    taken, whole = (sum(values[name].numel() for name in values) for values in (fitting, own))
+    needed = {name: value for name, value in own.items() if name.startswith(pretrained.part)}
+    taken, whole = (sum(values[name].numel() for name in values) for values in (fitting, needed))
     new = [name for name in own if name not in fitting]
     if 2 * taken < whole:
         raise ConfigError(
@@ -73,10 +78,42 @@ def prepare(model: nn.Module, config: AdaptConfig, new: list[str], head: Head) -
     rates = _rates(model, config, new)
     if config.lora:
         _low_rank(model, config, new, head)
+    if config.still:
+        _hold(model, config.still, set(new))
     for name, weight in model.named_parameters():
         if any(pattern in name for pattern in config.freeze):
             weight.requires_grad_(False)
     return {name: rate for name, rate in rates.items() if rate != 1.0}
+
+
+class Held(nn.BatchNorm2d):
+    """Normalises by the statistics that it came with, in training too: those of a few pictures a step are worse."""
+
+    def train(self, mode: bool = True) -> "Held":
+        return super().train(False)
+
+
+def _hold(model: nn.Module, share: float, new: set[str]) -> None:
+    """The first layers that were taken over fixed, and every batch norm that was taken over held."""
+    taken = [name for name, _ in model.named_parameters() if name not in new]
+    layers = list(dict.fromkeys(_layer(name) for name in taken))
+    first = set(layers[: round(share * len(layers))])
+    for name, weight in model.named_parameters():
+        if name not in new and _layer(name) in first:
+            weight.requires_grad_(False)
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, nn.BatchNorm2d) and f"{name}.weight" not in new:
+            held = Held(layer.num_features, layer.eps, layer.momentum)
+            held.weight, held.bias = layer.weight, layer.bias
+            held.running_mean, held.running_var, held.num_batches_tracked = layer.running_mean, layer.running_var, layer.num_batches_tracked
+            held._forward_hooks.update(layer._forward_hooks)  # a detector's maps are read off by hooks
+            model.set_submodule(name, held.eval())
+
+
+def _layer(name: str) -> str:
+    """Layers are told apart by the numbers in the names of weights."""
+    found = NUMBERED.match(name)
+    return found.group(1) if found else ""
 
 
 def _low_rank(model: nn.Module, config: AdaptConfig, new: list[str], head: Head) -> None:
@@ -99,13 +136,12 @@ def _low_rank(model: nn.Module, config: AdaptConfig, new: list[str], head: Head)
 
 
 def _rates(model: nn.Module, config: AdaptConfig, new: list[str]) -> dict[str, float]:
-    """Layers are told apart by the numbers in the names of weights, in the order of the model."""
+    """Weight -> its share of the learning rate; layers in the order of the model."""
     faster = config.new_rate or (1.0 if config.lora or not config.start else NEW)
     layers: list[str] = []
     places: dict[str, int] = {}
     for name, _ in model.named_parameters():
-        found = NUMBERED.match(name)
-        layer = found.group(1) if found else ""
+        layer = _layer(name)
         if not layers or layers[-1] != layer:
             layers.append(layer)
         places[name] = len(layers)

@@ -1,0 +1,203 @@
+"""What a detector finds, drawn on a picture or a film; the things of a film keep numbers; beside it a CSV of all boxes.
+
+A film is read, answered, drawn and written frame by frame. Legend: H height, W width.
+"""
+
+import colorsys
+import copy
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pyarrow as pa
+
+from duomo.core import films
+from duomo.core.errors import ConfigError, DataError, Interrupted, ResourceError
+from duomo.core.kinds import image
+from duomo.core.messages import tr
+from duomo.core.reporter import Reporter
+from duomo.core.table import Table
+from duomo.data.outputs import write_text
+from duomo.data.predictor import Predictor
+from duomo.data.tracking import LOW, Detection, Sighting, Tracker
+from duomo.train.guard import Signals, Stop
+
+CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
+"""What OpenCV's own FFmpeg can write without a codec that must be licensed."""
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SIDES = ("left", "top", "right", "bottom")
+LONGEST_LABEL = 32
+DEEP = 65535.0
+"""White of a picture with more than 8 bits."""
+Answer = Callable[[bytes], list[Detection]]
+"""The boxes of a picture file."""
+
+
+def draws(out: str) -> bool:
+    """Whether answers of this name are drawn rather than listed."""
+    return Path(out).suffix.lower() in (*CODECS, *PICTURES)
+
+
+def draw(predictor: Predictor, source: str, out: str, reporter: Reporter) -> dict[str, Any]:
+    """A picture or film with its boxes into `out`, and the boxes as CSV beside; returns counts and places.
+
+    ConfigError for a model that finds no boxes or an output that does not suit; DataError for what cannot be read; Interrupted where a
+    film was stopped: what was done until then can be played.
+    """
+    path, target = Path(source).expanduser(), Path(out).expanduser()
+    if "sure" not in predictor.task.state():
+        raise ConfigError("Boxes are drawn by a run of the task detect; this one is of the task {task}. Write answers to a .csv.",
+                          task=predictor.task.name)  # fmt: skip
+    if not path.is_file():
+        raise DataError("There must be a picture or a film to draw on; there is no file {path}.", path=source)
+    if not target.absolute().parent.is_dir():
+        raise ConfigError(
+            "The folder of the output must exist; there is no {folder}. Make it, or name another.", folder=target.absolute().parent
+        )
+    beside = target.with_suffix(".csv")
+    if path.resolve() in (target.resolve(), beside.resolve()):
+        raise ConfigError("The output must be another file than the input; both are {path}. Name another with -o.", path=source)
+    film = path.suffix.lower() in films.SUFFIXES
+    if film != (target.suffix.lower() in CODECS):
+        raise ConfigError("Boxes of a {kind} are drawn into {known}; received {out!r}. Name such a file with -o.", out=out,
+                          kind=tr("film") if film else tr("picture"), known=", ".join(CODECS if film else PICTURES))  # fmt: skip
+    facts = _film(predictor, path, target, reporter) if film else _picture(predictor, path, target)
+    reporter.say(tr("Wrote {out}, and its {boxes:,} boxes to {csv}.", out=target, boxes=facts["boxes"], csv=beside))
+    return facts | {"out": str(target), "csv": str(beside)}
+
+
+def _answering(predictor: Predictor, share: float) -> tuple[Answer, float]:
+    """What finds the boxes down to `share` of the confidence from which they are answers; and that confidence."""
+    task = copy.deepcopy(predictor.task)
+    state = task.state()
+    task.restore(state | {"sure": share * state["sure"]})
+    lower = Predictor(task, predictor.model, predictor.execution, predictor.block)
+    (column,) = task.columns
+
+    def answer(file: bytes) -> list[Detection]:
+        (found,) = lower.answers(Table(pa.table({column: [file]}), {column: "image"}))["prediction"]
+        return [Detection(one["label"], one["confidence"], tuple(one["box"])) for one in found]
+
+    return answer, state["sure"]
+
+
+def _picture(predictor: Predictor, path: Path, target: Path) -> dict[str, Any]:
+    answer, _ = _answering(predictor, 1.0)
+    try:
+        width, height = image.upright(path)
+        shape = {"size": [3, height, width], "white": DEEP, "fit": "letterbox", "fill": 0}
+        rgb_HW3 = np.ascontiguousarray(image.decode(path, shape).transpose(1, 2, 0))
+    except ValueError as error:
+        raise DataError("The picture {name} cannot be read: {reason}.", name=path.name, reason=error) from None
+    found = answer(path.read_bytes())
+    for number, one in enumerate(found, 1):
+        mark(rgb_HW3, Sighting(number, *one), f"{one.score:.2f}")
+    with _arriving(target) as partial, _arriving(target.with_suffix(".csv")) as lines:
+        if not films.library().imwrite(str(partial), rgb_HW3[:, :, ::-1]):
+            raise ResourceError("The output could not be written to {path}. Check rights and free space.", path=target)
+        with lines.open("w", encoding="utf-8", newline="") as file:
+            write_text(file, ".csv", _columns(found), True)
+    return {"boxes": len(found)}
+
+
+def _columns(found: list[Any]) -> dict[str, list[Any]]:
+    sides = {side: [round(one.box[place], 1) for one in found] for place, side in enumerate(SIDES)}
+    return {"label": [one.label for one in found], "score": [round(one.score, 4) for one in found], **sides}
+
+
+def _film(predictor: Predictor, path: Path, target: Path, reporter: Reporter) -> dict[str, Any]:
+    answer, sure = _answering(predictor, LOW)
+    try:
+        facts = films.look(path)
+        tracker = Tracker(sure, facts.rate)
+        told = films.frames(path)
+        with _arriving(target) as partial, _arriving(target.with_suffix(".csv")) as lines, lines.open("w", encoding="utf-8") as file:
+            return _frames(told, facts, (partial, file), lambda one: tracker.update(answer(one)), reporter)
+    except ValueError as error:
+        raise DataError("The film {name} cannot be read: {reason}.", name=path.name, reason=error) from None
+
+
+def _frames(
+    told: Iterator[tuple[float, np.ndarray]], facts: films.Film, places: tuple[Path, TextIO], follow: Callable[[bytes], list[Sighting]],
+    reporter: Reporter,
+) -> dict[str, Any]:  # fmt: skip
+    """Every frame with its boxes; stopped by a signal, the film so far is closed and kept."""
+    number, boxes, tracks, time = 0, 0, 0, 0.0
+    total, (partial, file) = facts.frames or 1, places
+    cv2 = films.library()
+    with Signals() as signals, _writer(partial, facts) as write, reporter.progress(tr("drawing"), total, tr("frames")) as bar:
+        try:
+            for number, (time, rgb_HW3) in enumerate(told, 1):
+                signals.check()
+                # an uncompressed file: the same way in as every other picture has
+                seen = follow(cv2.imencode(".bmp", rgb_HW3[:, :, ::-1])[1].tobytes())
+                for one in seen:
+                    mark(rgb_HW3, one, f"#{one.track}")
+                write(rgb_HW3)
+                rows: dict[str, list[Any]] = {
+                    "time": [round(time, 3)] * len(seen),
+                    "frame": [number - 1] * len(seen),
+                    "track": [one.track for one in seen],
+                }
+                write_text(file, ".csv", rows | _columns(seen), number == 1)
+                boxes, tracks = boxes + len(seen), max([tracks, *(one.track for one in seen)])
+                bar.update(min(number, total), tracks=tracks)
+        except Stop:
+            raise Interrupted("Stopped at {time:.1f} s of the film; the part until then is in {out}.", time=time,
+                              out=partial.name.removeprefix(".").replace(".part", "")) from None  # fmt: skip
+    return {"frames": number, "seconds": round(time + 1 / facts.rate, 2), "boxes": boxes, "tracks": tracks}
+
+
+@contextmanager
+def _arriving(path: Path) -> Iterator[Path]:
+    """A hidden file beside that takes its name at the end, or where it was stopped on the way; not where it failed."""
+    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except Interrupted:
+        os.replace(partial, path)
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writer(path: Path, facts: films.Film) -> Iterator[Callable[[np.ndarray], None]]:
+    """Takes RGB frames (H, W, 3); sides are made even, which codecs ask for."""
+    cv2 = films.library()
+    width, height = facts.width + facts.width % 2, facts.height + facts.height % 2
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()]), facts.rate, (width, height))
+    if not writer.isOpened():
+        raise ResourceError("The output could not be written to {path}. Check rights and free space.", path=path)
+
+    def write(rgb_HW3: np.ndarray) -> None:
+        down, right = height - rgb_HW3.shape[0], width - rgb_HW3.shape[1]
+        if down or right:
+            rgb_HW3 = cv2.copyMakeBorder(rgb_HW3, 0, max(0, down), 0, max(0, right), cv2.BORDER_REPLICATE)[:height, :width]
+        writer.write(rgb_HW3[:, :, ::-1])
+
+    try:
+        yield write
+    finally:
+        writer.release()
+
+
+def mark(rgb_HW3: np.ndarray, one: Sighting, words: str) -> None:
+    """Draw a box in the colour of its number, with its label and `words`; letters that the font lacks are left out."""
+    cv2 = films.library()
+    side = min(rgb_HW3.shape[:2])
+    thick, scale = max(1, round(side / 240)), max(0.35, side / 900)
+    red, green, blue = colorsys.hsv_to_rgb(one.track * 0.618034 % 1, 0.85, 1.0)
+    colour = (round(255 * red), round(255 * green), round(255 * blue))
+    left, top, right, bottom = (round(value) for value in one.box)
+    cv2.rectangle(rgb_HW3, (left, top), (max(left, right - 1), max(top, bottom - 1)), colour, thick)
+    label = " ".join(one.label[:LONGEST_LABEL].split())
+    text = f"{label} {words}" if label.isascii() else words
+    (wide, tall), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+    foot = top if top - tall - below >= 0 else top + tall + below
+    cv2.rectangle(rgb_HW3, (left, foot - tall - below), (left + wide, foot), colour, -1)
+    cv2.putText(rgb_HW3, text, (left, foot - below + thick), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA)
