@@ -74,7 +74,7 @@ def _answering(predictor: Predictor, share: float) -> tuple[Answer, float]:
     task = copy.deepcopy(predictor.task)
     state = task.state()
     task.restore(state | {"sure": share * state["sure"]})
-    lower = Predictor(task, predictor.model, predictor.execution, predictor.block)
+    lower = Predictor(task, predictor.model, predictor.execution, heights=predictor.heights)
     (column,) = task.columns
 
     def answer(file: bytes) -> list[Detection]:
