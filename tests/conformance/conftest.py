@@ -200,6 +200,7 @@ TOYS = [
     Toy("tag", tagged, {"target": ["tags"]}),
     Toy("chat", talks, {"encode": {"longest_text": 64}, "sampling": {"new_tokens": 4}}),
     Toy("transcribe", speech, {"target": ["transcript"]}),
+    Toy("identify", pixels, {"target": ["target"], "ignore": ["amount"], "encode": {"picture_size": 16}}),
     Toy("detect", scenes, {"target": ["boxes"], "encode": {"picture_size": 64}}),
 ]
 

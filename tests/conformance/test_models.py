@@ -22,7 +22,7 @@ from duomo.train.job import Job
 from duomo.train.loop import train
 
 CLASSES = 3
-PER_STEP = ("conformer", "detector", "seq2seq", "tagger")
+PER_STEP = ("conformer", "detector", "embedder", "seq2seq", "tagger")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -31,7 +31,7 @@ FIELDS = {
     "waveform": Field("waveform", (4000,), facts={"rate": 16000}),
     "frames": Field("frames", (6, 4)),
 }
-PER = {"conformer": "step", "seq2seq": "step", "tagger": "step", "detector": "place"}
+PER = {"conformer": "step", "seq2seq": "step", "tagger": "step", "detector": "place", "embedder": "vector"}
 
 
 def batch_of(form: str, name: str) -> dict[str, torch.Tensor]:

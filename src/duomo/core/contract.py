@@ -27,7 +27,9 @@ from duomo.core.tensors import Batch, Examples
 
 Form = Literal["numbers", "categories", "tokens", "pixels", "waveform", "frames", "clips"]
 Evidence = dict[str, np.ndarray]
-"""Per-row facts (N, ...) that the metrics are computed from; resampling its rows resamples the metric."""
+"""Per-row facts (N, ...) that the metrics are computed from; resampling its rows resamples the metric. Rows of one `CLUSTER` value are
+drawn together, for they are no independent witnesses."""
+CLUSTER = "cluster"
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Head:
-    """What a model must put out: `size` logits for each row (B, size), for each step (B, T, size), or each place (`Places`).
+    """What a model must put out: `size` logits for each row (B, size), for each step (B, T, size), each place (`Places`),
+    or beside a vector the cosines to the centres of `size` classes (`Vectors`).
 
     A size of 0 asks for what stands before the head: vectors as wide as the model (of the models `bert` and `gpt`).
     """
 
     size: int
-    per: Literal["row", "step", "place"] = "row"
+    per: Literal["row", "step", "place", "vector"] = "row"
     parts: tuple[int, ...] = ()
     """Sizes of the heads side by side, one per target; their sum is `size`. Empty: one head."""
 
@@ -81,6 +84,13 @@ class Places(NamedTuple):
     logits: Tensor
     boxes: Tensor
     places: Tensor
+
+
+class Vectors(NamedTuple):
+    """Output of a model that places what it sees: vectors (B, D) of length 1, and their cosines to the centres of the classes (B, size)."""
+
+    vectors: Tensor
+    cosines: Tensor
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,8 @@ class Task(ABC):
     """Whether an answer is written token by token (through duomo/decode, which keeps rows apart): rows are then given unpadded."""
     judged_bytes: ClassVar[int] = 0
     """Bytes of cells that tell enough about validation, and four times as many about the test; 0: rows are counted, not bytes."""
+    apart: ClassVar[bool] = False
+    """Whether rows of one target value stay on one side of the split: people are told apart who were never learned from."""
     metric: Metric
     """May depend on what `fit` learned (binary or not)."""
 
@@ -226,6 +238,10 @@ class Task(ABC):
 
     @abstractmethod
     def views(self, evidence: Evidence) -> Sequence[View]: ...
+
+    def side_by_side(self, evidence: Evidence) -> Sequence[tuple[str, Sequence[int]]]:
+        """Rows of the test whose pictures are worth seeing next to one another, each group with a title. None by default."""
+        return ()
 
     @abstractmethod
     def baselines(self) -> Sequence[Baseline]:

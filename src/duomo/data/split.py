@@ -49,9 +49,12 @@ def content_columns(table: Table, targets: Sequence[str] = ()) -> list[str]:
     return inputs or list(table.names)
 
 
-def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = (), digests: np.ndarray | None = None) -> Split:
+def split(
+    table: Table, config: DataConfig, seed: int, targets: Sequence[str] = (), digests: np.ndarray | None = None, least: int = 1
+) -> Split:
     """The rows divided as `config` says (split, group, time, valid_share, test_share).
 
+    No part gets fewer than `least` units.
     `digests` (N,) are those of `content_columns` where they are known already. A share of 0 leaves that part empty.
     Raises DataError when a part cannot get a row, ConfigError for an unknown way of splitting.
     """
@@ -80,9 +83,9 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
     place_U = mix(keys ^ word_digest(f"seed {seed}")) / 2.0**64
     part_U = _parts(place_U, config)
     wanted = [TRAIN] + [part for part, share in ((VALID, config.valid_share), (TEST, config.test_share)) if share > 0]
-    if len(keys) < len(wanted):
-        _too_few(how, len(keys), config)
-    _fill(part_U, place_U, config, wanted, np.ones(len(keys), bool))
+    if len(keys) < least * len(wanted):
+        _too_few(how, len(keys), config, max(3, least * len(wanted)))
+    _fill(part_U, place_U, config, wanted, np.ones(len(keys), bool), least)
     notes: tuple[str, ...] = ()
     if how == "stratified":
         notes = _every_class(table, targets, part_U, place_U, unit_N, config)
@@ -90,7 +93,7 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
 
 
 def given(
-    train: Table, valid: Table | None, test: Table, config: DataConfig, seed: int, targets: Sequence[str] = ()
+    train: Table, valid: Table | None, test: Table, config: DataConfig, seed: int, targets: Sequence[str] = (), least: int = 1
 ) -> tuple[Table, Split]:
     """One table of all rows and the split that the files were given in; without `valid`, that is drawn from `train`.
 
@@ -109,7 +112,7 @@ def given(
     test_rows = np.arange(bounds[-2], bounds[-1])
     if valid is not None:
         return joined, Split(np.arange(bounds[1]), np.arange(bounds[1], bounds[2]), test_rows, "given", notes)
-    inner = split(train, replace(config, test_share=0.0), seed, targets)
+    inner = split(train, replace(config, test_share=0.0), seed, targets, least=least)
     return joined, Split(inner.train, inner.valid, test_rows, "given", notes + inner.notes)
 
 
@@ -132,15 +135,15 @@ def _distance(place_U: np.ndarray, part: int, config: DataConfig) -> np.ndarray:
     return np.maximum(np.maximum(low - place_U, place_U - high), 0.0)
 
 
-def _fill(part_U: np.ndarray, place_U: np.ndarray, config: DataConfig, wanted: list[int], among_U: np.ndarray) -> list[int]:
-    """Give every wanted part a unit of `among_U`: the nearest to its stretch, from a part that keeps one. Returns the parts filled."""
+def _fill(part_U: np.ndarray, place_U: np.ndarray, config: DataConfig, wanted: list[int], among_U: np.ndarray, least: int = 1) -> list[int]:
+    """Give every wanted part `least` units of `among_U`: the nearest to its stretch, from a part that keeps as many. Returns them."""
     filled = []
-    for part in wanted:
+    for part in wanted * least:
         inside = among_U & (part_U == part)
-        if inside.any():
+        if inside.sum() >= least:
             continue
         counts = np.bincount(part_U[among_U], minlength=3)
-        spare = among_U & (counts[part_U] > 1)
+        spare = among_U & (counts[part_U] > least) & (part_U != part)
         if not spare.any():
             continue
         candidates = np.flatnonzero(spare)
@@ -189,12 +192,13 @@ def _group_digests(table: Table, group: str, digests: np.ndarray) -> np.ndarray:
     return np.where(alone, digests, mix(found))
 
 
-def _too_few(how: str, units: int, config: DataConfig) -> None:
+def _too_few(how: str, units: int, config: DataConfig, least: int) -> None:
     if how == "group":
         raise DataError(
-            "A split by group needs at least 3 groups; column {group!r} has {units}. Split in another way (--split random).",
+            "A split by group needs at least {least} groups; column {group!r} has {units}. Split in another way (--split random).",
             group=config.group,
             units=units,
+            least=least,
         )
     raise DataError("A table needs at least 3 different rows to be learned from and tested; received {units}. Give more rows.", units=units)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from duomo.core.contract import Evidence
+from duomo.core.contract import CLUSTER, Evidence
 
 Measure = Callable[[Evidence], dict[str, float]]
 DRAWS = 500
@@ -68,6 +68,8 @@ def resample(measure: Measure, competitors: Mapping[str, Evidence], seed: int = 
 def _draw(measure: Measure, evidence: Evidence, figures: Mapping[str, float], plan: tuple[int, int, float]) -> Resampled:
     seed, draws, share = plan
     rows = row_count(evidence)
+    if CLUSTER in evidence:
+        return _draw_clusters(measure, evidence, figures, plan)
     rows_per_draw = rows if share >= 1 else min(rows, max(1000, int(rows * share)))
     random = np.random.default_rng([seed, rows])
     found: dict[str, list[float]] = {name: [] for name in figures}
@@ -76,6 +78,21 @@ def _draw(measure: Measure, evidence: Evidence, figures: Mapping[str, float], pl
         for name, values in found.items():
             values.append(float(measured.get(name, np.nan)))
     return Resampled(figures, {name: np.asarray(values, np.float64) for name, values in found.items()}, rows, rows_per_draw)
+
+
+def _draw_clusters(measure: Measure, evidence: Evidence, figures: Mapping[str, float], plan: tuple[int, int, float]) -> Resampled:
+    """Whole clusters (all pictures of a person) are drawn: `rows` then counts clusters. Draws are fewer where measuring takes long."""
+    seed, draws, share = plan
+    _, place_N = np.unique(evidence[CLUSTER], return_inverse=True)
+    members = [np.flatnonzero(place_N == place) for place in range(int(place_N.max(initial=-1)) + 1)]
+    random = np.random.default_rng([seed, len(members)])
+    found: dict[str, list[float]] = {name: [] for name in figures}
+    for _ in range(max(FEWEST_DRAWS, int(draws * share)) if members else 0):
+        drawn = random.integers(0, len(members), len(members))
+        measured = measure(take(evidence, np.concatenate([members[place] for place in drawn])))
+        for name, values in found.items():
+            values.append(float(measured.get(name, np.nan)))
+    return Resampled(figures, {name: np.asarray(values, np.float64) for name, values in found.items()}, len(members), len(members))
 
 
 def interval(found: Resampled, metric: str) -> Interval:

@@ -121,6 +121,17 @@ def confused(test: Table, errors: np.ndarray, targets: Sequence[str], answer: An
     return View("pictures", tr("What is taken for what"), {"rows": shown}, note) if shown else None
 
 
+def beside(test: Table, groups: Sequence[tuple[str, Sequence[int]]]) -> View | None:
+    """Pictures of test rows next to one another, as the task groups them; None where nothing can be shown."""
+    names = test.of_kind("image")
+    shown = []
+    for title, rows in groups if names else ():
+        bodies = [bytes_of(test.column(names[0])[row].as_py(), test.root) for row in rows]
+        sources = [uri for uri in (thumbnail(body, side=SMALL) for body in bodies if body is not None) if uri]
+        shown += [{"title": title, "sources": sources}] if sources else []
+    return View("pictures", tr("Pictures and their nearest"), {"rows": shown}) if shown else None
+
+
 def text_of(value: Any) -> str:
     """A cell as a person reads it, cut where it is long."""
     if value is None:

@@ -14,7 +14,7 @@ from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
 from duomo.evaluate.bootstrap import LEVEL, Interval, Resampled, difference, interval, paired, resample, row_count
-from duomo.evaluate.exhibits import Answer, confused, worst_errors
+from duomo.evaluate.exhibits import Answer, beside, confused, worst_errors
 from duomo.evaluate.rivals import Rival, run_rivals
 from duomo.evaluate.slices import label, worst_slices
 
@@ -98,7 +98,11 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
 def _confused(inputs: ScorecardInputs) -> list[View]:
     if row_count(inputs.evidence) != len(inputs.test) or not len(inputs.test):
         return []
-    found = confused(inputs.test, inputs.task.errors(inputs.evidence), inputs.targets, inputs.answer)
+    groups = inputs.task.side_by_side(inputs.evidence)
+    if groups or inputs.task.apart:
+        found = beside(inputs.test, groups)
+    else:
+        found = confused(inputs.test, inputs.task.errors(inputs.evidence), inputs.targets, inputs.answer)
     return [found] if found else []
 
 

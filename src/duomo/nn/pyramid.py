@@ -5,6 +5,7 @@ Source: Lin et al. 2017, "Feature Pyramid Networks for Object Detection", arXiv:
 """
 
 from functools import partial
+from threading import get_ident
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,16 @@ from duomo.core.tensors import Batch
 
 
 class Maps(nn.Module):
-    """The trunk's maps at the strides asked for, read off while it computes: it keeps its own file and the names of its weights."""
+    """The trunk's maps at the strides asked for, read off while it computes: it keeps its own file and the names of its weights.
 
-    def __init__(self, trunk: nn.Module, name: str, shape: tuple[int, ...], strides: tuple[int, ...]):
+    With `narrow` the last of those with the fewest channels at each scale: where a trunk widens and narrows, what it holds on to.
+    """
+
+    def __init__(self, trunk: nn.Module, name: str, shape: tuple[int, ...], strides: tuple[int, ...], narrow: bool = False):
         super().__init__()
-        self.trunk, self.name = trunk, name
-        self._kept: dict[str, Tensor] = {}
+        self.trunk, self.name, self.narrow = trunk, name, narrow
+        self._kept: dict[tuple[int, str], Tensor] = {}
+        """By thread: the parts of a batch are computed side by side."""
         last = self._trial(shape)
         sides = {stride: (-(-shape[1] // stride), -(-shape[2] // stride)) for stride in strides}
         missing = [stride for stride, side in sides.items() if side not in last]
@@ -34,7 +39,7 @@ class Maps(nn.Module):
         self._still(shape)
 
     def _keep(self, source: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._kept[source] = output
+        self._kept[get_ident(), source] = output
 
     @torch.no_grad()
     def _trial(self, shape: tuple[int, ...]) -> dict[tuple[int, int], tuple[str, int]]:
@@ -44,7 +49,7 @@ class Maps(nn.Module):
         for source, module in self.trunk.named_modules():
 
             def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: object, source: str = source) -> None:
-                if isinstance(output, Tensor) and output.dim() == 4:
+                if isinstance(output, Tensor) and output.dim() == 4 and not (self.narrow and _wider(output, last)):
                     last[output.shape[2], output.shape[3]] = (source, output.shape[1])
 
             hooks.append(module.register_forward_hook(hook))
@@ -70,9 +75,14 @@ class Maps(nn.Module):
 
     def forward(self, batch: Batch) -> list[Tensor]:
         """Maps (B, C, H, W), the finest first."""
-        self._kept.clear()
         self.trunk(batch)
-        return [self._kept.pop(source) for source in self.sources]
+        return [self._kept.pop((get_ident(), source)) for source in self.sources]
+
+
+def _wider(map_BCHW: Tensor, last: dict[tuple[int, int], tuple[str, int]]) -> bool:
+    """Whether a map of its size with fewer channels was seen before."""
+    before = last.get((map_BCHW.shape[2], map_BCHW.shape[3]))
+    return before is not None and before[1] < map_BCHW.shape[1]
 
 
 class Pyramid(nn.Module):

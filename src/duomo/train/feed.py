@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from duomo.core.contract import Places, Steps, Stream
+from duomo.core.contract import Places, Steps, Stream, Vectors
 from duomo.core.device import Execution
 from duomo.core.tensors import Batch
 from duomo.train.guard import finite
@@ -43,8 +43,8 @@ def in_float32(output: Any) -> Any:
         return output.float() if output.is_floating_point() else output
     if isinstance(output, Steps):
         return Steps(output.logits.float(), output.lengths)
-    if isinstance(output, Places):
-        return Places(*(value.float() for value in output))
+    if isinstance(output, (Places, Vectors)):
+        return type(output)(*(value.float() for value in output))
     if isinstance(output, dict):
         return {name: in_float32(value) for name, value in output.items()}
     if isinstance(output, (tuple, list)):
