@@ -24,7 +24,7 @@ def test_vectors():
 
 
 def test_one_picture_learns_and_still_norms_stay():
-    model = made(still=True).train()
+    model = made().train()
     before = {name: value.clone() for name, value in model.maps.state_dict().items()}
     model({"x": torch.randn(1, 1, 32, 32)}).cosines.sum().backward()
     assert model.centres_KD.grad is not None

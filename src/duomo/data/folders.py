@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
-from duomo.core import films
+from duomo.core import films, scans
 from duomo.core.errors import DataError
 from duomo.core.kinds.video import moves
 from duomo.core.messages import tr
@@ -65,6 +65,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     """The folder's one meaning as a table; raises DataError where it has none, or several."""
     files, problems = _listing(root)
     kinds = Counter(_kind(file) for file in files)
+    if not any(kinds[kind] for kind in MEDIA) and (nameless := [file for file in files if not _kind(file) and scans.is_dicom(root / file)]):
+        return _classes(root, nameless, "image", problems)
     stills = [file for file in files if file.lower().endswith(STILL)]
     if stills and len(stills) == kinds["image"] and _moving(root, stills):
         kinds["video"] += kinds.pop("image")
@@ -122,7 +124,7 @@ def _listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
 
 def _kind(file: str) -> str:
     ending = os.path.splitext(file)[1].lower()
-    if ending in PICTURES:
+    if ending in PICTURES or file.lower().endswith(scans.ENDINGS):
         return "image"
     if ending in SOUNDS:
         return "audio"

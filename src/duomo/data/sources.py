@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest
+from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
 from duomo.data.bilingual import read_po, read_tmx
@@ -17,6 +18,7 @@ from duomo.data.documents import read_text_file
 from duomo.data.folders import FILMS, PICTURES, SOUNDS, read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
+from duomo.data.scans import unfolded
 
 ENDINGS = {
     ".csv": "delimited",
@@ -89,7 +91,7 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
     if "\0" in source or not source or not path.exists():
         _missing(path, source)
     if path.is_dir():
-        return read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding)
+        return unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))
     return _file(path, part, cache, encoding)
 
 
@@ -126,7 +128,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         return _zip(path, cache, encoding)
     if kind in MEDIA:
         names = pa.array([path.name], pa.large_string())
-        return Table(pa.table({kind: names, "file": names}), {kind: kind, "file": "id"}, root=path.parent, name=path.stem)
+        return unfolded(Table(pa.table({kind: names, "file": names}), {kind: kind, "file": "id"}, root=path.parent, name=path.stem))
     name = part or path.stem
     known: dict[str, str] = {}
     match kind:
@@ -163,7 +165,9 @@ def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str,
 def _format(path: Path, real: str) -> str:
     """How to read the file: by its ending, once its first bytes agree."""
     ending = path.suffix.lower()
-    kind = ENDINGS.get(ending, "")
+    kind = "image" if is_scan(path) or (not ENDINGS.get(ending) and is_dicom(path)) else ENDINGS.get(ending, "")
+    if kind == "image":
+        return kind
     if not kind and real in ("parquet", "feather", "sqlite"):
         return real
     if not kind:
@@ -204,5 +208,5 @@ def _zip(path: Path, cache: Path | None, encoding: str) -> Table:
         raise DataError("An archive may not hold another archive; {file} does. Unpack it yourself.", file=path.name)
     if len(inside) == 1 and inside[0].suffix.lower() in ENDINGS:
         return replace(_file(inside[0], "", cache, encoding), name=path.stem)
-    table = read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding)
+    table = unfolded(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding))
     return replace(table, name=path.stem)

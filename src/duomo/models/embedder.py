@@ -46,8 +46,8 @@ class Config:
     """The map is averaged to so many places along the side, each with its own part of the vector: faces stand upright and in the middle."""
     width: int = 0
     """Numbers of a vector, by a learned matrix; 0: the places themselves, which serves strangers better where few classes are learned."""
-    still: bool = False
-    """Batch norms of the trunk keep their statistics: for weights that exist."""
+    still: bool = True
+    """Batch norms of the trunk keep their statistics, as weights that exist want it; from nothing (see the recipes) they learn them."""
     level: bool = True
     """Each picture is brought to mean 0 and deviation 1, so that light and contrast matter less."""
 

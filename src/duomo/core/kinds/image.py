@@ -24,6 +24,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from duomo.core import scans
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
 from duomo.core.kinds import media
@@ -32,7 +33,7 @@ from duomo.core.kinds.cells import sample
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm", *scans.ENDINGS)
 PLUGINS = (
     PngImagePlugin.PngImageFile,
     JpegImagePlugin.JpegImageFile,
@@ -126,11 +127,14 @@ class Picture(Kind):
 def magic(head: bytes) -> bool:
     """Whether a file begins as a picture does."""
     starts = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
-    return head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    return head.startswith(starts) or scans.is_scan(head) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
 def open_picture(source: media.Source) -> Image.Image:
-    """The picture with only its header read; ValueError with the reason when it cannot be, or is too large."""
+    """The picture with only its header read; ValueError with the reason when it cannot be, or is too large. Of a scan the middle slice."""
+    if scans.is_scan(source):
+        slices = scans.read(source).slices
+        return Image.fromarray(slices[len(slices) // 2])
     try:
         picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
     except OPEN_PICTURE_FAULTS as error:

@@ -56,7 +56,7 @@ def recognise(cells: Cells, suffixes: Sequence[str], magic: Callable[[bytes], bo
     if not len(some):
         return None
     if is_bytes(some.type):
-        heads = [magic(cell.as_py()[:64]) for chunk in some.chunks for cell in chunk]
+        heads = [magic(cell.as_py()[:512]) for chunk in some.chunks for cell in chunk]
         return tr("the cells are files of this kind") if sum(heads) > 0.5 * len(heads) else None
     if not is_text(some.type) or cells.root is None:
         return None

@@ -1,0 +1,250 @@
+"""Medical pictures, DICOM and NIfTI, as 8-bit slices with what is told about them; nothing that names a person is kept.
+
+The extra `medical` (pydicom, nibabel) reads them. Sizes are compared with limits, and with the file, before anything is decoded.
+Legend: Z slices, H height, W width.
+"""
+
+import gzip
+import hashlib
+import importlib
+import io
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+
+DICOM, NIFTI = (".dcm", ".dicom", ".ima"), (".nii", ".nii.gz")
+ENDINGS = (*DICOM, *NIFTI)
+# The readers warn of every odd value; what matters is told as a reason. (Filters cannot be set around each call: decoding runs in threads.)
+warnings.filterwarnings("ignore", module=r"pydicom|nibabel")
+LARGEST = 2**28
+"""Bytes of one scan as decoded; a header that promises more is refused."""
+MOST_SIDE = 20_000
+FAULTS = (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError, RuntimeError,
+          MemoryError, zlib.error, struct.error)  # fmt: skip
+"""What the readers raise for damaged files and for codecs that are not there."""
+TOLD = {
+    "modality": "Modality", "sex": "PatientSex", "body_part": "BodyPartExamined", "view": "ViewPosition", "side": "Laterality",
+    "maker": "Manufacturer", "thickness": "SliceThickness", "field_strength": "MagneticFieldStrength", "voltage": "KVP",
+}  # fmt: skip
+NUMBERS = ("thickness", "field_strength", "voltage")
+YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+RAW = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+"""Transfer syntaxes whose pixels lie in the file as they are: too few of them show before decoding."""
+LOW, HIGH = 0.5, 99.5
+"""Percentiles that become black and white where no window is told."""
+
+Source = bytes | Path
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Slices uint8 (Z, H, W) or (Z, H, W, 3), what is told of all, and of each: its position in mm."""
+
+    slices: np.ndarray
+    facts: Mapping[str, Any]
+    positions: list[float | None] = field(default_factory=list)
+
+
+def is_scan(source: Source) -> bool:
+    """By the ending of a path, or by the first bytes."""
+    if isinstance(source, bytes):
+        return source[128:132] == b"DICM" or source[344:348] in (b"n+1\0", b"ni1\0") or source[:2] == b"\x1f\x8b"
+    return source.name.lower().endswith(ENDINGS)
+
+
+def is_dicom(path: Path) -> bool:
+    """By content: DICOM files often have no ending."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read(source: Source) -> Scan:
+    """All slices; ValueError with the reason where they cannot be had, DataError where the extra is not installed."""
+    nifti = source[128:132] != b"DICM" if isinstance(source, bytes) else source.name.lower().endswith(NIFTI)
+    module = _reader("nibabel" if nifti else "pydicom")
+    try:
+        return _nifti(source, module) if nifti else _dicom(source, module)
+    except _Refused as refused:
+        raise ValueError(str(refused)) from None
+    except (*FAULTS, *_own(module)) as error:
+        raise ValueError(tr("the scan is damaged, or packed in a way that needs another codec ({why})", why=_first(error))) from error
+
+
+def _own(module: ModuleType) -> tuple[type[Exception], ...]:
+    """What a reader calls its own faults."""
+    return (module.errors.InvalidDicomError,) if module.__name__ == "pydicom" else (module.spatialimages.HeaderDataError,)
+
+
+class _Refused(ValueError):
+    """With the reason in words."""
+
+
+def _first(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:120] or type(error).__name__
+
+
+def _reader(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise DataError('Reading medical scans needs {name}, which is not installed. Install the extra: pip install "duomo[medical]"',
+                        name=name) from None  # fmt: skip
+
+
+def _bounded(shape: tuple[int, ...], item: float) -> None:
+    """Refuse what would not fit, from the header's promise alone."""
+    size = item
+    for length in shape:
+        if not length > 0:
+            raise _Refused(tr("its header tells of no pixels"))
+        size *= length
+    if size > LARGEST or max(shape[:2]) > MOST_SIDE:
+        raise _Refused(tr("its header promises {size:,} MB; at most {most} are read", size=int(size / 1e6), most=LARGEST // 10**6))
+
+
+# -- DICOM
+
+
+def _dicom(source: Source, pydicom: ModuleType) -> Scan:
+    body = source if isinstance(source, bytes) else source.read_bytes()
+    if DEFLATED in body:
+        raise _Refused(tr("it is deflated as a whole, and what that unpacks to cannot be bounded"))
+    data = pydicom.dcmread(io.BytesIO(body), force=True)
+    if not data.file_meta.get("TransferSyntaxUID"):
+        data.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
+    syntax = str(data.file_meta.TransferSyntaxUID)
+    if "PixelData" not in data:
+        raise _Refused(tr("it holds no pixels"))
+    frames, channels = int(data.get("NumberOfFrames") or 1), int(data.get("SamplesPerPixel") or 1)
+    shape = (int(data.Rows), int(data.Columns), frames, channels)
+    item = int(data.BitsAllocated) / 8
+    _bounded(shape, item)
+    if syntax in RAW and len(data.PixelData) < np.prod(shape) * item * (2 / 3 if "422" in str(data.PhotometricInterpretation) else 1):
+        raise _Refused(tr("it is cut off: fewer pixels than its header promises"))
+    pixels = data.pixel_array
+    pixels = pixels if frames > 1 else pixels[None]
+    return Scan(_shown(pixels, data, pydicom), _told(data), _positions(data, frames))
+
+
+def _shown(pixels: np.ndarray, data: Any, pydicom: ModuleType) -> np.ndarray:
+    """As a viewer shows them: rescaled, through the window (or lookup table), MONOCHROME1 inverted, palettes applied."""
+    kind = str(data.PhotometricInterpretation)
+    if kind == "PALETTE COLOR":
+        pixels = pydicom.pixels.apply_color_lut(pixels, data)
+    elif pixels.ndim == 4 and kind.startswith("YBR_FULL"):
+        pixels = pydicom.pixels.convert_color_space(pixels, kind, "RGB")
+    if pixels.ndim == 4:
+        deep = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "ui" else float(pixels.max() or 1)
+        deep = min(deep, 2.0 ** int(data.get("BitsStored") or 8) - 1) if kind != "PALETTE COLOR" else deep
+        return np.clip(pixels / deep * 255 + 0.5, 0, 255).astype(np.uint8)
+    values = pydicom.pixels.apply_modality_lut(pixels, data).astype(np.float32)
+    found = None
+    if data.get("VOILUTSequence"):
+        found = pydicom.pixels.apply_voi_lut(pydicom.pixels.apply_modality_lut(pixels, data), data).astype(np.float32)
+        low, high = 0.0, float(found.max())
+    elif data.get("WindowWidth") is not None and data.get("WindowCenter") is not None:
+        centre, width = (float(np.atleast_1d(data.get(name))[0]) for name in ("WindowCenter", "WindowWidth"))
+        low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2  # PS3.3 C.11.2.1.2
+    else:
+        low, high = _range(values)
+    shown = _eight(values if found is None else found, low, high)
+    return 255 - shown if kind == "MONOCHROME1" else shown
+
+
+def _told(data: Any) -> dict[str, Any]:
+    """What of the header may be known: no name, no date, no number; the patient by a digest."""
+    facts: dict[str, Any] = {}
+    for name, tag in TOLD.items():
+        value = str(data.get(tag) or "").strip()
+        facts[name] = (_number(value) if name in NUMBERS else value) if value else None
+    age = re.fullmatch(r"(\d{1,3})([YMWD])", str(data.get("PatientAge") or "").strip())
+    facts["age"] = round(int(age[1]) * YEARS[age[2]], 3) if age else None
+    spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
+    facts["pixel_mm"] = float(spacing[0]) if spacing else None
+    own = str(data.get("PatientID") or "").strip()
+    facts["patient"] = hashlib.blake2b(own.encode(), digest_size=6).hexdigest() if own else None
+    return facts
+
+
+def _positions(data: Any, frames: int) -> list[float | None]:
+    place = data.get("ImagePositionPatient")
+    value = _number(str(place[2])) if place is not None and len(place) == 3 else _number(str(data.get("SliceLocation") or ""))
+    if frames == 1 or value is None:
+        return [value] * frames
+    return [
+        value + frame * (_number(str(data.get("SpacingBetweenSlices") or data.get("SliceThickness") or 0)) or 0) for frame in range(frames)
+    ]
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+# -- NIfTI
+
+
+def _nifti(source: Source, nibabel: ModuleType) -> Scan:
+    packed = source[:2] == b"\x1f\x8b" if isinstance(source, bytes) else source.name.lower().endswith(".gz")
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        stream: Any = gzip.GzipFile(fileobj=file) if packed else file
+        head = stream.read(540)
+        kind = nibabel.Nifti2Header if head[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Header
+        header = kind(head[: kind.template_dtype.itemsize], check=False)
+        shape, dtype = tuple(int(length) for length in header.get_data_shape()), header.get_data_dtype()
+        if len(shape) < 2 or dtype.fields or dtype.kind not in "iuf":
+            raise _Refused(tr("it is no volume of plain numbers"))
+        shape = (*shape, 1)[:3] if len(shape) == 2 else shape[:3]
+        _bounded(shape, dtype.itemsize)
+        start, count = int(header["vox_offset"]), int(np.prod(shape)) * dtype.itemsize
+        if not kind.template_dtype.itemsize <= start < LARGEST:
+            raise _Refused(tr("its header tells of no pixels"))
+        body = (head + stream.read(max(0, start + count - len(head))))[start : start + count]
+    if len(body) < count:
+        raise _Refused(tr("it is cut off: fewer pixels than its header promises"))
+    slope, shift = header.get_slope_inter()
+    volume = np.frombuffer(body, dtype).reshape(shape, order="F").astype(np.float32) * (slope or 1.0) + (shift or 0.0)
+    return _sliced(np.nan_to_num(volume), header.get_best_affine(), nibabel)
+
+
+def _sliced(volume: np.ndarray, affine: np.ndarray, nibabel: ModuleType) -> Scan:
+    """Slices from foot to head, the patient's right on the left, the nose up, as radiologists look at them."""
+    turn = nibabel.orientations.io_orientation(affine)
+    if not np.isnan(turn).any():
+        affine = affine @ nibabel.orientations.inv_ornt_aff(turn, volume.shape)
+        volume = nibabel.orientations.apply_orientation(volume, turn)
+    low, high = _range(volume[volume != 0] if (volume != 0).any() else volume)
+    slices = _eight(volume.transpose(2, 1, 0)[:, ::-1, ::-1], low, high)
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    positions: list[float | None] = [round(float(affine[2, 3] + z * affine[2, 2]), 3) for z in range(volume.shape[2])]
+    facts = dict.fromkeys((*TOLD, "age", "patient")) | {"pixel_mm": float(sides[0]), "thickness": float(sides[2])}
+    return Scan(np.ascontiguousarray(slices), facts, positions)
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    some = values.ravel()[:: max(1, values.size // 200_000)]
+    low, high = np.percentile(some, [LOW, HIGH]) if some.size else (0.0, 1.0)
+    return (float(low), float(high)) if high > low else (float(values.min()), float(values.max()))
+
+
+def _eight(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return np.clip((values - low) * (255 / max(high - low, 1e-9)) + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,109 @@
+"""Medical scans of a folder as rows: a slice each, as a PNG in the cache, with what its header tells; a volume's slices stay together."""
+
+import io
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from duomo.core import scans
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+from duomo.core.table import Table
+from duomo.data import cache
+from duomo.data.spill import text_digest
+
+LEAST_SPREAD = 2.0
+"""Deviation of the grey values below which a slice of a volume shows nothing."""
+
+
+def unfolded(table: Table) -> Table:
+    """The table with every cell of `image` that names a scan as rows of its slices; unchanged where there is none."""
+    root = table.root
+    cells = table.data.column("image").to_pylist() if "image" in table.data.column_names and root else []
+    if root is None or not any((cell and scans.is_scan(root / cell)) or (cell and _plain_dicom(root / cell)) for cell in cells):
+        return table
+    rows: list[int] = []
+    told: list[dict[str, Any]] = []
+    refused: list[tuple[str, str]] = []
+    blank = 0
+    for row, cell in enumerate(cells):
+        try:
+            found = _slices(root, cell) if cell else [{"image": None}]
+        except ValueError as error:
+            refused.append((cell, str(error)))
+            continue
+        kept = [one for one in found if one.pop("shows", True)]
+        blank += len(found) - len(kept)
+        rows += [row] * len(kept)
+        told += kept
+    if not told:
+        raise DataError("No scan could be read; the first, {file}: {reason}.", file=refused[0][0], reason=refused[0][1])
+    return _joined(table, rows, told, _notes(refused, blank))
+
+
+def _plain_dicom(path: Path) -> bool:
+    return not path.suffix[1:].isalpha() and scans.is_dicom(path)
+
+
+def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
+    """A row for each slice of the file; of an ordinary picture the picture itself."""
+    path = root / cell
+    if not (scans.is_scan(path) or _plain_dicom(path)):
+        return [{"image": cell}]
+    if path.stat().st_size > scans.LARGEST:
+        raise ValueError(tr("it is larger than {most} MB", most=scans.LARGEST // 10**6))
+    key = text_digest(str(path.resolve()), str(path.stat().st_size), str(path.stat().st_mtime_ns))
+    scan = scans.read(path)
+    many, facts = len(scan.slices) > 1, dict(scan.facts)
+    patient = facts.pop("patient") or cell
+    found = []
+    for number, pixels in enumerate(scan.slices):
+        target = cache.folder().with_name("scans") / key[:2] / f"{key[:24]}-{number}.png"
+        shows = not many or float(pixels.std()) >= LEAST_SPREAD
+        if shows and not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = target.with_name(f".{os.getpid()}-{target.name}")
+            draft.write_bytes(_png(pixels))
+            draft.replace(target)
+        position = scan.positions[number] if number < len(scan.positions) else None
+        found.append({"image": str(target), "shows": shows, **facts, "slice": number if many else None, "slice_mm": position,
+                      "patient": patient})  # fmt: skip
+    return found
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return sink.getvalue()
+
+
+def _joined(table: Table, rows: list[int], told: list[dict[str, Any]], notes: list[str]) -> Table:
+    """The rows of the files repeated for their slices, the header's columns beside; a column of the user's own wins over the header's."""
+    data = table.data.take(pa.array(rows, pa.int64()))
+    names = list(dict.fromkeys(name for one in told for name in one))
+    for name in names:
+        cells = [one.get(name) for one in told]
+        if name == "image":
+            data = data.set_column(data.column_names.index("image"), "image", pa.array(cells, pa.large_string()))
+        elif name not in data.column_names and any(cell is not None for cell in cells):
+            kind = pa.large_string() if any(isinstance(cell, str) for cell in cells) else pa.float64()
+            data = data.append_column(name, pa.array(cells, kind))
+    own = {"patient": "id"} if "patient" in data.column_names and "patient" not in table.names else {}
+    return replace(table, data=data, kinds={**table.kinds, **own}, problems=(*table.problems, *notes))
+
+
+def _notes(refused: list[tuple[str, str]], blank: int) -> list[str]:
+    found = [tr("Names, dates and numbers of patients in the scans' headers are not read; patients are told apart by a digest (column "
+                "patient). Burnt-in writing stays in the pixels.")]  # fmt: skip
+    first = {reason: file for file, reason in reversed(refused)}
+    for reason, count in Counter(reason for _, reason in refused).most_common(8):
+        found.append(tr("{count:,} scans are left out ({file}): {reason}.", count=count, file=first[reason], reason=reason))
+    if blank:
+        found.append(tr("{count:,} slices that show nothing are left out.", count=blank))
+    return found

@@ -1,0 +1,122 @@
+"""DICOM and NIfTI: greys as a viewer shows them, headers as columns without names, volumes kept together, bombs and codecs refused."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+
+import duomo
+from duomo.core import kinds, scans
+from duomo.core.errors import DataError
+from duomo.core.kinds import image
+from duomo.data import sources
+
+pydicom = pytest.importorskip("pydicom")
+nibabel = pytest.importorskip("nibabel")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DUOMO_CACHE", str(tmp_path / "cache"))
+
+
+def dicom(path, pixels, **tags):
+    """A secondary capture of 16 bits, of one patient, as other software writes it."""
+    meta = pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.7", pydicom.uid.generate_uid()
+    data = pydicom.dataset.Dataset()
+    data.file_meta, frames = meta, pixels.shape[0] if pixels.ndim == 3 else 1
+    data.Rows, data.Columns, data.SamplesPerPixel, data.PhotometricInterpretation = *pixels.shape[-2:], 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation, data.NumberOfFrames = 15, 0, frames
+    data.PatientName, data.PatientBirthDate, data.PatientID = "Curie^Marie", "18671107", "007"
+    data.PatientAge, data.PatientSex, data.Modality, data.PixelSpacing = "066Y", "F", "CT", [0.5, 0.5]
+    data.PixelData = pixels.astype("<u2").tobytes()
+    for name, value in tags.items():
+        setattr(data, name, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_greys_follow_slope_window_and_inversion(tmp_path):
+    pixels = np.array([[0, 1000], [1040, 4000]])
+    tags = {"RescaleSlope": 1, "RescaleIntercept": -1024, "WindowCenter": 40, "WindowWidth": 400}
+    shown = scans.read(dicom(tmp_path / "a.dcm", pixels, **tags)).slices[0]
+    hounsfield = pixels - 1024.0
+    expected = np.clip((hounsfield - (40 - 0.5)) / (400 - 1) + 0.5, 0, 1) * 255
+    assert np.abs(shown - expected).max() <= 0.51
+    inverted = scans.read(dicom(tmp_path / "b.dcm", pixels, PhotometricInterpretation="MONOCHROME1", **tags)).slices[0]
+    assert (inverted == 255 - shown).all()
+    bytes_alone = (tmp_path / "a.dcm").read_bytes()
+    state = {"size": [1, 2, 2], "fit": "exact", "fill": 0, "white": 255}
+    assert (image.decode(bytes_alone, state)[0] == shown).all()  # what is uploaded to a server
+
+
+def test_headers_become_columns_without_names(tmp_path):
+    for number in range(3):
+        dicom(tmp_path / "scans" / "sick" / f"1.2.{number}", np.arange(16).reshape(4, 4), PatientID=f"p{number % 2}")
+    dicom(tmp_path / "scans" / "well" / "film", np.random.default_rng(0).integers(0, 999, (5, 4, 4)), PatientAge="006M", NumberOfFrames=5)
+    table = kinds.infer(sources.read(tmp_path / "scans"), {})
+    rows = table.data.to_pylist()
+    assert len(rows) == 8 and {row["label"] for row in rows} == {"sick", "well"} and rows[0]["age"] == 66 and rows[-1]["age"] == 0.5
+    assert [row["slice"] for row in rows[3:]] == [0, 1, 2, 3, 4] and rows[0]["pixel_mm"] == 0.5 and rows[0]["modality"] == "CT"
+    assert rows[0]["patient"] == rows[2]["patient"] != rows[1]["patient"]
+    assert "Curie" not in json.dumps(rows) and "1867" not in json.dumps(rows) and "digest" in " ".join(table.problems)
+
+
+def test_volumes_become_slices_from_foot_to_head(tmp_path):
+    volume = np.zeros((6, 7, 5), np.int16)
+    for z in range(1, 5):
+        volume[:3, :, z] = 10 * z  # the left half of the array is the patient's left here
+    (tmp_path / "brains").mkdir()
+    for name in ("one.nii.gz", "two.nii"):
+        nibabel.save(nibabel.Nifti1Image(volume, np.diag([-2.0, 1, 3, 1])), tmp_path / "brains" / name)
+    table = sources.read(tmp_path / "brains")
+    rows = table.data.to_pylist()
+    assert [row["slice"] for row in rows] == [1, 2, 3, 4] * 2 and rows[1]["slice_mm"] - rows[0]["slice_mm"] == 3
+    assert {row["patient"] for row in rows} == {"one.nii.gz", "two.nii"} and "2 slices that show nothing" in " ".join(table.problems)
+    (last,) = scans.read(tmp_path / "brains" / "two.nii").slices[-1:]
+    assert last.shape == (7, 6) and (last[:, :3].max() > 0) != (last[:, 3:].max() > 0)
+
+
+def test_bombs_are_refused_before_they_unfold(tmp_path):
+    huge = dicom(tmp_path / "huge.dcm", np.zeros((4, 4)), Rows=60000, Columns=60000)
+    short = dicom(tmp_path / "short.dcm", np.zeros((4, 4)), Rows=400)
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((32767, 32767, 3)), header.set_data_dtype(np.float64)
+    (tmp_path / "bomb.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(2**22)))
+    header.set_data_shape((200, 200, 50))
+    (tmp_path / "cut.nii").write_bytes(header.binaryblock + bytes(4096))
+    deflated = dicom(tmp_path / "deflated.dcm", np.zeros((4, 4)))
+    deflated.write_bytes(deflated.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"))
+    for path, why in ((huge, "promises"), (short, "cut off"), (tmp_path / "bomb.nii.gz", "promises"), (tmp_path / "cut.nii", "cut off"),
+                      (deflated, "deflated")):  # fmt: skip
+        with pytest.raises(ValueError, match=why):
+            scans.read(path)
+    (tmp_path / "noise.dcm").write_bytes(np.random.default_rng(0).bytes(5000))
+    for source in (tmp_path / "noise.dcm", bytes(400), b"\x1f\x8b" + bytes(100)):
+        with pytest.raises(ValueError):
+            scans.read(source)
+
+
+def test_what_cannot_be_read_is_counted_and_the_rest_is_learnt(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    for number in range(24):
+        pixels = random.integers(0, 500, (16, 16)) + (number % 2) * np.kron(np.eye(2), np.full((8, 8), 1500)).astype(int)
+        dicom(tmp_path / "scans" / ("even", "odd")[number % 2] / f"{number}.dcm", pixels, PatientID=f"p{number // 2}")
+    for name, syntax in (("lossless", "1.2.840.10008.1.2.4.80"), ("other", "1.2.840.10008.1.2.4.80")):
+        path = dicom(tmp_path / "scans" / "odd" / f"{name}.dcm", np.zeros((4, 4)))
+        data = pydicom.dcmread(path)
+        data.PixelData, data.file_meta.TransferSyntaxUID = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xf7"]), syntax
+        data["PixelData"].VR = "OB"
+        data.save_as(path)
+    run = duomo.train(str(tmp_path / "scans"), {"train": {"epochs": 1}, "data": {"ignore": ["file"]}}, out=str(tmp_path / "run"))
+    facts = run.scorecard["facts"]
+    assert "patient" in facts["split"] and "2 scans are left out" in " ".join(facts["problems"])
+    assert len(run.predict(str(tmp_path / "scans" / "even" / "0.dcm"))) == 1
+    monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
+    with pytest.raises(DataError, match="medical"):
+        sources.read(tmp_path / "scans")
