@@ -215,7 +215,7 @@ def _nifti(source: Source, nibabel: ModuleType) -> Scan:
             raise _Refused(tr("it is no volume of plain numbers"))
         shape = (*shape, 1)[:3] if len(shape) == 2 else shape[:3]
         _bounded(shape, dtype.itemsize)
-        start, count = int(header["vox_offset"]), int(np.prod(shape)) * dtype.itemsize
+        start, count = int(header["vox_offset"]) or kind.template_dtype.itemsize + 4, int(np.prod(shape)) * dtype.itemsize
         if not kind.template_dtype.itemsize <= start < LARGEST:
             raise _Refused(tr("its header tells of no pixels"))
         body = (head + stream.read(max(0, start + count - len(head))))[start : start + count]
@@ -232,7 +232,7 @@ def _sliced(volume: np.ndarray, affine: np.ndarray, nibabel: ModuleType) -> Scan
     if not np.isnan(turn).any():
         affine = affine @ nibabel.orientations.inv_ornt_aff(turn, volume.shape)
         volume = nibabel.orientations.apply_orientation(volume, turn)
-    low, high = _range(volume[volume != 0] if (volume != 0).any() else volume)
+    (low, _), (_, high) = _range(volume), _range(volume[volume != 0] if (volume != 0).any() else volume)
     slices = _eight(volume.transpose(2, 1, 0)[:, ::-1, ::-1], low, high)
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     positions: list[float | None] = [round(float(affine[2, 3] + z * affine[2, 2]), 3) for z in range(volume.shape[2])]
