@@ -1,7 +1,7 @@
 """People who were never learned from: python bench/faces.py FOLDER [--from-weights] [--seeds 0,1,2]
 
 FOLDER holds orl/{train,test} (and mobilenet/) as scripts/fetch_data.py writes them: ten grey pictures each of people 1-20 to learn
-from (some of them, apart by person, are validation) and of people 21-30, on whom nothing was tuned. Through duomo.train, with the recipe that
+from (some of them, apart by person, are validation) and of people 21-30, untouched by tuning, through duomo.train with the recipe that
 duomo suggests for --task identify, from scratch or with --from-weights from ImageNet's MobileNetV2 at --side pixels. Eigenfaces and
 the distance of pixels stand in the same scorecard. Bar: rank 1 >= 0.97 with one picture known, TPR >= 0.90 at 1 % false accepts.
 """
