@@ -81,13 +81,14 @@ def read(source: Source) -> Scan:
         return _nifti(source, module) if nifti else _dicom(source, module)
     except _Refused as refused:
         raise ValueError(str(refused)) from None
-    except (*FAULTS, *_own(module)) as error:
+    except _faults(module) as error:
         raise ValueError(tr("the scan is damaged, or packed in a way that needs another codec ({why})", why=_first(error))) from error
 
 
-def _own(module: ModuleType) -> tuple[type[Exception], ...]:
-    """What a reader calls its own faults."""
-    return (module.errors.InvalidDicomError,) if module.__name__ == "pydicom" else (module.spatialimages.HeaderDataError,)
+def _faults(module: ModuleType) -> tuple[type[BaseException], ...]:
+    """FAULTS, and what a reader calls its own."""
+    own: type[BaseException] = module.errors.InvalidDicomError if module.__name__ == "pydicom" else module.spatialimages.HeaderDataError
+    return (*FAULTS, own)
 
 
 class _Refused(ValueError):
