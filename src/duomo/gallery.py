@@ -39,7 +39,7 @@ def vectors(run: Run, table: Table) -> np.ndarray:
     """(N, D) of length 1, in the order of the rows."""
     predictor = run.predictor
     found: dict[int, np.ndarray] = {}
-    for rows, batch in predictor.blocks(of(run).encode(table, target=False), predictor.block):
+    for rows, batch in predictor.blocks(of(run).encode(table, target=False)):
         with torch.inference_mode(), run.execution.autocast():
             output = run.model(batch)
         found.update(zip(rows.tolist(), output.vectors.float().numpy(), strict=False))
