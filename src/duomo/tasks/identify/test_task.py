@@ -1,22 +1,15 @@
-"""Figures against their definitions, the margin against eq. 3, people kept apart, enrolment, pairs, bad folders; ORL-like toys."""
+"""Figures against their definitions, the margin against eq. 3. What a run makes of it is in tests/unit/test_identify.py."""
 
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from sklearn.metrics import roc_auc_score, roc_curve
 
-import duomo
-from duomo.cli import main
 from duomo.core.contract import CLUSTER, Vectors
-from duomo.core.errors import DataError
 from duomo.core.find import make_task
-from duomo.data import sources
-from duomo.evaluate.bootstrap import resample
-from duomo.tasks.identify.measures import compared, hits, measure
+from duomo.tasks.identify.measures import measure
 
 
 def evidence(people=6, each=4, spread=1.4, seed=0):
@@ -43,16 +36,6 @@ def test_figures_are_those_of_their_definitions():
     assert found["rank_1"] == pytest.approx(np.mean(right), abs=0.01)
 
 
-def test_resampling_draws_people_and_pairs_no_picture_with_itself():
-    task = make_task("identify", {"target": ["label"]})
-    given = task.together(evidence())
-    twice = {name: np.concatenate([values[:8], values[:8], values[8:12]]) for name, values in given.items()}
-    assert len(compared(twice).count_U) == 12 and measure(twice)["auc"] < 1
-    drawn = resample(task.measure, {"model": given}, seconds=0.3)["model"]
-    assert drawn.rows == 6 and drawn.draws["auc"].std() > 0
-    assert np.isnan(hits(compared({"near": np.eye(2, dtype=np.float32), CLUSTER: np.arange(2), "row": np.arange(2)}))).all()
-
-
 def test_the_margin_is_that_of_equation_3():
     task = make_task("identify", {"target": ["label"], "margin": 0.4, "scale": 10})
     cosines = torch.tensor([[0.5, 0.1], [0.2, -0.3], [0.9, 0.9]])
@@ -62,67 +45,3 @@ def test_the_margin_is_that_of_equation_3():
         wide = 10 * math.cos(math.acos(own) + 0.4)
         expected -= wide - math.log(math.exp(wide) + math.exp(10 * other))
     assert float(total) == pytest.approx(expected, rel=1e-5) and float(count) == 2
-
-
-def person(folder, number, pictures, seed=0):
-    """A face of blocks that is the person's own, moved and lit anew in each picture."""
-    random, own = np.random.default_rng(seed + 100 * number), np.random.default_rng(number)
-    blocks = np.kron(own.integers(60, 200, (4, 4)), np.ones((6, 6)))
-    (folder / f"p{number}").mkdir(parents=True)
-    for place in range(pictures):
-        ground = np.full((32, 32), 90.0)
-        top, left = random.integers(2, 7, 2)
-        ground[top : top + 24, left : left + 24] = blocks
-        grey = np.clip(ground * random.uniform(0.8, 1.2) + random.normal(0, 6, ground.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(grey).save(folder / f"p{number}" / f"{place}.png")
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("faces")
-    for number in range(12):
-        person(folder / "people", number, 1 if number == 11 else 5)
-    (folder / "people" / "p0" / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
-    Image.new("L", (1, 1), 7).save(folder / "people" / "p1" / "dot.png")
-    settings = {"data": {"task": "identify"}, "train": {"epochs": 4, "patience": 0}, "encode": {"picture_size": 32}}
-    return duomo.train(str(folder / "people"), settings, out=str(folder / "run"))
-
-
-def test_people_stay_apart_and_are_judged(run):
-    card = run.scorecard
-    assert {"rank_1", "auc", "tpr_1", "tpr_01"} <= set(card["results"][0]["metrics"])
-    assert [result["name"] for result in card["results"][1:]] == ["chance", "nearest picture by pixels", "eigenfaces"]
-    assert card["bootstrap"]["rows"] >= 2 and "label" in card["facts"]["split"]
-    shown = next(view for view in card["views"] if view["kind"] == "pictures")
-    assert shown["data"]["rows"] and len(shown["data"]["rows"][0]["sources"]) > 2
-    problems = " ".join(card["facts"]["problems"])
-    assert "torn.png" in problems and "1 people have one picture" in problems
-    assert card["results"][0]["metrics"]["auc"]["value"] > 0.7
-
-
-def test_enrol_search_compare(run, tmp_path, capsys):
-    for number in (30, 31):
-        person(tmp_path / "office", number, 3)
-        person(tmp_path / "later", number, 2, seed=9)
-    run = duomo.load(run.path)
-    assert main(["enrol", str(run.path), str(tmp_path / "office"), "--out", str(tmp_path / "known")]) == 0
-    known = duomo.load(tmp_path / "known")
-    told = known.predict(str(tmp_path / "later"))
-    assert {one["nearest"] for one in told} <= {"p30", "p31"} and all(one["prediction"] in (one["nearest"], "unknown") for one in told)
-    right = [one["nearest"] == name for one, name in zip(told, ["p30"] * 2 + ["p31"] * 2, strict=True)]
-    assert np.mean(right) >= 0.5
-    capsys.readouterr()
-    asked = str(tmp_path / "office" / "p30" / "0.png")
-    assert main(["search", str(run.path), str(tmp_path / "office"), asked, "--count", "2", "--json"]) == 0
-    first = json.loads(capsys.readouterr().out)[0]
-    assert first["person"] == "p30" and first["score"] == pytest.approx(1, abs=1e-3) and first["same"]
-    assert main(["search", str(run.path), asked, asked]) == 0 and "the same" in capsys.readouterr().out
-    assert main(["enrol", str(run.path), str(tmp_path / "office"), "--out", str(run.path)]) == 2
-
-
-@pytest.mark.parametrize("counts", [[5], [1, 1, 1]])
-def test_refuses_nobody_to_tell_apart(tmp_path, counts):
-    for number, count in enumerate(counts):
-        person(tmp_path / "few", number, count)
-    with pytest.raises(DataError):
-        make_task("identify", {"target": ["label"]}).usable(sources.read(str(tmp_path / "few")).with_kinds({"label": "category"}, {}))
