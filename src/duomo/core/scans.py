@@ -77,11 +77,12 @@ def read(source: Source) -> Scan:
     """All slices; ValueError with the reason where they cannot be had, DataError where the extra is not installed."""
     nifti = source[128:132] != b"DICM" if isinstance(source, bytes) else source.name.lower().endswith(NIFTI)
     module = _reader("nibabel" if nifti else "pydicom")
+    faults = _faults(module)
     try:
         return _nifti(source, module) if nifti else _dicom(source, module)
     except _Refused as refused:
         raise ValueError(str(refused)) from None
-    except _faults(module) as error:
+    except faults as error:
         raise ValueError(tr("the scan is damaged, or packed in a way that needs another codec ({why})", why=_first(error))) from error
 
 

@@ -37,6 +37,8 @@ MANY = 3000
 SHOWN, BESIDE = 6, 5
 """Pictures shown in the scorecard, right and wrong ones, and their nearest beside each."""
 
+RESTORE_FAULTS = (binascii.Error, ValueError)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -109,7 +111,7 @@ class Main(Task):
         try:
             vectors = np.frombuffer(base64.b64decode(known["vectors"], validate=True), "<f2").astype(np.float32)
             self.enrol(known["names"], vectors.reshape(len(known["names"]), int(known["width"])))
-        except (binascii.Error, ValueError) as error:
+        except RESTORE_FAULTS as error:
             raise RunError(
                 "The known people of a run must be as many vectors as names; here they are not ({error}).", error=error
             ) from error
