@@ -28,7 +28,7 @@ GAMES = (
 """Of the first eighty games in alphabetical order."""
 SIDEWAYS = ("assault", "carnival", "demon_attack", "galaxian", "phoenix", "pooyan")
 """Games in which a figure goes left and right (in pooyan up and down) while the rest moves by itself."""
-WIDTH, HEIGHT = 80, 104
+WIDTH, HEIGHT = 84, 84
 TRAIN, TEST = 8, 6
 LONG, SHORT = 60, 16
 """Frames of a film."""

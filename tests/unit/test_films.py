@@ -64,6 +64,16 @@ def test_bytes_are_read_as_files_are(tmp_path: Path) -> None:
     assert films.look(path.read_bytes()) == films.look(path)
 
 
+def test_a_film_that_is_sent_may_not_be_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "film.mp4", rising(50))
+    monkeypatch.setattr(films, "MOST_SENT", 48 * 64 * 49)
+    assert films.look(path).frames == 50
+    with pytest.raises(ValueError, match="50 frames, more than the 49"):
+        films.look(path.read_bytes())
+    monkeypatch.setattr(films, "MOST_SENT", 48 * 64 * 50)
+    assert films.look(path.read_bytes()).frames == 50
+
+
 @pytest.mark.parametrize("name", [*MAKES, "film.gif"])
 def test_a_cut_film_is_refused(tmp_path: Path, name: str) -> None:
     noise = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Films as a kind of data: found by shape, sampled by time, split by what they were cut from, varied alike, answered as wholes."""
 
+import base64
 import math
 from pathlib import Path
 
@@ -24,8 +25,10 @@ from duomo.data.augment import augment
 from duomo.data.loader import TableStream, finish
 from duomo.data.readable import readable
 from duomo.evaluate import exhibits
+from duomo.exploring import explore
 from duomo.models import r2plus1d
 from duomo.plan import make
+from duomo.serve.rows import table_of
 
 CLIP = Field("clips", (4, 3, 16, 24), facts={"mean": [0.4] * 3, "std": [0.2] * 3, "differences": False})
 
@@ -213,5 +216,9 @@ def test_from_films_to_answers(clips: Path, tmp_path: Path) -> None:
         assert answer["prediction"] == ("right" if way == 1 else "left")
         (sent,) = run.predict([{"video": film.read_bytes()}])
         assert sent["prediction"] == answer["prediction"] and math.isclose(sent["confidence"], answer["confidence"], abs_tol=1e-3)
+        body = {"video": {"base64": base64.b64encode(film.read_bytes()).decode()}}
+        assert run.answers(table_of([body], {"video": "video"}))["prediction"] == [answer["prediction"]]
+    facts = explore(str(clips), str(tmp_path / "run"), str(tmp_path / "page.html"), 0, Silent())
+    assert len(facts["rows"]) == 48 and "data:image/jpeg" in (tmp_path / "page.html").read_text()
     some = exhibits.cell(kinds.infer(sources.read(clips), {}), "video", 0, [0])
     assert some["source"].startswith("data:image/jpeg;base64,") and some["text"] == "film0_clip0.avi"

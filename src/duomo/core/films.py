@@ -24,6 +24,8 @@ LARGEST = 10_000_000
 LARGEST_FILE = 64 * 2**30
 MOST_FRAMES = 10_000_000
 """Frames that one film is read to."""
+MOST_SENT = 6_000_000_000
+"""Pixels of all frames of a film that comes as bytes (100 s of 1920 × 1080 at 30 a second): whoever sends it does not wait, others do."""
 AHEAD = 10.0
 """A jump over more seconds is sought in the file, a shorter one is decoded through."""
 LATE = 0.8
@@ -102,7 +104,7 @@ def _closed(source: Source) -> bool:
 class Reader:
     """A film that is open, standing on its first frame; `next` goes on, `picture` shows where it stands."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, sent: bool = False):
         cv2 = library()
         self._cv2 = cv2
         # one thread: several films are read at once
@@ -110,6 +112,11 @@ class Reader:
         if not self._capture.isOpened():
             raise ValueError(tr("it is no film that can be read (its container or codec is unknown, or its end is missing)"))
         self.film = self._header()
+        self._most = min(MOST_FRAMES, MOST_SENT // (self.film.width * self.film.height)) if sent else MOST_FRAMES
+        if self.film.frames > self._most:
+            raise ValueError(
+                tr("the film has {frames} frames, more than the {most} that are read", frames=self.film.frames, most=self._most)
+            )
         self._count, self._time, self._first = 0, -math.inf, 0.0
         if not self._grab():
             raise ValueError(tr("the film has no frame that can be read"))
@@ -129,7 +136,7 @@ class Reader:
 
     def _grab(self) -> bool:
         """One frame on; its time is the file's where that rises, else one frame's worth later."""
-        if self._count >= MOST_FRAMES or not self._capture.grab():
+        if self._count >= self._most or not self._capture.grab():
             return False
         told = self._capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000 - self._first
         before = self._time
@@ -175,7 +182,7 @@ def opened(source: Source) -> Iterator[Reader]:
             path.write_bytes(source)
         else:
             _guard_file(source)
-        reader = Reader(path)
+        reader = Reader(path, isinstance(source, bytes))
         try:
             yield reader
         finally:
