@@ -1,4 +1,4 @@
-"""Vectors of pictures: of length 1, the same for the mirror image, parts side by side, weights taken into the trunk."""
+"""Vectors of pictures: of length 1, the same for the mirror image, one picture alone."""
 
 import torch
 
@@ -23,9 +23,7 @@ def test_vectors():
     assert made(width=24).eval()({"x": x}).vectors.shape == (4, 24)
 
 
-def test_one_picture_learns_and_still_norms_stay():
+def test_one_picture_learns():
     model = made().train()
-    before = {name: value.clone() for name, value in model.maps.state_dict().items()}
     model({"x": torch.randn(1, 1, 32, 32)}).cosines.sum().backward()
-    assert model.centres_KD.grad is not None
-    assert all(torch.equal(value, before[name]) for name, value in model.maps.state_dict().items())
+    assert model.centres_KD.grad is not None and model.mean_F.abs().sum() == 0  # one picture says nothing about the mean

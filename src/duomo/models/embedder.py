@@ -46,8 +46,6 @@ class Config:
     """The map is averaged to so many places along the side, each with its own part of the vector: faces stand upright and in the middle."""
     width: int = 0
     """Numbers of a vector, by a learned matrix; 0: the places themselves, which serves strangers better where few classes are learned."""
-    still: bool = True
-    """Batch norms of the trunk keep their statistics, as weights that exist want it; from nothing (see the recipes) they learn them."""
     level: bool = True
     """Each picture is brought to mean 0 and deviation 1, so that light and contrast matter less."""
 
@@ -69,7 +67,7 @@ class Model(nn.Module):
                 model="embedder", per=head.per,
             )  # fmt: skip
         self.name, pixels = single("embedder", inputs, FORMS)
-        self.grid, self.level, self.still = config.grid, config.level, config.still
+        self.grid, self.level = config.grid, config.level
         choice = ModelConfig(config.trunk, config.size, options=config.options)
         trunk = find.model_module(config.trunk).Model(find.model_config(choice), inputs, Head(1))
         self.maps = _maps(trunk, self.name, pixels.shape, config.map)
@@ -78,14 +76,6 @@ class Model(nn.Module):
         self.register_buffer("variance_F", torch.ones(features))
         self.narrow = nn.Linear(features, config.width, bias=False) if config.width else nn.Identity()
         self.centres_KD = nn.Parameter(torch.randn(head.size, config.width or features) * 0.05)
-
-    def train(self, mode: bool = True) -> "Model":
-        super().train(mode)
-        if self.still:
-            for module in self.maps.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
 
     def forward(self, batch: Batch) -> Vectors:
         x_BCHW = batch[self.name]
