@@ -1,52 +1,64 @@
-"""A run written by llama.cpp, from the GGUF file that was exported from it; one answer after another. The extra `llamacpp`.
+"""A run written by llama.cpp, from the GGUF file that was exported from it: several answers side by side. The extra `llamacpp`.
 
-Same face as `Engine`, same sampling (duomo/decode/sampling.py over llama.cpp's logits), so only the arithmetic differs. `agreement` is
-the gate: how much of greedy answers is the same as the model's own. `fastest` measures engines here and takes the quickest that agrees.
+Same face as `Engine`, same sampling (duomo/decode/sampling.py over llama.cpp's logits), so only the arithmetic differs: a row's sums may
+depend on its company here. What was read stays in a slot, and an answer that begins like a former one goes on from there.
 """
 
+import ctypes
 import importlib
 import queue
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Full
 from typing import Any
 
 import numpy as np
 import torch
 
-from duomo.core.errors import ConfigError, DataError, ResourceError
-from duomo.core.messages import tr
+from duomo.core.errors import ConfigError, DataError, DuomoError, ResourceError
 from duomo.decode.engine import QUEUE, Engines, Stream
-from duomo.decode.loop import Grammar, Language, Piece
+from duomo.decode.loop import Grammar, Language, Piece, common
 from duomo.decode.pieces import Pieces
 from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
 
-RUN_FAULTS = (RuntimeError, ValueError)
+RUN_FAULTS = (DuomoError, RuntimeError, ValueError)
+SLOTS = 4
+STEP = 256
+"""Tokens of one step: those of the answers, and of prompts that are read."""
 
-TRIAL = Sampling(temperature=0, new_tokens=32)
+
+@dataclass
+class Row:
+    """One answer in the making."""
+
+    prompt: list[int]
+    sampling: Sampling
+    grammar: Grammar | None
+    stream: Stream
+    drawer: Drawer
+    pieces: Pieces
+    left: deque[int] = field(default_factory=deque)
+    """Tokens that llama.cpp has not read yet."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class LlamaEngine(Engines):
     """A GGUF file in llama.cpp, with a thread of its own; safe for threads."""
 
-    def __init__(self, path: Path, language: Language, context: int, *, threads: int = 0, waiting: int = QUEUE):
-        """ConfigError where llama-cpp-python is missing or cannot open the file."""
-        try:
-            self._library: Any = importlib.import_module("llama_cpp")
-        except ImportError:
-            raise ConfigError("llama.cpp is not installed. Install it with: pip install 'duomo[llamacpp]'") from None
-        try:
-            self._model: Any = self._library.Llama(
-                model_path=str(path), n_ctx=context, n_threads=threads or torch.get_num_threads(), n_threads_batch=threads or None,
-                verbose=False,
-            )  # fmt: skip
-        except ValueError as error:
-            raise ConfigError("llama.cpp must be able to open {path}; it says: {reason}", path=path, reason=str(error)[:200]) from None
+    def __init__(
+        self, path: Path, language: Language, context: int, *, slots: int = SLOTS, threads: int = 0, waiting: int = QUEUE
+    ):  # fmt: skip
+        """`slots`: answers written side by side. ConfigError where llama-cpp-python is missing or cannot open the file."""
+        self._core = Core(path, context, slots, threads or torch.get_num_threads())
         self._language, self._context = language, context
         self._size = int(language.tokenizer["size"])
-        self._queue: queue.Queue[tuple[list[int], Sampling, Grammar | None, Stream] | None] = queue.Queue(waiting)
+        self._queue: queue.Queue[Row | None] = queue.Queue(waiting)
+        self._rows: dict[int, Row] = {}
+        """By slot."""
+        self._held: list[list[int]] = [[] for _ in range(slots)]
+        """What each slot has read."""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="duomo-llama", daemon=True)
         self._thread.start()
@@ -55,11 +67,15 @@ class LlamaEngine(Engines):
         if not 0 < len(prompt) < self._context:
             raise DataError("A prompt must have 1 to {most} tokens; received {size}. Shorten it.", most=self._context - 1, size=len(prompt))
         stream = Stream(len(prompt))
+        row = Row(
+            list(prompt), sampling, grammar, stream, Drawer.of(sampling, prompt, self._size), Pieces(self._language.tokenizer, sampling.stop)
+        )
+        stream.on_cancel(row.cancelled.set)
+        if self._closed:
+            raise ResourceError("The engine was closed before the answer was complete.")
         try:
-            if self._closed:
-                raise queue.Full
-            self._queue.put_nowait((list(prompt), sampling, grammar, stream))
-        except Full:
+            self._queue.put_nowait(row)
+        except queue.Full:
             raise ResourceError("Too many texts are being written; {most} may wait. Try again later.", most=self._queue.maxsize) from None
         return stream
 
@@ -67,93 +83,135 @@ class LlamaEngine(Engines):
         self._closed = True
         self._queue.put(None)
         self._thread.join()
-        self._model.close()
+        self._core.close()
 
+    # -- the thread
     def _run(self) -> None:
-        while (found := self._queue.get()) is not None:
-            if self._closed:
-                found[3].put(ResourceError("The engine was closed before the answer was complete."))
-                continue
+        while not self._closed:
+            self._take_over()
             try:
-                self._answer(*found)
+                if self._rows:
+                    self._step()
             except RUN_FAULTS as error:
-                found[3].put(ResourceError("Writing failed: {reason}.", reason=str(error)[:200]))
+                self._fail(error if isinstance(error, DuomoError) else ResourceError("Writing failed: {reason}.", reason=str(error)[:200]))
+        while not self._queue.empty():
+            if (row := self._queue.get()) is not None:
+                self._rows[len(self._rows) + len(self._held)] = row
+        self._fail(ResourceError("The engine was closed before the answer was complete."))
 
-    def _answer(self, prompt: list[int], sampling: Sampling, grammar: Grammar | None, stream: Stream) -> None:
-        cancelled = threading.Event()
-        stream.on_cancel(cancelled.set)
-        drawer, pieces = Drawer.of(sampling, prompt, self._size), Pieces(self._language.tokenizer, sampling.stop)
-        self._model.reset()
-        new, reason = prompt, ""
-        while not reason:
-            self._model.eval(new)
-            chosen = self._choose(drawer, grammar)
-            text, reason = "", ""
-            if chosen.token in self._language.ends:
-                reason = "stop"
-            else:
-                stream.written_tokens += 1
-                if grammar is not None:
-                    grammar.accept(chosen.token)
-                text, new = pieces.add(chosen.token), [chosen.token]
-                full = stream.written_tokens >= sampling.new_tokens or len(prompt) + stream.written_tokens > self._context - 1
-                reason = "stop" if pieces.stopped else "length" if full else "cancelled" if cancelled.is_set() else ""
-            if reason and not pieces.stopped:
-                text += pieces.end()
-            if text or reason or sampling.logprobs:
-                stream.put(Piece(text, chosen.token, chosen.logprob, chosen.top, reason))
+    def _fail(self, error: DuomoError) -> None:
+        for row in self._rows.values():
+            row.stream.put(error)
+        self._rows.clear()
+        for slot in range(len(self._held)):
+            self._forget(slot, 0)
 
-    def _choose(self, drawer: Drawer, grammar: Grammar | None) -> Chosen:
-        pointer = self._library.llama_get_logits_ith(self._model.ctx, -1)
-        logits = torch.from_numpy(np.ctypeslib.as_array(pointer, shape=(self._size,)).copy()).unsqueeze(0)
-        if grammar is not None:
-            drawer.mask = grammar.mask().clone()
-            if not drawer.mask.any():
-                drawer.mask[list(self._language.ends)] = True
-        return choose(logits, [drawer], self._language.banned)[0]
+    def _take_over(self) -> None:
+        """Give free slots to what waits: the one that has read most of the same beginning. Waits where there is nothing to do."""
+        while len(self._rows) < len(self._held) and (not self._rows or not self._queue.empty()):
+            row = self._queue.get()
+            if row is None:
+                return
+            free = [slot for slot in range(len(self._held)) if slot not in self._rows]
+            slot = max(free, key=lambda slot: common(self._held[slot], row.prompt))
+            kept = min(common(self._held[slot], row.prompt), len(row.prompt) - 1)
+            self._forget(slot, kept)
+            row.stream.reused_tokens = kept
+            row.left.extend(row.prompt[kept:])
+            self._rows[slot] = row
 
+    def _forget(self, slot: int, kept: int) -> None:
+        self._held[slot] = self._held[slot][:kept]
+        self._core.forget(slot, kept)
 
-def tokens_of(engine: Engines, prompt: Sequence[int], sampling: Sampling = TRIAL) -> list[int]:
-    """The tokens of an answer."""
-    asked = Sampling(**(sampling.__dict__ | {"logprobs": -1}))
-    return [piece.token for piece in engine.submit(prompt, asked) if piece.token >= 0]
+    def _step(self) -> None:
+        """One token more for each answer, and as much of the prompts as a step holds."""
+        room, asked, wanted = STEP, list[tuple[int, int, int, bool]](), dict[int, int]()
+        for slot, row in sorted(self._rows.items(), key=lambda item: len(item[1].left)):
+            for _ in range(min(len(row.left), room)):
+                token = row.left.popleft()
+                asked.append((token, len(self._held[slot]), slot, not row.left))
+                self._held[slot].append(token)
+                room -= 1
+            if not row.left:
+                wanted[slot] = len(asked) - 1
+        self._core.read(asked)
+        for slot, place in wanted.items():
+            self._go_on(slot, self._rows[slot], self._choose(self._rows[slot], place))
 
-
-def agreement(one: Engines, other: Engines, prompts: Sequence[Sequence[int]]) -> float:
-    """Share of the greedy tokens that are the same up to the first that differs: 1 where all answers are equal."""
-    same = whole = 0
-    for prompt in prompts:
-        a, b = tokens_of(one, prompt), tokens_of(other, prompt)
-        same += next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-        whole += max(len(a), len(b))
-    return same / max(1, whole)
-
-
-def fastest(
-    makers: Mapping[str, Callable[[], Engines]], prompts: Sequence[Sequence[int]], least: float = 0.9
-) -> tuple[str, dict[str, dict[str, float | str]]]:
-    """The engine that writes most tokens a second among those that agree with the first on `least` of the greedy tokens, and all figures.
-
-    An engine that cannot be made here is left out, with the reason beside its name.
-    """
-    figures: dict[str, dict[str, float | str]] = {}
-    reference: Engines | None = None
-    for name, make in makers.items():
-        try:
-            engine = make()
-        except ConfigError as error:
-            figures[name] = {"rate": 0.0, "agreement": 0.0, "note": str(error)}
-            continue
-        tokens_of(engine, prompts[0])
-        start = time.perf_counter()
-        count = sum(len(tokens_of(engine, prompt)) for prompt in prompts)
-        rate = count / (time.perf_counter() - start)
-        agreed = 1.0 if reference is None else agreement(reference, engine, prompts)
-        figures[name] = {"rate": rate, "agreement": agreed, "note": "" if agreed >= least else tr("other answers than the model's own")}
-        if reference is None:
-            reference = engine
+    def _go_on(self, slot: int, row: Row, chosen: Chosen) -> None:
+        text, reason = "", ""
+        if chosen.token in self._language.ends:
+            reason = "stop"
         else:
-            engine.close()
-    if reference is not None:
-        reference.close()
-    return max(figures, key=lambda name: (not figures[name]["note"], figures[name]["rate"])), figures
+            row.stream.written_tokens += 1
+            if row.grammar is not None:
+                row.grammar.accept(chosen.token)
+            text = row.pieces.add(chosen.token)
+            row.left.append(chosen.token)
+            full = row.stream.written_tokens >= row.sampling.new_tokens or len(self._held[slot]) >= self._context - 1
+            reason = "stop" if row.pieces.stopped else "length" if full else "cancelled" if row.cancelled.is_set() else ""
+        if reason:
+            del self._rows[slot]
+            text += "" if row.pieces.stopped else row.pieces.end()
+        if text or reason or row.sampling.logprobs:
+            row.stream.put(Piece(text, chosen.token, chosen.logprob, chosen.top, reason))
+
+    def _choose(self, row: Row, place: int) -> Chosen:
+        logits_V = self._core.logits(place, self._size)
+        plain = row.grammar is None and row.drawer.seen is None and not row.sampling.logprobs and not self._language.banned
+        if plain and row.sampling.temperature == 0:
+            return Chosen(int(logits_V.argmax()))  # torch's threads would wait beside those of llama.cpp
+        if row.grammar is not None:
+            row.drawer.mask = row.grammar.mask().clone()
+            if not row.drawer.mask.any():
+                row.drawer.mask[list(self._language.ends)] = True
+        return choose(torch.from_numpy(logits_V.copy()).unsqueeze(0), [row.drawer], self._language.banned)[0]
+
+
+class Core:
+    """A model and its memory in llama.cpp, by its C interface; not safe for threads."""
+
+    def __init__(self, path: Path, context: int, slots: int, threads: int):
+        try:
+            self._c: Any = importlib.import_module("llama_cpp")
+        except ImportError:
+            raise ConfigError("llama.cpp is not installed. Install it with: pip install 'duomo[llamacpp]'") from None
+        self._quiet = self._c.llama_log_callback(lambda *_: None)
+        self._c.llama_log_set(self._quiet, ctypes.c_void_p(0))
+        self._c.llama_backend_init()
+        self._model = self._c.llama_model_load_from_file(str(path).encode(), self._c.llama_model_default_params())
+        if not self._model:
+            raise ConfigError("llama.cpp must be able to open {path}; it could not.", path=path)
+        wished = self._c.llama_context_default_params()
+        wished.n_ctx, wished.n_seq_max, wished.n_batch, wished.n_ubatch = context * slots, slots, STEP, STEP
+        wished.n_threads = wished.n_threads_batch = threads
+        self._context = self._c.llama_init_from_model(self._model, wished)
+        if not self._context:
+            self._c.llama_model_free(self._model)
+            raise ConfigError("llama.cpp must be able to open {path}; it could not.", path=path)
+        self._memory = self._c.llama_get_memory(self._context)
+        self._batch = self._c.llama_batch_init(STEP, 0, 1)
+
+    def read(self, asked: Sequence[tuple[int, int, int, bool]]) -> None:
+        """Tokens with place, slot and whether the logits behind them are wanted."""
+        batch = self._batch
+        batch.n_tokens = len(asked)
+        for number, (token, place, slot, wanted) in enumerate(asked):
+            batch.token[number], batch.pos[number], batch.n_seq_id[number], batch.logits[number] = token, place, 1, wanted
+            batch.seq_id[number][0] = slot
+        if code := self._c.llama_decode(self._context, batch):
+            raise ResourceError("Writing failed: {reason}.", reason=f"llama_decode {code}")
+
+    def logits(self, number: int, size: int) -> np.ndarray:
+        """(V,) float32 behind a token of the last step; a view that the next step overwrites."""
+        return np.ctypeslib.as_array(self._c.llama_get_logits_ith(self._context, number), shape=(size,))
+
+    def forget(self, slot: int, kept: int) -> None:
+        """All but the first `kept` tokens of a slot."""
+        self._c.llama_memory_seq_rm(self._memory, slot, kept, -1)
+
+    def close(self) -> None:
+        self._c.llama_batch_free(self._batch)
+        self._c.llama_free(self._context)
+        self._c.llama_model_free(self._model)

@@ -152,7 +152,7 @@ class Batcher:
             request.sink(Piece("", finish_reason="cancelled"))
             return
         slot, last = len(self.rows), (len(request.text) - 1) // BLOCK * BLOCK
-        shared = [min(_common(held, request.text) // BLOCK * BLOCK, last) for held in self.held]
+        shared = [min(common(held, request.text) // BLOCK * BLOCK, last) for held in self.held]
         best = max(range(len(shared)), key=lambda place: (shared[place], place == slot))
         if best != slot and shared[best]:
             if best > slot:
@@ -280,7 +280,7 @@ class Batcher:
         self.held[one], self.held[other] = self.held[other], self.held[one]
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def common(a: Sequence[int], b: Sequence[int]) -> int:
     """Length of the common beginning."""
     return next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
@@ -308,7 +308,8 @@ def heights(decoder: Any, model: nn.Module, slots: int, device: torch.device) ->
         whole = decoder.forward_cached(longer, cache.part(0, [*lengths, 140], ragged=True))[:most]
         whole = whole if torch.equal(whole, decoder.forward_cached(next_N1, cache.part(0, lengths, ragged=True))) else whole * torch.nan
         found = []
-        for height in range(2, most):  # one row alone takes another kernel, whose difference bf16 hides most of the time
+        # one row alone may take another kernel, whose difference bf16 hides most of the time
+        for height in range(1 if whole.dtype == torch.float32 else 2, most):
             starts = range(0, most - height + 1, height)
             parts = [
                 (at, decoder.forward_cached(next_N1[at : at + height], cache.part(at, lengths[:height], ragged=True))) for at in starts

@@ -7,6 +7,8 @@ Legend: B rows, S source positions, T target positions, D width, H heads, K head
 Vaswani et al. 2017, arXiv:1706.03762 (norm after each branch, sinusoids, one matrix for both embeddings and the head); the norm
 before each branch: Xiong et al. 2020, arXiv:2002.04745. T5 (Raffel et al. 2020, arXiv:1910.10683): RMSNorm, no biases,
 unscaled products with a learned bias for each distance, gated feed-forward in its version 1.1.
+Copying (See et al. 2017, arXiv:1704.04368): p = (1 - g) softmax(logits) + g · attention over the source's tokens, where what followed the same
+one or two tokens in the source is favoured, as an induction head finds it (Olsson et al. 2022, arXiv:2209.11895).
 The batch holds `source`, `source.length`, and as decoder input `target`, the wanted text shifted right behind its start token.
 To write: `memory = encode(batch)`, `start(rows, positions, memory)`, then `forward_cached` on the new tokens only.
 """
@@ -75,6 +77,8 @@ class Config:
     """The head shares the weights of the target's embedding."""
     shrunk: bool = True
     """With relative positions: a tied head divides its input by the root of the width (T5 1.0)."""
+    copies: bool = False
+    """Tokens can also be copied from the source; for one vocabulary on both sides."""
 
 
 T5 = Config(512, 6, 0, 8, 64, 2048, "relu", "relative", norm="rms", bias=False, scaled=False)
@@ -91,25 +95,29 @@ SIZES = {
 
 
 class Memory(NamedTuple):
-    """What the encoder read: states (B, S, D) and which of them are true (B, S); `select` takes rows for a beam."""
+    """What the encoder read: states (B, S, D), which of them are true (B, S), the tokens (B, S); `select` takes rows for a beam."""
 
     states_BSD: Tensor
     inside_BS: Tensor
+    tokens_BS: Tensor
 
     def select(self, rows: Tensor) -> "Memory":
-        return Memory(self.states_BSD[rows], self.inside_BS[rows])
+        return Memory(*(part[rows] for part in self))
 
 
 @final
 class Progress:
     """Where the decoder stands: its own keys and values, and those of the memory, computed once per block."""
 
-    def __init__(self, own: Cache, across: list[tuple[Tensor, Tensor]], allowed_B11S: Tensor):
-        self.own, self.across, self.allowed_B11S = own, across, allowed_B11S
+    def __init__(self, own: Cache, across: list[tuple[Tensor, Tensor]], allowed_B11S: Tensor, memory: Memory):
+        self.own, self.across, self.allowed_B11S, self.memory = own, across, allowed_B11S, memory
+        self.before_B1 = torch.full_like(memory.tokens_BS[:, :1], -1)
+        """The last token read."""
 
     def select(self, rows_B: Tensor) -> None:
         """Rows become copies of these rows of the same source: beams that go on from one another."""
         self.own.select(rows_B)
+        self.before_B1 = self.before_B1[rows_B]
 
     @property
     def used(self) -> int:
@@ -207,6 +215,33 @@ class Block(nn.Module):
         return self._leave(last, x_BTD, self.fall(self.inner_dropout(inner)))
 
 
+class Copier(nn.Module):
+    """Logits (B, T, V) of the vocabulary and the decoder's states (B, T, D) -> log-probabilities with what is copied from the source."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.q, self.k = nn.Linear(width, width), nn.Linear(width, width)
+        self.gate = nn.Linear(width, 1)
+        self.following = nn.Parameter(torch.tensor([2.0, 2.0]))
+        """What a place gains whose predecessor is the last token, and again where both predecessors are the last two."""
+
+    def forward(self, logits_BTV: Tensor, x_BTD: Tensor, memory: Memory, target_BT: Tensor, before_B1: Tensor) -> Tensor:
+        """`target_BT`: the tokens read; `before_B1`: the one before them, -1 where there is none."""
+        tokens_BS = memory.tokens_BS
+        score_BTS = torch.matmul(self.q(x_BTD), self.k(memory.states_BSD).transpose(1, 2)).float() * x_BTD.shape[-1] ** -0.5
+        # places of the source are compared by the tokens before them; -2 and -3 match nothing
+        last_BS, second_BS = F.pad(tokens_BS[:, :-1], (1, 0), value=-2), F.pad(tokens_BS[:, :-2], (2, 0), value=-3)[:, : tokens_BS.shape[1]]
+        previous_BT = torch.cat([before_B1, target_BT[:, :-1]], 1)
+        one_BTS = target_BT.unsqueeze(2) == last_BS.unsqueeze(1)
+        both_BTS = one_BTS & (previous_BT.unsqueeze(2) == second_BS.unsqueeze(1))
+        score_BTS = score_BTS + self.following[0] * one_BTS + self.following[1] * both_BTS
+        share_BTS = torch.softmax(score_BTS.masked_fill(~_mask(memory.inside_BS)[:, 0], -torch.inf), -1)
+        gate_BT1 = torch.sigmoid(self.gate(x_BTD).float())
+        share_BTV = torch.softmax(logits_BTV.float(), -1) * (1 - gate_BT1)
+        copied_BTS = tokens_BS.unsqueeze(1).expand_as(share_BTS)
+        return share_BTV.scatter_add(2, copied_BTS, share_BTS * gate_BT1).clamp(min=1e-9).log()
+
+
 def _mask(inside_BS: Tensor) -> Tensor:
     """(B, 1, 1, S); a source of padding alone is read at its first place: a softmax over nothing would be NaN."""
     first_S = torch.arange(inside_BS.shape[1], device=inside_BS.device) == 0
@@ -230,6 +265,7 @@ class Model(nn.Module):
         self.encoder_bias = RelativeBias(config, True) if self.relative else None
         self.decoder_bias = RelativeBias(config, False) if self.relative else None
         self.head = None if config.tied and head.size == target else nn.Linear(config.width, head.size, bias=False)
+        self.copier = Copier(config.width) if config.copies else None
         self.dropout = Dropout(config.dropout)
         longest = max(field.shape[0] for field in inputs.values())
         self.register_buffer("table_TD", sinusoids(0 if self.relative else longest + 1, config.width), persistent=False)
@@ -271,15 +307,20 @@ class Model(nn.Module):
         bias = None if self.encoder_bias is None else self.encoder_bias(0, longest, longest)
         for block in self.encoder:
             x_BSD = block.feed(block.attend(x_BSD, allowed, bias))  # type: ignore[operator]
-        return Memory(self.dropout(self.encoder_norm(x_BSD)), inside_BS)
+        return Memory(self.dropout(self.encoder_norm(x_BSD)), inside_BS, batch["source"])
 
-    def _logits(self, x_BTD: Tensor) -> Tensor:
+    def _logits(self, x_BTD: Tensor, memory: Memory, target_BT: Tensor, before_B1: Tensor | None = None) -> Tensor:
         x_BTD = self.dropout(self.decoder_norm(x_BTD))
         if self.head is not None:
-            return self.head(x_BTD)
-        weight = (self.target_embedding or self.embedding).weight
-        # T5's embeddings are drawn from N(0, 1): without this the logits would be as large as the root of the width
-        return F.linear(x_BTD * self.config.width**-0.5 if self.relative and self.config.shrunk else x_BTD, weight)
+            logits = self.head(x_BTD)
+        else:
+            weight = (self.target_embedding or self.embedding).weight
+            # T5's embeddings are drawn from N(0, 1): without this the logits would be as large as the root of the width
+            logits = F.linear(x_BTD * self.config.width**-0.5 if self.relative and self.config.shrunk else x_BTD, weight)
+        if self.copier is None:
+            return logits
+        before_B1 = torch.full_like(target_BT[:, :1], -1) if before_B1 is None else before_B1
+        return self.copier(logits, x_BTD, memory, target_BT, before_B1)
 
     # -- writing
     def forward(self, batch: Batch) -> Tensor:
@@ -293,7 +334,7 @@ class Model(nn.Module):
             x_BTD = block.attend(x_BTD, before_TT, bias)  # type: ignore[operator]
             keys = block.across.keys(memory.states_BSD)  # type: ignore[union-attr, operator]
             x_BTD = block.feed(block.look(x_BTD, keys, allowed_B11S))  # type: ignore[operator]
-        return self._logits(x_BTD)
+        return self._logits(x_BTD, memory, batch["target"])
 
     def start(self, rows: int, positions: int, memory: Memory) -> Progress:
         """Nothing written yet: room for `rows` texts of up to `positions` tokens over `memory` (the same rows)."""
@@ -301,7 +342,7 @@ class Model(nn.Module):
         size = config.head_width or config.width // config.heads
         own = Cache(len(self.decoder), rows, config.heads, positions, size, self.embedding.weight)
         across = [block.across.keys(memory.states_BSD) for block in self.decoder]  # type: ignore[union-attr, operator]
-        return Progress(own, across, _mask(memory.inside_BS))
+        return Progress(own, across, _mask(memory.inside_BS), memory)
 
     def forward_cached(self, tokens_BT: Tensor, cache: Progress) -> Tensor:
         """Logits (B, T, V) of the next T tokens after those in the cache, which then holds them too; equal to the full forward pass."""
@@ -314,7 +355,9 @@ class Model(nn.Module):
             x_BTD = block.attend(x_BTD, before_TS, bias, (cache.own, number))  # type: ignore[operator]
             x_BTD = block.feed(block.look(x_BTD, cache.across[number], cache.allowed_B11S))  # type: ignore[operator]
         cache.own.advance(steps)
-        return self._logits(x_BTD)
+        logits = self._logits(x_BTD, cache.memory, tokens_BT, cache.before_B1)
+        cache.before_B1 = tokens_BT[:, -1:]
+        return logits
 
 
 def check(config: Config, inputs: Mapping[str, Field], head: Head) -> None:
@@ -325,6 +368,9 @@ def check(config: Config, inputs: Mapping[str, Field], head: Head) -> None:
             "The model {model!r} reads one text and writes another; the task gives {names}. It suits translate and summarize.",
             model="seq2seq", names=", ".join(inputs),
         )  # fmt: skip
+    if config.copies and inputs["source"].vocabulary != inputs["target"].vocabulary:
+        raise ConfigError("Copying needs one vocabulary on both sides; received {source} and {target} tokens. Set copies=false.",
+                          source=inputs["source"].vocabulary[0], target=inputs["target"].vocabulary[0])  # fmt: skip
     check_activation(config.activation)
     check_choice("positions", config.positions, ("sinusoid", "relative"))
     check_choice("norm", config.norm, ("layer", "rms"))

@@ -29,6 +29,8 @@ class Cache:
         """Only the logits of the last new token are wanted."""
         self._mask_B11S: Tensor | None = None
         self._rows_B: Tensor | None = None
+        self._only = False
+        """One row alone: writing needs no list of rows."""
 
     # -- slots: rows that come and go (core/contract.py::Slots)
     def part(self, first: int, lengths: Sequence[int], ragged: bool = False) -> "Cache":
@@ -39,13 +41,15 @@ class Cache:
         made = Cache.__new__(Cache)
         made.values_L2BGPK = self.values_L2BGPK[:, :, first : first + len(lengths)]
         made.places, made.used, made.last = self.places, max(lengths), True
-        made.lengths_B = made._mask_B11S = made._rows_B = None
+        made.lengths_B, made._mask_B11S, made._rows_B, made._only = None, None, None, False
         if ragged:
             device = self.values_L2BGPK.device
             made.lengths_B = torch.tensor(lengths, device=device)
             read = -(-(made.used + 1) // STEP) * STEP
-            made._mask_B11S = (torch.arange(read, device=device) <= made.lengths_B.unsqueeze(1))[:, None, None, :]
+            inside_BS = torch.arange(read, device=device) <= made.lengths_B.unsqueeze(1)
+            made._mask_B11S = inside_BS[:, None, None, :]
             made._rows_B = torch.arange(len(lengths), device=device)
+            made._only = len(lengths) == 1
         return made
 
     def swap(self, one: int, other: int) -> None:
@@ -87,7 +91,10 @@ class Cache:
         keys, values = self.values_L2BGPK[layer, 0], self.values_L2BGPK[layer, 1]
         if self.lengths_B is not None and self._mask_B11S is not None:
             end = self._mask_B11S.shape[-1]
-            keys[self._rows_B, :, self.lengths_B], values[self._rows_B, :, self.lengths_B] = k_BGTK[:, :, 0], v_BGTK[:, :, 0]
+            if self._only:
+                keys[0, :, self.used], values[0, :, self.used] = k_BGTK[0, :, 0], v_BGTK[0, :, 0]
+            else:
+                keys[self._rows_B, :, self.lengths_B], values[self._rows_B, :, self.lengths_B] = k_BGTK[:, :, 0], v_BGTK[:, :, 0]
         else:
             end = self.used + k_BGTK.shape[2]
             keys[:, :, self.used : end], values[:, :, self.used : end] = k_BGTK.detach(), v_BGTK.detach()
