@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from duomo.core import openmp
 from duomo.core.device import Execution
 from duomo.core.errors import DuomoError, ResourceError
 from duomo.decode.loop import SLOTS, Batcher, Grammar, Language, Piece, Request
@@ -108,6 +109,7 @@ class Engine(Engines):
         self._new: list[Request] = []
         with running(self._execution):
             self._batch = Batcher(model, language, context, slots=slots, roll=roll)
+        openmp.release()
         self._thread = threading.Thread(target=self._run, name="duomo-decode", daemon=True)
         self._thread.start()
 

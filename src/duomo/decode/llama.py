@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from duomo.core import openmp
 from duomo.core.errors import ConfigError, DataError, DuomoError, ResourceError
 from duomo.decode.engine import QUEUE, Engines, Stream
 from duomo.decode.loop import Grammar, Language, Piece, common
@@ -60,6 +61,7 @@ class LlamaEngine(Engines):
         self._held: list[list[int]] = [[] for _ in range(slots)]
         """What each slot has read."""
         self._closed = False
+        openmp.release()
         self._thread = threading.Thread(target=self._run, name="duomo-llama", daemon=True)
         self._thread.start()
 

@@ -50,7 +50,7 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias_N", torch.zeros(len(weight_NK)) if bias_N is None else bias_N.detach().float())
 
     def forward(self, x: Tensor) -> Tensor:
-        largest = x.abs().amax(-1, keepdim=True).clamp_(min=1e-20)
+        largest = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True).clamp_(min=1e-20)
         return torch.addcmul(self.bias_N, _product(x / largest, self._packed, self._levels), largest)
 
 
