@@ -70,7 +70,12 @@ class LlamaEngine(Engines):
             raise DataError("A prompt must have 1 to {most} tokens; received {size}. Shorten it.", most=self._context - 1, size=len(prompt))
         stream = Stream(len(prompt))
         row = Row(
-            list(prompt), sampling, grammar, stream, Drawer.of(sampling, prompt, self._size), Pieces(self._language.tokenizer, sampling.stop)
+            list(prompt),
+            sampling,
+            grammar,
+            stream,
+            Drawer.of(sampling, prompt, self._size),
+            Pieces(self._language.tokenizer, sampling.stop),
         )
         stream.on_cancel(row.cancelled.set)
         if self._closed:
