@@ -4,8 +4,8 @@
 
 MODEL is a GGUF or a Hugging Face folder of a decoder; without it a GPT-2 of 124 M random weights. Rates are of the tokens behind the first,
 when prompts of 64 tokens have been read (what a prompt costs is printed beside them). Needs `pip install transformers`, and for --llama
-llama-cpp-python compiled on the machine (CMAKE_ARGS="-DGGML_NATIVE=ON"). Of a real model it also says at how many of 480 places of greedy answers
-each engine would write another token than float32, given the same beginning.
+llama-cpp-python compiled on the machine (CMAKE_ARGS="-DGGML_NATIVE=ON"). Of a real model it also says at how many of 480 places of greedy
+answers each engine would write another token than float32, given the same beginning.
 """
 
 import argparse
@@ -37,11 +37,28 @@ from duomo.models import gpt
 VOCABULARY, CONTEXT, PROMPT = 50257, 512, 64
 BARS = {"bf16": 2.6, "f16": 2.6, "int8": 4.5, "bf16 x 8": 3.0, "f16 x 8": 3.0, "int8 x 8": 3.0}
 BARS |= {"llama f16": 4.0, "llama q8_0": 6.0, "llama q4_0": 10.0}
-TEXTS = ("The history of the bridge begins in", "To bake a good loaf of bread you first", "In mathematics, a group is", "She opened the letter and",
-         "The most common cause of", "Water boils at", "def add(a, b):", "Once upon a time there was", "The parliament decided yesterday that",
-         "My favourite book is", "Birds fly south because", "To install the program,", "The weather tomorrow will be", "He was born in a small town",
-         "An electron is", "The company announced", "When the train finally arrived,", "List three fruits:", "The capital of Italy is",
-         "Thank you for your letter")  # fmt: skip
+TEXTS = (
+    "The history of the bridge begins in",
+    "To bake a good loaf of bread you first",
+    "In mathematics, a group is",
+    "She opened the letter and",
+    "The most common cause of",
+    "Water boils at",
+    "def add(a, b):",
+    "Once upon a time there was",
+    "The parliament decided yesterday that",
+    "My favourite book is",
+    "Birds fly south because",
+    "To install the program,",
+    "The weather tomorrow will be",
+    "He was born in a small town",
+    "An electron is",
+    "The company announced",
+    "When the train finally arrived,",
+    "List three fruits:",
+    "The capital of Italy is",
+    "Thank you for your letter",
+)
 
 
 def vocabulary() -> dict[str, Any]:

@@ -29,8 +29,8 @@ def busy() -> bool:
 def release() -> None:
     """End the idle OpenMP threads of the calling thread, which has handed its work to another.
 
-    Each thread that computes has helpers of its own. As soon as there are more of them than processors, GNU's runtime lets all of them sleep
-    between products instead of spinning for a moment, and a product that takes 0.1 ms waits as long again for its helper to wake.
+    Each thread that computes has helpers of its own. As soon as there are more of them than processors, GNU's runtime lets all of them
+    sleep between products instead of spinning for a moment, and a product that takes 0.1 ms waits as long again for its helper to wake.
     """
     try:
         ctypes.CDLL(None).omp_pause_resource_all(1)

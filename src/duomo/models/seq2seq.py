@@ -7,8 +7,8 @@ Legend: B rows, S source positions, T target positions, D width, H heads, K head
 Vaswani et al. 2017, arXiv:1706.03762 (norm after each branch, sinusoids, one matrix for both embeddings and the head); the norm
 before each branch: Xiong et al. 2020, arXiv:2002.04745. T5 (Raffel et al. 2020, arXiv:1910.10683): RMSNorm, no biases,
 unscaled products with a learned bias for each distance, gated feed-forward in its version 1.1.
-Copying (See et al. 2017, arXiv:1704.04368): p = (1 - g) softmax(logits) + g · attention over the source's tokens, where what followed the same
-one or two tokens in the source is favoured, as an induction head finds it (Olsson et al. 2022, arXiv:2209.11895).
+Copying (See et al. 2017, arXiv:1704.04368): p = (1 - g) softmax(logits) + g · attention over the source's tokens, where what followed
+the same one or two tokens in the source is favoured, as an induction head finds it (Olsson et al. 2022, arXiv:2209.11895).
 The batch holds `source`, `source.length`, and as decoder input `target`, the wanted text shifted right behind its start token.
 To write: `memory = encode(batch)`, `start(rows, positions, memory)`, then `forward_cached` on the new tokens only.
 """
