@@ -187,13 +187,14 @@ def _predict_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", help=tr("One text to answer, instead of a file."))
     parser.add_argument("--row", help=tr("One row to answer, as a JSON object."))
     parser.add_argument("--encoding", default="", help=tr("Text encoding of the file; found when left out."))
+    flags.engine(parser)
 
 
 @_verb("predict", "Answer new rows.", _predict_flags)
 def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
-    from duomo import pipeline
+    from duomo import pipeline, writing
 
-    run = pipeline.load(arguments.run)
+    run = writing.equipped(pipeline.load(arguments.run), arguments.engine)
     if sum(value is not None for value in (arguments.source, arguments.text, arguments.row)) != 1:
         raise ConfigError("Predict takes a file, or --text, or --row, one of them. Example: duomo predict {run} new.csv", run=arguments.run)
     if arguments.source is None:
@@ -259,29 +260,23 @@ def _serve_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-key", metavar="FILE", help=tr("Key of the certificate, as PEM."))
     parser.add_argument("--quiet", action="store_true", help=tr("No log line for each request."))
     parser.add_argument("--prepare", action="store_true", help=tr("First find the fastest engine for each run here, by measurement."))
+    flags.engine(parser)
 
 
 @_verb("serve", "Serve runs: JSON and OpenAI's API, and a page to try them.", _serve_flags)
 def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.serve import server
 
+    os.environ |= {"DUOMO_ENGINE": arguments.engine} if arguments.engine else {}  # read by the processes that answer
     options = server.Options(names=tuple(arguments.name), **{name: getattr(arguments, name) for name in server.FLAGS})
     return server.serve(arguments.runs, options, reporter)
 
 
-@_verb("chat", "Talk to a run that writes, in the terminal.", lambda p: _chat_flags(p))
+@_verb("chat", "Talk to a run that writes, in the terminal.", lambda p: flags.chat(_run_flag(p)))
 def _chat(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import conversation
 
-    return conversation.chat(arguments.run, arguments.temperature, arguments.precision)
-
-
-def _chat_flags(parser: argparse.ArgumentParser) -> None:
-    _run_flag(parser)
-    parser.add_argument("--temperature", type=float, help=tr("Below 1 safer, above 1 wilder; 0 takes the likeliest token."))
-    parser.add_argument(
-        "--precision", choices=("float32", "bf16", "int8"), default="float32", help=tr("Type of the weights while writing.")
-    )
+    return conversation.chat(arguments.run, arguments.temperature, arguments.engine, reporter)
 
 
 @_verb("convert", "Write a model in another form: a Hugging Face folder, a GGUF file, a run folder.", lambda p: _convert_flags(p))

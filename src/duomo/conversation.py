@@ -10,33 +10,29 @@ import importlib
 import sys
 from pathlib import Path
 
-from duomo.core.errors import ConfigError, DuomoError
+from duomo.core.errors import DuomoError
 from duomo.core.kinds.cells import whole
 from duomo.core.messages import tr
-from duomo.decode.engine import Engine, Engines, Stream, Writer
-from duomo.decode.quantize import quantize
+from duomo.core.reporter import Reporter
+from duomo.decode.engine import Engines, Stream, Writer
 from duomo.decode.sampling import Sampling
 from duomo.terminal import harmless
 from duomo.trained import Run
+from duomo.writing import Choice
 
 
-def chat(path: Path | str, temperature: float | None = None, precision: str = "float32") -> None:
-    """A conversation with the run in this folder; ConfigError where its task does not write."""
-    run = Run.open(path)
-    task = run.task
-    if not isinstance(task, Writer):
-        raise ConfigError("Only a run that writes can be talked to; this one is of the task {task}. Use duomo predict.", task=task.name)
+def chat(path: Path | str, temperature: float | None = None, engine: str = "", reporter: Reporter | None = None) -> None:
+    """A conversation with the run in this folder, by this engine (writing.py) or the fastest; ConfigError where its task does not write."""
+    choice = Choice(Run.open(path), 1, reporter)
+    task = choice.task
     sampling = task.sampling if temperature is None else dataclasses.replace(task.sampling, temperature=temperature)
-    engine = Engine(
-        quantize(run.model, precision), task.language, task.context, slots=1, roll=True,
-        execution=dataclasses.replace(run.predictor.execution, precision="float32") if precision != "float32" else run.predictor.execution,
-    )  # fmt: skip
+    writing = choice.make(choice.name(engine), roll=True)
     with contextlib.suppress(ImportError):
         importlib.import_module("readline")  # arrow keys and history
     try:
-        Conversation(engine, task, sampling).run()
+        Conversation(writing, task, sampling).run()
     finally:
-        engine.close()
+        writing.close()
 
 
 class Conversation:

@@ -30,3 +30,15 @@ def enrol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", required=True, metavar="DIR", help=tr("The run folder to write; it answers and serves as any other.")
     )
+
+
+def chat(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--temperature", type=float, help=tr("Below 1 safer, above 1 wilder; 0 takes the likeliest token."))
+    engine(parser)
+
+
+def engine(parser: argparse.ArgumentParser) -> None:
+    words = tr(
+        "What writes: own, f16, int8, llama-f16, llama-q8_0 or llama-q4_0; of a large model the one that measured fastest when left out."
+    )
+    parser.add_argument("--engine", default="", metavar="NAME", help=words)

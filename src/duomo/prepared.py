@@ -23,8 +23,10 @@ from duomo.core.table import Table
 from duomo.data.predictor import Predictor
 from duomo.exchange import engines
 from duomo.exchange.engines import FAULTS, Engine
+from duomo.serve.scribe import writes
 from duomo.terminal import TerminalReporter
 from duomo.trained import Run
+from duomo.writing import COMPANY, Choice
 
 TOLERANCE = 0.02
 HEIGHTS = (1, 2, 4, 8, 16, 32)
@@ -48,8 +50,12 @@ def candidates() -> list[Engine]:
 
 
 def prepare(path: Path | str, reporter: Reporter) -> dict[str, Any]:
-    """Measure, note the fastest in the run folder, and say so; RunError for a run that writes, whose engine is another (decode/)."""
+    """Measure, note the fastest, and say so: in the run folder, or beside it for one that writes token by token (writing.py)."""
     run = Run.open(path, engine=False)
+    if writes(run):
+        name = Choice(run, COMPANY, reporter).name()
+        reporter.say(tr("{run}: answered by {engine} from now on", run=run.path.name, engine=name))
+        return {"run": str(run.path), "engine": name}
     if run.task.writes or not len(run.golden()[0]):
         raise RunError("An engine is found for runs that answer rows at once; {task} writes token by token.", task=run.task.name)
     measured = [_measured(run, engine) for engine in candidates()]

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from duomo.core.errors import DuomoError
 from duomo.serve.frames import packed
+from duomo.serve.scribe import writes
 from duomo.serve.worker import Worker
 from duomo.trained import Run
+from duomo.writing import COMPANY, Choice
 
 MAIN_FAULTS = (BrokenPipeError, ConnectionResetError)
 
@@ -20,11 +22,12 @@ def main() -> int:
     with socket.socket(fileno=int(descriptor)) as link:
         try:
             run = Run.open(Path(folder))
+            engine = Choice(run, COMPANY).served() if writes(run) else None
         except DuomoError as error:
             link.sendall(packed({"fault": str(error)}))
             return 1
         try:
-            Worker(run, link).work()
+            Worker(run, link, engine).work()
         except MAIN_FAULTS:  # the front is gone
             return 0
     return 0

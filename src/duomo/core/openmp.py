@@ -7,6 +7,7 @@ machine. The runtime reads its policy once, when it is loaded, so the choice is 
 import ctypes
 import os
 
+ABSENT = (AttributeError, OSError)
 BUSY = 0.6
 """Processes waiting to run, for each processor, above which the machine counts as busy (the last minute's average)."""
 
@@ -34,5 +35,5 @@ def release() -> None:
     """
     try:
         ctypes.CDLL(None).omp_pause_resource_all(1)
-    except (AttributeError, OSError):
+    except ABSENT:
         return  # another runtime

@@ -12,7 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -25,6 +25,8 @@ from duomo.decode.loop import SLOTS, Batcher, Grammar, Language, Piece, Request
 from duomo.decode.sampling import Sampling
 
 QUEUE = 64
+WAVE = 32
+"""Answers that are asked for at once where another engine writes."""
 FAULTS = (RuntimeError, DuomoError, ValueError, LookupError, TypeError, MemoryError)
 
 
@@ -202,11 +204,31 @@ class Answer:
     finish_reason: str
 
 
+class Through(nn.Module):
+    """Stands in a model's place where another engine writes."""
+
+    def __init__(self, engine: Engines):
+        super().__init__()
+        self._engine = engine
+
+    def answers(self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling]) -> list[Answer]:
+        found: list[Answer] = []
+        for start in range(0, len(prompts), WAVE):
+            asked = zip(prompts[start : start + WAVE], samplings[start : start + WAVE], strict=True)
+            for stream in [self._engine.submit(prompt, replace(sampling, logprobs=-1)) for prompt, sampling in asked]:
+                pieces = list(stream)
+                tokens = [piece.token for piece in pieces if piece.token >= 0]
+                found.append(Answer("".join(piece.text for piece in pieces), tokens, stream.finish_reason))
+        return found
+
+
 def write(
     model: nn.Module, language: Language, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling], context: int, *,
     slots: int = SLOTS, roll: bool = False,
 ) -> list[Answer]:  # fmt: skip
     """Answers to many prompts, decoded together in the caller's thread, precision and autocast; equal to each alone."""
+    if isinstance(model, Through):
+        return model.answers(prompts, samplings)
     with torch.inference_mode():
         batch = Batcher(model, language, context, slots=slots, roll=roll)
         parts: list[list[Piece]] = [[] for _ in prompts]

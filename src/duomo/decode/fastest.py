@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, RunError
 from duomo.core.messages import tr
 from duomo.decode.engine import Engines
 from duomo.decode.sampling import Sampling
 
 TRIAL = Sampling(temperature=0, new_tokens=24)
 LEAST = 0.95
+ABSENT = (ConfigError, RunError)
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def fastest(
     for name, make in makers.items():
         try:
             engine = make()
-        except ConfigError as error:
+        except ABSENT as error:
             figures[name] = Figure(0.0, 0.0, 0.0, str(error))
             continue
         try:

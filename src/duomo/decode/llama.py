@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Full
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class LlamaEngine(Engines):
             raise ResourceError("The engine was closed before the answer was complete.")
         try:
             self._queue.put_nowait(row)
-        except queue.Full:
+        except Full:
             raise ResourceError("Too many texts are being written; {most} may wait. Try again later.", most=self._queue.maxsize) from None
         return stream
 

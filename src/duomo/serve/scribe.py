@@ -15,7 +15,7 @@ from duomo.core.contract import Decoder, EncoderDecoder
 from duomo.core.errors import DuomoError, ResourceError
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
-from duomo.decode.engine import Engine, Stream
+from duomo.decode.engine import Engine, Engines, Stream
 from duomo.decode.grammar import JsonSchema
 from duomo.decode.loop import Language, Piece
 from duomo.decode.sampling import Sampling
@@ -57,11 +57,12 @@ class Choice:
 class Scribe:
     """Answers the questions `chat` and `complete` of one run."""
 
-    def __init__(self, run: Served, send: Send):
+    def __init__(self, run: Served, send: Send, engine: Engines | None = None):
+        """`engine`: what writes; the model's own loop when none is given."""
         self._task, self._send, self._name = run.task, send, run.path.name
         self._state = dialogue.speaking(run.task.tokenizer)
         self._system = run.task.config.system if run.task.name == "chat" else ""
-        self._engine = Engine(run.model, Language.of(self._state), run.task.context, execution=run.execution)
+        self._engine = engine or Engine(run.model, Language.of(self._state), run.task.context, execution=run.execution)
         self._streams: dict[int, list[Stream]] = {}
         """Of each question from its beginning; empty as long as its prompt is prepared."""
         self._left: set[int] = set()

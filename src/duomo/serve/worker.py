@@ -8,6 +8,7 @@ import time
 from collections import deque
 from typing import Any
 
+from duomo.decode.engine import Engines
 from duomo.serve.desk import Desk, Question, Reply, Served, asked_of
 from duomo.serve.frames import Frame, Parser, packed
 from duomo.serve.limits import ROWS
@@ -30,13 +31,13 @@ def framed(number: int, reply: Reply) -> tuple[dict[str, Any], bytes]:
 class Worker:
     """Reads questions, answers them in groups, says farewell when the front is gone."""
 
-    def __init__(self, run: Served, link: socket.socket):
+    def __init__(self, run: Served, link: socket.socket, engine: Engines | None = None):
         self._desk, self._link = Desk(run), link
         self._parser = Parser()
         self._waiting: deque[Question] = deque()
         self._cancelled: set[int] = set()
         self._lock = threading.Lock()
-        self._scribe = Scribe(run, self.reply) if writes(run) else None
+        self._scribe = Scribe(run, self.reply, engine) if writes(run) else None
         self._desk.writing = self._scribe is not None
 
     def work(self) -> None:
