@@ -1,5 +1,7 @@
 """Beam search against trying everything, answers by a schema, smaller weights, llama.cpp beside the model, talking in the terminal."""
 
+import dataclasses
+import importlib.util
 import itertools
 import json
 import queue
@@ -12,10 +14,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from duomo import conversation
+import duomo
+from duomo import conversation, writing
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import text as text_kind
+from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import EncodeConfig
 from duomo.decode.beam import Beam, search
 from duomo.decode.engine import Engine, Stream, write
@@ -23,6 +27,7 @@ from duomo.decode.fastest import agreement, fastest, tokens_of
 from duomo.decode.loop import Batcher, Language, Piece
 from duomo.decode.quantize import Int8Linear, quantize
 from duomo.decode.sampling import Sampling
+from duomo.exchange import runs
 from duomo.models import gpt, seq2seq
 from duomo.serve import scribe
 
@@ -230,6 +235,28 @@ def test_llama_cpp_writes_the_same(kind: str, tmp_path, spelling) -> None:
     theirs.close()
     with pytest.raises(ConfigError):
         llama.LlamaEngine(tmp_path / "none.gguf", language, 64)
+
+
+def test_a_run_is_written_by_what_measured_fastest(tmp_path, spelling, monkeypatch) -> None:
+    """Measured once and kept beside the run; a wish wins; what predict says is the same through each engine that is exact enough."""
+    model = lively(decoder(spelling["size"]))
+    runs.write(tmp_path / "run", Pretrained("gpt", model.config.__dict__, model.state_dict(), {"text": spelling | {"longest": 64}}))
+    choice = writing.Choice(duomo.load(tmp_path / "run"), 2)
+    assert choice.name() == "own" and not choice.folder.exists()
+    monkeypatch.setattr(writing, "WORTH", 1)
+    taken = choice.name()
+    kept = json.loads((choice.folder / "engine.json").read_text())
+    assert kept["taken"] == taken and kept["figures"][taken]["agreement"] >= 0.95 and kept["figures"]["own"]["agreement"] == 1
+    monkeypatch.setattr(writing, "fastest", lambda *_, **__: pytest.fail("measured again"))
+    assert choice.name() == taken and choice.name("int8") == "int8"
+    with pytest.raises(ConfigError, match="int8"):
+        choice.name("int9")
+    texts = {}
+    for name in ("own", "f16", "llama-f16") if importlib.util.find_spec("llama_cpp") else ("own", "f16"):
+        run = duomo.load(tmp_path / "run")
+        monkeypatch.setattr(run.task, "config", dataclasses.replace(run.task.config, sampling=GREEDY))
+        texts[name] = writing.equipped(run, name).predict(["ab", "hello"])
+    assert len({json.dumps(answers) for answers in texts.values()}) == 1
 
 
 # -- the terminal
