@@ -2,7 +2,7 @@
 
     own          the model's own loop, as the run was judged
     f16, int8    the same loop over smaller weights
-    llama-f16, llama-q8_0, llama-q4_0    llama.cpp over the run's GGUF export (the extra `llamacpp`), which passed the gate of conversion
+    llama-f16, llama-q8_0, llama-q4_0    llama.cpp over the run's GGUF export (the extra `llamacpp`), proved by the gate
 
 Measured once for a machine and its weights, when a run is first talked to (one answer at a time) or prepared for serving (several); the
 figures and the export stay in `<run>.engine/`.
