@@ -148,8 +148,9 @@ def divide(
     for sentence in (*found.notes, *_shared(table, found, data)):
         reporter.say(sentence)
     fitting = max(1, int(judged_bytes * len(table) / max(1, table.data.nbytes))) if judged_bytes else MOST_TEST
-    valid_rows = found.valid if data.valid else _some(found.valid, min(MOST_VALID, fitting), seed)
-    test_rows = found.test if data.test else _some(found.test, min(MOST_TEST, 4 * fitting), seed)
+    own = found.how == "folders"
+    valid_rows = found.valid if data.valid or own else _some(found.valid, min(MOST_VALID, fitting), seed)
+    test_rows = found.test if data.test or own else _some(found.test, min(MOST_TEST, 4 * fitting), seed)
     parts = [spill.part(table, rows) for rows in (found.train, valid_rows, test_rows)]
     spared = len(found.valid) + len(found.test) - len(valid_rows) - len(test_rows)
     if spared:
@@ -168,8 +169,8 @@ def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 
 def _shared(table: Table, found: split.Split, data: DataConfig) -> list[str]:
-    """A warning where rows of the given test were learned from too."""
-    if not data.test:
+    """A warning where rows of a test that was given, as a file or a folder, were learned from too."""
+    if not data.test and found.how != "folders":
         return []
     digests = row_digests(table, split.content_columns(table, data.target))
     learned = np.concatenate([found.train, found.valid])
@@ -194,6 +195,9 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     """The split as it was asked for, or else the one that the audit holds safe; a column that groups rows is no input."""
     if find.task_module(data.task).Main.apart and data.target and not data.group:
         data = dataclasses.replace(data, split=data.split or "group", group=data.target[0])
+    if not (data.split or data.group or data.time or data.test) and table.of_kind("boxes") and split.folders(table) is not None:
+        reporter.say(tr("Split by the folders that the files lie in; --split random divides them anew."))
+        data = dataclasses.replace(data, split="folders")
     if not (data.split or data.group or data.time or data.test):
         proposal, _ = audit.propose(table, data.target[0] if data.target else "")
         if proposal.how in ("group", "time"):

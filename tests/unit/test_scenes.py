@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from duomo import plan
 from duomo.core import kinds
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import boxes
@@ -234,3 +235,37 @@ def test_cut_outs_beside_class_folders_and_on_their_side(parts: tuple[Path, Path
     (grounds / "broken.png").write_bytes((grounds / "g.png").read_bytes()[:200] + b"no chunk" * 20)
     told = compose(cuts, grounds, tmp_path / "out", ComposeConfig(count=20, side=48), Silent())
     assert told["scenes"] == 20
+
+
+@pytest.mark.parametrize("shape", ["roboflow", "yolo", "coco"])
+def test_folders_of_parts_are_the_users_own_split(tmp_path: Path, shape: str) -> None:
+    """train, valid and test beside one another, or only train and val: their validation is then the test."""
+    parts = {"roboflow": ("train", "valid", "test"), "yolo": ("train", "val"), "coco": ("train2017", "val2017")}[shape]
+    random = np.random.default_rng(0)
+    for part in parts:
+        place = tmp_path / (f"images/{part}" if shape == "yolo" else part)
+        place.mkdir(parents=True)
+        images, boxes = [], []
+        for number in range(1, 13):
+            Image.fromarray(random.integers(0, 255, (20, 20, 3), np.uint8)).save(place / f"{part}{number}.png")
+            if shape == "yolo":
+                labels = tmp_path / "labels" / part
+                labels.mkdir(parents=True, exist_ok=True)
+                (labels / f"{part}{number}.txt").write_text("0 0.5 0.5 0.4 0.4\n")
+            images.append({"id": number, "file_name": f"{part}{number}.png", "width": 20, "height": 20})
+            boxes.append({"id": number, "image_id": number, "category_id": 1 + (part == "test"), "bbox": [5, 5, 10, 10], "iscrowd": 0})
+        names = [{"id": 1, "name": "known"}, {"id": 2, "name": "new"}]
+        if shape != "yolo":
+            (place / "_annotations.coco.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": names}))
+    made = plan.make(tmp_path, {}, Silent())
+    files = {name: set(made_part.column("file").to_pylist()) for name, made_part in (("train", made.train), ("test", made.test))}
+    assert made.recipe.data.split == "folders"
+    assert (
+        all(parts[0] in file for file in files["train"]) and len(files["test"]) == 12 and all(parts[-1] in file for file in files["test"])
+    )
+    assert len(made.train) + len(made.valid) == (24 if len(parts) == 3 else 12) and len(made.valid) >= 1
+    if len(parts) == 3:
+        assert all("valid" in file for file in made.valid.column("file").to_pylist())
+        made.task.fit(made.train)
+        assert made.task._unknown(made.test).sum() == 12, "classes of the test alone are told"
+    assert plan.make(tmp_path, {"data": {"split": "random"}}, Silent()).recipe.data.split == "random"

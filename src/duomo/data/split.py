@@ -20,7 +20,9 @@ from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
 
-HOW = ("random", "stratified", "group", "time")
+HOW = ("random", "stratified", "group", "time", "folders")
+FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
+"""Names of folders that say which part their files belong to; a year behind them (train2017) is passed over."""
 NAMES = ("train", "valid", "test")
 TRAIN, VALID, TEST = 0, 1, 2
 MOST_CLASSES = 100
@@ -76,6 +78,8 @@ def split(
         )
     if how == "time":
         return _by_time(table, config)
+    if how == "folders":
+        return _by_folders(table, config, seed, targets)
     digests = row_digests(table, content_columns(table, targets)) if digests is None else digests
     if how == "group":
         digests = _group_digests(table, config.group, digests)
@@ -201,6 +205,36 @@ def _too_few(how: str, units: int, config: DataConfig, least: int) -> None:
             least=least,
         )
     raise DataError("A table needs at least 3 different rows to be learned from and tested; received {units}. Give more rows.", units=units)
+
+
+def folders(table: Table) -> np.ndarray | None:
+    """(N,) the part that each file's folder names; None where some file lies in no such folder, or only one part is named."""
+    if "file" not in table.names:
+        return None
+    found = []
+    for name in table.column("file").to_pylist():
+        parts = [FOLDERS[word] for word in (part.rstrip("0123456789").lower() for part in str(name).split("/")[:-1]) if word in FOLDERS]
+        if not parts:
+            return None
+        found.append(parts[0])
+    part_N = np.array(found, np.int64)
+    return part_N if TRAIN in part_N and len(np.unique(part_N)) > 1 else None
+
+
+def _by_folders(table: Table, config: DataConfig, seed: int, targets: Sequence[str]) -> Split:
+    """As the folders say; what they lack is drawn: validation from the training rows; without a test, their validation is it."""
+    part_N = folders(table)
+    if part_N is None:
+        raise ConfigError("A split by folders needs files in folders such as train, valid and test; these are not. "
+                          "Split in another way (--split random).")  # fmt: skip
+    train, valid, test = (np.flatnonzero(part_N == part) for part in (TRAIN, VALID, TEST))
+    if len(valid) and len(test):
+        return Split(train, valid, test, "folders")
+    notes = (
+        () if len(test) else (tr("There is no folder for the test: what lies in the validation folder is judged on, and nothing else."),)
+    )
+    inner = split(table.take(train), replace(config, split="", test_share=0.0), seed, targets)
+    return Split(train[inner.train], train[inner.valid], test if len(test) else valid, "folders", notes + inner.notes)
 
 
 def _by_time(table: Table, config: DataConfig) -> Split:

@@ -169,7 +169,13 @@ class Main(Task):
         if target:
             boxes_NG4, class_NG = self._things(table, frames_N6)
             columns["target.boxes"], columns["target.classes"] = Dense(torch.from_numpy(boxes_NG4)), Dense(torch.from_numpy(class_NG))
+            columns["target.unknown"] = Dense(torch.from_numpy(self._unknown(table)))
         return Examples(columns)
+
+    def _unknown(self, table: Table) -> np.ndarray:
+        """(N,) things of classes that were not learned from."""
+        told = box_kind.parse(table.column(self.target))
+        return np.array([sum(box.label not in self.labels for box in things) for things in told], np.int64)
 
     # -- learning
     def loss(self, output: Places, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -210,7 +216,7 @@ class Main(Task):
     def evidence(self, output: Places, batch: Batch) -> Evidence:
         found = self._found(output)
         true = batch["target.boxes"].cpu().numpy(), batch["target.classes"].cpu().numpy()
-        return self._judged(found, true, batch["frame"].cpu().numpy())
+        return self._judged(found, true, batch["frame"].cpu().numpy()) | {"unknown": batch["target.unknown"].cpu().numpy()}
 
     def _judged(self, found: Sequence[tuple[np.ndarray, ...]], true: tuple[np.ndarray, np.ndarray], frames: np.ndarray) -> Evidence:
         """Facts of each picture: score and class (N, D), hit and skip (N, D, R), things (N, S, R)."""
@@ -263,8 +269,10 @@ class Main(Task):
         names, values = [self.labels[label] for label in seen[order]], whole.mean(1)[order]
         curve = {"x": THRESHOLDS_T.round(2).tolist(), "lines": {"mAP": whole.mean(0).round(4).tolist()},
                  "x_label": tr("overlap demanded"), "y_label": "mAP", "diagonal": False}  # fmt: skip
+        unknown = int(evidence["unknown"].sum()) if "unknown" in evidence else 0
+        note = tr("{count:,} things of classes that were not learned from are not counted.", count=unknown) if unknown else ""
         return [
-            View("bars", tr("Average precision of each class"), {"labels": names, "values": values.round(4).tolist()}),
+            View("bars", tr("Average precision of each class"), {"labels": names, "values": values.round(4).tolist()}, note),
             View("curve", tr("How well the boxes fit"), curve, tr("A steep fall: things are found, but their boxes are loose.")),
         ]
 
@@ -274,7 +282,7 @@ class Main(Task):
     def _foreign(self, table: Table, boxes: list[np.ndarray], kinds: list[np.ndarray], scores: list[np.ndarray]) -> Evidence:
         found = [tuple(values[:MOST_D] for values in row) for row in zip(boxes, kinds, scores, strict=True)]
         frames = self._frames(table)
-        return self._judged(found, self._things(table, frames), frames)
+        return self._judged(found, self._things(table, frames), frames) | {"unknown": self._unknown(table)}
 
     def _squares(self, table: Table) -> np.ndarray:
         column = next(iter(self.encoder.encode(table).values()))
