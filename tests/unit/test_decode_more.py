@@ -245,7 +245,7 @@ def test_a_run_is_written_by_what_measured_fastest(tmp_path, spelling, monkeypat
     assert choice.name() == "own" and not choice.folder.exists()
     monkeypatch.setattr(writing, "WORTH", 1)
     taken = choice.name()
-    kept = json.loads((choice.folder / "engine.json").read_text())
+    kept = json.loads((choice.folder / "2.json").read_text())
     assert kept["taken"] == taken and kept["figures"][taken]["agreement"] >= 0.95 and kept["figures"]["own"]["agreement"] == 1
     monkeypatch.setattr(writing, "fastest", lambda *_, **__: pytest.fail("measured again"))
     assert choice.name() == taken and choice.name("int8") == "int8"
