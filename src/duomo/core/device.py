@@ -65,11 +65,10 @@ class Execution:
         torch.set_float32_matmul_precision(self.matmul)
         if self.device != "cpu":
             torch.backends.cudnn.allow_tf32 = self.matmul == "medium"
+        shape = torch.channels_last if self.channels_last else torch.contiguous_format
         model = model.to(self.device)
-        for ndim, last in ((4, torch.channels_last), (5, torch.channels_last_3d)):
-            shape = last if self.channels_last else torch.contiguous_format
-            for value in (one for one in model.parameters() if one.ndim == ndim):
-                value.data = value.data.contiguous(memory_format=shape)
+        if any(value.ndim == 4 for value in model.parameters()):
+            model = model.to(memory_format=shape)  # type: ignore[call-overload]
         if self.attention:
             set_attention_kernel(model, self.attention)
         return torch.compile(model) if self.compile else model  # type: ignore[return-value]
@@ -89,7 +88,7 @@ class Execution:
 def candidates(model: nn.Module, inputs: Mapping[str, Field], *, exact: bool, long_run: bool) -> list[Execution]:
     """Executions worth timing, the plain float32 one first; with `exact` nothing but float32 in the plainest form."""
     device = next((value.device.type for value in model.parameters()), "cpu")
-    pictures = any(isinstance(module, (nn.Conv2d, nn.Conv3d)) for module in model.modules())
+    pictures = any(isinstance(module, nn.Conv2d) for module in model.modules())
     compiled = long_run and not exact and can_compile(device) and not any(isinstance(module, RECURRENT) for module in model.modules())
     kernels: tuple[Any, ...] = ("bmm", "sdpa") if has_attention(model) else ("",)
     if device != "cpu":

@@ -2,8 +2,8 @@
 
 Legend: B clips, T frames, C channels, H height, W width.
 Source: Tran et al. 2018, "A Closer Look at Spatiotemporal Convolutions for Action Recognition", arXiv:1711.11248, section 3.5 and table 1:
-the inner width is chosen so that both parts together have the weights of the whole (equation in 3.5). Parameter names are torchvision's, so
-that its weights load; 18 has its exact count, 31,505,325 with 400 classes. A film's logits are the mean of its clips'.
+the inner width is chosen so that both parts together have the weights of the whole (equation in 3.5). Parameter names are torchvision's;
+18 has its exact count, 31,505,325 with 400 classes. A film's logits are the mean of its clips'.
 """
 
 from collections.abc import Mapping
