@@ -184,10 +184,7 @@ class Run:
                 outputs.write_text(sys.stdout, suffix, piece, index == 0)
             return None
         path = Path(out)
-        if not path.absolute().parent.is_dir():
-            raise ConfigError(
-                "The folder of the output must exist; there is no {folder}. Make it, or name another.", folder=path.absolute().parent
-            )
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise ConfigError("Answers are written to a file; {out!r} is a folder. Name a file in it.", out=out)
         seal = (self.folder.path / "manifest.json").read_text(encoding="utf-8")

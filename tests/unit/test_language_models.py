@@ -26,11 +26,12 @@ def sentences() -> dict[str, torch.Tensor]:
 STYLES = [
     seq2seq.Config(32, 2, heads=4),
     seq2seq.Config(32, 2, 1, heads=4, place="after", shared=False, tied=False),
+    seq2seq.Config(32, 2, heads=4, copies=True),
     seq2seq.Config(32, 2, 0, 4, 12, 48, "geglu", "relative", 8, 6, "rms", bias=False, scaled=False),
 ]
 
 
-@pytest.mark.parametrize("config", STYLES, ids=["before", "after", "t5"])
+@pytest.mark.parametrize("config", STYLES, ids=["before", "after", "copies", "t5"])
 def test_seq2seq_writes_as_it_was_taught(config: seq2seq.Config) -> None:
     torch.manual_seed(0)
     model = seq2seq.Model(config, pair(50, 8), Head(50, "step")).eval()
@@ -50,7 +51,7 @@ def test_seq2seq_writes_as_it_was_taught(config: seq2seq.Config) -> None:
     torch.testing.assert_close(model(later)[:, :4], whole[:, :4])
 
 
-@pytest.mark.parametrize("config", STYLES, ids=["before", "after", "t5"])
+@pytest.mark.parametrize("config", STYLES, ids=["before", "after", "copies", "t5"])
 def test_seq2seq_learns_to_turn_a_row_round(config: seq2seq.Config) -> None:
     torch.manual_seed(0)
     model = seq2seq.Model(config, pair(12), Head(12, "step")).train()

@@ -25,12 +25,12 @@ class LowRank(nn.Module):
     def __init__(self, layer: nn.Linear | nn.Conv2d, rank: int, alpha: float, dropout: float = 0.0):
         super().__init__()
         outputs, inputs = layer.weight.shape[:2]
-        rank = min(rank, inputs, outputs)
+        scale, rank = alpha / rank, min(rank, inputs, outputs)  # a layer smaller than the rank is scaled as all others are
         self.weight, self.bias = layer.weight, layer.bias
         self.lora_a = nn.Parameter(torch.empty(rank, inputs, device=layer.weight.device))
         self.lora_b = nn.Parameter(torch.zeros(outputs, rank, device=layer.weight.device))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))
-        self.scale, self.dropout = alpha / rank, Dropout(dropout)
+        self.scale, self.dropout = scale, Dropout(dropout)
         self.stride = layer.stride if isinstance(layer, nn.Conv2d) else None
         self._quick: tuple[tuple[int, torch.dtype, torch.device], Tensor] | None = None
 
