@@ -318,6 +318,8 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bo
     if said.start and chosen:
         own = {**find.model_module(chosen).TRAIN, **suggested.get("train", {})}
         suggested = merge(suggested, {"train": adapt.defaults(chosen, own, said, part), "adapt": adapt.PART if part else {}})
+        if not said.lora:  # what this task found to suit weights that exist
+            suggested = merge(suggested, find.task_recipes(data.task).get(f"{named}-from", {}))
     recipe = build(Recipe, merge(suggested, settings))
     model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
     return dataclasses.replace(recipe, data=data, model=model)

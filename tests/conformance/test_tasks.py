@@ -14,7 +14,7 @@ from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.find import make_model, make_task, model_config, model_module, model_names, task_module
-from duomo.core.recipe import AugmentConfig, EncodeConfig, ModelConfig, TrainConfig
+from duomo.core.recipe import AdaptConfig, AugmentConfig, EncodeConfig, ModelConfig, TrainConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch
 from duomo.data.loader import finish
@@ -209,8 +209,11 @@ def test_recipes(task_name):
     recipes = tomllib.loads(text)
     assert recipes
     for name, recipe in recipes.items():
-        model = build(ModelConfig, recipe["model"], f"{name}.model")
-        model_config(model)
+        if name.endswith("-from"):  # laid over another: the model is that of the weights
+            assert name.removesuffix("-from") in recipes and "model" not in recipe
+            build(AdaptConfig, recipe.get("adapt", {}), f"{name}.adapt")
+        else:
+            model_config(build(ModelConfig, recipe["model"], f"{name}.model"))
         build(TrainConfig, recipe.get("train", {}), f"{name}.train")
         build(AugmentConfig, recipe.get("augment", {}), f"{name}.augment")
         build(EncodeConfig, recipe.get("encode", {}), f"{name}.encode")

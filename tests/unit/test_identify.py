@@ -53,7 +53,7 @@ def run(tmp_path_factory):
 
 def test_people_stay_apart_and_are_judged(run):
     card = run.scorecard
-    assert {"rank_1", "auc", "tpr_1", "tpr_01"} <= set(card["results"][0]["metrics"])
+    assert {"rank_1", "auc", "tpr_1", "tpr_01", "d_prime"} <= set(card["results"][0]["metrics"])
     assert [result["name"] for result in card["results"][1:]] == ["chance", "nearest picture by pixels", "eigenfaces"]
     assert card["bootstrap"]["rows"] >= 2 and "label" in card["facts"]["split"]
     shown = next(view for view in card["views"] if view["kind"] == "pictures")

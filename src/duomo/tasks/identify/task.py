@@ -63,7 +63,7 @@ class Main(Task):
     """See the README beside this file."""
 
     name = "identify"
-    metric = Metric("tpr_1", True)
+    metric = Metric("d_prime", True)
     apart = True
 
     def __init__(self, config: Config):

@@ -27,6 +27,8 @@ def test_figures_are_those_of_their_definitions():
     same, score = who[one] == who[two], near[one, two]
     found = measure(given)
     assert found["auc"] == pytest.approx(roc_auc_score(same, score))
+    true_, false_ = score[same], score[~same]
+    assert found["d_prime"] == pytest.approx((true_.mean() - false_.mean()) / np.sqrt((true_.var() + false_.var()) / 2), rel=1e-4)
     false, true, _ = roc_curve(same, score, drop_intermediate=False)
     assert found["tpr_1"] == pytest.approx(true[false <= 0.01].max())
     random, right = np.random.default_rng(1), []
