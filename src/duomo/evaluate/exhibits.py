@@ -20,8 +20,8 @@ from duomo.core.table import MEDIA, Table
 
 SHOWN = 12
 THUMBNAIL, SMALL = 128, 64
-STRIP, FRAME = 6, 96
-"""Frames of a film that are shown side by side, and their largest side."""
+STRIP, FRAME, IN_LINE = 6, 96, 3
+"""Frames of a film that are shown, their largest side, and how many stand side by side."""
 COMPARED, PAIRS, IN_A_ROW = 96, 10, 8
 """Worst rows that confusions are looked for among, pairs of classes shown, pictures of each pair."""
 LONGEST_TEXT = 400
@@ -219,7 +219,7 @@ def thumbnail(data: bytes, marks: Sequence[Mark] = (), side: int = THUMBNAIL) ->
 
 
 def strip(value: Any, root: Path | None, count: int = STRIP, side: int = FRAME) -> str:
-    """A data: URI of frames from all over a film, side by side in the order of time; empty when it cannot be read."""
+    """A data: URI of frames from all over a film, in lines, in the order of time; empty when it cannot be read."""
     source = value if isinstance(value, bytes) else root / value if isinstance(value, str) and root is not None else None
     if source is None:
         return ""
@@ -234,9 +234,11 @@ def strip(value: Any, root: Path | None, count: int = STRIP, side: int = FRAME) 
                 break
     except THUMBNAIL_FAULTS:
         return ""
-    whole = Image.new("RGB", (sum(one.width + 1 for one in frames) - 1, max(one.height for one in frames)), (255, 255, 255))
+    width, height = frames[0].width + 1, frames[0].height + 1
+    rows = -(-len(frames) // IN_LINE)
+    whole = Image.new("RGB", (min(IN_LINE, len(frames)) * width - 1, rows * height - 1), (255, 255, 255))
     for place, frame in enumerate(frames):
-        whole.paste(frame, (place * (frame.width + 1), 0))
+        whole.paste(frame, (place % IN_LINE * width, place // IN_LINE * height))
     sink = io.BytesIO()
     whole.save(sink, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(sink.getvalue()).decode()}"
