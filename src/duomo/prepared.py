@@ -9,13 +9,14 @@ another version of the library, by torch in float32 as before. Rows share a bloc
 
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from duomo.core.device import bf16_on_cpu
+from duomo.core.device import bf16_on_cpu, cores
 from duomo.core.errors import DuomoError, RunError
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
@@ -43,9 +44,10 @@ def candidates() -> list[Engine]:
     fast = ("bf16",) if bf16_on_cpu() else ()
     found = [Engine(), *(Engine("torch", precision, (1,)) for precision in fast)]
     if engines.installed("onnxruntime"):
-        found.append(Engine("onnxruntime", "float32", HEIGHTS))
+        found += [Engine("onnxruntime", precision, HEIGHTS) for precision in ("float32", "int8")]
     if engines.installed("openvino"):
-        found += [Engine("openvino", precision, HEIGHTS) for precision in ("float32", *fast)]
+        found.append(Engine("openvino", "float32", HEIGHTS))
+        found += [Engine("openvino", precision, HEIGHTS, streams) for precision in fast for streams in sorted({1, cores()})]
     return found
 
 
@@ -61,10 +63,10 @@ def prepare(path: Path | str, reporter: Reporter) -> dict[str, Any]:
     measured = [_measured(run, engine) for engine in candidates()]
     able = [one for one in measured if not one["note"]]
     best = min(able, key=lambda one: one["alone_ms"] * one["together_ms"])
-    engine = Engine(best["name"], best["precision"], tuple(best["heights"]))
+    engine = Engine(best["name"], best["precision"], tuple(best["heights"]), best["streams"])
     engines.write(run.folder, engine, measured)
     times = ("alone_ms", "together_ms", "distance")
-    lines = [[f"{one['name']} {one['precision']}", *(_shown(one.get(name)) for name in times), one["note"]] for one in measured]
+    lines = [[one["engine"], *(_shown(one.get(name)) for name in times), one["note"]] for one in measured]
     title = tr("{run}: answered by {engine} from now on", run=run.path.name, engine=engine)
     reporter.table(title, [tr("engine"), tr("a row, ms"), tr("32 rows, ms"), tr("off golden"), tr("note")], lines)
     return {"run": str(run.path), "engine": str(engine), "measured": measured}
@@ -77,7 +79,7 @@ def _shown(value: float | None) -> str:
 def _measured(run: Run, engine: Engine) -> dict[str, Any]:
     """One candidate: its times, or why it is out of the race."""
     table, golden = run.golden()
-    told: dict[str, Any] = {"name": engine.name, "precision": engine.precision, "heights": list(engine.heights), "note": ""}
+    told: dict[str, Any] = asdict(engine) | {"engine": str(engine), "note": ""}
     try:
         predictor = run.predictor if engine == Engine() else run.predicting(engine)
         told["distance"] = engines.distance(predictor.answers(table), golden)

@@ -144,6 +144,7 @@ class Run:
         table = self.table(source, encoding)
         if isinstance(source, (list, tuple, dict)):
             self.predictor.refuse_unreadable(table)
+            self.predictor.refuse_cut(table)
         columns = self.answers(table)
         library = type(source).__module__.partition(".")[0]
         if library == "pandas":
@@ -202,6 +203,9 @@ class Run:
         opens, why = readable(table, [name for name in table.names if name not in self.facts["features"]])
         for sentence in why:
             reporter.say(sentence)
+        if cut := int(self.task.too_long(table).sum()):
+            told = {"count": cut, "rows": len(table)}
+            reporter.say(tr("{count:,} of {rows:,} texts are longer than what the model reads; of these only the end is.", **told))
         with reporter.progress(tr("predict"), len(table), tr("rows") if not start else tr("rows from {start:,}", start=start)) as bar:
             done = 0
             for piece in table.slices(SLICE):

@@ -130,6 +130,16 @@ def test_a_row_that_is_not_a_number_changes_no_neighbour(client: httpx.Client, r
     assert [one for number, one in enumerate(found) if number != 3] == [one for number, one in enumerate(expected) if number != 3]
 
 
+def test_a_prompt_that_does_not_fit_is_told_by_predict_and_by_the_server(client: httpx.Client, runs) -> None:
+    run = runs("poems")
+    long, short = "春 眠 " * run.task.context, "春"
+    with pytest.raises(DataError, match="longer"):
+        run.predict([short, long])
+    answer = client.post("/v1/predict/poems", json={"rows": [short, long]})
+    assert answer.status_code == 422 and "row 1 is longer" in answer.json()["error"]["message"]
+    assert len(run.predict([short])) == 1
+
+
 def test_described(client: httpx.Client) -> None:
     found = {one["run"]: one for one in client.get("/v1/runs").json()["runs"]}
     assert found["clinic"]["task"] == "classify"

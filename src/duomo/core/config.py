@@ -59,8 +59,9 @@ def build(cls: type[Settings], values: Mapping[str, Any], place: str = "") -> Se
     return made  # type: ignore[no-any-return]
 
 
-def _build(cls: Any, values: Mapping[str, Any], place: str, problems: list[str]) -> Any:
-    known = {field.name for field in dataclasses.fields(cls)}
+def _build(cls: Any, values: Mapping[str, Any], place: str, problems: list[str], base: Any = None) -> Any:
+    """`base`: what the settings that are not given are taken from, where it is not the defaults of `cls`."""
+    known = {field.name: field for field in dataclasses.fields(cls)}
     taken: dict[str, Any] = {}
     for name, value in values.items():
         path = f"{place}.{name}" if place else name
@@ -72,12 +73,15 @@ def _build(cls: Any, values: Mapping[str, Any], place: str, problems: list[str])
             if isinstance(value, expected):  # type: ignore[arg-type]
                 taken[name] = value
             elif isinstance(value, Mapping):
-                taken[name] = _build(expected, value, path, problems)
+                own = known[name].default_factory
+                taken[name] = _build(expected, value, path, problems, None if own is dataclasses.MISSING else own())
             else:
                 problems.append(tr("{path} must be a table of settings; received {value!r}.", path=path, value=value))
         else:
             taken[name] = _convert(value, expected, path, problems)
-    return None if problems else cls(**taken)
+    if problems:
+        return None
+    return cls(**taken) if base is None else dataclasses.replace(base, **taken)
 
 
 def _convert(value: Any, expected: Any, path: str, problems: list[str]) -> Any:

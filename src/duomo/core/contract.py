@@ -257,6 +257,10 @@ class Task(ABC):
         return None
 
     # -- answering
+    def too_long(self, table: Table) -> np.ndarray:
+        """(N,) bool: rows too long to be read whole. Who asks for single rows is told so, with `refuse_cut`; none by default."""
+        return np.zeros(len(table), bool)
+
     @abstractmethod
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """Columns for a person or a client, one value per row: `prediction`, `confidence`, …"""

@@ -167,6 +167,16 @@ class Predictor:
                         like=tr(" (3,5 is three and a half)") if style[0] else "",
                     )  # fmt: skip
 
+    def refuse_cut(self, table: Table) -> None:
+        """DataError for the first row that the task would read only a part of: in a file it is answered and counted."""
+        longest = max((field.shape[0] for field in self.fields.values() if field.form == "tokens"), default=0)
+        for row in np.flatnonzero(self.task.too_long(table))[:1].tolist():
+            raise DataError(
+                "A text must fit into what the model reads, {longest} tokens; that of row {row} is longer. Shorten it.",
+                longest=longest,
+                row=row,
+            )
+
     def evidence(self, table: Table) -> Evidence:
         """The facts that metrics are computed from, for each row of a table that has the target."""
         examples = self.task.encode(table, target=True)

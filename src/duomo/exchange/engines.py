@@ -6,10 +6,13 @@ is opened is always the run's own weights. Legend: B rows, T positions.
 
 import importlib.util
 import io
+import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,7 @@ LIBRARIES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxrunti
 FILE = "engine.json"
 MOST_ROWS = 256
 READ_FAULTS = (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError)
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = ("float32", "bf16", "int8")
 Compute = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
@@ -38,12 +41,15 @@ class Engine:
     name: str = "torch"
     """torch, openvino or onnxruntime."""
     precision: str = "float32"
-    """Type of products: float32 or bf16."""
+    """Type of products: float32, bf16, or int8 (weights by channel, activations by the range of the block, so that rows stay alone)."""
     heights: tuple[int, ...] = ()
     """Rows of a block that may be computed together; (): the run's own rule. Of several, each was proved to give a row the same bits."""
 
+    streams: int = 1
+    """Of OpenVINO: several rows are shared among so many of its streams, each with a core of its own; a row alone has all cores."""
+
     def __str__(self) -> str:
-        return f"{self.name} {self.precision}"
+        return f"{self.name} {self.precision}" + (f" × {self.streams}" if self.streams > 1 else "")
 
 
 def _here(folder: RunFolder, name: str) -> dict[str, Any]:
@@ -64,8 +70,12 @@ def read(folder: RunFolder) -> Engine | None:
         return None
     try:
         told = folder.read_json(FILE)
-        engine = Engine(told["engine"]["name"], told["engine"]["precision"], tuple(told["engine"]["heights"]))
-        sound = engine.precision in PRECISIONS and all(type(one) is int and 0 < one <= MOST_ROWS for one in engine.heights)
+        engine = Engine(told["engine"]["name"], told["engine"]["precision"], tuple(told["engine"]["heights"]), told["engine"]["streams"])
+        sound = (
+            engine.precision in PRECISIONS
+            and 0 < engine.streams <= cores()
+            and all(type(one) is int and 0 < one <= MOST_ROWS for one in engine.heights)
+        )
         return engine if sound and installed(engine.name) and told["here"] == _here(folder, engine.name) else None
     except READ_FAULTS:
         return None
@@ -131,28 +141,42 @@ def built(engine: Engine, model: nn.Module, example: Batch, execution: Execution
                 raise TypeError("the output is no tensor")
             names = list(watched.read)
             flat, values = _Flat(model, names).eval(), tuple(example[name] for name in names)
-            compute = (_openvino if engine.name == "openvino" else _onnxruntime)(flat, names, values, engine.precision)
+            make = {"openvino": _openvino, "onnxruntime": _onnxruntime}[engine.name]
+            compute = make(flat, names, values, engine)
     except FAULTS as error:
         raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
     return Converted(names, compute).eval(), Execution()
 
 
-def _openvino(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...], precision: str) -> Compute:
+def _openvino(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...], engine: Engine) -> Compute:
     library: Any = importlib.import_module("openvino")
-    graph = library.convert_model(flat, example_input=values)
-    settings = {"INFERENCE_PRECISION_HINT": {"float32": "f32"}.get(precision, precision), "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_NUM_THREADS": cores(), "NUM_STREAMS": 1}  # fmt: skip
-    request = library.Core().compile_model(graph, "CPU", settings).create_infer_request()
+    graph, core = library.convert_model(flat, example_input=values), library.Core()
     if len(graph.inputs) != len(names):
         raise ValueError("the graph has lost inputs")
 
+    def requests(streams: int) -> list[Any]:
+        settings = {"INFERENCE_PRECISION_HINT": {"float32": "f32"}.get(engine.precision, engine.precision),
+                    "INFERENCE_NUM_THREADS": cores(), "NUM_STREAMS": streams}  # fmt: skip
+        compiled = core.compile_model(graph, "CPU", settings)
+        return [compiled.create_infer_request() for _ in range(streams)]
+
+    (alone,) = requests(1)
+    several = requests(engine.streams) if engine.streams > 1 else []
+
     def compute(arrays: Sequence[np.ndarray]) -> np.ndarray:
-        return np.array(request.infer(list(arrays), share_inputs=True)[0])
+        if not several or len(arrays[0]) == 1:
+            return np.array(alone.infer(list(arrays), share_inputs=True)[0])
+        parts = [part for part in zip(*(np.array_split(array, len(several)) for array in arrays), strict=True) if len(part[0])]
+        for request, part in zip(several, parts, strict=False):
+            request.start_async(list(part), share_inputs=True)
+        for request, _ in zip(several, parts, strict=False):
+            request.wait()
+        return np.concatenate([request.get_output_tensor(0).data for request, _ in zip(several, parts, strict=False)])
 
     return compute
 
 
-def _onnxruntime(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...], precision: str) -> Compute:
+def _onnxruntime(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...], engine: Engine) -> Compute:
     library: Any = importlib.import_module("onnxruntime")
     inputs = [f"i{number}" for number in range(len(names))]
     lengths = {name for name in names if name.endswith(".length")}
@@ -161,7 +185,8 @@ def _onnxruntime(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ..
     torch.onnx.export(flat, values, file, input_names=inputs, output_names=["o"], dynamic_axes=axes | {"o": {0: "B"}}, dynamo=False)
     options = library.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = cores(), 3
-    session = library.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+    model = _quantized(file.getvalue()) if engine.precision == "int8" else file.getvalue()
+    session = library.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     kept = [one.name for one in session.get_inputs()]
 
     def compute(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -170,6 +195,17 @@ def _onnxruntime(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ..
         return found
 
     return compute
+
+
+def _quantized(model: bytes) -> bytes:
+    """The graph with its products in int8; ONNX Runtime's tool writes to a file."""
+    library: Any = importlib.import_module("onnxruntime.quantization")
+    graph = importlib.import_module("onnx").load_from_string(model)
+    with tempfile.TemporaryDirectory() as folder:
+        before, logging.root.manager.disable = logging.root.manager.disable, logging.WARNING  # it recommends another tool, each time
+        library.quantize_dynamic(graph, f"{folder}/model", per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
+        logging.root.manager.disable = before
+        return Path(folder, "model").read_bytes()
 
 
 def resized(batch: Batch, positions: int) -> Batch:

@@ -159,6 +159,8 @@ class Desk:
         ]
         if written:
             self.run.predictor.refuse_unreadable(replace(table, data=table.data.select(written)))
+        if self.slow:
+            self.run.predictor.refuse_cut(table)
         return table
 
     def answer(self, group: Sequence[tuple[Question, Rows]]) -> Iterator[tuple[int, Reply]]:

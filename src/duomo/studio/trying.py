@@ -10,14 +10,15 @@ from typing import Any
 from duomo import pipeline
 from duomo.core.table import Table
 from duomo.serve.rows import table_of
+from duomo.studio import beside
 from duomo.trained import Run
 
 KEPT = 3
 """Runs that stay loaded."""
 MOST_CHOICES = 200
-BESIDE: dict[str, Callable[[Run, Table], Any]] = {}
-"""What stands beside an answer, by name: `neighbours` [{row, distance, cells}], `explanation` {…}; each is asked with the run and the
-table of the one row, and gives JSON values, or None where it has nothing to say. Empty until something registers here."""
+BESIDE: dict[str, Callable[[Run, Table], Any]] = {"neighbours": beside.neighbours, "explanation": beside.explanation}
+"""What stands beside an answer, by name; each is asked with the run and the table of the one row, and gives JSON values, or None where it
+has nothing to say."""
 
 
 class Trying:
@@ -60,7 +61,7 @@ class Trying:
         table = table_of([row], _columns(run))
         answer = {name: values[0] for name, values in run.answers(table).items()}
         found: dict[str, Any] = {"answer": answer, "seconds": time.perf_counter() - started}
-        return found | {name: beside(run, table) for name, beside in BESIDE.items()}
+        return found | {name: ask(run, table) for name, ask in BESIDE.items()}
 
 
 def _columns(run: Run) -> dict[str, str]:

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from duomo.core import dialogue
+from duomo.core.config import build
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.find import make_task
 from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.tasks.chat.formats import messages_of, shape_of
+from duomo.tasks.chat.task import Config
 
 TALK = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"},
         {"role": "user", "content": "Bye"}, {"role": "assistant", "content": "See you."}]  # fmt: skip
@@ -146,3 +148,8 @@ def test_probes_fit_every_shape():
         task = fitted(name)
         probes = task.probes()
         assert probes is not None and len(probes) == 20 == len(task.encode(probes, target=False))
+
+
+def test_one_setting_of_sampling_leaves_the_others_as_this_task_has_them() -> None:
+    found = build(Config, {"sampling": {"new_tokens": 5}}).sampling
+    assert (found.new_tokens, found.temperature) == (5, 0.0)

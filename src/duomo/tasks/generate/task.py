@@ -148,9 +148,14 @@ class Main(Task):
         return Examples({"tokens": Ragged.of(rows, np.zeros(0, np.int64)), "prompt.seed": Dense(torch.tensor(seeds, dtype=torch.int64))})
 
     def _prompt(self, tokens: np.ndarray) -> np.ndarray:
-        """The end of a prompt, half a context at most, so that there is room to write; `end` where it is empty."""
-        kept = tokens[-max(1, self.context // 2) :].astype(np.int64)
+        """A prompt that leaves room for a token; of a longer one the end, half a context. `end` where it is empty."""
+        kept = tokens[-max(1, self.context // 2) :] if len(tokens) >= self.context else tokens
+        kept = kept.astype(np.int64)
         return kept if len(kept) else np.array([self.end], np.int64)
+
+    def too_long(self, table: Table) -> np.ndarray:
+        cells = [str(cell) if cell is not None else "" for cell in table.column(self.column).to_pylist()]
+        return np.array([len(tokens) >= self.context for tokens in text_kind.encode_text(self.tokenizer, cells)], bool)
 
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,50 @@
+"""What stands beside an answer in "Try it": what it rests on, and the training rows that are most like it."""
+
+import numpy as np
+import pytest
+
+from duomo.core.table import Table
+from duomo.studio import beside
+
+
+def first(run) -> Table:
+    table, _ = run.golden()
+    return table.take(np.arange(1))
+
+
+def test_a_cell_weighs_what_the_answer_loses_without_it(runs) -> None:
+    run = runs("clinic")
+    row = first(run)
+    found = beside.explanation(run, row)
+    cells = row.data.to_pylist()[0]
+    label = run.predict([cells])[0]["prediction"]
+    whole = run.predict([cells])[0]["probabilities"][label]
+    alone = {name: whole - run.predict([cells | {name: None}])[0]["probabilities"][label] for name in run.facts["features"]}
+    assert found is not None and found["parts"], found
+    for part in found["parts"]:
+        assert part["change"] == pytest.approx(alone[part["part"]], abs=2e-4)
+    assert abs(found["parts"][0]["change"]) == pytest.approx(max(map(abs, alone.values())), abs=2e-4)
+
+
+def test_the_nearest_were_learned_from(runs) -> None:
+    run = runs("clinic")
+    row = first(run)
+    found = beside.neighbours(run, row)
+    assert found is not None and len(found) == beside.NEAREST
+    assert [one["distance"] for one in found] == sorted(one["distance"] for one in found)
+    said = [cell["text"] for one in found for cell in one["cells"]]
+    assert f"{row.names[0]} = {row.column(row.names[0])[0].as_py()}" not in said[:1] and any(
+        text.startswith("diagnosis = ") for text in said
+    )
+    index = beside._INDEXES[run]
+    assert len(index.table) <= run.facts["data"]["rows"]["train"]
+    assert float((index.features_ND @ index.of(row)[0]).max()) == pytest.approx(1 - found[0]["distance"], abs=1e-3)
+
+
+def test_pictures_are_told_by_fields_and_writers_say_nothing(runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits, poems = runs("digits"), runs("poems")
+    monkeypatch.setattr(beside, "LEAST", 0.0)
+    found = beside.explanation(digits, first(digits))
+    assert found is not None and len(found["parts"]) == beside.SHOWN
+    assert all(part["part"].startswith("field ") for part in found["parts"])
+    assert beside.explanation(poems, first(poems)) is None and beside.neighbours(poems, first(poems)) is None
