@@ -21,6 +21,10 @@ from duomo.data import spill as caches
 from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
 
 HEAD = 120_000
+MOST_COLUMNS, MANY_BAD = 100_000, 100_000
+"""Columns that a table may have; rows of another length from which a file is no table, where most rows are such."""
+LONGEST_CELL = 1 << 22
+"""Bytes that a cell in quotes may have."""
 BLOCKS = (1 << 21, 1 << 25, 1 << 29)
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|\.\d+)([eE][-+]?\d+)?%?\s*")
 _FORMATS = {
@@ -64,7 +68,7 @@ class Tally:
         self.swallowed += "\n" in row.text
         if len(self.rows) < 1000:
             self.rows.append(row.number or 0)
-        return "skip"
+        return "error" if self.count >= MANY_BAD and 2 * self.count > (row.number or 0) > 0 else "skip"
 
 
 def real_format(path: Path) -> str:
@@ -78,6 +82,9 @@ def read_delimited(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
     """All columns as large_string, and the problems; a large file is streamed to the cache and mapped."""
     encoding = detect(path, wanted)
     layout = _layout(path, encoding)
+    if len(layout.names) > MOST_COLUMNS:
+        raise DataError("A table may have at most {most} columns; {file} has {count} or more. Name its delimiter, or turn it around.",
+                        most=MOST_COLUMNS, file=path.name, count=len(layout.names))  # fmt: skip
     if path.stat().st_size <= caches.LARGE:
         return _balanced(path, encoding, layout)
     key = caches.file_digest(path, encoding.name, layout.delimiter, layout.names, layout.header_bytes)
@@ -95,7 +102,8 @@ def _streamed(path: Path, encoding: Encoding, layout: Layout, cache: Path | None
     for place, block in enumerate(BLOCKS):
         tally = Tally()
         try:
-            found = caches.store(cache, f"{key}", _schema(layout), _batches(path, encoding, layout, tally, block, '"'))
+            quote = False if _endless(path) else '"'
+            found = caches.store(cache, f"{key}", _schema(layout), _batches(path, encoding, layout, tally, block, quote))
             break
         except ArrowInvalid as error:
             if "straddling" not in str(error) or place == len(BLOCKS) - 1:
@@ -146,15 +154,36 @@ def _held(path: Path, encoding: Encoding, layout: Layout, quote: str | bool) -> 
 
 def _balanced(path: Path, encoding: Encoding, layout: Layout) -> tuple[pa.Table, tuple[str, ...]]:
     """Read with quotes; where a stray quote has swallowed whole rows, read again with quotes as ordinary characters."""
+    note: tuple[str, ...] = ()
+    if _endless(path):
+        table, tally = _held(path, encoding, layout, False)
+        return table, (
+            *_problems(path, encoding, layout, tally, len(table)),
+            tr("The quotes do not balance; they were read as ordinary characters."),
+        )
     table, tally = _held(path, encoding, layout, '"')
     suspects = tally.swallowed + _swallowing_cells(table, layout)
-    note: tuple[str, ...] = ()
     if suspects:
         plain, plain_tally = _held(path, encoding, layout, False)
         if plain_tally.count < tally.count + suspects and len(plain) > len(table):
             table, tally = plain, plain_tally
             note = (tr("The quotes do not balance; they were read as ordinary characters."),)
     return table, _problems(path, encoding, layout, tally, len(table)) + note
+
+
+def _endless(path: Path) -> bool:
+    """Whether some quote stays open for more bytes than any cell has: Arrow would look at all that follows again and again."""
+    open_, since = False, 0
+    with path.open("rb") as file:
+        while chunk := file.read(LONGEST_CELL):
+            pieces = chunk.split(b'"') if b'"' in chunk else [chunk]
+            for place, piece in enumerate(pieces):
+                since += len(piece)
+                if open_ and since > LONGEST_CELL:
+                    return True
+                if place < len(pieces) - 1:
+                    open_, since = not open_, 0
+    return False
 
 
 def _swallowing_cells(table: pa.Table, layout: Layout) -> int:
