@@ -189,6 +189,7 @@ def test_what_is_not_finite_becomes_null() -> None:
 def test_bounds_at_their_edge() -> None:
     columns = {"a": "text"}
     assert len(table_of([{"a": "x"}] * limits.MOST_ROWS, columns)) == limits.MOST_ROWS
+    assert len(checked(["x"] * limits.MOST_INPUTS, columns, limits.MOST_INPUTS)) == limits.MOST_INPUTS
     assert len(table_of([{"a": "x" * limits.LONGEST_TEXT}], columns)) == 1
     for rows, kinds in (
         ([{"a": "x" * (limits.LONGEST_TEXT + 1)}], columns),

@@ -15,6 +15,7 @@ import pyarrow as pa
 from duomo.core.errors import DataError, DuomoError, ResourceError
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
+from duomo.serve.limits import MOST_INPUTS, MOST_ROWS
 from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts
 
 Answers = dict[str, list[Any]]
@@ -144,7 +145,7 @@ class Desk:
     def rows(self, question: Question) -> Rows:
         """The rows that are asked; DataError where they cannot be."""
         if not question.parts:
-            return checked(rows_of(question.body), self.columns)
+            return checked(rows_of(question.body), self.columns, MOST_INPUTS if question.verb == "embed" else MOST_ROWS)
         parts, start = [], 0
         for name, is_file, size in question.parts:
             parts.append((name, is_file, question.body[start : start + size]))

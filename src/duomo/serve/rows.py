@@ -71,10 +71,10 @@ class Rows:
         return len(self.made)
 
 
-def checked(rows: Sequence[Any], columns: Mapping[str, str]) -> Rows:
+def checked(rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_ROWS) -> Rows:
     """Rows of a request: dicts, or texts for a run that reads one text. DataError for no or too many rows, an unknown or missing field."""
-    if not 1 <= len(rows) <= MOST_ROWS:
-        raise DataError("A request carries 1 to {most:,} rows; received {count:,}. Send several requests.", most=MOST_ROWS, count=len(rows))
+    if not 1 <= len(rows) <= most:
+        raise DataError("A request carries 1 to {most:,} rows; received {count:,}. Send several requests.", most=most, count=len(rows))
     texts = [name for name, kind in columns.items() if kind in ("text", "category")]
     made = [{texts[0]: row} if isinstance(row, str) and texts else row for row in rows]
     for number, row in enumerate(made):
