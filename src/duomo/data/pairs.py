@@ -173,10 +173,10 @@ class Pairs:
         targets = self.texts(table)[1] if target else []
         places, scores = self.retrieved(sources, targets)
         read = [self._read(ids, place) for ids, place in zip(text_kind.encode_text(self.tokenizer, sources), places.tolist(), strict=True)]
-        columns: dict[str, Column] = {"source": Ragged.of(read, np.zeros(0, np.int32))}
+        found = torch.from_numpy(np.stack([places, np.round(scores * 1e4).astype(np.int64)], axis=1))
+        columns: dict[str, Column] = {"source": Ragged.of(read, np.zeros(0, np.int32)), "retrieved": Dense(found)}
         if not target:
-            values = torch.from_numpy(np.stack([places, np.round(scores * 1e4).astype(np.int64)], axis=1))
-            return Examples(columns | {"retrieved": Dense(values)})
+            return Examples(columns)
         written = [self._written(ids) for ids in text_kind.encode_text(self.tokenizer, targets)]
         columns["target"] = Aside(Ragged.of(written, np.zeros(0, np.int32)))
         columns["truth.points"] = Aside.of_texts(targets)

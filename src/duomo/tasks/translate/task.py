@@ -26,6 +26,8 @@ SOURCES = ("source", "src", "en", "english", "原文", "英文")
 TARGETS = ("target", "tgt", "translation", "译文", "中文")
 MANY = 5000
 SHOWN = 8
+NEVER = 2.0
+"""A similarity that no text reaches."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Main(Task):
         self.pairs = Pairs(Asked(config.source, config.target, config.ignore, config.encode, SOURCES, config.similarity))
         self.tokenisation = "13a"
         """Of BLEU: `zh` where the training translations are Chinese."""
+        self.trust: float | None = None
+        """Similarity from which on the memory's translation is the answer; chosen by `calibrate`, above 1: never."""
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
@@ -79,11 +83,11 @@ class Main(Task):
         self.tokenisation = tokenisation(self.pairs.texts(table)[1])
 
     def state(self) -> dict[str, Any]:
-        return self.pairs.state() | {"tokenisation": self.tokenisation}
+        return self.pairs.state() | {"tokenisation": self.tokenisation, "trust": self.trust}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.pairs.restore(state)
-        self.tokenisation = state["tokenisation"]
+        self.tokenisation, self.trust = state["tokenisation"], state.get("trust", NEVER)
 
     @property
     def inputs(self) -> Mapping[str, Field]:
@@ -115,7 +119,31 @@ class Main(Task):
         return self._shown_facts(self.pairs.foretold(output, batch), self.pairs.truths(batch))
 
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
-        return self._shown_facts([text for text, _ in self._write(model, batch)], self.pairs.truths(batch))
+        """What is answered; before `calibrate` also what the memory alone would have answered, and how similar its source is."""
+        told, truth = self._write(model, batch), self.pairs.truths(batch)
+        found = self._shown_facts(
+            [self._trusted(text, row) for (text, _), row in zip(told, batch["retrieved"].tolist(), strict=True)], truth
+        )
+        if self.trust is not None:
+            return found
+        places_N, scores_N = batch["retrieved"].cpu().numpy().T
+        kept = self._facts([self.pairs.kept[1][place] if place >= 0 else "" for place in places_N.tolist()], truth)
+        return found | {"memory": kept["chrf"], "similarity": scores_N / 1e4}
+
+    def _trusted(self, text: str, row: Sequence[int]) -> str:
+        """The memory's translation where its source is similar enough, else the text."""
+        place, score = row
+        return self.pairs.kept[1][place] if place >= 0 and self.trust is not None and score >= self.trust * 1e4 else text
+
+    def calibrate(self, evidence: Evidence) -> None:
+        """From which similarity on the memory's own translation is better than what the model makes of it: the best chrF on validation."""
+        if "memory" not in evidence:
+            return
+        similar_N = evidence["similarity"]
+        found = {NEVER: chrf(evidence["chrf"])}
+        for least in np.unique(similar_N[similar_N > 0].round(2)).tolist():
+            found[least] = chrf(np.where((similar_N >= least)[:, None], evidence["memory"], evidence["chrf"]))
+        self.trust = max(found, key=lambda least: (found[least], least))
 
     def _facts(self, told: list[str], truth: list[str]) -> Evidence:
         return translation_facts(told, truth, self.tokenisation)
@@ -152,7 +180,7 @@ class Main(Task):
         """`prediction`; `confidence`, the geometric mean probability of its tokens; `memory`, what was read beside the text."""
         written = self._write(model, batch)
         return {
-            "prediction": [text for text, _ in written],
+            "prediction": [self._trusted(text, row) for (text, _), row in zip(written, batch["retrieved"].tolist(), strict=True)],
             "confidence": [round(float(np.exp(mean)), 4) for _, mean in written],
             "memory": [self._shown(*row) for row in batch["retrieved"].tolist()],
         }
