@@ -36,13 +36,14 @@ MANY = 32
 SECONDS = 3.0
 """Spent on timing a candidate, at most; the first pass is not counted."""
 WIDTHS = (16, 40, 128)
-"""Positions at which a converted module must agree with its own rows computed alone."""
+"""Positions, and the most that the run reads, at which a module must agree with its own rows computed alone."""
+RAGGED = ("tokens", "waveform", "frames")
 
 
 def candidates() -> list[Engine]:
     """What is installed here, torch in float32 first: the run as it was judged."""
     fast = ("bf16",) if bf16_on_cpu() else ()
-    found = [Engine(), *(Engine("torch", precision, (1,)) for precision in fast)]
+    found = [Engine(), *(Engine("torch", precision, HEIGHTS) for precision in fast)]
     if engines.installed("onnxruntime"):
         found += [Engine("onnxruntime", precision, HEIGHTS) for precision in ("float32", "int8")]
     if engines.installed("openvino"):
@@ -98,9 +99,12 @@ def _proved(run: Run, predictor: Predictor, engine: Engine) -> tuple[int, ...]:
     """The heights at which rows may share a block, whatever their width."""
     _, batch = next(run.predictor.blocks(run.task.encode(run.golden()[0], target=False)))
     found = engine.heights
+    ragged = [field for field in run.task.inputs.values() if field.form in RAGGED]
+    longest = min((field.shape[0] for field in ragged), default=0)
+    widths = WIDTHS if all(field.form == "tokens" for field in ragged) else (longest // 2,)
     try:
-        with torch.inference_mode():
-            for width in WIDTHS:
+        with torch.inference_mode(), predictor.execution.autocast():
+            for width in sorted({min(width, longest) for width in (*widths, longest)}):
                 found = engines.independent(predictor.model, engines.resized(batch, width), found)
     except FAULTS as error:
         raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
