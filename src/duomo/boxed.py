@@ -1,13 +1,14 @@
 """What a detector finds, drawn on a picture or a film; the things of a film keep numbers; beside it a CSV of all boxes.
 
-A film is read, answered, drawn and written frame by frame. Legend: H height, W width.
+A film is read, answered, drawn and written a few frames at a time. Legend: H height, W width.
 """
 
 import colorsys
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -32,8 +33,10 @@ SIDES = ("left", "top", "right", "bottom")
 LONGEST_LABEL = 32
 DEEP = 65535.0
 """White of a picture with more than 8 bits."""
-Answer = Callable[[bytes], list[Detection]]
-"""The boxes of a picture file."""
+MOST_AHEAD = 16
+"""Frames in memory at a time."""
+Answer = Callable[[Sequence[bytes]], list[list[Detection]]]
+"""The boxes of picture files."""
 
 
 def draws(out: str) -> bool:
@@ -77,9 +80,9 @@ def _answering(predictor: Predictor, share: float) -> tuple[Answer, float]:
     lower = Predictor(task, predictor.model, predictor.execution, heights=predictor.heights)
     (column,) = task.columns
 
-    def answer(file: bytes) -> list[Detection]:
-        (found,) = lower.answers(Table(pa.table({column: [file]}), {column: "image"}))["prediction"]
-        return [Detection(one["label"], one["confidence"], tuple(one["box"])) for one in found]
+    def answer(files: Sequence[bytes]) -> list[list[Detection]]:
+        found = lower.answers(Table(pa.table({column: list(files)}), {column: "image"}))["prediction"]
+        return [[Detection(one["label"], one["confidence"], tuple(one["box"])) for one in things] for things in found]
 
     return answer, state["sure"]
 
@@ -92,7 +95,7 @@ def _picture(predictor: Predictor, path: Path, target: Path) -> dict[str, Any]:
         rgb_HW3 = np.ascontiguousarray(image.decode(path, shape).transpose(1, 2, 0))
     except ValueError as error:
         raise DataError("The picture {name} cannot be read: {reason}.", name=path.name, reason=error) from None
-    found = answer(path.read_bytes())
+    (found,) = answer([path.read_bytes()])
     for number, one in enumerate(found, 1):
         mark(rgb_HW3, Sighting(number, *one), f"{one.score:.2f}")
     with _arriving(target) as partial, _arriving(target.with_suffix(".csv")) as lines:
@@ -115,25 +118,34 @@ def _film(predictor: Predictor, path: Path, target: Path, reporter: Reporter) ->
         tracker = Tracker(sure, facts.rate)
         told = films.frames(path)
         with _arriving(target) as partial, _arriving(target.with_suffix(".csv")) as lines, lines.open("w", encoding="utf-8") as file:
-            return _frames(told, facts, (partial, file), lambda one: tracker.update(answer(one)), reporter)
+            followed = _followed(told, answer, tracker, min(MOST_AHEAD, predictor.heights[-1]))
+            return _frames(followed, facts, (partial, file), reporter)
     except ValueError as error:
         raise DataError("The film {name} cannot be read: {reason}.", name=path.name, reason=error) from None
 
 
+def _followed(
+    told: Iterator[tuple[float, np.ndarray]], answer: Answer, tracker: Tracker, ahead: int
+) -> Iterator[tuple[float, np.ndarray, list[Sighting]]]:
+    """Time, frame and things of each frame; as many are answered together as the model takes at once."""
+    cv2 = films.library()
+    while some := list(islice(told, ahead)):
+        # uncompressed files: the same way in as every other picture has
+        files = [cv2.imencode(".bmp", rgb_HW3[:, :, ::-1])[1].tobytes() for _, rgb_HW3 in some]
+        for (time, rgb_HW3), found in zip(some, answer(files), strict=True):
+            yield time, rgb_HW3, tracker.update(found)
+
+
 def _frames(
-    told: Iterator[tuple[float, np.ndarray]], facts: films.Film, places: tuple[Path, TextIO], follow: Callable[[bytes], list[Sighting]],
-    reporter: Reporter,
-) -> dict[str, Any]:  # fmt: skip
+    told: Iterator[tuple[float, np.ndarray, list[Sighting]]], facts: films.Film, places: tuple[Path, TextIO], reporter: Reporter
+) -> dict[str, Any]:
     """Every frame with its boxes; stopped by a signal, the film so far is closed and kept."""
     number, boxes, tracks, time = 0, 0, 0, 0.0
     total, (partial, file) = facts.frames or 1, places
-    cv2 = films.library()
     with Signals() as signals, _writer(partial, facts) as write, reporter.progress(tr("drawing"), total, tr("frames")) as bar:
         try:
-            for number, (time, rgb_HW3) in enumerate(told, 1):
+            for number, (time, rgb_HW3, seen) in enumerate(told, 1):
                 signals.check()
-                # an uncompressed file: the same way in as every other picture has
-                seen = follow(cv2.imencode(".bmp", rgb_HW3[:, :, ::-1])[1].tobytes())
                 for one in seen:
                     mark(rgb_HW3, one, f"#{one.track}")
                 write(rgb_HW3)
