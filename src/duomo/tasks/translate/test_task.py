@@ -139,6 +139,20 @@ def test_learns_by_heart_and_answers_alone_as_together(tmp_path):
     json.dumps(together)
 
 
+def test_the_memory_is_trusted_from_where_it_is_better() -> None:
+    truth = ["点击确定", "打开文件", "保存文档", "关闭窗口"]
+    told, kept = ["点击取消", "打开文件", "保存文档", "关门"], ["点击确定", "打开窗口", "", "关闭窗口"]
+    similar = np.array([0.9, 0.5, 0.0, 0.8])
+    evidence = {"chrf": written.chrf_counts(told, truth), "memory": written.chrf_counts(kept, truth), "similarity": similar}
+    task = make_task("translate", {"target": ["zh"], "source": "en"})
+    task.calibrate(evidence)
+    assert task.trust == 0.8
+    task.pairs.kept = (["Click OK"], ["点击确定"])
+    assert [task._trusted("文", row) for row in ((0, 8100), (0, 7900), (-1, 0))] == ["点击确定", "文", "文"]
+    task.calibrate(evidence | {"memory": written.chrf_counts(["x"] * 4, truth)})
+    assert task.trust > 1 and task._trusted("文", (0, 10000)) == "文"
+
+
 def test_a_model_that_only_reads_is_refused():
     table = sources.read({"text": ["one two", "three four"] * 10, "translation": ["eins zwei", "drei vier"] * 10})
     task = make_task("translate", {"target": ["translation"], "source": "text"})
