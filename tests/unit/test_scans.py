@@ -61,6 +61,7 @@ def test_headers_become_columns_without_names(tmp_path):
     dicom(tmp_path / "scans" / "well" / "film", np.random.default_rng(0).integers(0, 999, (5, 4, 4)), PatientAge="006M", NumberOfFrames=5)
     table = kinds.infer(sources.read(tmp_path / "scans"), {})
     rows = table.data.to_pylist()
+    assert table.kinds["sex"] == "category" and table.kinds["patient"] == "id"
     assert len(rows) == 8 and {row["label"] for row in rows} == {"sick", "well"} and rows[0]["age"] == 66 and rows[-1]["age"] == 0.5
     assert [row["slice"] for row in rows[3:]] == [0, 1, 2, 3, 4] and rows[0]["pixel_mm"] == 0.5 and rows[0]["modality"] == "CT"
     assert rows[0]["patient"] == rows[2]["patient"] != rows[1]["patient"]

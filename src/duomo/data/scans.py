@@ -94,7 +94,8 @@ def _joined(table: Table, rows: list[int], told: list[dict[str, Any]], notes: li
         elif name not in data.column_names and any(cell is not None for cell in cells):
             kind = pa.large_string() if any(isinstance(cell, str) for cell in cells) else pa.float64()
             data = data.append_column(name, pa.array(cells, kind))
-    own = {"patient": "id"} if "patient" in data.column_names and "patient" not in table.names else {}
+    known = {"patient": "id"} | {name: "category" for name in scans.TOLD if name not in scans.NUMBERS}
+    own = {name: kind for name, kind in known.items() if name in data.column_names and name not in table.names}
     return replace(table, data=data, kinds={**table.kinds, **own}, problems=(*table.problems, *notes))
 
 
