@@ -141,10 +141,18 @@ def _dicom(source: Source, pydicom: ModuleType) -> Scan:
         raise _Refused(tr("it is cut off: fewer pixels than its header promises"))
     pixels = data.pixel_array
     pixels = pixels if frames > 1 else pixels[None]
-    return Scan(_shown(pixels, data, pydicom), _told(data), _positions(data, frames))
+    level = _level(pixels, data, pydicom) if pixels.ndim == 3 else (0.0, 1.0)
+    # frame by frame: rescaling takes eight times the room of the pixels
+    return Scan(np.concatenate([_shown(frame[None], data, pydicom, level) for frame in pixels]), _told(data), _positions(data, frames))
 
 
-def _shown(pixels: np.ndarray, data: Any, pydicom: ModuleType) -> np.ndarray:
+def _level(pixels: np.ndarray, data: Any, pydicom: ModuleType) -> tuple[float, float]:
+    """What becomes black and white where no window is told: the same for all frames."""
+    some = np.ascontiguousarray(pixels.ravel()[:: max(1, pixels.size // 200_000)])
+    return _range(pydicom.pixels.apply_modality_lut(some, data).astype(np.float32))
+
+
+def _shown(pixels: np.ndarray, data: Any, pydicom: ModuleType, level: tuple[float, float]) -> np.ndarray:
     """As a viewer shows them: rescaled, through the window (or lookup table), MONOCHROME1 inverted, palettes applied."""
     kind = str(data.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
@@ -159,12 +167,12 @@ def _shown(pixels: np.ndarray, data: Any, pydicom: ModuleType) -> np.ndarray:
     found = None
     if data.get("VOILUTSequence"):
         found = pydicom.pixels.apply_voi_lut(pydicom.pixels.apply_modality_lut(pixels, data), data).astype(np.float32)
-        low, high = 0.0, float(found.max())
+        low, high = 0.0, 2.0 ** int(data.VOILUTSequence[0].LUTDescriptor[2]) - 1
     elif data.get("WindowWidth") is not None and data.get("WindowCenter") is not None:
         centre, width = (float(np.atleast_1d(data.get(name))[0]) for name in ("WindowCenter", "WindowWidth"))
         low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2  # PS3.3 C.11.2.1.2
     else:
-        low, high = _range(values)
+        low, high = level
     shown = _eight(values if found is None else found, low, high)
     return 255 - shown if kind == "MONOCHROME1" else shown
 
@@ -224,18 +232,20 @@ def _nifti(source: Source, nibabel: ModuleType) -> Scan:
     if len(body) < count:
         raise _Refused(tr("it is cut off: fewer pixels than its header promises"))
     slope, shift = header.get_slope_inter()
-    volume = np.frombuffer(body, dtype).reshape(shape, order="F").astype(np.float32) * (slope or 1.0) + (shift or 0.0)
-    return _sliced(np.nan_to_num(volume), header.get_best_affine(), nibabel)
+    volume = np.frombuffer(body, dtype).reshape(shape, order="F")
+    return _sliced(volume, (float(slope or 1), float(shift or 0)), header.get_best_affine(), nibabel)
 
 
-def _sliced(volume: np.ndarray, affine: np.ndarray, nibabel: ModuleType) -> Scan:
+def _sliced(volume: np.ndarray, scale: tuple[float, float], affine: np.ndarray, nibabel: ModuleType) -> Scan:
     """Slices from foot to head, the patient's right on the left, the nose up, as radiologists look at them."""
     turn = nibabel.orientations.io_orientation(affine)
     if not np.isnan(turn).any():
         affine = affine @ nibabel.orientations.inv_ornt_aff(turn, volume.shape)
         volume = nibabel.orientations.apply_orientation(volume, turn)
-    (low, _), (_, high) = _range(volume), _range(volume[volume != 0] if (volume != 0).any() else volume)
-    slices = _eight(volume.transpose(2, 1, 0)[:, ::-1, ::-1], low, high)
+    some = np.nan_to_num(volume.ravel(order="K")[:: max(1, volume.size // 400_000)].astype(np.float32) * scale[0] + scale[1])
+    (low, _), (_, high) = _range(some), _range(some[some != 0] if (some != 0).any() else some)
+    slices = np.stack([_eight(np.nan_to_num(plane.astype(np.float32) * scale[0] + scale[1]), low, high)
+                       for plane in volume.transpose(2, 1, 0)[:, ::-1, ::-1]])  # fmt: skip
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     positions: list[float | None] = [round(float(affine[2, 3] + z * affine[2, 2]), 3) for z in range(volume.shape[2])]
     facts = dict.fromkeys((*TOLD, "age", "patient")) | {"pixel_mm": float(sides[0]), "thickness": float(sides[2])}
