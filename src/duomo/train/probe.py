@@ -160,11 +160,10 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
                 continue
             if together:
                 copies[index] = made
-                continue
-            timing.times += [made.step(batches[number], number) for number in range(1, LEAST_ROUNDS)]
-            if not index and not timed(trial.config):  # of a large model even a few steps take long; so does its training
-                steps = planned_steps(trial.config, trial.stream.steps_per_epoch)
-                end = max(end, time.monotonic() + min(LONGEST, SHARE * steps * timing.seconds))
+            else:
+                timing.times += [made.step(batches[number], number) for number in range(1, LEAST_ROUNDS)]
+            if not index:  # where even a few steps take long, so does the training
+                end = max(end, time.monotonic() + _room(trial, timing.first / 2 if together else timing.seconds))
     for number in range(ROUNDS):
         if number >= LEAST_ROUNDS and time.monotonic() > end:
             return
@@ -175,6 +174,13 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
         copies = {index: held for index, held in copies.items() if timings[index].seconds <= (SLOW if number else FAR) * fastest}
         if len(copies) <= 1 and number >= LEAST_ROUNDS:
             return
+
+
+def _room(trial: Trial, step_seconds: float) -> float:
+    """Seconds that probing may take in all: a share of the training."""
+    if timed(trial.config):
+        return min(LONGEST, 0.5 * SHARE * 60 * trial.config.minutes)
+    return min(LONGEST, SHARE * planned_steps(trial.config, trial.stream.steps_per_epoch) * step_seconds)
 
 
 def _visit(made: _Copy, batches: list[Batch], number: int) -> list[float]:
