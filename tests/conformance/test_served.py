@@ -2,11 +2,12 @@
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from tests.conformance.test_tasks import fitted, model_for
 
 from duomo.core.device import Execution
@@ -48,6 +49,10 @@ def test_served_as_predicted(toy) -> None:
     task, table = fitted(toy)
     run = Ready(Predictor(task, model_for(task), Execution()), {"kinds": dict(table.kinds), "features": task.columns, "task": task.name})
     desk, few = Desk(run), table.take(np.arange(min(3, len(table))))
+    if task.too_long(few).any():  # which would be refused
+        name = task.columns[0]
+        short = pa.array([cell[:5] for cell in few.column(name).to_pylist()])
+        few = replace(few, data=few.data.set_column(few.names.index(name), name, short))
     rows = few.data.select(task.columns).to_pylist()
     answers = run.answers(few)
     expected = json.loads(json.dumps([dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]))

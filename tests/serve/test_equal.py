@@ -25,6 +25,8 @@ def asked_rows(run, source) -> list[dict[str, Any]]:
         for name in row:
             if table.kinds[name] in MEDIA and isinstance(row[name], str):
                 row[name] = (table.root / row[name]).read_bytes()
+            elif run.task.writes and isinstance(row[name], str):
+                row[name] = row[name][:40]  # what does not fit into the context is refused
     return rows
 
 
