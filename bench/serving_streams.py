@@ -97,7 +97,7 @@ def main() -> int:
         body = json.dumps({"model": run.name, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}).encode()
         serve = [sys.executable, "-m", "duomo.cli", "serve", str(run), "--quiet", "--port", "8951"]
         llama = [sys.executable, "-m", "llama_cpp.server", "--model", str(file), "--port", "8952", "--n_threads", str(options.threads),
-                 "--n_ctx", "2048", "--model_alias", "smol"]  # fmt: skip
+                 "--n_ctx", "2048", "--model_alias", "smol", "--interrupt_requests", "false"]  # fmt: skip
         peers = {"duomo": (serve, 8951, run.name)} | ({} if options.skip_llama else {"llama.cpp's server": (llama, 8952, "smol")})
         found = {}
         for name, (command, port, model) in peers.items():
