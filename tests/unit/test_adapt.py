@@ -30,6 +30,7 @@ FIELDS = {
     "pixels": Field("pixels", (3, 64, 64), facts={"mean": [0.5] * 3, "std": [0.5] * 3}),
     "waveform": Field("waveform", (4000,), facts={"rate": 16000}),
     "frames": Field("frames", (6, 4)),
+    "clips": Field("clips", (4, 3, 32, 32), facts={"mean": [0.5] * 3, "std": [0.5] * 3}),
 }
 PER = {"conformer": "step", "seq2seq": "step", "tagger": "step", "detector": "place", "embedder": "vector"}
 
@@ -40,7 +41,7 @@ def batch_of(form: str, name: str) -> dict[str, torch.Tensor]:
     if form in ("tokens", "categories"):
         values = torch.stack([torch.randint(1, size, (rows,)) for size in field.vocabulary * (8 if form == "tokens" else 1)], 1)
     else:
-        values = torch.randn(rows, *field.shape)
+        values = torch.randn(rows, *([1] if form == "clips" else []), *field.shape)
     return {name: values, f"{name}.length": torch.full((rows,), values.shape[1])}
 
 
