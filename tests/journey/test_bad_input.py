@@ -211,11 +211,14 @@ def test_files_to_predict(command: Command, runs, clinic: Clinic, tmp_path: Path
     assert command("predict", run).code == 2
     assert command("predict", run, back, "--text", "x").code == 2
     assert command("predict", run, "--text", "x").code == 2
-    for out, words in (("x.xlsx", ".csv, .jsonl, .parquet"), ("no/x.csv", "must exist"), (".", "written as")):
+    for out, words in (("x.xlsx", ".csv, .jsonl, .parquet"), (".", "written as")):
         said = command("predict", run, back, "-o", out)
         assert (said.code, words in said.err) == (2, True), said
     Path("folder.csv").mkdir()
     assert command("predict", run, back, "-o", "folder.csv").code == 2
+    assert command("predict", run, back, "-o", "made/x.csv").code == 0 and Path("made/x.csv").is_file()
+    said = command("predict", run, back, "-o", "straight.csv/x.csv")
+    assert (said.code, "straight.csv is not" in said.err) == (5, True), said
     assert not list(tmp_path.glob(".*.part"))
 
 
