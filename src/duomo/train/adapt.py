@@ -29,6 +29,8 @@ FULL: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings for learning all weights on; other architectures learn at `SLOWER` times their own rate."""
 LORA: Mapping[str, Any] = {"learning_rate": 5e-4, "warmup": 0.1, "weight_decay": 0.0}
+GENTLE: Mapping[str, float] = {"gpt": 2e-4}
+"""Rates of low-rank changes to models that know more than is taught: at 5e-4 a chat model answered everything as it was taught."""
 PART: Mapping[str, Any] = {"still": 0.35}
 """How weights for a part of the model, a detector's trunk, are gone on from."""
 SLOWER, NEW = 0.3, 10.0
@@ -40,7 +42,7 @@ def defaults(model: str, own: Mapping[str, Any], config: AdaptConfig, part: bool
     if part:  # what is new learns as it would from nothing, the rest at a tenth of that
         return {**own, "learning_rate": own["learning_rate"] / NEW}
     found = dict(FULL.get(model) or {**own, "learning_rate": SLOWER * own["learning_rate"]})
-    return {**found, **LORA} if config.lora else found
+    return {**found, **LORA, "learning_rate": GENTLE.get(model, LORA["learning_rate"])} if config.lora else found
 
 
 def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
