@@ -24,8 +24,8 @@ from duomo.core.errors import RunError
 from duomo.core.run import RunFolder
 from duomo.core.tensors import Batch
 
-FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError, ImportError)
-"""What a converter raises for a module that it does not know."""
+FAULTS = (RuntimeError, ValueError, TypeError, LookupError, NotImplementedError)
+"""What the converters raise for a module that they do not know."""
 LIBRARIES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 FILE = "engine.json"
 MOST_ROWS = 256
@@ -132,19 +132,18 @@ def built(engine: Engine, model: nn.Module, example: Batch, execution: Execution
     if engine.name == "torch":
         found = execution if engine.precision == "float32" else Execution(precision="bf16", matmul="medium", attention=execution.attention)
         return found.apply(model).eval(), found
-    try:
-        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            watched = _Watched(example)
-            output = model(watched)
-            if not isinstance(output, Tensor):
-                raise TypeError("the output is no tensor")
-            names = list(watched.read)
-            flat, values = _Flat(model, names).eval(), tuple(example[name] for name in names)
-            make = {"openvino": _openvino, "onnxruntime": _onnxruntime}[engine.name]
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        watched = _Watched(example)
+        if not isinstance(model(watched), Tensor):
+            raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason="the output is no tensor")
+        names = list(watched.read)
+        flat, values = _Flat(model, names).eval(), tuple(example[name] for name in names)
+        make = {"openvino": _openvino, "onnxruntime": _onnxruntime}[engine.name]
+        try:
             compute = make(flat, names, values, engine)
-    except FAULTS as error:
-        raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
+        except FAULTS as error:
+            raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
     return Converted(names, compute).eval(), Execution()
 
 
