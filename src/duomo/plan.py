@@ -54,6 +54,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = kinds.infer(table, data.kind)
+    table = kinds.set_row_numbers_aside(table, (*data.kind, *data.target, data.group, data.time))
     spill.release()
     if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
         raise DataError("Pictures, sounds and films are learned from as folders; received the single file {name}. "

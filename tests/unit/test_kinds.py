@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from duomo.core.errors import ConfigError, DataError
-from duomo.core.kinds import KINDS, audio, date, image, infer, number, series, text
+from duomo.core.kinds import KINDS, audio, date, image, infer, number, series, set_row_numbers_aside, text
 from duomo.core.kinds.base import Cells
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
@@ -100,6 +100,22 @@ def test_one_typing_error_does_not_flatten_a_column() -> None:
     cells = [str(value) for value in range(100)] + ["1e12"]
     state = number.KIND.fit(Cells(column(cells)), CONFIG)
     assert number.KIND.encode(Cells(column(cells[:100])), state).values.std() > 0.5
+
+
+def test_columns_that_count_the_rows_are_ids_unless_they_tell_of_time() -> None:
+    rows = 60
+    noise = np.random.default_rng(0).normal(size=rows).round(3)
+    counted = infer(Table(pa.table({
+        "c0": np.arange(1, rows + 1), "day": np.arange(rows), "year2": 1990 + np.arange(rows), "level": np.arange(rows) // 2, "size": noise,
+        "obs": np.arange(rows), "target": np.arange(rows),
+    })), {})  # fmt: skip
+    found = set_row_numbers_aside(counted, ("target",))
+    assert [name for name in found.names if found.kinds[name] == "id"] == ["c0", "obs"]
+    assert "counts the rows" in found.reasons["c0"]
+    alone = infer(Table(pa.table({"x": np.arange(rows), "y": noise})), {})
+    assert set_row_numbers_aside(alone, ("y",)).kinds["x"] == "number"  # nothing else to learn from
+    shuffled = infer(Table(pa.table({"c0": np.random.default_rng(0).permutation(rows), "a": noise, "b": noise})), {})
+    assert set_row_numbers_aside(shuffled, ()).kinds["c0"] == "number"
 
 
 @pytest.mark.parametrize("cells", [["5"] * 4, [None] * 4, [""]])

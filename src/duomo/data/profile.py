@@ -195,7 +195,9 @@ def _about(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
         found.append(Finding("warning", "constant", said, one, (), tr("Leave it out.")))
     elif audit.id_like:
         said = tr("Column {name!r} names rows.", name=name)
-        found.append(Finding("note", "id", said, one, (), tr("It should not be learned from; --ignore {name} leaves it out.", name=name)))
+        apart = tr("It is not learned from; --kind {name}=category makes it an input.", name=name)
+        remedy = apart if audit.kind == "id" else tr("It should not be learned from; --ignore {name} leaves it out.", name=name)
+        found.append(Finding("note", "id", said, one, (), remedy))
     return found
 
 

@@ -1,13 +1,15 @@
 """Kinds of columns by name, and which kind each column of a table is."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 
+import numpy as np
 import pyarrow as pa
 
 from duomo.core.errors import ConfigError
 from duomo.core.kinds import audio, boxes, category, date, id, image, number, series, text, video
 from duomo.core.kinds.base import Cells, Kind
-from duomo.core.kinds.cells import sample
+from duomo.core.kinds.cells import SAMPLE, sample
 from duomo.core.messages import nearest, tr
 from duomo.core.table import KINDS as NAMES
 from duomo.core.table import Table
@@ -26,6 +28,13 @@ KINDS: dict[str, Kind] = {
 }
 ORDER = ("video", "image", "audio", "series", "boxes", "date", "id", "number", "category", "text")
 """The first kind that recognises a column wins: the most particular one is asked first."""
+
+
+MOMENT = re.compile(
+    r"(?i)(^|[\W_])(time|day|date|year|month|week|hour|minute|second|step|tick|period|epoch|frame|age|t)s?([\W_]|$)|[年月日天时周期岁]"
+)
+"""Names of columns in which a count says when, and may be learned from."""
+FEWEST_COUNTED = 20
 
 
 def infer(table: Table, overrides: Mapping[str, str]) -> Table:
@@ -65,3 +74,27 @@ def _recognise(name: str, cells: Cells) -> tuple[str, str]:
         if reason is not None:
             return kind, reason
     return "text", tr("many different values that are neither numbers, dates nor codes")
+
+
+def set_row_numbers_aside(table: Table, spared: Collection[str]) -> Table:
+    """The table with columns that merely count its rows, from 0 or 1 by one, as ids: files written with their row numbers have one.
+
+    A sorted file gives its target away through them. Columns in `spared`, and those whose name tells of time, stay as they are.
+    """
+    found = [
+        name
+        for name in table.names
+        if table.kinds[name] == "number" and name not in spared and not MOMENT.search(name) and _counts(table.column(name))
+    ]
+    if not found or len(table.names) < len(found) + 2:
+        return table
+    reason = tr("it counts the rows of the file one by one")
+    return table.with_kinds({**table.kinds, **dict.fromkeys(found, "id")}, {**table.reasons, **dict.fromkeys(found, reason)})
+
+
+def _counts(column: pa.ChunkedArray) -> bool:
+    if len(column) < FEWEST_COUNTED:
+        return False
+    values, _ = number.parse(sample(column))
+    places = np.linspace(0, len(column) - 1, min(len(column), SAMPLE)).astype(np.int64)
+    return bool(values[0] in (0, 1) and np.array_equal(values - values[0], places))
