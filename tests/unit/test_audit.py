@@ -13,6 +13,7 @@ from duomo.core.kinds import infer
 from duomo.data.audit import Audit, audit, guess_target, near_rows
 from duomo.data.near import near_texts
 from duomo.data.sources import read
+from duomo.evaluate import slices
 
 
 def cancer() -> pd.DataFrame:
@@ -22,6 +23,16 @@ def cancer() -> pd.DataFrame:
 
 def audit_of(frame: pd.DataFrame, target: str = "target") -> Audit:
     return audit(infer(read(frame), {}), target)
+
+
+def test_series_written_as_text_are_told_like_lists() -> None:
+    series = [[0.5 * row] * (1 + row % 7) for row in range(60)]
+    frames = [pd.DataFrame({"steps": cells, "y": ["a", "b"] * 30}) for cells in (series, [json.dumps(steps) for steps in series])]
+    tables = [infer(read(frame), {}) for frame in frames]
+    lists, texts = (audit(table, "y").columns[0] for table in tables)
+    assert (texts.kind, texts.facts, texts.chart) == ("series", lists.facts, lists.chart)
+    told, untold = ([cut.values for cut in slices._cuts(table, "steps")] for table in tables)
+    assert told == untold != []
 
 
 def codes(found: Audit) -> set[str]:

@@ -119,6 +119,22 @@ def test_csv_header_and_quotes(tmp_path: Path) -> None:
     assert "quotes" in " ".join(table.problems)
 
 
+def test_lines_above_the_names_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = "".join(f"{number},x{number}\n" for number in range(20))
+    for title in ("Report 2024\nby me\n\n", "Report 2024,\nby me,\n", "# Report\n"):
+        path.write_text(f"{title}a;b\n{rows}1;2;3\n".replace(",", ";"))
+        table = read(path)
+        assert (table.names, len(table)) == (["a", "b"], 20)
+        assert "Report" in table.problems[0]
+        bad = [line for line in title.splitlines() if line]
+        assert f"rows {len(bad) + 22}." in table.problems[1]
+    path.write_text("name,,\nAlice,3,4\nBob,5,6\n")
+    assert read(path).names == ["name", "c1", "c2"]
+    path.write_text("5,,\nAlice,b,c\nBob,d,e\n")
+    assert (read(path).names, len(read(path))) == (["c0", "c1", "c2"], 3)
+
+
 def test_large_csv_is_streamed_and_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wine: pd.DataFrame) -> None:
     path = tmp_path / "wine.csv"
     text = wine.to_csv(index=False)
@@ -246,9 +262,10 @@ def test_excel(tmp_path: Path) -> None:
     """A minimal book, written by hand: calamine reads, nothing here writes."""
     sheet = (
         '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
-        '<row r="1"><c r="A1" t="inlineStr"><is><t>a</t></is></c><c r="B1" t="inlineStr"><is><t>b</t></is></c></row>'
-        '<row r="2"><c r="A2"><v>1</v></c><c r="B2" t="inlineStr"><is><t>x</t></is></c></row>'
-        '<row r="3"><c r="A3"><v>2.5</v></c></row></sheetData></worksheet>'
+        '<row r="1"><c r="A1" t="inlineStr"><is><t>Report</t></is></c></row>'
+        '<row r="3"><c r="A3" t="inlineStr"><is><t>a</t></is></c><c r="B3" t="inlineStr"><is><t>b</t></is></c></row>'
+        '<row r="4"><c r="A4"><v>1</v></c><c r="B4" t="inlineStr"><is><t>x</t></is></c></row>'
+        '<row r="5"><c r="A5"><v>2.5</v></c></row></sheetData></worksheet>'
     )
     main = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006"
@@ -269,6 +286,7 @@ def test_excel(tmp_path: Path) -> None:
     path = tmp_path / "book.xlsx"
     path.write_bytes(found.getvalue())
     table = read(f"{path}::First")
+    assert "1 lines above the column names were left out: Report." in table.problems
     assert table.data.to_pydict() == {"a": [1.0, 2.5], "b": ["x", None]}
     with pytest.raises(DataError, match="Did you mean 'First'"):
         read(f"{path}::Frist")

@@ -4,7 +4,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from csv import Error as CSVError
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -26,6 +26,7 @@ MOST_COLUMNS, MANY_BAD = 100_000, 100_000
 LONGEST_CELL = 1 << 22
 """Bytes that a cell in quotes may have."""
 BLOCKS = (1 << 21, 1 << 25, 1 << 29)
+MOST_ABOVE = 20
 _NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|\.\d+)([eE][-+]?\d+)?%?\s*")
 _FORMATS = {
     b"PAR1": "parquet",
@@ -52,6 +53,8 @@ class Layout:
     header_bytes: int
     """Where the rows start in the file's UTF-8 form."""
     problems: tuple[str, ...]
+    lines: int = 0
+    """Rows up to these, with the column names."""
 
 
 @dataclass
@@ -212,8 +215,7 @@ def _problems(path: Path, encoding: Encoding, layout: Layout, tally: Tally, kept
     if not kept:
         raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)
     if tally.count:
-        header = 1 if layout.header_bytes else 0
-        numbers = [number + header for number in tally.rows]
+        numbers = [number + layout.lines for number in tally.rows]
         problems += (
             tr(
                 "{count} rows have too few or too many fields (not {fields}) and were left out: rows {rows}.",
@@ -245,7 +247,8 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
         head = head[: head.rindex("\n") + 1]
     delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") and "\t" in head else _delimiter(head)
     rows = _parsed(head, delimiter)
-    first, body = rows[0], [row for row in rows[1:200] if row]
+    skipped, notes = lead(rows)
+    first, body = rows[skipped], rows[skipped + 1 : skipped + 200]
     if len(first) == 1 and body and all(len(row) > 1 for row in body):
         raise DataError(
             "The first line of a table must name its columns; in {file} it is {line!r}. Remove the lines above the header.",
@@ -256,16 +259,36 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
         note = tr("The file has no line of column names; the columns are called {first} … {last}.", first="c0", last=f"c{len(first) - 1}")
         return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,))
     names, problems = repaired(first)
-    return Layout(delimiter, tuple(names), _header_bytes(head), problems)
+    return Layout(delimiter, tuple(names), _header_bytes(head, skipped + 1), notes + problems, skipped + 1)
+
+
+def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:
+    """Rows above the column names (a title, a date, an empty line) and the note about them.
+
+    They fill a quarter of the cells at most, with no number alone; beneath them come names and rows that are all as wide.
+    """
+    width = Counter(len(row) for row in rows[:200]).most_common(1)[0][0]
+    filled = [sum(bool(cell.strip()) for cell in row) for row in rows[: MOST_ABOVE + 1]]
+    count = next((place for place, cells in enumerate(filled) if cells > max(1, width // 4)), 0)
+    names, body = rows[count], rows[count + 1 : count + 200]
+    alike = sum(len(row) == len(names) for row in body) >= 0.9 * len(body) > 0
+    whole = filled[count] >= len(names) - 1 and not any(_NUMBER.fullmatch(cell) for row in rows[:count] for cell in row)
+    if not (count and alike and whole and _has_header(names, body)):
+        return 0, ()
+    lines = "; ".join(
+        " ".join(cell for cell in row if cell.strip())[:40] for row, cells in zip(rows[:count], filled, strict=False) if cells
+    )
+    return count, (tr("{count} lines above the column names were left out: {lines}.", count=count, lines=lines[:200]),)
 
 
 def _delimiter(head: str) -> str:
     """The delimiter that cuts most rows into as many fields as the first row."""
     best, found = 0.0, ","
     for delimiter in ",\t;|":
-        rows = [row for row in _parsed(head, delimiter)[:500] if row]
+        rows = _parsed(head, delimiter)[:500]
         if not rows:
             continue
+        rows = rows[lead(rows)[0] :]
         fields = Counter(len(row) for row in rows).most_common(1)[0][0]
         if fields < 2 and len(rows[0]) < 2:
             continue
@@ -283,19 +306,21 @@ def _parsed(head: str, delimiter: str) -> list[list[str]]:
         return [line.split(delimiter) for line in head.splitlines() if line]
 
 
-def _header_bytes(head: str) -> int:
-    """UTF-8 bytes up to the end of the first record, blank lines before it included."""
+def _header_bytes(head: str, records: int) -> int:
+    """UTF-8 bytes up to the end of the first records, blank lines between them included."""
     place, quoted, seen = 0, False, False
     for place, letter in enumerate(head):
         quoted ^= letter == '"'
         seen |= letter not in "\r\n"
         ends = letter == "\n" or (letter == "\r" and head[place + 1 : place + 2] != "\n")
         if ends and not quoted and seen:
-            break
+            records, seen = records - 1, False
+            if not records:
+                break
     return len(head[: place + 1].encode())
 
 
-def _has_header(first: list[str], body: list[list[str]]) -> bool:
+def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     """No header: the first row is numbers only, repeats itself, or looks like the rows below it."""
     filled = [cell for cell in first if cell.strip()]
     numeric = [bool(_NUMBER.fullmatch(cell)) for cell in filled]

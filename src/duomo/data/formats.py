@@ -19,7 +19,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import nearest, tr
 from duomo.data import spill as caches
 from duomo.data.archive import check_packed
-from duomo.data.delimited import repaired
+from duomo.data.delimited import lead, repaired
 from duomo.data.frames import from_columns, from_rows, plain
 from duomo.data.text_encoding import detect, numbered, open_text, read_text
 
@@ -175,7 +175,7 @@ def read_feather(path: Path) -> Found:
 
 
 def read_excel(path: Path, sheet: str) -> Found:
-    """One sheet, its first filled row the column names."""
+    """One sheet, its first filled row the column names, or the first beneath a title."""
     if path.suffix.lower() != ".xls":
         check_packed(path)
     try:
@@ -195,9 +195,11 @@ def read_excel(path: Path, sheet: str) -> Found:
     rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
     if len(rows) < 2:
         raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)
-    columns, problems = repaired([str(cell) for cell in rows[0]])
-    body = [dict(zip(columns, map(_excel_cell, row), strict=True)) for row in rows[1:]]
+    above, notes = lead([["" if cell is None else str(cell) for cell in row] for row in rows[:200]])
+    columns, problems = repaired([str(cell) for cell in rows[above]])
+    body = [dict(zip(columns, map(_excel_cell, row), strict=True)) for row in rows[above + 1 :]]
     schema, batches = from_rows(lambda: body)
+    problems = notes + problems
     if len(names) > 1 and not sheet:
         problems += (
             tr("The book has several sheets and the first was read; another is named {example}.", example=f"{path.name}::{names[1]}"),

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from duomo.core.kinds import date, number
+from duomo.core.kinds import date, number, series
 from duomo.core.kinds.cells import is_bytes, is_text, text_of, values_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
@@ -56,8 +56,8 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
             moments, _ = date.parse(some)
             facts, chart = _dates(moments[~np.isnat(moments)], name)
         case "series":
-            lengths = pc.list_value_length(some).drop_null().to_numpy().astype(np.float64)
-            facts, chart = _spread(lengths, tr("steps"))
+            _, lengths = series.parse(pc.drop_null(some))
+            facts, chart = _spread(lengths.astype(np.float64), tr("steps"))
         case "category":
             top = _top(values_of(some))
             chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}

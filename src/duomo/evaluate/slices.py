@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from duomo.core.kinds import date, number
+from duomo.core.kinds import date, number, series
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
 from duomo.core.table import Table
@@ -110,8 +110,8 @@ def _cuts(test: Table, name: str) -> Iterator[Slice]:
         yield from _bins(name, seconds, "from {low} to {high}", lambda value: str(np.datetime64(int(value), "s"))[:10])
     elif kind == "text" and is_text(column.type):
         yield from _bins(name, _floats(pc.utf8_length(cells)), "of {low} to {high} characters")
-    elif kind == "series" and pa.types.is_nested(column.type):
-        yield from _bins(name, _floats(pc.list_value_length(column)), "of {low} to {high} steps")
+    elif kind == "series":
+        yield from _bins(name, series.parse(column)[1].astype(np.float64), "of {low} to {high} steps")
 
 
 def _floats(lengths: pa.ChunkedArray) -> np.ndarray:
