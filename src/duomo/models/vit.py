@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import SelfAttention
+from duomo.nn.attention import EncoderLayer
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_per_row
 from duomo.nn.norm import as_autocast
@@ -62,26 +62,6 @@ SIZES = {
 }
 
 
-class Layer(nn.Module):
-    """(B, T, D) -> (B, T, D): norm before each branch (eqs. 2 and 3)."""
-
-    def __init__(self, config: Config):
-        super().__init__()
-        inner = round(config.growth * config.width)
-        self.norm1, self.norm2 = nn.LayerNorm(config.width, eps=1e-6), nn.LayerNorm(config.width, eps=1e-6)
-        self.attention = SelfAttention(config.width, config.heads)
-        self.up, self.down = nn.Linear(config.width, inner), nn.Linear(inner, config.width)
-        self.dropout = Dropout(config.dropout)
-        # every layer starts as the identity (Goyal et al. 2017, section 5.1, there for residual nets): learns in half the steps
-        for part in (self.down, self.attention.out):
-            nn.init.zeros_(part.weight)
-            nn.init.zeros_(part.bias)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        x_BTD = x_BTD + self.dropout(self.attention(as_autocast(self.norm1(x_BTD))))
-        return x_BTD + self.dropout(self.down(F.gelu(self.up(as_autocast(self.norm2(x_BTD))))))
-
-
 class Model(nn.Module):
     """One field of pixels (B, C, H, W) -> logits (B, head.size)."""
 
@@ -100,7 +80,9 @@ class Model(nn.Module):
         self.class_1D = nn.Parameter(torch.zeros(1, config.width)) if config.pool == "class" else None
         self.registers_RD = nn.Parameter(torch.randn(config.registers, config.width) * 0.02) if config.registers else None
         self.place_TD = nn.Parameter(torch.randn((config.pool == "class") + patches, config.width) * 0.02)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        hidden = round(config.growth * config.width)
+        layers = (EncoderLayer(config.width, config.heads, hidden, config.dropout) for _ in range(config.layers))
+        self.layers = nn.ModuleList(layer.start_as_identity() for layer in layers)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(config.width, head.size)

@@ -11,14 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from duomo.core import find
 from duomo.core.contract import Field, Head
 from duomo.core.recipe import ModelConfig
 from duomo.core.tensors import Batch
-from duomo.nn.attention import SelfAttention
-from duomo.nn.dropout import Dropout
+from duomo.nn.attention import EncoderLayer
 from duomo.nn.fields import check_per_row
 from duomo.nn.norm import as_autocast
 from duomo.nn.single import single
@@ -49,21 +47,6 @@ SMALL = Config(size="tiny", width=128, layers=2)
 SIZES = {"small": SMALL, "base": replace(SMALL, size="small", width=192), "large": Config()}
 
 
-class Layer(nn.Module):
-    """(B, T, D) -> (B, T, D): norm before each branch."""
-
-    def __init__(self, config: Config):
-        super().__init__()
-        width = config.width
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = SelfAttention(width, config.heads)
-        self.up, self.down, self.dropout = nn.Linear(width, 4 * width), nn.Linear(4 * width, width), Dropout(config.dropout)
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        x_BTD = x_BTD + self.dropout(self.attention(as_autocast(self.norm1(x_BTD))))
-        return x_BTD + self.dropout(self.down(F.gelu(self.up(as_autocast(self.norm2(x_BTD))))))
-
-
 class Model(nn.Module):
     """One field of clips (B, K, T, C, H, W) -> logits (B, head.size)."""
 
@@ -77,7 +60,9 @@ class Model(nn.Module):
         picture = {self.name: Field("pixels", tuple(shape), facts=clips.facts)}
         self.trunk = find.model_module(config.trunk).Model(find.model_config(choice), picture, Head(config.width))
         self.time_TD = nn.Parameter(torch.randn(frames, config.width) * 0.02)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.width, config.heads, 4 * config.width, config.dropout) for _ in range(config.layers)
+        )
         self.norm, self.head = nn.LayerNorm(config.width), nn.Linear(config.width, head.size)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from duomo.core.errors import ConfigError
 from duomo.core.kernels import Kernelled, has_attention, set_attention_kernel
 from duomo.nn.dropout import Dropout
+from duomo.nn.norm import as_autocast
 
 __all__ = ["Attend", "SelfAttention", "check_heads", "has_attention", "set_attention_kernel"]
 
@@ -70,6 +71,28 @@ class SelfAttention(nn.Module):
             first_BT = torch.arange(T, device=x_BTD.device).expand(B, T) == 0
             allowed = (inside_BT | first_BT & ~inside_BT.any(1, keepdim=True))[:, None, None, :]
         return self.out(self.attend(q, k, v, allowed).transpose(1, 2).reshape(B, T, D))
+
+
+class EncoderLayer(nn.Module):
+    """(B, T, D) -> (B, T, D): norm before each branch (Dosovitskiy et al. 2021, arXiv:2010.11929, eqs. 2 and 3), `hidden` units between."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
+        self.attention = SelfAttention(width, heads)
+        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.dropout = Dropout(dropout)
+
+    def start_as_identity(self) -> "EncoderLayer":
+        """Zero what ends each branch (Goyal et al. 2017, section 5.1, there for residual nets): learns in half the steps."""
+        for part in (self.down, self.attention.out):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
+        return self
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        x_BTD = x_BTD + self.dropout(self.attention(as_autocast(self.norm1(x_BTD))))
+        return x_BTD + self.dropout(self.down(F.gelu(self.up(as_autocast(self.norm2(x_BTD))))))
 
 
 def biased(q: Tensor, k: Tensor, allowed: Tensor | None, causal: bool, bias: Tensor) -> Tensor:
