@@ -125,9 +125,9 @@ class Run:
         return table
 
     def _of_texts(self, texts: Sequence[str]) -> dict[str, list[str]]:
-        """Texts alone as rows: they fill the run's (first) text column, every other cell is empty."""
+        """Texts alone as rows: they fill the run's (first) text column, or its only one; every other cell is empty."""
         kinds = {name: self.facts["kinds"][name] for name in self.facts["features"]}
-        found = [name for wanted in ("text", "category") for name, kind in kinds.items() if kind == wanted]
+        found = [name for name, kind in kinds.items() if kind == "text" or (kind == "category" and len(kinds) == 1)]
         if not found or set(kinds.values()) & {*MEDIA, "series"}:
             raise ConfigError(
                 "A text can be answered only by a run that reads text; this one reads {columns}. Give --row or a file.",
@@ -175,7 +175,7 @@ class Run:
         if out is not None and boxed.draws(out):
             return boxed.draw(self.predictor, str(source), out, reporter)
         table = self.table(source, encoding)
-        for problem in table.problems:
+        for problem in (*table.problems, *self.predictor.counted(table)):
             reporter.say(problem)
         suffix = Path(out).suffix.lower() if out else ".csv"
         if suffix not in outputs.OUTPUTS:
@@ -185,6 +185,8 @@ class Run:
                 outputs.write_text(sys.stdout, suffix, piece, index == 0)
             return None
         path = Path(out)
+        if path.is_file() and isinstance(source, (str, Path)) and path.resolve() == Path(str(source).split("::")[0]).resolve():
+            raise ConfigError("Answers need a file of their own; {out!r} is the one that is read. Name another.", out=out)
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise ConfigError("Answers are written to a file; {out!r} is a folder. Name a file in it.", out=out)
@@ -241,7 +243,7 @@ class Run:
         opens, broken = readable(table, [name for name in table.names if name not in self.facts["features"]])
         table = table if opens.all() else table.take(opens.nonzero()[0])
         mask, sentences = self.task.usable(table)
-        for sentence in (*table.problems, *broken, *sentences):
+        for sentence in (*table.problems, *broken, *self.predictor.counted(table), *sentences):
             (reporter or Silent()).say(sentence)
         if not mask.any():
             raise DataError("There must be rows with a known target to judge by; {name} has none.", name=table.name)

@@ -200,11 +200,14 @@ def test_files_to_predict(command: Command, runs, clinic: Clinic, tmp_path: Path
     assert [line.split(",")[-2:] for line in turned] == [line.split(",")[-2:] for line in straight]
     said = command("predict", run, write(tmp_path / "less.csv", names[2:], [row[2:] for row in bare]))
     assert (said.code, f"missing: {names[0]}, {names[1]}" in said.err) == (3, True)
-    assert command("predict", run, write(tmp_path / "odd.csv", names, [["never seen"] * len(names)])).code == 0
+    said = command("predict", run, write(tmp_path / "odd.csv", names, [bare[0], ["never seen"] * len(names)]))
+    assert (said.code, f"1 cells of '{names[0]}' are no numbers" in said.err, "'never seen' in row 2" in said.err) == (0, True, True)
     said = command("predict", run, write(tmp_path / "none.csv", names, []))
     assert (said.code, "none below its header" in said.err) == (3, True)
     said = command("evaluate", run, tmp_path / "straight.csv")
     assert (said.code, "no column 'diagnosis'" in said.err) == (3, True)
+    said = command("evaluate", run, write(tmp_path / "third.csv", head, [*rows[:3], [*rows[3][:place], "unknown", *rows[3][place + 1 :]]]))
+    assert (said.code, "1 of 4 rows have a class that was not learned, such as 'unknown'" in said.err) == (0, True), said
     for row, words in (("{", "JSON object"), ("[3]", "JSON object"), ("{}", "rows and columns"), ('{"mean_radius": 3}', "missing")):
         said = command("predict", run, "--row", row)
         assert (said.code, words in said.err) == (3, True), said
@@ -214,6 +217,9 @@ def test_files_to_predict(command: Command, runs, clinic: Clinic, tmp_path: Path
     for out, words in (("x.xlsx", ".csv, .jsonl, .parquet"), (".", "written as")):
         said = command("predict", run, back, "-o", out)
         assert (said.code, words in said.err) == (2, True), said
+    whole = back.read_bytes()
+    said = command("predict", run, back, "-o", "./back.csv")
+    assert (said.code, "a file of their own" in said.err, back.read_bytes() == whole) == (2, True, True)
     Path("folder.csv").mkdir()
     assert command("predict", run, back, "-o", "folder.csv").code == 2
     assert command("predict", run, back, "-o", "made/x.csv").code == 0 and Path("made/x.csv").is_file()

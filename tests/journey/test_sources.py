@@ -141,8 +141,10 @@ def test_groups_and_times(command: Command, frame: pd.DataFrame) -> None:
     days = pd.date_range("2020-01-01", periods=len(frame)).astype(str)
     who = [f"patient {number % 9}" for number in range(len(frame))]
     frame.assign(day=days, who=who).to_csv("visits.csv", index=False)
-    said = command("train", "visits.csv", "--target", "diagnosis", "--time", "day", "--ignore", "who", *TINY)
+    said = command("train", "visits.csv", "--target", "diagnosis", "--time", "day", *TINY)
     assert (said.code, "Split by day" in said.err) == (0, True), said.err
+    said = command("predict", "runs/visits", "--text", "patient 3")
+    assert (said.code, "this one reads" in said.err) == (2, True), said
     said = command("train", "visits.csv", "--target", "diagnosis", "--group", "who", "--ignore", "day", *TINY)
     assert (said.code, "Split by who" in said.err) == (0, True), said.err
 

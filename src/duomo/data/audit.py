@@ -94,7 +94,10 @@ def _languages(table: Table) -> list[Finding]:
     """In which languages each text column is, told from some of its texts."""
     found = []
     for name in table.of_kind("text"):
-        told = ", ".join(f"{language or '?'} {share:.0%}" for language, share in shares(table.column(name)).items() if share >= RARE)
+        languages = {language: share for language, share in shares(table.column(name)).items() if share >= RARE}
+        if not any(languages):
+            continue
+        told = ", ".join(f"{language or '?'} {share:.0%}" for language, share in languages.items())
         found.append(Finding("note", "languages", tr("The texts of {name!r} are in: {told}.", name=name, told=told), (name,), (),
                              tr("Keep some of them only: --languages zh,en")))  # fmt: skip
     return found

@@ -149,23 +149,32 @@ class Predictor:
             rows = np.arange(start, min(start + WRITTEN, len(examples)))
             yield rows, finish(examples.batch(rows), self.fields)
 
-    def refuse_unreadable(self, table: Table) -> None:
-        """DataError where a cell of a number column holds something that is no number in the column's writing.
-
-        In a file such a cell counts as missing, as it did in training; whoever asks for single rows would never learn of it.
-        """
+    def unreadable(self, table: Table) -> Iterator[tuple[str, np.ndarray, str]]:
+        """Number columns with cells that hold no number in the column's writing: name, the rows, and in words how it is written."""
         for field in self.fields.values():
             for column, style in field.facts.get("styles", {}).items():
                 if column not in table.names:
                     continue  # encoding says which are missing
-                _, bad = number.parse(table.column(column), number.Style(*style))
-                for row in np.flatnonzero(bad)[:1].tolist():
-                    raise DataError(
-                        "A number must be written as the training data wrote it; {value!r} of {column!r} in row {row} is not a number "
-                        "written like that{like}. Write it that way, or leave the cell empty.",
-                        value=table.column(column)[row].as_py(), column=column, row=row,
-                        like=tr(" (3,5 is three and a half)") if style[0] else "",
-                    )  # fmt: skip
+                rows = np.flatnonzero(number.parse(table.column(column), number.Style(*style))[1])
+                if len(rows):
+                    yield column, rows, tr(" (3,5 is three and a half)") if style[0] else ""
+
+    def refuse_unreadable(self, table: Table) -> None:
+        """DataError for the first cell of a number column that is no number: whoever asks for single rows must learn of it."""
+        for column, rows, like in self.unreadable(table):
+            raise DataError(
+                "A number must be written as the training data wrote it; {value!r} of {column!r} in row {row} is not a number "
+                "written like that{like}. Write it that way, or leave the cell empty.",
+                value=table.column(column)[int(rows[0])].as_py(), column=column, row=int(rows[0]), like=like,
+            )  # fmt: skip
+
+    def counted(self, table: Table) -> list[str]:
+        """The same in words for a file: there such a cell counts as missing, as it did in training."""
+        return [
+            tr("{count:,} cells of {column!r} are no numbers as written in training{like} and count as missing: {value!r} in row {row}.",
+               count=len(rows), column=column, like=like, value=str(table.column(column)[int(rows[0])].as_py())[:60], row=int(rows[0]) + 1)
+            for column, rows, like in self.unreadable(table)
+        ]  # fmt: skip
 
     def refuse_cut(self, table: Table) -> None:
         """DataError for the first row that the task would read only a part of: in a file it is answered and counted."""

@@ -21,7 +21,7 @@ from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.encode import InputEncoder
 from duomo.data.supervised import feature_names, suggest_recipe
 from duomo.tasks.classify.baselines import Prior, classical
-from duomo.tasks.classify.labels import MISSING, Label, Labels
+from duomo.tasks.classify.labels import MISSING, UNSEEN, Label, Labels
 from duomo.tasks.classify.measures import FLOOR, fit_temperature, lists, one_target
 from duomo.tasks.classify.views import draw
 
@@ -115,14 +115,27 @@ class Main(Task):
         mask = self.labels.present(table)
         missing, bare = int((~mask).sum()), int(self.labels.bare(table).sum())
         if missing == len(table):
-            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=", ".join(self.config.target))
+            raise DataError(
+                "Learning needs rows whose target is known; {name!r} is empty in all rows. Choose another target.",
+                name=", ".join(self.config.target),
+            )
         name, said = ", ".join(self.config.target), []
         if missing:
             said.append(tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=missing, rows=len(table), name=name))
         if bare:
             said.append(tr("{count} of {rows} rows have an empty {name!r}: none of the labels. Write NA where the labels are not known.",
                            count=bare, rows=len(table), name=name))  # fmt: skip
-        return mask, said
+        return mask, said + (self._unseen(table.take(np.flatnonzero(mask))) if self.labels.classes else [])
+
+    def _unseen(self, table: Table) -> list[str]:
+        """In words the rows whose class was not learned."""
+        found, more = self.labels.encode(table)
+        rows = np.flatnonzero((found.reshape(len(table), -1) == UNSEEN).any(axis=1) if more is None else more)
+        if not len(rows):
+            return []
+        cell = ", ".join(str(table.column(name)[int(rows[0])].as_py()) for name in self.config.target)
+        return [tr("{count} of {rows} rows have a class that was not learned, such as {value!r}; these count as wrong.",
+                   count=len(rows), rows=len(table), value=cell)]  # fmt: skip
 
     # -- tensors
     def encode(self, table: Table, *, target: bool) -> Examples:

@@ -135,7 +135,7 @@ class Main(Task):
         missing = int((~mask).sum())
         name = ", ".join(self.config.target)
         if missing == len(table):
-            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=name)
+            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows. Choose another target.", name=name)
         if not missing:
             return mask, []
         return mask, [tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=missing, rows=len(table), name=name)]

@@ -94,7 +94,9 @@ class Main(Task):
         read = self.read(table)
         known = [(row.tokens, tags) for row, tags in zip(read.rows, read.tags, strict=True) if tags]
         if not known:
-            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=self._target())
+            raise DataError(
+                "Learning needs rows whose target is known; {name!r} is empty in all rows. Choose another target.", name=self._target()
+            )
         self.features.fit([row for row, _ in known], self.cut["how"] in ("characters", "signs"))
         self.scheme = Scheme.find([tags for _, tags in known])
         self.moves_CC = transitions([self.scheme.encode(tags) for _, tags in known], self.scheme)

@@ -155,7 +155,7 @@ class Main(Task):
         cut_N = ~missing_N & (seconds_N > longest)
         crowded_N = ~missing_N & ~cut_N & (written_N > FASTEST * seconds_N)
         if missing_N.all():
-            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows.", name=name)
+            raise DataError("Learning needs rows whose target is known; {name!r} is empty in all rows. Choose another target.", name=name)
         values = {"rows": len(table), "name": name, "longest": longest}
         reasons = (
             (missing_N, "{missing} of {rows} rows have no {name!r} and are left out."),
