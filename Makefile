@@ -48,6 +48,7 @@ bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/picture_pipeline.py
 	$(BIN)/python bench/accuracy_vision.py .bench/data
 	$(BIN)/python bench/detection.py .bench/data
+	$(BIN)/python bench/doom.py .bench/data
 	$(BIN)/python bench/tracking.py
 	$(BIN)/python bench/video.py .bench/data
 	$(BIN)/python bench/parity_language.py .bench/data

@@ -116,6 +116,13 @@ def mixed() -> Table:
     return _with_targets(columns, labels, {names[0]: "number", "taste": "category", "picture": "image"})
 
 
+def mixed_films() -> Table:
+    """A film's way, a number and a category: each tells a part."""
+    table, labels = clips(), np.arange(ROWS) % 3
+    columns = {"film": table.column("film"), "hour": labels * 1.5 + np.arange(ROWS) % 5, "place": np.array(["in", "out"])[labels // 2]}
+    return _with_targets(columns, labels, {"film": "video", "hour": "number", "place": "category"})
+
+
 def stories() -> Table:
     text = datasets.load_breast_cancer().DESCR + datasets.load_wine().DESCR
     return Table(pa.table({"text": [text[:6000]]}), {"text": "text"})
@@ -190,8 +197,8 @@ FORMS = {"numbers": numbers, "categories": categories, "tokens": tokens, "pixels
          "clips": clips}  # fmt: skip
 CLASSIFY, REGRESS = {"target": ["target"], "ignore": ["amount"]}, {"target": ["amount"], "ignore": ["target"]}
 TOYS = [
-    *(Toy("classify", table, CLASSIFY) for table in (*FORMS.values(), mixed)),
-    *(Toy("regress", table, REGRESS) for table in (numbers, tokens, mixed, clips)),
+    *(Toy("classify", table, CLASSIFY) for table in (*FORMS.values(), mixed, mixed_films)),
+    *(Toy("regress", table, REGRESS) for table in (numbers, tokens, mixed, clips, mixed_films)),
     Toy("generate", stories, {"encode": {"longest_text": 16}, "sampling": {"new_tokens": 4}}),
     Toy("fill", stories, {"encode": {"longest_text": 16}}),
     Toy("translate", pairs, {"target": ["summary"], "source": "text", "beam": 2}),

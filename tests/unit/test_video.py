@@ -26,7 +26,7 @@ from duomo.data.loader import TableStream, finish
 from duomo.data.readable import readable
 from duomo.evaluate import exhibits
 from duomo.exploring import explore
-from duomo.models import r2plus1d
+from duomo.models import fusion, r2plus1d
 from duomo.plan import make
 from duomo.serve.rows import table_of
 
@@ -84,6 +84,37 @@ def test_metadata_names_films_and_their_subjects(clips: Path) -> None:
     assert table.kinds["video"] == "video" and len(table) == 48
     proposal, _ = audit.propose(table, "move")
     assert proposal.how == "group" and proposal.group in ("subject", "source")
+
+
+def test_films_are_learned_from_beside_other_columns(tmp_path: Path) -> None:
+    """Which way a bar goes, or neither where the metadata say that the lamp is out: no column alone tells."""
+    rows = []
+    for number in range(36):
+        way, lamp = (-1, 1)[number % 2], ("on", "out")[number // 2 % 2]
+        write(tmp_path / f"{number:02}.avi", bar(way, number // 4), 10.0)
+        rows.append(f"{number:02}.avi,{lamp},{number % 7},{'dark' if lamp == 'out' else 'right' if way > 0 else 'left'}")
+    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,lamp,amount,seen", *rows]))
+    settings = {
+        "data": {"target": ["seen"]},
+        "train": {"epochs": 16, "patience": 0, "batch_size": 8},
+        "encode": {"clip_frames": 4, "clips": 2},
+    }
+    run = duomo.train(tmp_path, settings, out=tmp_path / "run", reporter=Silent())
+    assert (run.recipe.model.name, run.facts["features"]) == ("fusion", ["video", "lamp", "amount"])
+    answers = run.predict(tmp_path)
+    assert np.mean([one["prediction"] == row.split(",")[-1] for one, row in zip(answers, rows, strict=True)]) > 0.9
+
+
+def test_a_mixed_row_is_the_mean_of_its_clips() -> None:
+    other = Field("clips", CLIP.shape, facts=CLIP.facts)
+    model = fusion.Model(
+        fusion.SIZES["small"], {"a": CLIP, "b": other, "n": Field("numbers", (2,), facts={"bins": [[0.0, 1.0]] * 2})}, Head(3)
+    )
+    batch = {"a": torch.randn(2, 4, *CLIP.shape), "b": torch.randn(2, 2, *CLIP.shape), "n": torch.randn(2, 2)}
+    with torch.inference_mode():
+        together = model.eval()(dict(batch))
+        each = [model({"a": batch["a"][:, k : k + 1], "b": batch["b"][:, k % 2 : k % 2 + 1], "n": batch["n"]}) for k in range(4)]
+    assert torch.allclose(together, torch.stack(each).mean(0), atol=1e-5)
 
 
 def test_a_gif_is_a_film_where_it_moves(tmp_path: Path) -> None:

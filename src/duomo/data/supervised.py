@@ -100,6 +100,8 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
     if "text" in kinds and kinds <= {"text", *FLAT} and kinds != {"text"}:
         reason = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds)))
         return Suggestion("text" if rows >= MANY_TEXTS else "text-small", reason)
+    if "video" in kinds and len(names) > 1:
+        return Suggestion("video-mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))
     if (len(names) > 1 and len(kinds) > 1) or kinds & set(FLAT):
         return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))
     if kinds == {"text"}:
