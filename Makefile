@@ -37,6 +37,7 @@ bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/wall.py
 	$(BIN)/python bench/memory.py
 	$(BIN)/python bench/against_keras.py
+	$(BIN)/python bench/resnet_rate.py
 	$(BIN)/python bench/against_keras_accuracy.py
 	$(BIN)/python bench/time_to_accuracy.py .bench/data
 	$(BIN)/python bench/accuracy_pictures.py .bench/data

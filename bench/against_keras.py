@@ -26,21 +26,22 @@ from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Column, Examples
 from duomo.data.loader import TableStream
-from duomo.models import cnn, rnn, transformer
+from duomo.models import cnn, resnet, rnn, transformer
 from duomo.train import loop, probe
 from duomo.train.job import Job
 
 ROOT = Path(__file__).resolve().parent.parent
 PINNED = ["tensorflow==2.21.0", "keras==3.15.1", "numpy>=2,<3"]
 BATCH = 32
-STEPS = {"cnn": 200, "series": 15, "text": 60, "encoder": 8}
+STEPS = {"cnn": 200, "series": 15, "text": 60, "encoder": 8, "resnet": 60}
 BARS = {"cnn": 2.3, "series": 2.0, "text": 4.0, "encoder": 1.6}
-CLASSES = {"cnn": 10, "series": 10, "text": 2, "encoder": 2}
+CLASSES = {"cnn": 10, "series": 10, "text": 2, "encoder": 2, "resnet": 10}
 INPUTS = {
     "cnn": Field("pixels", (1, 28, 28), facts={"mean": [0.5], "std": [0.25]}),
     "series": Field("frames", (100, 32)),
     "text": Field("tokens", (100,), (1000,)),
     "encoder": Field("tokens", (100,), (1000,)),
+    "resnet": Field("pixels", (1, 28, 28), facts={"mean": [0.5], "std": [0.25]}),
 }
 
 
@@ -74,6 +75,8 @@ def ours(name: str) -> nn.Module:
     inputs, head = {"x": INPUTS[name]}, Head(CLASSES[name])
     if name == "cnn":
         return cnn.Model(cnn.SIZES["base"], inputs, head)
+    if name == "resnet":
+        return resnet.Model(resnet.SIZES["small"], inputs, head)
     if name == "encoder":
         return transformer.Model(transformer.Config(norm="after", activation="relu"), inputs, head)
     return rnn.Model(rnn.SIZES["base"], inputs, head)
@@ -156,7 +159,7 @@ def examples(name: str, rows: int) -> Examples:
     if field.form == "pixels":
         x = (x.clamp(-2, 2) * 60 + 128).to(torch.uint8)
     target = torch.randint(0, CLASSES[name], (rows,))
-    return Examples({"x": Drawn(x, 0 if name == "cnn" else field.shape[0]), "target": Drawn(target, 0)})
+    return Examples({"x": Drawn(x, 0 if field.form == "pixels" else field.shape[0]), "target": Drawn(target, 0)})
 
 
 def parts(name: str, steps: int) -> tuple[Noise, nn.Module, TableStream, TrainConfig]:
