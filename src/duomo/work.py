@@ -27,7 +27,7 @@ from duomo.core.kinds import media
 from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
-from duomo.core.run import RunFolder
+from duomo.core.run import HEAD, OPENING, RunFolder
 from duomo.core.table import MEDIA, Table
 from duomo.core.tensors import Batch
 from duomo.data import sources, spill
@@ -41,7 +41,7 @@ from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
 from duomo.own import check
 from duomo.plan import Plan
-from duomo.train import adapt, loop, lora, preflight, probe
+from duomo.train import adapt, head, loop, lora, preflight, probe
 from duomo.train.job import Job, Outcome
 from duomo.trained import Run, without_target
 
@@ -88,6 +88,7 @@ class Work:
         self.before: list[str] = []
         self.loaded = False
         self.new = self._start()
+        self.head: list[str] = self._head_first() if self.loaded and recipe.adapt.head_first else []
         self.rates = adapt.prepare(self.model, recipe.adapt, self.new, task.head)
         self.preflight: preflight.Preflight | None = None
         self.timings: list[dict[str, Any]] = []
@@ -105,10 +106,20 @@ class Work:
         self.before = list(start.get("before", []))
         return list(start.get("new", []))
 
+    def _head_first(self) -> list[str]:
+        """A new last layer fitted to what the weights make of the rows; the names of its weights, none where there is no such layer."""
+        layer = head.last(self.model, self.new)
+        rows = head.fit(self.model, self.task, self.examples, layer) if layer else 0
+        if rows:
+            self.reporter.say(tr("The new last layer was fitted to what the weights make of {rows:,} rows; now all learn.", rows=rows))
+        return [name for name, _ in self.model.named_parameters() if name in self.new] if rows else []
+
     def _fresh(self) -> None:
         """Again what training starts from: a resumed run without a checkpoint was not yet given it."""
         if self.plan.recipe.adapt.start and not self.loaded:
             adapt.load(self.model, reopened(self.plan.recipe.adapt.start, self.plan.recipe.model))
+            if (self.folder.path / HEAD).exists():
+                self.model.load_state_dict(self.folder.read_tensors(HEAD), strict=False)
 
     def choose_execution(self) -> Execution:
         """The fastest way to run the same mathematics, found by timing a few steps; says what the whole will take."""
@@ -175,6 +186,8 @@ class Work:
         self.folder.write_text("recipe.toml", to_toml(self.plan.recipe))
         self.before = self._probed(self.model)
         self.folder.write_json("start.json", {"before": self.before, "task": self.task.state(), "root": str(Path.cwd()), "new": self.new})
+        if self.head:
+            self.folder.write_tensors(HEAD, {name: self.model.state_dict()[name] for name in self.head})
         self.folder.write_opening(self._facts(execution))
 
     def _facts(self, execution: Execution) -> dict[str, Any]:
@@ -238,7 +251,7 @@ class Work:
         self._golden(predictor)
         self._scorecard(predictor, outcome, facts)
         self.folder.seal()
-        for name in ("data.arrow", "start.json"):
+        for name in OPENING[1:]:
             (self.folder.path / name).unlink(missing_ok=True)
         self.reporter.say(tr("Done in {seconds:.1f} s: {path}", seconds=time.monotonic() - self.started, path=self.folder.path))
         return Run(self.folder, facts, self.plan.recipe, predictor)

@@ -6,7 +6,7 @@ task.json            what preprocessing learned                   timing.jsonl  
 start.json           the same before training, for a resume        data.arrow       data given in memory, until the run is done
 model.safetensors    the kept weights                             scorecard.json   scorecard.html   MODEL_CARD.md
 golden.json          inputs and the answers they must give        manifest.json    sums of all of the product's files
-engine.json          what computes it fastest on this machine, where that was measured
+head.safetensors     a head fitted before the first step           engine.json      what computes it fastest on this machine
 """
 
 import fcntl
@@ -25,7 +25,9 @@ from duomo.core.errors import ConfigError, RunError
 from duomo.core.files import digest, write_atomically
 
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")
-OPENING = ("recipe.toml", "start.json", "data.arrow")
+HEAD = "head.safetensors"
+OPENING = ("recipe.toml", "start.json", "data.arrow", HEAD)
+"""What a resume needs; all but the recipe go when the run is finished."""
 
 
 READ_TENSORS_FAULTS = (SafetensorError, OSError)

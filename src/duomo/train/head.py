@@ -1,0 +1,86 @@
+"""The head first: a new last layer is fitted to what weights that exist make of the rows, before all of them learn.
+
+A head drawn at random pulls good weights out of shape while it learns itself (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained
+Features and Underperform Out-of-Distribution", arXiv:2202.10054, section 3.4: linear probing, then fine-tuning).
+Legend: N rows, B rows of a batch, D features, S outputs.
+"""
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor, nn
+
+from duomo.core.contract import Task
+from duomo.core.tensors import Batch, Examples
+from duomo.data.loader import finish
+
+ROWS = 5000
+"""Rows that a last layer is fitted to, spread over all of them."""
+PRODUCTS = 10**9
+"""Fewer rows where N × D × S would exceed this."""
+PENALTY = 30.0
+"""Weight of half the squared norm of the matrix, of standardised features, beside the sum of the losses."""
+STEPS, AT_ONCE = 100, 64
+
+
+def last(model: nn.Module, new: list[str]) -> nn.Linear | None:
+    """The linear layer that the new weights are, all of them and nothing else; None where they are not one layer."""
+    wanted = sorted(name for name, _ in model.named_parameters() if name in new)
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear) and wanted == sorted(f"{name}.{part}" for part, _ in layer.named_parameters()):
+            return layer
+    return None
+
+
+def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear) -> int:
+    """Fit `layer` by the task's own loss with a penalty (L-BFGS), all else as it is; rows used, 0 where it is not the last one."""
+    device = layer.weight.device
+    count = max(1, min(len(examples), ROWS, PRODUCTS // (layer.in_features * layer.out_features)))
+    features, targets = [], []
+    for rows in torch.linspace(0, len(examples) - 1, count).round().long().split(AT_ONCE):
+        batch = finish(examples.batch(rows), task.inputs)
+        x_BD, output = _seen(model, {name: value.to(device) for name, value in batch.items()}, layer)
+        if x_BD.ndim != 2 or output.shape != (len(rows), layer.out_features) or not torch.allclose(output, layer(x_BD), atol=1e-5):
+            return 0
+        features.append(x_BD.cpu())
+        targets.append({name: value for name, value in batch.items() if name.partition(".")[0] not in task.inputs})
+    _solve(task, layer, torch.cat(features), targets)
+    return count
+
+
+def _seen(model: nn.Module, batch: Batch, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    """What reaches the layer, and what the model answers."""
+    kept: list[Tensor] = []
+    training = model.training
+    hook = layer.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    try:
+        with torch.no_grad():
+            output = model.eval()(batch)
+    finally:
+        hook.remove()
+        model.train(training)
+    return kept[0], output
+
+
+def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch]) -> None:
+    """Least loss over (weights, bias) of standardised features, then written into the layer for the features as they are."""
+    mean_D, std_D = x_ND.mean(0), x_ND.std(0, correction=0).clamp(min=1e-3)
+    parts = ((x_ND - mean_D) / std_D).split(AT_ONCE)
+    size, inner = layer.weight.shape
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        values = torch.from_numpy(flat).float().requires_grad_()
+        weight_SD, bias_S = values[: size * inner].view(size, inner), values[size * inner :]
+        sums = [task.loss(part @ weight_SD.T + bias_S, batch)[0] for part, batch in zip(parts, targets, strict=True)]
+        total = torch.stack(sums).sum() + PENALTY / 2 * weight_SD.square().sum()
+        total.backward()
+        assert values.grad is not None
+        return float(total.detach()), values.grad.double().numpy()
+
+    found = minimize(loss, np.zeros(size * inner + size), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    flat = torch.from_numpy(found.x).float()
+    with torch.no_grad():
+        weight_SD = flat[: size * inner].view(size, inner) / std_D
+        layer.weight.copy_(weight_SD)
+        if layer.bias is not None:
+            layer.bias.copy_(flat[size * inner :] - weight_SD @ mean_D)
