@@ -180,7 +180,7 @@ def _shared(table: Table, found: split.Split, data: DataConfig) -> list[str]:
     if met:
         return [tr("Warning: {count:,} values of {column} in the test are also among the rows to learn from ({examples}); the scorecard "
                    "flatters.", count=len(met), column=data.group, examples=", ".join(map(str, met[:3])))]  # fmt: skip
-    if not count:
+    if not count or split.repeats_by_nature(table, split.content_columns(table, data.target), digests):
         return []
     return [tr("Warning: {count:,} of the {test:,} test rows are also among the rows to learn from; the scorecard flatters.",
                count=count, test=len(found.test))]  # fmt: skip

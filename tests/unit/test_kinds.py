@@ -96,6 +96,15 @@ def test_each_value_of_a_discrete_column_is_an_edge() -> None:
     assert number.edges(np.full(5, 2.0), 8) == [2.0, 3.0]
 
 
+def test_a_value_met_often_has_its_neighbours_as_edges() -> None:
+    values = np.concatenate([np.full(400, 11504.0), np.random.default_rng(0).permutation(11000)[:600].astype(np.float64)])
+    state = number.learn(values, 16)
+    edges = np.array(state["bins"]) * state["scale"] + state["centre"]
+    below = values[values < 11504].max()
+    assert np.isclose(edges, 11504, atol=0.01).any() and np.isclose(edges, below, atol=0.01).any()
+    assert len(edges) <= 2 * 16 + 2 + 3 * 4
+
+
 def test_one_typing_error_does_not_flatten_a_column() -> None:
     cells = [str(value) for value in range(100)] + ["1e12"]
     state = number.KIND.fit(Cells(column(cells)), CONFIG)

@@ -52,6 +52,20 @@ def test_duplicates_fall_together_whatever_their_label() -> None:
         assert set(part % len(frame)) == set(part[part < len(frame)])
 
 
+def test_rows_that_repeat_by_nature_are_divided_like_any_others() -> None:
+    frame = cancer()
+    few = (frame.iloc[:, :4] > frame.iloc[:, :4].median()).astype(str).assign(target=frame["target"])
+    found = split(table_of(few), DataConfig(), 0, ["target"])
+    assert any("combinations" in note for note in found.notes)
+    seen = [set(map(tuple, few.iloc[part, :4].to_numpy())) for part in (found.train, found.test)]
+    assert seen[1] & seen[0] and 0.10 < len(found.test) / len(few) < 0.20  # judged on what was met in training too, in its proportions
+    more = split(table_of(pd.concat([few, few.iloc[:100]], ignore_index=True)), DataConfig(), 0, ["target"])
+    assert np.array_equal(found.test, more.test[more.test < len(few)])
+    copied = pd.concat([frame] * 6, ignore_index=True)  # copies of rows that could have been unlike
+    found = split(table_of(copied), DataConfig(), 0, ["target"])
+    assert not set(found.test % len(frame)) & set(found.train % len(frame))
+
+
 def test_groups_stay_together() -> None:
     frame = cancer()
     frame["patient"] = [f"P{number // 4}" for number in range(len(frame))]

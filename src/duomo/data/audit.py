@@ -20,7 +20,7 @@ from duomo.data.findings import Audit, ColumnAudit, Finding, Proposal
 from duomo.data.leaks import group_columns, leak_scores, suspects, time_columns
 from duomo.data.near import near_numbers, near_texts
 from duomo.data.profile import profile
-from duomo.data.split import content_columns
+from duomo.data.split import REPEATING, content_columns, repeats_by_nature
 from duomo.data.targets import balance_of, guess_target
 
 SAMPLE = 100_000
@@ -140,18 +140,11 @@ def _repeated(table: Table, target: str, inputs: list[str], digests: np.ndarray)
             whole = mix(digests * np.uint64(3) + cell_digests(table, target))
     _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[inverse] != np.arange(len(whole)))
-    found = []
+    found, nature = [], repeats_by_nature(table, inputs, digests)
     if len(again):
-        found.append(
-            Finding(
-                "warning",
-                "duplicates",
-                tr("{count} rows repeat an earlier row ({share:.1%}).", count=len(again), share=len(again) / len(table)),
-                (),
-                _firsts(again),
-                tr("Equal rows always fall into the same part of the split; take them out if they are mistakes."),
-            )
-        )
+        remedy = REPEATING if nature else "Equal rows always fall into the same part of the split; take them out if they are mistakes."
+        said = tr("{count} rows repeat an earlier row ({share:.1%}).", count=len(again), share=len(again) / len(table))
+        found.append(Finding("note" if nature else "warning", "duplicates", said, (), _firsts(again), tr(remedy)))
     if not target or target in inputs:
         return found
     kinds_of_target = np.unique(np.stack([digests, whole], axis=1), axis=0)

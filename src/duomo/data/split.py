@@ -1,7 +1,7 @@
 """How rows are divided into training, validation and test.
 
 A row's place is a pure function of (its content, the seed): new rows do not move old ones, and equal rows fall
-together. Legend: N rows, U units (rows of equal content, or groups).
+together, unless they repeat by nature: there the how-manieth of its kind counts as content. Legend: N rows, U units (rows of equal content, or groups).
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,9 @@ FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "de
 NAMES = ("train", "valid", "test")
 TRAIN, VALID, TEST = 0, 1, 2
 MOST_CLASSES = 100
+FEW = 5
+"""Where rows outnumber the combinations of their columns' values so many times, they repeat by nature, not by mistake."""
+REPEATING = "The columns have fewer combinations of values than there are rows, so equal rows are divided like any others."
 
 
 AS_TYPE_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
@@ -49,6 +52,29 @@ def content_columns(table: Table, targets: Sequence[str] = ()) -> list[str]:
     media = {name for name in inputs if table.kinds.get(name) in MEDIA}
     inputs = [name for name in inputs if not (media and name == "file")]
     return inputs or list(table.names)
+
+
+def repeats_by_nature(table: Table, columns: Sequence[str], digests: np.ndarray) -> bool:
+    """Whether the rows must repeat, because their columns have too few values (a survey with three answers to each of four questions).
+
+    Equal rows that could have been unlike are copies, and must not lie on both sides of a cut; these are observations of their own.
+    """
+    if len(np.unique(digests)) * FEW > len(table) or not {table.kinds.get(name) for name in columns} <= {"category", "number"}:
+        return False
+    combinations = 1
+    for name in columns:
+        combinations *= max(1, len(np.unique(cell_digests(table, name))))
+    return combinations * FEW <= len(table)
+
+
+def _occurrences(digests: np.ndarray) -> np.ndarray:
+    """(N,) uint64: how many equal rows stand before each."""
+    order = np.argsort(digests, kind="stable")
+    ranked = digests[order]
+    first = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    counts = np.empty(len(digests), np.uint64)
+    counts[order] = np.arange(len(digests)) - np.repeat(first, np.diff(np.r_[first, len(digests)]))
+    return counts
 
 
 def split(
@@ -81,8 +107,11 @@ def split(
     if how == "folders":
         return _by_folders(table, config, seed, targets)
     digests = row_digests(table, content_columns(table, targets)) if digests is None else digests
+    repeating = how != "group" and repeats_by_nature(table, content_columns(table, targets), digests)
     if how == "group":
         digests = _group_digests(table, config.group, digests)
+    elif repeating:
+        digests = mix(digests ^ mix(_occurrences(digests)))
     keys, unit_N = np.unique(digests, return_inverse=True)
     place_U = mix(keys ^ word_digest(f"seed {seed}")) / 2.0**64
     part_U = _parts(place_U, config)
@@ -90,9 +119,9 @@ def split(
     if len(keys) < least * len(wanted):
         _too_few(how, len(keys), config, max(3, least * len(wanted)))
     _fill(part_U, place_U, config, wanted, np.ones(len(keys), bool), least)
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = (tr(REPEATING),) if repeating else ()
     if how == "stratified":
-        notes = _every_class(table, targets, part_U, place_U, unit_N, config)
+        notes += _every_class(table, targets, part_U, place_U, unit_N, config)
     return _split(part_U[unit_N], how, notes)
 
 

@@ -23,6 +23,7 @@ COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
 CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)\s*|\s*(?:[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)$"
 ROWS = 1_000_000
 DISTINCT, REPEATS = 256, 8
+OFTEN, SPIKES = 0.03, 4
 
 
 class Style(NamedTuple):
@@ -167,13 +168,18 @@ def edges(values: np.ndarray, bins: int) -> list[float]:
 
     Discrete is a column of at most `DISTINCT` values, each of them met `REPEATS` times on average: a rare one may decide
     (a capital gain of 5,178 and not of 5,013). Else quantiles of the distinct values join those of the values, so that a
-    column that is mostly zero keeps bins for the rest: at most 2 `bins` + 2 edges.
+    column that is mostly zero keeps bins for the rest; and each of the `SPIKES` values that `OFTEN` of the cells hold (none,
+    not yet, unlimited) has its neighbours as edges too, so that it can be told from them: at most 2 `bins` + 2 + 3 `SPIKES` edges.
     """
     values = values.astype(np.float32)
-    distinct = np.unique(values)
+    distinct, counts = np.unique(values, return_counts=True)
     if not len(distinct) <= min(DISTINCT, len(values) // REPEATS):
+        often = np.argsort(-counts, kind="stable")[:SPIKES]
+        often = often[counts[often] >= OFTEN * len(values)]
+        around = distinct[np.clip(np.concatenate([often - 1, often, often + 1]), 0, len(distinct) - 1)]
         shares = np.linspace(0, 1, max(2, bins + 1))
-        distinct = np.unique(np.concatenate([np.quantile(values, shares), np.quantile(distinct, shares)]).astype(np.float32))
+        spread = np.concatenate([np.quantile(values, shares), np.quantile(distinct, shares)]).astype(np.float32)
+        distinct = np.unique(np.concatenate([spread, around]))
     return [float(edge) for edge in distinct] if len(distinct) > 1 else [float(distinct[0]), float(distinct[0]) + 1.0]
 
 
