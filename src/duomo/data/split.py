@@ -1,7 +1,8 @@
 """How rows are divided into training, validation and test.
 
 A row's place is a pure function of (its content, the seed): new rows do not move old ones, and equal rows fall
-together, unless they repeat by nature: there the how-manieth of its kind counts as content. Legend: N rows, U units (rows of equal content, or groups).
+together, unless they repeat by nature: there the how-manieth of its kind counts as content.
+Legend: N rows, U units (rows of equal content, or groups).
 """
 
 from collections.abc import Sequence
