@@ -145,6 +145,7 @@ class Run:
         if isinstance(source, (list, tuple, dict)):
             self.predictor.refuse_unreadable(table)
             self.predictor.refuse_cut(table)
+            self.task.refuse(table)
         columns = self.answers(table)
         library = type(source).__module__.partition(".")[0]
         if library == "pandas":

@@ -1,5 +1,6 @@
 """The training engine on scikit-learn's digits: schedules, optimizers, exactness, guards, probing."""
 
+import copy
 import importlib.util
 import json
 import math
@@ -111,6 +112,39 @@ def test_lion_follows_its_paper():
     optimizer.step(0.01)
     assert weight.weight.item() == pytest.approx(start * (1 - 0.001) - 0.01, abs=1e-7)
     assert optimizer.kept["momentum"][0].item() == pytest.approx(0.03)
+
+
+def test_muon_is_torchs_within_the_layers_and_adamw_around_them():
+    torch.manual_seed(0)
+    ours = torch.nn.ModuleDict({"embedding": torch.nn.Embedding(7, 6), "blocks": torch.nn.ModuleList([torch.nn.Linear(6, 9)]),
+                                "head": torch.nn.Linear(9, 7)})  # fmt: skip
+    theirs = copy.deepcopy(ours)
+    optimizer = optim.build(ours, TrainConfig(optimizer="muon", weight_decay=0.1, exact=True))
+    matrix = theirs["blocks"][0].weight
+    flat = [value for value in theirs.parameters() if value.ndim < 2]
+    adam = [{"params": [theirs["embedding"].weight, theirs["head"].weight], "weight_decay": 0.1}, {"params": flat, "weight_decay": 0.0}]
+    references = [
+        torch.optim.Muon([matrix], 0.01, 0.1, adjust_lr_fn="match_rms_adamw"), torch.optim.AdamW(adam, 0.01, (0.9, 0.99))
+    ]  # fmt: skip
+    for _ in range(4):
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            mine.grad = torch.randn_like(mine)
+            other.grad = mine.grad.clone()
+        optimizer.step(0.01)
+        for reference in references:
+            reference.step()
+    for (name, mine), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        # torch's iteration is in bf16, ours in float32 where every bit is to be kept
+        torch.testing.assert_close(mine, other, rtol=0, atol=2e-3 if other is matrix else 1e-6, msg=name)
+    assert [tuple(value.shape) for value in optimizer.kept["exp_avg_sq"]] == [(7, 6), (), (9,), (7, 9), (7,)]
+
+
+def test_muon_makes_orthogonal():
+    torch.manual_seed(0)
+    for shape in ((12, 40), (40, 12)):
+        for dtype in (torch.float32, torch.bfloat16):
+            values = torch.linalg.svdvals(optim.orthogonal(torch.randn(shape), dtype))
+            assert 0.6 < values.min() and values.max() < 1.3
 
 
 def test_a_wrong_optimizer_is_named():

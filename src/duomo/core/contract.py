@@ -261,6 +261,10 @@ class Task(ABC):
         """(N,) bool: rows too long to be read whole. Who asks for single rows is told so, with `refuse_cut`; none by default."""
         return np.zeros(len(table), bool)
 
+    def refuse(self, table: Table) -> None:
+        """DataError where who asks for single rows would be told nothing; rows of a file are answered as they are. Without use by default."""
+        return
+
     @abstractmethod
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """Columns for a person or a client, one value per row: `prediction`, `confidence`, …"""

@@ -26,6 +26,9 @@ class Parser(argparse.ArgumentParser):
             wrong, _, choices = message.partition(start)[2].replace("'", "").partition(middle)
             known = choices.removesuffix(end).replace(",", " ").split()
         hint = nearest(wrong, known) if wrong else ""
+        words = message.partition(tr("unrecognized arguments: %s").partition("%s")[0])[2]
+        if words and not words.startswith("-"):
+            hint = tr(" Several values of one setting are joined by commas (zh,en); a verb takes one file or folder.")
         print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
         raise SystemExit(ConfigError.exit_code)
 

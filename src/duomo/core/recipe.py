@@ -122,8 +122,8 @@ class TrainConfig:
     """Rows of one optimizer step; from the recipe when 0."""
     accumulate: Annotated[int, Within(1)] = 1
     """Micro-batches that one optimizer step is cut into, to save memory; the result stays the same."""
-    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "lion"] = "adamw"
-    """adamw, adam, sgd, rmsprop, adafactor or lion."""
+    optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "lion", "muon"] = "adamw"
+    """adamw, adam, sgd, rmsprop, adafactor, lion or muon."""
     learning_rate: Amount = 0.0
     """Peak learning rate; from the recipe when 0."""
     weight_decay: Annotated[float, Within(-1)] = -1.0

@@ -101,7 +101,7 @@ class Pairs:
             name = encode.tokenizer or "bpe"
             settled = EncodeConfig(tokenizer=name, vocabulary=encode.vocabulary, longest_text=encode.longest_text)
             self.tokenizer = text_kind.learn(both, settled)
-        most = min(encode.longest_text or self.asked.longest, int(self.given["longest"]) if self.given else 1 << 40)
+        most = min(encode.longest_text or self.asked.longest, text_kind.within(encode.longest_text, self.given) if self.given else 1 << 40)
         read, written = (self._longest(cells, most) for cells in (source, target))
         using = self.asked.similarity <= 1
         self.kept = self.texts(table) if using else ([], [])

@@ -160,6 +160,7 @@ class Desk:
         ]
         if written:
             self.run.predictor.refuse_unreadable(replace(table, data=table.data.select(written)))
+        self.run.task.refuse(table)
         if self.slow:
             self.run.predictor.refuse_cut(table)
         return table

@@ -6,15 +6,19 @@ is built (1.5 to 3 s, as long as a small run), and their wrappers cost more per 
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from duomo.core.device import bf16_on_cpu
 from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest
 from duomo.core.recipe import TrainConfig
+
+
+MUON_MOMENTUM = 0.95
 
 
 class Optimizer(ABC):
@@ -23,7 +27,9 @@ class Optimizer(ABC):
     slots: tuple[str, ...] = ()
     """Names of the tensors kept for each weight, shaped like it."""
 
-    def __init__(self, weights: list[nn.Parameter], config: TrainConfig, rates: list[float]):
+    def __init__(self, weights: list[nn.Parameter], config: TrainConfig, rates: list[float], inner: Sequence[int] = ()):
+        """`inner`: places of the matrices of numbered layers, which neither read nor give the tokens."""
+        self.inner = frozenset(inner)
         decay = max(0.0, config.weight_decay)
         self.weights, self.momentum = weights, config.momentum
         kinds = [(decay if weight.ndim >= 2 else 0.0, rate) for weight, rate in zip(weights, rates, strict=True)]
@@ -36,14 +42,17 @@ class Optimizer(ABC):
     def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
         """Update the weights at `places` in place."""
 
-    def create(self, slot: str, weight: Tensor) -> Tensor:
-        """A slot before the first step."""
+    def create(self, slot: str, weight: Tensor, place: int) -> Tensor:
+        """A slot before the first step of the weight at `place`."""
         return torch.zeros_like(weight)
+
+    def _created(self) -> dict[str, list[Tensor]]:
+        return {slot: [self.create(slot, weight.detach(), place) for place, weight in enumerate(self.weights)] for slot in self.slots}
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         if not self.kept:
-            self.kept = {slot: [self.create(slot, weight.detach()) for weight in self.weights] for slot in self.slots}
+            self.kept = self._created()
         self.steps += 1
         for decay, share, group in self.groups:
             places = [place for place in group if self.weights[place].grad is not None]
@@ -62,7 +71,7 @@ class Optimizer(ABC):
     def restore(self, steps: int, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `tensors` gave. A slot keeps its weight's memory layout: the kernels walk both side by side."""
         self.steps = steps
-        self.kept = {slot: [self.create(slot, weight.detach()) for weight in self.weights] for slot in self.slots} if tensors else {}
+        self.kept = self._created() if tensors else {}
         for slot, values in self.kept.items():
             for place, value in enumerate(values):
                 value.copy_(tensors[f"{slot}.{place}"])
@@ -74,7 +83,7 @@ class Optimizer(ABC):
     def _weights(self, places: list[int], rate: float, decay: float) -> list[Tensor]:
         """The weights at `places`, decayed by rate * decay (decoupled decay, arXiv:1711.05101)."""
         weights = [self.weights[place].detach() for place in places]
-        if decay:
+        if decay and weights:
             torch._foreach_mul_(weights, 1 - rate * decay)
         return weights
 
@@ -83,12 +92,13 @@ class AdamW(Optimizer):
     """Adam with decoupled decay (arXiv:1711.05101, algorithm 2), fused."""
 
     slots = ("exp_avg", "exp_avg_sq")
+    beta2 = 0.999
 
     def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
         weights = [self.weights[place].detach() for place in places]
         self._fused()(
             weights, grads, self._of("exp_avg", places), self._of("exp_avg_sq", places), [], self._counts(weights),
-            lr=rate, beta1=self.momentum, beta2=0.999, weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
+            lr=rate, beta1=self.momentum, beta2=self.beta2, weight_decay=decay, eps=1e-8, amsgrad=False, maximize=False,
         )  # fmt: skip
 
     def _counts(self, weights: list[Tensor]) -> list[Tensor]:
@@ -156,7 +166,7 @@ class Adafactor(Optimizer):
 
     slots = ("rows", "columns")
 
-    def create(self, slot: str, weight: Tensor) -> Tensor:
+    def create(self, slot: str, weight: Tensor, place: int) -> Tensor:
         if weight.ndim < 2:
             return torch.zeros_like(weight) if slot == "rows" else weight.new_zeros(())
         return torch.zeros_like(weight.mean(-1 if slot == "rows" else -2, keepdim=True))
@@ -176,10 +186,61 @@ class Adafactor(Optimizer):
             weight.sub_(change, alpha=rho * size / max(1.0, change.norm().item() / math.sqrt(change.numel())))
 
 
+class Muon(AdamW):
+    """Momentum of the inner matrices made orthogonal (Jordan et al. 2024, "Muon"), scaled so that a step is as long as one of AdamW
+    (Liu et al. 2025, arXiv:2502.16982, eq. 4: one learning rate and one decay for both); every other weight by AdamW."""
+
+    beta2 = 0.99
+
+    def __init__(self, weights: list[nn.Parameter], config: TrainConfig, rates: list[float], inner: Sequence[int] = ()):
+        super().__init__(weights, config, rates, inner)
+        fast = weights[0].device.type != "cpu" or bf16_on_cpu()
+        self.type = torch.bfloat16 if fast and not config.exact else torch.float32
+        """The iteration forgives the rounding of bf16, and is taken in it where the chip computes in it."""
+
+    def create(self, slot: str, weight: Tensor, place: int) -> Tensor:
+        return weight.new_zeros(()) if place in self.inner and slot == "exp_avg_sq" else torch.zeros_like(weight)
+
+    def update(self, places: list[int], grads: list[Tensor], rate: float, decay: float) -> None:
+        given = dict(zip(places, grads, strict=True))
+        outer = [place for place in places if place not in self.inner]
+        if outer:
+            super().update(outer, [given[place] for place in outer], rate, decay)
+        inner = [place for place in places if place in self.inner]
+        for place, weight, moment in zip(inner, self._weights(inner, rate, decay), self._of("exp_avg", inner), strict=True):
+            moment.lerp_(given[place], 1 - MUON_MOMENTUM)
+            change = orthogonal(given[place].lerp(moment, MUON_MOMENTUM), self.type)
+            weight.sub_(change, alpha=rate * 0.2 * math.sqrt(max(weight.shape)))
+
+
+def orthogonal(x_MN: Tensor, dtype: torch.dtype) -> Tensor:
+    """(M, N) -> (M, N) float32: about U Vᵀ of the singular value decomposition U S Vᵀ, by five steps of a Newton–Schulz iteration.
+
+    Its odd polynomial of degree 5 (Jordan et al. 2024) brings singular values from above 1e-3 to between 0.7 and 1.2.
+    """
+    x = (x_MN.mT if x_MN.shape[0] > x_MN.shape[1] else x_MN).to(dtype)
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
+    return (x.mT if x_MN.shape[0] > x_MN.shape[1] else x).float()
+
+
+def inner_matrices(model: nn.Module) -> list[int]:
+    """Places among the trainable weights of the matrices of numbered layers (`blocks.0.…`), but for embeddings."""
+    tables = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
+    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    return [
+        place
+        for place, (name, weight) in enumerate(named)
+        if weight.ndim == 2 and id(weight) not in tables and any(part.isdigit() for part in name.split("."))
+    ]
+
+
 OPTIMIZERS: Mapping[str, type[Optimizer]] = {
-    "adamw": AdamW, "adam": Adam, "sgd": SGD, "rmsprop": RMSprop, "adafactor": Adafactor, "lion": Lion,
+    "adamw": AdamW, "adam": Adam, "sgd": SGD, "rmsprop": RMSprop, "adafactor": Adafactor, "lion": Lion, "muon": Muon,
 }  # fmt: skip
-COPIES = {"adamw": 2.0, "adam": 2.0, "sgd": 1.0, "rmsprop": 2.0, "adafactor": 0.1, "lion": 1.0}
+COPIES = {"adamw": 2.0, "adam": 2.0, "sgd": 1.0, "rmsprop": 2.0, "adafactor": 0.1, "lion": 1.0, "muon": 2.0}
 """State that an optimizer keeps, in copies of the weights."""
 
 
@@ -198,7 +259,7 @@ def build(model: nn.Module, config: TrainConfig, rates: Mapping[str, float] | No
     if not weights:
         raise ConfigError("A model must have weights to learn; this one has none that require gradients. Unfreeze some of them.")
     named = [name for name, weight in model.named_parameters() if weight.requires_grad]
-    return OPTIMIZERS[config.optimizer](weights, config, [(rates or {}).get(name, 1.0) for name in named])
+    return OPTIMIZERS[config.optimizer](weights, config, [(rates or {}).get(name, 1.0) for name in named], inner_matrices(model))
 
 
 def gradients(weights: list[nn.Parameter]) -> list[Tensor]:

@@ -67,7 +67,7 @@ class Text(Kind):
 
     def adopt(self, given: Mapping[str, Any], cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """The given tokenizer; how much of a cell is kept follows from these cells, within what the model can read."""
-        return kept(dict(given), pc.drop_null(text_of(cells.data)), min(config.longest_text or 1 << 40, int(given["longest"])))
+        return kept(dict(given), pc.drop_null(text_of(cells.data)), within(config.longest_text, given))
 
     def field(self, state: Mapping[str, Any]) -> Field:
         return Field("tokens", (int(state["longest"]),), (int(state["size"]),), {"tokenizer": state["tokenizer"]})
@@ -94,6 +94,15 @@ def learn(known: pa.ChunkedArray, config: EncodeConfig) -> dict[str, Any]:
     tokenizer = _train(name, some, config.vocabulary or vocabulary_for(name, amount))
     state: dict[str, Any] = {"tokenizer": name, "json": tokenizer.to_str(), "size": tokenizer.get_vocab_size(), "longest": 1 << 40}
     return kept(state, known, config.longest_text)
+
+
+def within(wanted: int, given: Mapping[str, Any]) -> int:
+    """How many tokens are read: `wanted`, or as many as a model that was trained before can where 0; ConfigError beyond that."""
+    longest = int(given["longest"])
+    if wanted > longest:
+        raise ConfigError("The context may not be longer than the model's, {longest} tokens; received {wanted}. Lower longest_text.",
+                          longest=longest, wanted=wanted)  # fmt: skip
+    return wanted or longest
 
 
 def kept(state: dict[str, Any], known: pa.ChunkedArray, longest: int) -> dict[str, Any]:

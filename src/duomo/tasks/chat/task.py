@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from duomo.core import dialogue
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
-from duomo.core.errors import ConfigError, DataError
+from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
@@ -79,10 +79,10 @@ class Main(Task):
     def fit(self, table: Table) -> None:
         self.shape = shape_of([name for name in table.names if name not in self.config.ignore])
         encode = self.config.encode
-        longest = int(self.given["longest"]) if self.given is not None else 1 << 40
-        if encode.longest_text > longest:
-            raise ConfigError("The context may not be longer than the model's, {longest} tokens; received {wanted}. Lower longest_text.",
-                              longest=longest, wanted=encode.longest_text)  # fmt: skip
+        longest = 1 << 40
+        if self.given is not None:
+            text_kind.within(encode.longest_text, self.given)
+            longest = int(self.given["longest"])
         if self.given is not None:
             self.tokenizer = dialogue.speaking(self.given)
         else:

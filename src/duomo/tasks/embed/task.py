@@ -86,8 +86,7 @@ class Main(Task):
         if self.given is None:
             self.tokenizer = text_kind.learn(both, self.config.encode)
         else:
-            most = min(self.config.encode.longest_text or 1 << 40, int(self.given["longest"]))
-            self.tokenizer = text_kind.kept(dict(self.given), both, most)
+            self.tokenizer = text_kind.kept(dict(self.given), both, text_kind.within(self.config.encode.longest_text, self.given))
 
     def state(self) -> dict[str, Any]:
         return {"columns": list(self.names), "tokenizer": self.tokenizer}

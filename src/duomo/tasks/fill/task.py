@@ -86,7 +86,7 @@ class Main(Task):
             raise DataError(
                 "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length
             )
-        longest = int(self.given["longest"]) if self.given is not None else 1 << 40
+        longest = text_kind.within(encode.longest_text, self.given) if self.given is not None else 1 << 40
         self.context = max(8, min(encode.longest_text or CONTEXT, longest, length // 8))
         self.tokenizer["longest"] = self.context
 
@@ -152,6 +152,11 @@ class Main(Task):
         mask, pieces = np.array([text_kind.special(self.tokenizer, "mask")]), GAP.split(cell)
         found = text_kind.encode_text(self.tokenizer, pieces)
         return np.concatenate([part for piece in found for part in (mask, piece)][1:])
+
+    def refuse(self, table: Table) -> None:
+        for row, cell in enumerate(table.column(self.column).to_pylist()):
+            if not GAP.search(str(cell)):
+                raise DataError("A text to fill must have a gap; that of row {row} has none. Write [MASK] where a word is missing.", row=row)
 
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
