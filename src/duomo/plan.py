@@ -17,7 +17,7 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import values_of
 from duomo.core.messages import tr
 from duomo.core.pretrained import Pretrained
-from duomo.core.recipe import AdaptConfig, DataConfig, Recipe
+from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
 from duomo.data import audit, sources, spill, split
@@ -312,15 +312,20 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bo
     chosen = settings.get("model", {}).get("name")
     if chosen and chosen != suggested.get("model", {}).get("name"):
         suggested["model"] = {"size": "small"}
-        suggested = merge(suggested, {"train": find.model_module(chosen).TRAIN})
+        suggested = merge(suggested, {"train": {"optimizer": TrainConfig.optimizer, **find.model_module(chosen).TRAIN}})
     elif settings.get("model", {}).get("size"):  # a size that was asked for is that size: the recipe's own options are for its own
         suggested["model"] = {"name": suggested["model"]["name"]}
     said = build(AdaptConfig, settings.get("adapt", {}), "adapt")
     if said.start and chosen:
         own = {**find.model_module(chosen).TRAIN, **suggested.get("train", {})}
-        suggested = merge(suggested, {"train": adapt.defaults(chosen, own, said, part), "adapt": adapt.PART if part else {}})
+        going_on = {"optimizer": TrainConfig.optimizer, **adapt.defaults(chosen, own, said, part)}
+        suggested = merge(suggested, {"train": going_on, "adapt": adapt.PART if part else {}})
         if not said.lora:  # what this task found to suit weights that exist
             suggested = merge(suggested, find.task_recipes(data.task).get(f"{named}-from", {}))
+    wanted = settings.get("train", {}).get("optimizer")
+    if not said.start and wanted and wanted != suggested.get("train", {}).get("optimizer", wanted):  # a recipe's rate is for its optimizer
+        name = chosen or suggested["model"]["name"]
+        suggested = merge(suggested, {"train": {"learning_rate": find.model_module(name).TRAIN["learning_rate"]}})
     recipe = build(Recipe, merge(suggested, settings))
     model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
     return dataclasses.replace(recipe, data=data, model=model)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duomo
+from duomo.core import find
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
 from duomo.plan import _resolve
@@ -79,6 +80,24 @@ def test_a_size_is_that_size() -> None:
     data = DataConfig(task="classify", target=("y",))
     assert not _resolve({"model": {"size": "large"}}, data, "table").model.options
     assert _resolve({}, data, "table").model.options
+
+
+def test_a_rate_belongs_to_its_optimizer() -> None:
+    data = DataConfig(task="generate")
+    told = {}
+    for name, settings in {
+        "own": {}, "asked": {"train": {"optimizer": "adamw"}}, "both": {"train": {"optimizer": "lion", "learning_rate": 1e-4}},
+        "another model": {"model": {"name": "rnn"}}, "going on": {"model": {"name": "gpt"}, "adapt": {"start": "run"}},
+    }.items():  # fmt: skip
+        train = _resolve(settings, data, "small").train
+        told[name] = (train.optimizer, train.learning_rate)
+    gpt, rnn = (find.model_module(name).TRAIN["learning_rate"] for name in ("gpt", "rnn"))
+    own = find.task_recipes("generate")["small"]["train"]
+    assert own["optimizer"] == "muon" and own["learning_rate"] > 2 * gpt
+    assert told == {
+        "own": ("muon", own["learning_rate"]), "asked": ("adamw", gpt), "both": ("lion", 1e-4), "another model": ("adamw", rnn),
+        "going on": ("adamw", 5e-5),
+    }  # fmt: skip
 
 
 def test_loaded_answers_equal_trained_ones(tmp_path: Path) -> None:

@@ -65,9 +65,10 @@ def template(folder: Path) -> None:
 
 
 CASES = {
-    "a tokenizer of another model": (more_words, "generate", (), 2, "A tokenizer must fit its model; that of hf has 267 tokens, the model 258"),
+    "a tokenizer of another model": (more_words, "generate", (), 2, "that of hf has 267 tokens, the model 258"),
     "a missing tensor": (
-        weights(lambda tensors: tensors.pop("model.layers.0.mlp.up_proj.weight")), "generate", (), 2, "missing: layers.0.mlp.up_proj.weight",
+        weights(lambda tensors: tensors.pop("model.layers.0.mlp.up_proj.weight")), "generate", (), 2,
+        "missing: layers.0.mlp.up_proj.weight",
     ),
     "an extra tensor": (
         weights(lambda tensors: tensors.update({"model.layers.7.odd.weight": torch.zeros(2, 2)})), "generate", (), 2,
@@ -105,7 +106,10 @@ def refused(said: Any, code: int, words: str) -> None:
     assert not Path("out/run.json").exists()
 
 
-@pytest.mark.parametrize(("lie", "words"), [("count", "1,099,511,627,776"), ("size", "'token_embd.weight' of 1,134,695,999,864,832 bytes"), ("end", "does not lie in the file")])
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [("count", "1,099,511,627,776"), ("size", "'token_embd.weight' of 1,134,695,999,864,832 bytes"), ("end", "does not lie in the file")],
+)
 def test_a_gguf_with_lying_sizes(command: Command, checkpoint: Path, lie: str, words: str) -> None:
     raw = bytearray((checkpoint / "model.gguf").read_bytes())
     if lie == "end":

@@ -262,7 +262,7 @@ class Task(ABC):
         return np.zeros(len(table), bool)
 
     def refuse(self, table: Table) -> None:
-        """DataError where who asks for single rows would be told nothing; rows of a file are answered as they are. Without use by default."""
+        """DataError where who asks for single rows would be told nothing; in a file they are answered as they are. None by default."""
         return
 
     @abstractmethod

@@ -17,7 +17,6 @@ from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest
 from duomo.core.recipe import TrainConfig
 
-
 MUON_MOMENTUM = 0.95
 
 

@@ -156,7 +156,9 @@ class Main(Task):
     def refuse(self, table: Table) -> None:
         for row, cell in enumerate(table.column(self.column).to_pylist()):
             if not GAP.search(str(cell)):
-                raise DataError("A text to fill must have a gap; that of row {row} has none. Write [MASK] where a word is missing.", row=row)
+                raise DataError(
+                    "A text to fill must have a gap; that of row {row} has none. Write [MASK] where a word is missing.", row=row
+                )
 
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

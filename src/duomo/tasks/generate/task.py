@@ -83,7 +83,9 @@ class Main(Task):
         cells = table.column(self.column).cast(pa.large_string()).drop_null()
         encode = self.config.encode
         if self.given is not None:
-            self.tokenizer = dict(self.given, longest=min(encode.longest_text or CONTEXT, text_kind.within(encode.longest_text, self.given)))
+            self.tokenizer = dict(
+                self.given, longest=min(encode.longest_text or CONTEXT, text_kind.within(encode.longest_text, self.given))
+            )
         else:
             config = replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT)
             self.tokenizer = text_kind.learn(cells, config)
