@@ -55,6 +55,19 @@ def test_numbers_are_numbers_after_decimal_commas(tmp_path: Path) -> None:
             run.predict([{"x": "1,5"}, {"x": cell}])
 
 
+@pytest.mark.parametrize(("write", "cell"), [("${:,.2f}", "$1,250.50"), ("{:.2f}%", "125050%")])
+def test_money_and_percent_are_targets_and_reach_the_baselines(tmp_path: Path, write: str, cell: str) -> None:
+    """What inspect calls a number is one for the target, the rivals and a single row that is judged later."""
+    worth = np.random.default_rng(0).uniform(1000, 9000, 120).round(2)
+    frame = pd.DataFrame({"cost": map(write.format, worth), "price": map(write.format, 2 * worth), "void": [None] * 119 + [1.0]})
+    frame.to_csv(tmp_path / "shop.csv", index=False)
+    run = duomo.train(tmp_path / "shop.csv", BRIEF, target="price", out=tmp_path / "run")
+    mean, *rivals = [result["metrics"]["mae"] for result in run.scorecard["results"][1:]]
+    assert len(rivals) == 2 and max(rival["value"] for rival in rivals) < 0.3 * mean["value"]
+    one = run.evaluate([{"cost": cell, "price": cell, "void": ""}])["metrics"]["mae"]["value"]
+    assert one == pytest.approx(abs(run.predict([{"cost": cell, "void": ""}])[0]["prediction"] - 1250.5), rel=1e-3)
+
+
 @pytest.mark.parametrize("target", ["y", "x"])
 def test_micro_batches_and_mixup(tmp_path: Path, target: str) -> None:
     """Accumulated or not, the first loss is the same, though partners lie in other micro-batches."""

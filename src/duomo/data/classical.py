@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from duomo.core.kinds import number
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Choices, Column, Dense, Ragged
@@ -54,9 +55,10 @@ class TreeMatrix:
 
     def __init__(self, names: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
         self.names, self.kinds, self.config = list(names), dict(kinds), config
-        self.categorical = np.zeros(0, bool)
+        self.categorical = self._empty = np.zeros(0, bool)
         self._values: dict[str, dict[str, int]] = {}
         self._dates: dict[str, InputEncoder] = {}
+        self._styles: dict[str, number.Style] = {}
 
     def fit(self, table: Table) -> None:
         for name in self.names:
@@ -65,10 +67,16 @@ class TreeMatrix:
             elif self.kinds[name] == "date":
                 self._dates[name] = InputEncoder(self.config)
                 self._dates[name].fit(table.with_kinds(self.kinds, {}), [name])
-        self.categorical = np.concatenate([np.full(block.shape[1], self.kinds[name] == "category") for name, block in self._blocks(table)])
+            else:
+                self._styles[name] = number.style_of(table.column(name))
+        blocks = self._blocks(table)
+        self.categorical = np.concatenate([np.full(block.shape[1], self.kinds[name] == "category") for name, block in blocks])
+        self._empty = np.concatenate([np.isnan(block).all(axis=0) for _, block in blocks])
 
     def transform(self, table: Table) -> np.ndarray:
-        return np.concatenate([block for _, block in self._blocks(table)], axis=1)
+        found = np.concatenate([block for _, block in self._blocks(table)], axis=1)
+        found[:, self._empty] = 0.0  # scikit-learn's trees cannot bin a column without a value
+        return found
 
     def _blocks(self, table: Table) -> list[tuple[str, np.ndarray]]:
         found = []
@@ -79,7 +87,7 @@ class TreeMatrix:
             elif name in self._dates:
                 block = np.concatenate(_dense(self._dates[name].encode(table)), axis=1)
             else:
-                block = numbers(table.column(name))[:, None]
+                block = numbers(table.column(name), self._styles[name])[:, None]
             found.append((name, np.where(np.isfinite(block), block, np.nan)))
         return found
 
@@ -94,6 +102,7 @@ class LinearMatrix:
         self._values: dict[str, dict[str, int]] = {}
         self._encoders: dict[str, InputEncoder] = {}
         self._scales: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._styles: dict[str, number.Style] = {}
 
     def fit(self, table: Table) -> None:
         for name in self.names:
@@ -106,6 +115,8 @@ class LinearMatrix:
                 if kind != "number":
                     self._encoders[name] = InputEncoder(self.config)
                     self._encoders[name].fit(table.with_kinds(self.kinds, {}), [name])
+                else:
+                    self._styles[name] = number.style_of(table.column(name))
                 raw = self._raw(name, table)
                 mean = np.nan_to_num(np.nanmean(np.where(np.isnan(raw).all(axis=0), 0.0, raw), axis=0))
                 spread = np.nan_to_num(np.nanstd(np.where(np.isnan(raw).all(axis=0), 0.0, raw), axis=0))
@@ -136,7 +147,7 @@ class LinearMatrix:
         """(N, F) float64 before standardising."""
         kind = self.kinds[name]
         if kind == "number":
-            raw = numbers(table.column(name))[:, None]
+            raw = numbers(table.column(name), self._styles[name])[:, None]
             return np.where(np.isfinite(raw), raw, np.nan)
         columns = self._encoders[name].encode(table)
         if kind == "image":

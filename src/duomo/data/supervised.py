@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from duomo.core.contract import Suggestion
 from duomo.core.errors import DataError
-from duomo.core.kinds import infer
+from duomo.core.kinds import infer, number
+from duomo.core.kinds.cells import is_number, is_text
 from duomo.core.messages import tr
 from duomo.core.table import Table
 
@@ -43,19 +43,15 @@ def feature_names(table: Table, targets: Sequence[str], ignore: Sequence[str]) -
     return found
 
 
-def numbers(cells: pa.ChunkedArray) -> np.ndarray:
-    """(N,) float64 of a column of numbers, or of text that reads as numbers; NaN where a cell is neither."""
-    kind = cells.type
-    if pa.types.is_dictionary(kind):
-        cells, kind = cells.cast(kind.value_type), kind.value_type
-    if pa.types.is_boolean(kind):
-        cells = cells.cast(pa.int8())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        trimmed = pc.utf8_trim_whitespace(cells)
-        plain = pc.match_substring_regex(trimmed, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
-        cells = pc.if_else(plain, trimmed, pa.scalar(None, kind))
-    if pa.types.is_null(kind):
-        return np.full(len(cells), np.nan)
+def numbers(cells: pa.ChunkedArray, style: number.Style | None = None) -> np.ndarray:
+    """(N,) float64 of a column of numbers, or of text that reads as numbers; NaN where a cell is neither.
+
+    `style` is how the training column wrote them; found from these cells when None.
+    """
+    if pa.types.is_dictionary(cells.type):
+        cells = cells.cast(cells.type.value_type)
+    if is_text(cells.type) or pa.types.is_boolean(cells.type) or is_number(cells.type):
+        return number.parse(cells, style)[0]
     try:
         return np.asarray(cells.cast(pa.float64(), safe=False).to_numpy(), np.float64)
     except NUMBERS_FAULTS:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
+from duomo.core.kinds import number
 from duomo.core.kinds.cells import values_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
@@ -57,6 +58,8 @@ class Main(Task):
         self.encoder = InputEncoder(config.encode)
         self.mean_K: list[float] = []
         self.scale_K: list[float] = []
+        self.styles_K: list[number.Style] = []
+        """How the training rows write each target: 3,5 or 12%."""
         self.halfwidth_K: list[float] = []
         """Half-width of the interval that holds 90 % of the validation rows; empty until calibrated."""
 
@@ -67,6 +70,7 @@ class Main(Task):
     def fit(self, table: Table) -> None:
         features = feature_names(table, self.config.target, self.config.ignore)
         self.mean_K, self.scale_K, self.halfwidth_K = [], [], []
+        self.styles_K = [number.style_of(table.column(name)) for name in self.config.target]
         for place, name in enumerate(self.config.target):
             raw = self.raw_targets(table)[:, place]
             values = self._forward(raw[np.isfinite(raw)])
@@ -82,9 +86,9 @@ class Main(Task):
     def raw_targets(self, table: Table) -> np.ndarray:
         """(N, K) float64 in the data's own units; NaN where missing. DataError where cells are no numbers."""
         found = []
-        for name in self.config.target:
+        for place, name in enumerate(self.config.target):
             cells = table.column(name)
-            values = numbers(cells)
+            values = numbers(cells, self.styles_K[place] if self.styles_K else None)
             values = np.where(np.isfinite(values), values, np.nan)
             wrong = np.flatnonzero(np.isnan(values) & values_of(cells).is_valid().to_numpy())
             shown = cells[int(wrong[0])].as_py() if len(wrong) else None
@@ -107,12 +111,14 @@ class Main(Task):
         return np.log1p(values)
 
     def state(self) -> dict[str, Any]:
-        return {"encoder": self.encoder.state(), "mean": self.mean_K, "scale": self.scale_K, "halfwidth": self.halfwidth_K}
+        return {"encoder": self.encoder.state(), "mean": self.mean_K, "scale": self.scale_K, "halfwidth": self.halfwidth_K,
+                "styles": self.styles_K}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.encoder.restore(state["encoder"])
         self.mean_K, self.scale_K = [float(v) for v in state["mean"]], [float(v) for v in state["scale"]]
         self.halfwidth_K = [float(v) for v in state["halfwidth"]]
+        self.styles_K = [number.Style(*style) for style in state.get("styles", ())]
 
     @property
     def inputs(self) -> Mapping[str, Field]:
