@@ -235,6 +235,13 @@ class _Pixels(torch.nn.Module):
         return self.inner(batch["pixels"].double())
 
 
+def test_of_equals_the_latest_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    judged = iter([0.5, 0.8, 0.7, 0.8, 0.8, 0.6])
+    monkeypatch.setattr(loop._Training, "_judge", lambda self: {"accuracy": next(judged)})
+    outcome = train(toy.job(tmp_path, toy.config(steps=12, evaluate_steps=2, patience=9)), Silent())
+    assert (outcome.best, outcome.best_step) == (0.8, 10)
+
+
 def test_patience_stops_early(tmp_path: Path):
     outcome = train(toy.job(tmp_path, toy.config(steps=400, evaluate_steps=2, patience=2, learning_rate=1e-9)), Silent())
     assert outcome.steps < 60 and lines(tmp_path)[-1]["event"] == "early stop"

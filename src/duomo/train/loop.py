@@ -206,11 +206,14 @@ class _Training:
         return {"loss": plain(loss / max(count, 1e-8)), **{name: plain(value) for name, value in metrics.items()}}
 
     def _choose(self, value: float | None) -> None:
-        """Keep the best weights; stop early when patience is at its end."""
+        """Keep the best weights, of equals the latest: on few rows the first is but luck. Stop early when patience is at its end."""
         higher = self.task.metric.higher_is_better
-        if value is not None and (self.best is None or (value > self.best if higher else value < self.best)):
-            self.best, self.best_step, self.waits = value, self.step, 0
+        better = value is not None and (self.best is None or (value > self.best if higher else value < self.best))
+        if better or (value is not None and value == self.best):
+            self.best, self.best_step = value, self.step
             self.best_tensors = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self._changing(self._kept()).items()}
+        if better:
+            self.waits = 0
             return
         self.waits += 1
         if 0 < self.config.patience <= self.waits and self.step < self.plan.total:
