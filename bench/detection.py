@@ -34,7 +34,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         for part, count in (("train", arguments.scenes), ("test", TEST)):
-            config = ComposeConfig(count=count, seed=arguments.seed + (part == "test") * 1000)
+            plain = {"stretch": 0.0, "hue": 0.0} if part == "test" else {}  # the test's cut-outs are shown as they are
+            config = ComposeConfig(count=count, seed=arguments.seed + (part == "test") * 1000, **plain)
             compose(arguments.folder / "cutouts" / part, arguments.folder / "grounds" / part, Path(place, part), config, Silent())
         settings = {
             "data": {"task": "detect", "test": str(Path(place, "test")), "valid_share": 0.05},

@@ -48,6 +48,10 @@ class ComposeConfig:
     """Greatest length of a thing."""
     turn: Annotated[float, Within(0, 180)] = 20.0
     """Most degrees that a thing is turned to either side."""
+    stretch: Annotated[float, Within(0, 1)] = 0.2
+    """Most that a thing's height grows or shrinks against its width: few cut-outs must stand for many unlike them."""
+    hue: Annotated[float, Within(0, 0.5)] = 0.08
+    """Most that a thing's colours are turned, 1 being the whole circle."""
     overlap: Annotated[float, Within(0, 1)] = 0.3
     """Most of a thing that later ones may hide."""
     shadow: Annotated[float, Within(0, 1)] = 0.5
@@ -195,6 +199,7 @@ def _pasted(scene: Image.Image, cut: Cut, config: ComposeConfig, random: np.rand
     picture = cut.picture
     if random.random() < 0.5:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    picture = _varied(picture, config, random)
     picture = picture.rotate(random.uniform(-config.turn, config.turn), Image.Resampling.BILINEAR, expand=True)
     share = length / max(picture.size)
     picture = picture.resize((max(2, round(picture.width * share)), max(2, round(picture.height * share))), Image.Resampling.BILINEAR)
@@ -214,6 +219,20 @@ def _pasted(scene: Image.Image, cut: Cut, config: ComposeConfig, random: np.rand
         _cast(scene, placed, length, random)
     scene.paste(picture.convert("RGB"), (left, top), alpha)
     return scene, Thing(cut.label, covers)
+
+
+def _varied(picture: Image.Image, config: ComposeConfig, random: np.random.Generator) -> Image.Image:
+    """A thing like the one given (RGBA), of another shape and colour (domain randomisation, Tobin et al. 2017, arXiv:1703.06907)."""
+    if config.stretch:
+        ratio = (1 + config.stretch) ** random.uniform(-1, 1)
+        picture = picture.resize((picture.width, max(2, round(picture.height * ratio))), Image.Resampling.BILINEAR)
+    if config.hue:
+        hue, saturation, value = picture.convert("RGB").convert("HSV").split()
+        turned = np.asarray(hue, np.int16) + round(255 * random.uniform(-config.hue, config.hue))
+        alpha = picture.getchannel("A")
+        picture = Image.merge("HSV", (Image.fromarray((turned % 256).astype(np.uint8)), saturation, value)).convert("RGB")
+        picture.putalpha(alpha)
+    return picture
 
 
 def _cast(scene: Image.Image, alpha: Image.Image, length: float, random: np.random.Generator) -> None:
