@@ -344,6 +344,7 @@ EXITS = "0 ok, 1 error, 2 setting, 3 data, 4 run folder, 5 memory or disk, 130 i
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
+    sys.stdout, sys.stderr = (one or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for one in (sys.stdout, sys.stderr))  # closed by >&-
     words = list(sys.argv[1:] if arguments is None else arguments)
     parsed = _parser(words[:1]).parse_args(words)
     if parsed.version:

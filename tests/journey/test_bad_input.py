@@ -3,11 +3,14 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from duomo import cli
 
 TINY = ("--set", "train.steps=4", "--model", "mlp", "--size", "small", "--exact")
 Rows = list[list[str]]
@@ -226,6 +229,15 @@ def test_files_to_predict(command: Command, runs, clinic: Clinic, tmp_path: Path
     said = command("predict", run, back, "-o", "straight.csv/x.csv")
     assert (said.code, "straight.csv is not" in said.err) == (5, True), said
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_closed_streams(runs, clinic: Clinic, tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`>&-` leaves a process without stdout: what is asked for is done all the same."""
+    new = write(tmp_path / "new.csv", *clinic)
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert cli.main(["predict", str(runs("clinic").path), str(new)]) == 0
+    assert cli.main(["predict", str(tmp_path), str(new)]) == 4
 
 
 def test_a_flipped_byte_is_refused(command: Command, runs, clinic: Clinic, tmp_path: Path, write: Write) -> None:
