@@ -27,6 +27,7 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import cache, outputs, sources
 from duomo.data.predictor import Predictor
 from duomo.data.readable import readable
+from duomo.data.scans import completed
 from duomo.evaluate.bootstrap import interval, resample
 from duomo.exchange import engines
 from duomo.plan import task_options
@@ -113,7 +114,7 @@ class Run:
         table = sources.read(source, encoding=encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
-        return self._named(table).with_kinds(self.facts["kinds"], {})
+        return self._named(completed(table, self.facts["features"])).with_kinds(self.facts["kinds"], {})
 
     def _named(self, table: Table) -> Table:
         """The picture, sound or film column of a folder under the name that this run knows it by; a GIF may be a picture or a film."""

@@ -118,6 +118,8 @@ def test_what_cannot_be_read_is_counted_and_the_rest_is_learnt(tmp_path, monkeyp
     facts = run.scorecard["facts"]
     assert "patient" in facts["split"] and "2 scans are left out" in " ".join(facts["problems"])
     assert len(run.predict(str(tmp_path / "scans" / "even" / "0.dcm"))) == 1
+    bare = dicom(tmp_path / "bare.dcm", np.zeros((16, 16)), PatientAge="", PatientSex="", PixelSpacing=None)
+    assert {"age", "sex", "pixel_mm"} <= set(run.facts["features"]) and len(run.predict(str(bare))) == 1
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
     with pytest.raises(DataError, match="medical"):
         sources.read(tmp_path / "scans")

@@ -3,6 +3,7 @@
 import io
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from duomo.core.table import Table
 from duomo.data import cache
 from duomo.data.spill import text_digest
 
+MEASURED = ("age", "pixel_mm", "slice", "slice_mm")
+"""Columns that are told otherwise than by a header's word; all are numbers."""
 LEAST_SPREAD = 2.0
 """Deviation of the grey values below which a slice of a volume shows nothing."""
 
@@ -47,6 +50,23 @@ def unfolded(table: Table) -> Table:
     return _joined(table, rows, told, _notes(refused, blank))
 
 
+def completed(table: Table, wanted: Sequence[str]) -> Table:
+    """Scans with an empty column for each of `wanted` that headers may tell and none of these does; other tables as they are."""
+    first = table.data.column("image").slice(0, 1).to_pylist() if "image" in table.names else []
+    if not (first and isinstance(first[0], str) and first[0].startswith(str(_place()))):
+        return table
+    data = table.data
+    for name in wanted:
+        if name in (*scans.TOLD, *MEASURED) and name not in data.column_names:
+            number = name in scans.NUMBERS or name in MEASURED
+            data = data.append_column(name, pa.nulls(len(data), pa.float64() if number else pa.large_string()))
+    return replace(table, data=data)
+
+
+def _place() -> Path:
+    return cache.folder().with_name("scans")
+
+
 def _plain_dicom(path: Path) -> bool:
     return not path.suffix[1:].isalpha() and scans.is_dicom(path)
 
@@ -64,7 +84,7 @@ def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
     patient = facts.pop("patient") or cell
     found = []
     for number, pixels in enumerate(scan.slices):
-        target = cache.folder().with_name("scans") / key[:2] / f"{key[:24]}-{number}.png"
+        target = _place() / key[:2] / f"{key[:24]}-{number}.png"
         shows = not many or float(pixels.std()) >= LEAST_SPREAD
         if shows and not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
