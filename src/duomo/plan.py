@@ -200,7 +200,10 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
         reporter.say(tr("Split by the folders that the files lie in; --split random divides them anew."))
         data = dataclasses.replace(data, split="folders")
     if not (data.split or data.group or data.time or data.test):
-        proposal, _ = audit.propose(table, data.target[0] if data.target else "")
+        proposal, found = audit.propose(table, data.target[0] if data.target else "")
+        for finding in found:
+            if finding.code == "few_groups":
+                reporter.say(finding.sentence)
         if proposal.how in ("group", "time"):
             reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
         data = dataclasses.replace(data, split=proposal.how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import duomo.evaluate
-from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.contract import CLUSTER, Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import RunError
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
@@ -224,6 +224,24 @@ def test_pairing_narrows_the_difference_and_no_error_is_not_certainty() -> None:
     perfect = bootstrap.resample(measure, {"a": {"right": np.ones(57, bool)}}, 0, 0.3)["a"]
     shown = bootstrap.interval(perfect, "accuracy")
     assert shown.high == 1 and shown.low == pytest.approx(0.025 ** (1 / 57))
+
+
+def test_few_clusters_and_figures_that_are_not_there_give_no_interval() -> None:
+    def mean(evidence: dict[str, np.ndarray]) -> dict[str, float]:
+        found = {"mean": float(evidence["x"].mean())}
+        return found | ({"spread": 1.0} if len(np.unique(evidence["x"])) > 1 else {})
+
+    two = {"x": np.array([0.2, 0.2, 0.9, 0.9]), CLUSTER: np.array([0, 0, 1, 1])}
+    judged = bootstrap.resample(mean, {"a": two, "b": {**two, "x": two["x"] / 2}})
+    assert not bootstrap.difference(judged["a"], judged["b"], "mean").excludes_zero()
+    many = {"x": np.linspace(0, 1, 40)}
+    judged = bootstrap.resample(mean, {"a": many, "b": {"x": np.ones(40)}})
+    assert bootstrap.difference(judged["a"], judged["b"], "mean").excludes_zero()
+    lacking = bootstrap.difference(judged["a"], judged["b"], "spread")  # of b there is none
+    assert np.isnan(lacking.value) and not lacking.excludes_zero()
+    said = scorecard.sentence({"outcome": "unclear", "baseline": "b", "metric": "spread", "model_value": 1.0, "baseline_value": None,
+                     "value": None, "low": None, "high": None, "rows": 2})  # fmt: skip
+    assert "too few" in said
 
 
 def test_a_slow_metric_still_keeps_the_time() -> None:

@@ -243,6 +243,10 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
                 tr("Split by group: --group {name}", name=name),
             )
         )
+    for name, count in [] if groups else group_columns(table, target, 2):
+        said = tr("Column {name!r} repeats, and its {count} different values are too few to keep them apart: the test will show more of "
+                  "what was learned from.", name=name, count=count)  # fmt: skip
+        findings.append(Finding("warning", "few_groups", said, (name,), (), tr("Collect more of them, or give a test of new ones: --test")))
     for name in times:
         findings.append(
             Finding(

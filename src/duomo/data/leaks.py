@@ -113,8 +113,8 @@ def _explained(cells: np.ndarray, values: np.ndarray, fit: np.ndarray, check: np
     return float(1 - rest / total) if total > 0 else 0.0
 
 
-def group_columns(table: Table, target: str) -> list[tuple[str, int]]:
-    """Columns that by name are a person or a thing seen repeatedly, and how many different ones there are."""
+def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, int]]:
+    """Columns that by name are a person or a thing seen repeatedly, and how many different ones there are: `least` or more."""
     found = []
     clips = bool(table.of_kind("video"))
     for name in table.names:
@@ -126,7 +126,7 @@ def group_columns(table: Table, target: str) -> list[tuple[str, int]]:
         ):
             continue
         distinct = int(pc.count_distinct(text_of(table.column(name))).as_py())
-        if 5 <= distinct <= len(table) / 1.5 or (filmed and 3 <= distinct < len(table)):
+        if least <= distinct <= len(table) / 1.5 or (filmed and 3 <= distinct < len(table)):
             found.append((name, distinct))
     return sorted(found, key=lambda item: -item[1])
 

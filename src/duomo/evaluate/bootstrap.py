@@ -15,6 +15,8 @@ Measure = Callable[[Evidence], dict[str, float]]
 DRAWS = 500
 FEWEST_DRAWS = 120
 LEVEL = 0.95
+ENOUGH, FEWEST_UNITS = 0.75, 5
+"""An interval is told where so many of the resamples give a figure, of at least so many rows (or clusters)."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ def interval(found: Resampled, metric: str) -> Interval:
     A figure of exactly 0 or 1 that no resample moves (no error at all among N rows) would get an interval of no width;
     there the exact binomial bound stands instead: 0.025 ** (1 / N) (Clopper and Pearson, 1934).
     """
-    value, draws = float(found.figures[metric]), found.draws[metric]
-    low, high = _percentiles(value, draws, found)
+    value = _figure(found, metric)
+    low, high = _percentiles(value, _draws(found, metric), found)
     if value in (0.0, 1.0) and low == high == value and found.rows:
         bound = ((1 - LEVEL) / 2) ** (1 / found.rows)
         return Interval(value, bound, 1.0) if value == 1.0 else Interval(value, 0.0, 1 - bound)
@@ -114,12 +116,21 @@ def difference(model: Resampled, other: Resampled, metric: str) -> Interval:
 
     Where neither figure moves, being both at 0 or 1, the difference is bounded by the two exact bounds.
     """
-    value = float(model.figures[metric]) - float(other.figures[metric])
-    low, high = _percentiles(value, model.draws[metric] - other.draws[metric], model)
+    value = _figure(model, metric) - _figure(other, metric)
+    low, high = _percentiles(value, _draws(model, metric) - _draws(other, metric), model)
     if low == high == value:
         mine, theirs = interval(model, metric), interval(other, metric)
         return Interval(value, mine.low - theirs.high, mine.high - theirs.low)
     return Interval(value, low, high)
+
+
+def _figure(found: Resampled, metric: str) -> float:
+    """NaN where the metric says nothing about these rows (AUC of one class)."""
+    return float(found.figures.get(metric, np.nan))
+
+
+def _draws(found: Resampled, metric: str) -> np.ndarray:
+    return found.draws.get(metric, np.full(1, np.nan))
 
 
 def paired(model: Resampled, other: Resampled) -> bool:
@@ -132,9 +143,10 @@ def _percentiles(value: float, draws: np.ndarray, found: Resampled) -> tuple[flo
     Resampling pushes some figures to one side (a calibration error grows with every repeated row); moved back, the
     interval holds the figure. It never leaves [0, 1], or the numbers from 0 up, where no resample does.
     """
-    draws = draws[np.isfinite(draws)]
-    if not len(draws) or not np.isfinite(value):
+    known = draws[np.isfinite(draws)]
+    if not len(known) or len(known) < ENOUGH * len(draws) or found.rows < FEWEST_UNITS or not np.isfinite(value):
         return float("nan"), float("nan")
+    draws = known
     scale = np.sqrt(found.rows_per_draw / found.rows)
     low, high = value + scale * (np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - np.median(draws))
     if draws.min() >= 0 <= value:

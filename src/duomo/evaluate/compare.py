@@ -6,7 +6,7 @@ from typing import Any
 from duomo.core.contract import Evidence, Task
 from duomo.core.errors import RunError
 from duomo.core.messages import tr
-from duomo.evaluate.bootstrap import Interval, difference, interval, resample, row_count
+from duomo.evaluate.bootstrap import difference, interval, resample, row_count
 from duomo.evaluate.scorecard import number, outcome, plain, pretty, signed
 
 
@@ -24,12 +24,12 @@ def compare(card_a: Mapping[str, Any], card_b: Mapping[str, Any], evidence_a: Ev
         )  # fmt: skip
     judged = resample(task.measure, {"a": evidence_a, "b": evidence_b})
     a, b = judged["a"], judged["b"]
+    main, higher = task.metric.name, task.metric.higher_is_better
     metrics = {
         name: {"a": vars(interval(a, name)), "b": vars(interval(b, name)), "difference": vars(difference(b, a, name))}
-        for name in a.figures
-        if name in b.figures
+        for name in dict.fromkeys((main, *a.figures))
+        if name == main or name in b.figures
     }
-    main, higher = task.metric.name, task.metric.higher_is_better
     found: dict[str, Any] = plain(
         {
             "a": card_a["name"],
@@ -37,7 +37,7 @@ def compare(card_a: Mapping[str, Any], card_b: Mapping[str, Any], evidence_a: Ev
             "rows": a.rows,
             "metric": {"name": main, "higher_is_better": higher},
             "metrics": metrics,
-            "outcome": outcome(Interval(**metrics[main]["difference"]), higher),
+            "outcome": outcome(difference(b, a, main), higher),
         }
     )
     return found
@@ -60,6 +60,10 @@ def sentence(found: Mapping[str, Any]) -> str:
         "high": signed(apart["high"]),
         "rows": f"{found['rows']:,}",
     }
+    if apart["low"] is None or not np.isfinite(apart["low"]):
+        return tr(
+            "{a} and {b} cannot be told apart: {rows} to test on are too few, or too much alike, for an interval of {metric}.", **values
+        )
     if found["outcome"] == "unclear":
         return tr(
             "{a} and {b} cannot be told apart on {rows} test rows: {metric} {of_a} and {of_b}; "

@@ -143,8 +143,8 @@ def _verdict(task: Task, rival: Rival, model: Resampled, found: Resampled) -> di
         "metric": name,
         "baseline": rival.name,
         "kind": rival.kind,
-        "model_value": model.figures[name],
-        "baseline_value": found.figures[name],
+        "model_value": model.figures.get(name, np.nan),
+        "baseline_value": found.figures.get(name, np.nan),
         **vars(apart),
         "rows": model.rows,
         "paired": paired(model, found),
@@ -187,6 +187,12 @@ def sentence(verdict: Mapping[str, Any]) -> str:
         "high": signed(verdict["high"]),
         "rows": f"{verdict['rows']:,}",
     }
+    if verdict["low"] is None or not np.isfinite(verdict["low"]):
+        return tr(
+            "Nothing can be told between the model and {baseline}: {metric} {mine} against {theirs}, and {rows} to test on are too few, "
+            "or too much alike, for an interval. Test on more.",
+            **values,
+        )
     if verdict["outcome"] == "won":
         return tr(
             "The model beats {baseline}: {metric} {mine} against {theirs}. "
