@@ -60,7 +60,7 @@ def sentence(found: Mapping[str, Any]) -> str:
         "high": signed(apart["high"]),
         "rows": f"{found['rows']:,}",
     }
-    if apart["low"] is None or not np.isfinite(apart["low"]):
+    if apart["low"] is None:
         return tr(
             "{a} and {b} cannot be told apart: {rows} to test on are too few, or too much alike, for an interval of {metric}.", **values
         )
