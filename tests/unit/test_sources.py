@@ -298,3 +298,21 @@ def test_half_a_character_becomes_a_replacement(tmp_path: Path) -> None:
     assert read(tmp_path / "x.jsonl").column("text").to_pylist() == ["a\ufffdb", "😀"]
     assert read(["caf\udce9"]).column("text").to_pylist() == ["caf\ufffd"]
     assert read({"text": ["caf\udce9", "x"]}).column("text").to_pylist() == ["caf\ufffd", "x"]
+
+
+def test_objects_become_a_column_for_each_field(tmp_path: Path) -> None:
+    rows = [
+        {"user": {"age": 30 + place, "home": {"city": "Ulm"}}, "tags": ["a"], "open": {str(place): 1}, "y": place} for place in range(80)
+    ]
+    rows[3]["user"] = None
+    path = tmp_path / "events.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    pyarrow.parquet.write_table(
+        pa.Table.from_pylist([{name: row[name] for name in ("user", "y")} for row in rows]), tmp_path / "events.parquet"
+    )
+    for source in (path, rows):
+        table = read(source)
+        assert table.names == ["user.age", "user.home.city", "tags", "open", "y"]
+        assert table.column("user.age").to_pylist()[2:5] == [32, None, 34]
+        assert table.column("open")[0].as_py() == '{"0": 1}'  # as many fields as rows: no columns
+    assert read(tmp_path / "events.parquet").names == ["user.age", "user.home.city", "y"]

@@ -5,6 +5,8 @@ Libraries are recognised by the module of their types, so that none needs to be 
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from duomo.core.kinds.cells import whole
 from duomo.data.delimited import repaired
 
 BATCH = 10_000
+DEEPEST, MOST_FIELDS, LOOKED_AT = 4, 64, 1000
+"""Objects within objects are unfolded so deep, where they have so few fields in so many rows."""
 _LIST = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view
 
 
@@ -54,7 +58,43 @@ def from_columns(columns: Mapping[str, Any]) -> pa.Table:
 
 
 def from_rows(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Two passes over rows of unlike keys and types: the first finds each column's type, the second yields batches."""
+    """Two passes over rows of unlike keys and types: the first finds each column's type, the second yields batches.
+
+    A column of objects becomes a column for each of their fields: {"user": {"age": 3}} is user.age.
+    """
+    for _ in range(DEEPEST):
+        objects = _objects(rows)
+        if not objects:
+            break
+        rows = partial(_unfolded, rows, objects)
+    return _from_plain_rows(rows)
+
+
+def _objects(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> set[str]:
+    """Columns that hold objects of few fields and nothing else, as far as the first rows tell."""
+    fields: dict[str, set[str]] = {}
+    other = set()
+    for row in islice(rows(), LOOKED_AT):
+        for name, cell in row.items():
+            if isinstance(cell, Mapping) and cell and not {"bytes", "path"} >= cell.keys():
+                fields.setdefault(name, set()).update(map(str, cell))
+            elif cell is not None:
+                other.add(name)
+    return {name for name, found in fields.items() if name not in other and len(found) <= MOST_FIELDS}
+
+
+def _unfolded(rows: Callable[[], Iterable[Mapping[str, Any]]], objects: set[str]) -> Iterator[Mapping[str, Any]]:
+    for row in rows():
+        found: dict[str, Any] = {}
+        for name, cell in row.items():
+            if name in objects and isinstance(cell, Mapping):
+                found |= {f"{name}.{field}": value for field, value in cell.items()}
+            elif name not in objects or cell is not None:
+                found[name] = cell
+        yield found
+
+
+def _from_plain_rows(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     found: dict[str, str] = {}
     for row in rows():
         for name, value in row.items():
@@ -66,10 +106,28 @@ def from_rows(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[pa.Schem
 
 def plain(table: pa.Table) -> pa.Table:
     """The same cells in the few types that every later step knows; names mended, nothing dropped."""
+    for _ in range(DEEPEST):
+        if not any(_is_object(field.type) for field in table.schema):
+            break
+        table = _unfolded_columns(table)
     names, _ = repaired(table.column_names)
     columns = [_plain(table.column(place)) for place in range(table.num_columns)]
     if names == table.column_names and all(column.type == kind for column, kind in zip(columns, table.schema.types, strict=True)):
         return table  # to put a table together anew, Arrow looks at both ends of every piece, on the disk too
+    return pa.table(columns, names=names)
+
+
+def _is_object(kind: pa.DataType) -> bool:
+    return pa.types.is_struct(kind) and 0 < kind.num_fields <= MOST_FIELDS and not {"bytes", "path"} >= {field.name for field in kind}
+
+
+def _unfolded_columns(table: pa.Table) -> pa.Table:
+    names: list[str] = []
+    columns: list[pa.ChunkedArray] = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        parts = column.flatten() if _is_object(column.type) else [column]
+        names += [f"{name}.{field.name}" for field in column.type] if _is_object(column.type) else [name]
+        columns += parts
     return pa.table(columns, names=names)
 
 
@@ -202,7 +260,7 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
             cells = [None if cell is None or cell != cell else cell for cell in cells.tolist()]
     if isinstance(cells, str | bytes) or not isinstance(cells, Iterable):
         raise DataError("A column must be a list of cells; received {value!r}. Put the cells in a list.", value=cells)
-    schema, batches = from_rows(lambda: ({"x": cell} for cell in cells))
+    schema, batches = _from_plain_rows(lambda: ({"x": cell} for cell in cells))
     table = pa.Table.from_batches(list(batches), schema)
     return table.column(0) if table.num_columns else pa.array([], pa.large_string())
 
