@@ -23,7 +23,7 @@ test: $(VENV)/.ready
 	$(BIN)/ruff check src tests bench scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 soak: $(VENV)/.ready
 	$(BIN)/python bench/soak_training.py

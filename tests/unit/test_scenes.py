@@ -105,7 +105,7 @@ def test_captions_are_no_boxes(folder: Path) -> None:
 def test_cells_that_are_no_boxes() -> None:
     import pyarrow as pa
 
-    with pytest.raises(DataError, match="row 1"):
+    with pytest.raises(DataError, match="row 2"):
         boxes.parse(pa.chunked_array([["[]", '[{"label": "a", "box": [1, 2, 3]}]']]))
 
 
