@@ -316,3 +316,11 @@ def test_objects_become_a_column_for_each_field(tmp_path: Path) -> None:
         assert table.column("user.age").to_pylist()[2:5] == [32, None, 34]
         assert table.column("open")[0].as_py() == '{"0": 1}'  # as many fields as rows: no columns
     assert read(tmp_path / "events.parquet").names == ["user.age", "user.home.city", "y"]
+
+
+@pytest.mark.parametrize(("row", "names"), [('"{0}",{1},"b"', ["c0", "age", "city"]), ("{1},b,", ["age", "city", "c2"])])
+def test_a_header_that_is_one_name_short(tmp_path: Path, row: str, names: list[str]) -> None:
+    (tmp_path / "r.csv").write_text("age,city\n" + "".join(row.format(place, 20 + place % 7) + "\n" for place in range(30)))
+    table = read(tmp_path / "r.csv")
+    assert table.names == names and len(table) == 30
+    assert table.column("age").to_pylist()[:3] == ["20", "21", "22"]

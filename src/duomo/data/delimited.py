@@ -255,6 +255,8 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
             file=path.name,
             line=first[0][:60],
         )
+    if body and all(len(row) == len(first) + 1 for row in body):  # R leaves the names of rows unnamed; others end rows with a delimiter
+        first = ["", *first] if any(row[-1].strip() for row in body) else [*first, ""]
     if not _has_header(first, body):
         note = tr("The file has no line of column names; the columns are called {first} … {last}.", first="c0", last=f"c{len(first) - 1}")
         return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,))
