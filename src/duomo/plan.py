@@ -54,7 +54,12 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = kinds.infer(table, data.kind)
+    known = table.kinds
     table = kinds.set_row_numbers_aside(table, (*data.kind, *data.target, data.group, data.time))
+    for name in (name for name in table.names if table.kinds[name] != known[name]):
+        reporter.say(
+            tr("Column {name!r} counts the rows one by one and is not learned from; --kind {name}=number makes it an input.", name=name)
+        )
     spill.release()
     if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
         raise DataError("Pictures, sounds and films are learned from as folders; received the single file {name}. "
