@@ -53,7 +53,11 @@ def show(card: dict, pairs: int, similarity: float, minutes: float) -> None:
         shown = " | ".join(f"{f['value']:.2f} ({f['low']:.1f}–{f['high']:.1f})" for f in figures)
         own = result["kind"] == "model"
         print(f"| {pairs:,} | {similarity if own else ''} | {result['name']} | {shown} | {f'{minutes:.1f}' if own else ''} |", flush=True)
-    told = [(entry["step"], entry["valid"].get("loss"), entry["valid"].get("chrf")) for entry in card["history"] if entry["valid"]]
+    told = [
+        (entry["step"], *(entry["valid"].get(name) or float("nan") for name in ("loss", "chrf")))
+        for entry in card["history"]
+        if entry["valid"]
+    ]
     print("validation (step: loss, chrF of each token behind the true ones): " + "; ".join(f"{s}: {a:.3f}, {b:.1f}" for s, a, b in told))
 
 
