@@ -30,10 +30,8 @@ ORDER = ("video", "image", "audio", "series", "boxes", "date", "id", "number", "
 """The first kind that recognises a column wins: the most particular one is asked first."""
 
 
-MOMENT = re.compile(
-    r"(?i)(^|[\W_])(time|day|date|year|month|week|hour|minute|second|step|tick|period|epoch|frame|age|t)s?([\W_]|$)|[年月日天时周期岁]"
-)
-"""Names of columns in which a count says when, and may be learned from."""
+MOMENT = re.compile(r"(?i)(^|[\W_])(week|hour|minute|second|step|tick|period|epoch|frame|age|t)s?([\W_]|$)|[天时周期岁]")
+"""Beside the names of dates: names of columns in which a count says when, and may be learned from."""
 FEWEST_COUNTED = 20
 
 
@@ -84,12 +82,16 @@ def set_row_numbers_aside(table: Table, spared: Collection[str]) -> Table:
     found = [
         name
         for name in table.names
-        if table.kinds[name] == "number" and name not in spared and not MOMENT.search(name) and _counts(table.column(name))
+        if table.kinds[name] == "number" and name not in spared and not _tells_when(name) and _counts(table.column(name))
     ]
     if not found or len(table.names) < len(found) + 2:
         return table
     reason = tr("it counts the rows of the file one by one")
     return table.with_kinds({**table.kinds, **dict.fromkeys(found, "id")}, {**table.reasons, **dict.fromkeys(found, reason)})
+
+
+def _tells_when(name: str) -> bool:
+    return bool(date.NAMED.search(name) or MOMENT.search(name))
 
 
 def _counts(column: pa.ChunkedArray) -> bool:
