@@ -77,7 +77,7 @@ def _answering(predictor: Predictor, share: float) -> tuple[Answer, float]:
     task = copy.deepcopy(predictor.task)
     state = task.state()
     task.restore(state | {"sure": share * state["sure"]})
-    lower = Predictor(task, predictor.model, predictor.execution, heights=predictor.heights)
+    lower = Predictor(task, predictor.model, predictor.execution, predictor.block, predictor.heights)
     (column,) = task.columns
 
     def answer(files: Sequence[bytes]) -> list[list[Detection]]:
@@ -118,7 +118,7 @@ def _film(predictor: Predictor, path: Path, target: Path, reporter: Reporter) ->
         tracker = Tracker(sure, facts.rate)
         told = films.frames(path)
         with _arriving(target) as partial, _arriving(target.with_suffix(".csv")) as lines, lines.open("w", encoding="utf-8") as file:
-            followed = _followed(told, answer, tracker, min(MOST_AHEAD, predictor.heights[-1]))
+            followed = _followed(told, answer, tracker, min(MOST_AHEAD, predictor.block.height(1)))
             return _frames(followed, facts, (partial, file), reporter)
     except ValueError as error:
         raise DataError("The film {name} cannot be read: {reason}.", name=path.name, reason=error) from None

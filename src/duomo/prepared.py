@@ -87,7 +87,9 @@ def _measured(run: Run, engine: Engine) -> dict[str, Any]:
         if told["distance"] > TOLERANCE:
             return told | {"note": tr("answers differ")}
         heights = _proved(run, predictor, engine) if len(engine.heights) > 1 else engine.heights
-        predictor = predictor if heights == engine.heights else Predictor(run.task, predictor.model, predictor.execution, heights=heights)
+        predictor = (
+            predictor if heights == engine.heights else Predictor(run.task, predictor.model, predictor.execution, predictor.block, heights)
+        )
         many = table.take(np.resize(np.arange(len(table)), MANY))
         times = {"alone_ms": _milliseconds(predictor, table.take(np.arange(1))), "together_ms": _milliseconds(predictor, many)}
         return told | {"heights": list(heights)} | times

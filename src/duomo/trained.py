@@ -25,7 +25,7 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
 from duomo.core.table import MEDIA, Table
 from duomo.data import cache, outputs, sources
-from duomo.data.predictor import Predictor
+from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import readable
 from duomo.data.scans import completed
 from duomo.evaluate.bootstrap import interval, resample
@@ -58,7 +58,7 @@ class Run:
         made = model if model is not None else find.make_model(recipe.model, task)
         restore(made, folder, facts)
         execution = Execution.from_dict(facts["inference"])
-        run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, facts["block"]))
+        run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, Block.of(facts["block"])))
         found = engines.read(folder) if engine else None
         if found is not None:
             run.predictor = run.predicting(found)
@@ -77,7 +77,7 @@ class Run:
         model, execution = self.predictor.model, self.predictor.execution
         _, batch = next(self.predictor.blocks(self.task.encode(self.golden()[0], target=False)))
         made, how = engines.built(engine, model, batch, execution)
-        return Predictor(self.task, made, how, self.facts["block"], engine.heights)
+        return Predictor(self.task, made, how, self.predictor.block, engine.heights)
 
     @property
     def path(self) -> Path:

@@ -33,7 +33,7 @@ from duomo.core.tensors import Batch
 from duomo.data import sources, spill
 from duomo.data.digests import row_digests
 from duomo.data.loader import TableStream, batches
-from duomo.data.predictor import Predictor, block_for
+from duomo.data.predictor import Block, Predictor, block_of
 from duomo.evaluate import card, scorecard
 from duomo.evaluate.report import html
 from duomo.exchange import runs
@@ -200,7 +200,7 @@ class Work:
             "features": self.task.columns,
             "execution": execution.to_dict(),
             "inference": Execution(device="cpu", attention="bmm" if has_attention(self.model) else "").to_dict(),
-            "block": block_for(self.task.inputs),
+            "block": dataclasses.astuple(block_of(self.task, self.model, table.take(np.arange(1)))),
             "data": fingerprint(self.plan),
             "split": self.plan.split,
             "machine": machine_facts(),
@@ -243,7 +243,7 @@ class Work:
         inference = Execution.from_dict(facts["inference"])
         model = self.model
         inference.apply(model)  # as a loaded run will have it: the same kernels, the same bits
-        predictor = Predictor(self.task, model.eval(), inference)
+        predictor = Predictor(self.task, model.eval(), inference, Block.of(facts["block"]))
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
             self.task.calibrate(predictor.evidence(self.plan.valid))
         self.folder.write_json("task.json", self.task.state())

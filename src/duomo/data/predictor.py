@@ -1,7 +1,7 @@
 """Rows in, answers out: the one path that evaluate, predict and serve share.
 
 A row's answer must not depend on who asked beside it. Matrix kernels differ with the number of rows and of
-positions, so rows are computed in blocks of one fixed height, padded to a width that follows from the row alone:
+positions, so rows are computed in blocks whose height and width follow from the row alone:
 the same bits come out whether a row is asked alone, in a file or in a busy server's batch.
 """
 
@@ -9,11 +9,13 @@ import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from duomo.core.contract import Evidence, Field, Task
 from duomo.core.device import Execution
@@ -27,8 +29,9 @@ from duomo.data.loader import finish
 BLOCK = 16
 FLAT_BLOCK = 256
 """Rows of a block where a row is a handful of numbers and categories."""
-LARGE_PICTURE = 128 * 128
-"""Pixels from which a single picture keeps the cores busy, as a film does, and fifteen more to fill a block would only cost."""
+OPERATIONS = {"ragged": 6e9, "fixed": 3e8}
+"""Of a block at most (a multiplication and an addition are two; 6e9 are 30 ms of float32 on two cores). A row alone costs as much as its
+block, and more rows gain nothing where a block keeps the cores busy: a picture does so by itself, a short text does not."""
 SLICE = 4096
 WRITTEN = 64
 """Rows given at once to a task that writes."""
@@ -37,12 +40,49 @@ DECODED = 32
 element (a sigmoid) comes out with the same bits as in the whole block."""
 
 
-def block_for(inputs: Mapping[str, Field]) -> int:
-    """The height that suits the inputs; a rule, not a measurement, so that a run gives the same bits whenever it is judged."""
-    large = any(field.form == "pixels" and field.shape[1] * field.shape[2] > LARGE_PICTURE for field in inputs.values())
-    if large or any(field.form == "clips" for field in inputs.values()):
-        return 1
-    return FLAT_BLOCK if all(field.form in ("numbers", "categories") for field in inputs.values()) else BLOCK
+@dataclass(frozen=True)
+class Block:
+    """What is computed at once: so many rows, but of ragged inputs no more than so many positions (0: any number), one row at least."""
+
+    rows: int
+    positions: int = 0
+
+    @classmethod
+    def of(cls, value: int | Sequence[int]) -> "Block":
+        """As run.json has it; older runs name the rows alone."""
+        return cls(value) if isinstance(value, int) else cls(*value)
+
+    def height(self, positions: int) -> int:
+        """Rows of a block whose rows have so many positions: a power of two where there is a choice."""
+        return min(self.rows, _power_of_two(self.positions / max(1, positions))) if self.positions else self.rows
+
+
+def _power_of_two(most: float) -> int:
+    return 2 ** int(math.log2(most)) if most > 1 else 1
+
+
+def block_for(inputs: Mapping[str, Field]) -> Block:
+    """The most rows that suit the inputs."""
+    return Block(FLAT_BLOCK if all(field.form in ("numbers", "categories") for field in inputs.values()) else BLOCK)
+
+
+def block_of(task: Task, model: nn.Module, row: Table) -> Block:
+    """The block that suits a model, by the operations that `row` takes: counted, not timed, so that it is the same on every machine."""
+    block = block_for(task.inputs)
+    if task.writes or block.rows == FLAT_BLOCK:
+        return block
+    examples = task.encode(row, target=False)
+    where = next((value.device for value in model.parameters()), torch.device("cpu"))
+    _, batch = next(Predictor(task, model, Execution(), Block(1)).blocks(examples))
+    mode = model.training
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model.eval()({name: value.to(where) for name, value in batch.items()})
+    model.train(mode)
+    ragged = [name for name, column in examples.columns.items() if column.lengths() is not None]
+    rows = OPERATIONS["ragged" if ragged else "fixed"] / max(1, counter.get_total_flops())
+    if not ragged:
+        return Block(min(block.rows, _power_of_two(rows)))
+    return Block(block.rows, max(1, round(rows * sum(batch[name].shape[1] for name in ragged))))
 
 
 def width(length: int) -> int:
@@ -69,11 +109,11 @@ def _pad(value: Tensor, positions: int) -> Tensor:
 class Predictor:
     """A fitted task and its model, ready to answer; safe to call from several threads."""
 
-    def __init__(self, task: Task, model: nn.Module, execution: Execution, block: int = 0, heights: Sequence[int] = ()):
+    def __init__(self, task: Task, model: nn.Module, execution: Execution, block: Block | None = None, heights: Sequence[int] = ()):
         """`heights`: other heights of a block at which a row was proved to have the same bits; without them all blocks are filled up."""
         self.task, self.model, self.execution = task, model, execution
         self.fields = dict(task.inputs)
-        self.heights = tuple(sorted(heights)) or (block or block_for(self.fields),)
+        self.block, self.heights = block or block_for(self.fields), tuple(sorted(heights))
         self._lock = threading.Lock()
 
     def blocks(self, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -85,10 +125,11 @@ class Predictor:
         order = np.lexsort(signature.T[::-1]) if widths else np.arange(len(examples))
         start = 0
         while start < len(order):
+            heights = self.heights or (self.block.height(int(signature[order[start]].sum())),)
             stop = start + 1
-            while stop < len(order) and stop - start < self.heights[-1] and (signature[order[stop]] == signature[order[start]]).all():
+            while stop < len(order) and stop - start < heights[-1] and (signature[order[stop]] == signature[order[start]]).all():
                 stop += 1
-            height = max((one for one in self.heights if one <= stop - start), default=self.heights[0])
+            height = max((one for one in heights if one <= stop - start), default=heights[0])
             stop = min(stop, start + height)
             rows = order[start:stop]
             filled = np.concatenate([rows, np.repeat(rows[-1:], height - len(rows))])

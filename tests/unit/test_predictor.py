@@ -1,0 +1,34 @@
+"""How many rows are computed at once: as many as keep the cores busy, always the same for the same row."""
+
+import csv
+
+import pytest
+
+import duomo
+from duomo import samples
+from duomo.core.device import Execution
+from duomo.data.predictor import Block
+
+BRIEF = {"train": {"steps": 1, "batch_size": 4, "exact": True, "evaluate_steps": 10**6}, "data": {"kind": {"text": "text"}}}
+
+
+def test_height_follows_from_the_width_alone():
+    block = Block(16, 100)
+    assert [block.height(positions) for positions in (1, 16, 32, 64, 512)] == [16, 4, 2, 1, 1]
+    assert Block.of(16) == Block(16) and Block.of([16, 100]) == block and Block(16).height(10**6) == 16
+
+
+@pytest.mark.parametrize("width, alone", [(32, False), (768, True)])
+def test_a_long_text_of_a_heavy_model_is_computed_alone(tmp_path, width, alone):
+    with samples.write("reviews", tmp_path).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[:200]
+    rows = [{"text": " ".join([row["text"]] * (1 + n % 3)), "label": row["label"]} for n, row in enumerate(rows)]
+    options = {"width": width, "depth": 4, "heads": 4}
+    settings = BRIEF | {"model": {"name": "bert", "size": "base", "options": options}, "task": {"encode": {"longest_text": 64}}}
+    run = duomo.train(rows, settings, target="label", out=tmp_path / "run")
+    block = Block.of(run.facts["block"])
+    assert (block.height(64) == 1) is alone and block.rows == 16
+    again = duomo.load(run.path)
+    together = again.predict([row["text"] for row in rows[:20]])
+    assert together == [again.predict([row["text"]])[0] for row in rows[:20]]
+    assert again.predictor.block == block and again.execution == Execution.from_dict(run.facts["inference"])
