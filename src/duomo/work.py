@@ -47,6 +47,8 @@ from duomo.trained import Run, without_target
 
 GOLDEN_ROWS = 8
 PROBE_SECONDS = 1.5
+HEAD_SHARE = 0.1
+"""Of a limited time, for fitting a new last layer."""
 LONG_MINUTES = 10.0
 GOLDEN_BYTES = 200_000
 
@@ -89,7 +91,8 @@ class Work:
         self.loaded = False
         self.new = self._start()
         self.head: list[str] = self._head_first() if self.loaded and recipe.adapt.head_first else []
-        self.rates = adapt.prepare(self.model, recipe.adapt, self.new, task.head)
+        self.fitted = bool(self.head) or (self.folder.path / HEAD).exists()
+        self.rates = adapt.prepare(self.model, recipe.adapt, self.new, task.head, self.fitted)
         self.preflight: preflight.Preflight | None = None
         self.timings: list[dict[str, Any]] = []
         self.stream = TableStream(self.examples, task.inputs, self.config.batch_size, self.config.seed, recipe.augment)
@@ -109,7 +112,7 @@ class Work:
     def _head_first(self) -> list[str]:
         """A new last layer fitted to what the weights make of the rows; the names of its weights, none where there is no such layer."""
         layer = head.last(self.model, self.new)
-        rows = head.fit(self.model, self.task, self.examples, layer) if layer else 0
+        rows = head.fit(self.model, self.task, self.examples, layer, HEAD_SHARE * 60 * self.config.minutes) if layer else 0
         if rows:
             self.reporter.say(tr("The new last layer was fitted to what the weights make of {rows:,} rows; now all learn.", rows=rows))
         return [name for name, _ in self.model.named_parameters() if name in self.new] if rows else []
@@ -156,7 +159,7 @@ class Work:
 
     def _job(self, execution: Execution) -> Job:
         model = self.model.to(execution.device)
-        told: dict[str, Any] = {"planned_seconds": self.preflight.seconds} if self.preflight else {}
+        told: dict[str, Any] = {"fitted": self.fitted} | ({"planned_seconds": self.preflight.seconds} if self.preflight else {})
         if self.task.writes and len(self.valid):
             told["samples"] = self._samples
         return Job(

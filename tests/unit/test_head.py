@@ -28,7 +28,9 @@ def digits(tmp_path: Path, rows: int = 200) -> tuple[Any, Any]:
     return task, task.encode(table, target=True)
 
 
-def test_the_fitted_layer_has_the_least_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize("penalty", [10.0, 30.0])
+def test_the_fitted_layer_has_the_least_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, penalty: float) -> None:
+    monkeypatch.setattr(head, "PENALTIES", (penalty,))
     task, examples = digits(tmp_path)
     torch.manual_seed(0)
     model = find.make_model(ModelConfig("resnet", "tiny"), task)
@@ -44,7 +46,7 @@ def test_the_fitted_layer_has_the_least_loss(tmp_path: Path) -> None:
         found = model.eval()(batch).softmax(1)
     x, y = features[0].numpy(), batch["target.value"].numpy()
     spread = np.maximum(x.std(0), 1e-3)
-    peer = LogisticRegression(C=1 / head.PENALTY, max_iter=2000, tol=1e-6).fit((x - x.mean(0)) / spread, y)
+    peer = LogisticRegression(C=1 / penalty, max_iter=2000, tol=1e-6).fit((x - x.mean(0)) / spread, y)
     assert np.abs(peer.predict_proba((x - x.mean(0)) / spread) - found.numpy()).max() < 5e-3
     assert (found.argmax(1).numpy() == y).mean() > 0.5
 
@@ -83,7 +85,7 @@ def test_a_resumed_run_has_the_same_fitted_head(tmp_path: Path, monkeypatch: pyt
     samples.write("digits", tmp_path)
     quick = {"steps": 2, "batch_size": 16, "exact": True, "checkpoint_steps": 1}
     first = duomo.train(some(tmp_path, "0123", 12), {"train": quick, "model": {"name": "resnet", "size": "tiny"}}, out=tmp_path / "first")
-    other, settings = some(tmp_path, "147", 16), {"adapt": {"start": str(first.path), "head_first": True}, "train": quick}
+    other, settings = some(tmp_path, "147", 16), {"adapt": {"start": str(first.path)}, "train": quick}
     whole = duomo.train(other, settings, out=tmp_path / "whole")
     assert not (whole.path / "head.safetensors").exists()
 
@@ -98,3 +100,16 @@ def test_a_resumed_run_has_the_same_fitted_head(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "cut" / "head.safetensors").exists()
     again = duomo.resume(tmp_path / "cut").folder.read_tensors("model.safetensors")
     assert all(torch.equal(value, again[name]) for name, value in whole.folder.read_tensors("model.safetensors").items())
+
+
+def test_the_penalty_is_the_one_that_fits_rows_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, examples = digits(tmp_path)
+    torch.manual_seed(0)
+    model = find.make_model(ModelConfig("resnet", "tiny"), task)
+    layer, found = head.last(model, ["fc.bias", "fc.weight"]), []
+    assert layer is not None
+    for penalties in ((1e-4,), (100.0,), (1e6,), (1e-4, 100.0, 1e6)):
+        monkeypatch.setattr(head, "PENALTIES", penalties)
+        head.fit(model, task, examples, layer)
+        found.append(layer.weight.clone())
+    assert torch.equal(found[3], found[1]) and not torch.equal(found[3], found[0])

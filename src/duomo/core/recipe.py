@@ -175,8 +175,8 @@ class AdaptConfig:
     layer_decay: Annotated[float, Within(0, 1)] = 1.0
     """Each layer learns at this share of the rate of the one above it (arXiv:1801.06146); 1: all alike."""
     new_rate: Amount = 0.0
-    """Weights that are new (a head) learn at this multiple of the rate; 10, or 1 beside LoRA, when 0."""
-    head_first: bool = False
+    """Weights that are new learn at this multiple of the rate; when 0 ten times, or once beside LoRA or where the head was fitted first."""
+    head_first: bool = True
     """Before all weights learn, fit a new last layer to what the others make of the rows (arXiv:2202.10054)."""
 
 

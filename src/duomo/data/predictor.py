@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from duomo.core.contract import Evidence, Field, Task
+from duomo.core.contract import EncoderDecoder, Evidence, Field, Task
 from duomo.core.device import Execution
 from duomo.core.errors import DataError
 from duomo.core.kinds import number
@@ -69,7 +69,7 @@ def block_for(inputs: Mapping[str, Field]) -> Block:
 def block_of(task: Task, model: nn.Module, row: Table) -> Block:
     """The block that suits a model, by the operations that `row` takes: counted, not timed, so that it is the same on every machine."""
     block = block_for(task.inputs)
-    if task.writes or block.rows == FLAT_BLOCK:
+    if task.writes or isinstance(model, EncoderDecoder) or block.rows == FLAT_BLOCK:
         return block
     examples = task.encode(row, target=False)
     where = next((value.device for value in model.parameters()), torch.device("cpu"))

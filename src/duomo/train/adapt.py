@@ -34,7 +34,7 @@ GENTLE: Mapping[str, float] = {"gpt": 2e-4}
 PART: Mapping[str, Any] = {"still": 0.35}
 """How weights for a part of the model, a detector's trunk, are gone on from."""
 SLOWER, NEW = 0.3, 10.0
-"""A model of its own learns on at this share of its rate; weights that are new at this multiple of the others' (LoRA: alike)."""
+"""A model of its own learns on at this share of its rate; weights that are new and unfitted at this multiple of the others'."""
 
 
 def defaults(model: str, own: Mapping[str, Any], config: AdaptConfig, part: bool = False) -> dict[str, Any]:
@@ -69,15 +69,16 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     return words, new
 
 
-def prepare(model: nn.Module, config: AdaptConfig, new: list[str], head: Head) -> dict[str, float]:
+def prepare(model: nn.Module, config: AdaptConfig, new: list[str], head: Head, fitted: bool = False) -> dict[str, float]:
     """Fix and swap as the recipe says; weight -> share of the learning rate, where it is not 1.
 
-    `new` names the weights that were not taken over. ConfigError for a pattern that fits nothing.
+    `new` names the weights that were not taken over; `fitted`: they know their work already (train/head.py).
+    ConfigError for a pattern that fits nothing.
     """
     names = [name for name, _ in model.named_parameters()]
     for pattern in config.freeze:
         _fitting("adapt.freeze", pattern, names)
-    rates = _rates(model, config, new)
+    rates = _rates(model, config, new, config.new_rate or (1.0 if config.lora or fitted or not config.start else NEW))
     if config.lora:
         _low_rank(model, config, new, head)
     if config.still:
@@ -137,9 +138,8 @@ def _low_rank(model: nn.Module, config: AdaptConfig, new: list[str], head: Head)
     lora.swap(model, targets, config.lora_rank, config.lora_alpha, config.lora_dropout)
 
 
-def _rates(model: nn.Module, config: AdaptConfig, new: list[str]) -> dict[str, float]:
+def _rates(model: nn.Module, config: AdaptConfig, new: list[str], faster: float) -> dict[str, float]:
     """Weight -> its share of the learning rate; layers in the order of the model."""
-    faster = config.new_rate or (1.0 if config.lora or not config.start else NEW)
     layers: list[str] = []
     places: dict[str, int] = {}
     for name, _ in model.named_parameters():

@@ -5,6 +5,9 @@ Features and Underperform Out-of-Distribution", arXiv:2202.10054, section 3.4: l
 Legend: N rows, B rows of a batch, D features, S outputs.
 """
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.optimize import minimize
@@ -18,9 +21,13 @@ ROWS = 5000
 """Rows that a last layer is fitted to, spread over all of them."""
 PRODUCTS = 10**9
 """Fewer rows where N × D × S would exceed this."""
-PENALTY = 30.0
-"""Weight of half the squared norm of the matrix, of standardised features, beside the sum of the losses."""
-STEPS, AT_ONCE = 100, 64
+PENALTIES = (30.0, 100.0, 300.0)
+"""Weights of half the squared norm of the matrix, of standardised features, beside the sum of the losses: the one is taken that leaves the
+least loss on every fifth row, fitted to the others."""
+FIFTH, STEPS, AT_ONCE = 5, 100, 64
+
+
+Rows = list[tuple[Tensor, Batch]]
 
 
 def last(model: nn.Module, new: list[str]) -> nn.Linear | None:
@@ -32,12 +39,18 @@ def last(model: nn.Module, new: list[str]) -> nn.Linear | None:
     return None
 
 
-def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear) -> int:
-    """Fit `layer` by the task's own loss with a penalty (L-BFGS), all else as it is; rows used, 0 where it is not the last one."""
+def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, seconds: float = 0.0) -> int:
+    """Fit `layer` by the task's own loss with a penalty (L-BFGS), all else as it is; rows used, 0 where it is not the last one.
+
+    `seconds`: after which no more rows are looked at (0: all are).
+    """
     device = layer.weight.device
     count = max(1, min(len(examples), ROWS, PRODUCTS // (layer.in_features * layer.out_features)))
-    features, targets = [], []
-    for rows in torch.linspace(0, len(examples) - 1, count).round().long().split(AT_ONCE):
+    start, features, targets = time.monotonic(), list[Tensor](), list[Batch]()
+    spread = torch.linspace(0, len(examples) - 1, count).round().long()
+    for rows in spread[torch.randperm(count, generator=torch.Generator().manual_seed(0))].split(AT_ONCE):
+        if features and seconds and time.monotonic() - start > seconds:
+            break
         batch = finish(examples.batch(rows), task.inputs)
         x_BD, output = _seen(model, {name: value.to(device) for name, value in batch.items()}, layer)
         if x_BD.ndim != 2 or output.shape != (len(rows), layer.out_features) or not torch.allclose(output, layer(x_BD), atol=1e-5):
@@ -45,7 +58,7 @@ def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear) -> i
         features.append(x_BD.cpu())
         targets.append({name: value for name, value in batch.items() if name.partition(".")[0] not in task.inputs})
     _solve(task, layer, torch.cat(features), targets)
-    return count
+    return sum(map(len, features))
 
 
 def _seen(model: nn.Module, batch: Batch, layer: nn.Linear) -> tuple[Tensor, Tensor]:
@@ -65,22 +78,33 @@ def _seen(model: nn.Module, batch: Batch, layer: nn.Linear) -> tuple[Tensor, Ten
 def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch]) -> None:
     """Least loss over (weights, bias) of standardised features, then written into the layer for the features as they are."""
     mean_D, std_D = x_ND.mean(0), x_ND.std(0, correction=0).clamp(min=1e-3)
-    parts = ((x_ND - mean_D) / std_D).split(AT_ONCE)
     size, inner = layer.weight.shape
+    whole = list(zip(((x_ND - mean_D) / std_D).split(AT_ONCE), targets, strict=True))
 
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+    def loss(flat: np.ndarray, rows: Rows, penalty: float) -> tuple[float, np.ndarray]:
         values = torch.from_numpy(flat).float().requires_grad_()
         weight_SD, bias_S = values[: size * inner].view(size, inner), values[size * inner :]
-        sums = [task.loss(part @ weight_SD.T + bias_S, batch)[0] for part, batch in zip(parts, targets, strict=True)]
-        total = torch.stack(sums).sum() + PENALTY / 2 * weight_SD.square().sum()
+        sums = [task.loss(part @ weight_SD.T + bias_S, batch)[0] for part, batch in rows]
+        total = torch.stack(sums).sum() + penalty / 2 * weight_SD.square().sum()
         total.backward()
         assert values.grad is not None
         return float(total.detach()), values.grad.double().numpy()
 
-    found = minimize(loss, np.zeros(size * inner + size), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
-    flat = torch.from_numpy(found.x).float()
+    def fitted(rows: Rows, penalty: float) -> np.ndarray:
+        nothing = np.zeros(size * inner + size)
+        found: np.ndarray = minimize(loss, nothing, (rows, penalty), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
+        return found
+
+    others, held = _some(whole, lambda rows: rows % FIFTH > 0), _some(whole, lambda rows: rows % FIFTH == 0)
+    penalty = min(PENALTIES, key=lambda one: loss(fitted(others, one), held, 0.0)[0]) if len(x_ND) > FIFTH else PENALTIES[1]
+    flat = torch.from_numpy(fitted(whole, penalty)).float()
     with torch.no_grad():
         weight_SD = flat[: size * inner].view(size, inner) / std_D
         layer.weight.copy_(weight_SD)
         if layer.bias is not None:
             layer.bias.copy_(flat[size * inner :] - weight_SD @ mean_D)
+
+
+def _some(rows: Rows, which: Callable[[Tensor], Tensor]) -> Rows:
+    kept = [(part, batch, which(torch.arange(len(part)))) for part, batch in rows]
+    return [(part[mask], {name: value[mask] for name, value in batch.items()}) for part, batch, mask in kept if mask.any()]

@@ -62,7 +62,7 @@ class _Training:
         self.checkpoints = Checkpoints(job.folder, reporter.say)
         self.log = Log(job.folder)
         self.plan = Plan(planned_steps(self.config, job.stream.steps_per_epoch))
-        self.evaluations = Evaluations(self.config, job.stream, self.plan)
+        self.evaluations = Evaluations(self.config, job.stream, self.plan, bool(job.facts.get("fitted")))
         self.spikes = guard.Spikes()
         self.step, self.sessions = 0, 0
         self.saved: tuple[int, int] | None = None

@@ -106,7 +106,9 @@ def timed(config: TrainConfig) -> bool:
 class Evaluations:
     """After which steps the model is judged: a pure function of the plan."""
 
-    def __init__(self, config: TrainConfig, stream: Stream, plan: Plan):
+    def __init__(self, config: TrainConfig, stream: Stream, plan: Plan, first: bool = False):
+        """`first`: before the first step too, where the model knows something already."""
+        self.first = first
         self.plan, self.every, self.by_progress, self.count = plan, config.evaluate_steps, False, EVALUATIONS
         if self.every <= 0:
             self.by_progress = timed(config)
@@ -116,7 +118,7 @@ class Evaluations:
 
     def due(self, step: int) -> bool:
         if step == 0:
-            return False
+            return self.first
         if step >= self.plan.total:
             return True
         if self.by_progress:

@@ -128,7 +128,7 @@ class Main(Task):
             return found
         places_N, scores_N = batch["retrieved"].cpu().numpy().T
         kept = self._facts([self.pairs.kept[1][place] if place >= 0 else "" for place in places_N.tolist()], truth)
-        return found | {"memory": kept["chrf"], "similarity": scores_N / 1e4}
+        return found | {"memory.chrf": kept["chrf"], "memory.bleu": kept["bleu"], "similarity": scores_N / 1e4}
 
     def _trusted(self, text: str, row: Sequence[int]) -> str:
         """The memory's translation where its source is similar enough, else the text."""
@@ -136,14 +136,17 @@ class Main(Task):
         return self.pairs.kept[1][place] if place >= 0 and self.trust is not None and score >= self.trust * 1e4 else text
 
     def calibrate(self, evidence: Evidence) -> None:
-        """From which similarity on the memory's own translation is better than what the model makes of it: the best chrF on validation."""
-        if "memory" not in evidence:
+        """From which similarity on the memory's own translation is better than what the model makes of it: the best on validation, by the
+        geometric mean of chrF and BLEU, since long equal stretches are what a memory is good for and chrF hardly sees them."""
+        if "similarity" not in evidence:
             return
         similar_N = evidence["similarity"]
-        found = {NEVER: chrf(evidence["chrf"])}
-        for least in np.unique(similar_N[similar_N > 0].round(2)).tolist():
-            found[least] = chrf(np.where((similar_N >= least)[:, None], evidence["memory"], evidence["chrf"]))
-        self.trust = max(found, key=lambda least: (found[least], least))
+        found: dict[float, tuple[float, float]] = {}
+        for least in (NEVER, *np.unique(similar_N[similar_N > 0].round(2)).tolist()):
+            kept_N1 = (similar_N >= least)[:, None]
+            chosen = self.measure({name: np.where(kept_N1, evidence[f"memory.{name}"], evidence[name]) for name in ("chrf", "bleu")})
+            found[least] = (chosen["chrf"] * chosen["bleu"], chosen["chrf"])
+        self.trust = max(found, key=lambda least: (*found[least], least))
 
     def _facts(self, told: list[str], truth: list[str]) -> Evidence:
         return translation_facts(told, truth, self.tokenisation)

@@ -143,13 +143,18 @@ def test_the_memory_is_trusted_from_where_it_is_better() -> None:
     truth = ["点击确定", "打开文件", "保存文档", "关闭窗口"]
     told, kept = ["点击取消", "打开文件", "保存文档", "关门"], ["点击确定", "打开窗口", "", "关闭窗口"]
     similar = np.array([0.9, 0.5, 0.0, 0.8])
-    evidence = {"chrf": written.chrf_counts(told, truth), "memory": written.chrf_counts(kept, truth), "similarity": similar}
     task = make_task("translate", {"target": ["zh"], "source": "en"})
+    task.tokenisation = "zh"
+
+    def beside(kept: list[str]) -> dict[str, np.ndarray]:
+        return {f"memory.{name}": value for name, value in task._facts(kept, truth).items()}
+
+    evidence = {**task._facts(told, truth), **beside(kept), "similarity": similar}
     task.calibrate(evidence)
     assert task.trust == 0.8
     task.pairs.kept = (["Click OK"], ["点击确定"])
     assert [task._trusted("文", row) for row in ((0, 8100), (0, 7900), (-1, 0))] == ["点击确定", "文", "文"]
-    task.calibrate(evidence | {"memory": written.chrf_counts(["x"] * 4, truth)})
+    task.calibrate(evidence | beside(["x"] * 4))
     assert task.trust > 1 and task._trusted("文", (0, 10000)) == "文"
 
 
