@@ -47,7 +47,7 @@ from duomo.trained import Run, without_target
 
 GOLDEN_ROWS = 8
 PROBE_SECONDS = 1.5
-HEAD_SHARE = 0.1
+HEAD_SHARE = 0.25
 """Of a limited time, for fitting a new last layer."""
 LONG_MINUTES = 10.0
 GOLDEN_BYTES = 200_000
