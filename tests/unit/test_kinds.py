@@ -368,3 +368,12 @@ def test_broken_sounds_are_listed_and_refused(tmp_path: Path) -> None:
         audio.KIND.encode(cells, audio.KIND.fit(cells, CONFIG))
     with pytest.raises(DataError, match="bytes"):
         audio.KIND.encode(Cells(column(["good.wav"])), {"rate": 16000, "longest": 100})
+
+
+@pytest.mark.parametrize("size", [(224, 224), (96, 96), (100, 75), (75, 100)])
+def test_pictures_of_every_size_are_brought_to_one(size: tuple[int, int]) -> None:
+    """253 / 224 * 224 is more than 253 in floating point: the cut must not reach beyond the picture."""
+    for side in range(1, 500, 3):
+        for shape in ((side, 469), (469, side), (side, side)):
+            for how in ("crop", "letterbox"):
+                assert image.resize(Image.new("L", shape), size, how, 0).size == size

@@ -186,7 +186,8 @@ def _ground(grounds: list[Path], side: int, random: np.random.Generator) -> Imag
             continue
         cut = min(picture.size) * random.uniform(0.5, 1.0)
         left, top = random.uniform(0, picture.width - cut), random.uniform(0, picture.height - cut)
-        square = picture.resize((side, side), Image.Resampling.BILINEAR, box=(left, top, left + cut, top + cut))
+        box = (left, top, min(left + cut, picture.width), min(top + cut, picture.height))
+        square = picture.resize((side, side), Image.Resampling.BILINEAR, box=box)
         return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if random.random() < 0.5 else square
     raise DataError(
         "Backgrounds must be pictures that can be read; ten in a row could not, the last place was {name}.", name=grounds[0].name

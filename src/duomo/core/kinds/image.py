@@ -257,7 +257,8 @@ def resize(picture: Image.Image, size: tuple[int, int], how: str, fill: int) -> 
     share = min(picture.width / width, picture.height / height)
     cut_w, cut_h = width * share, height * share
     left, top = (picture.width - cut_w) / 2, (picture.height - cut_h) / 2
-    return picture.resize(size, Image.Resampling.BILINEAR, box=(left, top, left + cut_w, top + cut_h), reducing_gap=2.0)
+    box = (max(0.0, left), max(0.0, top), min(left + cut_w, picture.width), min(top + cut_h, picture.height))  # 253 / 224 * 224 > 253
+    return picture.resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
 
 
 KIND = Picture()
