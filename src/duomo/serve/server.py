@@ -45,6 +45,8 @@ class Options:
     """Find each run's fastest engine first."""
 
 
+LARGE = 40_000_000
+"""Bytes of weights from which an engine is worth its measuring."""
 FLAGS = ("host", "port", "workers", "token_file", "tls_cert", "tls_key", "quiet", "prepare")
 
 
@@ -79,6 +81,12 @@ def named(paths: Sequence[str]) -> dict[str, Path]:
             raise ConfigError("Runs that are served together need different names; {name!r} comes twice. Rename a folder.", name=name)
         found[name] = path
     return found
+
+
+def _unprepared(path: Path) -> bool:
+    """Whether a run is large and no engine was looked for yet."""
+    weights, found = path / "model.safetensors", (path / "engine.json", path.with_name(f"{path.name}.engine"))
+    return weights.is_file() and weights.stat().st_size > LARGE and not any(place.exists() for place in found)
 
 
 def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
@@ -132,4 +140,12 @@ async def _run(config: uvicorn.Config, application: Application, options: Option
     scheme = "https" if options.tls_cert else "http"
     reporter.say(tr("Serving {run} on {address}  (stop with Ctrl-C)", run=", ".join(application.pool.places),
                     address=f"{scheme}://{options.host}:{door.getsockname()[1]}"))  # fmt: skip
+    for name, place in application.pool.places.items():
+        if _unprepared(place.path):
+            reporter.say(
+                tr(
+                    "{run} is large: --prepare finds its fastest engine on this machine, by measurement; that may be many times faster.",
+                    run=name,
+                )
+            )
     await _Server(config, application, options.quiet).serve(sockets=[door])
