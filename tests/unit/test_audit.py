@@ -192,3 +192,11 @@ def test_speed() -> None:
     start = time.perf_counter()
     audit(table)
     assert time.perf_counter() - start < 3
+
+
+def test_values_written_in_several_ways_are_told() -> None:
+    colours = ["red", "Red", " blue", "blue", "ＡＢ", "ab", "green", "grey"] * 12
+    found = audit_of(pd.DataFrame({"colour": colours, "size": ["S", "M", "L", "XL"] * 24, "target": ["Yes", "no", "yes", "no"] * 24}))
+    told = {finding.columns[0]: finding.sentence for finding in found.of("alike")}
+    assert set(told) == {"colour", "target"} and "'red' = 'Red'" in told["colour"] and "'Yes' = 'yes'" in told["target"]
+    assert "green" not in told["colour"] and json.dumps(found.to_dict())

@@ -5,6 +5,8 @@ Legend: N rows.
 """
 
 import re
+import unicodedata
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,8 @@ ROWS = 500_000
 BARS = 12
 BINS = 24
 FIRST = 5
+MOST_VALUES = 10_000
+"""Different values of a category that are compared with one another."""
 MOST_COUNTED = 256 << 20
 """Bytes of a column up to which its different values are counted exactly."""
 _INFINITE = ("inf", "-inf", "+inf", "infinity", "-infinity", "+infinity", "∞", "-∞")
@@ -61,6 +65,7 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
         case "category":
             top = _top(values_of(some))
             chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}
+            facts = {"alike": _alike(values_of(some))}
         case "text":
             cells = values_of(some)
             lengths = pc.utf8_length(cells).drop_null().to_numpy().astype(np.float64)
@@ -176,6 +181,14 @@ def _top(cells: pa.ChunkedArray) -> tuple[tuple[str, int], ...]:
     return tuple((str(value), int(count)) for value, count in zip(values.take(pa.array(order)).to_pylist(), counts[order], strict=True))
 
 
+def _alike(cells: pa.ChunkedArray) -> list[list[str]]:
+    """Values that differ only in case, width or spaces, together; the first few such groups."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for value in pc.unique(pc.drop_null(cells)).to_pylist()[:MOST_VALUES]:
+        groups[" ".join(unicodedata.normalize("NFKC", str(value)).casefold().split())].append(str(value))
+    return [group for group in groups.values() if len(group) > 1][:FIRST]
+
+
 def _counts_rows(some: pa.ChunkedArray, kind: str, known: int, distinct: int) -> bool:
     """A whole number that goes up by one from row to row."""
     if kind != "number" or known < 10 or distinct < known:
@@ -208,6 +221,10 @@ def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
         said = tr("Column {name!r} lacks {count} of {rows} values ({share:.1%}).", name=name, count=flaws.missing, rows=rows, share=share)
         remedy = tr("Missing cells are learned as such.")
         found.append(Finding("warning" if share > 0.5 else "note", "missing", said, one, flaws.missing_rows, remedy))
+    if alike := audit.facts.get("alike"):
+        told = "; ".join(" = ".join(repr(value[:40]) for value in group) for group in alike)
+        said = tr("Values of {name!r} differ only in case, width or spaces and count as different ones: {told}.", name=name, told=told)
+        found.append(Finding("warning", "alike", said, one, (), tr("Write them alike where they mean the same.")))
     if flaws.infinite:
         said = tr("Column {name!r} holds {count} infinite values.", name=name, count=flaws.infinite)
         remedy = tr("They are read as missing; mend them if they mean something.")
