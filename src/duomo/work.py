@@ -159,7 +159,9 @@ class Work:
 
     def _job(self, execution: Execution) -> Job:
         model = self.model.to(execution.device)
-        told: dict[str, Any] = {"fitted": self.fitted} | ({"planned_seconds": self.preflight.seconds} if self.preflight else {})
+        # What knows its work already is judged before the first step too: learning may make it worse.
+        knows = self.fitted or (bool(self.plan.recipe.adapt.start) and not self.new)
+        told: dict[str, Any] = {"knows": knows} | ({"planned_seconds": self.preflight.seconds} if self.preflight else {})
         if self.task.writes and len(self.valid):
             told["samples"] = self._samples
         return Job(

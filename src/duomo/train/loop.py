@@ -62,7 +62,7 @@ class _Training:
         self.checkpoints = Checkpoints(job.folder, reporter.say)
         self.log = Log(job.folder)
         self.plan = Plan(planned_steps(self.config, job.stream.steps_per_epoch))
-        self.evaluations = Evaluations(self.config, job.stream, self.plan, bool(job.facts.get("fitted")))
+        self.evaluations = Evaluations(self.config, job.stream, self.plan, bool(job.facts.get("knows")))
         self.spikes = guard.Spikes()
         self.step, self.sessions = 0, 0
         self.saved: tuple[int, int] | None = None
@@ -322,6 +322,8 @@ class _Training:
         self._take(self.best_tensors if self.best_tensors is not None else self._changing(self._kept()))
         self.model.eval()
         best_step = self.best_step if self.best_tensors is not None else self.step
+        if not best_step:
+            self.reporter.say(tr("No step made the weights better on validation: they are kept as they were before the first one."))
         clock, device = self.clock, self.job.execution.device
         return Outcome(
             self.step, best_step, self.best, self.history, clock.elapsed(), clock.rate(self.config.batch_size), self.sessions,
