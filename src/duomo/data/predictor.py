@@ -74,15 +74,22 @@ def block_of(task: Task, model: nn.Module, row: Table) -> Block:
     examples = task.encode(row, target=False)
     where = next((value.device for value in model.parameters()), torch.device("cpu"))
     _, batch = next(Predictor(task, model, Execution(), Block(1)).blocks(examples))
-    mode = model.training
+    mode, learning = model.training, [value for value in model.parameters() if value.requires_grad]
+    _learn(learning, False)  # the counter asks for the gradient of whatever a layer is given, be it a weight
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model.eval()({name: value.to(where) for name, value in batch.items()})
+    _learn(learning, True)
     model.train(mode)
     ragged = [name for name, column in examples.columns.items() if column.lengths() is not None]
     rows = OPERATIONS["ragged" if ragged else "fixed"] / max(1, counter.get_total_flops())
     if not ragged:
         return Block(min(block.rows, _power_of_two(rows)))
     return Block(block.rows, max(1, round(rows * sum(batch[name].shape[1] for name in ragged))))
+
+
+def _learn(weights: Sequence[Tensor], whether: bool) -> None:
+    for weight in weights:
+        weight.requires_grad_(whether)
 
 
 def width(length: int) -> int:
