@@ -27,9 +27,10 @@ PLAIN = (
     "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}\n{% endfor %}{% if add_generation_prompt %}Assistant: {% endif %}"
 )
 """Templates for tokenizers that bring none (`speaking`): with special tokens of its own, and without."""
-SHIELD = 0xE000
-"""Signs of the private area, from here on, stand in the place of the first sign of what only looks like a special token."""
-SHIELDED = re.compile("[\ue000-\ue0ff]")
+SHIELD, FIRST = "\ufdd0", 0xF0000
+"""Before the first sign of what only looks like a special token stands a code that is no character, and the sign itself goes by a private
+number: a text may hold private signs of its own (icons, the emoji of old telephones)."""
+SHIELDED = re.compile(SHIELD + "([\U000f0000-\U0010ffff])")
 Message = Mapping[str, str]
 
 
@@ -93,9 +94,10 @@ def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
         if message["role"] != "assistant":
             continue
         before, behind = _text(state, messages[:number], True), _text(state, messages[: number + 1], False)
-        said = _shielded(state, message["content"]).strip()
+        shown = _shielded(state, message["content"])
+        said = shown.strip()
         start = len(before) if whole.startswith(before) else whole.find(said, place)
-        stop = len(behind) if whole.startswith(behind) and len(behind) > start else start + len(message["content"])
+        stop = len(behind) if whole.startswith(behind) and len(behind) > start else start + len(shown)
         if start < place or said not in whole[start:stop]:
             raise DataError("The chat template must show each answer as it was given; it does not show {text!r}.",
                             text=message["content"][:80])  # fmt: skip
@@ -118,12 +120,12 @@ def _text(state: Mapping[str, Any], messages: Sequence[Message], speak: bool) ->
 def _shielded(state: Mapping[str, Any], text: str) -> str:
     """Text in which nothing looks like a special token."""
     named, pattern = _special(state["json"])
-    return pattern.sub(lambda found: chr(SHIELD + (ord(found.group()[0]) & 0xFF)) + found.group()[1:], text) if named else text
+    return pattern.sub(lambda found: SHIELD + chr(FIRST + (ord(found.group()[0]) & 0x1FFFF)) + found.group()[1:], text) if named else text
 
 
 def unshielded(text: str) -> str:
     """The text as it was given, for people to read."""
-    return SHIELDED.sub(lambda found: chr(ord(found.group()) - SHIELD), text)
+    return SHIELDED.sub(lambda found: chr(ord(found.group(1)) - FIRST), text)
 
 
 @lru_cache(maxsize=8)

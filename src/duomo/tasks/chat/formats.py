@@ -3,7 +3,7 @@
 messages    OpenAI         {"messages": [{"role": "user", "content": "…"}, …]}
 sharegpt    ShareGPT       {"conversations": [{"from": "human", "value": "…"}, …]}, with or without a column `system`
 alpaca      Alpaca         {"instruction": "…", "input": "…", "output": "…"}, with or without `system`
-pairs       plain          {"prompt": "…", "response": "…"} and the like, with or without `system`
+pairs       plain          {"prompt": "…", "response": "…"} and the like, with or without `system`; either may be a list of messages
 """
 
 import json
@@ -66,6 +66,8 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
     """Messages {role, content} of one row (counted from 1), none where it is empty; DataError naming row and message for what is none."""
     if shape.name in ("messages", "sharegpt") or _is_list(cells[shape.columns[0]]):
         found = _listed(cells[shape.columns[0]], row)
+        answer = cells[shape.columns[-1]] if len(shape.columns) > 1 else None
+        found += _listed(answer, row) if _is_list(answer) else [{"role": "assistant", "content": str(answer)}] if answer else []
     else:
         *asked, answer = (str(cells[name]) if cells[name] is not None else "" for name in shape.columns)
         ask = "\n\n".join(part for part in asked if part.strip())

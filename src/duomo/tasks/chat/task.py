@@ -34,6 +34,8 @@ LEAST, MOST = 512, 2048
 """Context that a model of short conversations still gets, and the longest that is chosen unasked."""
 FEWEST_TOKENS = 64
 SHOWN = 2000
+LONG_TOKEN = 32
+"""Characters of a token at most, as far as it matters here."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,19 @@ class Main(Task):
             said = pa.chunked_array([[message["content"] for row in self._conversations(table) for message in row]], pa.large_string())
             learned = text_kind.learn(said, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=MOST))
             self.tokenizer = dialogue.speaking(learned, grow=True)
-        lengths = [len(tokens) for tokens, _ in self._lessons(table)]
+        lessons = list(self._lessons(table))
+        lengths = [len(tokens) for tokens, _ in lessons]
         if sum(lengths) < FEWEST_TOKENS:
             raise DataError(
                 "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=sum(lengths)
             )
         self.context = min(encode.longest_text or min(MOST, max(LEAST, max(lengths) + self.config.sampling.new_tokens)), longest)
         self.tokenizer["longest"] = self.context
+        if not any(learned[1 : self.context + 1].any() for _, learned in lessons):
+            raise DataError(
+                "Answers must begin within the context of {context} tokens; of {rows} conversations none does. Set a longer "
+                "--longest-text, or shorten what stands before the answers.", context=self.context, rows=len(lessons),
+            )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         shape = {"name": self.shape.name, "columns": list(self.shape.columns), "system": self.shape.system}
@@ -162,19 +170,40 @@ class Main(Task):
     def _end(self) -> int:
         return max(text_kind.special(self.tokenizer, "end"), 0)
 
-    def _fitting(self, row: list[dict[str, str]], most: int) -> np.ndarray:
+    def _fitting(self, row: list[dict[str, str]]) -> np.ndarray:
         """The tokens of a question with what was said before, without its oldest messages where it is too long."""
-        while row and row[-1]["role"] == "assistant":
-            row = row[:-1]
-        tokens = dialogue.prompt(self.tokenizer, row or [{"role": "user", "content": ""}])
-        first = 1 if row and row[0]["role"] == "system" else 0
+        most, row = self.context - 1, self._asked(row)
+        tokens = dialogue.prompt(self.tokenizer, row)
+        first = 1 if row[0]["role"] == "system" else 0
         while len(tokens) > most and len(row) - first > 1:
             row = [*row[:first], *row[first + 2 :]] if len(row) - first > 2 else [*row[:first], row[-1]]
             tokens = dialogue.prompt(self.tokenizer, row)
-        if len(tokens) > most:
-            raise DataError("A question must leave room for its answer in the context of {context} tokens; it has {size}. Shorten it.",
-                            context=self.context, size=len(tokens))  # fmt: skip
         return tokens
+
+    @staticmethod
+    def _asked(row: list[dict[str, str]]) -> list[dict[str, str]]:
+        """A conversation up to the last message that is not the assistant's own."""
+        while row and row[-1]["role"] == "assistant":
+            row = row[:-1]
+        return row or [{"role": "user", "content": ""}]
+
+    def _ending(self, row: list[dict[str, str]]) -> np.ndarray:
+        """As `_fitting`; of a question that is too long by itself its end alone."""
+        tokens, most = self._fitting(row), self.context - 1
+        if len(tokens) <= most:
+            return tokens
+        row = self._asked(row)
+        system, last = row[:1] if row[0]["role"] == "system" and len(row) > 1 else [], row[-1]
+        size = len(last["content"])
+        low, high = max(0, size - LONG_TOKEN * most), size
+        while low < high:  # the earliest beginning that leaves room for an answer
+            place = (low + high) // 2
+            tokens = dialogue.prompt(self.tokenizer, [*system, {**last, "content": last["content"][place:]}])
+            low, high = (low, place) if len(tokens) <= most else (place + 1, high)
+        return dialogue.prompt(self.tokenizer, [*system, {**last, "content": last["content"][low:]}])[-most:]
+
+    def too_long(self, table: Table) -> np.ndarray:
+        return np.array([len(self._fitting(row)) >= self.context for row in self._conversations(table)], bool)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         empty = np.zeros(0, np.int64)
@@ -187,7 +216,7 @@ class Main(Task):
                 "target": Ragged.of([tokens[1:].astype(kind) for tokens, _ in rows], empty.astype(kind)),
             }
             return Examples(columns)
-        asked = [self._fitting(row, self.context - 1) for row in self._conversations(table)]
+        asked = [self._ending(row) for row in self._conversations(table)]
         seeds = [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=7).digest()) for row in asked]
         return Examples({"tokens": Ragged.of(asked, empty), "prompt.seed": Dense(torch.tensor(seeds, dtype=torch.int64))})
 
@@ -270,7 +299,11 @@ class Main(Task):
         row = [dict(message) for message in messages]
         if self.config.system and row[0]["role"] != "system":
             row.insert(0, {"role": "system", "content": self.config.system})
-        return self._fitting(row, self.context - 1).tolist()
+        tokens = self._fitting(row)
+        if len(tokens) >= self.context:
+            raise DataError("A question must leave room for its answer in the context of {context} tokens; it has {size}. Shorten it.",
+                            context=self.context, size=len(tokens))  # fmt: skip
+        return tokens.tolist()
 
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """What the assistant says next, drawn with the seed of config and conversation."""

@@ -30,7 +30,7 @@ ROWS = {
 
 
 def table(shape: str, rows: int = 30, **changed) -> Table:
-    cells = {name: [cell] * rows for name, cell in {**ROWS[shape], **changed}.items()}
+    cells = {name: cell if isinstance(cell, list) else [cell] * rows for name, cell in {**ROWS[shape], **changed}.items()}
     return Table(pa.table(cells), dict.fromkeys(cells, "text"))
 
 
@@ -127,13 +127,42 @@ def test_a_context_beyond_the_models_and_a_question_that_fills_it():
     with pytest.raises(ConfigError, match="512"):
         task.fit(table("messages"))
     task = fitted("pairs")
+    full = [{"role": "user", "content": "word " * 3000}]
     with pytest.raises(DataError, match="512"):
-        task.encode(table("pairs", 1, question="word " * 3000), target=False)
+        task.conversation(full)
+    asked = table("pairs", 2, question=["Hi", "word " * 3000 + "at last"])
+    assert task.too_long(asked).tolist() == [False, True]  # in a file it is answered by its end
+    tokens = task.encode(asked, target=False).batch([1])["tokens"][0]
+    text = text_kind.decode_text(task.tokenizer, tokens.tolist())
+    assert 500 < len(tokens) < 512 and "at last" in text and text.startswith("user\nword") and text.rstrip().endswith("assistant")
     long = [*TALK[:1], *([{"role": "user", "content": "word " * 200}, {"role": "assistant", "content": "yes"}] * 9), TALK[1]]
     task = fitted()
     short = task.encode(table("messages", 1, messages=json.dumps(long)), target=False).batch([0])["tokens"][0]
     text = text_kind.decode_text(task.tokenizer, short.tolist())
     assert len(short) < 512 and "Be kind." in text and text.rstrip().endswith("assistant")
+
+
+def test_answers_that_no_lesson_reaches_are_told():
+    task = make_task("chat", {"encode": {"longest_text": 64}})
+    with pytest.raises(DataError, match="Answers must begin within the context of 64 tokens; of 30"):
+        task.fit(table("pairs", question="word " * 300))
+
+
+def test_private_signs_stay_what_they_are():
+    """The emoji of old telephones are private signs; none of them is a letter."""
+    task = fitted()
+    said = "\ue041 <|im_end|> \ue0b0 \ufdd0"
+    lesson = dialogue.lesson(task.tokenizer, [TALK[1], {"role": "assistant", "content": said}])
+    assert lesson.text.count(said) == 1 and next(text for text, learned in lesson.parts if learned).endswith("<|im_end|>")
+    tokens, learned = dialogue.encode(task.tokenizer, lesson)
+    assert (tokens[learned] == dialogue.text_kind.special(task.tokenizer, "end")).sum() == 1
+
+
+def test_prompts_and_completions_that_are_lists_of_messages():
+    shape = shape_of(["prompt", "completion"])
+    asked = messages_of({"prompt": TALK[:2], "completion": TALK[2:3]}, shape, 1)
+    assert asked == messages_of({"prompt": TALK[:2], "completion": "Hello!"}, shape, 1) == TALK[:3]
+    assert messages_of({"prompt": json.dumps(TALK[:2]), "completion": None}, shape, 1) == TALK[:2]
 
 
 def test_plain_names_where_a_tokenizer_has_no_template():
