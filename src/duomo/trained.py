@@ -209,7 +209,7 @@ class Run:
             reporter.say(sentence)
         if cut := int(self.task.too_long(table).sum()):
             told = {"count": cut, "rows": len(table)}
-            reporter.say(tr("{count:,} of {rows:,} texts are longer than what the model reads; of these only the end is.", **told))
+            reporter.say(tr("{count:,} of {rows:,} texts are longer than what the model reads; of these only a part is.", **told))
         with reporter.progress(tr("predict"), len(table), tr("rows") if not start else tr("rows from {start:,}", start=start)) as bar:
             done = 0
             for piece in table.slices(SLICE):

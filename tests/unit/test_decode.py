@@ -17,6 +17,7 @@ from duomo.decode.pieces import Pieces
 from duomo.decode.reread import Reread
 from duomo.decode.sampling import Drawer, Sampling, choose
 from duomo.models import gpt
+from duomo.serve.scribe import _Form
 
 TEXT = [
     "It is a truth universally acknowledged, that a single man in possession of a good fortune must be in want of a wife. 枯藤老树昏鸦 😀 "
@@ -169,6 +170,14 @@ def test_what_only_looked_like_a_stop_text_comes(tokenizer) -> None:
     assert shown == "a single " and pieces.end() == "man in" and not pieces.stopped
 
 
+def test_a_part_of_a_character_is_told_by_its_bytes(tokenizer) -> None:
+    form = _Form("run", True, {"stream_options": None, "n": 1, "logprobs": True}, tokenizer)
+    tokens = text_kind.encode_text(tokenizer, ["a 😀 é 春"])[0].tolist()
+    told = [form._spelled(token, 0.0) for token in tokens]
+    assert any("\ufffd" in one["token"] for one in told)
+    assert bytes(byte for one in told for byte in one["bytes"]).decode() == "a 😀 é 春"
+
+
 # -- sampling
 def share(logits: torch.Tensor, **settings: float) -> torch.Tensor:
     """How often each token is drawn in 3,000 trials."""
@@ -186,6 +195,8 @@ def test_draws_what_the_definition_says() -> None:
     assert torch.allclose(share(LOGITS, **open_), p, atol=0.03)
     assert torch.allclose(share(LOGITS, **open_ | {"temperature": 0.5}), torch.softmax(LOGITS * 2, 0), atol=0.03)
     assert torch.allclose(share(LOGITS, **open_ | {"top_k": 2})[:2], torch.softmax(LOGITS[:2], 0), atol=0.03)
+    for cold in (1e-7, 1e-45, 1e-300):
+        assert share(LOGITS, **open_ | {"temperature": cold})[0] == 1 == share(LOGITS, temperature=cold)[0]
     kept = share(LOGITS, **open_ | {"top_p": 0.75})
     assert int((kept > 0).sum()) == int((p.cumsum(0) - p <= 0.75).sum())
     kept = share(LOGITS, **open_ | {"min_p": 0.2})

@@ -195,12 +195,19 @@ class Pairs:
         far = (scores < self.asked.similarity) | np.array(alone, bool)
         return np.where(far, -1, places), np.where(far, 0.0, scores)
 
+    def too_long(self, table: Table) -> np.ndarray:
+        """(N,) bool: sources of which only the beginning is read."""
+        whole = self.tokenizer | {"longest": 1 << 40}
+        found = text_kind.encode_text(self.tokenizer, self.sources(table))
+        return np.array([len(text_kind.framed(whole, ids)) > self.longest[0] for ids in found], bool)
+
     def _read(self, ids: np.ndarray, place: int) -> np.ndarray:
-        longest = self.longest[0] - (self.longest[1] if self.kept[0] else 0)
-        found = text_kind.framed(self.tokenizer | {"longest": longest}, ids).astype(np.int32)
-        if place < 0:
+        """A source as long as the model reads at all, and behind it as much of the memory as there is room for."""
+        found = text_kind.framed(self.tokenizer | {"longest": self.longest[0]}, ids).astype(np.int32)
+        room = min(self.longest[0] - len(found), self.longest[1]) - 1
+        if place < 0 or room <= 0:
             return found
-        other = text_kind.encode_text(self.tokenizer, [self.kept[1][place]])[0][: self.longest[1] - 1]
+        other = text_kind.encode_text(self.tokenizer, [self.kept[1][place]])[0][:room]
         return np.concatenate([found, [self.end], other]).astype(np.int32)
 
     def _written(self, ids: np.ndarray) -> np.ndarray:
@@ -238,8 +245,12 @@ class Pairs:
     def truths(self, batch: Batch) -> list[str]:
         return texts_of(batch["truth.points"], batch["truth.points.length"])
 
-    def text(self, tokens: Sequence[int]) -> str:
-        return self._text(list(tokens))
+    def spoken(self, written: Sequence[tuple[Sequence[int], float]], batch: Batch) -> list[tuple[str, float]]:
+        """Each text that was written, and its mean log-probability of a token; where there was nothing to read, nothing is said."""
+        nothing = text_kind.framed(self.tokenizer, np.zeros(0, np.int32)).tolist()
+        rows = zip(batch["source"].tolist(), batch["source.length"].tolist(), strict=True)
+        empty = [row[:length] in ([], nothing) for row, length in rows]
+        return [("", 0.0) if bare else (self._text(list(tokens)), mean) for bare, (tokens, mean) in zip(empty, written, strict=True)]
 
 
 def _digest(text: str) -> int:

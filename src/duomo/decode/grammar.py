@@ -6,7 +6,7 @@ alongside an Earley parser. Legend: V vocabulary.
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -99,15 +99,16 @@ def token_bytes(state: Mapping[str, Any]) -> list[bytes]:
             "Answers by a JSON schema need a tokenizer that can spell JSON; this one ({name}) cannot.", name=state["tokenizer"]
         )
     special = set(tokenizer.get_added_tokens_decoder())
+    spelled = speller(state)
+    return [b"" if number in special else spelled(word) for number, word in enumerate(words)]
+
+
+def speller(state: Mapping[str, Any]) -> Callable[[str], bytes]:
+    """From a token as its vocabulary has it to the bytes that it stands for."""
     if '"ByteLevel"' in state["json"]:
         of = _byte_level()
-        found = [bytes(of.get(sign, 0) for sign in word) for word in words]
-    else:
-        found = [
-            bytes([int(word[3:5], 16)]) if text_kind.BYTE.fullmatch(word) else word.replace("▁", " ").encode("utf-8", "replace")
-            for word in words
-        ]
-    return [b"" if number in special else word for number, word in enumerate(found)]
+        return lambda word: bytes(of.get(sign, 0) for sign in word)
+    return lambda word: bytes([int(word[3:5], 16)]) if text_kind.BYTE.fullmatch(word) else word.replace("▁", " ").encode("utf-8", "replace")
 
 
 def _byte_level() -> dict[str, int]:

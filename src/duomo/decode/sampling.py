@@ -17,6 +17,9 @@ from duomo.core.errors import ConfigError
 CANDIDATES = 1024
 """Likeliest tokens that are looked at first where no top-k says how many; all of them where these do not suffice."""
 
+COLDEST = 1e-6
+"""Of a temperature that is hardly above 0, what logits are still divided by without passing all bounds."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -117,7 +120,7 @@ def _restrict(logits_NV: Tensor, rows: Sequence[Drawer], banned: Sequence[int]) 
 
 
 def _draw(logits_NV: Tensor, rows: Sequence[Drawer], top_k: int) -> list[int]:
-    heat_N1 = torch.tensor([[row.sampling.temperature] for row in rows])
+    heat_N1 = torch.tensor([[max(row.sampling.temperature, COLDEST)] for row in rows])
     share_NV = torch.softmax(logits_NV / heat_N1, -1)
     u_N1 = torch.tensor([[torch.rand((), generator=row.generator, dtype=torch.float64).item()] for row in rows], dtype=torch.float64)
     if not top_k and all(row.sampling.top_p >= 1 and row.sampling.min_p <= 0 for row in rows):

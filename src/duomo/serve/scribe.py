@@ -16,7 +16,7 @@ from duomo.core.errors import DuomoError, ResourceError
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.decode.engine import Engine, Engines, Stream
-from duomo.decode.grammar import JsonSchema
+from duomo.decode.grammar import JsonSchema, speller
 from duomo.decode.loop import Language, Piece
 from duomo.decode.sampling import Sampling
 from duomo.serve.desk import FAULTS, Question, Reply, Served, encoded, failed
@@ -247,4 +247,7 @@ class _Form:
 
     def _spelled(self, token: int, logprob: float) -> dict[str, Any]:
         text = self._text(token)
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "replace"))}
+        told = text.encode("utf-8", "replace")
+        if "\ufffd" in text:  # a part of a character: who joins the bytes of several tokens has it whole
+            told = speller(self._state)(text_kind.tokenizer_of(self._state).id_to_token(token) or "")
+        return {"token": text, "logprob": logprob, "bytes": list(told)}

@@ -147,7 +147,7 @@ class Main(Task):
         """Text and mean log-probability of a token."""
         beam = Beam(self.config.beam, self.config.length_penalty, self.pairs.longest[1])
         found = written(model, batch, beam, self.pairs.start, self.pairs.end, (self.pairs.padding,))
-        return [(self.pairs.text(tokens), mean) for tokens, mean in found]
+        return self.pairs.spoken(found, batch)
 
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`, and `confidence`, the geometric mean probability of its tokens."""

@@ -3,6 +3,7 @@
 Legend: B rows of a batch, N rows.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, final
@@ -110,6 +111,9 @@ class Main(Task):
     def encode(self, table: Table, *, target: bool) -> Examples:
         return self.pairs.encode(table, target=target)
 
+    def too_long(self, table: Table) -> np.ndarray:
+        return self.pairs.too_long(table)
+
     # -- learning and judging
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.pairs.loss(output, batch, self.config.smoothing)
@@ -177,16 +181,20 @@ class Main(Task):
         """Text and mean log-probability of a token."""
         beam = Beam(self.config.beam, self.config.length_penalty, self.pairs.longest[1])
         found = written(model, batch, beam, self.pairs.start, self.pairs.end, (self.pairs.padding,))
-        return [(self.pairs.text(tokens), mean) for tokens, mean in found]
+        return self.pairs.spoken(found, batch)
 
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
-        """`prediction`; `confidence`, the geometric mean probability of its tokens; `memory`, what was read beside the text."""
-        written = self._write(model, batch)
+        """`prediction`; `confidence`, the geometric mean probability of its tokens (of what the memory says: how similar its source is);
+        `memory`, what was read beside the text."""
+        written, places = self._write(model, batch), batch["retrieved"].tolist()
+        said = [self._trusted(text, row) for (text, _), row in zip(written, places, strict=True)]
+        own = [text == other for text, (other, _) in zip(said, written, strict=True)]
         return {
-            "prediction": [self._trusted(text, row) for (text, _), row in zip(written, batch["retrieved"].tolist(), strict=True)],
-            "confidence": [round(float(np.exp(mean)), 4) for _, mean in written],
-            "memory": [self._shown(*row) for row in batch["retrieved"].tolist()],
-        }
+            "prediction": said,
+            "confidence": [round(math.exp(mean) if same else score / 1e4, 4)
+                           for same, (_, mean), (_, score) in zip(own, written, places, strict=True)],
+            "memory": [self._shown(*row) for row in places],
+        }  # fmt: skip
 
     def _shown(self, place: int, score: int) -> dict[str, Any] | None:
         if place < 0:

@@ -4,6 +4,7 @@ import json
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import sacrebleu
 import torch
@@ -137,6 +138,15 @@ def test_learns_by_heart_and_answers_alone_as_together(tmp_path):
     assert [loaded.predict([text])[0] for text in some[:3]] == together[:3]
     assert sum(answer["prediction"] == truth for answer, (_, truth) in zip(together, rows[:20], strict=True)) >= 5
     json.dumps(together)
+    assert loaded.predict(["", " "]) == [{"prediction": "", "confidence": 1.0, "memory": None}] * 2
+    with pytest.raises(DataError, match="must fit into what the model reads"):
+        loaded.predict([" ".join(some)])
+    told = loaded.predict(pd.DataFrame({"en": [some[0], " ".join(some)]}))  # of a file the beginning is read
+    assert told["prediction"][0] == together[0]["prediction"]
+    loaded.task.trust, texts = 0.5, [f"{text}!" for text in some]
+    loaded.task.pairs.kept = (loaded.task.pairs.kept[0], ["如是"] * len(loaded.task.pairs.kept[0]))
+    for answer in loaded.predict(texts):
+        assert answer["prediction"] == "如是" and answer["confidence"] == answer["memory"]["similarity"] < 1
 
 
 def test_the_memory_is_trusted_from_where_it_is_better() -> None:
