@@ -35,7 +35,7 @@ class Job:
     """Puts the weights that training starts from into the model again, for a resume that finds no checkpoint."""
     facts: dict[str, Any] = field(default_factory=dict)
     """planned_seconds (float): what the preflight said. samples (callable: model -> {name: text}): texts for TensorBoard.
-    fitted (bool): the model knows its work before the first step."""
+    knows (bool): the model knows its work before the first step, and is judged then too."""
 
 
 @dataclass(frozen=True)
