@@ -29,6 +29,8 @@ from duomo.exchange.trunks import carries, within
 from duomo.train import adapt
 
 FEW_VALUES = 20
+SURELY_CLASSES, ROWS_EACH = 5, 5
+"""Whole numbers of at most so many values are classes however few rows there are; of more, where each has so many rows on average."""
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
 
@@ -119,7 +121,8 @@ def _task_of(table: Table, target: tuple[str, ...]) -> tuple[str, str]:
         values, _ = kinds.number.parse(cells)
         values = values[np.isfinite(values)]
         distinct = len(np.unique(values))
-        if distinct > FEW_VALUES or (values != np.round(values)).any():
+        scarce = distinct > SURELY_CLASSES and len(values) < ROWS_EACH * distinct
+        if distinct > FEW_VALUES or scarce or (values != np.round(values)).any():
             return "regress", tr(
                 "Task: regress, because {target} is a number with {distinct:,} values.", target=target[0], distinct=distinct
             )
@@ -211,7 +214,8 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
                 reporter.say(finding.sentence)
         if proposal.how in ("group", "time"):
             reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
-        data = dataclasses.replace(data, split=proposal.how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]
+        how = "stratified" if proposal.how == "random" and split.has_classes(table, data, data.target) else proposal.how
+        data = dataclasses.replace(data, split=how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]
     if data.group and data.group not in (*data.ignore, *data.target):
         data = dataclasses.replace(data, ignore=(*data.ignore, data.group))
     return data

@@ -108,9 +108,10 @@ class Run:
 
     # -- answering
     def table(self, source: Any, encoding: str = "") -> Table:
-        """Any source as a table of this run's kinds; a list of texts fills the run's text column."""
-        if isinstance(source, (list, tuple)) and source and all(isinstance(item, str) for item in source):
-            source = self._of_texts(source)
+        """Any source as a table of this run's kinds; a list of texts fills its text column, one of paths its pictures or sounds."""
+        if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, Path)) for item in source):
+            texts = [str(item) for item in source]
+            source = {self.facts["features"][0]: texts} if self._reads_files() else self._of_texts(texts)
         table = sources.read(source, encoding=encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
@@ -124,6 +125,11 @@ class Run:
             if len(known) == 1 and known[0] not in table.names and called in table.names:
                 return dataclasses.replace(table, data=table.data.rename_columns({called: known[0]}))
         return table
+
+    def _reads_files(self) -> bool:
+        """Whether a row is a file and nothing else."""
+        kinds = [self.facts["kinds"][name] for name in self.facts["features"]]
+        return len(kinds) == 1 and kinds[0] in MEDIA
 
     def _of_texts(self, texts: Sequence[str]) -> dict[str, list[str]]:
         """Texts alone as rows: they fill the run's (first) text column, or its only one; every other cell is empty."""
@@ -141,7 +147,7 @@ class Run:
         return self.predictor.answers(table)
 
     def predict(self, source: Any, encoding: str = "") -> Any:
-        """Answers for a path, a list of rows or texts, an array: a list of dicts; for a frame: a frame of the same library."""
+        """Answers for a path, a list of rows, texts or files, an array: a list of dicts; for a frame: a frame of the same library."""
         table = self.table(source, encoding)
         if isinstance(source, (list, tuple, dict)):
             self.predictor.refuse_unreadable(table)
@@ -158,7 +164,7 @@ class Run:
     def predict_one(self, text: str | None = None, row: str | None = None) -> dict[str, Any]:
         """One answer for one text or one row written as a JSON object."""
         if text is not None:
-            return dict(self.predict([text])[0])
+            return dict(self.predict(self._of_texts([text]))[0])
         try:
             cells = json.loads(row or "")
         except JSONDecodeError as error:

@@ -62,6 +62,7 @@ def test_pictures_by_upload_and_by_row(client: httpx.Client, runs) -> None:
     by_row = client.post("/v1/predict/digits", json={"rows": [row]})
     path = client.post("/v1/predict/digits", json={"rows": [{"image": str(picture)}]})
     expected = runs("digits").predict([{"image": picture.read_bytes()}])
+    assert runs("digits").predict([str(picture)]) == runs("digits").predict([picture]) == expected
     assert upload.json()["answers"] == by_name.json()["answers"] == by_row.json()["answers"] == expected
     assert path.status_code == 422, "a path of the server's files must not be read"
 

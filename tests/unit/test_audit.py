@@ -182,6 +182,8 @@ def test_targets_are_guessed() -> None:
     assert guess_target(infer(read(cancer().rename(columns={"target": "Diagnosis"})), {}))[0] == "Diagnosis"
     assert guess_target(infer(read({"text": sentences(50, np.random.default_rng(0))}), {}))[0] == ""
     assert guess_target(infer(read(cancer().rename(columns={"target": "zz"})), {}))[0] == "zz"
+    numbered = cancer().drop(columns="target").assign(patient_id=[7 * row for row in range(len(cancer()))], year=2001.5)
+    assert guess_target(infer(read(numbered), {"patient_id": "number"}))[0] == "worst fractal dimension"
 
 
 def test_speed() -> None:

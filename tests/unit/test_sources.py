@@ -113,6 +113,10 @@ def test_csv_header_and_quotes(tmp_path: Path) -> None:
     assert len(read(path)) == 3
     path.write_text("name,2019,2020\nx,1,2\ny,3,4\n")
     assert read(path).names == ["name", "2019", "2020"]
+    path.write_text('"","1","2"\n"1",50,19\n"2",16,40\n')
+    assert read(path).names == ["c0", "1", "2"] and len(read(path)) == 2
+    path.write_text('"1","2"\n"50","19"\n"16","40"\n')
+    assert read(path).names == ["c0", "c1"] and len(read(path)) == 3
     path.write_text('a,b,c\n1,"u,3\n2,v,4\n3,"w,5\n4,x,6\n')
     table = read(path)
     assert len(table) == 4

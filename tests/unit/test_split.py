@@ -95,6 +95,34 @@ def test_ten_rows_are_enough(seed: int) -> None:
     assert min(len(found.train), len(found.valid), len(found.test)) >= 1
 
 
+@pytest.mark.parametrize("rows", [24, 53, 100, 168])
+def test_chance_leaves_no_part_of_few_rows_short(rows: int) -> None:
+    table = table_of(cancer().iloc[:rows])
+    for seed in range(8):
+        found = split(table, DataConfig(split="random"), seed, ["target"])
+        assert whole(found, rows)
+        assert min(len(found.valid), len(found.test)) >= round(0.75 * 0.15 * rows) and len(found.train) >= round(0.75 * 0.7 * rows)
+
+
+def test_numbers_that_are_to_be_classified_are_classes() -> None:
+    frame = load_iris(as_frame=True).frame
+    rare = pd.concat([frame.iloc[:100], frame.iloc[100:103]], ignore_index=True)  # the third kind has three flowers
+    found = split(table_of(rare), DataConfig(task="classify"), 0, ["target"])
+    assert found.how == "stratified" and all(set(rare["target"].iloc[part]) == {0, 1, 2} for part in (found.train, found.valid, found.test))
+    assert split(table_of(rare), DataConfig(task="regress"), 0, ["target"]).how == "random"
+
+
+@pytest.mark.parametrize(("classes", "each"), [(20, 3), (150, 3), (150, 12)])
+def test_many_classes_of_few_rows_are_all_learned(classes: int, each: int) -> None:
+    frame = pd.DataFrame({"a": np.arange(classes * each) * 1.5, "kind": [f"k{row % classes}" for row in range(classes * each)]})
+    found = split(table_of(frame), DataConfig(), 0, ["kind"])
+    assert whole(found, len(frame)) and found.how == "stratified"
+    assert set(frame["kind"].iloc[found.train]) == set(frame["kind"])
+    assert 0.6 < len(found.train) / len(frame) < 0.8, "of three rows training must not lose two"
+    assert each == 3 or set(frame["kind"].iloc[found.test]) == set(frame["kind"])
+    assert len(found.notes) <= 5
+
+
 def test_too_little_is_refused() -> None:
     with pytest.raises(DataError, match="at least 5 rows"):
         split(table_of(cancer().iloc[:4]), DataConfig(), 0)

@@ -257,7 +257,7 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
         )
     if body and all(len(row) == len(first) + 1 for row in body):  # R leaves the names of rows unnamed; others end rows with a delimiter
         first = ["", *first] if any(row[-1].strip() for row in body) else [*first, ""]
-    if not _has_header(first, body):
+    if not (_quoted_alone(head, delimiter, skipped) or _has_header(first, body)):
         note = tr("The file has no line of column names; the columns are called {first} … {last}.", first="c0", last=f"c{len(first) - 1}")
         return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,))
     names, problems = repaired(first)
@@ -320,6 +320,13 @@ def _header_bytes(head: str, records: int) -> int:
             if not records:
                 break
     return len(head[: place + 1].encode())
+
+
+def _quoted_alone(head: str, delimiter: str, skipped: int) -> bool:
+    """Whether the first line has all its cells in quotation marks and those below have some without: names, though they may be numbers."""
+    lines = [line for line in head.splitlines() if line][skipped : skipped + 20]
+    bare = [any(cell.strip()[:1] != '"' for cell in line.split(delimiter)) for line in lines]
+    return len(lines) > 1 and not bare[0] and all(bare[1:])
 
 
 def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:

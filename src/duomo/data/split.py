@@ -1,11 +1,12 @@
 """How rows are divided into training, validation and test.
 
 A row's place is a pure function of (its content, the seed): new rows do not move old ones, and equal rows fall
-together, unless they repeat by nature: there the how-manieth of its kind counts as content.
+together, unless they repeat by nature: there the how-manieth of its kind counts as content. Only where chance left a part of few rows
+short (`SHORT`) are the nearest moved into it.
 Legend: N rows, U units (rows of equal content, or groups).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,7 +27,9 @@ FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "de
 """Names of folders that say which part their files belong to; a year behind them (train2017) is passed over."""
 NAMES = ("train", "valid", "test")
 TRAIN, VALID, TEST = 0, 1, 2
-MOST_CLASSES = 100
+MOST_NOTES = 5
+SHORT = 0.75
+"""No part gets fewer units than this share of what it was to get: of 24 rows chance gives a test of one or of eight."""
 FEW = 5
 """Where rows outnumber the combinations of their columns' values so many times, they repeat by nature, not by mistake."""
 REPEATING = "The columns have fewer combinations of values than there are rows, so equal rows are divided like any others."
@@ -87,7 +90,8 @@ def split(
     `digests` (N,) are those of `content_columns` where they are known already. A share of 0 leaves that part empty.
     Raises DataError when a part cannot get a row, ConfigError for an unknown way of splitting.
     """
-    how = config.split or ("group" if config.group else "time" if config.time else "stratified" if _classes(table, targets) else "random")
+    drawn = "stratified" if has_classes(table, config, targets) else "random"
+    how = config.split or ("group" if config.group else "time" if config.time else drawn)
     if how not in HOW:
         raise ConfigError(
             "data.split must be one of {known}; received {how!r}.{hint}", known=", ".join(HOW), how=how, hint=nearest(how, HOW)
@@ -119,7 +123,8 @@ def split(
     wanted = [TRAIN] + [part for part, share in ((VALID, config.valid_share), (TEST, config.test_share)) if share > 0]
     if len(keys) < least * len(wanted):
         _too_few(how, len(keys), config, max(3, least * len(wanted)))
-    _fill(part_U, place_U, config, wanted, np.ones(len(keys), bool), least)
+    shares_P = [1 - shares.sum(), *shares]
+    _fill(part_U, place_U, config, {part: max(least, round(SHORT * shares_P[part] * len(keys))) for part in wanted})
     notes: tuple[str, ...] = (tr(REPEATING),) if repeating else ()
     if how == "stratified":
         notes += _every_class(table, targets, part_U, place_U, unit_N, config)
@@ -169,31 +174,31 @@ def _distance(place_U: np.ndarray, part: int, config: DataConfig) -> np.ndarray:
     return np.maximum(np.maximum(low - place_U, place_U - high), 0.0)
 
 
-def _fill(part_U: np.ndarray, place_U: np.ndarray, config: DataConfig, wanted: list[int], among_U: np.ndarray, least: int = 1) -> list[int]:
-    """Give every wanted part `least` units of `among_U`: the nearest to its stretch, from a part that keeps as many. Returns them."""
-    filled = []
-    for part in wanted * least:
-        inside = among_U & (part_U == part)
-        if inside.sum() >= least:
-            continue
-        counts = np.bincount(part_U[among_U], minlength=3)
-        spare = among_U & (counts[part_U] > least) & (part_U != part)
-        if not spare.any():
-            continue
-        candidates = np.flatnonzero(spare)
+def _fill(part_U: np.ndarray, place_U: np.ndarray, config: DataConfig, least: Mapping[int, int]) -> list[int]:
+    """Give every part in `least` so many units: the nearest to its stretch, from a part that keeps as many. Returns the parts."""
+    least_P, filled = np.array([least.get(part, min(least.values())) for part in (TRAIN, VALID, TEST)]), list[int]()
+    while True:
+        counts_P = np.bincount(part_U, minlength=3)
+        candidates = np.flatnonzero((counts_P > least_P)[part_U])
+        lacking = [part for part in least if counts_P[part] < least[part]]
+        if not (lacking and len(candidates)):
+            return filled
+        part = min(lacking, key=lambda one: counts_P[one] / least[one])
         part_U[candidates[np.argmin(_distance(place_U[candidates], part, config))]] = part
         filled.append(part)
-    return filled
 
 
-def _classes(table: Table, targets: Sequence[str]) -> bool:
-    return len(targets) == 1 and table.kinds.get(targets[0]) == "category"
+def has_classes(table: Table, config: DataConfig, targets: Sequence[str]) -> bool:
+    """Whether the one target is classes, by its kind or, where they are numbers, because it is to be classified."""
+    kinds = ("category", "number") if config.task == "classify" else ("category",)
+    return len(targets) == 1 and table.kinds.get(targets[0]) in kinds
 
 
 def _every_class(
     table: Table, targets: Sequence[str], part_U: np.ndarray, place_U: np.ndarray, unit_N: np.ndarray, config: DataConfig
 ) -> tuple[str, ...]:
-    """Move the nearest row where a class is missing from a part; of two distinct rows, training needs one.
+    """Move the nearest row where a class is missing from a part; of two distinct rows, training needs one, and of a class so rare that
+    its share of the part is nothing, training needs all where such classes are many.
 
     The class plays no role in a row's place otherwise: a salt per class would let equal rows with conflicting labels
     fall on both sides of the cut.
@@ -203,17 +208,22 @@ def _every_class(
     codes = pc.dictionary_encode(values_of(table.column(targets[0])).combine_chunks())
     class_N = np.asarray(pc.fill_null(codes.indices, -1).to_numpy(zero_copy_only=False), np.int64)
     names = codes.dictionary.to_pylist()
-    if len(names) > MOST_CLASSES:
-        return ()
-    wanted = [TRAIN] + [part for part, share in ((VALID, config.valid_share), (TEST, config.test_share)) if share > 0]
+    shares = {part: share for part, share in ((VALID, config.valid_share), (TEST, config.test_share)) if share > 0}
+    few = [part for part, share in shares.items() if share * len(part_U) >= 2 * len(names)]
+    order = np.argsort(class_N, kind="stable")
+    bounds = np.searchsorted(class_N[order], np.arange(len(names) + 1))
     notes = []
     for number in np.argsort(np.array(names)):
-        among_U = np.zeros(len(part_U), bool)
-        among_U[unit_N[class_N == number]] = True
-        for part in _fill(part_U, place_U, config, wanted[: int(among_U.sum())], among_U):
+        units = np.unique(unit_N[order[bounds[number] : bounds[number + 1]]])
+        wanted = [TRAIN, *(part for part, share in shares.items() if part in few or round(share * len(units)) > 0)][: len(units)]
+        inside = part_U[units]
+        for part in _fill(inside, place_U[units], config, dict.fromkeys(wanted, 1)):
             notes.append(
                 tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=NAMES[part])
             )
+        part_U[units] = inside
+    if len(notes) > MOST_NOTES:
+        return (tr("{count} rows were moved to parts where their classes would have been missing.", count=len(notes)),)
     return tuple(notes)
 
 

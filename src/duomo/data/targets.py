@@ -19,6 +19,8 @@ _TARGETS = (
     *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result"),
     *("status", "type", "标签", "类别", "目标", "诊断", "分类", "情感", "结果", "评分", "价格", "答案"),
 )
+_SELDOM = {"id", "index", "part", "year", "month", "day"}
+"""Words in the names of columns that are predicted only where somebody asks for it."""
 _TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
 
 
@@ -40,11 +42,15 @@ def guess_target(table: Table) -> tuple[str, str]:
         name for name in table.of_kind("category") if len(pc.unique(values_of(table.column(name).slice(0, LOOKED_AT))).drop_null()) > 1
     ]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
-        return categories[-1], tr("it is the last column of categories")
-    numbers = [name for name in table.of_kind("number") if words(name) != "part"]
+        return _likely(categories)[-1], tr("it is the last column of categories")
+    numbers = _likely([name for name in table.of_kind("number") if words(name) != "part"])
     if numbers and len(usable) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
     return "", tr("no column looks like a target")
+
+
+def _likely(names: list[str]) -> list[str]:
+    return [name for name in names if not _SELDOM & set(words(name).split())] or names
 
 
 def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Finding]]:

@@ -1,0 +1,17 @@
+"""What is decided before a tensor is made: the task of a target that nobody named a task for."""
+
+import pytest
+from sklearn.datasets import load_diabetes
+
+from duomo import plan
+from duomo.core.reporter import Silent
+
+
+@pytest.mark.parametrize(
+    ("rows", "values", "task"), [(30, 16, "regress"), (40, 12, "regress"), (200, 12, "classify"), (24, 5, "classify"), (400, 30, "regress")]
+)
+def test_whole_numbers_that_hardly_repeat_are_no_classes(rows: int, values: int, task: str) -> None:
+    frame = load_diabetes(as_frame=True).frame.iloc[:rows, :4].assign(found=[row % values for row in range(rows)])
+    made = plan.make(frame, {"data": {"target": ("found",)}}, Silent())
+    assert made.recipe.data.task == task
+    assert made.recipe.data.split == ("stratified" if task == "classify" else "random")
