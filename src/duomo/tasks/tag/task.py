@@ -76,7 +76,7 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        plain = {"tokens", "tags"} <= set(table.inputs()) and table.kinds["tokens"] == table.kinds["tags"] == "text"
+        plain = {"tokens", "tags"} <= set(table.inputs()) and all(_lists(table, name) for name in ("tokens", "tags"))
         return tr("the data are tokens and their tags") if plain else ""
 
     @classmethod
@@ -338,6 +338,14 @@ class Main(Task):
             window |= {f"{name}.length": (length_B - low).clamp(0, high - low) for name in names}
             parts.append(model(window)[:, start - low : start - low + step])
         return torch.cat(parts, 1)
+
+
+def _lists(table: Table, name: str) -> bool:
+    """Texts, or lists of which there are few different ones."""
+    if table.kinds[name] != "category":
+        return table.kinds[name] == "text"
+    found = table.column(name).drop_null().slice(0, 100).to_pylist()
+    return bool(found) and all(cells.tokens_of(cell) for cell in found)
 
 
 def _tags(cell: Any, row: cells.Row) -> list[str] | None:

@@ -10,6 +10,7 @@ from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
 
 import duomo
+from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.find import make_model, make_task
 from duomo.core.recipe import ModelConfig
@@ -18,6 +19,7 @@ from duomo.data import sources
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.labels import Scheme, Span, spans_of, transitions, viterbi
 from duomo.tasks.tag.measures import counted, figures
+from duomo.tasks.tag.task import Main
 
 
 def some_tags(letters: str, count: int, seed: int = 0) -> list[list[str]]:
@@ -154,3 +156,11 @@ def test_train_and_ask(tmp_path):
     ]
     assert answer["tags"][:3] == ["B-PER", "I-PER", "O"] and answer["tokens"] == list("李红住在南京市！")
     assert Span(0, 2, "PER") in run.task.scheme.spans(run.task.scheme.encode(answer["tags"]))
+
+
+def test_lists_of_tags_are_known_though_all_are_alike():
+    rows = [{"tokens": ["Mr", f"Smith {number}"], "tags": ["O", "B-PER"]} for number in range(40)]
+    table = kinds.infer(sources.read(rows), {})
+    assert table.kinds["tags"] == "category" and Main.suits(table)
+    plain = kinds.infer(sources.read([{"tokens": f"Mr Smith {number}", "tags": "red"} for number in range(40)]), {})
+    assert not Main.suits(plain)
