@@ -82,7 +82,7 @@ class Work:
         self.examples = task.encode(self.plan.train, target=True)
         self.valid = task.encode(self.plan.valid, target=True)
         torch.manual_seed(self.config.seed)
-        self.model = self.own if self.own is not None else find.make_model(recipe.model, task)
+        self.model = self.own if self.own is not None else self._made()
         if self.own is None:
             initialise(self.model, recipe.model.init)
         else:
@@ -96,6 +96,20 @@ class Work:
         self.preflight: preflight.Preflight | None = None
         self.timings: list[dict[str, Any]] = []
         self.stream = TableStream(self.examples, task.inputs, self.config.batch_size, self.config.seed, recipe.augment)
+
+    def _made(self) -> nn.Module:
+        """The model that the recipe names. ConfigError where the architecture of weights that were given does not suit the task."""
+        recipe, given = self.plan.recipe, self.plan.pretrained
+        try:
+            return find.make_model(recipe.model, self.task)
+        except ConfigError as error:
+            if given is None:
+                raise
+            raise ConfigError(
+                "Weights must suit the task and its columns; those of {source} are of the model {model}. Leave out with --ignore what it "
+                "does not read, leave --from out, or give other weights. (Task {task}: {reason})",
+                source=given.source, model=recipe.model.name, task=self.task.name, reason=error,
+            ) from None  # fmt: skip
 
     def _start(self) -> list[str]:
         """Weights that exist already are taken over; the names of those that are new. A resumed run remembers them."""

@@ -57,3 +57,11 @@ def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, 
     assert [entry["step"] for entry in history] == [0, 2, 4] and history[0]["valid"]["mrr"] > history[-1]["valid"]["mrr"]
     before, after = (one.folder.read_tensors("model.safetensors") for one in (run, told))
     assert all((value == before[name]).all() for name, value in after.items())
+
+
+def test_weights_that_do_not_suit_the_task_are_told(run, tmp_path):
+    rows = [{"text": f"Mr Smith {number} lives", "spans": [[3, 8, "PER"]]} for number in range(20)]
+    mixed = [{"text": f"Mr Smith {number}", "age": number * 0.7, "label": "ab"[number % 2]} for number in range(40)]
+    for data, settings in ((rows, {"data": {"task": "tag"}}), (mixed, {"data": {"target": ["label"], "kind": {"text": "text"}}})):
+        with pytest.raises(ConfigError, match="are of the model bert"):
+            duomo.train(data, settings | {"adapt": {"start": str(run.path)}}, out=tmp_path / "run")

@@ -280,7 +280,8 @@ def _choose(path: Path, candidates: list[str], sample: bytes) -> str:
     shown = [*ranked, "cp1252"] if not ranked or score[ranked[0]] < 0.55 else ranked
     samples = "; ".join(f"{name}: “{_excerpt(sample, name)}”" for name in shown)
     raise DataError(
-        "A text file must say which encoding it is in when more than one fits; {file} could be {samples}. Choose with --encoding {first}.",
+        "A text file must say which encoding it is in when that is not plain; {file} could be {samples}. Choose with --encoding {first}, "
+        "or name another that Python knows (cp1250, cp1251, shift_jis, euc_jp, euc_kr).",
         file=path.name,
         samples=samples,
         first=" | --encoding ".join(shown),
