@@ -8,7 +8,9 @@ import pytest
 import duomo
 from duomo import search
 from duomo.cli import main
-from duomo.core.errors import ConfigError, DataError
+from duomo.core.errors import ConfigError, DataError, Interrupted
+from duomo.train import loop
+from duomo.train.guard import Stop
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +50,20 @@ def test_search(run, tmp_path, capsys):
         search.search(run, tmp_path, "  ")
 
 
-def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, capsys):
-    """Without new weights nothing needs to be learned first: the weights given are judged before the first step."""
+def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, monkeypatch):
+    """Without new weights nothing needs to be learned first: the weights given are judged before the first step, of a resumed run too."""
     settings = {"data": {"task": "embed"}, "adapt": {"start": str(run.path)}}
     settings |= {"train": {"steps": 4, "batch_size": 16, "learning_rate": 1.0, "optimizer": "sgd", "evaluate_steps": 2}}
-    told = duomo.train(run.path.parent / "pairs.tsv", settings, out=tmp_path / "run")
-    history = told.scorecard["training"]["history"] if "training" in told.scorecard else told.scorecard["history"]
+
+    def stop(self):
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Training, "_judge", stop)
+        with pytest.raises(Interrupted):
+            duomo.train(run.path.parent / "pairs.tsv", settings, out=tmp_path / "run")
+    told = duomo.resume(tmp_path / "run")
+    history = told.scorecard["history"]
     assert [entry["step"] for entry in history] == [0, 2, 4] and history[0]["valid"]["mrr"] > history[-1]["valid"]["mrr"]
     before, after = (one.folder.read_tensors("model.safetensors") for one in (run, told))
     assert all((value == before[name]).all() for name, value in after.items())

@@ -307,7 +307,7 @@ class _Training:
         if self.average and "ema" in tensors:
             self.average.restore(tensors["ema"])
         self.step, self.history, self.plan = found.step, state["history"], Plan.restore(state["plan"])
-        self.evaluations = Evaluations(self.config, self.job.stream, self.plan)
+        self.evaluations = Evaluations(self.config, self.job.stream, self.plan, self.evaluations.first)
         self.evaluations.count = state["evaluations"]
         self.saved = (self.step, len(self.history))
         self.best_step, self.best, self.waits = state["best"]["step"], state["best"]["value"], state["best"]["waits"]
