@@ -49,7 +49,7 @@ def _index(run: Run, folder: Path, reporter: Reporter) -> tuple[list[str], list[
     """File, text and vector (P, D) of each passage; made once for the same files and the same weights."""
     if not folder.is_dir():
         raise DataError("Searching needs a folder of texts; {folder} is none.", folder=folder)
-    found = [(path.relative_to(folder).as_posix(), text) for path in _files(folder) for text in _passages(path)]
+    found = [(path.relative_to(folder).as_posix(), text) for path in _files(folder) for text in _passages(path, reporter)]
     if not found:
         raise DataError("Searching needs texts ({endings}); {folder} holds none.", endings=" ".join(ENDINGS), folder=folder)
     files, passages = [file for file, _ in found], [text for _, text in found]
@@ -81,8 +81,14 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _passages(path: Path) -> Iterator[str]:
-    with open_text(path, detect(path)) as file:
+def _passages(path: Path, reporter: Reporter) -> Iterator[str]:
+    """One file that is no text does not keep the others from being found."""
+    try:
+        encoding = detect(path)
+    except DataError as error:
+        reporter.say(tr("{file} is left out: {reason}", file=path.name, reason=error))
+        return
+    with open_text(path, encoding) as file:
         for text in blocks(file, PASSAGE):
             if text.strip():
                 yield text.strip()

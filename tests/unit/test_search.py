@@ -36,12 +36,14 @@ def test_pairs_learn_to_meet(run):
 def test_search(run, tmp_path, capsys):
     for town in ("Lima", "Oslo", "Rome"):
         (tmp_path / f"{town}.md").write_text(f"# {town}\n\nThe capital is {town}.\n")
+    (tmp_path / "drawn.txt").write_bytes(bytes(range(255, 127, -1)) * 20)  # no text: left out, and told
     found = search.search(run, tmp_path, "Which town governs Peru?", 2)
     assert found[0]["file"] == "Lima.md" and "Lima" in found[0]["passage"] and found[0]["score"] >= found[1]["score"]
     kept = list(run.path.with_name("run.index").iterdir())
     assert search.search(run, tmp_path, "Which town governs Peru?", 2) == found
     assert list(run.path.with_name("run.index").iterdir()) == kept
     capsys.readouterr()
+    assert main(["search", str(run.path), str(tmp_path), "x"]) == 0 and "drawn.txt is left out" in capsys.readouterr().err
     assert main(["search", str(run.path), str(tmp_path), "Italy: its capital?", "--count", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == search.search(run, tmp_path, "Italy: its capital?", 1)
     with pytest.raises(DataError):
