@@ -1,6 +1,7 @@
 """From settings and a table to a plan: what is predicted, how rows are divided, which recipe, which model."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ from duomo.train import adapt
 FEW_VALUES = 20
 SURELY_CLASSES, ROWS_EACH = 5, 5
 """Whole numbers of at most so many values are classes however few rows there are; of more, where each has so many rows on average."""
+FEWEST_STEPS, OF_FEW = 170, ("classify", "regress")
+"""Where rows are few, a recipe's epochs are too few steps to learn anything: these tasks get as many epochs as make so many steps."""
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
 
@@ -261,7 +264,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     suggestion = task.suggest(train)
     if pretrained:
         settings, pretrained = _carried(settings, said, data, suggestion.recipe, pretrained)
-    recipe = _resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part))
+    recipe = _enough(_resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part)), said.train, len(train))
     if recipe.adapt.start and not resumed:
         reporter.say(_tuning(recipe))
     notes += [*sentences, words, suggestion.reason]
@@ -341,6 +344,15 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bo
     recipe = build(Recipe, merge(suggested, settings))
     model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
     return dataclasses.replace(recipe, data=data, model=model)
+
+
+def _enough(recipe: Recipe, said: TrainConfig, rows: int) -> Recipe:
+    """The recipe with epochs for `FEWEST_STEPS` where it learns from nothing and nobody said how long."""
+    train = recipe.train
+    if said.epochs or said.steps or said.minutes or recipe.adapt.start or recipe.data.task not in OF_FEW or not train.batch_size:
+        return recipe
+    epochs = math.ceil(FEWEST_STEPS / math.ceil(rows / train.batch_size))
+    return dataclasses.replace(recipe, train=dataclasses.replace(train, epochs=max(train.epochs, float(epochs))))
 
 
 def run_name(source: Any) -> str:

@@ -1,7 +1,9 @@
 """What is decided before a tensor is made: the task of a target that nobody named a task for."""
 
+import math
+
 import pytest
-from sklearn.datasets import load_diabetes
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 from duomo import plan
 from duomo.core.reporter import Silent
@@ -15,3 +17,13 @@ def test_whole_numbers_that_hardly_repeat_are_no_classes(rows: int, values: int,
     made = plan.make(frame, {"data": {"target": ("found",)}}, Silent())
     assert made.recipe.data.task == task
     assert made.recipe.data.split == ("stratified" if task == "classify" else "random")
+
+
+def test_few_rows_get_as_many_epochs_as_make_enough_steps() -> None:
+    frame = load_iris(as_frame=True).frame
+    few = plan.make(frame, {"data": {"target": ("target",)}}, Silent())
+    train = few.recipe.train
+    assert train.epochs * math.ceil(len(few.train) / train.batch_size) >= plan.FEWEST_STEPS
+    assert plan.make(frame, {"data": {"target": ("target",)}, "train": {"epochs": 3.0}}, Silent()).recipe.train.epochs == 3
+    many = load_breast_cancer(as_frame=True).frame
+    assert plan.make(many, {"data": {"target": ("target",)}}, Silent()).recipe.train.epochs == 25
