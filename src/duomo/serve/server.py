@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -69,6 +70,27 @@ class _Server(uvicorn.Server):
 
     def _leave(self) -> None:
         self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Closing a listening socket resets the connections that the kernel has made and nobody has taken: those are answered as well."""
+        waiting = [connection for door in sockets or () for connection in _taken(door)]
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return Patient(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def _taken(door: socket.socket) -> list[socket.socket]:
+    """The connections that wait at a listening socket, which takes no more from here on."""
+    found = []
+    with suppress(OSError):  # as soon as nobody waits
+        while True:
+            found.append(door.accept()[0])
+    with suppress(OSError):
+        door.shutdown(socket.SHUT_RDWR)
+    return found
 
 
 def named(paths: Sequence[str]) -> dict[str, Path]:
