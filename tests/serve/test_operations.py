@@ -20,6 +20,7 @@ from duomo.core.errors import ConfigError
 from duomo.serve import limits
 from duomo.serve.keys import Key, Keys
 from duomo.serve.metrics import Metrics
+from duomo.serve.server import _taken
 
 TOKEN, SLOW = "a-token-of-many-letters", "b-token-of-many-letters"
 OPEN = {"/livez", "/readyz", "/health"}
@@ -282,3 +283,16 @@ def test_a_half_sent_request_does_not_hold_the_door(server: Server, client: http
             b"POST /v1/predict/clinic HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         )
         assert client.get("/livez").status_code == 200
+
+
+def test_who_waits_at_a_door_that_closes_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.setblocking(False)
+        clients = [socket.create_connection(door.getsockname()) for _ in range(3)]
+        clients[2].sendall(b"hello")
+        found = _taken(door)
+        assert len(found) == 3 and found[2].recv(5) == b"hello"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(door.getsockname(), timeout=5)
+        for one in (*clients, *found):
+            one.close()
