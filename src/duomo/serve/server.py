@@ -74,8 +74,12 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Closing a listening socket resets the connections that the kernel has made and nobody has taken: those are answered as well."""
         waiting = [connection for door in sockets or () for connection in _taken(door)]
-        for connection in waiting:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+        tls, take = self.config.ssl, asyncio.get_running_loop().connect_accepted_socket
+        most = LINGER_SECONDS if tls else None
+        # who has gone meanwhile, or does not speak TLS, must not keep the others from their answers
+        await asyncio.gather(
+            *(take(self._protocol, connection, ssl=tls, ssl_handshake_timeout=most) for connection in waiting), return_exceptions=True
+        )
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
