@@ -140,6 +140,18 @@ def test_too_large_a_body_is_refused_unread(server: Server, client: httpx.Client
     assert edge.status_code == 400 and "model" in edge.json()["error"]["message"]
 
 
+def test_a_refusal_reaches_who_still_sends(server: Server) -> None:
+    """Closing on what is still coming would reset the connection, and the answer with it."""
+    head = "POST /v1/predict/nobody HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: {}\r\n\r\n"
+    for size in (1000, 8 * limits.MEBI):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as link:
+            link.sendall(head.format(size).encode())
+            for _ in range(size // 1000):
+                link.sendall(b" " * 1000)
+            answer = b"".join(iter(lambda: link.recv(65536), b""))
+            assert answer.startswith(b"HTTP/1.1 404") and answer.endswith(b"}")
+
+
 def test_health_answers_while_a_large_body_is_read(server: Server) -> None:
     """The worst that is read at all: as many lists as may be, in as many bytes as may be."""
     worst = b'{"rows": [' + b"[]," * (limits.MOST_LISTS - 3) + b"1," * ((limits.LARGEST_ROWS - 3 * limits.MOST_LISTS) // 2 - 20) + b"[]]}"

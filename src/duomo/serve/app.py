@@ -111,6 +111,7 @@ class Application:
 
     async def _rows(self, request: Request, place: Place) -> Response:
         """Answer the rows of a JSON body, or the files and fields of an upload."""
+        place.least_busy()
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == UPLOAD:
             parts, body = await parts_of(request)
             if not parts:

@@ -8,13 +8,14 @@ import json
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
 from duomo.core.messages import tr
 from duomo.serve.faults import error_body
-from duomo.serve.limits import BODY_SECONDS, LARGEST_BODY, LARGEST_HEAD, LONGEST_ADDRESS
+from duomo.serve.limits import BODY_SECONDS, LARGEST_BODY, LARGEST_HEAD, LONGEST_ADDRESS, LONGEST_MUTE, REST_SECONDS
 from duomo.serve.metrics import Metrics, log
 
 HEADERS = (
@@ -31,10 +32,10 @@ Send = Callable[[Any], Awaitable[None]]
 class _Bounded:
     """One request's body and answer: bounded as they come, dressed as they go."""
 
-    def __init__(self, receive: Receive, send: Send, identity: str, draining: bool):
+    def __init__(self, receive: Receive, send: Send, identity: str, draining: bool, length: int | None):
         self._receive, self._send, self._identity, self._draining = receive, send, identity, draining
         self._until = time.perf_counter() + BODY_SECONDS
-        self._size, self._whole = 0, False
+        self._size, self._whole, self._length = 0, length == 0, length
         self.status = 0
 
     async def receive(self) -> Any:
@@ -55,9 +56,21 @@ class _Bounded:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], *HEADERS, (b"x-request-id", self._identity.encode())]
-            if self._draining:
+            long = not self._whole and (self._length is None or self._length > LONGEST_MUTE)
+            if self._draining or long:
                 message["headers"].append((b"connection", b"close"))
+        elif not self._whole and not message.get("more_body"):
+            await self._send(message | {"more_body": True})
+            await self._rest()
+            message = {"type": "http.response.body"}
         await self._send(message)
+
+    async def _rest(self) -> None:
+        """Take what still comes of a body whose answer does not need it, for a while: closing on it would reset the answer as well."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST_SECONDS):
+                while (await self._receive()).get("more_body"):
+                    pass
 
 
 class Guard:
@@ -74,7 +87,7 @@ class Guard:
             return  # no web sockets here
         start, identity = time.perf_counter(), secrets.token_hex(6)
         scope["state"] = {**scope.get("state", {}), "id": identity, "route": "-", "run": "", "caller": ""}
-        bounded = _Bounded(receive, send, identity, self.draining)
+        bounded = _Bounded(receive, send, identity, self.draining, _length(scope))
         try:
             refusal = self._refusal(scope)
             if refusal is None:
@@ -112,6 +125,13 @@ class Guard:
         if not length.isdigit() or int(length[:20]) > LARGEST_BODY:
             return 413, tr("A request may hold {most:,} bytes at most.", most=LARGEST_BODY)
         return None
+
+
+def _length(scope: Any) -> int | None:
+    """Bytes of the request's body; None where that is not said."""
+    headers: Mapping[bytes, bytes] = dict(scope["headers"])
+    said = headers.get(b"content-length", b"" if b"transfer-encoding" in headers else b"0")
+    return int(said[:20]) if said.isdigit() else None
 
 
 async def _send_error(send: Send, status: int, message: str, identity: str) -> None:

@@ -41,6 +41,8 @@ HEAD_SECONDS = 5.0
 """A connection that has not sent the head of a request by then is closed."""
 BODY_SECONDS = 60.0
 """A body that has not arrived by then is refused."""
+REST_SECONDS = 2.0
+"""What still comes of a body that was refused before it was whole is taken for so long."""
 ANSWER_SECONDS = 60.0
 """An answer that has not come by then is given up; a worker that has been silent for longer is replaced."""
 QUEUE = 64

@@ -240,15 +240,19 @@ class Place:
             else:
                 self._event(why, run=self.name, ok=True)
 
-    @contextmanager
-    def _chosen(self, body: bytes) -> Iterator[Replica]:
-        """The least busy worker, and the next number; Busy or Lost."""
+    def least_busy(self, size: int = 0) -> Replica:
+        """The worker for one more request of so many bytes; Busy or Lost. Asked before a body is read too: most refusals need none."""
         able = [one for one in self.replicas if not one.ended.is_set()]
         if not able:
             raise Lost
         chosen = min(able, key=lambda one: one.load)
-        if chosen.load >= QUEUE or (self.waiting_bytes + len(body) > QUEUE_BYTES and self.waiting_bytes):
+        if chosen.load >= QUEUE or (self.waiting_bytes + size > QUEUE_BYTES and self.waiting_bytes):
             raise Busy
+        return chosen
+
+    @contextmanager
+    def _chosen(self, body: bytes) -> Iterator[Replica]:
+        chosen = self.least_busy(len(body))
         self._number += 1
         self.waiting_bytes += len(body)
         try:
