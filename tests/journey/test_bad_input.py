@@ -188,7 +188,7 @@ def test_unreadable_sounds_are_named_and_left_out(command: Command, runs) -> Non
     Path("clips", names[3]).unlink()
     said = command("train", "clips", "--task", "transcribe", "--set", "train.steps=2", "--set", "train.batch_size=4", "--exact")
     assert said.code == 0, said.err
-    assert "files that the metadata names are missing" in said.err
+    assert "1 file that the metadata names is missing" in said.err
     assert f"{names[1]}: " in said.err
 
 
@@ -204,13 +204,13 @@ def test_files_to_predict(command: Command, runs, clinic: Clinic, tmp_path: Path
     said = command("predict", run, write(tmp_path / "less.csv", names[2:], [row[2:] for row in bare]))
     assert (said.code, f"missing: {names[0]}, {names[1]}" in said.err) == (3, True)
     said = command("predict", run, write(tmp_path / "odd.csv", names, [bare[0], ["never seen"] * len(names)]))
-    assert (said.code, f"1 cells of '{names[0]}' are no numbers" in said.err, "'never seen' in row 2" in said.err) == (0, True, True)
+    assert (said.code, f"1 cell of '{names[0]}' is no number" in said.err, "'never seen' in row 2" in said.err) == (0, True, True)
     said = command("predict", run, write(tmp_path / "none.csv", names, []))
     assert (said.code, "none below its header" in said.err) == (3, True)
     said = command("evaluate", run, tmp_path / "straight.csv")
     assert (said.code, "no column 'diagnosis'" in said.err) == (3, True)
     said = command("evaluate", run, write(tmp_path / "third.csv", head, [*rows[:3], [*rows[3][:place], "unknown", *rows[3][place + 1 :]]]))
-    assert (said.code, "1 of 4 rows have a class that was not learned, such as 'unknown'" in said.err) == (0, True), said
+    assert (said.code, "1 of 4 rows has a class that was not learned, such as 'unknown'" in said.err) == (0, True), said
     for row, words in (("{", "JSON object"), ("[3]", "JSON object"), ("{}", "rows and columns"), ('{"mean_radius": 3}', "missing")):
         said = command("predict", run, "--row", row)
         assert (said.code, words in said.err) == (3, True), said

@@ -127,6 +127,13 @@ def test_columns_that_count_the_rows_are_ids_unless_they_tell_of_time() -> None:
     assert set_row_numbers_aside(shuffled, ()).kinds["c0"] == "number"
 
 
+def test_names_of_rows_are_ids_though_they_are_words() -> None:
+    machines = [f"ADVISOR model {'ABCDEFGH'[place % 8]}{'xyz' * (place // 8)}" for place in range(30)]
+    table = infer(Table(pa.table({"index": machines, "note": machines, "row_names": machines[:29] + machines[:1]})), {})
+    assert dict(table.kinds) == {"index": "id", "note": "text", "row_names": "text"}
+    assert infer(Table(pa.table({"index": [f"{place / 7:.3f}" for place in range(30)]})), {}).kinds["index"] == "number"
+
+
 @pytest.mark.parametrize("cells", [["5"] * 4, [None] * 4, [""]])
 def test_constant_and_empty_numbers(cells: list[str | None]) -> None:
     state = number.KIND.fit(Cells(column(cells)), CONFIG)

@@ -114,7 +114,7 @@ def test_csv_header_and_quotes(tmp_path: Path) -> None:
     path.write_text("name,2019,2020\nx,1,2\ny,3,4\n")
     assert read(path).names == ["name", "2019", "2020"]
     path.write_text('"","1","2"\n"1",50,19\n"2",16,40\n')
-    assert read(path).names == ["c0", "1", "2"] and len(read(path)) == 2
+    assert read(path).names == ["index", "1", "2"] and len(read(path)) == 2
     path.write_text('"1","2"\n"50","19"\n"16","40"\n')
     assert read(path).names == ["c0", "c1"] and len(read(path)) == 3
     path.write_text('a,b,c\n1,"u,3\n2,v,4\n3,"w,5\n4,x,6\n')
@@ -290,7 +290,7 @@ def test_excel(tmp_path: Path) -> None:
     path = tmp_path / "book.xlsx"
     path.write_bytes(found.getvalue())
     table = read(f"{path}::First")
-    assert "1 lines above the column names were left out: Report." in table.problems
+    assert "1 line above the column names was left out: Report." in table.problems
     assert table.data.to_pydict() == {"a": [1.0, 2.5], "b": ["x", None]}
     with pytest.raises(DataError, match="Did you mean 'First'"):
         read(f"{path}::Frist")
@@ -322,7 +322,7 @@ def test_objects_become_a_column_for_each_field(tmp_path: Path) -> None:
     assert read(tmp_path / "events.parquet").names == ["user.age", "user.home.city", "y"]
 
 
-@pytest.mark.parametrize(("row", "names"), [('"{0}",{1},"b"', ["c0", "age", "city"]), ("{1},b,", ["age", "city", "c2"])])
+@pytest.mark.parametrize(("row", "names"), [('"{0}",{1},"b"', ["index", "age", "city"]), ("{1},b,", ["age", "city", "c2"])])
 def test_a_header_that_is_one_name_short(tmp_path: Path, row: str, names: list[str]) -> None:
     (tmp_path / "r.csv").write_text("age,city\n" + "".join(row.format(place, 20 + place % 7) + "\n" for place in range(30)))
     table = read(tmp_path / "r.csv")

@@ -6,10 +6,19 @@ The English template is the key; the files of `zh/` beside this one map it to Ch
 import difflib
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
+
+COUNTED = (
+    "answers|boxes|bytes|cells|channels|characters|classes|columns|conversations|epochs|files|films|groups|lines|links|messages|pairs|passages"
+    "|pictures|pieces|pixels|recordings|resamples|rows|scans|scenes|seconds|sentences|slices|sounds|steps|texts|things|tokens|values|words"
+)
+OF_ONE = {"are": "is", "were": "was", "have": "has", "hold": "holds", "repeat": "repeats", "say": "says", "do": "does"}
+VERBS = re.compile(rf"\b({'|'.join(OF_ONE)})\b")
+NONE = re.compile(r"\bare no ((?:JSON )?[a-z]+)s\b")
 
 _spoken: ContextVar[str] = ContextVar("language", default="")
 
@@ -41,12 +50,30 @@ def chinese() -> dict[str, str]:
 
 def tr(template: str, **values: object) -> str:
     """The template in the reader's language, its places filled."""
-    chosen = chinese().get(template, template) if language() == "zh" else template
+    chosen = chinese().get(template, template) if language() == "zh" else _of_one(template, values)
     return chosen.format(**values) if values else chosen
+
+
+def _of_one(template: str, values: Mapping[str, object]) -> str:
+    """The English template with what is counted in the singular where there is one of it; what begins a sentence takes its verbs along."""
+    for name in [name for name, value in values.items() if value == 1 and isinstance(value, int) and not isinstance(value, bool)]:
+        template = re.sub(rf"(\{{{name}(?::[^}}]*)?\}}(?: [a-z]+)?) ({COUNTED})\b", lambda found: f"{found[1]} {_one(found[2])}", template)
+        subject = rf"(?:^|(?<=\. ))\{{{name}(?::[^}}]*)?\}} [^.;:]*"
+        template = re.sub(subject, lambda found: VERBS.sub(lambda verb: OF_ONE[verb[0]], NONE.sub(r"is no \1", found[0])), template)
+    return template
+
+
+def _one(nouns: str) -> str:
+    return nouns[:-2] if nouns in ("classes", "boxes") else nouns[:-1]
+
+
+def _bare(name: object) -> str:
+    """A name without what shells and hands put around it."""
+    return str(name).strip(" \t\n'\"`“”‘’").lower()
 
 
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """The known name closest to a wrong one, ready to stand in a sentence; empty when nothing is close."""
-    names = {str(name).lower(): str(name) for name in known}
-    found = difflib.get_close_matches(str(wrong).lower(), names, n=1, cutoff=0.5)
+    names = {_bare(name): str(name) for name in known}
+    found = difflib.get_close_matches(_bare(wrong), names, n=1, cutoff=0.5)
     return tr(" Did you mean {name!r}?", name=names[found[0]]) if found else ""

@@ -4,9 +4,11 @@ The table's kinds must be set (core.kinds.infer). Counts are exact; spreads, nea
 sample of large tables, and the audit says so. Legend: N rows.
 """
 
+import dataclasses
 import os
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
@@ -57,7 +59,7 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, digests:
     digests = row_digests(table, inputs) if digests is None else digests
     findings += _files(table) + _size(table) + _languages(table) + _repeated(table, chosen, inputs, digests)
     judged = _sample(len(table), JUDGED)
-    part = table if len(judged) == len(table) else table.take(judged)
+    part = _as_numbers(table if len(judged) == len(table) else table.take(judged))
     findings += _near(part, judged, digests[judged], inputs) + _leaks(part, chosen, digests[judged])
     balance, about_target = balance_of(table, chosen)
     proposal, about_split = propose(table, chosen)
@@ -69,6 +71,15 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, digests:
 def _sample(rows: int, most: int) -> np.ndarray:
     """All rows, or `most` of them spread evenly."""
     return np.arange(rows) if rows <= most else np.unique(np.linspace(0, rows - 1, most).astype(np.int64))
+
+
+def _as_numbers(table: Table) -> Table:
+    """The table with its columns of numbers read: each is looked at several times."""
+    columns = [
+        pa.chunked_array([pa.array(number.parse(column)[0], from_pandas=True)]) if table.kinds.get(name) == "number" else column
+        for name, column in zip(table.names, table.data.columns, strict=True)
+    ]
+    return dataclasses.replace(table, data=pa.table(columns, names=table.names))
 
 
 def _firsts(rows: np.ndarray) -> tuple[int, ...]:

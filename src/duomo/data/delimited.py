@@ -354,11 +354,12 @@ def _is_years(cells: list[str]) -> bool:
 
 
 def repaired(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Column names that are filled and unlike one another, and what was changed."""
+    """Column names that are filled and unlike one another, and what was changed; a first column without one is where rows are named."""
     found: dict[str, None] = {}
     changed: list[str] = []
+    first = "index" if len(names) > 1 and "index" not in names else "c0"
     for place, name in enumerate(names):
-        clean = str(name).strip().replace("\0", "") or f"c{place}"
+        clean = str(name).strip().replace("\0", "") or (f"c{place}" if place else first)
         unlike, copy = clean, 2
         while unlike in found:
             unlike, copy = f"{clean}_{copy}", copy + 1

@@ -69,9 +69,9 @@ def cell_digests(table: Table, name: str) -> np.ndarray:
     if kind in MEDIA and not is_bytes(column.type):
         return _files(column, table.root)
     parts = []
-    style = number.style_of(column.slice(0, ROWS)) if kind == "number" else None
     held = column.get_total_buffer_size()  # `nbytes` would look at both ends of every piece, on the disk too
     rows = int(np.clip(HELD * len(column) // max(1, held), 1, ROWS))
+    style = number.style_of(column.slice(0, ROWS)) if kind == "number" and rows < len(column) else None
     for start in range(0, len(column), rows):
         spill.release()
         piece = column.slice(start, rows)

@@ -1,7 +1,7 @@
 """What an audit says: findings, columns and the whole, as plain values that can be drawn or sent as JSON."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -73,7 +73,7 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values only."""
-        return {key: _json(value) for key, value in asdict(self).items()}
+        return {key: _json(value) for key, value in vars(self).items()}
 
     def of(self, code: str) -> list[Finding]:
         """The findings of that code."""
@@ -81,6 +81,8 @@ class Audit:
 
 
 def _json(value: Any) -> Any:
+    if is_dataclass(value):
+        value = vars(value)
     if isinstance(value, Mapping):
         return {str(key): _json(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -51,10 +51,10 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
     facts: dict[str, Any] = {}
     chart: dict[str, Any] = {}
     top: tuple[tuple[str, int], ...] = ()
-    distinct, sampled = _distinct(column, some, kind)
+    values = number.parse(some)[0] if kind == "number" else np.zeros(0)
+    distinct, sampled = _distinct(column, some, kind, values)
     match kind:
         case "number":
-            values, _ = number.parse(some)
             facts, chart = _spread(values[np.isfinite(values)], name)
         case "date":
             moments, _ = date.parse(some)
@@ -81,7 +81,7 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
         distinct,
         sampled,
         constant=distinct == 1 and kind not in ("series", *MEDIA) and known > 1,
-        id_like=kind == "id" or _counts_rows(some, kind, known, distinct),
+        id_like=kind == "id" or _counts_rows(values, known, distinct),
         facts=facts,
         top=top,
         chart=chart,
@@ -92,8 +92,9 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
 def _flaws(table: Table, name: str, kind: str) -> Flaws:
     """Exact, slice by slice."""
     column, flaws = table.column(name), Flaws()
-    style = number.style_of(column.slice(0, ROWS)) if kind == "number" else None
-    day = date.style_of(column.slice(0, ROWS)) if kind == "date" else None
+    pieces = len(column) > ROWS  # of a single one the writing is found as it is read
+    style = number.style_of(column.slice(0, ROWS)) if kind == "number" and pieces else None
+    day = date.style_of(column.slice(0, ROWS)) if kind == "date" and pieces else None
     for start in range(0, len(column), ROWS):
         piece = column.slice(start, ROWS)
         empty, bad = np.asarray(pc.is_null(piece).to_numpy(), dtype=bool), np.zeros(len(piece), bool)
@@ -133,13 +134,14 @@ def _first(rows: tuple[int, ...], flags: np.ndarray, start: int) -> tuple[int, .
     return rows + tuple(int(row) + start for row in np.flatnonzero(flags)[: FIRST - len(rows)])
 
 
-def _distinct(column: pa.ChunkedArray, some: pa.ChunkedArray, kind: str) -> tuple[int, bool]:
+def _distinct(column: pa.ChunkedArray, some: pa.ChunkedArray, kind: str, values: np.ndarray) -> tuple[int, bool]:
+    """How many different values there are, and whether only those of the sample (`some`, as numbers `values`) were counted."""
     if kind in ("series", *MEDIA) or is_bytes(column.type) or pa.types.is_nested(column.type):
         return len(column) - column.null_count, False
     exact = column.nbytes <= MOST_COUNTED
     cells = column if exact else some
     if kind == "number":
-        values, _ = number.parse(cells)
+        values = values if len(cells) == len(some) else number.parse(cells)[0]
         return len(np.unique(values[~np.isnan(values)])), not exact
     return int(pc.count_distinct(values_of(cells) if is_text(cells.type) else cells, mode="only_valid").as_py()), not exact
 
@@ -189,11 +191,10 @@ def _alike(cells: pa.ChunkedArray) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1][:FIRST]
 
 
-def _counts_rows(some: pa.ChunkedArray, kind: str, known: int, distinct: int) -> bool:
-    """A whole number that goes up by one from row to row."""
-    if kind != "number" or known < 10 or distinct < known:
+def _counts_rows(values: np.ndarray, known: int, distinct: int) -> bool:
+    """Whether a column's numbers (none of another kind) go up by one from row to row."""
+    if not len(values) or known < 10 or distinct < known:
         return False
-    values, _ = number.parse(some)
     return bool(np.all(np.abs(np.diff(values)) == np.abs(values[1] - values[0])) and values[0] == np.round(values[0]))
 
 

@@ -14,6 +14,8 @@ def sample(column: pa.ChunkedArray, rows: int = SAMPLE) -> pa.ChunkedArray:
     if len(column) <= rows:
         return column
     index = np.linspace(0, len(column) - 1, rows).astype(np.int64)
+    if column.num_chunks == 1:
+        return pa.chunked_array([column.chunk(0).take(pa.array(index))])
     return pa.chunked_array([pa.concat_arrays([column.chunk(i).take(pa.array(part)) for i, part in _split(column, index)])])
 
 

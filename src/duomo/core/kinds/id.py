@@ -19,6 +19,9 @@ NAMED = re.compile(
     r"(?i)(^|[_\s.-])(id|ids|uuid|guid|key|index|idx|rowid|row|no|nr|serial|code|hash|sha1|md5|filename|unnamed: 0)$"
     r"|(?-i:[a-z]I[dD]$)|编号|序号|学号|工号|流水号|身份证"
 )
+ROWS = re.compile(r"(?i)^(index|row[ _.]?names?|unnamed: 0|__index_level_0__)?$")
+"""What R, pandas and we call the column in which rows are named: a name may be several words there."""
+LONGEST_NAME = 64
 UUID = r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
 WIDE = r"[\x{2E80}-\x{9FFF}\x{AC00}-\x{D7AF}\x{F900}-\x{FAFF}]"
 
@@ -42,6 +45,8 @@ class Id(Kind):
             return tr("nearly every cell is a different whole number, and the name says id") if named else None
         if _all(text, UUID):
             return tr("nearly every cell is a different UUID")
+        if ROWS.search(name) and _names(text):
+            return tr("every cell is a different name, where names of rows stand")
         if _any(text, r"\s") or _any(text, WIDE) or _all(text, r"^[-+.,\d%$€£¥eE]+$"):
             return None
         if named:
@@ -58,6 +63,12 @@ class Id(Kind):
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
         return Block(np.zeros((len(cells.data), 0), np.float32))
+
+
+def _names(text: pa.ChunkedArray) -> bool:
+    """Unlike one another, short, and no numbers."""
+    unlike = len(pc.unique(text)) == len(text) and pc.max(pc.utf8_length(text)).as_py() <= LONGEST_NAME
+    return unlike and not _any(text, r"^[-+.,\d%$€£¥eE\s]+$")
 
 
 def _all(text: pa.ChunkedArray, pattern: str) -> bool:

@@ -39,8 +39,22 @@ def style_of(column: pa.ChunkedArray) -> Style:
     """The one writing that fits the whole column; what contradicts itself is read as 1,234.5 without percent."""
     if not is_text(column.type):
         return Style()
-    text = without(text_of(column), WORDS)
-    odd = pc.drop_null(pc.filter(text, pc.invert(pc.match_substring_regex(text, PLAIN))))
+    text, plain = _written(column)
+    return Style() if plain is None else _style(text, plain)
+
+
+def _written(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
+    """The cells as text, and which are digits with a dot at most; None where all that are there are."""
+    text = text_of(column)
+    plain = pc.match_substring_regex(text, PLAIN)
+    if pc.all(plain).as_py():
+        return text, None
+    text = without(text, WORDS)
+    return text, pc.match_substring_regex(text, PLAIN)
+
+
+def _style(text: pa.ChunkedArray, plain: pa.ChunkedArray) -> Style:
+    odd = pc.drop_null(pc.filter(text, pc.invert(plain)))
     if not len(odd):
         return Style()
     share = int(pc.sum(pc.ends_with(odd, "%")).as_py() or 0)
@@ -74,11 +88,14 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
         bad = np.isinf(values)
         values[bad] = np.nan
         return values, bad
-    text = without(text_of(column), WORDS)
-    plain = pc.match_substring_regex(text, PLAIN)
+    text, plain = _written(column)
+    if plain is None and not (style and style.comma):
+        values = np.array(pc.cast(text, pa.float64()).to_numpy(), dtype=np.float64)
+        return np.where(np.isinf(values), np.nan, values), np.isinf(values)
+    plain = pc.match_substring_regex(text, PLAIN) if plain is None else plain
     numbers = pc.cast(pc.if_else(plain, text, pa.scalar(None, pa.large_string())), pa.float64())
     values = np.array(numbers.to_numpy(), dtype=np.float64)
-    style = style_of(column) if style is None else style
+    style = _style(text, plain) if style is None else style
     odd = np.asarray(pc.fill_null(pc.invert(plain), False).to_numpy(), dtype=bool)
     bad = np.zeros(len(values), bool)
     if style.comma:

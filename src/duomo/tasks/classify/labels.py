@@ -56,6 +56,14 @@ def _is_list(cells: pa.ChunkedArray) -> bool:
     return pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type)
 
 
+def _remedy(table: Table, name: str) -> str:
+    if table.kinds.get(name) == "number":
+        return tr("Predict the number with --task regress, or choose another target.")
+    if table.kinds.get(name) == "date":
+        return tr("Write what is asked for into a column of its own (the month, the days until then), or choose another target.")
+    return tr("Join like ones to classes in a column of their own, or choose another target.")
+
+
 def _ordered(counts: Mapping[str, Label]) -> list[Label]:
     labels = list(counts.values())
     if all(isinstance(label, (int, float)) for label in labels):
@@ -141,9 +149,8 @@ class Labels:
         total = sum(counted.values())
         if len(named) > max(10, total / 2):
             raise DataError(
-                "Each class needs several rows to learn from; the target {name!r} has {classes} different values in {rows} rows. "
-                "Predict a number with --task regress, or choose another target.",
-                name=name, classes=len(named), rows=total,
+                "Each class needs several rows to learn from; the target {name!r} has {classes} different values in {rows} rows. {remedy}",
+                name=name, classes=len(named), rows=total, remedy=_remedy(table, name),
             )  # fmt: skip
         labels = _ordered(named)
         self.classes.append(labels)

@@ -1,0 +1,26 @@
+"""What is said: one of a thing is one thing, and a wrong name is told the right one."""
+
+import pytest
+
+from duomo.core import messages
+
+
+@pytest.mark.parametrize(
+    ("template", "values", "said"),
+    [
+        ("{count} lines above the names were left out: {lines}.", {"count": 1, "lines": "x"}, "1 line above the names was left out: x."),
+        ("{count} of {rows} rows have a class", {"count": 1, "rows": 47}, "1 of 47 rows has a class"),
+        ("{name}: {rows:,} rows, {columns} columns", {"name": "a", "rows": 1, "columns": 2}, "a: 1 row, 2 columns"),
+        ("{count} different values in {rows} classes", {"count": 1, "rows": 1}, "1 different value in 1 class"),
+        ("row {row} holds {count} boxes", {"row": 1, "count": True}, "row 1 holds True boxes"),
+        ("{count} rows are left out", {"count": 0}, "0 rows are left out"),
+    ],
+)
+def test_one_of_a_thing_is_one_thing(template: str, values: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "en")
+    assert messages.tr(template, **values) == said
+
+
+@pytest.mark.parametrize("wrong", ["'y'", " y ", "Y", '"y"', "“y”"])
+def test_what_shells_and_hands_put_around_a_name_does_not_hide_it(wrong: str) -> None:
+    assert "'y'" in messages.nearest(wrong, ["x1", "y", "z"])
