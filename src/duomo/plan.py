@@ -99,13 +99,17 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
 
 def _guess(table: Table) -> tuple[str, tuple[str, ...], str]:
     """The task whose data these plainly are, else a column that looks like a target."""
+    name, target, why = _plainly(table)
+    return (name, target, why) if name else ("", *_guess_target(table))
+
+
+def _plainly(table: Table) -> tuple[str, tuple[str, ...], str]:
     for name in find.task_names():
         main = find.task_module(name).Main
         why = main.suits(table)
         if why:
             return name, main.find_target(table), tr("Task: {name}, because {why}.", name=name, why=why)
-    target, why = _guess_target(table)
-    return "", target, why
+    return "", (), ""
 
 
 def _guess_target(table: Table) -> tuple[tuple[str, ...], str]:
@@ -119,6 +123,10 @@ def _guess_target(table: Table) -> tuple[tuple[str, ...], str]:
 
 
 def _task_of(table: Table, target: tuple[str, ...]) -> tuple[str, str]:
+    """The task whose data these plainly are, where it has the same target; else what the target's cells say."""
+    name, own, why = _plainly(table)
+    if name and own == target:
+        return name, why
     cells = table.column(target[0])
     if table.kinds.get(target[0]) == "number":
         values, _ = kinds.number.parse(cells)

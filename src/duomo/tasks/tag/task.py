@@ -20,6 +20,7 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
 from duomo.data.supervised import is_cjk, texts
+from duomo.tasks.tag import pieces
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.baselines import Frequent, Linear, Truth
 from duomo.tasks.tag.features import Features
@@ -69,6 +70,8 @@ class Main(Task):
         self.column = config.source
         self.cut: dict[str, Any] = {}
         self.features = Features()
+        self.tokenizer: dict[str, Any] = {}
+        """Of weights that read pieces of words; empty: the model reads words and their features."""
         self.scheme = Scheme([], "")
         self.moves_CC = np.zeros((0, 0))
         self.weight: float | None = None
@@ -86,6 +89,9 @@ class Main(Task):
     @property
     def metric(self) -> Metric:  # type: ignore[override]
         return Metric("f1" if self.scheme.written else "accuracy", True)
+
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.tokenizer = dict(learned.get("text", {}))
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
@@ -140,16 +146,18 @@ class Main(Task):
 
     def state(self) -> dict[str, Any]:
         found = {"column": self.column, "cut": self.cut, "features": self.features.state(), "scheme": self.scheme.state()}
+        found |= {"tokenizer": self.tokenizer} if self.tokenizer else {}
         return found | {"moves": self.moves_CC.tolist(), "weight": self.weight}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.column, self.cut, self.weight = state["column"], dict(state["cut"]), state["weight"]
         self.features.restore(state["features"])
+        self.tokenizer = dict(state.get("tokenizer", {}))
         self.scheme, self.moves_CC = Scheme(**state["scheme"]), np.array(state["moves"])
 
     @property
     def inputs(self) -> Mapping[str, Field]:
-        return self.features.fields(LONGEST)
+        return pieces.fields(self.tokenizer, LONGEST) if self.tokenizer else self.features.fields(LONGEST)
 
     @property
     def columns(self) -> list[str]:
@@ -186,7 +194,7 @@ class Main(Task):
     def encode(self, table: Table, *, target: bool) -> Examples:
         if target:
             read = self.read(table)
-            columns: dict[str, Column] = self.features.encode([row.tokens[:LONGEST] for row in read.rows])
+            columns = self._columns([_cut_off(row) for row in read.rows], self._longest)
             classes = [
                 self.scheme.encode((tags or ["O"] * len(row.starts))[:LONGEST]) for row, tags in zip(read.rows, read.tags, strict=True)
             ]
@@ -197,18 +205,29 @@ class Main(Task):
                 }
             )
         rows = [self._row(cell, self.cut, self.features.words["token"]) for cell in table.column(self.column).to_pylist()]
-        columns = self.features.encode([row.tokens for row in rows])
+        columns = self._columns(rows)
         columns["text.points"] = Aside.of_texts([row.text for row in rows])
         for name, places in (("text.starts", [row.starts for row in rows]), ("text.stops", [row.stops for row in rows])):
             columns[name] = Aside(Ragged.of([np.array(row, np.int32) for row in places], np.zeros(0, np.int32)))
         return Examples(columns)
 
+    @property
+    def _longest(self) -> int:
+        """Places that the model reads at once."""
+        return next(iter(self.inputs.values())).shape[0]
+
+    def _columns(self, rows: Sequence[cells.Row], longest: int = 0) -> dict[str, Column]:
+        """What the model reads of the rows, cut to `longest` where it is not 0."""
+        if self.tokenizer:
+            return pieces.encode(rows, self.tokenizer, longest)
+        return self.features.encode([row.tokens for row in rows])
+
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats, summed over tokens whose class training knows."""
-        target_BT = batch["target.class"].long()
+        output, target_BT = pieces.of_words(output, batch), batch["target.class"].long()
         steps_T = torch.arange(target_BT.shape[1], device=target_BT.device)
-        known_BT = (steps_T < batch["target.class.length"].unsqueeze(1)) & (target_BT < output.shape[2])
+        known_BT = (steps_T < batch["target.class.length"].unsqueeze(1)) & (target_BT < output.shape[2]) & pieces.seen(batch, target_BT)
         target_BT = target_BT.masked_fill(~known_BT, -100)
         total = functional.cross_entropy(output.flatten(0, 1).float(), target_BT.flatten(), ignore_index=-100, reduction="sum")
         return total, known_BT.sum()
@@ -222,7 +241,7 @@ class Main(Task):
 
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:
         """Spans (or tags) found, predicted and true of each type (N, K + 1), tokens right and all; `scores` until calibrated."""
-        scores_BTC = output.float().log_softmax(-1).cpu().numpy()
+        scores_BTC = pieces.of_words(output, batch).float().log_softmax(-1).cpu().numpy()
         length_B, truth_BT = batch["target.class.length"].cpu().numpy(), batch["target.class"].cpu().numpy()
         best_BT = self.decode(scores_BTC, length_B)
         rows = [(truth_BT[row, :size], best_BT[row, :size]) for row, size in enumerate(length_B.tolist())]
@@ -298,10 +317,9 @@ class Main(Task):
     # -- answering
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`: spans with text, label, start and end (words where words are all that is asked); `tokens`, `tags`, `confidence`."""
-        first = next(iter(self.inputs))
-        p_BTC = self._logits(model, batch).float().softmax(-1).cpu().numpy()
+        p_BTC = pieces.of_words(self._logits(model, batch), batch).float().softmax(-1).cpu().numpy()
         length_B = batch["text.starts.length"].cpu().numpy()
-        best_BT = self.decode(np.log(np.maximum(p_BTC, 1e-8)), np.minimum(length_B, batch[first].shape[1]))
+        best_BT = self.decode(np.log(np.maximum(p_BTC, 1e-8)), np.minimum(length_B, p_BTC.shape[1]))
         found: dict[str, list[Any]] = {"prediction": [], "tokens": [], "tags": [], "confidence": []}
         points = texts_of(batch["text.points"], batch["text.points.length"])
         for row, (text, size) in enumerate(zip(points, length_B.tolist(), strict=True)):
@@ -327,17 +345,23 @@ class Main(Task):
         """(B, T, C), long rows in windows that overlap."""
         names = list(self.inputs)
         length_B, total = batch[f"{names[0]}.length"], batch[names[0]].shape[1]
-        if total <= LONGEST:
+        longest = self._longest
+        if total <= longest:
             found: Tensor = model(batch)
             return found
         parts = []
-        step = LONGEST - 2 * OVERLAP
+        overlap = min(OVERLAP, longest // 8)
+        step = longest - 2 * overlap
         for start in range(0, total, step):
-            low, high = max(0, start - OVERLAP), min(total, start + step + OVERLAP)
+            low, high = max(0, start - overlap), min(total, start + step + overlap)
             window = {name: batch[name][:, low:high] for name in names}
             window |= {f"{name}.length": (length_B - low).clamp(0, high - low) for name in names}
             parts.append(model(window)[:, start - low : start - low + step])
         return torch.cat(parts, 1)
+
+
+def _cut_off(row: cells.Row) -> cells.Row:
+    return row._replace(starts=row.starts[:LONGEST], stops=row.stops[:LONGEST])
 
 
 def _lists(table: Table, name: str) -> bool:

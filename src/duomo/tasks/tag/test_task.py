@@ -13,6 +13,7 @@ import duomo
 from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.find import make_model, make_task
+from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import ModelConfig
 from duomo.core.table import Table
 from duomo.data import sources
@@ -105,7 +106,7 @@ def test_files(tmp_path):
     (tmp_path / "news.conll").write_text(CONLL)
     table = sources.read(tmp_path / "news.conll")
     assert table.names == ["tokens", "column 2", "tags", "document"] and table.column("document").to_pylist() == ["0", "0", "1"]
-    assert json.loads(table.column("tags")[1].as_py()) == ["B-LOC", "O"] and "1 sentences" in table.problems[0]
+    assert json.loads(table.column("tags")[1].as_py()) == ["B-LOC", "O"] and "1 sentence has" in table.problems[0]
     line = "{0}\t{1}\t_\t{2}\tX\t_\t0\troot\t_\t_\n"
     (tmp_path / "tree.conllu").write_text("# text = Ann sings\n" + line.format(1, "Ann", "PROPN") + line.format(2, "sings", "VERB") + "\n")
     table = sources.read(tmp_path / "tree.conllu")
@@ -164,3 +165,22 @@ def test_lists_of_tags_are_known_though_all_are_alike():
     assert table.kinds["tags"] == "category" and Main.suits(table)
     plain = kinds.infer(sources.read([{"tokens": f"Mr Smith {number}", "tags": "red"} for number in range(40)]), {})
     assert not Main.suits(plain)
+
+
+def test_weights_that_read_pieces_answer_for_words(tmp_path):
+    words = ["Rotterdam", "unbelievably", "of", "Smith's", "🙂", "x"]
+    rows = [[words[(place + row) % 6] for place in range(1 + row % 7)] for row in range(40)]
+    (tmp_path / "texts.txt").write_text("\n\n".join(" ".join(row) * 3 for row in rows), "utf-8")
+    encoder = duomo.train(tmp_path / "texts.txt", {"data": {"task": "fill"}, "encode": {"tokenizer": "bpe", "longest_text": 32},
+                          "model": {"size": "small"}, "train": {"steps": 2}}, out=tmp_path / "encoder")  # fmt: skip
+    data = [{"tokens": row, "tags": ["LONG" if len(word) > 5 else "O" for word in row]} for row in rows]
+    settings = {"adapt": {"start": str(encoder.path)}, "train": {"steps": 60, "learning_rate": 3e-3}}
+    run = duomo.train(data, settings, target="tags", out=tmp_path / "tags")
+    columns = run.task.encode(kinds.infer(sources.read(data), {}), target=True).batch(torch.arange(len(rows)))
+    for row, whole in enumerate(rows):
+        at = columns["text.places"][row, : len(whole)].tolist()
+        shown = [text_kind.decode_text(run.task.tokenizer, columns["pieces"][row, place : place + 1].tolist()) for place in at]
+        assert at == sorted(set(at)) and all(word.startswith(part.strip()) for word, part in zip(whole, shown, strict=True))
+    assert run.predict([{"tokens": ["of", "Rotterdam"]}])[0]["tags"] == ["O", "LONG"]
+    long = duomo.load(run.path).predict([{"tokens": ["x", "Rotterdam"] * 60}, {"tokens": ["x"]}])  # more than the weights have places for
+    assert long[0]["tags"] == ["O", "LONG"] * 60 and long[1]["tags"] == ["O"]
