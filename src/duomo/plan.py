@@ -215,14 +215,13 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     """The split as it was asked for, or else the one that the audit holds safe; a column that groups rows is no input."""
     if find.task_module(data.task).Main.apart and data.target and not data.group:
         data = dataclasses.replace(data, split=data.split or "group", group=data.target[0])
-    if not (data.split or data.group or data.time or data.test) and table.of_kind("boxes") and split.folders(table) is not None:
-        reporter.say(tr("Split by the folders that the files lie in; --split random divides them anew."))
-        data = dataclasses.replace(data, split="folders")
     if not (data.split or data.group or data.time or data.test):
         proposal, found = audit.propose(table, data.target[0] if data.target else "")
         for finding in found:
             if finding.code == "few_groups":
                 reporter.say(finding.sentence)
+        if proposal.how == "folders":
+            reporter.say(tr("Split by the folders that the files lie in; --split random divides them anew."))
         if proposal.how in ("group", "time"):
             reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
         how = "stratified" if proposal.how == "random" and split.has_classes(table, data, data.target) else proposal.how

@@ -85,7 +85,7 @@ def test_yolo(folder: Path, names: str) -> None:
     text = {
         "classes.txt": "cat\ndog\n",
         "data.yaml": "train: x\nnames: ['cat', \"dog\"]\n",
-        "block.yaml": "nc: 2\nnames:\n  0: cat\n  1: dog\n",
+        "block.yaml": "nc: 2\nnames:\n  0: cat  # a tame one\n  1: dog\n",
     }
     if names:
         (folder / names).write_text(text[names])

@@ -188,8 +188,9 @@ def test_folders(tmp_path: Path) -> None:
     (clips / "metadata.csv").write_text("file_name,text\n../../etc/passwd,x\n")
     with pytest.raises(DataError, match="must lie in its folder"):
         read(clips)
-    digits(tmp_path / "both" / "train")
-    digits(tmp_path / "both" / "test")
+    for part in ("train", "test"):
+        (tmp_path / "both" / part).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "both" / part / "1.png")
     with pytest.raises(DataError, match="--test"):
         read(tmp_path / "both")
 

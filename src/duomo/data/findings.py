@@ -48,7 +48,7 @@ class ColumnAudit:
 class Proposal:
     """The split that would be honest."""
 
-    how: Literal["random", "stratified", "group", "time"]
+    how: Literal["random", "stratified", "group", "time", "folders"]
     group: str = ""
     time: str = ""
     reason: str = ""

@@ -158,6 +158,8 @@ class _Pictures:
             if os.path.normpath(place) in self.whole:
                 return os.path.normpath(place)
         same = self.by_name.get(PurePosixPath(name).name, [])
+        if len(same) > 1:  # instances_val2017.json speaks of val2017/1.jpg, not of train2017/1.jpg
+            same = [file for file in same if set(PurePosixPath(file).parts[:-1]) & set(re.split(r"[/._-]", beside))]
         return same[0] if len(same) == 1 else None
 
 
@@ -202,12 +204,11 @@ def _coco_scenes(file: str, told: Mapping[str, Any], pictures: _Pictures, faults
             faults.add(tr("a box was left out because its class is not named"), f"{file}, {one['category_id']}")
             continue
         try:
-            left, top, width, height = (float(value) for value in one["bbox"])
+            sides = _coco_sides(one)
         except FAULTS:
             faults.add(tr("a box was left out because its sides are no numbers"), f"{file}, {str(one.get('bbox'))[:60]}")
             continue
-        box = Box(names[one["category_id"]], left, top, left + width, top + height, bool(one.get("iscrowd", 0)))
-        by_image.setdefault(one["image_id"], []).append(box)
+        by_image.setdefault(one["image_id"], []).append(Box(names[one["category_id"]], *sides, bool(one.get("iscrowd", 0))))
     for one in told["images"]:
         picture = pictures.find(str(one["file_name"]), file)
         if picture is None:
@@ -218,6 +219,16 @@ def _coco_scenes(file: str, told: Mapping[str, Any], pictures: _Pictures, faults
     for number, lost in by_image.items():
         for _ in lost:
             faults.add(tr("a box was left out because its picture is not listed"), f"{file}, {number}")
+
+
+def _coco_sides(one: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of an annotation; of its polygons where it has no box."""
+    if one.get("bbox") or not isinstance(one.get("segmentation"), list):
+        left, top, width, height = (float(value) for value in one["bbox"])
+        return left, top, left + width, top + height
+    corners = [float(value) for polygon in one["segmentation"] for value in polygon]
+    across, down = corners[0::2], corners[1::2]
+    return min(across), min(down), max(across), max(down)
 
 
 # -- Pascal VOC
@@ -343,5 +354,5 @@ def _yolo_names(root: Path, files: list[str]) -> list[str]:
             inline = re.search(r"^names:\s*\[(.*?)\]", text, re.MULTILINE | re.DOTALL)
             block = re.search(r"^names:[ \t]*\n((?:[ \t]*(?:-|\d+:)[ \t]*.+\n?)+)", text, re.MULTILINE)
             words = inline[1].split(",") if inline else re.sub(r"(?m)^[ \t]*(-|\d+:)", "", block[1]).splitlines() if block else []
-            return [word.strip().strip("'\"") for word in words if word.strip()]
+            return [word.strip().strip("'\"") for word in (re.sub(r"\s#.*", "", word) for word in words) if word.strip()]
     return []

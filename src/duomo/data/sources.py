@@ -15,9 +15,10 @@ from duomo.data.bilingual import read_po, read_tmx
 from duomo.data.conll import read_conll
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
-from duomo.data.folders import FILMS, PICTURES, SOUNDS, read_folder
+from duomo.data.folders import read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
+from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
 from duomo.data.scans import unfolded
 
 ENDINGS = {
@@ -92,7 +93,7 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
         _missing(path, source)
     if path.is_dir():
         return unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))
-    return _file(path, part, cache, encoding)
+    return beside(_file(path, part, cache, encoding))
 
 
 def _missing(path: Path, source: str) -> None:

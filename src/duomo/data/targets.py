@@ -21,17 +21,16 @@ _TARGETS = (
 )
 _SELDOM = {"id", "index", "part", "year", "month", "day"}
 """Words in the names of columns that are predicted only where somebody asks for it."""
-_TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
+TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
 
 
 def guess_target(table: Table) -> tuple[str, str]:
     """The column that is most likely to be predicted, and why; ("", why) where there is none."""
     usable = [name for name in table.names if table.kinds.get(name) in ("category", "number", "text")]
     by_words = {words(name): name for name in reversed(usable)}
-    if table.of_kind("audio"):
-        for wanted in _TRANSCRIPTS:
-            if wanted in by_words and table.kinds[by_words[wanted]] in ("text", "category"):
-                return by_words[wanted], tr("it is the text of the recordings")
+    labelled = any(wanted in by_words and table.kinds[by_words[wanted]] == "category" for wanted in _TARGETS)
+    if table.of_kind("audio") and not labelled and (spoken := _spoken(table, by_words)):
+        return spoken, tr("it is the text of the recordings")
     for wanted in _TARGETS:
         if wanted in by_words and table.kinds[by_words[wanted]] != "text":
             return by_words[wanted], tr("its name says so")
@@ -47,6 +46,14 @@ def guess_target(table: Table) -> tuple[str, str]:
     if numbers and len(usable) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
     return "", tr("no column looks like a target")
+
+
+def _spoken(table: Table, by_words: Mapping[str, str]) -> str:
+    """The column of transcripts beside sounds: by its name, or the last of texts that have nothing but sounds and names beside them."""
+    named = [by_words[wanted] for wanted in TRANSCRIPTS if wanted in by_words and table.kinds[by_words[wanted]] in ("text", "category")]
+    if not named and {table.kinds[name] for name in table.names} <= {"audio", "text", "id"}:
+        named = table.of_kind("text")[-1:]
+    return named[0] if named else ""
 
 
 def _likely(names: list[str]) -> list[str]:

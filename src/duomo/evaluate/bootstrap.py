@@ -15,6 +15,8 @@ Measure = Callable[[Evidence], dict[str, float]]
 DRAWS = 500
 FEWEST_DRAWS = 120
 LEVEL = 0.95
+ROUNDING = 1e-12
+"""A bound of a difference below this share of the figures is zero: 0.957 - 0.957 may come out as -6e-17."""
 ENOUGH, FEWEST_UNITS = 0.75, 5
 """An interval is told where so many of the resamples give a figure, of at least so many rows (or clusters)."""
 
@@ -121,7 +123,8 @@ def difference(model: Resampled, other: Resampled, metric: str) -> Interval:
     if low == high == value:
         mine, theirs = interval(model, metric), interval(other, metric)
         return Interval(value, mine.low - theirs.high, mine.high - theirs.low)
-    return Interval(value, low, high)
+    nothing = ROUNDING * max(abs(_figure(model, metric)), abs(_figure(other, metric)))
+    return Interval(*(0.0 if abs(told) <= nothing else told for told in (value, low, high)))
 
 
 def _figure(found: Resampled, metric: str) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from duomo.core.errors import ConfigError, DataError, ResourceError, RunError
-from duomo.data.folders import FILMS, PICTURES, SOUNDS
+from duomo.data.listed import FILMS, PICTURES, SOUNDS
 from duomo.data.sources import ENDINGS
 
 LONGEST_NAME = 200

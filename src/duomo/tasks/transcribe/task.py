@@ -21,7 +21,9 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
 from duomo.data.encode import InputEncoder
+from duomo.data.profile import words
 from duomo.data.supervised import texts
+from duomo.data.targets import TRANSCRIPTS, guess_target
 from duomo.tasks.transcribe import ctc, tuning
 from duomo.tasks.transcribe.baselines import Frequent, Nearest
 from duomo.tasks.transcribe.transcripts import Normalise, as_objects, facts, normalise
@@ -33,7 +35,6 @@ MOST_CHARACTERS = 1_000_000
 """Characters of training transcripts that the language model learns from; the first ones."""
 MANY_ROWS = 4000
 LISTS = ("file", "part")
-TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "caption")
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,14 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        inputs = table.inputs()
-        spoken = [name for name in inputs if name.lower() in TRANSCRIPTS and table.kinds[name] in ("text", "category")]
-        return tr("the data are sounds and their transcripts") if len(inputs) == 2 and spoken and table.of_kind("audio") else ""
+        target = guess_target(table)[0] if table.of_kind("audio") else ""
+        spoken = table.kinds.get(target) == "text" or words(target) in TRANSCRIPTS
+        return tr("the data are sounds and their transcripts") if spoken else ""
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
-        found = [name for name in table.names if name.lower() in TRANSCRIPTS] or table.of_kind("text")
+        guess = guess_target(table)[0]
+        found = [guess] if table.kinds.get(guess) == "text" or words(guess) in TRANSCRIPTS else table.of_kind("text")
         if not found or not table.of_kind("audio"):
             raise DataError(
                 "Transcribe needs recordings and a column with their text; the columns are {columns}. Name the text with --target.",

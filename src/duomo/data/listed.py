@@ -1,0 +1,230 @@
+"""Files that a table lists: media told by their endings, found by the names in a metadata file, with what it says of them."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core import films, scans
+from duomo.core.errors import DataError
+from duomo.core.messages import tr
+from duomo.core.table import MEDIA, Table
+
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"))
+SOUNDS = frozenset((".wav", ".ogg", ".oga", ".flac", ".mp3", ".opus", ".aiff", ".aif", ".au"))
+FILMS = frozenset(films.SUFFIXES) - PICTURES
+LOOKED_AT = 20
+LONGEST_NAME = 255
+FEWEST_FILMS = 5
+_CUT = re.compile(
+    r"^(?P<film>.*?)(_c\d+|[ _.-](clip|part|scene|shot|seg|segment|chunk|cut|片段)[ _.-]?\d+([ _.-]\d+)?|[ _-]\d{6}[ _-]\d{6})$",
+    re.IGNORECASE,
+)
+"""Names of clips that were cut from one film: game_clip3, talk-part-02, v_Run_g04_c01 (UCF-101), id_000010_000020 (Kinetics)."""
+TEXTS = frozenset((".txt", ".text"))
+TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".feather", ".arrow", ".xlsx", ".xls"))
+NAMING = (
+    "file",
+    "file_name",
+    "filename",
+    "path",
+    "filepath",
+    "image",
+    "audio",
+    "picture",
+    "sound",
+    "wav",
+    "clip",
+    "video",
+    "film",
+    "文件",
+    "文件名",
+    "图片",
+    "音频",
+    "视频",
+    "影片",
+)
+Reader = Callable[[Path], Table]
+SOURCE = "source"
+"""The column that says which film a clip was cut from."""
+
+
+def listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Relative paths of all files, sorted; hidden files and folders are passed over."""
+    found: list[str] = []
+    linked = 0
+    for place, folders, files in os.walk(root):
+        linked += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        base = os.path.relpath(place, root).replace(os.sep, "/")
+        prefix = "" if base == "." else f"{base}/"
+        found += [prefix + name for name in files if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")]
+    note = (tr("{count} links to folders were not followed.", count=linked),) if linked else ()
+    return sorted(found), note
+
+
+def kind_of(file: str) -> str:
+    ending = os.path.splitext(file)[1].lower()
+    if ending in PICTURES or file.lower().endswith(scans.ENDINGS):
+        return "image"
+    if ending in SOUNDS:
+        return "audio"
+    if ending in FILMS:
+        return "video"
+    return "text" if ending in TEXTS else "table" if ending in TABLES else ""
+
+
+def sources(files: list[str]) -> list[str] | None:
+    """The film that each clip was cut from, told from the names; None unless most say so and two share one.
+
+    Clips of one film may lie in the folders of several classes, so folders do not count, unless the names alone tell too few films apart.
+    """
+    stems = [os.path.splitext(file)[0] for file in files]
+    found = [_CUT.match(stem) for stem in stems]
+    if sum(cut is not None for cut in found) < 0.5 * len(files):
+        return None
+    whole = [cut["film"] if cut is not None else stem for cut, stem in zip(found, stems, strict=True)]
+    short = [os.path.basename(film) for film in whole]
+    named = short if len(set(short)) >= FEWEST_FILMS else whole
+    return named if len(set(named)) < len(named) else None
+
+
+def known(columns: Iterable[str]) -> dict[str, str]:
+    """Kinds that follow from how the folder is laid out: a file's name is no input, a class folder's name is a class."""
+    return {
+        name: kind
+        for name, kind in (("file", "id"), ("label", "category"), ("part", "id"), (SOURCE, "id"), ("video", "video"))
+        if name in set(columns)
+    }
+
+
+def described(root: Path, listed: Table, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
+    """The metadata's rows, their file column turned into an `image`, `audio` or `video` column of paths below the folder."""
+    index = _index([file for file in files if kind_of(file) in MEDIA])
+    listed = _headed(root, listed, index)
+    name = _naming_column(listed, index)
+    cells = [None if cell is None else str(cell) for cell in listed.data.column(name).to_pylist()]
+    found = [_place(root, cell, index) for cell in cells]
+    missing = [place for place, file in enumerate(found) if file is None]
+    if len(missing) == len(found):
+        raise DataError(
+            "The files that a metadata file names must exist; of column {name!r} none is in {folder} (first: {first!r}). Mend the paths.",
+            name=name,
+            folder=root.name,
+            first=cells[0],
+        )
+    kinds = Counter(kind_of(file) for file in found if file is not None)
+    media = kinds.most_common(1)[0][0] if kinds else media
+    columns: dict[str, pa.ChunkedArray | pa.Array] = {media: pa.array(found, pa.large_string())}
+    columns |= {other: listed.data.column(other) for other in listed.names if other not in (name, media, "file")}
+    cut = sources([file or "" for file in found]) if media == "video" else None
+    if cut is not None and SOURCE not in columns:
+        columns[SOURCE] = pa.array(cut, pa.large_string())
+    columns["file"] = columns[media]
+    note = (
+        (
+            tr(
+                "{count} files that the metadata names are missing; the first: {first!r} (row {row}).",
+                count=len(missing),
+                first=cells[missing[0]],
+                row=missing[0] + 1,
+            ),
+        )
+        if missing
+        else ()
+    )
+    known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
+    return Table(pa.table(columns), known, root=root, name=root.name, problems=problems + listed.problems + note)
+
+
+def parts(root: Path, lists: list[str], read_file: Reader, beside: tuple[list[str], str, tuple[str, ...]]) -> Table:
+    """train/metadata.csv and test/metadata.csv: the rows of all, their files named from the root, so that folders tell the parts."""
+    files, media, problems = beside
+    found = []
+    for file in lists:
+        part = str(PurePosixPath(file).parent)
+        inside = [name[len(part) + 1 :] for name in files if name.startswith(f"{part}/")]
+        table = described(root / part, read_file(root / file), inside, media, ())
+        names = [name for name in table.names if name in (*MEDIA, "file")]
+        before = pa.scalar(f"{part}/", pa.large_string())
+        cells = {name: pc.binary_join_element_wise(before, table.data.column(name), pa.scalar("", pa.large_string())) for name in names}
+        found.append(pa.table({name: cells.get(name, table.data.column(name)) for name in table.names}))
+        problems = (*problems, *table.problems)
+    known = {name: kind for name, kind in table.kinds.items() if kind == "id" or name == media}
+    return Table(pa.concat_tables(found, promote_options="permissive"), known, root=root, name=root.name, problems=problems)
+
+
+def beside(listed: Table) -> Table:
+    """A list of files that lie not beside it but in folders there: with their places. Any other table as it is."""
+    if listed.root is None or not (columns := [name for name in listed.names if _lost(listed, name)]):
+        return listed
+    files, _ = listing(listed.root)
+    index = _index([file for file in files if kind_of(file) in MEDIA])
+    cells = [str(cell) for cell in listed.data.column(columns[0]).slice(0, LOOKED_AT).to_pylist() if cell]
+    found = sum(PurePosixPath(cell.replace("\\", "/")).name in index for cell in cells)
+    return described(listed.root, listed, files, "image", ()) if found > 0.5 * len(cells) else listed
+
+
+def _lost(listed: Table, name: str) -> bool:
+    """Whether a column's first cells are names of media, most of which are not there."""
+    column = listed.data.column(name).slice(0, LOOKED_AT)
+    cells = [cell for cell in column.to_pylist() if isinstance(cell, str) and len(cell) < LONGEST_NAME and kind_of(cell) in MEDIA]
+    there = sum((listed.root or Path()).joinpath(cell).is_file() for cell in cells)
+    return len(cells) > 0.5 * len(column) and there < 0.5 * len(cells)
+
+
+def _index(files: list[str]) -> dict[str, str]:
+    """Media by path, by name and by name without ending; what several files share finds none of them."""
+    found = {file: file for file in files}
+    for shorten in (os.path.basename, lambda file: os.path.splitext(file)[0], lambda file: os.path.splitext(os.path.basename(file))[0]):
+        counts = Counter(shorten(file) for file in files)
+        for file in files:
+            if counts[shorten(file)] == 1:
+                found.setdefault(shorten(file), file)
+    return found
+
+
+def _place(root: Path, cell: str | None, index: dict[str, str]) -> str | None:
+    """The listed file that the cell names; a path that leads out of the folder is refused."""
+    if not cell:
+        return None
+    path = PurePosixPath(cell.replace("\\", "/"))
+    if path.is_absolute():
+        inside = os.path.relpath(str(path), root.resolve()).replace(os.sep, "/")
+        path = PurePosixPath(path.name if inside.startswith("..") else inside)
+    elif ".." in path.parts:
+        raise DataError("The files that a metadata file names must lie in its folder; received {path!r}. Move them there.", path=cell)
+    key = str(path)
+    return index.get(key) or index.get(path.name) or index.get(os.path.splitext(path.name)[0])
+
+
+def _headed(root: Path, listed: Table, index: dict[str, str]) -> Table:
+    """The list; where its first line names a file of the folder (as LJSpeech's does), that is a row, and the columns are c0, c1 …"""
+    if {name.lower() for name in listed.names} & {*NAMING} or not any(_place(root, name, index) for name in listed.names):
+        return listed
+    first = [re.sub(r"_\d+$", "", name) if re.sub(r"_\d+$", "", name) in listed.names else name for name in listed.names]
+    names = [f"c{place}" for place in range(len(first))]
+    columns = [pa.chunked_array([[cell], *listed.data.column(name).cast(pa.large_string()).chunks], pa.large_string())
+               for cell, name in zip(first, listed.names, strict=True)]  # fmt: skip
+    said = tr("The file has no line of column names; the columns are called {first} … {last}.", first=names[0], last=names[-1])
+    return Table(pa.table(columns, names), root=listed.root, name=listed.name, problems=(said,))
+
+
+def _naming_column(listed: Table, index: dict[str, str]) -> str:
+    by_name = {name.lower(): name for name in listed.names}
+    for wanted in NAMING:
+        if wanted in by_name:
+            return by_name[wanted]
+    for name in listed.names:
+        cells = [str(cell) for cell in listed.data.column(name).slice(0, 50).to_pylist() if cell is not None]
+        if cells and sum(PurePosixPath(cell.replace("\\", "/")).name in index for cell in cells) > 0.5 * len(cells):
+            return name
+    raise DataError(
+        "A metadata file must name the files in a column such as {wanted}; its columns are {names}. Rename one.",
+        wanted="file, image, audio or video",
+        names=", ".join(listed.names[:20]),
+    )

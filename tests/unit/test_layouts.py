@@ -1,0 +1,112 @@
+"""Folders as the field lays them out: classes below the parts, lists without names of columns, lists in every part, lists of a folder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from duomo import pipeline, plan
+from duomo.core import kinds
+from duomo.core.errors import DataError
+from duomo.core.kinds import boxes
+from duomo.core.recipe import DataConfig
+from duomo.core.reporter import Silent
+from duomo.data import sources
+from duomo.evaluate import bootstrap
+
+
+def picture(path: Path, number: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((load_digits().images[number] * 15).astype(np.uint8)).save(path)
+    return path
+
+
+def sounds(root: Path, names: list[str]) -> None:
+    for place, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / name, np.sin(np.arange(4000) / (3 + place)) / 2, 8000)
+
+
+def test_classes_below_the_folders_of_parts(tmp_path: Path) -> None:
+    """As torchvision and timm read them: train/cat/1.png, val/cat/2.png."""
+    for number in range(60):
+        picture(tmp_path / ("val" if number % 3 == 0 else "train") / str(number % 2) / f"{number}.png", number)
+    made = plan.make(tmp_path, {}, Silent())
+    assert made.recipe.data.split == "folders" and made.recipe.data.task == "classify"
+    assert len(made.test) == 20 and all(name.startswith("val/") for name in made.test.column("file").to_pylist())
+    assert set(made.train.column("label").to_pylist()) == {"0", "1"}
+    assert pipeline.inspect(tmp_path)["proposal"]["how"] == "folders"
+
+
+def test_a_list_without_names_of_columns(tmp_path: Path) -> None:
+    """As LJSpeech has it: id|text|text as spoken, in metadata.csv beside wavs/."""
+    names = [f"LJ001-{number:04}" for number in range(12)]
+    sounds(tmp_path / "wavs", [f"{name}.wav" for name in names])
+    said = [f"sentence {number} of this book" for number in range(12)]
+    (tmp_path / "metadata.csv").write_text("".join(f"{name}|{text.upper()}|{text}\n" for name, text in zip(names, said, strict=True)))
+    table = kinds.infer(sources.read(tmp_path), {})
+    assert len(table) == 12 and table.kinds["audio"] == "audio" and "no line of column names" in " ".join(table.problems)
+    data, _ = plan.choose(table, DataConfig())
+    assert (data.task, data.target) == ("transcribe", ("c2",)) and table.column("c2").to_pylist() == said
+
+
+@pytest.mark.parametrize(("more", "task"), [({}, "transcribe"), ({"emotion": "label"}, "classify")])
+def test_transcripts_beside_other_columns(tmp_path: Path, more: dict[str, str], task: str) -> None:
+    """As Common Voice has it; where something is named a label beside, that is learned and the text read."""
+    sounds(tmp_path / "clips", [f"{number}.wav" for number in range(30)])
+    rows = ["\t".join(["client_id", "path", "sentence", "up_votes", *more.values()])]
+    for number in range(30):
+        felt = [["glad", "sad"][number % 2] for _ in more]
+        rows.append("\t".join([f"c{number % 7}", f"{number}.wav", f"they said {number * number} words", "2", *felt]))
+    (tmp_path / "validated.tsv").write_text("\n".join(rows) + "\n")
+    for source in (tmp_path, tmp_path / "validated.tsv"):  # the list alone, too: its files lie in a folder beside
+        table = kinds.infer(sources.read(source), {})
+        assert table.kinds["audio"] == "audio" and table.column("audio")[0].as_py() == "clips/0.wav"
+        data, _ = plan.choose(table, DataConfig())
+        assert data.task == task and data.target == (("label",) if more else ("sentence",))
+
+
+def test_a_list_in_every_part_and_lists_of_parts(tmp_path: Path) -> None:
+    for part, numbers in (("train", range(20)), ("test", range(20, 30))):
+        for number in numbers:
+            picture(tmp_path / "hub" / part / f"{number % 20}.png", number)
+        listed = "file_name,kind\n" + "".join(f"{number % 20}.png,{'ab'[number % 2]}\n" for number in numbers)
+        (tmp_path / "hub" / part / "metadata.csv").write_text(listed)
+    made = plan.make(tmp_path / "hub", {}, Silent())
+    assert made.recipe.data.split == "folders" and made.recipe.data.target == ("kind",)
+    assert len(made.test) == 10 and all(name.startswith("test/") for name in made.test.column("image").to_pylist())
+    for part in ("train", "test"):
+        (tmp_path / "hub" / part / "metadata.csv").rename(tmp_path / "hub" / f"{part}.csv")
+    with pytest.raises(DataError, match=r"Train on hub/train.csv, and give --test hub/test.csv"):
+        sources.read(tmp_path / "hub")
+
+
+def test_polygons_and_names_that_two_parts_share(tmp_path: Path) -> None:
+    """COCO files without boxes; train/1.png and val/1.png, told apart by what the file of annotations is called."""
+    (tmp_path / "annotations").mkdir()
+    for part in ("train", "val"):
+        for number in range(6):
+            picture(tmp_path / part / f"{number}.png", number)
+        told = {
+            "images": [{"id": n, "file_name": f"{n}.png", "width": 8, "height": 8} for n in range(6)],
+            "categories": [{"id": 7, "name": part}],
+            "annotations": [{"image_id": n, "category_id": 7, "segmentation": [[1, 2, 6, 2, 6, 7], [0, 3, 1, 3, 1, 4]]} for n in range(6)],
+        }
+        (tmp_path / "annotations" / f"instances_{part}.json").write_text(json.dumps(told))
+    table = sources.read(tmp_path)
+    found = dict(zip(table.column("image").to_pylist(), boxes.parse(table.column("boxes")), strict=True))
+    assert len(found) == 12 and not table.problems
+    assert all(cell == [boxes.Box(name.split("/")[0], 0, 2, 6, 7)] for name, cell in found.items())
+
+
+def test_rounding_tells_no_one_apart() -> None:
+    """Figures that are equal but for rounding have a difference whose interval touches zero."""
+    random = np.random.default_rng(0)
+    draws = random.integers(0, 3, 500) / 47
+    figures = bootstrap.Resampled({"accuracy": 0.957}, {"accuracy": 0.957 + draws}, 47, 47)
+    other = bootstrap.Resampled({"accuracy": 0.957 + 1e-16}, {"accuracy": 0.957 + 2 / 47 - (2 / 47 - draws) * (1 - 1e-15)}, 47, 47)
+    assert not bootstrap.difference(figures, other, "accuracy").excludes_zero()
