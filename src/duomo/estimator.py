@@ -79,7 +79,7 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
         options = {"target": (TARGET,), "ignore": ()}
         suggested = find.task_recipes(task_name)[find.make_task(task_name, options).suggest(table).recipe]
         if self.model and self.model != suggested["model"]["name"]:
-            suggested = merge(suggested, {"model": {"size": "small", "options": {}}, "train": find.model_module(self.model).TRAIN})
+            suggested = merge({**suggested, "model": {"size": "small"}}, {"train": find.model_module(self.model).TRAIN})
         recipe = build(Recipe, merge(merge(suggested, self._settings()), {"train": {"seed": seed}}))
         rows = np.arange(len(table))
         kept, held = train_test_split(rows, test_size=HELD_OUT, random_state=seed) if len(table) >= FEWEST else (rows, rows[:0])

@@ -25,6 +25,8 @@ from duomo.nn.fields import check_forms, check_per_row, of_forms
 from duomo.nn.numeric import REACH, Categories, PairWaves, Piecewise, embed_numbers
 
 FORMS = ("numbers", "categories")
+FAR = 5.0
+"""Deviations from the middle at which the straight line ends: one odd cell must not carry an answer away."""
 TRAIN = {"learning_rate": 3e-3, "batch_size": 128, "weight_decay": 1e-1, "epochs": 16, "patience": 5, "ema": 0.99}
 
 
@@ -46,6 +48,8 @@ class Config:
     """Size of one category's embedding."""
     pace: float = 48.0
     """How many times faster the vectors at the bins' edges are learned than other weights (piecewise only)."""
+    line: float = 0.0
+    """How many times faster than other weights a straight line over the numbers, beside the ensemble, is learned; 0 leaves it out."""
     waves: int = 512
     """Waves over pairs of number columns (a place on a map); 0 leaves them out."""
     sigma: float = 0.4
@@ -91,6 +95,8 @@ class Model(nn.Module):
         cells = [config.number_dim] * count + [config.category_dim] * sum(inputs[name].shape[0] for name in self.category_names)
         cells += [2] * (config.waves if self.waves else 0)
         widths = [sum(cells)] + [config.width] * config.depth
+        self.line_NS = nn.Parameter(torch.zeros(count, head.size)) if config.line and count else None
+        self.slope = config.line
         self.layers = nn.ModuleList(EnsembleLinear(config.members, a, b) for a, b in pairwise(widths))
         self.dropout = Dropout(config.dropout)
         self._set_apart(cells)
@@ -130,4 +136,7 @@ class Model(nn.Module):
         with torch.autocast(x_BKD.device.type, enabled=False):
             x_KBD = x_BKD.float().expand(-1, self.head_KDS.shape[0], -1).transpose(0, 1)
             out_BKS = torch.baddbmm(self.bias_KS.unsqueeze(1), x_KBD, self.head_KDS).transpose(0, 1)
+            if self.line_NS is not None:  # bends at quantiles would have to be learned into one straight line, and end at the outermost
+                x_BN = torch.cat([batch[name] for name in self.number_names], 1).float().clamp(-FAR, FAR)
+                out_BKS = out_BKS + (self.slope * (x_BN @ self.line_NS)).unsqueeze(1)
         return out_BKS if self.training else out_BKS.mean(1)

@@ -57,8 +57,8 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     new = [name for name in own if name not in fitting]
     if 2 * taken < whole:
         raise ConfigError(
-            "The weights of {source} must fit the model; only {taken:,} of {whole:,} numbers do. New would be: {new}.",
-            source=pretrained.source, taken=taken, whole=whole, new=_some(new),
+            "The weights of {source} must fit the model; only {taken:,} of {whole:,} numbers do. New would be: {new}.{odd}",
+            source=pretrained.source, taken=taken, whole=whole, new=_some(new), odd=_odd(own, pretrained.tensors),
         )  # fmt: skip
     with torch.no_grad():
         for name, value in fitting.items():
@@ -67,6 +67,20 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     words = tr("Weights taken from {source}: {taken:,} of {whole:,} numbers; new: {new}; left out: {left}.",
                source=pretrained.source, taken=taken, whole=whole, new=_some(new), left=_some(left))  # fmt: skip
     return words, new
+
+
+def _odd(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str:
+    """The weight that most is lost with because its shape is another one, and what it may follow from; empty where there is none."""
+    odd = [name for name, value in own.items() if name in given and given[name].shape != value.shape]
+    if not odd:
+        return ""
+    name = max(odd, key=lambda one: own[one].numel())
+    return tr(" {name} is {given} there and {own} here: a size must be the one that the weights were learned at, so leave --picture-size, "
+              "--longest-text and model settings out.", name=name, given=_shape(given[name]), own=_shape(own[name]))  # fmt: skip
+
+
+def _shape(value: torch.Tensor) -> str:
+    return " × ".join(map(str, value.shape))
 
 
 def prepare(model: nn.Module, config: AdaptConfig, new: list[str], head: Head, fitted: bool = False) -> dict[str, float]:

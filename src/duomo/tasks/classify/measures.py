@@ -102,31 +102,33 @@ def log_odds(p: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(p.astype(np.float64), 1e-30))
 
 
+SURE, FIRM = 0.3, 4.0
+"""Mean of log T before validation has spoken, and how firmly it is held; chosen on R's small tables (docs/experiments.md)."""
+
+
 def fit_temperature(p_NC: np.ndarray, target: np.ndarray, several: bool) -> float:
     """The T that makes softmax(log p / T) (or its sigmoid form with `several`) least surprised by the targets.
 
-    Guo et al. 2017, eq. 9, found by golden section over log T in [-2, 2]; a weak prior of one row keeps T near 1, so that a handful
-    of rows, or rows that are all right, cannot claim certainty. Never changes which class is the most probable.
+    Guo et al. 2017, eq. 9, found by golden section over log T in [-2, 2] with the prior of `FIRM` rows or so that answers are somewhat
+    too sure: a handful of rows, or rows that are all right, cannot claim certainty. Never changes which class is the most probable.
     """
     if several:
         kept = target >= 0
         odds = (log_odds(p_NC) - log_odds(1 - p_NC))[kept]
         sign = np.where(target[kept] == 1, 1.0, -1.0)
-        rows = odds.size / max(1, p_NC.shape[1])
     else:
         kept = target >= 0
         odds, truth = log_odds(p_NC[kept]), target[kept]
-        rows = float(len(truth))
-    if rows < 10:
+    if not kept.any():
         return 1.0
 
     def surprise(log_t: float) -> float:
         scaled = odds / np.exp(log_t)
         if several:
-            return float(np.logaddexp(0.0, -sign * scaled).sum()) + log_t**2
+            return float(np.logaddexp(0.0, -sign * scaled).sum()) + FIRM * (log_t - SURE) ** 2
         top = scaled.max(axis=1)
         norm = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-        return float((norm - scaled[np.arange(len(truth)), truth]).sum()) + log_t**2
+        return float((norm - scaled[np.arange(len(truth)), truth]).sum()) + FIRM * (log_t - SURE) ** 2
 
     low, high, golden = -2.0, 2.0, (np.sqrt(5.0) - 1) / 2
     for _ in range(30):
