@@ -78,7 +78,10 @@ def test_stop_texts(ai: openai.OpenAI) -> None:
         ({"messages": [{"role": "king", "content": "x"}]}, openai.BadRequestError, "messages.0.role"),
         ({"messages": [{"role": "user", "content": 3}]}, openai.BadRequestError, "messages.0.content"),
         ({"extra_body": {"temprature": 1}}, openai.BadRequestError, "temprature"),
-        ({"frequency_penalty": 1.0}, openai.BadRequestError, "frequency_penalty"),
+        ({"frequency_penalty": 2.1}, openai.BadRequestError, "frequency_penalty"),
+        ({"logit_bias": {"5": 101}}, openai.BadRequestError, "logit_bias"),
+        ({"logit_bias": {"x": 1}}, openai.BadRequestError, "logit_bias"),
+        ({"extra_body": {"echo": True}}, openai.BadRequestError, "echo"),
         ({"response_format": {"type": "picture"}}, openai.BadRequestError, "response_format"),
     ],
 )
@@ -86,6 +89,18 @@ def test_bad_requests_in_openais_form(ai: openai.OpenAI, fields: dict, kind: typ
     with pytest.raises(kind) as raised:
         ai.chat.completions.create(**({"model": "poems", "messages": ASK, "max_tokens": 4} | fields))
     assert raised.value.body["param"] == param and raised.value.body["id"]
+
+
+def test_biases_and_penalties(ai: openai.OpenAI) -> None:
+    calm = {"model": "poems", "prompt": "春", "max_tokens": 12, "temperature": 0}
+    only = ai.completions.create(**calm, logit_bias={"40": 100}, extra_body={"store": False, "metadata": {"for": "a test"}}).choices[0].text
+    assert len(set(only)) == 1 and len(only) == 12
+    fresh = ai.completions.create(**calm, logit_bias={"40": 100}, frequency_penalty=2).choices[0].text
+    assert fresh == only  # two for each time is little against a hundred
+    fresh = ai.completions.create(**calm, logit_bias={"40": 20, "41": 19.5}, presence_penalty=2).choices[0].text
+    assert len(set(fresh)) > 1
+    with pytest.raises(openai.BadRequestError, match="Tokens must lie between"):
+        ai.completions.create(**calm, logit_bias={"999999": 1})
 
 
 def test_an_answer_by_schema(ai: openai.OpenAI) -> None:

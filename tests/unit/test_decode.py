@@ -211,6 +211,13 @@ def test_repetition_penalty_and_bans() -> None:
     assert choose(torch.zeros(1, 6), [Drawer.of(Sampling(temperature=0), [], 6)], banned=[0])[0].token == 1
 
 
+def test_penalties_for_what_was_written_and_biases() -> None:
+    asked = Sampling(temperature=0, frequency_penalty=0.5, presence_penalty=1.0, biases=((2, 3.0), (4, -100.0)))
+    drawer, logits = Drawer.of(asked, [1, 1, 1], 5), torch.tensor([[0.0, 2.9, 1.0, 2.6, 50.0]])
+    # 4.0 for 2 by its bias, then 2.5 and 2.0 ..., so 1 (2.9), 3 (2.6), 2 (2.5) follow, 2 again at 2.0, before 1 is left with 1.4
+    assert [choose(logits.clone(), [drawer])[0].token for _ in range(5)] == [2, 1, 3, 2, 2]
+
+
 def test_logprobs() -> None:
     drawer = Drawer.of(Sampling(temperature=0, logprobs=2), [], 6)
     chosen = choose(LOGITS[None].clone(), [drawer])[0]

@@ -3,7 +3,7 @@
 Legend: N rows, V vocabulary, C candidates. A row's choice depends on its own logits, settings and generator alone: neither on its
 neighbours nor on how many there are.
 
-    logits -> repetition penalty -> banned and grammar masks -> / temperature -> top-k -> top-p -> min-p -> drawn by inverting the sum
+    logits -> penalties and biases -> banned and grammar masks -> / temperature -> top-k -> top-p -> min-p -> drawn by inverting the sum
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, DataError
 
 CANDIDATES = 1024
 """Likeliest tokens that are looked at first where no top-k says how many; all of them where these do not suffice."""
@@ -35,6 +35,12 @@ class Sampling:
     """Only tokens at least this share as likely as the likeliest are drawn from (arXiv:2407.01082)."""
     repetition_penalty: float = 1.0
     """Logits of tokens that stand in the prompt or were written are divided by it, negative ones multiplied (arXiv:1909.05858)."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's logit for every time that it was written."""
+    presence_penalty: float = 0.0
+    """Taken from a token's logit once it was written."""
+    biases: tuple[tuple[int, float], ...] = ()
+    """Tokens, and what is added to their logits: -100 keeps one out, 100 leaves no other."""
     stop: tuple[str, ...] = ()
     """Texts that end the answer; they are not part of it."""
     seed: int = 0
@@ -48,7 +54,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         bounds = {"temperature": (0.0, 100.0), "top_k": (0, 1 << 20), "top_p": (0.0, 1.0), "min_p": (0.0, 1.0),
-                  "repetition_penalty": (0.01, 100.0), "new_tokens": (1, 1 << 24), "logprobs": (-1, 20)}  # fmt: skip
+                  "repetition_penalty": (0.01, 100.0),
+                  "frequency_penalty": (-2.0, 2.0), "presence_penalty": (-2.0, 2.0),
+                  "new_tokens": (1, 1 << 24), "logprobs": (-1, 20)}  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -65,16 +73,22 @@ class Drawer:
     generator: torch.Generator
     seen: Tensor | None = None
     """(V,) bool: tokens that the repetition penalty acts on."""
+    written: Tensor | None = None
+    """(V,) how often each token was written, where that is penalised."""
     mask: Tensor | None = None
     """(V,) bool: tokens that the grammar allows now."""
 
     @staticmethod
     def of(sampling: Sampling, prompt: Sequence[int], vocabulary: int) -> "Drawer":
+        if any(not 0 <= token < vocabulary for token, _ in sampling.biases):
+            most = max(token for token, _ in sampling.biases)
+            raise DataError("Tokens must lie between 0 and {last}; received {value}.", last=vocabulary - 1, value=most)
         seen = None
         if sampling.repetition_penalty != 1:
             seen = torch.zeros(vocabulary, dtype=torch.bool)
             seen[torch.tensor(list(prompt), dtype=torch.int64)] = True
-        return Drawer(sampling, torch.Generator().manual_seed(sampling.seed & (2**63 - 1)), seen)
+        written = torch.zeros(vocabulary) if sampling.frequency_penalty or sampling.presence_penalty else None
+        return Drawer(sampling, torch.Generator().manual_seed(sampling.seed & (2**63 - 1)), seen, written)
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,8 @@ def choose(logits_NV: Tensor, rows: Sequence[Drawer], banned: Sequence[int] = ()
     for number, (row, token) in enumerate(zip(rows, tokens, strict=True)):
         if row.seen is not None:
             row.seen[token] = True
+        if row.written is not None:
+            row.written[token] += 1
         found.append(Chosen(token) if raw_NV is None or not row.sampling.logprobs else _with_logprobs(raw_NV[number], token, row))
     return found
 
@@ -113,6 +129,11 @@ def _restrict(logits_NV: Tensor, rows: Sequence[Drawer], banned: Sequence[int]) 
             logits_NV[number, row.seen] = torch.where(
                 seen > 0, seen / row.sampling.repetition_penalty, seen * row.sampling.repetition_penalty
             )
+        asked = row.sampling
+        if row.written is not None:
+            logits_NV[number] -= asked.frequency_penalty * row.written + asked.presence_penalty * (row.written > 0)
+        for token, bias in asked.biases:
+            logits_NV[number, token] += bias
         if row.mask is not None:
             logits_NV[number].masked_fill_(~row.mask, -torch.inf)
     if banned:

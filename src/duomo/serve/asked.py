@@ -41,6 +41,8 @@ SAMPLING: dict[str, Rule] = {
     "min_p": Rule(("number",), 0, 1),
     "frequency_penalty": Rule(("number",), -2, 2),
     "presence_penalty": Rule(("number",), -2, 2),
+    "repetition_penalty": Rule(("number",), 0.01, 100),
+    "logit_bias": Rule(("object",), 0, limits.MOST_BIASES),
     "seed": Rule(("integer",), -(2**63), 2**63 - 1),
     "stop": Rule(("string", "array"), 0, limits.LONGEST_STOP),
     "n": Rule(("integer",), 1, limits.MOST_CHOICES, 1),
@@ -48,6 +50,12 @@ SAMPLING: dict[str, Rule] = {
     "stream_options": Rule(("object",), 0, 8),
     "response_format": Rule(("object",), 0, 8),
     "user": Rule(("string",), 0, 512),
+    # what clients say of bookkeeping elsewhere, which changes no answer
+    "store": Rule(("boolean",)),
+    "metadata": Rule(("object",), 0, 64),
+    "service_tier": Rule(("string",), 0, 64),
+    "safety_identifier": Rule(("string",), 0, 512),
+    "prompt_cache_key": Rule(("string",), 0, 512),
 }
 CHAT = SAMPLING | {
     "messages": Rule(("array",), 1, limits.MOST_MESSAGES, required=True),

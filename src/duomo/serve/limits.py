@@ -33,6 +33,7 @@ MOST_CHOICES = 8
 """`n`: answers to one prompt."""
 MOST_STOPS = 16
 LONGEST_STOP = 256
+MOST_BIASES = 1024
 MOST_LOGPROBS = 20
 LARGEST_SCHEMA = 64 * 1024
 """Characters of a JSON schema."""

@@ -119,9 +119,9 @@ async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -
     if fields["stop"]:
         fields["stop"] = [one for one in _fitting(asked.texts, "stop", fields["stop"], MOST_STOPS, LONGEST_STOP) if one]
     fields["schema"] = _fitting(_schema, fields.pop("response_format"))
-    for name in ("frequency_penalty", "presence_penalty", "echo"):
-        if fields.pop(name, None):
-            raise Refused(400, tr("The field {name!r} is not offered by this server.", name=name), param=name, code="unsupported_parameter")
+    fields["biases"] = _fitting(_biases, fields.pop("logit_bias") or {})
+    if fields.pop("echo", None):
+        raise Refused(400, tr("The field {name!r} is not offered by this server.", name="echo"), param="echo", code="unsupported_parameter")
     frames = place.ask({"verb": verb, "asked": fields})
     if fields["stream"]:
         first = await anext(frames)
@@ -192,6 +192,17 @@ def _message(number: int, message: Any) -> dict[str, str]:
     if not isinstance(content, str):
         raise asked.Unfit(f"{place}.content", tr("The content of a message is a text, or parts of type text."))
     return {"role": "system" if role == "developer" else role, "content": content}
+
+
+def _biases(given: Mapping[str, Any]) -> list[tuple[int, float]]:
+    """Tokens and what is added to their logits."""
+    for token, bias in given.items():
+        fits = isinstance(bias, (int, float)) and not isinstance(bias, bool) and -100 <= bias <= 100
+        if not fits or not token.isdecimal() or len(token) > 9:
+            sentence = tr("The field {name!r} takes numbers of tokens, each with a bias from -100 to 100; received {value!r}.",
+                          name="logit_bias", value=f"{token[:20]}: {str(bias)[:20]}")  # fmt: skip
+            raise asked.Unfit("logit_bias", sentence)
+    return [(int(token), float(bias)) for token, bias in given.items()]
 
 
 def _schema(given: Any) -> str:
