@@ -21,6 +21,7 @@ from duomo.core.kinds import image
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
+from duomo.data.listed import kind_of, listing
 from duomo.data.outputs import write_text
 from duomo.data.predictor import Predictor
 from duomo.data.tracking import LOW, Detection, Sighting, Tracker
@@ -33,27 +34,50 @@ SIDES = ("left", "top", "right", "bottom")
 LONGEST_LABEL = 32
 DEEP = 65535.0
 """White of a picture with more than 8 bits."""
+FASTEST = 120.0
+"""Frames a second of a film that is written; some headers promise a thousand, whatever there is."""
+MOST_NAMED = 20
 MOST_AHEAD = 16
 """Frames in memory at a time."""
 Answer = Callable[[Sequence[bytes]], list[list[Detection]]]
 """The boxes of picture files."""
 
 
-def draws(out: str) -> bool:
-    """Whether answers of this name are drawn rather than listed."""
-    return Path(out).suffix.lower() in (*CODECS, *PICTURES)
+def draws(predictor: Predictor, source: Any, out: str | None) -> bool:
+    """Whether answers are drawn rather than listed: onto a picture or a film, or the pictures of a folder into another one.
+
+    ConfigError for a film whose boxes are to go elsewhere.
+    """
+    ending = Path(out).suffix.lower() if out else ""
+    if ending in (*CODECS, *PICTURES):
+        return True
+    if not finds_boxes(predictor) or not isinstance(source, str | Path):
+        return False
+    path = Path(source).expanduser()
+    if path.is_file() and path.suffix.lower() in CODECS:
+        raise ConfigError("The boxes of a film are drawn into another, and listed beside it; received {out!r}. "
+                          "Name a film with -o, such as boxed.mp4.", out=out or "")  # fmt: skip
+    return bool(out) and not ending and path.is_dir()
+
+
+def finds_boxes(predictor: Predictor) -> bool:
+    return "sure" in predictor.task.state()
 
 
 def draw(predictor: Predictor, source: str, out: str, reporter: Reporter) -> dict[str, Any]:
-    """A picture or film with its boxes into `out`, and the boxes as CSV beside; returns counts and places.
+    """A picture or film with its boxes into `out`, or all pictures of a folder into the folder `out`, and the boxes as CSV beside.
+
+    Returns counts and places.
 
     ConfigError for a model that finds no boxes or an output that does not suit; DataError for what cannot be read; Interrupted where a
     film was stopped: what was done until then can be played.
     """
     path, target = Path(source).expanduser(), Path(out).expanduser()
-    if "sure" not in predictor.task.state():
+    if not finds_boxes(predictor):
         raise ConfigError("Boxes are drawn by a run of the task detect; this one is of the task {task}. Write answers to a .csv.",
                           task=predictor.task.name)  # fmt: skip
+    if path.is_dir() and not target.suffix:
+        return _folder(predictor, path, target, reporter)
     if not path.is_file():
         raise DataError("There must be a picture or a film to draw on; there is no file {path}.", path=source)
     if not target.absolute().parent.is_dir():
@@ -90,20 +114,57 @@ def _answering(predictor: Predictor, share: float) -> tuple[Answer, float]:
 def _picture(predictor: Predictor, path: Path, target: Path) -> dict[str, Any]:
     answer, _ = _answering(predictor, 1.0)
     try:
-        width, height = image.upright(path)
-        shape = {"size": [3, height, width], "white": DEEP, "fit": "letterbox", "fill": 0}
-        rgb_HW3 = np.ascontiguousarray(image.decode(path, shape).transpose(1, 2, 0))
+        found = _drawn(answer, path, target)
     except ValueError as error:
         raise DataError("The picture {name} cannot be read: {reason}.", name=path.name, reason=error) from None
+    with _arriving(target.with_suffix(".csv")) as lines, lines.open("w", encoding="utf-8", newline="") as file:
+        write_text(file, ".csv", _columns(found), True)
+    return {"boxes": len(found)}
+
+
+def _drawn(answer: Answer, path: Path, target: Path) -> list[Detection]:
+    """Draw one picture; its boxes. ValueError where it cannot be read."""
+    width, height = image.upright(path)
+    shape = {"size": [3, height, width], "white": DEEP, "fit": "letterbox", "fill": 0}
+    rgb_HW3 = np.ascontiguousarray(image.decode(path, shape).transpose(1, 2, 0))
     (found,) = answer([path.read_bytes()])
     for number, one in enumerate(found, 1):
         mark(rgb_HW3, Sighting(number, *one), f"{one.score:.2f}")
-    with _arriving(target) as partial, _arriving(target.with_suffix(".csv")) as lines:
+    with _arriving(target) as partial:
         if not films.library().imwrite(str(partial), rgb_HW3[:, :, ::-1]):
             raise ResourceError("The output could not be written to {path}. Check rights and free space.", path=target)
-        with lines.open("w", encoding="utf-8", newline="") as file:
-            write_text(file, ".csv", _columns(found), True)
-    return {"boxes": len(found)}
+    return found
+
+
+def _folder(predictor: Predictor, root: Path, target: Path, reporter: Reporter) -> dict[str, Any]:
+    """Every picture of a folder into another under its own name, the boxes of all in boxes.csv there; what does not open is named."""
+    files, broken, boxes = [file for file in listing(root)[0] if kind_of(file) == "image"], list[str](), 0
+    if not files:
+        raise DataError("There must be pictures to draw on; {path} has none.", path=root)
+    if target.is_dir() and any(target.iterdir()):
+        raise ConfigError("Drawn pictures need a folder of their own; {path} holds something. Name another with -o.", path=target)
+    answer, _ = _answering(predictor, 1.0)
+    target.mkdir(parents=True, exist_ok=True)
+    with (
+        _arriving(target / "boxes.csv") as lines,
+        lines.open("w", encoding="utf-8", newline="") as sheet,
+        reporter.progress(tr("drawing"), len(files), tr("pictures")) as bar,
+    ):
+        for number, file in enumerate(files, 1):
+            place = target / (file if file.lower().endswith(PICTURES) else f"{file}.png")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                found = _drawn(answer, root / file, place)
+            except ValueError as error:
+                broken, found = [*broken, f"{file}: {error}"], []
+            write_text(sheet, ".csv", {"file": [file] * len(found)} | _columns(found), number == 1)
+            boxes += len(found)
+            bar.update(number)
+    if broken:
+        reporter.say(tr("{count} of {rows} pictures cannot be read and are left out: {names}.", count=len(broken), rows=len(files),
+                        names="; ".join(broken[:MOST_NAMED])))  # fmt: skip
+    reporter.say(tr("Wrote {out}, and its {boxes:,} boxes to {csv}.", out=target, boxes=boxes, csv=target / "boxes.csv"))
+    return {"pictures": len(files) - len(broken), "boxes": boxes, "out": str(target), "csv": str(target / "boxes.csv")}
 
 
 def _columns(found: list[Any]) -> dict[str, list[Any]]:
@@ -148,7 +209,7 @@ def _frames(
                 signals.check()
                 for one in seen:
                     mark(rgb_HW3, one, f"#{one.track}")
-                write(rgb_HW3)
+                write(rgb_HW3, time)
                 rows: dict[str, list[Any]] = {
                     "time": [round(time, 3)] * len(seen),
                     "frame": [number - 1] * len(seen),
@@ -160,7 +221,10 @@ def _frames(
         except Stop:
             raise Interrupted("Stopped at {time:.1f} s of the film; the part until then is in {out}.", time=time,
                               out=partial.name.removeprefix(".").replace(".part", "")) from None  # fmt: skip
-    return {"frames": number, "seconds": round(time + 1 / facts.rate, 2), "boxes": boxes, "tracks": tracks}
+    seconds = time + 1 / facts.rate
+    if seconds < films.LATE * facts.seconds:
+        reporter.say(tr("the film is truncated: it ends after {last:.1f} of {seconds:.1f} s", last=seconds, seconds=facts.seconds))
+    return {"frames": number, "seconds": round(seconds, 2), "boxes": boxes, "tracks": tracks}
 
 
 @contextmanager
@@ -178,19 +242,31 @@ def _arriving(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _writer(path: Path, facts: films.Film) -> Iterator[Callable[[np.ndarray], None]]:
-    """Takes RGB frames (H, W, 3); sides are made even, which codecs ask for."""
+def _writer(path: Path, facts: films.Film) -> Iterator[Callable[[np.ndarray, float], None]]:
+    """Takes RGB frames (H, W, 3) with their times; sides are made even, which codecs ask for.
+
+    What is written has one rate: a frame stays until the next one is due, so a film whose frames come unevenly plays as long as before.
+    """
     cv2 = films.library()
     width, height = facts.width + facts.width % 2, facts.height + facts.height % 2
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()]), facts.rate, (width, height))
+    rate = min(facts.rate, FASTEST)
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()]), rate, (width, height))
     if not writer.isOpened():
         raise ResourceError("The output could not be written to {path}. Check rights and free space.", path=path)
+    written, last = 0, np.zeros((height, width, 3), np.uint8)
 
-    def write(rgb_HW3: np.ndarray) -> None:
+    def write(rgb_HW3: np.ndarray, time: float) -> None:
+        nonlocal written, last
+        for _ in range(round(time * rate) - written):
+            writer.write(last)
+            written += 1
         down, right = height - rgb_HW3.shape[0], width - rgb_HW3.shape[1]
         if down or right:
             rgb_HW3 = cv2.copyMakeBorder(rgb_HW3, 0, max(0, down), 0, max(0, right), cv2.BORDER_REPLICATE)[:height, :width]
-        writer.write(rgb_HW3[:, :, ::-1])
+        last = rgb_HW3[:, :, ::-1]
+        if round(time * rate) >= written:
+            writer.write(last)
+            written += 1
 
     try:
         yield write

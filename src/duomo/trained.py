@@ -177,11 +177,11 @@ class Run:
     def predict_file(self, source: Any, out: str | None, *, encoding: str = "", reporter: Reporter | None = None) -> dict[str, Any] | None:
         """The rows as they came with their answers beside them, written to `out` or printed as CSV; returns counts.
 
-        A detector's answers are drawn where `out` is a picture or a film (boxed.py).
+        A detector's answers are drawn where `out` is a picture, a film or, of a folder, a folder (boxed.py).
         """
         reporter = reporter or Silent()
-        if out is not None and boxed.draws(out):
-            return boxed.draw(self.predictor, str(source), out, reporter)
+        if boxed.draws(self.predictor, source, out):
+            return boxed.draw(self.predictor, str(source), str(out), reporter)
         table = self.table(source, encoding)
         for problem in (*table.problems, *self.predictor.counted(table)):
             reporter.say(problem)

@@ -224,3 +224,40 @@ def test_what_cannot_be_drawn_is_told(
     with pytest.raises(kind, match=words):
         boxed.draw(predictor, str(tmp_path / source), str(tmp_path / out), Silent())
     assert sorted(one.name for one in tmp_path.iterdir()) == before, "nothing is left behind"
+
+
+def test_a_film_of_uneven_frames_plays_as_long_as_before(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = film(tmp_path / "film.avi")
+    evenly, said = films.frames, list[str]()
+
+    class Saying(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    def halting(path: Path) -> Iterator[tuple[float, np.ndarray]]:
+        return ((time if time < 1 else time + 2, pixels) for time, pixels in evenly(path))
+
+    monkeypatch.setattr(films, "frames", halting)
+    boxed.draw(predictor, str(source), str(tmp_path / "boxed.mp4"), Silent())
+    assert films.look(tmp_path / "boxed.mp4").seconds == pytest.approx(4.0, abs=0.1)
+    monkeypatch.setattr(films, "frames", lambda path: ((time, pixels) for time, pixels in evenly(path) if time < 1))
+    boxed.draw(predictor, str(source), str(tmp_path / "half.mp4"), Saying())
+    assert "truncated: it ends after 1.0 of 2.0 s" in said[0]
+
+
+def test_the_pictures_of_a_folder_are_drawn_into_another(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    for number, name in enumerate(("a.png", "b.tif", "more/c.jpg")):
+        Image.fromarray(frame(number)).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"none")
+    source, out = str(tmp_path / "photos"), str(tmp_path / "boxed")
+    assert boxed.draws(predictor, source, out) and not boxed.draws(predictor, source, f"{out}.csv")
+    facts = boxed.draw(predictor, source, out, Silent())
+    assert (facts["pictures"], facts["boxes"]) == (3, 6)
+    assert sorted(str(one.relative_to(out)) for one in Path(out).rglob("*.*")) == ["a.png", "b.tif.png", "boxes.csv", "more/c.jpg"]
+    with (tmp_path / "boxed" / "boxes.csv").open(encoding="utf-8") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["a.png"] * 2 + ["b.tif"] * 2 + ["more/c.jpg"] * 2
+    with pytest.raises(ConfigError, match="holds something"):
+        boxed.draw(predictor, source, out, Silent())
+    with pytest.raises(ConfigError, match=r"such as boxed\.mp4"):
+        boxed.draws(predictor, film(tmp_path / "film.avi", 2), None)
