@@ -16,7 +16,7 @@ import pandas as pd
 
 import duomo
 
-SETS = ("crabs:sp,Pima.tr:type,kyphosis:Kyphosis,Mroz:lfp,Participation:lfp,Rubber:loss,petrol:Y,longley:Employed,InsectSprays:spray,"
+SETS = ("crabs:sp,Pima.tr:type,kyphosis:Kyphosis,Participation:lfp,Rubber:loss,petrol:Y,longley:Employed,InsectSprays:spray,"
         "chickwts:weight,Salaries:salary")  # fmt: skip
 """None of them was looked at while settings were chosen."""
 

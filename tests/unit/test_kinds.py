@@ -134,6 +134,28 @@ def test_names_of_rows_are_ids_though_they_are_words() -> None:
     assert infer(Table(pa.table({"index": [f"{place / 7:.3f}" for place in range(30)]})), {}).kinds["index"] == "number"
 
 
+@pytest.mark.parametrize("unit", [" kg", "kg", " km/h", "°C", "m²", " 元/斤", " years"])
+def test_one_unit_behind_all_numbers_is_no_word(unit: str) -> None:
+    cells = column([f"{place * 1.5:.1f}{unit}" for place in range(20)] + ["", f"1,250{unit}"])
+    table = infer(Table(pa.table({"weight": cells})), {})
+    assert table.kinds["weight"] == "number"
+    state = json.loads(json.dumps(number.KIND.fit(Cells(cells), CONFIG)))
+    style = number.Style(*state["style"])
+    assert number.parse(cells, style)[0][[1, 20, 21]].tolist() == pytest.approx([1.5, float("nan"), 1250], nan_ok=True)
+    assert number.parse(column(["3.5"]), style)[0][0] == 3.5 and number.parse(column(["3.5 lb"]), style)[1][0]
+    mixed = column([f"{place} {'kg' if place % 2 else 'lb'}" for place in range(30)])
+    assert infer(Table(pa.table({"x": mixed, "code": [f"{place}{'abcd'[place % 4]}" for place in range(30)]})), {}).kinds["x"] == "text"
+
+
+@pytest.mark.parametrize("sign", [" ", ";", ", ", "|"])
+def test_a_cell_of_many_numbers_is_a_series(sign: str) -> None:
+    rows = [[place + step / 4 for step in range(8 + place % 3)] for place in range(6)]
+    cells = column([sign.join(map(str, row)) for row in rows])
+    assert infer(Table(pa.table({"x": cells})), {}).kinds["x"] == "series"
+    assert series.parse(cells)[0][:, 0].tolist() == [value for row in rows for value in row]
+    assert infer(Table(pa.table({"x": [sign.join(map(str, row[:3])) for row in rows]})), {}).kinds["x"] != "series"
+
+
 @pytest.mark.parametrize("cells", [["5"] * 4, [None] * 4, [""]])
 def test_constant_and_empty_numbers(cells: list[str | None]) -> None:
     state = number.KIND.fit(Cells(column(cells)), CONFIG)

@@ -1,5 +1,6 @@
 """Files of every format become tables; what is wrong with them is said."""
 
+import datetime
 import io
 import json
 import sqlite3
@@ -329,3 +330,22 @@ def test_a_header_that_is_one_name_short(tmp_path: Path, row: str, names: list[s
     table = read(tmp_path / "r.csv")
     assert table.names == names and len(table) == 30
     assert table.column("age").to_pylist()[:3] == ["20", "21", "22"]
+
+
+def test_plain_dates_and_a_wrapped_list_of_objects(tmp_path: Path) -> None:
+    days = [datetime.date(2024, 1, day) for day in range(1, 10)]
+    assert read([{"day": day, "x": 1} for day in days]).column("day")[2].as_py() == datetime.datetime(2024, 1, 3)
+    (tmp_path / "a.json").write_text(json.dumps({"version": 1, "tags": ["a"], "rows": [{"x": 1, "y": "b"}, {"x": 2, "y": "c"}]}))
+    assert read(tmp_path / "a.json").names == ["x", "y"]
+    (tmp_path / "a.json").write_text(json.dumps({"x": [{"deep": 1}, {"deep": 2}], "y": [3, 4]}))
+    assert read(tmp_path / "a.json").names == ["x", "y"]  # as many of each: columns
+
+
+def test_rows_and_their_target_as_scikit_learn_takes_them(wine: pd.DataFrame) -> None:
+    x, y = wine.drop(columns="target"), wine["target"]
+    for given in ((x.to_numpy(), y.to_numpy()), (x, y), (pl.from_pandas(x), y.to_numpy()[:, None])):
+        table = read(given)
+        assert table.names[-1] == "y" and (len(table), len(table.names)) == (len(wine), x.shape[1] + 1)
+        assert table.column("y").to_pylist() == y.tolist()
+    assert read((np.zeros((5, 8, 3)), np.arange(5))).names == ["x0", "y"]
+    assert read(([1, 2], [3, 4])).names == ["x0", "x1"]

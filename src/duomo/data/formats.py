@@ -78,7 +78,7 @@ def _object(line: str) -> Mapping[str, Any] | None:
 
 
 def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
-    """A list of objects, {"data": [objects]}, or an object of columns; an object per line is JSON Lines."""
+    """A list of objects, an object with one such list beside other things, or of columns; an object per line is JSON Lines."""
     if path.stat().st_size > MOST_JSON:
         raise DataError(
             "A JSON file is read whole and may have at most {most} bytes; {file} is larger. Save it as JSON Lines (.jsonl).",
@@ -93,8 +93,7 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
         if len(first) > 1 and _object(first[0]) is not None:
             return read_json_lines(path, cache, wanted)
         raise DataError("A JSON file must be whole; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
-    if isinstance(found, dict) and isinstance(found.get("data"), list):
-        found = found["data"]
+    found = _wrapped(found)
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
         schema, batches = from_rows(lambda: found)
         return pa.Table.from_batches(list(batches), schema), problems
@@ -107,6 +106,16 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
         file=path.name,
         kind=type(found).__name__,
     )
+
+
+def _wrapped(found: Any) -> Any:
+    """The one list of objects in an object, where the other things in it are no columns beside it; else what was given."""
+    if not isinstance(found, dict):
+        return found
+    lists = [value for value in found.values() if isinstance(value, list)]
+    tables = [value for value in lists if value and all(isinstance(row, dict) for row in value)]
+    columns = len(lists) == len(found) > 1 and len({len(value) for value in lists}) == 1
+    return tables[0] if len(tables) == 1 and not columns else found
 
 
 def read_parquet(path: Path, cache: Path | None) -> Found:

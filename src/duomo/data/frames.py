@@ -5,6 +5,7 @@ Libraries are recognised by the module of their types, so that none needs to be 
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, time
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -41,11 +42,28 @@ def from_memory(source: Any) -> pa.Table | None:
         return _hugging_face(source)
     if isinstance(source, np.ndarray):
         return from_columns(_array_columns(source))
+    if isinstance(source, tuple) and len(source) == 2 and _are_rows_and_target(*source):
+        return _with_target(*source)
     if isinstance(source, Mapping):
         return from_columns(source)
     if isinstance(source, Sequence) and not isinstance(source, str | bytes):
         return _sequence(source)
     return None
+
+
+def _are_rows_and_target(x: Any, y: Any) -> bool:
+    """(X, y) as scikit-learn and Keras take them: an array or a frame, and one value for each of its rows."""
+    known = [type(part).__module__.split(".")[0] in ("numpy", "pandas", "polars") for part in (x, y)]
+    return all(known) and len(np.shape(x)) > 1 and np.shape(y) in ((len(x),), (len(x), 1))
+
+
+def _with_target(x: Any, y: Any) -> pa.Table | None:
+    """The table of X with y behind it, in a column of that name or the nearest free one."""
+    table = from_memory(x)
+    if table is None:
+        return None
+    free = next(name for name in ("y", "target", "label", "outcome") if name not in table.column_names)
+    return plain(table.append_column(free, pa.chunked_array([_cells(np.asarray(y).ravel())])))
 
 
 def from_columns(columns: Mapping[str, Any]) -> pa.Table:
@@ -332,6 +350,8 @@ def _batch(rows: list[Mapping[str, Any]], found: dict[str, str], schema: pa.Sche
             cells = [None if cell is None else cell if isinstance(cell, str) else _text(cell) for cell in cells]
         elif kind in ("numbers", "frames"):
             cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in cells]
+        elif kind == "time":  # Arrow takes no plain dates among moments
+            cells = [datetime.combine(cell, time()) if type(cell) is date else cell for cell in cells]
         columns.append(_column(cells, schema.field(name).type))
     return pa.record_batch(columns, schema=schema)
 

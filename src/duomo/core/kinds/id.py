@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
+from duomo.core.kinds import number
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
@@ -47,7 +48,7 @@ class Id(Kind):
             return tr("nearly every cell is a different UUID")
         if ROWS.search(name) and _names(text):
             return tr("every cell is a different name, where names of rows stand")
-        if _any(text, r"\s") or _any(text, WIDE) or _all(text, r"^[-+.,\d%$€£¥eE]+$"):
+        if _any(text, r"\s") or _any(text, WIDE) or _all(text, r"^[-+.,\d%$€£¥eE]+$") or number.style_of(cells.data).unit:
             return None
         if named:
             return tr("nearly every cell is a different code, and the name says id")

@@ -3,6 +3,7 @@
 Legend: N rows, F features of one column (the value, and a flag where training has missing cells).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -21,6 +22,8 @@ PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
 CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)\s*|\s*(?:[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)$"
+UNIT, UNITED = r"[^\W\d_eE%°]{1,2}(?:[^\W\d_]|[/²³.]){0,6}|°[CF]?|[^\W\d_]/[^\W\d_]{1,6}", 0.95
+"""What a unit looks like, and in which share of the cells with more than digits it must be the same."""
 ROWS = 1_000_000
 DISTINCT, REPEATS = 256, 8
 OFTEN, SPIKES = 0.03, 4
@@ -33,6 +36,8 @@ class Style(NamedTuple):
     """3,5 means three and a half."""
     percent: bool = False
     """Cells end in %: 12% is 0.12."""
+    unit: str = ""
+    """What stands behind each number: kg."""
 
 
 def style_of(column: pa.ChunkedArray) -> Style:
@@ -59,16 +64,27 @@ def _style(text: pa.ChunkedArray, plain: pa.ChunkedArray) -> Style:
         return Style()
     share = int(pc.sum(pc.ends_with(odd, "%")).as_py() or 0)
     percent = share > 0.5 * (len(text) - text.null_count)
-    bare = _bare(odd)
+    unit = _unit(odd)
+    bare = _bare(odd, unit)
     groups, comma = pc.match_substring_regex(bare, DOT_GROUPS), pc.match_substring_regex(bare, COMMA_DECIMAL)
     only_comma = pc.any(pc.and_(comma, pc.invert(groups))).as_py()
     only_dot = pc.any(pc.and_(groups, pc.or_(pc.match_substring(bare, "."), pc.match_substring_regex(bare, ",.*,")))).as_py()
     fraction = pc.and_(pc.match_substring_regex(text, r"\d\.\d"), pc.invert(pc.match_substring_regex(text, r"\.\d{3}(\D|$)")))
-    return Style(bool(only_comma and not only_dot and not pc.any(fraction).as_py()), bool(percent))
+    return Style(bool(only_comma and not only_dot and not pc.any(fraction).as_py()), bool(percent), unit)
 
 
-def _bare(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells without currency, percent sign and spaces between digits; brackets as minus; full-width digits as plain ones."""
+def _unit(odd: pa.ChunkedArray) -> str:
+    """The one unit behind nearly all numbers that have more than digits; empty where there is none."""
+    behind = pc.replace_substring_regex(odd, r"^[+-]?\d[\d.,]*\s*", "")
+    counted = pc.value_counts(behind)
+    counts = counted.field("counts").to_numpy()
+    unit = str(counted.field("values")[int(counts.argmax())].as_py())
+    return unit if counts.max() >= UNITED * len(odd) and re.fullmatch(UNIT, unit) else ""
+
+
+def _bare(text: pa.ChunkedArray, unit: str = "") -> pa.ChunkedArray:
+    """Cells without unit, currency, percent sign and spaces between digits; brackets as minus; full-width digits as plain ones."""
+    text = pc.replace_substring_regex(text, rf"\s*{re.escape(unit)}$", "") if unit else text
     text = pc.utf8_normalize(text, "NFKC") if pc.any(pc.invert(pc.string_is_ascii(text))).as_py() else text
     text = pc.replace_substring(text, "\u2212", "-")
     text = pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1")
@@ -110,7 +126,7 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
 def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
     """Cells with more than digits: values and which are no numbers."""
     percent = np.asarray(pc.ends_with(text, "%").to_numpy(), dtype=bool)
-    bare = _bare(text)
+    bare = _bare(text, style.unit)
     if style.comma:
         right = pc.match_substring_regex(bare, r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?$")
         bare = pc.replace_substring(pc.replace_substring(bare, ".", ""), ",", ".")

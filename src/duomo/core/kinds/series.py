@@ -4,6 +4,7 @@ Legend: N rows, T steps, C channels.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
@@ -18,6 +19,11 @@ from duomo.core.kinds.cells import is_number, is_text, sample, text_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+LEAST = 8
+"""Numbers in every cell from which they are a series without brackets: fewer are a date, a place, a version."""
+BARE = rf"^{NUMBER}(?:(?:\s+|\s*[;,|]\s*){NUMBER}){{{LEAST - 1},}}$"
+NUMBERS, DIVIDED = re.compile(rf"{NUMBER}(?:(?:\s+|\s*[;,|]\s*){NUMBER})+"), re.compile(r"\s*[;,|]\s*|\s+")
 FROM_JSON_FAULTS = (json.JSONDecodeError, RecursionError)
 FROM_JSON_FAULTS_2 = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
 
@@ -37,13 +43,18 @@ class Series(Kind):
         if not is_text(kind):
             return None
         text = pc.drop_null(text_of(sample(cells.data, 200)))
-        if not len(text) or not pc.all(pc.match_substring_regex(text, r"^\[[-+\d\s.,eE\[\]naulN]*\]$")).as_py():
+        bare = len(text) > 0 and pc.all(pc.match_substring_regex(text, BARE)).as_py()
+        if not bare and (not len(text) or not pc.all(pc.match_substring_regex(text, r"^\[[-+\d\s.,eE\[\]naulN]*\]$")).as_py()):
             return None
         try:
             parse(text)
         except DataError:
             return None
-        return tr("the cells are lists of numbers, written as JSON")
+        return (
+            tr("the cells are numbers divided by spaces, semicolons or commas")
+            if bare
+            else tr("the cells are lists of numbers, written as JSON")
+        )
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """State: per channel `centre` and `scale`; `longest` steps kept."""
@@ -113,6 +124,8 @@ def _from_json(text: pa.ChunkedArray) -> pa.Array:
     """Cells written as JSON lists, as an Arrow array of lists (of lists)."""
     found: list[Any] = []
     for row, cell in enumerate(text.to_pylist()):
+        if cell and NUMBERS.fullmatch(cell):
+            cell = f"[{','.join(str(float(part)) for part in DIVIDED.split(cell))}]"
         try:
             found.append(json.loads(cell) if cell else None)
         except FROM_JSON_FAULTS as error:

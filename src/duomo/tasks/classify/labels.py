@@ -16,7 +16,7 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 
 UNSEEN, MISSING = -1, -2
-SEPARATORS = (";", "|")
+SEPARATORS = (";", "|", ",")
 Label = str | int | float | bool
 
 
@@ -81,8 +81,17 @@ def separator_of(cells: pa.ChunkedArray) -> str:
         parts = Counter(part.strip() for cell in sample for part in cell.split(sign) if part.strip())
         short = all(len(part) <= 40 for part in parts)
         if len(lists) >= max(2, 0.05 * len(sample)) and short and sum(parts.values()) >= 3 * len(parts):
-            return sign
+            return sign if sign != "," or _mixed(lists) else ""
     return ""
+
+
+def _mixed(lists: Sequence[str]) -> bool:
+    """Whether the parts of cells with commas are met in many combinations: «Portland, OR» is a name with a comma inside."""
+    cells = {tuple(part.strip() for part in cell.split(",")) for cell in lists}
+    pairs = {frozenset(cell) for cell in cells}
+    parts = set().union(*cells)
+    alone = {cell[0] for cell in cells} & {cell[-1] for cell in cells}
+    return len(pairs) > len(parts) and len(alone) > 0.3 * len(parts)
 
 
 class Labels:

@@ -15,7 +15,7 @@ from duomo.core.errors import DataError
 from duomo.core.table import Table
 from duomo.core.tensors import Dense
 from duomo.data.gradients import histograms
-from duomo.tasks.classify.labels import MISSING, UNSEEN, Labels
+from duomo.tasks.classify.labels import MISSING, UNSEEN, Labels, separator_of
 from duomo.tasks.classify.measures import SURE, average_precision, fit_temperature, one_target
 from duomo.tasks.classify.task import Config, Main
 
@@ -210,3 +210,11 @@ def test_pictures_are_compared_by_their_gradients():
     assert all(score > 0.87 for score in list(scores.values())[1:]), scores
     turned = histograms(Dense(torch.from_numpy(found.images[:4, None]).float().transpose(2, 3)))
     assert turned.shape == (4, 4 * 4 * 36) and not np.allclose(turned, histograms(Dense(torch.from_numpy(found.images[:4, None]).float())))
+
+
+@pytest.mark.parametrize(("cells", "sign"), [
+    (["Drama, War", "War, Comedy", "Drama", "Comedy", "Drama, Comedy", "War, Drama, Comedy"], ","), (["a|b", "b", "a"], "|"),
+    (["Portland, OR", "Austin, TX", "Salem, OR", "Dallas, TX"], ""), (["yes, strongly", "no, never", "yes, a bit", "maybe"], ""),
+])  # fmt: skip
+def test_commas_divide_labels_that_are_met_in_many_combinations(cells: list[str], sign: str) -> None:
+    assert separator_of(pa.chunked_array([cells * 9])) == sign
