@@ -59,8 +59,17 @@ def test_people_stay_apart_and_are_judged(run):
     shown = next(view for view in card["views"] if view["kind"] == "pictures")
     assert shown["data"]["rows"] and len(shown["data"]["rows"][0]["sources"]) > 2
     problems = " ".join(card["facts"]["problems"])
-    assert "torn.png" in problems and "1 people have one picture" in problems
+    assert "torn.png" in problems and "There is but one picture of p11 (people: 1)" in problems
     assert card["results"][0]["metrics"]["auc"]["value"] > 0.7
+
+
+def test_everyone_in_the_data_is_known_to_a_run(run):
+    """A picture that was there is known again, whether learned from or judged on; of a person five are kept at most."""
+    people = run.path.parent / "people"
+    told = duomo.load(run.path).predict([{"image": (people / f"p{number}" / "0.png").read_bytes()} for number in range(12)])
+    assert [one["prediction"] for one in told] == [f"p{number}" for number in range(12)]
+    known = run.folder.read_json("task.json")["known"]["names"]
+    assert set(known) == {f"p{number}" for number in range(12)} and max(map(known.count, known)) <= 5
 
 
 def test_enrol_search_compare(run, tmp_path, capsys):

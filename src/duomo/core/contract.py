@@ -15,7 +15,7 @@ and whose recipes.toml names the recipes that `suggest` chooses from.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -234,6 +234,12 @@ class Task(ABC):
 
     def calibrate(self, evidence: Evidence) -> None:
         """Learn from validation what makes confidences honest (a temperature, an interval). Nothing by default."""
+        return
+
+    def remember(self, table: Table, facts: Callable[[Table], Evidence]) -> None:
+        """Take along from rows, learned from or not, what answers are drawn from (people who are known); `facts` are what `judge` gives of
+        rows. Called for the training rows before the test is judged, for the others afterwards. Nothing by default.
+        """
         return
 
     @abstractmethod

@@ -236,6 +236,11 @@ class Predictor:
 
     def evidence(self, table: Table) -> Evidence:
         """The facts that metrics are computed from, for each row of a table that has the target."""
+        facts = self.facts(table)
+        return self.task.together(facts) if facts else {}
+
+    def facts(self, table: Table) -> Evidence:
+        """The same before rows are told anything of one another."""
         examples = self.task.encode(table, target=True)
         order: list[np.ndarray] = []
         parts: list[Evidence] = []
@@ -248,4 +253,4 @@ class Predictor:
         if not parts:
             return {}
         back = np.argsort(np.concatenate(order), kind="stable")
-        return self.task.together({name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]})
+        return {name: np.concatenate([part[name] for part in parts])[back] for name in parts[0]}

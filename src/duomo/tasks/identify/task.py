@@ -8,7 +8,8 @@ import base64
 import binascii
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, final
 
@@ -34,6 +35,8 @@ NAMES = ("person", "identity", "who", "subject", "name", "label", "class", "id",
 SIDE, SMALL = 64, 64
 UNKNOWN = "unknown"
 MANY = 3000
+REMEMBERED, MOST_REMEMBERED = 5, 20_000
+"""Pictures of a person, and of all, that answers are compared with."""
 SHOWN, BESIDE = 6, 5
 """Pictures shown in the scorecard, right and wrong ones, and their nearest beside each."""
 
@@ -120,6 +123,18 @@ class Main(Task):
         """Whom answers name from now on: a picture's vector (of length 1) and the name of its person, G times."""
         self.known, self.known_GD = list(names), vectors_GD.astype(np.float16).astype(np.float32)
 
+    def remember(self, table: Table, facts: Callable[[Table], Evidence]) -> None:
+        """Some pictures of each person: answers compare pictures with pictures, as `least` was chosen."""
+        names, counts, rows = self._names(table), Counter(self.known), list[int]()
+        for row, name in enumerate(names):
+            counts[name] += 1
+            if counts[name] <= REMEMBERED and len(self.known) + len(rows) < MOST_REMEMBERED:
+                rows.append(row)
+        if rows:
+            vectors_GD = facts(table.take(np.array(rows)))["vector"]
+            before_GD = self.known_GD if self.known else vectors_GD[:0]
+            self.enrol([*self.known, *names[rows].tolist()], np.concatenate([before_GD, vectors_GD]))
+
     @property
     def inputs(self) -> Mapping[str, Field]:
         return self.encoder.fields()
@@ -147,7 +162,7 @@ class Main(Task):
         said = [tr("{count:,} pictures do not say who it is and are left out.", count=int((~named_N).sum()))] if not named_N.all() else []
         single = people[counts == 1]
         if len(single):
-            said.append(tr("{count:,} people have one picture each ({examples}): they serve as others, and cannot be known again.",
+            said.append(tr("There is but one picture of {examples} (people: {count:,}): they serve as others where the model is judged.",
                            count=len(single), examples=", ".join(single[:3])))  # fmt: skip
         return named_N, said
 
@@ -248,7 +263,7 @@ class Main(Task):
         """`prediction`: the nearest of the known people, or unknown; `similarity`: cosine to the nearest picture of them."""
         output: Vectors = model(batch)
         near_BG = output.vectors.float() @ torch.from_numpy(self.known_GD).T.to(output.vectors) if self.known else output.cosines.float()
-        names = self.known or self.people
+        names = self.known or self.people  # nobody is remembered while the model still learns
         best = near_BG.max(1)
         near, places = best.values.tolist(), best.indices.tolist()
         named = [names[place] for place in places]
