@@ -110,3 +110,12 @@ def test_rounding_tells_no_one_apart() -> None:
     figures = bootstrap.Resampled({"accuracy": 0.957}, {"accuracy": 0.957 + draws}, 47, 47)
     other = bootstrap.Resampled({"accuracy": 0.957 + 1e-16}, {"accuracy": 0.957 + 2 / 47 - (2 / 47 - draws) * (1 - 1e-15)}, 47, 47)
     assert not bootstrap.difference(figures, other, "accuracy").excludes_zero()
+
+
+def test_inspect_names_files_that_do_not_open(tmp_path: Path) -> None:
+    for number in range(20):
+        picture(tmp_path / str(number % 2) / f"{number}.png", number)
+    (tmp_path / "0" / "torn.png").write_bytes((tmp_path / "0" / "0.png").read_bytes()[:60])
+    (tmp_path / "1" / "empty.png").write_bytes(b"")
+    found = {one["code"]: one["sentence"] for one in pipeline.inspect(tmp_path)["findings"]}
+    assert "1 file" in found["missing_files"] and "0/torn.png" in found["broken_files"] and "1 of 21" in found["broken_files"]

@@ -18,6 +18,7 @@ from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
+from duomo.data.encode import broken
 from duomo.data.findings import Audit, ColumnAudit, Finding, Proposal
 from duomo.data.leaks import group_columns, leak_scores, suspects, time_columns
 from duomo.data.near import near_numbers, near_texts
@@ -28,6 +29,8 @@ from duomo.data.targets import balance_of, guess_target
 SAMPLE = 100_000
 JUDGED = 20_000
 """Rows that near-duplicates and leaks are looked for in."""
+OPENED = 400
+"""Pictures, sounds and films that are opened; the others' headers are believed until training reads them."""
 FEW = 100
 RARE = 0.01
 FIRST = 5
@@ -115,24 +118,24 @@ def _languages(table: Table) -> list[Finding]:
 
 
 def _files(table: Table) -> list[Finding]:
-    """Media cells whose file is missing or empty."""
+    """Media cells whose file is missing or empty; and of `OPENED` others, spread over the table, those that cannot be read."""
     found = []
     for name in table.of_kind(*MEDIA):
         column = table.column(name)
-        if not is_text(column.type) or table.root is None:
-            continue
-        broken = np.array([cell is not None and not _has_bytes(os.path.join(table.root, cell)) for cell in column.to_pylist()], bool)
-        if broken.any():
-            found.append(
-                Finding(
-                    "warning",
-                    "missing_files",
-                    tr("{count} files of column {name!r} are missing or empty.", count=int(broken.sum()), name=name),
-                    (name,),
-                    _firsts(np.flatnonzero(broken)),
-                    tr("Put them back, or take the rows out."),
-                )
-            )
+        lost_N = np.zeros(len(table), bool)
+        if is_text(column.type) and table.root is not None:
+            lost_N = np.array([cell is not None and not _has_bytes(os.path.join(table.root, cell)) for cell in column.to_pylist()], bool)
+        if lost_N.any():
+            said = tr("{count} files of column {name!r} are missing or empty.", count=int(lost_N.sum()), name=name)
+            remedy = tr("Put them back, or take the rows out.")
+            found.append(Finding("warning", "missing_files", said, (name,), _firsts(np.flatnonzero(lost_N)), remedy))
+        there = np.flatnonzero(~lost_N & np.asarray(pc.is_valid(column).to_numpy(), bool))
+        rows = there[_sample(len(there), OPENED)] if len(there) else there
+        if bad := broken(table.take(rows), [name]):
+            told = {"count": len(bad), "rows": len(rows), "name": name, "names": "; ".join(one.reason for one in bad[:FIRST])}
+            said = tr("{count} of {rows} files of column {name!r} that were opened cannot be read: {names}.", **told)
+            remedy = tr("They are left out of training; mend or replace them.")
+            found.append(Finding("warning", "broken_files", said, (name,), _firsts(rows[[one.row for one in bad]]), remedy))
     return found
 
 

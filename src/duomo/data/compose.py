@@ -19,7 +19,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from duomo.core.config import Within
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.files import write_atomically
-from duomo.core.kinds import image
+from duomo.core.kinds import image, media
 from duomo.core.kinds.image import FAULTS
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
@@ -83,9 +83,7 @@ def compose(cutouts: Path, backgrounds: Path, out: Path, config: ComposeConfig, 
     if config.smallest > config.largest:
         raise ConfigError("The smallest thing must not be larger than the largest; received {smallest:g} and {largest:g}.",
                           smallest=config.smallest, largest=config.largest)  # fmt: skip
-    cuts, grounds = _cuts(cutouts, reporter), _pictures(backgrounds)
-    if not grounds:
-        raise DataError("Scenes need pictures to paste on; {folder} holds none.", folder=backgrounds)
+    cuts, grounds = _cuts(cutouts, reporter), _grounds(backgrounds, reporter)
     if out.exists() and any(out.iterdir()):
         raise ConfigError("Scenes need an empty folder; {folder} holds other files. Choose another with --out.", folder=out)
     (out / "images").mkdir(parents=True, exist_ok=True)
@@ -127,6 +125,18 @@ def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError("Cut-outs and backgrounds are folders of pictures; there is no folder {folder}.", folder=folder)
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and not path.name.startswith("."))
+
+
+def _grounds(folder: Path, reporter: Reporter) -> list[Path]:
+    paths = _pictures(folder)
+    looks = media.decode_all(list(paths), image.header)
+    found = [path for path, look in zip(paths, looks, strict=True) if not isinstance(look, ValueError)]
+    if bad := [path.name for path, look in zip(paths, looks, strict=True) if isinstance(look, ValueError)]:
+        reporter.say(tr("{count} of {all} backgrounds are left out: they cannot be read; the first: {name}.",
+                        count=len(bad), all=len(paths), name=bad[0]))  # fmt: skip
+    if not found:
+        raise DataError("Scenes need pictures to paste on; {folder} holds none.", folder=folder)
+    return found
 
 
 def _cuts(folder: Path, reporter: Reporter) -> list[Cut]:

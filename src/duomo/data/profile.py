@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from duomo.core.kinds import date, number, series
+from duomo.core.kinds import boxes, date, number, series
 from duomo.core.kinds.cells import is_bytes, is_text, text_of, values_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
@@ -66,6 +66,9 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
             top = _top(values_of(some))
             chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}
             facts = {"alike": _alike(values_of(some))}
+        case "boxes":
+            top = _top(pa.chunked_array([[box.label for things in boxes.parse(some) for box in things]], pa.large_string()))
+            chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}
         case "text":
             cells = values_of(some)
             lengths = pc.utf8_length(cells).drop_null().to_numpy().astype(np.float64)
