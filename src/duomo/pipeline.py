@@ -132,7 +132,7 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
         plan.task.restore(start["task"])
         if facts["own_model"] and model is None:
             raise ConfigError(
-                "This run was trained with a module of your own; it must be given again: duomo.load({path!r}, model=...).", path=str(path)
+                "This run is trained with a module of your own; it must be given again: duomo.resume({path!r}, model=...).", path=str(path)
             )
         with resumable(folder.path):
             return Work(folder, plan, model, reporter, started).run(Execution.from_dict(facts["execution"]))

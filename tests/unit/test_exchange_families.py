@@ -37,6 +37,9 @@ CASES = {
     "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", MODERN | {"head_dim": 20}),
     "bert-fill": ("BertForMaskedLM", "BertConfig", SMALL),
     "bert-label": ("BertForSequenceClassification", "BertConfig", SMALL | {"num_labels": 5}),
+    "bert-tokens": ("BertForTokenClassification", "BertConfig", SMALL | {"id2label": dict(enumerate("ABCD"))}),
+    "roberta-tokens": ("RobertaForTokenClassification", "RobertaConfig",
+                       SMALL | {"max_position_embeddings": 66, "type_vocab_size": 1, "pad_token_id": 1, "num_labels": 5}),
     "roberta-fill": ("RobertaForMaskedLM", "RobertaConfig",
                      SMALL | {"max_position_embeddings": 66, "type_vocab_size": 1, "pad_token_id": 1}),
     "t5": ("T5ForConditionalGeneration", "T5Config", T5 | {"d_kv": 12, "num_heads": 3}),
@@ -58,8 +61,8 @@ def reference(case: str) -> torch.nn.Module:
 
 def ours(found: Pretrained, size: int = 99) -> torch.nn.Module:
     names = ("source", "target") if found.model == "seq2seq" else ("text",)
-    per = "row" if "head.weight" in found.tensors and found.model == "bert" else "step"
-    head = Head(len(found.tensors["head.weight"]) if per == "row" else size, per)
+    headed = "head.weight" in found.tensors and found.model == "bert"
+    head = Head(len(found.tensors["head.weight"]) if headed else size, "row" if headed and found.facts.get("task") != "tag" else "step")
     config = model_config(ModelConfig(found.model, "base", options=found.options))
     made = model_module(found.model).Model(config, {name: Field("tokens", (24,), (size,)) for name in names}, head).eval()
     made.load_state_dict(found.tensors)
@@ -98,7 +101,9 @@ def test_logits_equal_those_of_transformers(case: str, tmp_path: Path) -> None:
     assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
     assert difference(again.eval(), mine) <= 1e-4
     twice = hf.read(tmp_path / "ours")
-    assert twice.options == found.options and twice.tensors.keys() == found.tensors.keys()
+    assert (
+        twice.facts["labels"] == found.facts["labels"] and twice.options == found.options and twice.tensors.keys() == found.tensors.keys()
+    )
     assert all(torch.equal(value, found.tensors[name]) for name, value in twice.tensors.items())
 
 

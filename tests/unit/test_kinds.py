@@ -134,6 +134,12 @@ def test_names_of_rows_are_ids_though_they_are_words() -> None:
     assert infer(Table(pa.table({"index": [f"{place / 7:.3f}" for place in range(30)]})), {}).kinds["index"] == "number"
 
 
+def test_ten_letters_in_nineteen_rows_are_categories() -> None:
+    letters = "AABBCDDEEFGHHIIJJAB"
+    table = infer(Table(pa.table({"lot": list(letters), "note": [f"lot {letter}" for letter in letters]})), {})
+    assert dict(table.kinds) == {"lot": "category", "note": "text"}
+
+
 @pytest.mark.parametrize("unit", [" kg", "kg", " km/h", "°C", "m²", " 元/斤", " years"])
 def test_one_unit_behind_all_numbers_is_no_word(unit: str) -> None:
     cells = column([f"{place * 1.5:.1f}{unit}" for place in range(20)] + ["", f"1,250{unit}"])

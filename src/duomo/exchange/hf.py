@@ -6,6 +6,7 @@ generation_config.json   how its makers let it write           1_Pooling/config.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ JSON_FAULTS = (OSError, ValueError, RecursionError)
 
 LARGEST_JSON = 64 * 1024 * 1024
 UNBOUNDED = 1 << 40
+TOKENS = "ForTokenClassification"
 SHARD = 4 * 1024**3
 TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 WEIGHT_FAULTS = (SafetensorError, OSError, ValueError)
@@ -42,6 +44,9 @@ def read(path: Path) -> Pretrained:
     family = _family(settings, path)
     options = family.options(settings)
     weights = _weights(path)
+    tokens = any(str(name).endswith(TOKENS) for name in settings.get("architectures") or ())
+    if tokens and family.name == "roberta":
+        weights = {re.sub(r"^classifier\.(?!out_proj)", "classifier.out_proj.", name): value for name, value in weights.items()}
     # a T5 says by this setting only whether its head is scaled
     options["tied"] = (options["tied"] or family.name == "t5") and not _apart(weights)
     tensors = to_ours(family, options, weights, str(path))
@@ -49,6 +54,7 @@ def read(path: Path) -> Pretrained:
     if family.model == "bert" and pooling.get("pooling_mode_mean_tokens"):
         options["pool"] = "mean"
     facts = {"family": family.name, "generation": _json(path / "generation_config.json", {}), "labels": settings.get("id2label") or {}}
+    facts |= {"task": "tag"} if tokens else {}
     vocabulary, longest = len(tensors["embedding.weight"]), _longest(family, settings, options)
     text = vocabularies.read(path, vocabulary, longest, settings)
     return Pretrained(family.model, options, tensors, {"text": text} if text else {}, facts, str(path))
@@ -73,12 +79,23 @@ def write(path: Path, model: Pretrained, kind: str = "f32") -> list[str]:
     names = set(model.tensors)
     settings |= {"model_type": family.name, "architectures": [family.architecture(names)], "torch_dtype": str(TYPES[kind])[6:]}
     if "head.weight" in names and family.model == "bert":
-        settings["num_labels"] = len(model.tensors["head.weight"])
+        settings |= _answers(model, str(settings["architectures"][0]))
+    if settings["architectures"][0].endswith(TOKENS):  # of tokens the head is one layer, whatever it is of rows
+        tensors = {name.replace("classifier.out_proj.", "classifier."): value for name, value in tensors.items()}
     path.mkdir(parents=True, exist_ok=True)
     settings |= vocabularies.write(path, text)
     _save(path, {name: value.to(TYPES[kind]).clone() for name, value in tensors.items()})
     _write(path / "config.json", settings)
     return left
+
+
+def _answers(model: Pretrained, name: str) -> dict[str, Any]:
+    """What a head answers, and of a head over tokens the class that has it."""
+    count, labels = len(model.tensors["head.weight"]), dict(model.facts.get("labels", {}))
+    found: dict[str, Any] = {"num_labels": count}
+    if len(labels) == count:
+        found |= {"id2label": labels, "label2id": {label: int(place) for place, label in labels.items()}}
+    return found | ({"architectures": [name.removesuffix("Model") + TOKENS]} if model.facts.get("task") == "tag" else {})
 
 
 def _apart(weights: Mapping[str, Tensor]) -> bool:

@@ -70,6 +70,8 @@ def rebuilt(pretrained: Pretrained, *, bare: bool = False) -> tuple[nn.Module, l
     size = len(pretrained.tensors["embedding.weight"])
     encoder = pretrained.model == "bert"
     head = Head(size, "step") if not encoder or "fill.bias" in pretrained.tensors else Head(0)
+    if encoder and pretrained.facts.get("task") == "tag" and "head.weight" in pretrained.tensors:
+        head = Head(len(pretrained.tensors["head.weight"]), "step")
     head = Head(0) if bare and pretrained.model != "seq2seq" else head
     config = find.model_config(ModelConfig(pretrained.model, "base", options=pretrained.options))
     with torch.device("meta"):

@@ -35,13 +35,14 @@ def read(path: Path) -> Pretrained:
     if facts["own_model"]:
         raise ConfigError("Training goes on from architectures that Duomo knows; {path} holds a module of your own.", path=path)
     recipe = build(Recipe, read_toml(folder.path / "recipe.toml"))
-    tensors, learned = folder.read_tensors("model.safetensors"), _learned(folder.read_json("task.json"))
+    state = folder.read_json("task.json")
+    tensors, learned = folder.read_tensors("model.safetensors"), _learned(state)
     options = dataclasses.asdict(find.model_config(recipe.model))
     if "places.weight" in tensors and not options.get("longest", 1):  # as many as the context then had
         options["longest"] = len(tensors["places.weight"])
         room = options["longest"] - int(options.get("offset", 0))
         learned["text"] = {**learned["text"], "longest": min(room, int(learned["text"]["longest"]))}
-    return Pretrained(recipe.model.name, options, tensors, learned, {"task": facts["task"]}, str(path))
+    return Pretrained(recipe.model.name, options, tensors, learned, {"task": facts["task"], "labels": _labels(state)}, str(path))
 
 
 def prove(path: Path) -> None:
@@ -64,6 +65,12 @@ def golden(model: nn.Module, inputs: Mapping[str, Field]) -> dict[str, Any]:
         return {}
     size, longest = min(field.vocabulary[0] for field in fields), min(field.shape[0] for field in fields)
     return {"parity": parity.record(model, list(inputs), size, longest)}
+
+
+def _labels(state: Mapping[str, Any]) -> dict[str, str]:
+    """Place -> label, as others keep them; none where there are several targets."""
+    known = state.get("labels", {}).get("classes", [])
+    return {str(place): str(label) for place, label in enumerate(known[0])} if len(known) == 1 else {}
 
 
 def _learned(state: Mapping[str, Any]) -> dict[str, Any]:

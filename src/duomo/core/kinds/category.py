@@ -41,6 +41,8 @@ class Category(Kind):
         long = (pc.mean(pc.utf8_length(text)).as_py() or 0) > 40
         written = name.strip().lower() in WRITTEN and distinct > 30
         limit = 0.2 if long or written else 0.5
+        if limit == 0.5 and not pc.any(pc.match_substring_regex(text, r"\s")).as_py():  # of few single words more are met once by chance
+            limit += min(0.3, len(text) ** -0.5)
         if distinct <= limit * len(text) or (distinct == 1 and not long):
             return tr("{distinct} different values in {rows} cells", distinct=distinct, rows=len(text))
         return None

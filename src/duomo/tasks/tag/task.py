@@ -146,7 +146,7 @@ class Main(Task):
 
     def state(self) -> dict[str, Any]:
         found = {"column": self.column, "cut": self.cut, "features": self.features.state(), "scheme": self.scheme.state()}
-        found |= {"tokenizer": self.tokenizer} if self.tokenizer else {}
+        found |= {"tokenizer": self.tokenizer, "labels": {"classes": [self.scheme.classes]}} if self.tokenizer else {}
         return found | {"moves": self.moves_CC.tolist(), "weight": self.weight}
 
     def restore(self, state: Mapping[str, Any]) -> None:
