@@ -13,6 +13,8 @@ THRESHOLDS_T = np.linspace(0.5, 0.95, 10)
 RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 POINTS = np.linspace(0.0, 1.0, 101)
 MOST_D = 100
+ALIKE = 0.75
+"""Overlap from which boxes of two classes are one thing in an answer: people on horses overlap less."""
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
@@ -26,6 +28,12 @@ def overlaps(found_D4: np.ndarray, true_G4: np.ndarray, crowd_G: np.ndarray) -> 
     shared = np.clip(high - low, 0, None).prod(-1)
     own, other = areas(found_D4)[:, None], areas(true_G4)[None]
     return shared / np.maximum(np.where(crowd_G[None], own, own + other - shared), 1e-9)
+
+
+def again(boxes_D4: np.ndarray) -> np.ndarray:
+    """(D,) bool: whether a surer box of whatever class lies where this one does, so that it would name the same thing a second time."""
+    near_DD = overlaps(boxes_D4, boxes_D4, np.zeros(len(boxes_D4), bool)) > ALIKE
+    return np.asarray(np.tril(near_DD, -1).any(1))
 
 
 def judge(found: tuple[np.ndarray, np.ndarray], true: tuple[np.ndarray, np.ndarray, np.ndarray], classes: int) -> dict[str, np.ndarray]:

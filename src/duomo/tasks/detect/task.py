@@ -26,7 +26,7 @@ from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.encode import InputEncoder
 from duomo.tasks.detect.assign import loss, overlap
 from duomo.tasks.detect.baselines import MeanBox, NearestPicture
-from duomo.tasks.detect.measures import MOST_D, THRESHOLDS_T, judge, measure, precision
+from duomo.tasks.detect.measures import MOST_D, THRESHOLDS_T, again, judge, measure, precision
 
 SIDE = 320
 CANDIDATES = 400
@@ -219,7 +219,7 @@ class Main(Task):
         return self._judged(found, true, batch["frame"].cpu().numpy()) | {"unknown": batch["target.unknown"].cpu().numpy()}
 
     def _judged(self, found: Sequence[tuple[np.ndarray, ...]], true: tuple[np.ndarray, np.ndarray], frames: np.ndarray) -> Evidence:
-        """Facts of each picture: score and class (N, D), hit and skip (N, D, R), things (N, S, R)."""
+        """Facts of each picture: score, class and again (N, D), hit and skip (N, D, R), things (N, S, R)."""
         rows = []
         for (boxes, kinds, scores), true_G4, class_G, frame in zip(found, *true, frames, strict=True):
             real = class_G != -1
@@ -229,6 +229,7 @@ class Main(Task):
             facts = judge((self._pixels(boxes, frame), kinds), things, len(self.labels))
             empty = MOST_D - len(scores)
             facts["score"] = np.pad(scores.astype(np.float32), (0, empty))
+            facts["again"] = np.pad(again(self._pixels(boxes, frame)), (0, empty))
             facts["class"] = np.pad(kinds.astype(np.int32), (0, empty), constant_values=-1)
             facts |= {name: np.pad(facts[name], ((0, empty), (0, 0))) for name in ("hit", "skip")}
             rows.append(facts)
@@ -244,7 +245,7 @@ class Main(Task):
 
     def _counted(self, evidence: Evidence, sure: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(N,) right and wrong answers at half overlap, and things to be found."""
-        told = (evidence["score"] >= sure) & (evidence["class"] >= 0)
+        told = (evidence["score"] >= sure) & (evidence["class"] >= 0) & ~evidence["again"]
         hit, skip = evidence["hit"][:, :, 0] & 1, evidence["skip"][:, :, 0] & 1
         return (told & (hit == 1)).sum(1), (told & (hit == 0) & (skip == 0)).sum(1), evidence["things"][:, :, 0].sum(1)
 
@@ -295,8 +296,9 @@ class Main(Task):
         frames = batch["frame"].cpu().numpy()
         rows, surest = [], []
         for (boxes, kinds, scores), frame in zip(self._found(model(batch)), frames, strict=True):
-            told = scores >= self.sure
-            sides = self._pixels(boxes[told], frame).astype(np.float64).round(1).tolist()
+            pixels = self._pixels(boxes, frame)
+            told = (scores >= self.sure) & ~again(pixels)
+            sides = pixels[told].astype(np.float64).round(1).tolist()
             rows.append([{"label": self.labels[kind], "confidence": round(float(score), 4), "box": box}
                          for kind, score, box in zip(kinds[told], scores[told], sides, strict=True)])  # fmt: skip
             surest.append(round(float(scores.max(initial=0.0)), 4))

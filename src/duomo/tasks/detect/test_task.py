@@ -214,6 +214,18 @@ def test_answers_are_short_numbers(task: Main, scenes: Table) -> None:
     assert all(len(str(side)) <= 5 for side in answer["prediction"][0][0]["box"])
 
 
+def test_a_thing_is_named_once(task: Main, scenes: Table) -> None:
+    """Two classes at one place: the surer one is the answer, and counts; the metric sees both."""
+    places = torch.tensor([[[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.51], [0.1, 0.6, 0.5, 0.9]]])
+    logits = torch.tensor([[[2.0, 1.5], [1.0, 1.9], [-9.0, 1.8]]])
+    batch = task.encode(scenes.take(np.array([0])), target=True).batch([0])
+    output = Places(logits, places, torch.zeros(3, 3))
+    (told,) = task.answer(lambda batch: output, batch)["prediction"]  # type: ignore[arg-type]
+    assert [one["label"] for one in told] == [task.labels[0], task.labels[1]] and told[1]["box"][1] > told[0]["box"][3]
+    evidence = task.evidence(output, batch)
+    assert (evidence["score"] > 0.8).sum() == 3 and evidence["again"].sum() == 1
+
+
 @pytest.mark.parametrize("name", ["mixup", "cutmix", "erase"])
 def test_variations_that_boxes_cannot_follow_are_refused(task: Main, scenes: Table, name: str) -> None:
     batch = task.encode(scenes, target=True).batch(np.arange(4))
