@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -204,17 +205,24 @@ def s5(ground: Ground, share: float, say: Verdict) -> None:
 
 def s6(ground: Ground, share: float, say: Verdict) -> None:
     def growth(prelude: str, count: int) -> float:
-        server, chance = ground.server(prelude=prelude), random.Random(6)
+        server = ground.server(prelude=prelude)
         with server.client() as client:
-            document, before = client.get("/openapi.json").json(), 0
-            for number in range(count + 1000):
-                if number == 1000:
-                    before = server.memory()
-                if number % 4:
-                    client.post("/v1/predict/clinic", json={"rows": ground.rows[: 1 + number % 8]})
-                else:
-                    verb, path, more = drawn(document, chance)
-                    client.request(verb, path, **more)
+            document = client.get("/openapi.json").json()
+
+        def ask(part: int, count: int) -> None:
+            chance = random.Random(part)
+            with server.client() as client:
+                for number in range(count):
+                    if number % 4:
+                        client.post("/v1/predict/clinic", json={"rows": ground.rows[: 1 + number % 8]})
+                    else:
+                        verb, path, more = drawn(document, chance)
+                        client.request(verb, path, **more)
+
+        with ThreadPoolExecutor(8) as clients:
+            list(clients.map(ask, range(8), [250] * 8))
+            before = server.memory()
+            list(clients.map(ask, range(8, 16), [count // 8] * 8))
             grown = (server.memory() - before) / 2**20
         server.stop()
         return grown
