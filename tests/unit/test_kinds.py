@@ -134,6 +134,16 @@ def test_names_of_rows_are_ids_though_they_are_words() -> None:
     assert infer(Table(pa.table({"index": [f"{place / 7:.3f}" for place in range(30)]})), {}).kinds["index"] == "number"
 
 
+def test_what_is_measured_is_no_id() -> None:
+    cells = {
+        "paid": [f"({place + 1},{place + 100}.50)" for place in range(40)],
+        "pressure": [f"{100 + place}/{60 + place}" for place in range(40)],
+        "clock": [f"{place % 24}:{place + 10}" for place in range(40)],
+        "part": [f"A{place}-{place * 7}" for place in range(40)],
+    }
+    assert dict(infer(Table(pa.table(cells)), {}).kinds) == {"paid": "number", "pressure": "text", "clock": "text", "part": "id"}
+
+
 def test_ten_letters_in_nineteen_rows_are_categories() -> None:
     letters = "AABBCDDEEFGHHIIJJAB"
     table = infer(Table(pa.table({"lot": list(letters), "note": [f"lot {letter}" for letter in letters]})), {})

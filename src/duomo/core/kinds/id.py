@@ -22,6 +22,8 @@ NAMED = re.compile(
 )
 ROWS = re.compile(r"(?i)^(index|row[ _.]?names?|unnamed: 0|__index_level_0__)?$")
 """What R, pandas and we call the column in which rows are named: a name may be several words there."""
+MEASURED = r"^[-+.,\d%$€£¥eE]+$|^\d{1,4}([/:]\d{1,4}){1,3}$"
+"""Ranges, pairs and times (120/80, 14:35) say something of a row, though each may be met once."""
 LONGEST_NAME = 64
 UUID = r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
 WIDE = r"[\x{2E80}-\x{9FFF}\x{AC00}-\x{D7AF}\x{F900}-\x{FAFF}]"
@@ -48,7 +50,7 @@ class Id(Kind):
             return tr("nearly every cell is a different UUID")
         if ROWS.search(name) and _names(text):
             return tr("every cell is a different name, where names of rows stand")
-        if _any(text, r"\s") or _any(text, WIDE) or _all(text, r"^[-+.,\d%$€£¥eE]+$") or number.style_of(cells.data).unit:
+        if _any(text, r"\s") or _any(text, WIDE) or _all(text, MEASURED) or number.KIND.recognise(name, cells) is not None:
             return None
         if named:
             return tr("nearly every cell is a different code, and the name says id")
