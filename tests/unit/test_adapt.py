@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import duomo
 from duomo import samples
@@ -15,6 +16,7 @@ from duomo.core import device
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError, Interrupted
 from duomo.core.find import model_config, model_module, model_names
+from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, ModelConfig, TrainConfig
 from duomo.core.reporter import Silent
 from duomo.train import adapt, loop, lora, optim
@@ -214,3 +216,9 @@ def test_a_run_goes_on_with_low_rank_changes(tmp_path: Path, monkeypatch: pytest
     shutil.rmtree(tmp_path / "third" / "checkpoints")  # without one, a resumed run starts from the given weights again
     again = duomo.resume(tmp_path / "third").folder.read_tensors("model.safetensors")
     assert all(torch.equal(value, again[key]) for key, value in tensors.items())
+
+
+def test_weights_of_another_size_are_refused_with_the_remedy() -> None:
+    given = Pretrained("mlp", {}, {"weight": torch.zeros(4, 3), "bias": torch.zeros(4)}, source="a run")
+    with pytest.raises(ConfigError, match=r"weight is 4 × 3 there and 4 × 8 here.*leave --picture-size"):
+        adapt.load(nn.Linear(8, 4), given)
