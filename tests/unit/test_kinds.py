@@ -141,7 +141,11 @@ def test_what_is_measured_is_no_id() -> None:
         "clock": [f"{place % 24}:{place + 10}" for place in range(40)],
         "part": [f"A{place}-{place * 7}" for place in range(40)],
     }
-    assert dict(infer(Table(pa.table(cells)), {}).kinds) == {"paid": "number", "pressure": "text", "clock": "text", "part": "id"}
+    assert dict(infer(Table(pa.table(cells)), {}).kinds) == {"paid": "number", "pressure": "text", "clock": "number", "part": "id"}
+    hours = number.parse(column(["7:30", "107:06:36", "", "7:3"]))
+    assert hours[0].tolist() == pytest.approx([7.5, 107.11, float("nan"), float("nan")], nan_ok=True) and hours[1].tolist() == [
+        False
+    ] * 3 + [True]
 
 
 def test_ten_letters_in_nineteen_rows_are_categories() -> None:

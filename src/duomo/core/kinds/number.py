@@ -22,6 +22,8 @@ PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
 CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)\s*|\s*(?:[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)$"
+CLOCK = r"^(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?$"
+"""A time of the day, or how long something took: hours."""
 UNIT, UNITED = r"[^\W\d_eE%°]{1,2}(?:[^\W\d_]|[/²³.]){0,6}|°[CF]?|[^\W\d_]/[^\W\d_]{1,6}", 0.95
 """What a unit looks like, and in which share of the cells with more than digits it must be the same."""
 ROWS = 1_000_000
@@ -136,6 +138,11 @@ def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
     numbers = pc.cast(pc.if_else(right, bare, pa.scalar(None, bare.type)), pa.float64())
     values = np.array(numbers.to_numpy(), dtype=np.float64)
     values[percent] /= 100.0
+    clock = pc.extract_regex(text, CLOCK)
+    if clock.null_count < len(clock):
+        parts = [pc.struct_field(clock, name) for name in ("hours", "minutes", "seconds")]
+        hours, minutes, seconds = (pc.cast(pc.if_else(pc.equal(part, ""), "0", part), pa.float64()).to_numpy() for part in parts)
+        values = np.where(np.isnan(hours), values, hours + minutes / 60 + seconds / 3600)
     bad = np.isnan(values) | (percent & (not style.percent))
     return np.where(bad, np.nan, values), bad
 
