@@ -24,7 +24,7 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import audit, sources, spill, split
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
-from duomo.data.readable import readable, without_void
+from duomo.data.readable import readable, unheard, without_void
 from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import carries, within
 from duomo.train import adapt
@@ -274,13 +274,15 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     recipe = _enough(_resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part)), said.train, len(train))
     if recipe.adapt.start and not resumed:
         reporter.say(_tuning(recipe))
-    notes += [*sentences, words, suggestion.reason]
+    for sentence in (cut := unheard(train, data.ignore, recipe.encode.longest_sound)):
+        reporter.say(sentence)
+    notes += [*sentences, *cut, words, suggestion.reason]
     model_line = tr("Model: {model} {size}; {reason}", model=recipe.model.name, size=recipe.model.size, reason=suggestion.reason)
     reporter.say(model_line)
     task = find.make_task(data.task, task_options(data, recipe))
     if pretrained:
         task.adopt(pretrained.learned)
-    return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences), words, pretrained)
+    return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences, *cut), words, pretrained)
 
 
 def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) -> dict[str, Any]:

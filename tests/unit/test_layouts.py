@@ -119,3 +119,10 @@ def test_inspect_names_files_that_do_not_open(tmp_path: Path) -> None:
     (tmp_path / "1" / "empty.png").write_bytes(b"")
     found = {one["code"]: one["sentence"] for one in pipeline.inspect(tmp_path)["findings"]}
     assert "1 file" in found["missing_files"] and "0/torn.png" in found["broken_files"] and "1 of 21" in found["broken_files"]
+
+
+def test_sounds_that_go_on_unheard_are_told(tmp_path: Path) -> None:
+    sounds(tmp_path, [f"{label}/{number}.wav" for label in "ab" for number in range(6)])
+    settings = {"encode": {"longest_sound": 0.4}}
+    assert "12 of 12" not in " ".join(plan.make(tmp_path, {}, Silent()).problems)
+    assert "go on after 0.4 s" in " ".join(plan.make(tmp_path, settings, Silent()).problems)

@@ -220,10 +220,10 @@ def _about(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
 
 def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
     name, one, found = audit.name, (audit.name,), []
-    if flaws.missing:
+    if flaws.missing and audit.kind != "id":
         share = flaws.missing / rows
         said = tr("Column {name!r} lacks {count} of {rows} values ({share:.1%}).", name=name, count=flaws.missing, rows=rows, share=share)
-        remedy = tr("Missing cells are learned as such.")
+        remedy = tr("Rows without their file are left out.") if audit.kind in MEDIA else tr("Missing cells are learned as such.")
         found.append(Finding("warning" if share > 0.5 else "note", "missing", said, one, flaws.missing_rows, remedy))
     if alike := audit.facts.get("alike"):
         told = "; ".join(" = ".join(repr(value[:40]) for value in group) for group in alike)

@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from duomo.core.errors import DataError
+from duomo.core.kinds import audio, media
+from duomo.core.kinds.base import Cells
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.encode import broken
 
+LOOKED_AT = 2000
 NAMED = 20
 """Broken files that a sentence names; the others are counted."""
 
@@ -34,6 +37,19 @@ def readable(table: Table, ignore: Sequence[str] = ()) -> tuple[np.ndarray, list
     left_out = tr("{count} of {rows} rows have a picture, sound or film that cannot be read and are left out: {names}{more}.",
                   count=int((~mask).sum()), rows=len(table), names=names, more=more)  # fmt: skip
     return mask, [left_out]
+
+
+def unheard(table: Table, ignore: Sequence[str], seconds: float) -> list[str]:
+    """A sentence for each column with sounds that go on where reading ends (after `seconds`, or the usual ones where 0)."""
+    said, most = [], seconds or audio.LONGEST
+    for name in (name for name in table.of_kind("audio") if name not in ignore):
+        rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64))
+        looks = media.decode_all(media.sources(Cells(table.column(name).take(rows), table.root)), audio.look)
+        found = [look for look in looks if isinstance(look, audio.Look)]
+        if count := sum(look.frames > most * look.rate for look in found):
+            said.append(tr("{count:,} of {rows:,} sounds looked at go on after {longest:g} s, of which the model hears nothing: "
+                           "--longest-sound 60 reads a minute.", count=count, rows=len(found), longest=most))  # fmt: skip
+    return said
 
 
 def without_void(table: Table, keep: Sequence[str] = ()) -> tuple[Table, list[str]]:
