@@ -103,6 +103,18 @@ def test_polygons_and_names_that_two_parts_share(tmp_path: Path) -> None:
     assert all(cell == [boxes.Box(name.split("/")[0], 0, 2, 6, 7)] for name, cell in found.items())
 
 
+def test_a_list_of_boxes(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        picture(tmp_path / name, 3)
+    rows = ["a.png,8,8,cat,1,1,5,6", "a.png,8,8,dog,2,2,7,7.5", "b.png,8,8,cat,x,1,5,6", "c.png,8,8,,,,,"]
+    (tmp_path / "_annotations.csv").write_text("\n".join(["filename,width,height,class,xmin,ymin,xmax,ymax", *rows]) + "\n")
+    table = kinds.infer(sources.read(tmp_path), {})
+    found = dict(zip(table.column("image").to_pylist(), boxes.parse(table.column("boxes")), strict=True))
+    assert found == {"a.png": [boxes.Box("cat", 1, 1, 5, 6), boxes.Box("dog", 2, 2, 7, 7.5)], "b.png": [], "c.png": []}
+    assert "1 × a box was left out because its sides are no numbers" in table.problems[0]
+    assert plan.choose(table, DataConfig())[0].task == "detect"
+
+
 def test_rounding_tells_no_one_apart() -> None:
     """Figures that are equal but for rounding have a difference whose interval touches zero."""
     random = np.random.default_rng(0)

@@ -21,7 +21,7 @@ from duomo.data.text_encoding import Encoding, detect, open_text
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
-LISTS = ("metadata", "index", "labels", "transcripts")
+LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
 MOVES_FAULTS = (OSError, ValueError)
 
