@@ -48,7 +48,7 @@ def candidates() -> list[Engine]:
         found += [Engine("onnxruntime", precision, HEIGHTS) for precision in ("float32", "int8")]
     if engines.installed("openvino"):
         found.append(Engine("openvino", "float32", HEIGHTS))
-        found += [Engine("openvino", precision, HEIGHTS, streams) for precision in fast for streams in sorted({1, cores()})]
+        found += [Engine("openvino", precision, HEIGHTS, streams) for precision in (*fast, "int8") for streams in sorted({1, cores()})]
     return found
 
 

@@ -75,8 +75,8 @@ class Run:
     def predicting(self, engine: engines.Engine) -> Predictor:
         """The predictor of this run by another engine; RunError where the engine cannot compute it."""
         model, execution = self.predictor.model, self.predictor.execution
-        _, batch = next(self.predictor.blocks(self.task.encode(self.golden()[0], target=False)))
-        made, how = engines.built(engine, model, batch, execution)
+        examples = [batch for _, batch in self.predictor.blocks(self.task.encode(self.golden()[0], target=False))]
+        made, how = engines.built(engine, model, examples, execution)
         return Predictor(self.task, made, how, self.predictor.block, engine.heights)
 
     @property

@@ -45,6 +45,19 @@ def test_the_fastest_that_agrees_answers_alone_and_in_company_alike(opinions: Pa
     assert served == json.loads(json.dumps(run.predict(rows)))
 
 
+def test_products_of_bytes_are_near_and_leave_rows_alone(opinions: Path) -> None:
+    pytest.importorskip("openvino")
+    run = Run.open(opinions, engine=False)
+    table, golden = run.golden()
+    made = run.predicting(Engine("openvino", "int8", (1, 4)))
+    assert 0 < engines.distance(made.answers(table), golden) <= prepared.TOLERANCE
+    batches = [batch for _, batch in run.predictor.blocks(run.task.encode(table, target=False))]
+    assert engines.independent(made.model, batches[0], (1, 4, 16)) == (1, 4, 16)
+    short = {name: value[:1] for name, value in engines.resized(batches[0], 16).items()}
+    with pytest.raises(RunError, match="too short"):
+        engines.built(Engine("openvino", "int8"), run.model, [short], run.execution)
+
+
 def test_a_note_from_elsewhere_changes_nothing(opinions: Path, tmp_path: Path) -> None:
     """Other weights, another machine, an unknown engine, rubbish: torch answers in float32, as the run was judged."""
     place = tmp_path / "copy"
@@ -71,7 +84,7 @@ def test_what_disagrees_or_cannot_be_converted_is_not_chosen(opinions: Path, mon
             return batch["x"], batch["x"]
 
     with pytest.raises(RunError):
-        engines.built(Engine("openvino", "bf16"), Pair(), {"x": torch.zeros(2, 3)}, Run.open(opinions, engine=False).execution)
+        engines.built(Engine("openvino", "bf16"), Pair(), [{"x": torch.zeros(2, 3)}], Run.open(opinions, engine=False).execution)
 
 
 def test_rows_that_change_in_company_stay_alone() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from duomo.core.device import Execution, cores, machine_facts
+from duomo.core.device import Execution, bf16_on_cpu, cores, machine_facts
 from duomo.core.errors import RunError
 from duomo.core.run import RunFolder
 from duomo.core.tensors import Batch
@@ -29,6 +29,8 @@ FAULTS = (RuntimeError, ValueError, TypeError, LookupError, NotImplementedError)
 LIBRARIES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 FILE = "engine.json"
 MOST_ROWS = 256
+SEEN = 256
+"""Vectors from which on the range of an activation is known: of a text of 128 tokens each layer sees 128."""
 READ_FAULTS = (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError)
 PRECISIONS = ("float32", "bf16", "int8")
 Compute = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -41,7 +43,8 @@ class Engine:
     name: str = "torch"
     """torch, openvino or onnxruntime."""
     precision: str = "float32"
-    """Type of products: float32, bf16, or int8 (weights by channel, activations by the range of the block, so that rows stay alone)."""
+    """Type of products: float32, bf16, or int8 (weights by channel; activations by the range that OpenVINO saw in the golden rows, so that
+    rows may share a block, or that ONNX Runtime finds in each block, so that rows stay alone)."""
     heights: tuple[int, ...] = ()
     """Rows of a block that may be computed together; (): the run's own rule. Of several, each was proved to give a row the same bits."""
 
@@ -127,18 +130,21 @@ def installed(name: str) -> bool:
     return name != "onnxruntime" or importlib.util.find_spec("onnx") is not None
 
 
-def built(engine: Engine, model: nn.Module, example: Batch, execution: Execution) -> tuple[nn.Module, Execution]:
-    """What to call in place of the model, and how; `example` is any finished batch. RunError where the module cannot be converted."""
+def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution: Execution) -> tuple[nn.Module, Execution]:
+    """What to call in place of the model, and how. RunError where the module cannot be converted.
+
+    `examples`: finished batches of real rows; the first shows what the module reads, all of them how large its activations become.
+    """
     if engine.name == "torch":
         found = execution if engine.precision == "float32" else Execution(precision="bf16", matmul="medium", attention=execution.attention)
         return found.apply(model).eval(), found
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        watched = _Watched(example)
+        watched = _Watched(examples[0])
         if not isinstance(model(watched), Tensor):
             raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason="the output is no tensor")
         names = list(watched.read)
-        flat, values = _Flat(model, names).eval(), tuple(example[name] for name in names)
+        flat, values = _Flat(model, names).eval(), [tuple(example[name] for name in names) for example in examples]
         make = {"openvino": _openvino, "onnxruntime": _onnxruntime}[engine.name]
         try:
             compute = make(flat, names, values, engine)
@@ -147,15 +153,17 @@ def built(engine: Engine, model: nn.Module, example: Batch, execution: Execution
     return Converted(names, compute).eval(), Execution()
 
 
-def _openvino(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...], engine: Engine) -> Compute:
+def _openvino(flat: nn.Module, names: Sequence[str], values: Sequence[tuple[Tensor, ...]], engine: Engine) -> Compute:
     library: Any = importlib.import_module("openvino")
-    graph, core = library.convert_model(flat, example_input=values), library.Core()
+    graph, core = library.convert_model(flat, example_input=values[0]), library.Core()
     if len(graph.inputs) != len(names):
         raise ValueError("the graph has lost inputs")
+    if engine.precision == "int8":
+        _in_bytes(library, graph, values)
+    hints = {"float32": "f32", "bf16": "bf16", "int8": "bf16" if bf16_on_cpu() else "f32"}  # int8: of what is no product
 
     def requests(streams: int) -> list[Any]:
-        settings = {"INFERENCE_PRECISION_HINT": {"float32": "f32"}.get(engine.precision, engine.precision),
-                    "INFERENCE_NUM_THREADS": cores(), "NUM_STREAMS": streams}  # fmt: skip
+        settings = {"INFERENCE_PRECISION_HINT": hints[engine.precision], "INFERENCE_NUM_THREADS": cores(), "NUM_STREAMS": streams}
         compiled = core.compile_model(graph, "CPU", settings)
         return [compiled.create_infer_request() for _ in range(streams)]
 
@@ -175,13 +183,62 @@ def _openvino(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...],
     return compute
 
 
-def _onnxruntime(flat: nn.Module, names: Sequence[str], values: tuple[Tensor, ...], engine: Engine) -> Compute:
+def _in_bytes(library: Any, graph: Any, values: Sequence[tuple[Tensor, ...]]) -> None:
+    """Round what the graph multiplies by its weights to 256 steps between the least and the largest value that these rows have there, and
+    the weights to 255 by channel (Jacob et al. 2018, arXiv:1712.05877). OpenVINO's compiler makes products of bytes of it.
+
+    Only where `SEEN` vectors or more tell the range: a layer over single rows stays as it is.
+    """
+    made: Any = importlib.import_module("openvino.opset13")
+    copy, watched = graph.clone(), {}
+    for op in _products(copy):
+        source = op.input_value(0)
+        axes = np.arange(source.get_partial_shape().rank.get_length())
+        watched[_label(source)] = (made.reduce_min(source, axes, False), made.reduce_max(source, axes, False), made.shape_of(source))
+    if not watched:
+        raise ValueError("it multiplies by no weights")
+    outputs = [one for three in watched.values() for one in three]
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": cores()}
+    request = library.Core().compile_model(library.Model(outputs, copy.get_parameters()), "CPU", settings).create_infer_request()
+    least, most, count = np.zeros((3, len(watched)))
+    for row in (part for block in values for part in zip(*(value.split(1) for value in block), strict=True)):
+        found = list(request.infer([value.numpy() for value in row]).values())
+        least, most = np.minimum(least, np.array(found[::3], float)), np.maximum(most, np.array(found[1::3], float))
+        count += [np.prod(shape[:-1]) for shape in found[2::3]]
+    ranges = {label: pair for label, *pair, seen in zip(watched, least, most, count, strict=True) if seen >= SEEN and pair[0] < pair[1]}
+    if not ranges:
+        raise ValueError("its golden rows are too short to tell the range of activations")
+    rounded: dict[Any, Any] = {}
+    for op in _products(graph):
+        source, weight = op.input_value(0), op.input_value(1)
+        label = _label(source)
+        if label in ranges:
+            if label not in rounded:
+                low, high = (np.float32(one) for one in ranges[label])
+                rounded[label] = made.fake_quantize(source, low, high, low, high, 256).output(0)
+            each = np.abs(weight.get_node().data).max(1 if op.get_attributes()["transpose_b"] else 0, keepdims=True).clip(1e-12)
+            op.input(0).replace_source_output(rounded[label])
+            op.input(1).replace_source_output(made.fake_quantize(weight, -each, each, -each, each, 255).output(0))
+
+
+def _products(graph: Any) -> list[Any]:
+    """Those of a matrix of weights, in the graph's order."""
+    found = [op for op in graph.get_ordered_ops() if op.get_type_name() == "MatMul"]
+    weights = [op.input_value(1).get_node() for op in found]
+    return [op for op, one in zip(found, weights, strict=True) if one.get_type_name() == "Constant" and one.data.ndim == 2]
+
+
+def _label(output: Any) -> tuple[str, int]:
+    return output.get_node().get_friendly_name(), output.get_index()
+
+
+def _onnxruntime(flat: nn.Module, names: Sequence[str], values: Sequence[tuple[Tensor, ...]], engine: Engine) -> Compute:
     library: Any = importlib.import_module("onnxruntime")
     inputs = [f"i{number}" for number in range(len(names))]
     lengths = {name for name in names if name.endswith(".length")}
     axes = {key: {0: "B"} | ({1: "T"} if f"{name}.length" in lengths else {}) for key, name in zip(inputs, names, strict=True)}
     file: Any = io.BytesIO()
-    torch.onnx.export(flat, values, file, input_names=inputs, output_names=["o"], dynamic_axes=axes | {"o": {0: "B"}}, dynamo=False)
+    torch.onnx.export(flat, values[0], file, input_names=inputs, output_names=["o"], dynamic_axes=axes | {"o": {0: "B"}}, dynamo=False)
     options = library.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = cores(), 3
     model = _quantized(file.getvalue()) if engine.precision == "int8" else file.getvalue()
