@@ -24,7 +24,7 @@ class Beam:
 
     beams: int = 4
     """Texts that are kept in mind; 1 takes the likeliest token each time."""
-    length_penalty: float = 0.6
+    length_penalty: float = 1.0
     """α: 0 prefers short texts, 1 compares by the mean of the tokens."""
     new_tokens: int = 128
     """Tokens written at most."""

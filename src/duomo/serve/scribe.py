@@ -150,7 +150,7 @@ class Scribe:
             logprobs = 0 if asked["logprobs"] is None else asked["logprobs"] or -1
         given = {"temperature": asked["temperature"], "top_k": asked["top_k"], "top_p": asked["top_p"], "min_p": asked["min_p"],
                  "new_tokens": longest, "stop": tuple(asked["stop"]) if asked["stop"] else None,
-                 **{name: asked[name] for name in PENALTIES}, "biases": tuple(map(tuple, asked["biases"])) or None}  # fmt: skip
+                 **{name: asked.get(name) for name in PENALTIES}, "biases": tuple(map(tuple, asked.get("biases", ()))) or None}  # fmt: skip
         found = replace(
             own, seed=seed & (2**62 - 1), logprobs=logprobs, **{name: value for name, value in given.items() if value is not None}
         )

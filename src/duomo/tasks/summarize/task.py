@@ -46,7 +46,7 @@ class Config:
     """Share of a token's probability that training spreads over all others (arXiv:1512.00567)."""
     beam: Annotated[int, Within(1)] = 4
     """Texts that the search follows side by side."""
-    length_penalty: float = 0.6
+    length_penalty: float = 1.0
     """0 prefers short summaries, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144)."""
 
 

@@ -100,7 +100,7 @@ def test_files(tmp_path):
     table = sources.read(tmp_path / "de.po")
     assert table.column("source").to_pylist() == ['Save as "x"\n', "%d file", "%d files", "Open"]
     assert table.column("target").to_pylist() == ["Speichern", "%d Datei", "%d Dateien", None]
-    assert "1 messages" in table.problems[0]
+    assert "1 message is" in table.problems[0]
 
 
 def test_an_empty_side_is_counted():
