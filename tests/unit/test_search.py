@@ -72,8 +72,14 @@ def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, 
 
 
 def test_weights_that_do_not_suit_the_task_are_told(run, tmp_path):
-    rows = [{"text": f"Mr Smith {number} lives", "spans": [[3, 8, "PER"]]} for number in range(20)]
     mixed = [{"text": f"Mr Smith {number}", "age": number * 0.7, "label": "ab"[number % 2]} for number in range(40)]
-    for data, settings in ((rows, {"data": {"task": "tag"}}), (mixed, {"data": {"target": ["label"], "kind": {"text": "text"}}})):
-        with pytest.raises(ConfigError, match="are of the model bert"):
-            duomo.train(data, settings | {"adapt": {"start": str(run.path)}}, out=tmp_path / "run")
+    settings = {"data": {"target": ["label"], "kind": {"text": "text"}}, "adapt": {"start": str(run.path)}}
+    with pytest.raises(ConfigError, match="are of the model bert"):
+        duomo.train(mixed, settings, out=tmp_path / "run")
+
+
+def test_words_are_tagged_from_weights_that_read_fewer_places(run, tmp_path):
+    rows = [{"text": f"Mr Smith {number} lives in a house by the sea", "spans": [[3, 8, "PER"]]} for number in range(20)]
+    tagger = duomo.train(rows, {"data": {"task": "tag"}, "train": {"steps": 2}, "adapt": {"start": str(run.path)}}, out=tmp_path / "run")
+    assert next(iter(tagger.task.inputs.values())).shape[0] <= 10
+    assert len(tagger.predict([rows[0]["text"]])) == 1

@@ -74,13 +74,16 @@ def block_of(task: Task, model: nn.Module, row: Table) -> Block:
     examples = task.encode(row, target=False)
     where = next((value.device for value in model.parameters()), torch.device("cpu"))
     _, batch = next(Predictor(task, model, Execution(), Block(1)).blocks(examples))
+    ragged = [name for name, column in examples.columns.items() if column.lengths() is not None]
+    for name in ragged:  # a task may read what is longer than its model in windows
+        longest = task.inputs[name].shape[0] if name in task.inputs else batch[name].shape[1]
+        batch |= {name: batch[name][:, :longest], f"{name}.length": batch[f"{name}.length"].clamp(max=longest)}
     mode, learning = model.training, [value for value in model.parameters() if value.requires_grad]
     _learn(learning, False)  # the counter asks for the gradient of whatever a layer is given, be it a weight
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model.eval()({name: value.to(where) for name, value in batch.items()})
     _learn(learning, True)
     model.train(mode)
-    ragged = [name for name, column in examples.columns.items() if column.lengths() is not None]
     rows = OPERATIONS["ragged" if ragged else "fixed"] / max(1, counter.get_total_flops())
     if not ragged:
         return Block(min(block.rows, _power_of_two(rows)))
