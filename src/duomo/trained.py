@@ -75,7 +75,9 @@ class Run:
     def predicting(self, engine: engines.Engine) -> Predictor:
         """The predictor of this run by another engine; RunError where the engine cannot compute it."""
         model, execution = self.predictor.model, self.predictor.execution
-        examples = [batch for _, batch in self.predictor.blocks(self.task.encode(self.golden()[0], target=False))]
+        table = self.golden()[0]
+        half = table.take(np.arange(0, len(table), 2))  # the others prove that what is learned of these holds for rows not looked at
+        examples = [batch for _, batch in self.predictor.blocks(self.task.encode(half, target=False))]
         made, how = engines.built(engine, model, examples, execution)
         return Predictor(self.task, made, how, self.predictor.block, engine.heights)
 

@@ -29,8 +29,8 @@ FAULTS = (RuntimeError, ValueError, TypeError, LookupError, NotImplementedError)
 LIBRARIES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 FILE = "engine.json"
 MOST_ROWS = 256
-SEEN = 256
-"""Vectors from which on the range of an activation is known: of a text of 128 tokens each layer sees 128."""
+SEEN = 128
+"""Vectors from which on the range of an activation is known: of a text of 128 tokens each layer sees so many."""
 READ_FAULTS = (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError)
 PRECISIONS = ("float32", "bf16", "int8")
 Compute = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -43,8 +43,8 @@ class Engine:
     name: str = "torch"
     """torch, openvino or onnxruntime."""
     precision: str = "float32"
-    """Type of products: float32, bf16, or int8 (weights by channel; activations by the range that OpenVINO saw in the golden rows, so that
-    rows may share a block, or that ONNX Runtime finds in each block, so that rows stay alone)."""
+    """Type of products: float32, bf16, or int8 (weights by channel; activations by the range that OpenVINO saw in half of the golden rows,
+    so that rows may share a block, or that ONNX Runtime finds in each block, so that rows stay alone)."""
     heights: tuple[int, ...] = ()
     """Rows of a block that may be computed together; (): the run's own rule. Of several, each was proved to give a row the same bits."""
 
