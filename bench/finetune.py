@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--labels", default="100,1000,10000")
     parser.add_argument("--longest", type=int, default=64)
     parser.add_argument("--test", type=int, default=0, help="judge on this many of the test's rows only, the same for all")
+    parser.add_argument("--only", default="", help="of Duomo's three ways those whose name has this word: fine-tuned, LoRA or scratch")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     rows = pd.read_csv(given.reviews / "train.csv")[[TEXT, TARGET]].dropna().sample(frac=1, random_state=given.seed)
@@ -71,7 +72,7 @@ def main() -> None:
             place = Path(folder)
             for name, part in (("train", train), ("valid", valid), ("test", test)):
                 part.to_csv(place / f"{name}.csv", index=False)
-            for name, settings in ways.items():
+            for name, settings in ((name, settings) for name, settings in ways.items() if given.only in name):
                 seed = {"train": {"seed": given.seed}}
                 found, took, learned, whole = trained(place, name.replace(" ", "-"), settings | seed, test)
                 print(f"| {count:,} | {name} | {found:.2%} | {learned:,} of {whole:,} ({learned / whole:.1%}) | {took:.0f} |", flush=True)
