@@ -167,7 +167,7 @@ def divide(
         )
     for sentence in (*found.notes, *_shared(table, found, data)):
         reporter.say(sentence)
-    fitting = max(1, int(judged_bytes * len(table) / max(1, table.data.nbytes))) if judged_bytes else MOST_TEST
+    fitting = _fitting(table, judged_bytes)
     own = found.how == "folders"
     valid_rows = found.valid if data.valid or own else _some(found.valid, min(MOST_VALID, fitting), seed)
     test_rows = found.test if data.test or own else _some(found.test, min(MOST_TEST, 4 * fitting), seed)
@@ -181,6 +181,17 @@ def divide(
                train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
     spill.trim()
     return parts[0], parts[1], parts[2], words
+
+
+def _fitting(table: Table, judged_bytes: int) -> int:
+    """How many rows of the table have so many bytes."""
+    return max(1, int(judged_bytes * len(table) / max(1, table.data.nbytes))) if judged_bytes else MOST_TEST
+
+
+def telling(table: Table, judged_bytes: int, seed: int) -> Table:
+    """Of a validation file of the user's own the rows that are enough to choose by, where judging takes long (`Task.judged_bytes`)."""
+    most = _fitting(table, judged_bytes)
+    return table if len(table) <= most or not judged_bytes else table.take(_some(np.arange(len(table)), most, seed))
 
 
 def _some(rows: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -40,7 +40,7 @@ from duomo.exchange import runs
 from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
 from duomo.own import check
-from duomo.plan import Plan
+from duomo.plan import Plan, telling
 from duomo.train import adapt, head, loop, lora, preflight, probe
 from duomo.train.job import Job, Outcome
 from duomo.trained import Run, without_target
@@ -264,7 +264,7 @@ class Work:
         inference.apply(model)  # as a loaded run will have it: the same kernels, the same bits
         predictor = Predictor(self.task, model.eval(), inference, Block.of(facts["block"]))
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
-            self.task.calibrate(predictor.evidence(self.plan.valid))
+            self.task.calibrate(predictor.evidence(telling(self.plan.valid, self.task.judged_bytes, self.config.seed)))
         self.task.remember(self.plan.train, predictor.facts)
         self.folder.write_json("task.json", self.task.state())
         self.folder.write_tensors("model.safetensors", model.state_dict())

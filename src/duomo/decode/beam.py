@@ -45,6 +45,10 @@ class Found:
     tokens: list[int]
     score: float
 
+    def by(self, length: int, penalty: float) -> "Found":
+        """Of a text whose score is its log-probability: the score by a length penalty."""
+        return Found(self.tokens, self.score / ((5 + length) / 6) ** penalty)
+
 
 class _Rows:
     """The state of the model for W beams, whose rows are exchanged by reading the tokens anew or by picking rows of the cache."""
@@ -65,7 +69,6 @@ class _Rows:
         self.logits_WV = self._step(tokens_W.unsqueeze(1).to(device))
 
 
-@torch.inference_mode()
 def search(
     model: nn.Module, prompt: Sequence[int], ends: Sequence[int], beam: Beam, context: int, *,
     batch: Batch | None = None, banned: Sequence[int] = (),
@@ -74,6 +77,16 @@ def search(
 
     ConfigError where the model keeps no cache that rows can be picked from.
     """
+    return searches(model, prompt, ends, beam, context, (beam.length_penalty,), batch=batch, banned=banned)[0]
+
+
+@torch.inference_mode()
+def searches(
+    model: nn.Module, prompt: Sequence[int], ends: Sequence[int], beam: Beam, context: int, penalties: Sequence[float], *,
+    batch: Batch | None = None, banned: Sequence[int] = (),
+) -> list[Found]:  # fmt: skip
+    """What `search` finds under each of the length penalties, in one search: which texts are followed does not depend on the penalty,
+    only which of those that ended is best, and when no better one can come."""
     device = next(model.parameters()).device
     memory = model.encode(batch) if isinstance(model, EncoderDecoder) and batch is not None else None
     if not isinstance(model, Decoder):
@@ -83,7 +96,7 @@ def search(
     texts: list[list[int]] = [[] for _ in range(beam.beams)]
     total_W = torch.full((beam.beams,), -torch.inf, dtype=torch.float64)
     total_W[0] = 0.0  # all beams begin alike: one of them is enough
-    best = Found([], -torch.inf)
+    open_, best, done = Found([], 0.0), [Found([], -torch.inf)] * len(penalties), [False] * len(penalties)
     for step in range(1, longest - len(prompt) + 1):
         share_WV = torch.log_softmax(rows.logits_WV, -1).double()
         for number, text in enumerate(texts):
@@ -91,23 +104,22 @@ def search(
         score_WV = total_W.unsqueeze(1) + share_WV
         for end in ends:
             parent = int(score_WV[:, end].argmax())
-            score = float(score_WV[parent, end]) / _length(step, beam)
-            best = max(best, Found(texts[parent], score), key=lambda found: found.score)
+            ended = Found(texts[parent], float(score_WV[parent, end]))
+            best = [old if over else max(old, ended.by(step, penalty), key=lambda found: found.score)
+                    for old, over, penalty in zip(best, done, penalties, strict=True)]  # fmt: skip
             score_WV[:, end] = -torch.inf
         total_W, place_W = torch.topk(score_WV.flatten(), beam.beams)
         parents_W, tokens_W = place_W // score_WV.shape[1], place_W % score_WV.shape[1]
         texts = [[*texts[parent], token] for parent, token in zip(parents_W.tolist(), tokens_W.tolist(), strict=True)]
         # sums only fall: the longest length could raise the best open text to this, and no further
-        if best.score >= float(total_W[0]) / _length(longest - len(prompt), beam):
+        open_ = Found(texts[0], float(total_W[0]))
+        done = [found.score >= open_.by(longest - len(prompt), penalty).score for found, penalty in zip(best, penalties, strict=True)]
+        if all(done):
             return best
         if step < longest - len(prompt):
             rows.go_on(parents_W, tokens_W)
-    open_ = Found(texts[0], float(total_W[0]) / _length(len(texts[0]), beam))
-    return best if best.tokens or best.score > open_.score else open_
-
-
-def _length(tokens: int, beam: Beam) -> float:
-    return float(((5 + tokens) / 6) ** beam.length_penalty)
+    last = [open_.by(len(texts[0]), penalty) for penalty in penalties]
+    return [found if found.tokens or found.score > other.score else other for found, other in zip(best, last, strict=True)]
 
 
 def _repeated(text: list[int], size: int) -> set[int]:

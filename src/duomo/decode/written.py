@@ -11,30 +11,37 @@ from torch import nn
 from duomo.core.contract import EncoderDecoder
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.decode.beam import Beam, search
+from duomo.decode.beam import Beam, searches
 
 ROOM = 3
 """A text may be this many times as long as its source, and SPARE tokens."""
 SPARE = 16
+Written = tuple[list[int], float]
+"""Tokens and their mean log-probability."""
 
 
-def written(model: nn.Module, batch: Batch, beam: Beam, start: int, end: int, banned: Sequence[int] = ()) -> list[tuple[list[int], float]]:
-    """Tokens and their mean log-probability for each row, searched one by one; a row that repeats the one before is not searched again.
+def written(
+    model: nn.Module, batch: Batch, beam: Beam, penalties: Sequence[float], start: int, end: int, banned: Sequence[int] = ()
+) -> list[list[Written]]:  # fmt: skip
+    """For each length penalty (the beam's own is not read) what is written for each row, searched one by one; a row that repeats the one
+    before is not searched again.
 
     ConfigError for a model that does not read and write.
     """
     if not isinstance(model, EncoderDecoder):
         raise ConfigError("This task needs a model that reads one text and writes another; received {name}. Choose seq2seq.",
                           name=type(model).__name__)  # fmt: skip
-    found: list[tuple[list[int], float]] = []
+    found: list[list[Written]] = [[] for _ in penalties]
     for row, size in enumerate(batch["source.length"].tolist()):
         if row and bool((batch["source"][row] == batch["source"][row - 1]).all()):
-            found.append(found[-1])
+            for texts in found:
+                texts.append(texts[-1])
             continue
         one = {name: batch[name][row : row + 1] for name in ("source", "source.length")}
         context = min(beam.new_tokens, ROOM * size + SPARE) + 1
-        best = search(model, [start], [end], beam, context, batch=one, banned=banned)
-        length = len(best.tokens) + 1
-        mean = best.score * ((5 + length) / 6) ** beam.length_penalty / length
-        found.append((best.tokens, mean if math.isfinite(mean) else -20.0))
+        searched = searches(model, [start], [end], beam, context, penalties, batch=one, banned=banned)
+        for texts, best, penalty in zip(found, searched, penalties, strict=True):
+            length = len(best.tokens) + 1
+            mean = best.score * ((5 + length) / 6) ** penalty / length
+            texts.append((best.tokens, mean if math.isfinite(mean) else -20.0))
     return found

@@ -20,6 +20,7 @@ from duomo.data.pairs import Asked, Pairs
 from duomo.data.supervised import is_cjk
 from duomo.data.written import rouge_rows
 from duomo.decode.beam import Beam
+from duomo.decode.penalty import Penalty
 from duomo.decode.written import written
 from duomo.tasks.summarize.baselines import First, LeadThree
 
@@ -46,8 +47,9 @@ class Config:
     """Share of a token's probability that training spreads over all others (arXiv:1512.00567)."""
     beam: Annotated[int, Within(1)] = 4
     """Texts that the search follows side by side."""
-    length_penalty: float = 1.0
-    """0 prefers short summaries, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144)."""
+    length_penalty: Annotated[float, Within(-1, 5)] = -1.0
+    """0 prefers short summaries, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144); chosen on
+    validation when negative."""
 
 
 @final
@@ -63,6 +65,7 @@ class Main(Task):
         self.pairs = Pairs(Asked(config.source, config.target, config.ignore, config.encode, SOURCES, longest=LONGEST))
         self.characters = False
         """ROUGE counts characters (Chinese) instead of words."""
+        self.penalty = Penalty(config.length_penalty)
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
@@ -77,11 +80,12 @@ class Main(Task):
         self.characters = is_cjk(self.pairs.texts(table)[1][:2000])
 
     def state(self) -> dict[str, Any]:
-        return self.pairs.state() | {"characters": self.characters}
+        return self.pairs.state() | {"characters": self.characters, "penalty": self.penalty.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.pairs.restore(state)
         self.characters = state["characters"]
+        self.penalty.restore(state.get("penalty", {}))
 
     @property
     def inputs(self) -> Mapping[str, Field]:
@@ -113,7 +117,13 @@ class Main(Task):
         return self._shown_facts(self.pairs.foretold(output, batch), self.pairs.truths(batch))
 
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
-        return self._shown_facts([text for text, _ in self._write(model, batch)], self.pairs.truths(batch))
+        """What is written; before `calibrate` also by other length penalties."""
+        told, truth = [[text for text, _ in texts] for texts in self._write(model, batch, self.penalty.tried)], self.pairs.truths(batch)
+        return self.penalty.beside([self._shown_facts(told[0], truth), *(self._facts(texts, truth) for texts in told[1:])])
+
+    def calibrate(self, evidence: Evidence) -> None:
+        """The length penalty, by ROUGE-L."""
+        self.penalty.choose(evidence, ("rouge",), lambda found: self.measure(found)["rouge_l"])
 
     def _facts(self, told: list[str], truth: list[str]) -> Evidence:
         return {"rouge": rouge_rows(told, truth, self.characters)}
@@ -136,20 +146,20 @@ class Main(Task):
         some = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)].tolist() if len(rows) else []
         items = [{"title": str(evidence["truth"][row]), "text": str(evidence["prediction"][row])} for row in some]
         unit = tr("characters") if self.characters else tr("words in lower case")
-        note = tr("Above each: the reference. ROUGE counts {unit}.", unit=unit)
+        note = tr("Above each: the reference. ROUGE counts {unit}.", unit=unit) + " " + self.penalty.words("ROUGE-L")
         return [View("texts", tr("Summaries, from the best to the worst"), {"items": items}, note)]
 
     def baselines(self) -> Sequence[Baseline]:
         return First(self.pairs.texts, self._facts), LeadThree(self.pairs.texts, self._facts)
 
     # -- answering
-    def _write(self, model: nn.Module, batch: Batch) -> list[tuple[str, float]]:
-        """Text and mean log-probability of a token."""
-        beam = Beam(self.config.beam, self.config.length_penalty, self.pairs.longest[1])
-        found = written(model, batch, beam, self.pairs.start, self.pairs.end, (self.pairs.padding,))
-        return self.pairs.spoken(found, batch)
+    def _write(self, model: nn.Module, batch: Batch, penalties: Sequence[float]) -> list[list[tuple[str, float]]]:
+        """For each length penalty each row's text and mean log-probability of a token."""
+        beam = Beam(self.config.beam, new_tokens=self.pairs.longest[1])
+        found = written(model, batch, beam, penalties, self.pairs.start, self.pairs.end, (self.pairs.padding,))
+        return [self.pairs.spoken(texts, batch) for texts in found]
 
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`, and `confidence`, the geometric mean probability of its tokens."""
-        written = self._write(model, batch)
+        written = self._write(model, batch, self.penalty.tried[:1])[0]
         return {"prediction": [text for text, _ in written], "confidence": [round(float(np.exp(mean)), 4) for _, mean in written]}

@@ -20,6 +20,7 @@ from duomo.core.tensors import Batch, Examples
 from duomo.data.pairs import Asked, Pairs
 from duomo.data.written import bleu, chrf, chrf_rows, tokenisation, translation_facts
 from duomo.decode.beam import Beam
+from duomo.decode.penalty import Penalty
 from duomo.decode.written import written
 from duomo.tasks.translate.baselines import Copy, Nearest
 
@@ -49,8 +50,9 @@ class Config:
     """Share of a token's probability that training spreads over all others (arXiv:1512.00567)."""
     beam: Annotated[int, Within(1)] = 4
     """Texts that the search follows side by side."""
-    length_penalty: float = 1.0
-    """0 prefers short translations, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144)."""
+    length_penalty: Annotated[float, Within(-1, 5)] = -1.0
+    """0 prefers short translations, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144); chosen on
+    validation when negative."""
 
 
 @final
@@ -68,6 +70,7 @@ class Main(Task):
         """Of BLEU: `zh` where the training translations are Chinese."""
         self.trust: float | None = None
         """Similarity from which on the memory's translation is the answer; chosen by `calibrate`, above 1: never."""
+        self.penalty = Penalty(config.length_penalty)
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
@@ -84,11 +87,12 @@ class Main(Task):
         self.tokenisation = tokenisation(self.pairs.texts(table)[1])
 
     def state(self) -> dict[str, Any]:
-        return self.pairs.state() | {"tokenisation": self.tokenisation, "trust": self.trust}
+        return self.pairs.state() | {"tokenisation": self.tokenisation, "trust": self.trust, "penalty": self.penalty.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.pairs.restore(state)
         self.tokenisation, self.trust = state["tokenisation"], state.get("trust", NEVER)
+        self.penalty.restore(state.get("penalty", {}))
 
     @property
     def inputs(self) -> Mapping[str, Field]:
@@ -123,11 +127,11 @@ class Main(Task):
         return self._shown_facts(self.pairs.foretold(output, batch), self.pairs.truths(batch))
 
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
-        """What is answered; before `calibrate` also what the memory alone would have answered, and how similar its source is."""
-        told, truth = self._write(model, batch), self.pairs.truths(batch)
-        found = self._shown_facts(
-            [self._trusted(text, row) for (text, _), row in zip(told, batch["retrieved"].tolist(), strict=True)], truth
-        )
+        """What is answered; before `calibrate` also what other length penalties and the memory alone would have answered, and how
+        similar its source is."""
+        written, truth = self._write(model, batch, self.penalty.tried), self.pairs.truths(batch)
+        told = [[self._trusted(text, row) for (text, _), row in zip(texts, batch["retrieved"].tolist(), strict=True)] for texts in written]
+        found = self.penalty.beside([self._shown_facts(told[0], truth), *(self._facts(texts, truth) for texts in told[1:])])
         if self.trust is not None:
             return found
         places_N, scores_N = batch["retrieved"].cpu().numpy().T
@@ -140,17 +144,23 @@ class Main(Task):
         return self.pairs.kept[1][place] if place >= 0 and self.trust is not None and score >= self.trust * 1e4 else text
 
     def calibrate(self, evidence: Evidence) -> None:
-        """From which similarity on the memory's own translation is better than what the model makes of it: the best on validation, by the
-        geometric mean of chrF and BLEU, since long equal stretches are what a memory is good for and chrF hardly sees them."""
+        """The length penalty; then from which similarity on the memory's own translation is better than what the model makes of it: the
+        best on validation, by the geometric mean of chrF and BLEU, since long equal stretches are what a memory is good for and chrF hardly
+        sees them."""
+        evidence = self.penalty.choose(evidence, ("chrf", "bleu"), self._mean)
         if "similarity" not in evidence:
             return
         similar_N = evidence["similarity"]
         found: dict[float, tuple[float, float]] = {}
         for least in (NEVER, *np.unique(similar_N[similar_N > 0].round(2)).tolist()):
             kept_N1 = (similar_N >= least)[:, None]
-            chosen = self.measure({name: np.where(kept_N1, evidence[f"memory.{name}"], evidence[name]) for name in ("chrf", "bleu")})
-            found[least] = (chosen["chrf"] * chosen["bleu"], chosen["chrf"])
+            chosen = {name: np.where(kept_N1, evidence[f"memory.{name}"], evidence[name]) for name in ("chrf", "bleu")}
+            found[least] = (self._mean(chosen), chrf(chosen["chrf"]))
         self.trust = max(found, key=lambda least: (*found[least], least))
+
+    def _mean(self, evidence: Evidence) -> float:
+        """The geometric mean of chrF and BLEU."""
+        return math.sqrt(chrf(evidence["chrf"]) * bleu(evidence["bleu"]))
 
     def _facts(self, told: list[str], truth: list[str]) -> Evidence:
         return translation_facts(told, truth, self.tokenisation)
@@ -171,22 +181,23 @@ class Main(Task):
         some = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)].tolist() if len(rows) else []
         items = [{"title": str(evidence["truth"][row]), "text": str(evidence["prediction"][row])} for row in some]
         note = tr("Above each: the reference. BLEU is cut into words by the tokenisation {name} of sacreBLEU.", name=self.tokenisation)
-        return [View("texts", tr("Translations, from the best to the worst"), {"items": items}, note)]
+        words = self.penalty.words(tr("the geometric mean of chrF and BLEU"))
+        return [View("texts", tr("Translations, from the best to the worst"), {"items": items}, f"{note} {words}")]
 
     def baselines(self) -> Sequence[Baseline]:
         return Copy(self.pairs.texts, self._facts), Nearest(self.pairs.texts, self._facts)
 
     # -- answering
-    def _write(self, model: nn.Module, batch: Batch) -> list[tuple[str, float]]:
-        """Text and mean log-probability of a token."""
-        beam = Beam(self.config.beam, self.config.length_penalty, self.pairs.longest[1])
-        found = written(model, batch, beam, self.pairs.start, self.pairs.end, (self.pairs.padding,))
-        return self.pairs.spoken(found, batch)
+    def _write(self, model: nn.Module, batch: Batch, penalties: Sequence[float]) -> list[list[tuple[str, float]]]:
+        """For each length penalty each row's text and mean log-probability of a token."""
+        beam = Beam(self.config.beam, new_tokens=self.pairs.longest[1])
+        found = written(model, batch, beam, penalties, self.pairs.start, self.pairs.end, (self.pairs.padding,))
+        return [self.pairs.spoken(texts, batch) for texts in found]
 
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`; `confidence`, the geometric mean probability of its tokens (of what the memory says: how similar its source is);
         `memory`, what was read beside the text."""
-        written, places = self._write(model, batch), batch["retrieved"].tolist()
+        written, places = self._write(model, batch, self.penalty.tried[:1])[0], batch["retrieved"].tolist()
         said = [self._trusted(text, row) for (text, _), row in zip(written, places, strict=True)]
         own = [text == other for text, (other, _) in zip(said, written, strict=True)]
         return {
