@@ -72,7 +72,8 @@ class Penalty:
             return tr("Length penalty of the search: {penalty:g}, the usual one.", penalty=USUAL)
         told = ", ".join(f"{penalty:g}: {value:.4g}" for penalty, value in self.told)
         return tr("Length penalty of the search: {penalty:g}, chosen on validation; {figure} at {told} (another than {usual:g} only where "
-                  "{sure:.0%} of draws of the rows prefer it).", penalty=self.chosen, figure=figure, told=told, usual=USUAL, sure=SURE)  # fmt: skip
+                  "{sure:.0%} of draws of the rows prefer it).",
+                  penalty=self.chosen, figure=figure, told=told, usual=USUAL, sure=SURE)  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         return {"chosen": self.chosen, "told": [list(pair) for pair in self.told]}
