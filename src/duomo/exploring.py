@@ -90,7 +90,7 @@ def features(table: Table, column: str, start: Pretrained, picture_size: int = 0
     encoder = InputEncoder(EncodeConfig(picture_size=picture_size))
     encoder.given = start.learned
     encoder.fit(table, [column])
-    (name, encoded), = encoder.encode(table).items()  # fmt: skip
+    (name, encoded), = encoder.encode(table, kept=True).items()  # fmt: skip
     model = module.Model(build(module.Config, start.options, "model.options"), encoder.fields(), Head(2)).eval()
     own = model.state_dict()
     model.load_state_dict(

@@ -202,7 +202,8 @@ class Run:
             raise ConfigError("Answers are written to a file; {out!r} is a folder. Name a file in it.", out=out)
         seal = (self.folder.path / "manifest.json").read_text(encoding="utf-8")
         rows, before = outputs.write(
-            path, table, lambda part, start: self._answered(part, start, reporter), lambda: cache.key_of(table, table.names, [seal, suffix])
+            path, table, lambda part, start: self._answered(part, start, reporter),
+            lambda: cache.key_of(table, table.names, [seal, suffix], named=True),
         )  # fmt: skip
         if before:
             reporter.say(tr("{rows:,} of them were answered by a former start.", rows=before))

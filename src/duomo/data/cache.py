@@ -17,19 +17,22 @@ import torch
 from duomo.core.errors import ResourceError
 from duomo.core.files import write_atomically
 from duomo.core.kinds.base import Block
+from duomo.core.kinds.cells import is_bytes
 from duomo.core.table import MEDIA, Table
 from duomo.core.tensors import Column, Dense, Ragged
 from duomo.data import spill
+from duomo.data.digests import cell_digests
 
 IN_MEMORY = 256 * 2**20
 """Bytes of one encoded column that stay in memory; larger ones go to a file."""
+DEAR = 16 * 2**20
+"""Bytes of decoded pictures or films from which they go to a file all the same: what was decoded once need not be again."""
 KEPT = 30 * 2**30
 """Bytes that the cache folder may hold; the columns that were unused for longest are removed first."""
 SPARE = 2**30
 """Bytes of the disk that are left free."""
 
 
-STAMP_FAULTS = (OSError, ValueError)
 OPEN_FAULTS = (OSError, ValueError, KeyError, TypeError)
 
 
@@ -40,29 +43,20 @@ def folder() -> Path:
     return base / "columns"
 
 
-def key_of(table: Table, columns: list[str], state: object) -> str:
-    """SHA-256 of the cells (of media files: name, size and time of change), and of what encodes them."""
+def key_of(table: Table, columns: list[str], state: object, *, named: bool = False) -> str:
+    """SHA-256 of the cells (of media files what they hold, with `named` what they are called, too), and of what encodes them."""
     found = hashlib.sha256(json.dumps(state, sort_keys=True).encode())
     for name in columns:
         column = table.column(name)
-        media = table.kinds.get(name) in MEDIA and table.root is not None
+        if files := table.kinds.get(name) in MEDIA and table.root is not None and not is_bytes(column.type):
+            found.update(cell_digests(table, name).tobytes())
         spill.release()
-        for start in range(0, len(column), 65536):
+        for start in range(0, len(column), 65536) if named or not files else ():
             part = column.slice(start, 65536)
             cells = pa.concat_arrays(part.chunks) if part.num_chunks else pa.array([], part.type)
             batch = pa.RecordBatch.from_arrays([cells], names=["cells"])
             found.update(memoryview(batch.serialize()))
-            if media and table.root is not None and not pa.types.is_binary(part.type) and not pa.types.is_large_binary(part.type):
-                found.update("".join(_stamp(table.root / str(cell)) for cell in cells.to_pylist() if cell).encode())
     return found.hexdigest()[:40]
-
-
-def _stamp(path: Path) -> str:
-    try:
-        found = path.stat()
-    except STAMP_FAULTS:
-        return f"{path}|-"
-    return f"{path}|{found.st_size}|{found.st_mtime_ns}"
 
 
 def collect(blocks: Iterable[Block], rows: int, key: Callable[[], str], limit: int = IN_MEMORY) -> Column:
@@ -80,6 +74,20 @@ def collect(blocks: Iterable[Block], rows: int, key: Callable[[], str], limit: i
         if seen and size / seen * rows > limit and size > min(limit, 2**24):
             return _in_file(_chain(held, source), key(), int(size / seen * rows))
     return _in_memory(held)
+
+
+def kept(blocks: Callable[[], Iterable[Block]], rows: int, key: Callable[[], str], size: int) -> Column:
+    """What is dear to make and will be `size` bytes: found in its file, or made and written there; small ones are made anew each time.
+
+    Where the cache folder has no room, what fits into memory is held there.
+    """
+    if size > DEAR:
+        try:
+            return _in_file(iter(blocks()), key(), size)
+        except ResourceError:
+            if size > IN_MEMORY:
+                raise
+    return collect(blocks(), rows, key)
 
 
 def _chain(held: list[Block], rest: Iterator[Block]) -> Iterator[Block]:
@@ -105,10 +113,13 @@ def _offsets(lengths: np.ndarray) -> torch.Tensor:
 def _in_file(blocks: Iterator[Block], key: str, expected: int) -> Column:
     """The cached column of this key, written first if it is not there yet."""
     place = folder()
-    place.mkdir(parents=True, exist_ok=True)
     found = _open(place, key)
     if found is not None:
         return found
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritten(place, error) from error
     prune(place, KEPT - expected)
     free = shutil.disk_usage(place).free
     if expected + SPARE > free:
@@ -120,10 +131,7 @@ def _in_file(blocks: Iterator[Block], key: str, expected: int) -> Column:
     try:
         _write(blocks, place, key, (values, lengths))
     except OSError as error:
-        raise ResourceError(
-            "The encoded data could not be written to {folder}: {reason}. Free some space, or set DUOMO_CACHE to another folder.",
-            folder=str(place), reason=error.strerror or str(error),
-        ) from error  # fmt: skip
+        raise _unwritten(place, error) from error
     finally:
         values.unlink(missing_ok=True)
         lengths.unlink(missing_ok=True)
@@ -131,6 +139,13 @@ def _in_file(blocks: Iterator[Block], key: str, expected: int) -> Column:
     if opened is None:
         raise ResourceError("The encoded data in {folder} changed while they were written. Start again.", folder=str(place))
     return opened
+
+
+def _unwritten(place: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        "The encoded data could not be written to {folder}: {reason}. Free some space, or set DUOMO_CACHE to another folder.",
+        folder=str(place), reason=error.strerror or str(error),
+    )  # fmt: skip
 
 
 def _write(blocks: Iterator[Block], place: Path, key: str, temporary: tuple[Path, Path]) -> None:

@@ -149,7 +149,7 @@ class LinearMatrix:
         if kind == "number":
             raw = numbers(table.column(name), self._styles[name])[:, None]
             return np.where(np.isfinite(raw), raw, np.nan)
-        columns = self._encoders[name].encode(table)
+        columns = self._encoders[name].encode(table, kept=True)
         if kind == "image":
             describe_picture = histograms if self.gradients else _pixels
             return np.concatenate([describe_picture(column) for column in columns.values() if isinstance(column, Dense)], axis=1)

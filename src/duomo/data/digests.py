@@ -6,7 +6,6 @@ that no Python loop runs over rows; files and very long cells by BLAKE2b. Legend
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_bytes, is_number, is_text, text_of
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill
+from duomo.data.remembered import Files
 
 ROWS = 200_000
 HELD = 1 << 26
@@ -25,9 +25,6 @@ BYTES = 1 << 21
 LONG = 1 << 16
 """Bytes from which a cell is hashed by BLAKE2b."""
 MISSING = np.uint64(0x9E3779B97F4A7C15)
-
-
-FILE_FAULTS = (OSError, ValueError)
 
 
 def mix(values: np.ndarray) -> np.ndarray:
@@ -160,25 +157,17 @@ def _series(column: pa.ChunkedArray) -> np.ndarray:
     return np.array(found, np.uint64)
 
 
+def files(column: pa.ChunkedArray, root: Path) -> tuple[Files, np.ndarray]:
+    """The files that the cells name, each once, and (N,) which of them each cell names: their number where it names none."""
+    codes = pc.dictionary_encode(text_of(column).combine_chunks())
+    keys = _texts(pa.chunked_array([codes.dictionary.cast(pa.large_binary())]))
+    places = np.asarray(pc.fill_null(codes.indices, len(codes.dictionary)).to_numpy(zero_copy_only=False), np.int64)
+    return Files(codes.dictionary.to_pylist(), keys, root), places
+
+
 def _files(column: pa.ChunkedArray, root: Path | None) -> np.ndarray:
     """The bytes of the files that the cells name; a file that cannot be read counts by its name."""
-    text = text_of(column)
-    codes = pc.dictionary_encode(text.combine_chunks())
-    names = codes.dictionary.to_pylist()
-    with ThreadPoolExecutor(8) as pool:
-        digests = list(pool.map(lambda name: _file(name, root), names, chunksize=64))
-    table = np.array([*digests, MISSING], np.uint64)
-    return table[np.asarray(pc.fill_null(codes.indices, len(names)).to_numpy(zero_copy_only=False), np.int64)]
-
-
-def _file(name: str, root: Path | None) -> np.uint64:
     if root is None:
-        return word_digest(name)
-    digest = hashlib.blake2b(digest_size=8)
-    try:
-        with (root / name).open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except FILE_FAULTS:
-        return word_digest(name)
-    return np.frombuffer(digest.digest(), np.uint64)[0]
+        return np.array([MISSING if name is None else word_digest(name) for name in text_of(column).to_pylist()], np.uint64)
+    named, places = files(column, root)
+    return np.append(named.digests(), MISSING)[places]

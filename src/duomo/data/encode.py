@@ -3,7 +3,9 @@
 Legend: N rows, F number features, M category columns.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,13 +13,15 @@ import pyarrow as pa
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
-from duomo.core.kinds import KINDS, audio, image, infer, number, video
+from duomo.core.kinds import KINDS, audio, image, infer, media, number, video
 from duomo.core.kinds.base import Block, Cells
+from duomo.core.kinds.cells import is_bytes
 from duomo.core.messages import nearest
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Choices, Column, Dense
 from duomo.data import cache, spill
+from duomo.data.digests import files
 
 CHUNK = {"numbers": 65536, "categories": 65536, "tokens": 8192, "frames": 8192, "pixels": 1024, "waveform": 256, "clips": 64}
 """Rows that are encoded at a time, by form."""
@@ -94,14 +98,19 @@ class InputEncoder:
         """Input name -> what a model will see; facts name the column of each feature."""
         return {name: _field(group) for name, group in self.groups().items()}
 
-    def encode(self, table: Table) -> dict[str, Column]:
-        """Every input as a column of N rows; columns in another order or more of them are fine, missing ones raise DataError."""
+    def encode(self, table: Table, *, kept: bool = False) -> dict[str, Column]:
+        """Every input as a column of N rows; columns in another order or more of them are fine, missing ones raise DataError.
+
+        `kept`: rows that will be asked for again, now or at a later start, so that pictures and films once decoded are worth a file.
+        """
         self._demand(table)
         found: dict[str, Column] = {}
         for name, group in self.groups().items():
             form = KINDS[group[0].kind].form or ""
             columns = [one.column for one in group]
-            column = cache.collect(_blocks(table, group, CHUNK[form]), len(table), _key(table, columns, group))
+            blocks, key = partial(_blocks, table, group, CHUNK[form]), _key(table, columns, group)
+            size = _bytes(group[0]) * len(table) if kept else 0
+            column = cache.kept(blocks, len(table), key, size) if size else cache.collect(blocks(), len(table), key)
             found[name] = Choices(column.values) if form == "clips" and isinstance(column, Dense) else column
         return found
 
@@ -117,16 +126,27 @@ class InputEncoder:
 
 def broken(table: Table, columns: list[str]) -> list[Broken]:
     """Every cell of the picture, sound and film columns among `columns` that cannot be read, in the order of rows."""
+    checks = {"image": image.KIND.check, "audio": audio.KIND.check, "video": video.KIND.check}
     found: list[Broken] = []
     for name in columns:
-        cells, kind = Cells(table.column(name), table.root), table.kinds.get(name)
-        if kind == "image":
-            found += [Broken(row, name, reason) for row, reason in image.KIND.check(cells)]
-        elif kind == "audio":
-            found += [Broken(row, name, reason) for row, reason in audio.KIND.check(cells)]
-        elif kind == "video":
-            found += [Broken(row, name, reason) for row, reason in video.KIND.check(cells)]
+        kind = table.kinds.get(name)
+        if kind in checks:
+            found += [Broken(row, name, reason) for row, reason in _tried(Cells(table.column(name), table.root), kind, checks[kind])]
     return sorted(found)
+
+
+def _tried(cells: Cells, kind: str, check: Callable[[Cells], media.Broken]) -> media.Broken:
+    """The cells that cannot be read; a file that opened before and has not changed since is not tried again."""
+    if cells.root is None or is_bytes(cells.data.type):
+        return check(cells)
+    named, places = files(cells.data, cells.root)
+    opens = np.append(named.opens(kind), False)[places]
+    rows = np.flatnonzero(~opens)
+    bad = [(int(rows[place]), reason) for place, reason in check(Cells(cells.data.take(pa.array(rows)), cells.root))]
+    good = np.setdiff1d(places[rows], [*places[[row for row, _ in bad]], len(named.names)])
+    if len(good):
+        named.opened(kind, good)
+    return bad
 
 
 def _field(group: list[Learned]) -> Field:
@@ -158,6 +178,12 @@ def _blocks(table: Table, group: list[Learned], rows: int) -> Iterator[Block]:
         else:
             columns = [part.values[:, None] if part.values.ndim == 1 else part.values for part in parts]
             yield Block(np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0])
+
+
+def _bytes(one: Learned) -> int:
+    """Bytes of an encoded picture or film; 0 for what is cheap to encode or differs in size."""
+    state = one.state
+    return math.prod([*state["size"], state.get("clips", 1), state.get("frames", 1)]) if one.kind in ("image", "video") else 0
 
 
 def _encode(cells: Cells, one: Learned, start: int) -> Block:

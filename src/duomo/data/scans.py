@@ -14,10 +14,10 @@ from PIL import Image
 
 from duomo.core import scans
 from duomo.core.errors import DataError
+from duomo.core.files import digest
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import cache
-from duomo.data.spill import text_digest
 
 MEASURED = ("age", "pixel_mm", "slice", "slice_mm")
 """Columns that are told otherwise than by a header's word; all are numbers."""
@@ -78,7 +78,7 @@ def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
         return [{"image": cell}]
     if path.stat().st_size > scans.LARGEST:
         raise ValueError(tr("it is larger than {most} MB", most=scans.LARGEST // 10**6))
-    key = text_digest(str(path.resolve()), str(path.stat().st_size), str(path.stat().st_mtime_ns))
+    key = digest(path)
     scan = scans.read(path)
     many, facts = len(scan.slices) > 1, dict(scan.facts)
     patient = facts.pop("patient") or cell

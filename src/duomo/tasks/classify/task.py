@@ -139,7 +139,7 @@ class Main(Task):
 
     # -- tensors
     def encode(self, table: Table, *, target: bool) -> Examples:
-        columns: dict[str, Column] = dict(self.encoder.encode(table))
+        columns: dict[str, Column] = dict(self.encoder.encode(table, kept=target))
         if target:
             found, unseen = self.labels.encode(table)
             columns["target.value"] = Dense(torch.from_numpy(found))

@@ -163,7 +163,7 @@ class Main(Task):
         return boxes_NG4, class_NG
 
     def encode(self, table: Table, *, target: bool) -> Examples:
-        columns: dict[str, Column] = dict(self.encoder.encode(table))
+        columns: dict[str, Column] = dict(self.encoder.encode(table, kept=target))
         frames_N6 = self._frames(table)
         columns["frame"] = Dense(torch.from_numpy(frames_N6).float())
         if target:
@@ -286,7 +286,7 @@ class Main(Task):
         return self._judged(found, self._things(table, frames), frames) | {"unknown": self._unknown(table)}
 
     def _squares(self, table: Table) -> np.ndarray:
-        column = next(iter(self.encoder.encode(table).values()))
+        column = next(iter(self.encoder.encode(table, kept=True).values()))
         assert isinstance(column, Dense)
         return column.values.numpy()
 

@@ -175,7 +175,7 @@ class Main(Task):
         return np.array([_number(name) for name in self._names(table)], np.int64)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
-        columns: dict[str, Column] = dict(self.encoder.encode(table))
+        columns: dict[str, Column] = dict(self.encoder.encode(table, kept=target))
         if target:
             places = {name: place for place, name in enumerate(self.people)}
             own = np.array([places.get(name, -1) for name in self._names(table)], np.int64)
@@ -252,7 +252,7 @@ class Main(Task):
 
     def _pixels(self, table: Table) -> np.ndarray:
         """(N, F) grey, at most 64 pixels wide, 0 to 1."""
-        column = next(iter(self.encoder.encode(table).values()))
+        column = next(iter(self.encoder.encode(table, kept=True).values()))
         assert isinstance(column, Dense)
         grey = column.values.float().mean(1, keepdim=True) / 255
         side = min(SMALL, *grey.shape[2:])

@@ -148,7 +148,7 @@ class Main(Task):
 
     # -- tensors
     def encode(self, table: Table, *, target: bool) -> Examples:
-        columns: dict[str, Column] = dict(self.encoder.encode(table))
+        columns: dict[str, Column] = dict(self.encoder.encode(table, kept=target))
         if target:
             raw_NK = self.raw_targets(table)
             scaled_NK = (self._forward(np.where(raw_NK <= -1, np.nan, raw_NK) if self.config.log else raw_NK) - self.mean_K) / self.scale_K
