@@ -176,7 +176,8 @@ def divide(
     if spared:
         reporter.say(tr("{count:,} rows set aside are not judged on: {valid:,} and {test:,} tell enough, and in less time.",
                         count=spared, valid=len(valid_rows), test=len(test_rows)))  # fmt: skip
-    how = {"group": tr("by {column}", column=data.group), "time": tr("by {column}", column=data.time)}.get(found.how, found.how)
+    column = {"group": data.group, "time": data.time, "folders": split.told(table, data.target)}.get(found.how)
+    how = tr("by {column}", column=column) if column else found.how
     words = tr("Split {how}: {train:,} rows to learn, {valid:,} to validate, {test:,} to test.", how=how,
                train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
     spill.trim()
@@ -226,20 +227,22 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     """The split as it was asked for, or else the one that the audit holds safe; a column that groups rows is no input."""
     if find.task_module(data.task).Main.apart and data.target and not data.group:
         data = dataclasses.replace(data, split=data.split or "group", group=data.target[0])
+    named = split.told(table, data.target)
     if not (data.split or data.group or data.time or data.test):
         proposal, found = audit.propose(table, data.target[0] if data.target else "")
         for finding in found:
             if finding.code == "few_groups":
                 reporter.say(finding.sentence)
-        if proposal.how == "folders":
+        if proposal.how == "folders" and not named:
             reporter.say(tr("Split by the folders that the files lie in; --split random divides them anew."))
+        elif proposal.how == "folders":
+            reporter.say(tr("Split as the column {name!r} says; --split random divides anew.", name=named))
         if proposal.how in ("group", "time"):
             reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
         how = "stratified" if proposal.how == "random" and split.has_classes(table, data, data.target) else proposal.how
         data = dataclasses.replace(data, split=how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]
-    if data.group and data.group not in (*data.ignore, *data.target):
-        data = dataclasses.replace(data, ignore=(*data.ignore, data.group))
-    return data
+    besides = [name for name in (data.group, named) if name and name not in (*data.ignore, *data.target)]
+    return dataclasses.replace(data, ignore=(*data.ignore, *besides)) if besides else data
 
 
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Table:

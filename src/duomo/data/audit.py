@@ -23,7 +23,7 @@ from duomo.data.findings import Audit, ColumnAudit, Finding, Proposal
 from duomo.data.leaks import group_columns, leak_scores, suspects, time_columns
 from duomo.data.near import near_numbers, near_texts
 from duomo.data.profile import profile
-from duomo.data.split import REPEATING, content_columns, folders, repeats_by_nature
+from duomo.data.split import REPEATING, content_columns, folders, repeats_by_nature, told
 from duomo.data.targets import balance_of, guess_target
 
 SAMPLE = 100_000
@@ -240,8 +240,10 @@ def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
 def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
     """The split that the files' folders say, or else the one that keeps what belongs together on one side."""
     findings: list[Finding] = []
-    if folders(table) is not None:
-        return Proposal("folders", reason=tr("the files lie in folders of the parts")), findings
+    if folders(table, (target,)) is not None:
+        named = told(table, (target,))
+        reason = tr("the column {name!r} says so", name=named) if named else tr("the files lie in folders of the parts")
+        return Proposal("folders", reason=reason), findings
     groups, times = group_columns(table, target), time_columns(table, target)
     for name, count in groups:
         findings.append(

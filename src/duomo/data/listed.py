@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from duomo.core import films, scans
 from duomo.core.errors import DataError
-from duomo.core.kinds.boxes import Box, write
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
+from duomo.data.scene_listed import listed_scenes
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"))
 SOUNDS = frozenset((".wav", ".ogg", ".oga", ".flac", ".mp3", ".opus", ".aiff", ".aif", ".au"))
@@ -49,8 +49,6 @@ NAMING = (
     "视频",
     "影片",
 )
-SIDES, CLASSES = ("xmin", "ymin", "xmax", "ymax"), ("class", "label", "name", "category")
-SIDE_FAULTS = (ValueError, TypeError)
 Reader = Callable[[Path], Table]
 SOURCE = "source"
 """The column that says which film a clip was cut from."""
@@ -141,34 +139,8 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
         else ()
     )
     known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
-    return _scenes(Table(pa.table(columns), known, root=root, name=root.name, problems=problems + listed.problems + note))
-
-
-def _scenes(listed: Table) -> Table:
-    """A list of boxes, one a row (file, class, xmin, ymin, xmax, ymax), as a row for each picture; any other list as it is."""
-    names = {name.lower(): name for name in reversed(listed.names)}
-    label = next((names[name] for name in CLASSES if name in names), "")
-    if not label or "image" not in listed.names or not {*SIDES} <= set(names):
-        return listed
-    found: dict[str, list[Box]] = {}
-    bad = 0
-    columns = [listed.data.column(name).to_pylist() for name in ("image", label, *(names[side] for side in SIDES))]
-    for image, kind, *told in zip(*columns, strict=True):
-        if image is None:
-            continue
-        things = found.setdefault(image, [])
-        try:
-            if any(side not in (None, "") for side in told):
-                left, top, right, bottom = (float(side) for side in told)
-                things.append(Box(str(kind), left, top, right, bottom))
-        except SIDE_FAULTS:
-            bad += 1
-    problem = tr("{count:,} × {reason}; the first: {where}.", count=bad, where=listed.name,
-                 reason=tr("a box was left out because its sides are no numbers"))  # fmt: skip
-    files = pa.array(list(found), pa.large_string())
-    data = pa.table({"image": files, "boxes": pa.array([write(things) for things in found.values()], pa.large_string()), "file": files})
-    kinds = {"image": "image", "boxes": "boxes", "file": "id"}
-    return Table(data, kinds, root=listed.root, name=listed.name, problems=(*listed.problems, *([problem] if bad else [])))
+    found_table = Table(pa.table(columns), known, root=root, name=root.name, problems=problems + listed.problems + note)
+    return listed_scenes(found_table, files) or found_table
 
 
 def parts(root: Path, lists: list[str], read_file: Reader, beside: tuple[list[str], str, tuple[str, ...]]) -> Table:

@@ -25,6 +25,8 @@ from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_dig
 HOW = ("random", "stratified", "group", "time", "folders")
 FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
 """Names of folders that say which part their files belong to; a year behind them (train2017) is passed over."""
+COLUMNS = ("split", "subset", "partition")
+"""What a column is called that says the same."""
 NAMES = ("train", "valid", "test")
 TRAIN, VALID, TEST = 0, 1, 2
 MOST_NOTES = 5
@@ -52,7 +54,8 @@ class Split:
 
 def content_columns(table: Table, targets: Sequence[str] = ()) -> list[str]:
     """The columns whose content places a row: all inputs but ids; where there is none, everything."""
-    inputs = [name for name in table.names if name not in targets and table.kinds.get(name) != "id"]
+    part = told(table, targets)
+    inputs = [name for name in table.names if name not in (*targets, part) and table.kinds.get(name) != "id"]
     media = {name for name in inputs if table.kinds.get(name) in MEDIA}
     inputs = [name for name in inputs if not (media and name == "file")]
     return inputs or list(table.names)
@@ -247,8 +250,19 @@ def _too_few(how: str, units: int, config: DataConfig, least: int) -> None:
     raise DataError("A table needs at least 3 different rows to be learned from and tested; received {units}. Give more rows.", units=units)
 
 
-def folders(table: Table) -> np.ndarray | None:
-    """(N,) the part that each file's folder names; None where some file lies in no such folder, or only one part is named."""
+def told(table: Table, targets: Sequence[str] = ()) -> str:
+    """The column that says of each row whether it is there to learn from, to validate or to test; empty where none does."""
+    for name in (name for name in table.names if name.lower() in COLUMNS and name not in targets and is_text(table.column(name).type)):
+        words = [FOLDERS.get(str(cell).strip().lower(), -1) for cell in pc.unique(table.column(name)).to_pylist()]
+        if TRAIN in words and len(set(words)) > 1 and min(words) >= 0:
+            return name
+    return ""
+
+
+def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
+    """(N,) the part that a column (`told`) or each file's folder names; None where some lie in none, or only one part is named."""
+    if column := told(table, targets):
+        return np.array([FOLDERS[str(cell).strip().lower()] for cell in table.column(column).to_pylist()], np.int64)
     if "file" not in table.names:
         return None
     found = []
@@ -263,16 +277,14 @@ def folders(table: Table) -> np.ndarray | None:
 
 def _by_folders(table: Table, config: DataConfig, seed: int, targets: Sequence[str]) -> Split:
     """As the folders say; what they lack is drawn: validation from the training rows; without a test, their validation is it."""
-    part_N = folders(table)
+    part_N = folders(table, targets)
     if part_N is None:
         raise ConfigError("A split by folders needs files in folders such as train, valid and test; these are not. "
                           "Split in another way (--split random).")  # fmt: skip
     train, valid, test = (np.flatnonzero(part_N == part) for part in (TRAIN, VALID, TEST))
     if len(valid) and len(test):
         return Split(train, valid, test, "folders")
-    notes = (
-        () if len(test) else (tr("There is no folder for the test: what lies in the validation folder is judged on, and nothing else."),)
-    )
+    notes = () if len(test) else (tr("Nothing is set apart for the test: what is there to validate is judged on, and nothing else."),)
     inner = split(table.take(train), replace(config, split="", test_share=0.0), seed, targets)
     return Split(train[inner.train], train[inner.valid], test if len(test) else valid, "folders", notes + inner.notes)
 

@@ -1,0 +1,153 @@
+"""Annotated pictures in YOLO's form: a text beside each picture, a box or an outline a line, and a data.yaml with names and parts.
+
+As docs.ultralytics.com/datasets describes them: `class x y width height` in shares of the picture; `class x1 y1 x2 y2 x3 y3 …` of
+an outline; a box with key points behind it, where data.yaml says `kpt_shape`; a box with a confidence.
+"""
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+
+from duomo.core.kinds import image
+from duomo.core.kinds.boxes import Box
+from duomo.core.messages import tr
+from duomo.data.annotated import Faults, Pictures, Scene, around, parted
+
+LARGEST_TEXT, LARGEST_LIST = 1 << 20, 1 << 26
+NAMES = ("classes.txt", "obj.names", "names.txt", "labels.txt")
+LINE = re.compile(r"\s*\d+(\s+-?[\d.]+([eE][-+]?\d+)?){4,}\s*")
+MOST_CLASSES = 1_000_000
+BOX, FEWEST = 4, 6
+"""Numbers of a box and, at least, of an outline."""
+PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+TOKEN = re.compile(r"""'[^']*'|"[^"]*"|[\[\]{},:]|[^'"\[\]{},:]+|['"]""")
+
+
+def read_yolo(root: Path, files: list[str], pictures: list[str], faults: Faults) -> list[Scene] | None:
+    """What the texts beside the pictures say of them; None where these are no lists of boxes."""
+    texts = {file for file in files if file.lower().endswith(".txt") and PurePosixPath(file).name not in NAMES}
+    beside = {picture: label for picture in pictures if (label := _file(picture, texts)) is not None}
+    lines = {label: _lines(root / label) for label in beside.values()}
+    if not any(lines.values()) or sum(found is None for found in lines.values()) > 0.1 * len(lines):
+        return None
+    for label in (label for label, found in lines.items() if found is None):
+        faults.add(tr("a picture was left out because its annotation is no list of boxes"), label)
+    sheet = _yaml(root, files)
+    names, points = class_names(root, files), re.search(r"(?m)^kpt_shape:", sheet) is not None
+    found = []
+    for picture in pictures:
+        rows = lines[beside[picture]] if picture in beside else []
+        if rows is None:
+            continue
+        try:
+            shape = image.upright(root / picture)
+        except ValueError as error:
+            faults.add(tr("a picture was left out because it cannot be read"), f"{picture} ({error})")
+            continue
+        things = [_box([*row[:5]] if points else row, *shape, names, (picture, faults)) for row in rows]
+        found.append(Scene(picture, *shape, [box for box in things if box is not None]))
+    return parted(found, _parts(root, sheet, files, pictures), faults)
+
+
+def class_names(root: Path, files: list[str]) -> dict[int, str]:
+    """Names of the numbered classes, from classes.txt and the like, or from the `names` of a YAML file; none where there are neither."""
+    for file in files:
+        if PurePosixPath(file).name in NAMES:
+            lines = (root / file).read_text(encoding="utf-8", errors="replace").splitlines()
+            return dict(enumerate(line.strip() for line in lines if line.strip()))
+    words = _entries(_yaml(root, files), "names")
+    return {int(key) if key.isdecimal() else place: word for place, (key, word) in enumerate(words)}
+
+
+def _file(picture: str, texts: set[str]) -> str | None:
+    stem = os.path.splitext(picture)[0]
+    parts = stem.split("/")
+    apart = ["/".join([*parts[:place], "labels", *parts[place + 1 :]]) for place, part in enumerate(parts[:-1]) if part == "images"]
+    return next((name for name in (f"{one}.txt" for one in (stem, *reversed(apart))) if name in texts), None)
+
+
+def _lines(path: Path) -> list[list[float]] | None:
+    """Each line's numbers; None where the file is no list of boxes."""
+    if path.stat().st_size > LARGEST_TEXT:
+        return None
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    try:
+        rows = [[float(word) for word in line.split()] for line in lines] if all(map(LINE.fullmatch, lines)) else None
+    except ValueError:
+        return None
+    return rows if rows is not None and all(row[0] < MOST_CLASSES for row in rows) else None
+
+
+def _box(row: list[float], width: int, height: int, names: dict[int, str], place: tuple[str, Faults]) -> Box | None:
+    """Class and centre, width, height in shares of the picture; six numbers or more, an even count, are the corners of an outline."""
+    number, shares = int(row[0]), row[1:]
+    if names and number not in names:
+        place[1].add(tr("a box was left out because its class is not named"), f"{place[0]}, {number}")
+        return None
+    label = names.get(number, str(number))
+    if len(shares) >= FEWEST and len(shares) % 2 == 0:
+        left, top, right, bottom = around(shares)
+        return Box(label, left * width, top * height, right * width, bottom * height)
+    x, y, w, h = shares[:BOX]
+    return Box(label, (x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+
+
+# -- data.yaml
+def _yaml(root: Path, files: list[str]) -> str:
+    """The first YAML file that names classes or parts; empty where there is none."""
+    for file in files:
+        if file.lower().endswith((".yaml", ".yml")) and (root / file).stat().st_size <= LARGEST_TEXT:
+            text = re.sub(r"(?m)(^|[ \t])#.*", "", (root / file).read_text(encoding="utf-8", errors="replace"))
+            if re.search(r"(?m)^(names|train):", text):
+                return text
+    return ""
+
+
+def _entries(text: str, key: str) -> list[tuple[str, str]]:
+    """What a key of the outermost level holds, a word, a list or a dictionary, in a line or below it: names ("" in a list) and words."""
+    told = re.search(rf"(?m)^{key}:[ \t]*(\S.*)?$", text)
+    if told is None:
+        return []
+    rest = text[told.start(1) :] if told[1] else ""
+    if rest[:1] in ("[", "{"):
+        found = _inline(rest)
+    elif rest:
+        found = [("", told[1])]
+    else:
+        block = re.match(r"[ \t]*\n((?:[ \t]*(?:-|\w+:)[ \t]+\S.*(?:\n|$))*)", text[told.end() :])
+        found = re.findall(r"(?m)^[ \t]*(?:-|(\w+):)[ \t]+(\S.*)$", block[1]) if block else []
+    return [(name, word.strip().strip("'\"")) for name, word in found if word.strip()]
+
+
+def _inline(text: str) -> list[tuple[str, str]]:
+    """Names and words of [a, b] or {0: a, 1: b}, up to the bracket that closes it."""
+    found = [("", "")]
+    for token in TOKEN.findall(text[1:]):
+        name, word = found[-1]
+        if token in ("]", "}"):
+            break
+        if token == ",":
+            found.append(("", ""))
+        elif token == ":" and text[0] == "{" and not name:
+            found[-1] = (word.strip(), "")
+        else:
+            found[-1] = (name, word + token)
+    return found
+
+
+def _parts(root: Path, sheet: str, files: list[str], pictures: list[str]) -> list[tuple[str, set[str]]]:
+    """Part and its pictures, as `train`, `val`, `test` of data.yaml name folders or lists of pictures; what is not there is passed over."""
+    found, known = [], Pictures(pictures)
+    for key, part in PARTS.items():
+        for _, told in _entries(sheet, key):
+            steps = [step for step in told.replace("\\", "/").split("/") if step not in ("", ".", "..")]
+            places = ["/".join(steps[start:]) for start in range(len(steps))]  # as it may start from any folder above, on any machine
+            for place in places:
+                inside = {picture for picture in pictures if picture.startswith(f"{place}/")}
+                if place in files and place.lower().endswith(".txt") and (root / place).stat().st_size <= LARGEST_LIST:
+                    lines = (root / place).read_text(encoding="utf-8", errors="replace").splitlines()
+                    inside = {one for line in lines if line.strip() and (one := known.find(line.strip(), place)) is not None}
+                if inside:
+                    found.append((part, inside))
+                    break
+    return found
