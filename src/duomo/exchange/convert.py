@@ -9,7 +9,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest, tr
 from duomo.core.pretrained import Pretrained
 from duomo.core.reporter import Reporter, Silent
-from duomo.exchange import gguf_models, hf, parity, runs
+from duomo.exchange import gguf_models, hf, parity, runs, said
 from duomo.exchange.opening import open_pretrained
 
 FORMS = ("hf", "gguf", "duomo")
@@ -18,8 +18,8 @@ FORMS = ("hf", "gguf", "duomo")
 def convert(source: Path | str, to: str, out: Path | str, kind: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
     """Write the model behind `source` as `to` (hf, gguf, duomo) at `out`, its weights as `kind` (f32, f16, bf16, q8_0, q4_0).
 
-    Returns where it is, and how far its golden logits moved. ConfigError for what cannot be written; RunError where what
-    was written does not say the same within `parity.TOLERANCE`: then nothing is left behind.
+    Returns where it is, how far its golden logits moved, and what others must know beside. ConfigError for what cannot be
+    written; RunError where what was written does not say the same within `parity.TOLERANCE`: then nothing is left behind.
     """
     reporter = reporter or Silent()
     if to not in FORMS:
@@ -43,13 +43,18 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
     except OSError as error:
         raise ConfigError("The folder of the output must be one that can be made; {folder} is not ({error}). Choose another with -o.",
                           folder=place.absolute().parent, error=error.strerror) from None  # fmt: skip
+    temperature = float(model.facts.get("temperature", 1.0))
+    model = said.answering(model) if to == "hf" else model
     apart, left = _written(model, to, place, kind)
+    notes = said.beside(place, model, temperature) if to == "hf" else []
     if left:
         reporter.say(tr("Left out, because the other form has no place for them: {names}", names=", ".join(left[:6])))
+    for sentence in notes:
+        reporter.say(sentence)
     most = parity.TOLERANCE[kind]
     reporter.say(tr("Wrote {path} ({kind}). Golden logits moved by {apart:.2g} standard deviations; allowed: {most}.",
                     path=place, kind=kind, apart=apart, most=most))  # fmt: skip
-    return {"out": str(place), "type": kind, "distance": apart, "tolerance": most, "left": left}
+    return {"out": str(place), "type": kind, "distance": apart, "tolerance": most, "left": left, "notes": notes}
 
 
 def _written(model: Pretrained, to: str, place: Path, kind: str) -> tuple[float, list[str]]:

@@ -51,7 +51,9 @@ def read(path: Path) -> Pretrained:
     options["tied"] = (options["tied"] or family.name == "t5") and not _apart(weights)
     tensors = to_ours(family, options, weights, str(path))
     pooling = _json(path / "1_Pooling" / "config.json", {})
-    if family.model == "bert" and pooling.get("pooling_mode_mean_tokens"):
+    if family.model == "bert" and (
+        pooling.get("pooling_mode_mean_tokens") or ("head.weight" in tensors and "pooler.weight" not in tensors)
+    ):
         options["pool"] = "mean"
     facts = {"family": family.name, "generation": _json(path / "generation_config.json", {}), "labels": settings.get("id2label") or {}}
     facts |= {"task": "tag"} if tokens else {}
@@ -86,7 +88,22 @@ def write(path: Path, model: Pretrained, kind: str = "f32") -> list[str]:
     settings |= vocabularies.write(path, text)
     _save(path, {name: value.to(TYPES[kind]).clone() for name, value in tensors.items()})
     _write(path / "config.json", settings)
+    if model.facts.get("task") == "embed":
+        _pooling(path, str(options["pool"]), int(options["width"]), int(text.get("longest", 512)))
     return left
+
+
+def _pooling(path: Path, pool: str, width: int, longest: int) -> None:
+    """How vectors are made of tokens, as sentence-transformers reads it: the mean or the first, and length 1."""
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [{"idx": place, "name": str(place), "path": folder, "type": f"sentence_transformers.models.{kind}"}
+               for place, (folder, kind) in enumerate(kinds.items())]  # fmt: skip
+    for folder in [folder for folder in kinds if folder]:
+        (path / folder).mkdir()
+    modes = {"pooling_mode_cls_token": pool == "first", "pooling_mode_mean_tokens": pool == "mean"}
+    _write(path / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
+    write_atomically(path / "modules.json", (json.dumps(modules, indent=2) + "\n").encode())
+    _write(path / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
 
 
 def _answers(model: Pretrained, name: str) -> dict[str, Any]:

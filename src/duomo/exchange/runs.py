@@ -42,7 +42,8 @@ def read(path: Path) -> Pretrained:
         options["longest"] = len(tensors["places.weight"])
         room = options["longest"] - int(options.get("offset", 0))
         learned["text"] = {**learned["text"], "longest": min(room, int(learned["text"]["longest"]))}
-    return Pretrained(recipe.model.name, options, tensors, learned, {"task": facts["task"], "labels": _labels(state)}, str(path))
+    told = {"task": facts["task"], "labels": _labels(state), **_beyond(state)}
+    return Pretrained(recipe.model.name, options, tensors, learned, told, str(path))
 
 
 def prove(path: Path) -> None:
@@ -51,7 +52,8 @@ def prove(path: Path) -> None:
     kept = folder.read_json("golden.json").get("parity") if (path / "golden.json").is_file() else None
     if kept:
         recipe, facts = build(Recipe, read_toml(folder.path / "recipe.toml")), folder.read_json("run.json")
-        task = find.make_task(facts["task"], {})
+        named = {"target": recipe.data.target, "ignore": recipe.data.ignore, "encode": recipe.encode}
+        task = find.make_task(facts["task"], named | dict(recipe.task))
         task.restore(folder.read_json("task.json"))
         made = find.make_model(recipe.model, task)
         made.load_state_dict(folder.read_tensors("model.safetensors"))
@@ -71,6 +73,13 @@ def _labels(state: Mapping[str, Any]) -> dict[str, str]:
     """Place -> label, as others keep them; none where there are several targets."""
     known = state.get("labels", {}).get("classes", [])
     return {str(place): str(label) for place, label in enumerate(known[0])} if len(known) == 1 else {}
+
+
+def _beyond(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run makes of its logits: of one target divided by a temperature, of tags searched through by `transitions`."""
+    temperatures = state.get("temperatures", [])
+    found: dict[str, Any] = {"temperature": float(temperatures[0])} if len(temperatures) == 1 else {}
+    return found | ({"transitions": state["search"]} if state.get("search") else {})
 
 
 def _learned(state: Mapping[str, Any]) -> dict[str, Any]:

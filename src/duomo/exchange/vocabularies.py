@@ -58,7 +58,7 @@ def write(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     if not state:
         return {}
     tokenizer = text_kind.tokenizer_of(state)
-    write_atomically(path / "tokenizer.json", state["json"].encode())
+    write_atomically(path / "tokenizer.json", _gapped(state).encode())
     numbers = {use: text_kind.special(state, use) for use in USES}
     names = {keys[0]: tokenizer.id_to_token(numbers[use]) for use, keys in USES.items() if numbers[use] >= 0}
     names |= dict(state.get("names", {}))
@@ -69,6 +69,16 @@ def write(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     write_atomically(path / "tokenizer_config.json", (json.dumps(config, ensure_ascii=False, indent=2) + "\n").encode())
     keys = {"padding": "pad_token_id", "begin": "bos_token_id", "end": "eos_token_id"}
     return {key: numbers[use] for use, key in keys.items() if numbers[use] >= 0}
+
+
+def _gapped(state: Mapping[str, Any]) -> str:
+    """The tokenizer with a mask token that takes the space before it, as a gap of ours does (tasks/fill); a given one is left alone."""
+    if state["tokenizer"] == text_kind.GIVEN:
+        return str(state["json"])
+    made = json.loads(state["json"])
+    for token in made["added_tokens"]:
+        token["lstrip"] = token["lstrip"] or token["id"] == text_kind.special(state, "mask")
+    return json.dumps(made, ensure_ascii=False)
 
 
 def _object(path: Path) -> dict[str, Any]:

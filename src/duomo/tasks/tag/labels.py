@@ -169,11 +169,11 @@ def transitions(rows: Sequence[np.ndarray], scheme: Scheme) -> np.ndarray:
 
 
 def viterbi(scores_BTC: np.ndarray, length_B: np.ndarray, moves_CC: np.ndarray, ends: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(B, T) the classes with the highest sum of scores and moves, beginning in `ends["starts"]`, ending in `ends["stops"]`."""
+    """(B, T) the classes with the highest sum of scores and moves, with what `ends` says of the first and the last."""
     B, T, C = scores_BTC.shape
     rows, last_B = np.arange(B), np.maximum(length_B, 1) - 1
     back_TBC = np.zeros((T, B, C), np.int16)
-    best_BC = scores_BTC[:, 0] + np.where(ends["starts"], 0.0, NEVER)
+    best_BC = scores_BTC[:, 0] + ends["starts"]
     final_BC = best_BC.copy()
     for step in range(1, T):
         candidates_BCC = best_BC[:, :, None] + moves_CC
@@ -181,7 +181,7 @@ def viterbi(scores_BTC: np.ndarray, length_B: np.ndarray, moves_CC: np.ndarray, 
         best_BC = np.take_along_axis(candidates_BCC, back_TBC[step][:, None].astype(np.int64), 1)[:, 0] + scores_BTC[:, step]
         final_BC[last_B == step] = best_BC[last_B == step]
     found_BT = np.zeros((B, T), np.int64)
-    now_B = (final_BC + np.where(ends["stops"], 0.0, NEVER)).argmax(1)
+    now_B = (final_BC + ends["stops"]).argmax(1)
     for step in range(T - 1, -1, -1):
         inside_B = step <= last_B
         found_BT[inside_B, step] = now_B[inside_B]

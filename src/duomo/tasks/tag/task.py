@@ -24,7 +24,7 @@ from duomo.tasks.tag import pieces
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.baselines import Frequent, Linear, Truth
 from duomo.tasks.tag.features import Features
-from duomo.tasks.tag.labels import Scheme, Span, transitions, viterbi
+from duomo.tasks.tag.labels import NEVER, Scheme, Span, transitions, viterbi
 from duomo.tasks.tag.measures import counted, figures
 
 TARGETS = ("tags", "ner_tags", "ner", "labels", "label", "spans", "entities", "upos", "pos_tags", "pos", "tag")
@@ -147,6 +147,8 @@ class Main(Task):
     def state(self) -> dict[str, Any]:
         found = {"column": self.column, "cut": self.cut, "features": self.features.state(), "scheme": self.scheme.state()}
         found |= {"tokenizer": self.tokenizer, "labels": {"classes": [self.scheme.classes]}} if self.tokenizer else {}
+        if self.tokenizer:  # what others need who read the weights alone (exchange/said.py)
+            found["search"] = {"moves": self._moves().tolist(), **{name: ends.tolist() for name, ends in self._ends().items()}}
         return found | {"moves": self.moves_CC.tolist(), "weight": self.weight}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -235,9 +237,16 @@ class Main(Task):
     # -- judging
     def decode(self, scores_BTC: np.ndarray, length_B: np.ndarray, weight: float | None = None) -> np.ndarray:
         """(B, T) the best classes that make sense together; scores are logits or log-probabilities."""
+        return viterbi(scores_BTC, length_B, self._moves(weight), self._ends())
+
+    def _moves(self, weight: float | None = None) -> np.ndarray:
+        """(C, C) what it counts that the second class comes after the first."""
         weight = (self.weight or 0.0) if weight is None else weight
-        moves_CC = np.where(self.scheme.follows, weight * self.moves_CC, self.moves_CC)
-        return viterbi(scores_BTC, length_B, moves_CC, {"starts": self.scheme.starts, "stops": self.scheme.stops})
+        return np.where(self.scheme.follows, weight * self.moves_CC, self.moves_CC)
+
+    def _ends(self) -> dict[str, np.ndarray]:
+        """(C,) what it counts that a text begins or ends with a class."""
+        return {"starts": np.where(self.scheme.starts, 0.0, NEVER), "stops": np.where(self.scheme.stops, 0.0, NEVER)}
 
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:
         """Spans (or tags) found, predicted and true of each type (N, K + 1), tokens right and all; `scores` until calibrated."""

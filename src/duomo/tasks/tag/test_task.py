@@ -67,7 +67,7 @@ def test_decoding_makes_sense_and_is_the_best():
     moves = transitions([scheme.encode(row) for row in rows], scheme)
     scores = np.random.default_rng(0).normal(size=(5, 4, len(scheme.classes)))
     length = np.array([4, 3, 2, 1, 4])
-    found = viterbi(scores, length, moves, {"starts": scheme.starts, "stops": scheme.stops})
+    found = viterbi(scores, length, moves, {"starts": np.where(scheme.starts, 0, -1e4), "stops": np.where(scheme.stops, 0, -1e4)})
     for row, size in enumerate(length):
         places = np.indices([len(scheme.classes)] * int(size)).reshape(size, -1).T
         fits = scheme.starts[places[:, 0]] & scheme.stops[places[:, -1]]
