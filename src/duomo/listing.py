@@ -37,7 +37,9 @@ def _runs(folder: Path) -> dict[str, str]:
 def listing(what: str, folder: str = "runs") -> dict[str, str]:
     """Name -> one line, for tasks, models, samples or runs."""
     if what == "tasks":
-        return {f.name: _first_sentence(Path(p) / f.name / "task.py") for p in tasks.__path__ for f in pkgutil.iter_modules([p]) if f.ispkg}
+        return {
+            f.name: tr(_first_sentence(Path(p) / f.name / "task.py")) for p in tasks.__path__ for f in pkgutil.iter_modules([p]) if f.ispkg
+        }
     if what == "models":
         return {f.name: _first_sentence(Path(p) / f"{f.name}.py") for p in models.__path__ for f in pkgutil.iter_modules([p])}
     if what == "samples":

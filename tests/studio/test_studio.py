@@ -1,5 +1,6 @@
 """The studio without a browser: who may call it, what it may touch, that its form is the recipe, that runs outlive it."""
 
+import base64
 import dataclasses
 import io
 import re
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 
 import duomo.studio
 import duomo.tasks
@@ -20,6 +22,7 @@ from duomo.core import find
 from duomo.core.config import build, documentation, hints
 from duomo.core.messages import chinese
 from duomo.core.recipe import Recipe
+from duomo.listing import listing
 from duomo.studio import form
 from duomo.studio.app import Studio
 from duomo.studio.guard import LARGEST_BODY
@@ -104,9 +107,47 @@ def test_what_is_dropped_arrives_as_it_was(client: TestClient) -> None:
     assert client.post("api/upload/u").json()["source"] == "data/pets"
     listed = client.get("api/files", params={"path": "data/pets"}).json()
     assert [entry["name"] for entry in listed["entries"]] == ["cats", "dogs"]
-    for upload in ("v", "w"):
-        client.put(f"api/upload/{upload}", params={"path": "a.csv"}, content=b"x,y\n1,2\n")
-    assert [client.post(f"api/upload/{upload}").json()["source"] for upload in ("v", "w")] == ["data/a.csv", "data/a-2.csv"]
+    for upload, content in (("v", b"x,y\n1,2\n"), ("w", b"x,y\n1,3\n"), ("x", b"x,y\n1,2\n")):  # the last is the first once more
+        client.put(f"api/upload/{upload}", params={"path": "a.csv"}, content=content)
+    assert [client.post(f"api/upload/{upload}").json()["source"] for upload in "vwx"] == ["data/a.csv", "data/a-2.csv", "data/a.csv"]
+
+
+def test_an_encoding_that_is_not_plain_can_be_chosen(client: TestClient, studio: Studio) -> None:
+    rows = [f"{number};Wohnfläche {number % 7};{'groß' if number % 2 else 'klein'}" for number in range(60)]
+    (studio.place.data / "flats.csv").write_bytes("\n".join(["Nr;Fläche;Größe", *rows]).encode("cp1252"))
+    refused = client.post("api/look", json={"source": "data/flats.csv"})
+    assert refused.status_code == 422 and "cp1252" in refused.json()["error"]["encodings"]
+    found = client.post("api/look", json={"source": "data/flats.csv", "settings": {"data": {"encoding": "cp1252"}}}).json()
+    assert [column["name"] for column in found["columns"]] == ["Nr", "Fläche", "Größe"]
+    assert found["command"] == "duomo inspect data/flats.csv --encoding=cp1252"
+
+
+def test_every_task_can_be_chosen_and_weights_begun_from(client: TestClient, studio: Studio) -> None:
+    table = samples.write("clinic", studio.place.data)
+    found = client.post(
+        "api/look", json={"source": f"data/{table.name}", "settings": {"data": {"task": "regress", "target": ["mean_radius"]}}}
+    )
+    assert set(found.json()["tasks"]) == set(find.task_names()) and found.json()["proposal"]["task"] == "regress"
+    for name in ("config.json", "model.safetensors"):
+        client.put("api/upload/u", params={"path": f"bert/{name}"}, content=b"{}")
+    assert client.post("api/upload/u").json() == {"source": "data/bert", "weights": True}
+    assert client.get("api/form").json()["starts"] == ["data/bert"]
+    asked = {"source": f"data/{table.name}", "settings": {"data": {"group": "id"}, "adapt": {"start": "data/bert"}}, "name": "new"}
+    said = client.post("api/command", json=asked).json()["command"]
+    assert said == f"duomo train data/{table.name} --out=runs/new --group=id --from=data/bert"
+    parsed = cli._settings(cli._parser(["train"]).parse_args(shlex.split(said)[1:]))
+    assert parsed["adapt"] == {"start": "data/bert"} and parsed["data"]["group"] == "id"
+
+
+def test_what_no_browser_shows_is_drawn(client: TestClient) -> None:
+    picture = io.BytesIO()
+    Image.new("L", (30, 20), 90).save(picture, "PPM")
+    body = base64.b64encode(picture.getvalue()).decode()
+    found = client.post("api/thumbnail", json={"base64": body, "kind": "image"}).json()
+    assert found["source"].startswith("data:image/") and (found["width"], found["height"]) == (30, 20)
+    for wrong in ("bm90aGluZw==", "?", ""):
+        for kind in ("image", "video"):
+            assert client.post("api/thumbnail", json={"base64": wrong, "kind": kind}).json()["source"] == ""
 
 
 # -- the form is the recipe
@@ -125,6 +166,14 @@ def test_the_form_has_every_setting(client: TestClient) -> None:
         assert {"target", "ignore", "encode"} <= left
         assert all(field["help"] for fields in sections.values() for field in fields)
     assert documentation(Recipe)
+
+
+@pytest.mark.parametrize("task", find.task_names())
+def test_the_form_speaks_chinese(task: str, client: TestClient) -> None:
+    sections = client.get("api/form", params={"task": task}, headers={"accept-language": "zh"}).json()["sections"]
+    said = [section["title"] for section in sections] + [field["help"] for section in sections for field in section["fields"]]
+    assert not [one for one in said if not re.search("[\u4e00-\u9fff]", one)]
+    assert all(re.search("[\u4e00-\u9fff]", chinese()[line]) for line in listing("tasks").values())
 
 
 def test_what_the_page_says_in_a_terminal_means_the_same() -> None:

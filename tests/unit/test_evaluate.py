@@ -25,7 +25,7 @@ from duomo.core.errors import RunError
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.core.tensors import Examples
-from duomo.evaluate import bootstrap, compare, scorecard, slices
+from duomo.evaluate import bootstrap, compare, exhibits, scorecard, slices
 from duomo.evaluate.card import model_card
 from duomo.evaluate.exhibits import confused, worst_errors
 from duomo.evaluate.report import html, inspect, plots
@@ -265,6 +265,21 @@ def test_slices_find_the_planted_one_and_nothing_else(clinic: tuple[Table, Table
     errors[ward == "north"] += 0.15
     found = slices.worst_slices(test, errors, test.names)
     assert found["worst"][0]["values"] == {"value": "north"} and found["worst"][0]["stands_out"] and found["standing_out"] == 1
+
+
+def test_what_is_written_as_json_is_shown_in_words() -> None:
+    talk = json.dumps([{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}])
+    boxed = json.dumps(
+        [{"label": "cat", "box": [0, 0, 2, 2]}, {"label": "dog", "box": [1, 1, 2, 2]}, {"label": "cat", "box": [1, 0, 2, 2]}]
+    )
+    cells = {"talk": [talk], "tokens": ['["Ada", "is", "here"]'], "tags": ['["B-PER", "O", "O"]'], "boxes": [boxed], "note": ["[1, 2"]}
+    table = Table(pa.table(cells), dict.fromkeys(cells, "text"), name="t")
+    shown = {name: exhibits.cell(table, name, 0, [0])["text"] for name in cells}
+    assert shown["talk"] == "user: Hello\nassistant: Good day" and shown["tokens"] == "Ada is here"
+    assert shown["boxes"] == "cat ×2, dog" and shown["note"] == "[1, 2"
+    spans = [{"text": "Ada", "label": "PER", "start": 0, "end": 3}]
+    found = worst_errors(table, np.ones(1), ["tags"], lambda _: {"prediction": [spans], "vector": [[0.5] * 40]})["items"][0]
+    assert found["truth"] == {"tags": "Ada B-PER"} and found["answer"] == {"prediction": "Ada (PER)", "vector": "40 numbers"}
 
 
 def test_worst_errors_show_pictures_and_survive_broken_ones(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ SHIELD, FIRST = "\ufdd0", 0xF0000
 """Before the first sign of what only looks like a special token stands a code that is no character, and the sign itself goes by a private
 number: a text may hold private signs of its own (icons, the emoji of old telephones)."""
 SHIELDED = re.compile(SHIELD + "([\U000f0000-\U0010ffff])")
-Message = Mapping[str, str]
+Message = Mapping[str, Any]
+PROBE = {"type": "function", "function": {"name": "probe_of_tools", "description": "", "parameters": {"type": "object", "properties": {}}}}
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,17 @@ def encode(state: Mapping[str, Any], rendered: Rendered) -> tuple[np.ndarray, np
     return np.concatenate([empty, *tokens]), np.concatenate([empty.astype(bool), *learned])
 
 
-def prompt(state: Mapping[str, Any], messages: Sequence[Message]) -> np.ndarray:
-    """Token numbers (T,) of a conversation up to where the assistant has to speak."""
-    return encode(state, Rendered(((_text(state, messages, True), False),)))[0]
+def prompt(state: Mapping[str, Any], messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), begun: str = "") -> np.ndarray:
+    """Token numbers (T,) of a conversation up to where the assistant has to speak, or to go on from what it has `begun`."""
+    return encode(state, Rendered(((_text(state, messages, True, tools) + begun, False),)))[0]
+
+
+def shows_tools(state: Mapping[str, Any]) -> bool:
+    """Whether the template has a place for tools."""
+    try:
+        return PROBE["function"]["name"] in _text(state, [{"role": "user", "content": "?"}], True, [PROBE])  # type: ignore[index]
+    except DataError:
+        return False
 
 
 def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
@@ -112,9 +121,19 @@ def _turn(state: Mapping[str, Any], text: str) -> str:
     return text[: ends[-1]] if ends else text
 
 
-def _text(state: Mapping[str, Any], messages: Sequence[Message], speak: bool) -> str:
-    shielded = [{**message, "content": _shielded(state, message["content"])} for message in messages]
-    return render(state["chat_template"], shielded, dict(state.get("names", {})), add_generation_prompt=speak)
+def _text(state: Mapping[str, Any], messages: Sequence[Message], speak: bool, tools: Sequence[Mapping[str, Any]] = ()) -> str:
+    shielded = [{name: _all_shielded(state, value) for name, value in message.items()} for message in messages]
+    extra = {"tools": _all_shielded(state, list(tools))} if tools else {}
+    return render(state["chat_template"], shielded, dict(state.get("names", {})), add_generation_prompt=speak, extra=extra)
+
+
+def _all_shielded(state: Mapping[str, Any], value: Any) -> Any:
+    """JSON values, every text in them shielded."""
+    if isinstance(value, Mapping):
+        return {_shielded(state, name): _all_shielded(state, one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_all_shielded(state, one) for one in value]
+    return _shielded(state, value) if isinstance(value, str) else value
 
 
 def _shielded(state: Mapping[str, Any], text: str) -> str:

@@ -285,6 +285,7 @@ def _choose(path: Path, candidates: list[str], sample: bytes) -> str:
         file=path.name,
         samples=samples,
         first=" | --encoding ".join(shown),
+        encodings=shown,
     )
 
 

@@ -3,7 +3,9 @@
 import base64
 import binascii
 import io
+import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +27,8 @@ STRIP, FRAME, IN_LINE = 6, 96, 3
 COMPARED, PAIRS, IN_A_ROW = 96, 10, 8
 """Worst rows that confusions are looked for among, pairs of classes shown, pictures of each pair."""
 LONGEST_TEXT = 400
+LONGEST_LIST, MOST_THINGS = 16, 12
+"""Numbers that are written out, and labelled things that are."""
 LARGEST_SOUND = 200_000
 ALL_SOUNDS = 1_200_000
 """Bytes of all sounds in one page together."""
@@ -49,6 +53,7 @@ class Mark(NamedTuple):
 Answer = Callable[[Table], Mapping[str, Sequence[Any]]]
 
 
+JSON_FAULTS = (ValueError, RecursionError)
 THUMBNAIL_FAULTS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, binascii.Error)
 
 
@@ -65,12 +70,12 @@ def worst_errors(test: Table, errors: np.ndarray, targets: Sequence[str], answer
     room = [ALL_SOUNDS]
     items = []
     for place, row in enumerate(rows):
-        marks = _marks(chosen, place, targets, answers)
+        marks = marks_of(chosen, place, targets, answers)
         items.append(
             {
                 "row": int(row),
                 "error": float(errors[row]),
-                "truth": {name: text_of(chosen.column(name)[place].as_py()) for name in targets if name in chosen.names},
+                "truth": {name: text_of(_true(chosen, name, place)) for name in targets if name in chosen.names},
                 "answer": {name: text_of(values[place]) for name, values in answers.items()},
                 "cells": [cell(chosen, name, place, room, marks) for name in inputs],
             }
@@ -78,7 +83,7 @@ def worst_errors(test: Table, errors: np.ndarray, targets: Sequence[str], answer
     return {"items": items, "note": ""}
 
 
-def _marks(table: Table, place: int, targets: Sequence[str], answers: Mapping[str, Sequence[Any]]) -> list[Mark]:
+def marks_of(table: Table, place: int, targets: Sequence[str], answers: Mapping[str, Sequence[Any]]) -> list[Mark]:
     """Boxes to be drawn on a row's picture: those that are true, and over them those that were answered."""
     marks: list[Mark] = []
     for name in targets:
@@ -100,7 +105,7 @@ def _drawable(label: str, number: int) -> str:
 def confused(test: Table, errors: np.ndarray, targets: Sequence[str], answer: Answer | None) -> View | None:
     """Pictures that are taken for another class, side by side for each pair of classes; None without pictures or errors."""
     names = test.of_kind("image")
-    if not names or answer is None or len(targets) != 1 or targets[0] not in test.names:
+    if not names or answer is None or len(targets) != 1 or targets[0] not in test.names or test.kinds[targets[0]] == "boxes":
         return None
     errors = np.nan_to_num(np.asarray(errors, np.float64), nan=-np.inf)
     rows = np.argsort(-errors, kind="stable")[:COMPARED]
@@ -143,10 +148,63 @@ def text_of(value: Any) -> str:
     if isinstance(value, bytes):
         return tr("{count} bytes", count=len(value))
     if isinstance(value, list):
+        if len(value) > LONGEST_LIST and all(isinstance(part, float) for part in value):
+            return tr("{count} numbers", count=len(value))
+        things = _things(value)
+        if things:
+            return things
         shown = ", ".join(text_of(part) for part in value[:8])
         return f"[{shown}{', …' if len(value) > 8 else ''}]"
     text = str(value)
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+
+
+def _plainly(value: Any) -> Any:
+    """What is written as a JSON list, in words: turns of a conversation, tokens, labels of boxes each with how many there are."""
+    if not isinstance(value, str) or value[:1] != "[" or value[-1:] != "]":
+        return value
+    try:
+        parts = json.loads(value)
+    except JSON_FAULTS:
+        return value
+    if parts and all(isinstance(part, str) for part in parts):
+        return " ".join(parts)
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        return value
+    if all({"role", "content"} <= set(part) for part in parts):
+        return "\n".join(f"{part['role']}: {part['content']}" for part in parts)
+    return _things(parts) or value
+
+
+def _true(table: Table, name: str, place: int) -> Any:
+    """A target's cell in words; tags with their tokens, those alone that say something."""
+    value = table.column(name)[place].as_py()
+    tags, tokens = _listed(value), _listed(table.column("tokens")[place].as_py() if "tokens" in table.names else None)
+    if name == "tokens" or not tags or len(tags) != len(tokens):
+        return _plainly(value)
+    said = [f"{token} {tag}" for token, tag in zip(tokens, tags, strict=True) if tag != "O"]
+    return ", ".join(said[:MOST_THINGS]) + (", …" if len(said) > MOST_THINGS else "") or "O"
+
+
+def _listed(value: Any) -> list[str]:
+    """The texts of a JSON list of nothing else; none where it is none."""
+    try:
+        parts = json.loads(value) if isinstance(value, str) and value[:1] == "[" else value
+    except JSON_FAULTS:
+        return []
+    return parts if isinstance(parts, list) and all(isinstance(part, str) for part in parts) else []
+
+
+def _things(parts: Sequence[Any]) -> str:
+    """Labelled boxes as labels with how many there are, labelled spans as their texts; empty where the parts are neither."""
+    labelled = [part for part in parts if isinstance(part, dict) and "label" in part]
+    if not labelled or len(labelled) < len(parts):
+        return ""
+    if all("text" in part for part in labelled):
+        shown = [f"{part['text']} ({part['label']})" for part in labelled[:MOST_THINGS]]
+        return ", ".join(shown) + (", …" if len(labelled) > MOST_THINGS else "")
+    counts = Counter(str(part["label"]) for part in labelled if "box" in part)
+    return ", ".join(f"{label} ×{count}" if count > 1 else label for label, count in counts.most_common(MOST_THINGS))
 
 
 def cell(table: Table, name: str, place: int, room: list[int], marks: Sequence[Mark] = ()) -> dict[str, Any]:
@@ -158,7 +216,7 @@ def cell(table: Table, name: str, place: int, room: list[int], marks: Sequence[M
     found = {
         "name": name,
         "kind": kind,
-        "text": text_of(Path(value).name if kind in MEDIA and isinstance(value, str) else value),
+        "text": text_of(Path(value).name if kind in MEDIA and isinstance(value, str) else _plainly(value)),
     }
     if kind == "series" and isinstance(value, list):
         return found | {"line": _line(value)}

@@ -31,6 +31,7 @@ class Rule:
 JSON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,), "object": (dict,),
 }  # fmt: skip
+TOKEN = {"type": "integer", "minimum": 0}
 MODEL = Rule(("string",), 1, 256, required=True)
 SAMPLING: dict[str, Rule] = {
     "model": MODEL,
@@ -59,6 +60,9 @@ SAMPLING: dict[str, Rule] = {
 }
 CHAT = SAMPLING | {
     "messages": Rule(("array",), 1, limits.MOST_MESSAGES, required=True),
+    "tools": Rule(("array",), 1, limits.MOST_TOOLS),
+    "tool_choice": Rule(("string", "object"), 0, 64),
+    "parallel_tool_calls": Rule(("boolean",)),
     "max_completion_tokens": Rule(("integer",), 1, 1_000_000),
     "logprobs": Rule(("boolean",), default=False),
     "top_logprobs": Rule(("integer",), 0, limits.MOST_LOGPROBS),
@@ -138,6 +142,19 @@ def texts(name: str, value: Any, most: int, longest: int = limits.LONGEST_TEXT) 
     return list(found)
 
 
+def prompts(name: str, value: Any, most: int) -> list[str] | list[list[int]]:
+    """A text, some texts, a list of tokens or some of those, as a list; Unfit for anything else."""
+    found = value if isinstance(value, list) else [value]
+    if found and all(isinstance(one, int) for one in found):
+        found = [found]
+    if not found or not all(isinstance(one, list) for one in found):
+        return texts(name, value, most)
+    whole = all(one and len(one) <= limits.LONGEST_TEXT and all(type(token) is int and token >= 0 for token in one) for one in found)
+    if not whole or len(found) > most:
+        raise Unfit(name, tr("The field {name!r} takes 1 to {most} lists of tokens, each a whole number from 0 on.", name=name, most=most))
+    return found
+
+
 def schema(rules: Mapping[str, Rule], models: Sequence[str]) -> dict[str, Any]:
     """The rules as a JSON schema."""
     properties = {name: _property(name, rule) for name, rule in rules.items()}
@@ -149,6 +166,10 @@ def schema(rules: Mapping[str, Rule], models: Sequence[str]) -> dict[str, Any]:
 def _property(name: str, rule: Rule) -> dict[str, Any]:
     if name == "file":
         return {"type": "string", "format": "binary"}
+    if name in ("prompt", "input"):
+        text, tokens = {"type": "string", "maxLength": limits.LONGEST_TEXT}, {"type": "array", "minItems": 1, "items": TOKEN}
+        lists = [{"type": "array", "minItems": 1, "maxItems": 16, "items": one} for one in (text, tokens)]
+        return {"anyOf": [text, tokens, *lists]}
     found: dict[str, Any] = {"type": list(rule.types) if rule.required else [*rule.types, "null"]}
     if rule.one_of:
         found["enum"] = [*rule.one_of, *([] if rule.required else [None])]
@@ -162,6 +183,17 @@ def _property(name: str, rule: Rule) -> dict[str, Any]:
     if name == "messages":
         part = {"role": {"enum": ["system", "user", "assistant"]}, "content": {"type": "string"}}
         found["items"] = {"type": "object", "properties": part, "required": ["role", "content"], "additionalProperties": False}
+    elif name == "tools":
+        function = {
+            "type": "object",
+            "properties": {"name": {"type": "string", "pattern": r"^[\w.-]{1,64}$"}, "parameters": {"type": "object"}},
+            "required": ["name"],
+        }
+        found["items"] = {
+            "type": "object",
+            "properties": {"type": {"enum": ["function"]}, "function": function},
+            "required": ["type", "function"],
+        }
     elif "array" in rule.types:
         found["items"] = {"type": "string"}
     return found

@@ -8,14 +8,16 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
 from duomo.core.errors import DataError, DuomoError, ResourceError
+from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.serve.limits import MOST_INPUTS, MOST_ROWS
+from duomo.serve.reading import read_json
 from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts
 
 Answers = dict[str, list[Any]]
@@ -24,6 +26,13 @@ FAULTS = (pa.ArrowException, ValueError, RuntimeError, MemoryError, ArithmeticEr
 TOGETHER_FAULTS = (DuomoError, *FAULTS)
 ASKED_FAULTS = (DataError, *FAULTS)
 """What a model or a decoder may still raise; the request gets 500 and the worker goes on."""
+
+
+@runtime_checkable
+class Tokenized(Protocol):
+    """A task that reads texts by one tokenizer."""
+
+    tokenizer: dict[str, Any]
 
 
 class Served(Protocol):
@@ -115,14 +124,14 @@ def _heard(columns: Answers, asked: Mapping[str, Any]) -> dict[str, Any]:
     return {"task": "transcribe", "text": text, "confidence": columns["confidence"][0]}
 
 
-def _embedded(columns: Answers, asked: Mapping[str, Any]) -> dict[str, Any]:
+def _embedded(columns: Answers, asked: Mapping[str, Any], read: int) -> dict[str, Any]:
     """Embeddings in OpenAI's form: lists of numbers, or float32 of the machine's own order in base64."""
     data = []
     for number, vector in enumerate(columns["prediction"]):
         values = vector[: asked["dimensions"] or len(vector)]
         packed = base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
         data.append({"object": "embedding", "index": number, "embedding": packed if asked["encoding_format"] == "base64" else values})
-    return {"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": 0, "total_tokens": 0}}
+    return {"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": read, "total_tokens": read}}
 
 
 class Desk:
@@ -144,13 +153,36 @@ class Desk:
 
     def rows(self, question: Question) -> Rows:
         """The rows that are asked; DataError where they cannot be."""
+        if question.verb == "embed":
+            return checked(self._texts(question), self.columns, MOST_INPUTS)
         if not question.parts:
-            return checked(rows_of(question.body), self.columns, MOST_INPUTS if question.verb == "embed" else MOST_ROWS)
+            return checked(rows_of(question.body), self.columns, MOST_ROWS)
         parts, start = [], 0
         for name, is_file, size in question.parts:
             parts.append((name, is_file, question.body[start : start + size]))
             start += size
         return checked(rows_of_parts(parts, self.columns), self.columns)
+
+    def _texts(self, question: Question) -> list[Any]:
+        """Texts to embed; those that came as tokens of the run's own tokenizer are spelled out."""
+        value = read_json(question.body)
+        if "tokens" not in value:
+            return rows_of(question.body)
+        if not isinstance(self.run.task, Tokenized):
+            raise DataError("This run reads texts, not tokens. Send the texts themselves.")
+        state, lists = self.run.task.tokenizer, value["tokens"]
+        most = max(map(max, lists))
+        if most >= int(state["size"]):
+            raise DataError("Tokens must lie between 0 and {last}; received {value}.", last=int(state["size"]) - 1, value=most)
+        return [text_kind.decode_text(state, tokens) for tokens in lists]
+
+    def _read(self, rows: Rows) -> int:
+        """Tokens of the texts, where they are read by a tokenizer."""
+        if not isinstance(self.run.task, Tokenized):
+            return 0
+        texts = [str(cell) for row in rows.made for cell in row.values() if cell is not None]
+        state = self.run.task.tokenizer
+        return sum(len(text_kind.framed(state, tokens)) for tokens in text_kind.encode_text(state, texts))
 
     def _table(self, made: Sequence[Mapping[str, Any]]) -> Table:
         """DataError for a cell of the wrong make, and where a number is written as a text that the run cannot read as one."""
@@ -178,7 +210,7 @@ class Desk:
                     yield question.id, self._alone(question, rows)
                 else:
                     stop = start + len(rows)
-                    yield question.id, self._reply(question, {name: values[start:stop] for name, values in columns.items()})
+                    yield question.id, self._reply(question, rows, {name: values[start:stop] for name, values in columns.items()})
                     start = stop
 
     def _together(self, made: Sequence[Mapping[str, Any]]) -> Answers | None:
@@ -189,18 +221,18 @@ class Desk:
 
     def _alone(self, question: Question, rows: Rows) -> Reply:
         try:
-            return self._reply(question, self.run.answers(self._table(rows.made)))
+            return self._reply(question, rows, self.run.answers(self._table(rows.made)))
         except TOGETHER_FAULTS as error:
             return failed(error)
 
-    def _reply(self, question: Question, columns: Answers) -> Reply:
+    def _reply(self, question: Question, rows: Rows, columns: Answers) -> Reply:
         count = len(next(iter(columns.values()), []))
         if question.verb == "hear":
             return Reply(200, encoded(_heard(columns, question.asked)), {"rows": count})
         if question.verb == "embed":
-            return Reply(200, encoded(_embedded(columns, question.asked)), {"rows": count})
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        return Reply(200, encoded({"answers": rows}), {"rows": count})
+            return Reply(200, encoded(_embedded(columns, question.asked, self._read(rows))), {"rows": count})
+        answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return Reply(200, encoded({"answers": answers}), {"rows": count})
 
 
 def asked_of(desk: Desk, question: Question) -> Rows | Reply:

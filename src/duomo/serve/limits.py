@@ -29,6 +29,8 @@ DEEPEST = 64
 MOST_INPUTS = 2048
 """Texts of a request for embeddings."""
 MOST_MESSAGES = 1024
+MOST_TOOLS, LARGEST_TOOLS = 128, 128 * 1024
+"""Tools of a chat, and characters of them all."""
 MOST_CHOICES = 8
 """`n`: answers to one prompt."""
 MOST_STOPS = 16

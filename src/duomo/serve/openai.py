@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
-from duomo.serve import asked
+from duomo.serve import asked, tools
 from duomo.serve.asked import Unfit
 from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, parts_of
 from duomo.serve.faults import error_body
@@ -49,8 +49,9 @@ def routes(doors: Doors) -> list[Route]:
 
     async def embed(request: Request, key: Key | None) -> Response:
         place, fields = await _asked(doors, request, key, "embed")
-        inputs = _fitting(asked.texts, "input", fields["input"], MOST_INPUTS)
-        _, body = await doors.ask(place, {"verb": "embed", "asked": fields}, json.dumps({"rows": inputs}).encode())
+        inputs = _fitting(asked.prompts, "input", fields.pop("input"), MOST_INPUTS)
+        kind = "rows" if isinstance(inputs[0], str) else "tokens"
+        _, body = await doors.ask(place, {"verb": "embed", "asked": fields}, json.dumps({kind: inputs}).encode())
         return Response(body, media_type=JSON)
 
     async def hear(request: Request, key: Key | None) -> Response:
@@ -114,14 +115,13 @@ async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -
     place, fields = await _asked(doors, request, key, verb)
     if verb == "chat":
         fields["messages"] = [_fitting(_message, number, one) for number, one in enumerate(fields["messages"])]
+        fields |= _fitting(tools.checked, fields.pop("tools"), fields.pop("tool_choice"))
     else:
-        fields["prompt"] = _fitting(asked.texts, "prompt", fields["prompt"], MOST_PROMPTS)
+        fields["prompt"] = _fitting(asked.prompts, "prompt", fields["prompt"], MOST_PROMPTS)
     if fields["stop"]:
         fields["stop"] = [one for one in _fitting(asked.texts, "stop", fields["stop"], MOST_STOPS, LONGEST_STOP) if one]
     fields["schema"] = _fitting(_schema, fields.pop("response_format"))
     fields["biases"] = _fitting(_biases, fields.pop("logit_bias") or {})
-    if fields.pop("echo", None):
-        raise Refused(400, tr("The field {name!r} is not offered by this server.", name="echo"), param="echo", code="unsupported_parameter")
     frames = place.ask({"verb": verb, "asked": fields})
     if fields["stream"]:
         first = await anext(frames)
@@ -178,8 +178,8 @@ def _count(doors: Doors, place: Place, found: Frame) -> None:
             doors.metrics.add("tokens_total", found[0][kind], run=place.name, kind=kind)
 
 
-def _message(number: int, message: Any) -> dict[str, str]:
-    """Role and content; content may be a list of text parts."""
+def _message(number: int, message: Any) -> dict[str, Any]:
+    """Role and content, and the calls of tools; content may be a list of text parts."""
     place = f"messages.{number}"
     role = message.get("role") if isinstance(message, dict) else None
     content = message.get("content") if isinstance(message, dict) else None
@@ -189,9 +189,12 @@ def _message(number: int, message: Any) -> dict[str, str]:
         if not all(isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in content):
             raise asked.Unfit(f"{place}.content", tr("The content of a message is a text, or parts of type text."))
         content = "".join(part["text"] for part in content)
+    calls = tools.turn(place, message) if role == "assistant" else []
+    content = "" if content is None and calls else content
     if not isinstance(content, str):
         raise asked.Unfit(f"{place}.content", tr("The content of a message is a text, or parts of type text."))
-    return {"role": "system" if role == "developer" else role, "content": content}
+    answered = {"tool_call_id": str(message["tool_call_id"])[:256]} if role == "tool" and "tool_call_id" in message else {}
+    return {"role": "system" if role == "developer" else role, "content": content, **({"tool_calls": calls} if calls else {}), **answered}
 
 
 def _biases(given: Mapping[str, Any]) -> list[tuple[int, float]]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+
 from duomo.core import dialogue
 from duomo.core.contract import Decoder, EncoderDecoder
 from duomo.core.errors import DuomoError, ResourceError
@@ -17,8 +19,9 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.decode.engine import Engine, Engines, Stream
 from duomo.decode.grammar import JsonSchema, speller
-from duomo.decode.loop import Language, Piece
+from duomo.decode.loop import BLOCK, Language, Piece
 from duomo.decode.sampling import Sampling
+from duomo.serve import tools
 from duomo.serve.desk import FAULTS, Question, Reply, Served, encoded, failed
 from duomo.serve.faults import error_body
 
@@ -27,6 +30,8 @@ ANSWER_FAULTS = (DuomoError, *FAULTS)
 Send = Callable[[int, Reply], None]
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 DONE = b"data: [DONE]\n\n"
+BEGUN = f"{tools.OPEN}\n"
+"""What an answer that must be a call of a tool begins with."""
 
 
 @runtime_checkable
@@ -53,6 +58,10 @@ class Choice:
     text: str = ""
     finish_reason: str | None = None
     pieces: list[Piece] = field(default_factory=list)
+    prompt: str = ""
+    """What is said back before the answer (echo)."""
+    known: tuple[Piece, ...] = ()
+    """The tokens of that, with their probabilities."""
 
 
 class Scribe:
@@ -60,7 +69,7 @@ class Scribe:
 
     def __init__(self, run: Served, send: Send, engine: Engines | None = None):
         """`engine`: what writes; the model's own loop when none is given."""
-        self._task, self._send, self._name = run.task, send, run.path.name
+        self._task, self._send, self._name, self._model = run.task, send, run.path.name, run.model
         self._state = dialogue.speaking(run.task.tokenizer)
         self._system = run.task.config.system if run.task.name == "chat" else ""
         self._engine = engine or Engine(run.model, Language.of(self._state), run.task.context, execution=run.execution)
@@ -95,6 +104,10 @@ class Scribe:
     def _answer(self, question: Question) -> None:
         asked, chat = question.asked, question.verb == "chat"
         writer = _Form(self._name, chat, asked, self._state)
+        if chat and (asked["tools"] or any("tool_calls" in one for one in asked["messages"])) and not dialogue.shows_tools(self._state):
+            sentence = tr("This run was not taught to call tools: its chat template has no place for them. Leave out tools.")
+            self._send(question.id, Reply.failure(400, sentence, "tools", "unsupported_parameter"))
+            return
         try:
             prompts = self._prompts(asked, chat)
             longest, most = max(map(len, prompts)), self._task.context - 1
@@ -115,24 +128,27 @@ class Scribe:
             left = question.id in self._left
         for stream in streams if left else ():
             stream.cancel()
-        self._write(question, writer, [Choice(number, stream) for number, stream in enumerate(streams)])
+        self._write(question, writer, [Choice(number, stream) for number, stream in enumerate(streams)], prompts)
 
     def _prompts(self, asked: Mapping[str, Any], chat: bool) -> list[list[int]]:
         if chat:
             messages = asked["messages"]
             if self._system and messages[0]["role"] != "system":
                 messages = [{"role": "system", "content": self._system}, *messages]
-            return [[int(token) for token in dialogue.prompt(self._state, messages)]]
+            return [[int(token) for token in dialogue.prompt(self._state, messages, asked["tools"], BEGUN if asked["call"] else "")]]
+        if not isinstance(asked["prompt"][0], str):
+            return [list(tokens) for tokens in asked["prompt"]]
         found = [[int(token) for token in tokens] for tokens in text_kind.encode_text(self._state, asked["prompt"])]
         return [tokens or [max(0, text_kind.special(self._state, "end"))] for tokens in found]
 
     def _submit(self, prompts: Sequence[Sequence[int]], asked: Mapping[str, Any], chat: bool) -> list[Stream]:
+        schema = asked.get("call") or asked["schema"]
         seed = asked["seed"] if asked["seed"] is not None else secrets.randbits(62)
         streams: list[Stream] = []
         try:
             for prompt in prompts:
                 for number in range(asked["n"]):
-                    grammar = JsonSchema(asked["schema"], self._state) if asked["schema"] else None
+                    grammar = JsonSchema(schema, self._state) if schema else None
                     streams.append(self._engine.submit(prompt, self._sampling(asked, seed + number, chat), grammar))
         except DuomoError:
             for stream in streams:
@@ -154,10 +170,35 @@ class Scribe:
         found = replace(
             own, seed=seed & (2**62 - 1), logprobs=logprobs, **{name: value for name, value in given.items() if value is not None}
         )
-        return replace(found, schema=asked["schema"]) if asked["schema"] else found
+        schema = asked.get("call") or asked["schema"]
+        return replace(found, schema=schema) if schema else found
 
-    def _write(self, question: Question, writer: "_Form", choices: Sequence[Choice]) -> None:
+    def _known(self, prompt: Sequence[int], top: int) -> tuple[Piece, ...]:
+        """The tokens of a prompt, each with its probability behind those before it; the first has none."""
+        found, device = [Piece("", prompt[0])], next(self._model.parameters()).device
+        with torch.inference_mode():
+            cache = self._model.start(1, len(prompt))
+            for start in range(0, len(prompt) - 1, BLOCK):
+                block = prompt[start : start + BLOCK]
+                logs_TV = self._model.forward_cached(torch.tensor([block], device=device), cache)[0].float().log_softmax(-1)
+                for row, token in enumerate(prompt[start + 1 : start + 1 + len(block)]):
+                    values, tokens = logs_TV[row].topk(top)
+                    tops = tuple(zip(tokens.tolist(), values.tolist(), strict=True))
+                    found.append(Piece("", token, float(logs_TV[row, token]), tops))
+        return tuple(found)
+
+    def _echo(self, asked: Mapping[str, Any], choices: Sequence[Choice], prompts: Sequence[Sequence[int]]) -> None:
+        """Put before each answer what it was begun with."""
+        for number, prompt in enumerate(prompts):
+            told = asked["prompt"][number]
+            known = self._known(prompt, asked["logprobs"]) if asked["logprobs"] is not None else ()
+            for choice in choices[number * asked["n"] : (number + 1) * asked["n"]]:
+                choice.prompt, choice.known = told if isinstance(told, str) else text_kind.decode_text(self._state, told), known
+
+    def _write(self, question: Question, writer: "_Form", choices: Sequence[Choice], prompts: Sequence[Sequence[int]]) -> None:
         try:
+            if question.asked.get("echo"):
+                self._echo(question.asked, choices, prompts)
             if question.asked["stream"]:
                 for body in writer.events(choices):
                     self._send(question.id, Reply(200, body, {"stream": True}, more=True))
@@ -180,6 +221,10 @@ def _fill(choice: Choice) -> None:
         choice.pieces.append(piece)
         choice.text += piece.text
     choice.finish_reason = choice.stream.finish_reason
+
+
+def _reason(choice: Choice, calls: Sequence[Any]) -> str | None:
+    return "tool_calls" if calls and choice.finish_reason == "stop" else choice.finish_reason
 
 
 class _Form:
@@ -205,9 +250,12 @@ class _Form:
         """A response."""
         found = []
         for choice in choices:
-            told = {"message": {"role": "assistant", "content": choice.text, "refusal": None}} if self._chat else {"text": choice.text}
-            logprobs = self._logprobs(choice.pieces, 0) if self._wants else None
-            found.append({"index": choice.index, **told, "logprobs": logprobs, "finish_reason": choice.finish_reason})
+            said, calls = self._calls(choice.text)
+            message: dict[str, Any] = {"role": "assistant", "content": said or None if calls else said, "refusal": None}
+            message |= {"tool_calls": calls} if calls else {}
+            told = {"message": message} if self._chat else {"text": choice.prompt + choice.text}
+            logprobs = self._logprobs([*choice.known, *choice.pieces], 0) if self._wants else None
+            found.append({"index": choice.index, **told, "logprobs": logprobs, "finish_reason": _reason(choice, calls)})
         kind = "chat.completion" if self._chat else "text_completion"
         return {**self._head, "object": kind, "choices": found, "usage": self.usage(choices)}
 
@@ -216,16 +264,36 @@ class _Form:
         for choice in choices:
             if self._chat:
                 yield self._event(choice.index, {"delta": {"role": "assistant", "content": ""}}, None, None)
+            elif choice.prompt:
+                yield self._event(choice.index, {"text": choice.prompt}, self._logprobs(choice.known, 0) if choice.known else None, None)
+            shown = 0
             for piece in choice.stream:
-                told = {"delta": {"content": piece.text}} if self._chat else {"text": piece.text}
-                logprobs = self._logprobs([piece], len(choice.text)) if self._wants and piece.token >= 0 else None
+                logprobs = self._logprobs([piece], len(choice.prompt + choice.text)) if self._wants and piece.token >= 0 else None
                 choice.text += piece.text
-                if piece.text or logprobs:
-                    yield self._event(choice.index, told, logprobs, None)
+                text, shown = choice.text[shown : self._safe(choice.text)], max(shown, self._safe(choice.text))
+                if text or logprobs:
+                    yield self._event(choice.index, {"delta": {"content": text}} if self._chat else {"text": text}, logprobs, None)
                 choice.finish_reason = piece.finish_reason
-            yield self._event(choice.index, {"delta": {}} if self._chat else {"text": ""}, None, choice.finish_reason)
+            calls = self._calls(choice.text)[1]
+            left: dict[str, Any] = {"content": choice.text[shown:]} if choice.text[shown:] else {}
+            if calls:
+                left = {"tool_calls": [{"index": number, **call} for number, call in enumerate(calls)]}
+            ended: dict[str, Any] = {"delta": left} if self._chat else {"text": ""}
+            yield self._event(choice.index, ended, None, _reason(choice, calls))
         if (self._asked["stream_options"] or {}).get("include_usage"):
             yield b"data: " + encoded({**self._chunk(), "choices": [], "usage": self.usage(choices)}) + b"\n\n"
+
+    def _safe(self, text: str) -> int:
+        """How much of a text can be sent while it grows."""
+        return len(text) if not self._asked.get("tools") else 0 if self._asked["call"] else tools.plain(text)
+
+    def _calls(self, text: str) -> tuple[str, list[dict[str, Any]]]:
+        """What is said and what is called."""
+        if not self._asked.get("tools"):
+            return text, []
+        calls = tools.demanded(text) if self._asked["call"] else []
+        said, calls = ("" if calls else text, calls) if self._asked["call"] else tools.found(text)
+        return said, calls[:1] if self._asked["parallel_tool_calls"] is False else calls
 
     def _chunk(self) -> dict[str, Any]:
         return {**self._head, "object": "chat.completion.chunk" if self._chat else "text_completion"}
@@ -241,8 +309,11 @@ class _Form:
                                 for piece in pieces], "refusal": None}  # fmt: skip
         texts = [self._text(piece.token) for piece in pieces]
         starts = [offset + sum(map(len, texts[:number])) for number in range(len(texts))]
-        tops = [{self._text(token): value for token, value in piece.top} for piece in pieces]
-        return {"tokens": texts, "token_logprobs": [piece.logprob for piece in pieces], "top_logprobs": tops, "text_offset": starts}
+        tops: list[dict[str, float] | None] = [{self._text(token): value for token, value in piece.top} for piece in pieces]
+        values: list[float | None] = [piece.logprob for piece in pieces]
+        first = self._asked.get("echo") and offset == 0  # what a text begins with has nothing before it to be likely behind
+        values, tops = ([None, *values[1:]], [None, *tops[1:]]) if first else (values, tops)
+        return {"tokens": texts, "token_logprobs": values, "top_logprobs": tops, "text_offset": starts}
 
     def _text(self, token: int) -> str:
         return text_kind.decode_text(self._state, [token])

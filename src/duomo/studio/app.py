@@ -4,10 +4,10 @@ GET  /                  the page; its modules under page/, the renderers of the 
 GET  api/start          samples, tasks, what is served        GET    api/files            what lies in a folder
 PUT  api/upload/{id}    a file of what was dropped            POST   api/upload/{id}      it is whole
 POST api/sample         write a sample                        POST   api/look             the audit and some rows
-GET  api/form           the recipe as fields                  POST   api/train            queue a run
+GET  api/form           the recipe, models to begin from      POST   api/{command,train}  what the form stands for; queue a run
 GET  api/runs           every run with its state              GET    api/runs/{name}      what it said, its curves from an offset on
 POST api/runs/{name}/{pause,resume,stop,rename,serve,unserve,predict}   DELETE api/runs/{name}   POST api/undo
-GET  api/runs/{name}/{card,try,export,scorecard.html}                   POST   api/compare
+GET  api/runs/{name}/{card,try,export,scorecard.html}                   POST   api/{compare,thumbnail}
 """
 
 import asyncio
@@ -30,13 +30,13 @@ from duomo.plan import run_name
 from duomo.studio import form, look, runs
 from duomo.studio.guard import refused
 from duomo.studio.jobs import Jobs
-from duomo.studio.place import Place, free_name, plain_name
+from duomo.studio.place import Place, free_name, is_weights, plain_name
 from duomo.studio.served import Served
 from duomo.studio.trying import Trying
 
 PAGE = Path(__file__).with_name("page")
 TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
-LONGEST_NAME = 48
+LONGEST_NAME = 240
 CARD_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 Given = Annotated[dict[str, Any], Body()]
 
@@ -93,7 +93,7 @@ def _data(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/api/words")
     def words() -> dict[str, str]:
-        """Chinese of the names that runs hold in English: metrics, simple models, kinds."""
+        """Chinese of what runs hold in English: metrics, simple models, titles and notes of their pictures."""
         return {name: told for name, told in chinese().items() if "{" not in name and len(name) < LONGEST_NAME}
 
     @app.get("/api/start")
@@ -115,8 +115,9 @@ def _data(app: FastAPI, studio: Studio) -> None:
         return {"received": True}
 
     @app.post("/api/upload/{upload}")
-    def settle(upload: str) -> dict[str, str]:
-        return {"source": str(place.settle(upload).relative_to(place.root))}
+    def settle(upload: str) -> dict[str, Any]:
+        path = place.settle(upload)
+        return {"source": str(path.relative_to(place.root)), "weights": is_weights(path)}
 
     @app.post("/api/sample")
     def sample(given: Given) -> dict[str, Any]:
@@ -138,7 +139,15 @@ def _training(app: FastAPI, studio: Studio) -> None:
 
     @app.get("/api/form")
     def fields(task: str = "") -> dict[str, Any]:
-        return {"sections": form.sections(task)}
+        runs_ready = [run["name"] for run in runs.listed(place, jobs) if run["state"] == "finished"]
+        return {"sections": form.sections(task), "starts": [f"runs/{name}" for name in runs_ready] + place.weights()}
+
+    @app.post("/api/command")
+    def command(given: Given) -> dict[str, str]:
+        source, wanted = str(given.get("source", "")), str(given.get("name") or run_name(str(given.get("source", "")))).strip()
+        return {
+            "command": shown(form.command(source, f"runs/{free_name(place.runs, plain_name(wanted)).name}", given.get("settings") or {}))
+        }
 
     @app.post("/api/train")
     def train(given: Given) -> dict[str, Any]:
@@ -210,6 +219,10 @@ def _results(app: FastAPI, studio: Studio) -> None:
         found = pipeline.compare(a, b)
         return found | {"command": shown(["compare", f"runs/{a.name}", f"runs/{b.name}"])}
 
+    @app.post("/api/thumbnail")
+    def thumbnail(given: Given) -> dict[str, Any]:
+        return look.drawn(str(given.get("base64", "")), str(given.get("kind", "")))
+
     @app.get("/api/runs/{name}/try")
     def described(name: str) -> dict[str, Any]:
         return studio.trying.described(place.run(name))
@@ -267,7 +280,7 @@ def _failures(app: FastAPI) -> None:
 
     @app.exception_handler(DuomoError)
     async def known(_: Request, error: DuomoError) -> JSONResponse:
-        return refused(422, str(error))
+        return refused(422, str(error), encodings=error.values["encodings"]) if "encodings" in error.values else refused(422, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:

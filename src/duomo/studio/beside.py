@@ -38,7 +38,10 @@ _INDEXES: "weakref.WeakKeyDictionary[Run, Any]" = weakref.WeakKeyDictionary()
 
 
 def explanation(run: Run, table: Table) -> dict[str, Any] | None:
-    """{"sentence", "parts": [{"part", "change"}]}, the strongest part first; None where nothing can be said."""
+    """{"sentence", "parts": [{"part", "change"}], "grid": the change of each field of a picture, by rows}, the strongest part first.
+
+    None where nothing can be said.
+    """
     if run.task.name not in TASKS:
         return None
     parts = _parts(run, table)[:MOST_PARTS]
@@ -56,7 +59,10 @@ def explanation(run: Run, table: Table) -> dict[str, Any] | None:
     said = ", ".join(f"{one['part']} ({_signed(one['change'])})" for one in found)
     sentence = tr("What it rests on most, by how much the answer falls without it: {parts}.", parts=said) if found else tr(
         "No single part of the row decides: the answer stays when any of them is taken away.")  # fmt: skip
-    return {"sentence": sentence, "parts": found}
+    patches = [place for place, (_, own, _) in enumerate(parts) if run.facts["kinds"][own] == "image"]
+    whole = len(patches) == GRID * GRID and len({parts[place][1] for place in patches}) == 1
+    grid = [round(float(changes[place]), 5) for place in patches] if whole else None
+    return {"sentence": sentence, "parts": found, "grid": grid}
 
 
 def _signed(value: float) -> str:

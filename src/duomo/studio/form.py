@@ -12,11 +12,16 @@ from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 
 SECTIONS = ("train", "model", "data", "encode", "augment", "clean", "adapt")
-HIDDEN = ("data.source", "data.target", "data.kind", "data.task", "data.ignore")
-"""Chosen in the data room."""
+HIDDEN = ("data.source", "data.target", "data.kind", "data.task", "data.ignore", "data.encoding", "adapt.start")
+"""Chosen in the data room, or above the others."""
+COLUMNS = ("data.group", "data.time")
+"""Fields that name a column of the data."""
 OTHERS = ("task.target", "task.ignore", "task.encode")
 """Fields of a task's config that are settled elsewhere."""
-FLAGS = {"data.target": "target", "data.task": "task", "train.minutes": "minutes", "model.size": "size", "model.name": "model"}
+FLAGS = {
+    "data.target": "target", "data.task": "task", "data.encoding": "encoding", "data.group": "group", "data.time": "time",
+    "train.minutes": "minutes", "model.size": "size", "model.name": "model", "adapt.start": "from",
+}  # fmt: skip
 """Settings that have a short flag in a command that a person reads; the others are said with --set."""
 DERIVED = re.compile(r"when (it is )?(0|empty|negative)\b")
 """What the documentation of a field says whose default means: found from the data."""
@@ -49,6 +54,7 @@ def _fields(cls: type, section: str) -> list[dict[str, Any]]:
         default = field.default if field.default is not dataclasses.MISSING else ()
         shown = list(default) if isinstance(default, tuple) else default
         said = documentation(cls).get(field.name, "")
+        kind = {"kind": "column"} if path in COLUMNS else kind
         found.append({"path": path, "help": tr(said), "default": shown, "derived": bool(DERIVED.search(said)), **kind})
     models = next((field for field in found if field["path"] == "model.name"), None)
     if models:

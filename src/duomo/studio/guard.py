@@ -27,8 +27,8 @@ Send = Callable[[Any], Awaitable[None]]
 Receive = Callable[[], Awaitable[Any]]
 
 
-def refused(status: int, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"message": message}}, status)
+def refused(status: int, message: str, **beside: object) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, **beside}}, status)
 
 
 class Guard:

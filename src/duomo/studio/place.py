@@ -6,6 +6,7 @@ FOLDER/            where studio was started: sources are chosen beneath it
   .studio/         jobs/ (one file a run), trash/ (deleted runs), incoming/ (uploads that have not all arrived)
 """
 
+import filecmp
 import os
 import secrets
 import shutil
@@ -23,6 +24,9 @@ LONGEST_NAME = 200
 MOST_LISTED = 2000
 SPARE_BYTES = 200_000_000
 """What an upload must leave free on the disk."""
+WEIGHTS = (".gguf", ".safetensors", ".pth")
+DEEPEST, MOST_SEEN = 3, 20_000
+"""How far below the folder weights are looked for, and among how many entries."""
 STALE_SECONDS = 24 * 3600
 """An upload that has not become whole in this time is thrown away."""
 
@@ -47,6 +51,13 @@ def free_name(folder: Path, name: str) -> Path:
     while path.exists():
         path, number = folder / f"{stem}-{number}{dot}{ending}", number + 1
     return path
+
+
+def is_weights(path: Path) -> bool:
+    """Whether this looks like a model of elsewhere: told by names alone, without opening anything."""
+    if path.is_dir():
+        return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+    return path.suffix.lower() in WEIGHTS
 
 
 class Place:
@@ -86,6 +97,22 @@ class Place:
         here = str(folder.relative_to(self.root)) if folder != self.root else ""
         return {"path": here, "root": str(self.root), "entries": found[:MOST_LISTED], "more": max(0, len(found) - MOST_LISTED)}
 
+    def weights(self) -> list[str]:
+        """Models that training may go on from, by relative path: folders as Hugging Face keeps them, and files of weights."""
+        found, seen, folders = [], 0, [(self.root, 0)]
+        while folders and seen < MOST_SEEN:
+            folder, deep = folders.pop(0)
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda one: one.name):
+                    seen, path = seen + 1, Path(entry.path)
+                    if entry.name.startswith(".") or not entry.name.isprintable() or path == self.runs or entry.is_symlink():
+                        continue
+                    if is_weights(path):
+                        found.append(str(path.relative_to(self.root)))
+                    elif entry.is_dir() and deep + 1 < DEEPEST:
+                        folders.append((path, deep + 1))
+        return found
+
     # -- uploads
     async def receive(self, upload: str, name: str, body: AsyncIterator[bytes]) -> None:
         """One file of an upload, at its path within what was dropped."""
@@ -99,11 +126,16 @@ class Place:
                 file.write(piece)
 
     def settle(self, upload: str) -> Path:
-        """The upload is whole: it goes to data/ under its own name, or as a folder where several things were dropped."""
+        """The upload is whole: it goes to data/ under its own name, or as a folder where several things were dropped; a file that lies
+        there already stays the one it is."""
         folder = self.incoming / plain_name(upload)
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
         if not inside:
             raise DataError("Nothing arrived. Drop a file or a folder that is not empty.")
+        known = self.data / inside[0].name
+        if len(inside) == 1 and inside[0].is_file() and known.is_file() and filecmp.cmp(inside[0], known, shallow=False):
+            shutil.rmtree(folder, ignore_errors=True)  # the same file once more
+            return known
         path = free_name(self.data, inside[0].name if len(inside) == 1 else "files")
         (inside[0] if len(inside) == 1 else folder).rename(path)
         shutil.rmtree(folder, ignore_errors=True)

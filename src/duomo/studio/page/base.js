@@ -32,6 +32,7 @@ export function el(tag, facts = {}, ...inside) {
 
 export class Refused extends Error {}
 export async function call(method, path, body, facts = {}) {
+  const where = location.hash;
   let answer;
   try {
     const json = body !== undefined && !(body instanceof Blob);
@@ -41,8 +42,8 @@ export async function call(method, path, body, facts = {}) {
     throw new Refused(t("The studio does not answer. Is `duomo studio` still running in its terminal?"));
   }
   const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(found.error?.message ?? t("The studio could not do this ({status}).", { status: answer.status }));
-  if (found.command && method !== "GET") told(found.command);
+  if (!answer.ok) throw Object.assign(new Refused(found.error?.message ?? t("The studio could not do this ({status}).", { status: answer.status })), { encodings: found.error?.encodings });
+  if (found.command && method !== "GET" && where === location.hash) told(found.command); // who has left the room meanwhile is told of the next
   return found;
 }
 export const get = (path) => call("GET", path);
@@ -75,16 +76,22 @@ export function button(label, work, look = "") {
 
 let last = "";
 export function told(command) {
-  if (command) last = command;
+  if (command || command === null) last = command ?? "";
   const place = document.getElementById("command");
   place.hidden = !last;
   place.replaceChildren(el("span.soft", {}, t("The same in a terminal:")), el("code", { tabindex: 0, "aria-label": t("Command") }, last),
-    el("button.plain", { type: "button", onclick: () => navigator.clipboard.writeText(last).then(() => notice(t("Copied."))) }, t("Copy")));
+    /^(duomo|mv) /.test(last) && el("button.plain", { type: "button", onclick: () => navigator.clipboard.writeText(last).then(() => notice(t("Copied."))) }, t("Copy")) || "");
 }
 
-export const number = (value, digits = 4) => (typeof value !== "number" ? "—" : Number(value.toPrecision(digits)).toLocaleString(settings.language, { maximumFractionDigits: 6 }));
+export const number = (value, digits = 4) => (typeof value !== "number" ? "—" : Number(value.toPrecision(digits)).toLocaleString(settings.language, { maximumFractionDigits: 6, useGrouping: "min2" }));
 export const count = (value) => Number(value).toLocaleString(settings.language);
-export const metric = (name) => t(name.replaceAll("_", " "));
+// Short names in their usual letters; what a run calls its metrics otherwise is words.
+const METRICS = { auc: "AUC", mae: "MAE", rmse: "RMSE", mse: "MSE", r2: "R²", f1: "F1", macro_f1: "macro F1", ece: "ECE", cer: "CER", wer: "WER", bleu: "BLEU", chrf: "chrF", mrr: "MRR", map: "mAP", map50: "mAP at 0.50", map_small: "mAP, small", map_medium: "mAP, medium", map_large: "mAP, large",
+  rouge_1: "ROUGE-1", rouge_2: "ROUGE-2", rouge_l: "ROUGE-L", d_prime: "d′", tpr_1: "TPR at 1 %", tpr_01: "TPR at 0.1 %" };
+export function metric(name) {
+  const words = name.replaceAll("_", " "), said = t(words);
+  return said === words ? METRICS[name] ?? words : said;
+}
 export function duration(seconds) {
   if (!Number.isFinite(seconds)) return "—";
   if (seconds < 1) return t("{count} ms", { count: Math.max(1, Math.round(seconds * 1000)) });

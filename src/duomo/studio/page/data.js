@@ -2,8 +2,8 @@
 import { button, call, complain, count, el, empty, get, go, head, keep, notice, number, post, shownCell, size, t, told, waiting } from "./base.js";
 import { bars, histogram } from "./plot.js";
 
-export const chosen = { source: "", kind: {}, target: [], task: "", ignore: [] };
-export const dataSettings = () => Object.fromEntries(Object.entries({ target: chosen.target, kind: chosen.kind, ignore: chosen.ignore, task: chosen.task }).filter(([, value]) => (Array.isArray(value) ? value.length : typeof value === "object" ? Object.keys(value).length : value)));
+export const chosen = { source: "", kind: {}, target: [], task: "", ignore: [], encoding: "", columns: [] };
+export const dataSettings = () => Object.fromEntries(Object.entries({ target: chosen.target, kind: chosen.kind, ignore: chosen.ignore, task: chosen.task, encoding: chosen.encoding }).filter(([, value]) => (Array.isArray(value) ? value.length : typeof value === "object" ? Object.keys(value).length : value)));
 
 export async function data(place, [source]) {
   if (source) return look(place, source);
@@ -50,8 +50,12 @@ async function send(files, say) {
   };
   try {
     await Promise.all([worker(), worker(), worker(), worker()]);
-    const { source } = await post(`api/upload/${upload}`);
-    location.hash = `data/${encodeURIComponent(source)}`;
+    const { source, weights } = await post(`api/upload/${upload}`);
+    if (!weights) { location.hash = `data/${encodeURIComponent(source)}`; return; }
+    chosen.start = source;
+    say.textContent = "";
+    notice(t("{name} are the weights of a model. Choose data, and training goes on from them.", { name: source.split("/").pop() }), "good");
+    if (chosen.source) location.hash = "train";
   } catch (error) { say.textContent = ""; complain(error); }
 }
 async function chooser(path) {
@@ -69,27 +73,32 @@ const samples = (start) => el("section.card", {}, el("h2", {}, t("Or begin with 
 
 // -- looking
 async function look(place, source) {
-  if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [] });
+  if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [], encoding: "", columns: [] });
   place.append(head(source.split("/").pop()), waiting(t("Reading the data and looking for what is wrong with them …")));
+  const again = () => { place.replaceChildren(); return look(place, source).catch(complain); };
   let found;
   try { found = await post("api/look", { source, settings: { data: dataSettings() } }); } catch (error) {
-    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, go("data", t("Choose other data"))));
-    told();
+    const reads = (error.encodings ?? []).map((name) => button(t("Read it as {name}", { name }), async () => { chosen.encoding = name; await again(); }));
+    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, go("data", t("Choose other data"), reads.length ? ".button.plain" : ".button")));
+    told(error.command);
     return;
   }
   const proposal = found.proposal ?? {}, target = proposal.target?.length ? proposal.target : found.target ? [found.target] : [];
   chosen.proposed = { task: proposal.task ?? "", target };
   keep("duomo.source", source);
-  const again = () => { place.replaceChildren(); return look(place, source).catch(complain); };
-  place.replaceChildren(head(source.split("/").pop(), t("{rows} rows, {columns} columns", { rows: count(found.rows), columns: count(found.columns.length + found.more_columns) })),
+  chosen.columns = found.columns.map((column) => column.name);
+  const wide = found.columns.length + found.more_columns;
+  place.replaceChildren(head(source.split("/").pop(), t(wide === 1 ? "{rows} rows, {columns} column" : "{rows} rows, {columns} columns", { rows: count(found.rows), columns: count(wide) })),
     settle(found, proposal, target, again), findings(found), rows(found), columns(found, target, again));
 }
 function settle(found, proposal, target, again) {
-  const select = el("select", { onchange: () => { chosen.target = select.value ? [select.value] : []; chosen.task = ""; again(); } },
+  const select = el("select", { onchange: () => { chosen.target = select.value ? [select.value] : []; again(); } },
     el("option", { value: "" }, t("let Duomo decide")), found.columns.map((column) => el("option", { value: column.name, selected: chosen.target.includes(column.name) }, column.name)));
+  const task = el("select", { onchange: () => { chosen.task = task.value; again(); } }, el("option", { value: "" }, t("let Duomo decide")),
+    Object.entries(found.tasks).map(([name, title]) => el("option", { value: name, selected: name === chosen.task }, title)));
   const notes = proposal.problem ? [el("p.bad", {}, proposal.problem)] : (proposal.notes ?? []).map((note) => el("p", {}, note));
-  return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", proposal.reason),
-    el("label.inline", {}, el("span", {}, t("Column to predict")), select), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
+  return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", el("span.soft", {}, proposal.reason)),
+    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
 }
 function findings(found) {
   const tones = { error: "bad", warning: "doubt", note: "soft" }, names = { error: t("Mend first"), warning: t("Look at it"), note: t("Good to know") };

@@ -1,6 +1,6 @@
 // What a person gives, by kind of column, and how answers are shown: the parts that the renderers of the tasks are made of.
 // An input is {node, read()}: read gives the cell's JSON value, or throws Refused with a sentence.
-import { Refused, button, complain, el, number, t } from "./base.js";
+import { Refused, button, complain, el, number, post, spark, t } from "./base.js";
 import { bars } from "./plot.js";
 
 const base64 = (blob) => new Promise((resolve, reject) => {
@@ -25,13 +25,37 @@ function line(name, value, facts) {
   return { node, beside: list, read: async () => (node.value.trim() === "" ? null : node.value) };
 }
 function series(name, value) {
-  const node = el("textarea", { rows: 3, placeholder: "[0.1, 0.2, …]" });
-  node.value = value ? JSON.stringify(value) : "";
-  return { node, read: async () => {
+  const node = el("textarea", { rows: 3, placeholder: "[0.1, 0.2, …]" }), drawn = el("div.preview");
+  // as few digits as tell one 32-bit number from its neighbours
+  node.value = value ? JSON.stringify(value, (_, one) => (typeof one === "number" ? [6, 7, 8].map((digits) => Number(one.toPrecision(digits))).find((short) => Math.fround(short) === Math.fround(one)) ?? one : one)) : "";
+  const draw = () => { let found = []; try { found = JSON.parse(node.value).map((one) => (Array.isArray(one) ? one[0] : one)).filter(Number.isFinite); } catch { /* it is being written */ } drawn.replaceChildren(found.length > 1 ? spark(found, name) : ""); };
+  node.addEventListener("input", draw);
+  draw();
+  return { node, beside: drawn, read: async () => {
     if (!node.value.trim()) return null;
     try { return JSON.parse(node.value); } catch { throw new Refused(t("{name} takes a list of numbers such as [0.1, 0.2].", { name })); }
   } };
 }
+
+// A picture or film that this browser cannot show (PGM, TIFF, AVI …) is drawn by the studio, which reads what the model reads.
+async function drawnByServer(node, blob, kind) {
+  let found = {};
+  try { found = await post("api/thumbnail", { base64: await base64(blob), kind }); } catch { /* then it is not shown */ }
+  if (!found.source) { node.replaceWith(el("p.soft", {}, t("This file cannot be shown here."))); return; }
+  const picture = kind === "image" ? node : el("img.strip", { alt: node.getAttribute("aria-label") ?? "" });
+  picture.dataset.width = found.width;
+  picture.dataset.height = found.height;
+  picture.src = found.source;
+  if (picture !== node) node.replaceWith(picture);
+}
+export function shownPicture(blob, alt) {
+  const node = el("img", { alt });
+  node.addEventListener("load", () => node.classList.toggle("tiny", (node.dataset.width ?? node.naturalWidth) < 96));
+  node.addEventListener("error", () => drawnByServer(node, blob, "image"), { once: true });
+  node.src = URL.createObjectURL(blob);
+  return node;
+}
+export const blobOf = (cell) => new Blob([bytes(cell.base64)]);
 
 // A file that is dropped, chosen, or made here: the picture from the camera, the sound from the microphone; a film is dropped or chosen.
 const TYPES = { image: "image/*", audio: "audio/*", video: "video/*,image/gif,.mkv" };
@@ -44,8 +68,8 @@ function media(name, value, kind) {
   function take(found) {
     file = found;
     const address = URL.createObjectURL(found);
-    const shown = kind === "image" || found.type === "image/gif" ? el("img", { src: address, alt: found.name ?? name }) : el(kind, { src: address, controls: true, "aria-label": found.name ?? name });
-    shown.addEventListener("load", () => shown.classList.toggle("tiny", shown.naturalWidth < 96));
+    const shown = kind === "image" || found.type === "image/gif" ? shownPicture(found, found.name ?? name) : el(kind, { src: address, controls: true, "aria-label": found.name ?? name });
+    if (kind === "video" && shown.tagName === "VIDEO") shown.addEventListener("error", () => drawnByServer(shown, found, "video"));
     preview.replaceChildren(shown, ...(found.name ? [el("p.soft", {}, found.name)] : []));
   }
   zone.addEventListener("dragover", (event) => { event.preventDefault(); zone.classList.add("over"); });
@@ -126,7 +150,7 @@ export function row(run, example = {}) {
   } };
 }
 // A box to begin a text in; an empty one is allowed.
-export const prompt = (run, example = {}) => row({ ...run, empty: true }, Object.fromEntries(Object.entries(example).map(([name, value]) => [name, typeof value === "string" ? value.slice(0, 60) : value])));
+export const prompt = (run, example = {}) => row({ ...run, empty: true }, Object.fromEntries(Object.entries(example).map(([name, value]) => [name, typeof value === "string" && value.length > 60 ? value.slice(0, 60).replace(/\s+\S*$/, "") : value])));
 
 // -- answer renderers: (answer, asked, run) -> node
 const plain = (value) => (Array.isArray(value) ? value.map(plain).join(", ") || t("none") : typeof value === "number" ? number(value, 6) : value && typeof value === "object" ? Object.entries(value).map(([name, part]) => `${name} ${plain(part)}`).join(" · ") : String(value ?? "—"));
@@ -139,7 +163,7 @@ const SHOWN = ["prediction", "confidence", "probabilities", "low", "high"];
 const rest = (answer, shown = SHOWN) => Object.entries(answer).filter(([name]) => !shown.includes(name)).map(([name, value]) => el("p.soft", {}, `${name.replaceAll("_", " ")}: ${plain(value)}`));
 const sure = (answer) => (typeof answer.confidence === "number" ? el("p.soft", {}, t("Confidence {share} %", { share: (100 * answer.confidence).toFixed(1) })) : null);
 
-export const any = (answer) => el("div", {}, el("p.prediction", {}, plain(answer.prediction ?? answer)), sure(answer), "prediction" in answer && rest(answer));
+export const any = (answer) => el("div", {}, el("p.prediction", {}, answer.prediction === "" ? t("(nothing was written)") : plain(answer.prediction ?? answer)), sure(answer), "prediction" in answer && rest(answer));
 export function classes(answer) {
   const flat = answer.probabilities && Object.values(answer.probabilities).every((share) => typeof share === "number");
   const several = answer.probabilities && !flat && Object.entries(answer.probabilities).map(([name, found]) => [el("h3", {}, name), shares(found)]);

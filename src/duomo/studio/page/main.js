@@ -53,5 +53,5 @@ function frame(room) {
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); document.getElementById("main").focus(); });
-window.addEventListener("hashchange", enter);
+window.addEventListener("hashchange", () => { told(null); enter(); });
 enter();

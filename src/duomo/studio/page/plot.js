@@ -24,7 +24,7 @@ function frame(xs, ys, xLabel, label) {
   const grid = [
     ...ticks(y0, y1).map((value) => el("g", {}, el("line.grid", { x1: L, x2: W - R, y1: y(value), y2: y(value) }), write(L - 7, y(value) + 4, number(value, 3), "end"))),
     ...ticks(x0, x1, 5).map((value) => write(x(value), H - B + 17, number(value, 4))),
-    write((L + W - R) / 2, H - 3, xLabel ?? ""),
+    write((L + W - R) / 2, H - 3, t(xLabel ?? "")),
   ];
   return { x, y, box: [x0, x1, y0, y1], node: el("svg.plot", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": label }, grid) };
 }
@@ -63,7 +63,7 @@ export function histogram(chart, label) {
   const low = chart.labels?.[0] ?? number(chart.edges[0], 4), high = chart.labels?.at(-1) ?? number(chart.edges.at(-1), 4);
   return el("div.histogram", {}, el("svg", { viewBox: "0 0 200 52", preserveAspectRatio: "none", role: "img", "aria-label": label }, chart.values.map((value, place) =>
     el("rect", { x: (place * wide + 0.4).toFixed(2), width: Math.max(0.5, wide - 0.8).toFixed(2), y: 52 - (50 * value) / top, height: (50 * value) / top }))),
-  el("p.ends", {}, el("span", {}, String(low)), el("span", {}, String(high))));
+  el("p.ends", {}, [low, high].map((end) => el("span", {}, String(end).replace(/ 00:00(:00)?$/, "")))));
 }
 function matrix(data, label) {
   const rows = data.rows.slice(0, 30), columns = data.columns.slice(0, 30);
@@ -86,7 +86,8 @@ export function view(found) {
     matrix: () => matrix(data, found.title),
     curve: () => curves(Object.fromEntries(Object.entries(data.lines).map(([name, ys]) => [name, ys.map((y, place) => [data.x[place], y])])), data.x_label, found.title, data.diagonal),
     points: () => points(data, found.title),
+    pictures: () => el("div", {}, data.rows.slice(0, 12).map((row) => [el("p.soft", {}, row.title), el("p.faces", {}, row.sources.map((source) => el("img", { src: source, alt: "", loading: "lazy" })))])),
     texts: () => el("dl.texts", {}, data.items.slice(0, 12).map((item) => [el("dt", {}, item.title), el("dd", {}, item.text)])),
   }[found.kind];
-  return el("section.card", {}, el("h3", {}, found.title), draw ? draw() : "", found.note && el("p.note", {}, found.note));
+  return el("section.card", {}, el("h3", {}, t(found.title)), draw ? draw() : "", found.note && el("p.note", {}, t(found.note)));
 }

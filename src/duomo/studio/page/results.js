@@ -1,5 +1,5 @@
 // Room 3: scorecards side by side, two runs compared, the rows that went most wrong.
-import { between, button, count, duration, el, empty, figure, get, go, head, metric, number, post, run, shownCell, t, told } from "./base.js";
+import { between, button, count, duration, el, empty, figure, get, go, head, metric, number, post, run, shownCell, size, t, told } from "./base.js";
 import { view, whisker } from "./plot.js";
 
 export async function results(place, [name]) {
@@ -7,6 +7,7 @@ export async function results(place, [name]) {
   const { runs } = await get("api/runs"), done = runs.filter((found) => found.state === "finished" && found.figure);
   place.append(head(t("Results"), t("Judged on rows that neither training nor model choice has seen, beside simple models.")));
   if (!done.length) { place.append(empty(t("No run is finished yet"), t("Results appear here as soon as a model is trained and judged."), go("train", t("Train a model")))); return; }
+  told("duomo list runs");
   const groups = Map.groupBy ? Map.groupBy(done, (found) => `${found.task} ${found.digest}`) : new Map(done.map((found) => [found.name, [found]]));
   const picked = new Set(), say = el("div");
   const compare = button(t("Compare the two"), async () => { const [a, b] = [...picked]; say.replaceChildren(); const found = await post("api/compare", { a, b }); say.replaceChildren(compared(found)); }, ".plain");
@@ -17,7 +18,7 @@ export async function results(place, [name]) {
 function table(group, picked, settle) {
   const all = group.flatMap((found) => [found.figure.low ?? found.figure.value, found.figure.high ?? found.figure.value]), low = Math.min(...all), high = Math.max(...all);
   const better = group[0].higher_is_better ? 1 : -1, order = [...group].sort((a, b) => better * (b.figure.value - a.figure.value));
-  return el("section.card", {}, el("h2", {}, t(group[0].task), el("span.soft", {}, ` ${metric(group[0].metric)}`)), el("div.scroll", { tabindex: 0, role: "region", "aria-label": t("Results") }, el("table", {}, el("thead", {}, el("tr", {}, ["", t("run"), t("model"), metric(group[0].metric), t("95 % interval"), "", t("against simple models"), t("took")].map((label) => el(label ? "th" : "td", label ? { scope: "col" } : {}, label)))),
+  return el("section.card", {}, el("h2", {}, t(group[0].task), el("span.soft", {}, ` ${[metric(group[0].metric), group[0].source.split("/").at(-1)].filter(Boolean).join(" · ")}`)), el("div.scroll", { tabindex: 0, role: "region", "aria-label": t("Results") }, el("table", {}, el("thead", {}, el("tr", {}, ["", t("run"), t("model"), metric(group[0].metric), t("95 % interval"), "", t("against simple models"), t("took")].map((label) => el(label ? "th" : "td", label ? { scope: "col" } : {}, label)))),
     el("tbody", {}, order.map((found) => {
       const box = el("input", { type: "checkbox", "aria-label": t("Compare {name}", { name: found.name }), onchange: () => { if (box.checked) picked.add(found.name); else picked.delete(found.name); settle(); } });
       return el("tr", {}, el("td", {}, box), el("td", {}, go(`results/${encodeURIComponent(found.name)}`, found.name, "")), el("td", {}, found.model), el("td.figure", {}, figure(found.figure)), el("td.soft", {}, between(found.figure)), el("td.wide", {}, whisker(found.figure, low, high)), el("td", {}, el(`span.tag.${TONES[found.outcome]}`, {}, t(found.outcome))), el("td.soft", {}, duration(found.seconds)));
@@ -49,20 +50,23 @@ function beside(card) {
 function slices(card) {
   const found = card.slices?.worst ?? [];
   if (!found.length) return "";
-  return el("section.card", {}, el("h2", {}, t("Where it is weakest")), el("ul.lines", {}, found.slice(0, 6).map((slice) => el("li", {}, el("span", {}, slice.label ?? `${slice.column} ${slice.value ?? ""}`), el("span.soft", {}, t("{rows} rows", { rows: count(slice.rows) }))))));
+  return el("section.card", {}, el("h2", {}, t("Where it is weakest")), el("ul.lines", {}, found.slice(0, 6).map((slice) => el("li", {}, el("span", {}, slice.label ?? `${slice.column} ${slice.value ?? ""}`, slice.stands_out && el("span.tag.bad", {}, t("stands out"))), el("span.soft", {}, t("error {error}, elsewhere {rest}; {rows} rows", { error: number(slice.error, 3), rest: number(slice.rest, 3), rows: count(slice.rows) }))))));
 }
+const TOLD = ["prediction", "confidence", "low", "high", "similarity", "nearest"];
 function worst(card) {
   const { items, note } = card.errors;
   return el("section.card", {}, el("h2", {}, t("What it gets most wrong")), note && el("p.soft", {}, note), el("ul.errors", {}, items.map((item) => {
     const seen = item.cells.filter((cell) => cell.source || cell.line), rest = item.cells.filter((cell) => !cell.source && !cell.line);
-    const pairs = (values) => Object.entries(values).filter(([key]) => key !== "probabilities").map(([key, value]) => (["prediction"].includes(key) ? value : `${t(key)} ${value}`)).join(" · ");
-    return el("li", {}, seen.map(shownCell), el("p", {}, el("span.soft", {}, `${t("truth")} `), Object.values(item.truth).join(" · ") || "—"), el("p", {}, el("span.soft", {}, `${t("answer")} `), pairs(item.answer) || "—"),
-      rest.length > 0 && el("details", {}, el("summary", {}, t("Row {row}", { row: item.row })), el("dl.cells", {}, rest.map((cell) => [el("dt", {}, cell.name), el("dd", {}, cell.text)]))));
+    const pairs = (values) => Object.entries(values).filter(([key]) => TOLD.includes(key) || !("prediction" in values)).map(([key, value]) => (["prediction"].includes(key) ? value : `${t(key)} ${value}`)).join(" · ");
+    const truth = Object.values(item.truth).join(" · ");
+    return el("li", {}, seen.map(shownCell), truth && el("p", {}, el("span.soft", {}, `${t("truth")} `), truth), el("p", {}, el("span.soft", {}, `${t("answer")} `), pairs(item.answer) || "—"),
+      rest.length > 0 && el("details", { open: rest.length === 1 && !seen.length }, el("summary", {}, t("Row {row}", { row: item.row })), el("dl.cells", {}, rest.map((cell) => [el("dt", {}, cell.name), el("dd", {}, cell.text)]))));
   })));
 }
 function facts(card) {
   const found = card.facts, shown = [[t("model"), `${found.model ?? ""} ${found.size ?? ""}`], [t("parameters"), count(found.parameters ?? 0)], [t("rows"), found.split], [t("took"), duration(found.seconds?.everything)], [t("seed"), found.seed]];
-  const predicted = Object.entries(found.preflight ?? {}).map(([name, value]) => [t("foretold {name}", { name: metric(name) }), `${number(value.predicted, 3)} · ${t("came")} ${number(value.actual, 3)}`]);
+  const told = (name, value) => (name === "seconds" ? duration(value) : size(value));
+  const predicted = Object.entries(found.preflight ?? {}).map(([name, value]) => [t({ seconds: "training", memory_bytes: "memory", disk_bytes: "disk" }[name] ?? name), t("{came} (foretold: {foretold})", { came: told(name, value.actual), foretold: told(name, value.predicted) })]);
   return el("section.card", {}, el("h2", {}, t("How it was made")), el("dl.cells", {}, [...shown, ...predicted].map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value ?? "—"))])));
 }
 

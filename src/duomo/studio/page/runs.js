@@ -1,5 +1,5 @@
 // Room 5: every run, to find, rename, delete (and take back), export and serve.
-import { button, call, complain, el, empty, figure, get, go, head, metric, notice, post, run, state, t, when } from "./base.js";
+import { button, call, complain, el, empty, figure, get, go, head, metric, notice, post, run, state, t, told, when } from "./base.js";
 
 export async function runs(place) {
   const search = el("input", { type: "search", placeholder: t("Search runs"), "aria-label": t("Search runs"), oninput: () => show() });
@@ -18,6 +18,7 @@ export async function runs(place) {
     else list.replaceChildren(...wanted.map((one) => card(one, found.served[one.name], () => { drawn = ""; return load(); })));
   }
   await load();
+  told("duomo list runs");
   const loop = async () => { try { await load(); } catch (error) { if (place.isConnected) complain(error); } if (place.isConnected) timer = setTimeout(loop, 2500); };
   timer = setTimeout(loop, 2500);
   return () => clearTimeout(timer);
@@ -42,8 +43,8 @@ function card(one, served, again) {
   }, ".plain.danger");
   const serve = served ? button(t("Stop serving"), async () => { await post(run(one.name, "/unserve")); await again(); }, ".plain")
     : button(t("Serve"), async (node) => { node.textContent = t("Starting …"); const found = await post(run(one.name, "/serve")).finally(() => { node.textContent = t("Serve"); }); notice(t("Served at {address}.", found), "good"); await again(); }, ".plain");
-  const done = one.state === "finished";
+  const done = one.state === "finished", busy = ["running", "queued"].includes(one.state);
   return el("section.card.run", {}, title, el("p.row", {}, state(one.state), one.task && el("span.soft", {}, t(one.task)), one.model && el("span.soft", {}, one.model), one.figure && el("span", {}, `${metric(one.metric)} ${figure(one.figure)}`), el("span.soft", {}, when(one.at))),
     one.problem && el("p.bad", {}, one.problem), served && el("p.good", {}, t("Served at "), el("a", { href: served.address, target: "_blank", rel: "noopener noreferrer" }, served.address), " ", t("until the studio is closed.")),
-    el("p.row.actions", {}, done && go(`try/${encodeURIComponent(one.name)}`, t("Try it"), ".button.plain"), done && serve, done && el("a.button.plain", { href: run(one.name, "/export"), download: `${one.name}.zip` }, t("Export")), rename, remove));
+    el("p.row.actions", {}, done && go(`try/${encodeURIComponent(one.name)}`, t("Try it"), ".button.plain"), done && serve, done && el("a.button.plain", { href: run(one.name, "/export"), download: `${one.name}.zip` }, t("Export")), busy ? go(`train/${encodeURIComponent(one.name)}`, t("Watch it"), ".button.plain") : [rename, remove]));
 }

@@ -6,22 +6,29 @@ import { bar, curves } from "./plot.js";
 export async function train(place, [name]) {
   if (name) return watch(place, name);
   const { runs } = await get("api/runs");
-  const busy = runs.filter((one) => ["running", "queued", "paused", "failed"].includes(one.state));
-  const under = busy.length > 0 && el("section.card", {}, el("h2", {}, t("Under way")), el("ul.lines", {}, busy.map((one) => el("li", {}, go(`train/${encodeURIComponent(one.name)}`, one.name, ""), state(one.state)))));
+  queue = underWay(runs);
   if (!chosen.source) {
-    place.append(head(t("Train")), under || "", empty(t("No data are chosen yet"), t("A model is learned from data. Choose them first; then this page proposes how to train."), go("data", t("Choose data"))));
+    place.append(head(t("Train")), queue, empty(t("No data are chosen yet"), t("A model is learned from data. Choose them first; then this page proposes how to train."), go("data", t("Choose data"))));
     return;
   }
   const task = chosen.task || chosen.proposed?.task || "";
   const form = await get(`api/form?task=${encodeURIComponent(task)}`);
-  place.append(head(t("Train on {source}", { source: chosen.source.split("/").pop() }), chosen.proposed?.target?.length ? t("To predict {target}.", { target: chosen.proposed.target.join(", ") }) : ""), under || "", recipe(form, task));
+  place.append(head(t("Train on {source}", { source: chosen.source.split("/").pop() }), chosen.proposed?.target?.length ? t("To predict {target}.", { target: chosen.proposed.target.join(", ") }) : ""), recipe(form, task), queue);
+}
+
+// What runs and what waits, in the order of the queue; what was paused or failed behind it.
+let queue = null;
+const PLACES = ["running", "queued", "paused", "failed"];
+function underWay(runs) {
+  const busy = runs.filter((one) => PLACES.includes(one.state)).sort((a, b) => PLACES.indexOf(a.state) - PLACES.indexOf(b.state) || a.at - b.at);
+  return el("div", {}, busy.length > 0 && el("section.card", {}, el("h2", {}, t("Under way")), el("ul.lines", {}, busy.map((one) => el("li", {}, go(`train/${encodeURIComponent(one.name)}`, one.name, ""), state(one.state))))));
 }
 
 // -- the form: only what was changed is said; everything else is derived
 const MINUTES = [["", "As long as it needs"], ["0.5", "Half a minute"], ["2", "Two minutes"], ["10", "Ten minutes"], ["60", "An hour"]];
 const SIZES = [["", "Duomo decides"], ["small", "Small"], ["base", "Medium"], ["large", "Large"]];
 function recipe(form, task) {
-  const values = {}, set = (path, value) => { if (value === undefined || value === "") delete values[path]; else values[path] = value; };
+  const values = {}, set = (path, value) => { if (value === undefined || value === "") delete values[path]; else values[path] = value; say(); };
   const choice = (label, path, choices, cast) => el("fieldset.dial", {}, el("legend", {}, label), choices.map(([value, words]) =>
     el("label", {}, el("input", { type: "radio", name: path, value, checked: value === "", onchange: () => { set(path, value && cast(value)); const exact = document.getElementById(`set-${path}`); if (exact) exact.value = value; } }), el("span", {}, t(words)))));
   const name = el("input", { type: "text", maxlength: 80, placeholder: chosen.source.split("/").pop().split(".")[0], autocomplete: "off" });
@@ -30,15 +37,31 @@ function recipe(form, task) {
     for (const [path, value] of Object.entries(values)) { const parts = path.split("."), last = parts.pop(); parts.reduce((inner, part) => (inner[part] ??= {}), found)[last] = value; }
     return found;
   };
+  // The command that the form stands for, a moment after the last change.
+  let soon = 0;
+  const say = () => { clearTimeout(soon); soon = setTimeout(() => post("api/command", { source: chosen.source, settings: nested(), name: name.value.trim() }).catch(complain), 250); };
+  name.addEventListener("input", say);
   const start = async (button, once) => {
+    clearTimeout(soon);
     const { name: made } = await post("api/train", { source: chosen.source, settings: nested(), name: name.value.trim() });
     notice(t("{name} is in the queue.", { name: made }), "good");
-    if (once) location.hash = `train/${encodeURIComponent(made)}`;
+    if (!once) queue.replaceWith(queue = underWay((await get("api/runs")).runs));
+    if (once && button.isConnected) location.hash = `train/${encodeURIComponent(made)}`; // who has left meanwhile stays where they are
   };
+  say();
   const sections = form.sections.map((section) => el("details", {}, el("summary", {}, t(TITLES[section.name] ?? section.name), el("span.soft", {}, section.title)),
     el("div.fields", {}, section.fields.map((field) => setting(field, set)))));
-  return el("div", {}, el("section.card.lead", {}, choice(t("How long"), "train.minutes", MINUTES, Number), choice(t("How large"), "model.size", SIZES, String), el("label.inline", {}, el("span", {}, t("Name of the run")), name),
+  return el("div", {}, el("section.card.lead", {}, choice(t("How long"), "train.minutes", MINUTES, Number), choice(t("How large"), "model.size", SIZES, String), begin(form.starts, set), el("label.inline", {}, el("span", {}, t("Name of the run")), name),
     el("p.next", {}, button(t("Start training"), (node) => start(node, true)), button(t("Queue it and stay here"), (node) => start(node, false), ".plain"))), el("section.card", {}, el("h2", {}, t("Everything else")), el("p.soft", {}, t("What is left as it is follows from the data.")), sections));
+}
+// What training goes on from: nothing, a run, weights that lie here, or a folder of them given now.
+function begin(starts, set) {
+  const node = el("label.inline"), tell = (path) => { chosen.start = path; set("adapt.start", path); };
+  const known = starts.includes(chosen.start) ? chosen.start : "";
+  tell(known);
+  const select = el("select", { onchange: () => tell(select.value) }, el("option", { value: "" }, t("nothing: it learns all by itself")), starts.map((path) => el("option", { value: path, selected: path === known }, path)));
+  node.append(el("span", {}, t("Begin from")), select, go("data", t("Give weights"), ""));
+  return node;
 }
 const TITLES = { train: "Learning", model: "Model", data: "Rows", encode: "From cells to numbers", augment: "Variation", clean: "Cleaning texts", adapt: "Going on from a model", task: "The task" };
 function setting(field, tell) {
@@ -48,6 +71,7 @@ function setting(field, tell) {
   const facts = { id, "aria-describedby": hint };
   let input;
   if (field.kind === "bool") input = el("input", { ...facts, type: "checkbox", checked: field.default, onchange: () => set(field.path, input.checked === field.default ? undefined : input.checked) });
+  else if (field.kind === "column") input = el("select", { ...facts, onchange: () => set(field.path, input.value || undefined) }, el("option", { value: "" }, t("none")), chosen.columns.map((name) => el("option", { value: name }, name)));
   else if (field.kind === "choice") input = el("select", { ...facts, onchange: () => set(field.path, input.value === field.default ? undefined : input.value) }, field.choices.map((choice) => el("option", { value: choice, selected: choice === field.default }, choice || t("let Duomo decide"))));
   else {
     const numeric = ["integer", "number"].includes(field.kind);
@@ -61,7 +85,7 @@ function setting(field, tell) {
 // -- a run as it goes
 function watch(place, name) {
   const lines = [];
-  let offset = 0, over = false, timer = 0, shown = "";
+  let offset = 0, over = false, timer = 0, shown = "", since = null;
   const title = el("span"), top = el("div"), pictures = el("div.pictures"), log = el("ol.said");
   place.append(head(name), top, pictures, el("details.card", {}, el("summary", {}, t("What the training said")), log));
   const act = (verb, sentence) => async () => { await post(run(name, `/${verb}`)); notice(sentence); await step(); };
@@ -84,7 +108,8 @@ function watch(place, name) {
     offset = found.offset;
     if (!place.isConnected) return;
     if (shown !== found.state) { if (!shown) told(found.command); shown = found.state; title.replaceChildren(state(found.state)); controls.replaceChildren(...buttons[found.state]()); }
-    status.replaceChildren(...describe(found, lines));
+    if (found.progress?.label !== since?.label || found.state !== "running") since = found.progress && { label: found.progress.label, done: found.progress.done, at: Date.now() };
+    status.replaceChildren(...describe(found, lines, left(found.progress, since)));
     pictures.replaceChildren(...draw(lines));
     log.replaceChildren(...found.messages.map((sentence) => el("li", {}, sentence)));
     over = ["finished", "failed", "paused"].includes(found.state) && !found.lines.length;
@@ -96,11 +121,16 @@ function watch(place, name) {
   loop();
   return () => clearTimeout(timer);
 }
-function describe(found, lines) {
+// Seconds that are left at the rate seen since the page is open; nothing in the first moments.
+function left(progress, since) {
+  const done = progress && since ? progress.done - since.done : 0, took = since ? (Date.now() - since.at) / 1000 : 0;
+  return done > 0 && took > 3 ? ((progress.total - progress.done) * took) / done : null;
+}
+function describe(found, lines, rest) {
   const last = lines.filter((line) => "loss" in line).at(-1), progress = found.progress, judged = lines.filter((line) => line.valid).at(-1)?.valid ?? {};
   const words = {
     queued: found.waits_for ? t("{count} before it in the queue.", { count: count(found.waits_for) }) : t("It begins in a moment."),
-    running: progress ? t("{label}: {done} of {total} {unit}", { label: progress.label, done: number(progress.done, 6), total: number(progress.total, 6), unit: progress.unit }) : t("Reading the data and finding the fastest way to train …"),
+    running: progress ? t("{label}: {done} of {total} {unit}", { label: progress.label, done: number(progress.done, 6), total: number(progress.total, 6), unit: progress.unit }) + (rest === null ? "" : ` · ${t("about {time} left", { time: duration(rest) })}`) : t("Reading the data and finding the fastest way to train …"),
     paused: t("It has been paused: nothing is lost, and it can go on at any time."), failed: found.problem || t("It ended before it had begun to train."), finished: t("It is trained and judged."),
   }[found.state];
   const facts = [last && [t("step"), count(last.step)], last && [t("loss"), number(last.loss)], ...Object.entries(judged).filter(([name, value]) => typeof value === "number" && name !== "loss").slice(0, 3).map(([name, value]) => [t("{name} on validation", { name: metric(name) }), number(value)])].filter(Boolean);

@@ -1,6 +1,7 @@
 // Room 4: ask a finished run. How to ask and how an answer looks is each task's own (tasks/<name>/page.js), with a default for the rest.
-import { button, duration, el, empty, get, go, head, post, run, shownCell, t, told, waiting } from "./base.js";
-import { any, row } from "./fields.js";
+import { button, duration, el, empty, get, go, head, number, post, run, shownCell, t, told, waiting } from "./base.js";
+import { any, blobOf, row, shownPicture } from "./fields.js";
+import { bar } from "./plot.js";
 
 const DEFAULT = { input: row, answer: any };
 export async function renderers(task, pages) {
@@ -31,7 +32,7 @@ function ask(box, name, described, input, answer) {
       const found = await post(run(name, "/predict"), { row });
       const shown = answer(found.answer, row, described);
       asked.answered?.(found.answer, shown);
-      out.replaceChildren(asked.answered ? "" : shown, el("p.soft", {}, t("Answered in {time}.", { time: duration(found.seconds) })), neighbours(found.neighbours), explanation(found.explanation));
+      out.replaceChildren(asked.answered ? "" : shown, el("p.soft", {}, t("Answered in {time}.", { time: duration(found.seconds) })), neighbours(found.neighbours), explanation(found.explanation, row, described.task));
     } catch (error) { out.replaceChildren(); throw error; }
   });
   const next = described.examples.length > 0 && button(t("Fill in an example"), async () => {
@@ -51,4 +52,18 @@ function shell(name, row) {
 }
 // What stands beside an answer, where the server has it (studio/trying.py, BESIDE).
 const neighbours = (found) => (found?.length ? el("section", {}, el("h3", {}, t("Most alike among what it learned from")), el("ul.gallery", {}, found.map((one) => el("li", {}, one.cells.map(shownCell))))) : "");
-const explanation = (found) => (found?.sentence ? el("section", {}, el("h3", {}, t("Why")), el("p", {}, found.sentence)) : "");
+function explanation(found, row, task) {
+  if (!found?.sentence) return "";
+  const file = found.grid && Object.values(row).find((cell) => cell?.base64), parts = found.parts ?? [];
+  const words = el("p.soft", {}, !parts.length ? found.sentence : task === "classify" ? t("By how many points the answer's probability falls without it; where it rises, the part speaks against the answer.") : t("By how much the number falls without it."));
+  if (file && parts.length) return el("section", {}, el("h3", {}, t("Why")), heat(found.grid, file), el("p.soft", {}, t("Green: where the answer rests, its probability falls without it. Red: what speaks against it.")));
+  const scale = task === "classify" ? 100 : 1, top = Math.max(...parts.map((one) => Math.abs(one.change)), 1e-12);
+  return el("section", {}, el("h3", {}, t("Why")), parts.length ? el("ul.bars", { "aria-label": t("Why") }, parts.map((one) => el("li", {}, el("span.name", { title: one.part }, one.part), el("span.track", {}, bar(Math.abs(one.change) / top, one.change < 0 ? ".against" : "")),
+    el("span.value", {}, `${one.change < 0 ? "−" : "+"}${number(Math.abs(one.change) * scale, 2)}`)))) : "", words);
+}
+// The picture, and over each field how much the answer leans on it.
+function heat(changes, file) {
+  const side = Math.sqrt(changes.length), top = Math.max(...changes.map(Math.abs), 1e-12);
+  return el("div.heat", {}, shownPicture(blobOf(file), ""), el("svg", { viewBox: `0 0 ${side} ${side}`, preserveAspectRatio: "none", "aria-hidden": "true" }, changes.map((change, place) =>
+    el(`rect.${change < 0 ? "against" : "for"}`, { x: place % side, y: Math.floor(place / side), width: 1, height: 1, opacity: (0.65 * Math.abs(change)) / top }))));
+}

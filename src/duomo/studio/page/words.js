@@ -1,5 +1,14 @@
 // The page's own sentences in Chinese, by their English. A test holds the two together.
 export const chinese = {
+  "about {time} left": "大约还需 {time}",
+  "(nothing was written)": "（什么也没写）",
+  "Watch it": "查看进展",
+  "stands out": "明显偏差", "error {error}, elsewhere {rest}; {rows} rows": "误差 {error}，其余 {rest}；{rows} 行", "memory": "内存", "disk": "磁盘", "{came} (foretold: {foretold})": "{came}（预计 {foretold}）",
+  "This file cannot be shown here.": "此文件无法在这里显示。", "By how many points the answer's probability falls without it; where it rises, the part speaks against the answer.": "去掉它后答案的概率下降多少个百分点；若上升，说明它不支持这个答案。", "By how much the number falls without it.": "去掉它后数值下降多少。",
+  "Green: where the answer rests, its probability falls without it. Red: what speaks against it.": "绿色：答案所依据之处，去掉后概率下降。红色：不支持答案之处。", "Write [MASK] wherever something is missing.": "在缺少内容的地方写 [MASK]。", "nothing was found": "什么也没找到",
+  "The {shown} surest of {count} are drawn.": "画出了 {count} 个中最有把握的 {shown} 个。", "Not like enough to anybody known; {name} is nearest.": "与已知的人都不够像；最接近的是 {name}。",
+  "{name} are the weights of a model. Choose data, and training goes on from them.": "{name} 是模型权重。请选择数据，训练会从它们继续。", "Read it as {name}": "按 {name} 读取", "{rows} rows, {columns} column": "{rows} 行，{columns} 列", "What to learn": "学习什么",
+  "nothing: it learns all by itself": "不用：从零学起", "Begin from": "从何开始", "Give weights": "提供权重",
   "Skip to the page": "跳到正文", "Rooms": "房间", "Data": "数据", "Train": "训练", "Results": "结果", "Try it": "试用", "Runs": "运行",
   "As the system": "跟随系统", "Light": "浅色", "Dark": "深色", "Colours": "配色",
   "The studio does not answer. Is `duomo studio` still running in its terminal?": "工作室没有应答。终端里的 `duomo studio` 还在运行吗？",
@@ -35,7 +44,7 @@ export const chinese = {
   "Compare the two": "比较这两个", "Choose two runs that met the same test.": "请选择在同一测试集上评判的两个运行。", "run": "运行", "model": "模型", "95 % interval": "95 % 区间", "against simple models": "与简单模型相比", "took": "耗时", "Compare {name}": "比较 {name}", "{b} against {a}": "{b} 对比 {a}", "Difference": "差异", "metric": "指标", "difference": "差异",
   "It beats the simple model {baseline}.": "优于简单模型 {baseline}。", "The simple model {baseline} is better: take that one.": "简单模型 {baseline} 更好：请用它。", "It cannot be told apart from the simple model {baseline}.": "与简单模型 {baseline} 分不出高下。", "There is no simple model to compare it with.": "没有可对比的简单模型。",
   "won": "胜出", "lost": "落败", "unclear": "难分高下", "alone": "无对比", "{task}: {rows} rows in the test": "{task}：测试集 {rows} 行", "The whole scorecard": "完整成绩单", "Export": "导出", "Beside simple models": "与简单模型并列", "Where it is weakest": "最薄弱之处", "{rows} rows": "{rows} 行",
-  "What it gets most wrong": "错得最厉害的", "truth": "真实", "answer": "回答", "Row {row}": "第 {row} 行", "How it was made": "如何得来", "parameters": "参数量", "rows": "行", "seed": "随机种子", "foretold {name}": "预计{name}", "came": "实际",
+  "What it gets most wrong": "错得最厉害的", "truth": "真实", "answer": "回答", "Row {row}": "第 {row} 行", "How it was made": "如何得来", "parameters": "参数量", "rows": "行", "seed": "随机种子", 
   "Ask the model. Nothing leaves this machine.": "向模型提问。任何内容都不会离开本机。", "No model is ready yet": "还没有可用的模型", "Train one first; then it can be asked here.": "请先训练一个模型，然后在这里提问。", "Run": "运行", "Opening the model …": "正在打开模型……", "Ask": "提问", "The model is at work …": "模型正在计算……", "Answered in {time}.": "用时 {time}。", "Fill in an example": "填入示例",
   "{task}: answers with {target}.": "{task}：回答 {target}。", "FILE_OR_FOLDER": "文件或文件夹", "Most alike among what it learned from": "训练数据中最相似的", "Why": "原因",
   "{count} numbers": "{count} 个数", "The vector": "向量", "Similarity": "相似度", "Cosine with the text asked before, «{text}»: {value}": "与上次的文本“{text}”的余弦：{value}",

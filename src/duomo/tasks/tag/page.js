@@ -2,7 +2,12 @@
 import { el } from "../page/base.js";
 import { any, row } from "../page/fields.js";
 
-export const input = row;
+// An example of the data is a list of tokens; a person writes a text. Words stand apart, characters of a text without spaces do not.
+const text = (cell) => {
+  if (typeof cell !== "string" || !cell.startsWith("[")) return cell;
+  try { const tokens = JSON.parse(cell); return tokens.join(tokens.every((token) => [...token].length === 1) ? "" : " "); } catch { return cell; }
+};
+export const input = (run, example = {}) => row(run, Object.fromEntries(Object.entries(example).map(([name, cell]) => [name, text(cell)])));
 export function answer(found, asked) {
   const text = Object.values(asked).find((value) => typeof value === "string"), spans = found.prediction;
   if (!text || !Array.isArray(spans) || !spans.length || !spans.every((span) => span && span.end <= text.length && text.slice(span.start, span.end) === span.text)) return any(found);
