@@ -60,6 +60,10 @@ class _Package(types.ModuleType):
         if name not in _HOME or not isinstance(value, types.ModuleType):
             super().__setattr__(name, value)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By name, as every module: Ray, Dask and joblib send functions to other processes with the modules that they use."""
+        return importlib.import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _Package
 

@@ -1,5 +1,6 @@
 """nginx before two servers, by the very configuration of docs/serving.md: one may die, and nobody notices."""
 
+import pickle
 import re
 import shutil
 import signal
@@ -12,6 +13,8 @@ import httpx
 import pytest
 from tests.serve.harness import Server
 from tests.serve.test_predict import rows_of
+
+import duomo
 
 DOC = Path(__file__).parents[2] / "docs" / "serving.md"
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -53,3 +56,8 @@ def test_two_servers_behind_nginx(runs, tmp_path: Path) -> None:
         balancer.wait(10)
         for server in servers:
             server.stop()
+
+
+def test_a_deployment_that_names_duomo_can_be_sent_away() -> None:
+    """Ray pickles the class of docs/serving.md together with the modules that it uses; ours is no plain module."""
+    assert pickle.loads(pickle.dumps(duomo)) is duomo

@@ -165,7 +165,12 @@ def serve_rename_delete(page: Any, window: Any) -> None:
     link = card.locator("p.good a")
     link.wait_for()
     served = str(link.get_attribute("href"))
-    assert page.context.request.get(served).status == 200
+    other = page.context.new_page()
+    other.goto(served)
+    other.get_by_role("button", name="Answer").wait_for()
+    told = [[{"label": "cat", "confidence": 0.875, "box": [0, 0, 1, 1]}], [{"text": "Ada", "label": "PER"}], [0.5] * 40, [], "yes"]
+    assert [other.evaluate("tell", one) for one in told] == ["cat 0.88", "Ada (PER)", "40 numbers", "none", "yes"]
+    other.close()
     window.shot(page, "runs")
     assert window.faults(page) == []
     card.get_by_role("button", name="Stop serving").click()

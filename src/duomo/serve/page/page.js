@@ -2,9 +2,9 @@
 // Everything that comes from the run or the model enters the page as text, never as markup.
 const words = navigator.language.toLowerCase().startsWith("zh")
   ? { run: "运行", ask: "回答", working: "计算中…", failed: "服务器没有回答。", confidence: "置信度",
-      empty: "请至少填写一项。", number: "不是数字：", series: "不是 JSON 数字列表：" }
+      empty: "请至少填写一项。", none: "无", numbers: "# 个数", number: "不是数字：", series: "不是 JSON 数字列表：" }
   : { run: "run", ask: "Answer", working: "Working …", failed: "The server did not answer.", confidence: "confidence",
-      empty: "Fill in at least one field.", number: "Not a number: ", series: "Not a JSON list of numbers: " };
+      empty: "Fill in at least one field.", none: "none", numbers: "# numbers", number: "Not a number: ", series: "Not a JSON list of numbers: " };
 const $ = (id) => document.getElementById(id);
 const make = (tag, text, name) => {
   const node = document.createElement(tag);
@@ -88,18 +88,28 @@ function bar(name, share) {
   return line;
 }
 
+// Things with a label (boxes, spans) in words, vectors by their length, all else as it is.
+function tell(value) {
+  if (Array.isArray(value)) {
+    if (value.length > 16 && value.every((one) => typeof one === "number")) return words.numbers.replace("#", value.length);
+    return value.slice(0, 20).map(tell).join(", ") + (value.length > 20 ? ", …" : "") || words.none;
+  }
+  if (value === null || typeof value !== "object") return String(value ?? "—");
+  if (!("label" in value)) return JSON.stringify(value);
+  return "text" in value ? `${value.text} (${value.label})` : `${value.label}${typeof value.confidence === "number" ? ` ${value.confidence.toFixed(2)}` : ""}`;
+}
+
 function show(answer) {
   const place = $("answer");
   place.hidden = false;
   place.replaceChildren();
   const told = answer.prediction;
-  place.append(make("p", Array.isArray(told) ? told.join(", ") : String(told), "prediction"));
+  place.append(make("p", tell(told), "prediction"));
   if (answer.probabilities) {
     for (const [name, share] of Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1])) place.append(bar(name, share));
   } else if (typeof answer.confidence === "number") place.append(bar(words.confidence, answer.confidence));
   const rest = Object.entries(answer).filter(([name]) => !["prediction", "confidence", "probabilities"].includes(name));
-  const plain = (value) => (typeof value === "object" ? JSON.stringify(value) : value);
-  for (const [name, value] of rest) place.append(make("p", `${name}: ${plain(value)}`, "facts"));
+  for (const [name, value] of rest) place.append(make("p", `${name}: ${tell(value)}`, "facts"));
   place.scrollIntoView({ block: "nearest" });
 }
 
