@@ -5,6 +5,7 @@ Legend: H height, W width. A time is in seconds since the first frame. What cann
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ FORMATS = "mov,mp4,avi,matroska,webm,gif"
 LARGEST = 10_000_000
 """Pixels of one frame (4096 × 2304 fits); a header that promises more is refused before anything is decoded."""
 LARGEST_FILE = 64 * 2**30
+ENDS = 1 << 20
+"""Bytes at the beginning and at the end of a file in which its tracks are named."""
 MOST_FRAMES = 10_000_000
 """Frames that one film is read to."""
 MOST_SENT = 6_000_000_000
@@ -110,6 +113,8 @@ class Reader:
         # one thread: several films are read at once
         self._capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         if not self._capture.isOpened():
+            if _sound_alone(path):
+                raise ValueError(tr("it holds sound and no pictures; make it a sound file, for example: ffmpeg -i IN OUT.wav"))
             raise ValueError(tr("it is no film that can be read (its container or codec is unknown, or its end is missing)"))
         self.film = self._header()
         self._most = min(MOST_FRAMES, MOST_SENT // (self.film.width * self.film.height)) if sent else MOST_FRAMES
@@ -187,6 +192,19 @@ def opened(source: Source) -> Iterator[Reader]:
             yield reader
         finally:
             reader.close()
+
+
+def _sound_alone(path: Path) -> bool:
+    """Whether what opens as no film is MP4 or Matroska with a track of sound and none of pictures."""
+    with path.open("rb") as file:
+        found = file.read(ENDS)
+        file.seek(max(len(found), path.stat().st_size - ENDS))
+        found += file.read()
+    if found.startswith(b"\x1a\x45\xdf\xa3"):
+        return (
+            re.search(rb"A_(OPUS|VORBIS|AAC|FLAC|MPEG|PCM)", found) is not None and re.search(rb"V_(VP|AV1|MPEG|THEORA|MS)", found) is None
+        )
+    return found[4:8] == b"ftyp" and b"soun" in found and b"vide" not in found
 
 
 def _guard_file(path: Path) -> None:

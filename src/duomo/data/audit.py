@@ -18,7 +18,7 @@ from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
-from duomo.data.encode import broken
+from duomo.data.encode import broken, named
 from duomo.data.findings import Audit, ColumnAudit, Finding, Proposal
 from duomo.data.leaks import group_columns, leak_scores, suspects, time_columns
 from duomo.data.near import near_numbers, near_texts
@@ -132,7 +132,7 @@ def _files(table: Table) -> list[Finding]:
         there = np.flatnonzero(~lost_N & np.asarray(pc.is_valid(column).to_numpy(), bool))
         rows = there[_sample(len(there), OPENED)] if len(there) else there
         if bad := broken(table.take(rows), [name]):
-            told = {"count": len(bad), "rows": len(rows), "name": name, "names": "; ".join(one.reason for one in bad[:FIRST])}
+            told = {"count": len(bad), "rows": len(rows), "name": name, "names": named(bad, FIRST)}
             said = tr("{count} of {rows} files of column {name!r} that were opened cannot be read: {names}.", **told)
             remedy = tr("They are left out of training; mend or replace them.")
             found.append(Finding("warning", "broken_files", said, (name,), _firsts(rows[[one.row for one in bad]]), remedy))

@@ -4,7 +4,7 @@ Legend: N rows, F number features, M category columns.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -133,6 +133,15 @@ def broken(table: Table, columns: list[str]) -> list[Broken]:
         if kind in checks:
             found += [Broken(row, name, reason) for row, reason in _tried(Cells(table.column(name), table.root), kind, checks[kind])]
     return sorted(found)
+
+
+def named(found: Sequence[Broken], most: int) -> str:
+    """The first `most` of them by name, those together that share a reason."""
+    by_reason: dict[str, list[str]] = {}
+    for one in found[:most]:
+        name, _, reason = one.reason.partition(": ")
+        by_reason.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
 
 
 def _tried(cells: Cells, kind: str, check: Callable[[Cells], media.Broken]) -> media.Broken:

@@ -11,7 +11,7 @@ from duomo.core.kinds.base import Cells
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
-from duomo.data.encode import broken
+from duomo.data.encode import broken, named
 
 LOOKED_AT = 2000
 NAMED = 20
@@ -28,7 +28,7 @@ def readable(table: Table, ignore: Sequence[str] = ()) -> tuple[np.ndarray, list
     mask[[one.row for one in found]] = False
     if not found:
         return mask, []
-    names = "; ".join(one.reason for one in found[:NAMED])
+    names = named(found, NAMED)
     more = tr(" and {count} more", count=len(found) - NAMED) if len(found) > NAMED else ""
     if not mask.any():
         raise DataError(

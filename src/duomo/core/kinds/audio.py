@@ -4,6 +4,7 @@ Legend: N rows, S samples.
 """
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -20,6 +21,19 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64")
+UNREAD = (".m4a", ".m4b", ".aac", ".wma", ".amr", ".3ga", ".weba", ".mka", ".ape", ".wv", ".ac3", ".ra")
+"""Sounds all the same, so that none is passed over in silence; nothing here decodes them."""
+CODECS = {
+    "MP4": re.compile(rb"....ftyp", re.DOTALL),
+    "WMA": re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+    "Matroska": re.compile(rb"\x1a\x45\xdf\xa3"),
+    "AAC": re.compile(rb"ADIF|\xff[\xf0\xf1\xf8\xf9]"),
+    "AMR": re.compile(rb"#!AMR"),
+    "Monkey's Audio": re.compile(rb"MAC "),
+    "WavPack": re.compile(rb"wvpk"),
+    "AC-3": re.compile(rb"\x0b\x77"),
+}
+"""How files begin whose sound is packed by other codecs."""
 LONGEST = 30.0
 """Seconds kept when nobody says otherwise."""
 CHANNELS, SLOWEST, FASTEST = 32, 1000, 768_000
@@ -48,7 +62,7 @@ class Sound(Kind):
     form: ClassVar[str | None] = "waveform"
 
     def recognise(self, name: str, cells: Cells) -> str | None:
-        return media.recognise(cells, SUFFIXES, magic)
+        return media.recognise(cells, (*SUFFIXES, *UNREAD), magic)
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """State: `rate` in Hz and `longest` samples kept."""
@@ -79,11 +93,27 @@ def magic(head: bytes) -> bool:
     return waves or frame or head.startswith((b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", b"riff"))
 
 
+def packed(source: media.Source) -> str:
+    """What a sound that nothing here decodes is packed as, told by its first bytes; empty for any other file."""
+    if isinstance(source, bytes):
+        head = source[:16]
+    else:
+        with source.open("rb") as file:
+            head = file.read(16)
+    return next((name for name, start in CODECS.items() if start.match(head)), "")
+
+
+def unread(codec: str) -> str:
+    """Why a sound is not read, and what to do about it."""
+    return tr("sound in {codec} is not decoded here; make it WAV, FLAC, Ogg, Opus or MP3, for example: ffmpeg -i IN OUT.wav", codec=codec)
+
+
 def _open(source: media.Source) -> soundfile.SoundFile:
     try:
         found = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
     except OPEN_FAULTS as error:
-        raise ValueError(tr("it is no sound that can be read")) from error
+        codec = packed(source)
+        raise ValueError(unread(codec) if codec else tr("it is no sound that can be read")) from error
     if not (0 < found.channels <= CHANNELS and SLOWEST <= found.samplerate <= FASTEST):
         found.close()
         raise ValueError(tr("its header promises {channels} channels at {rate} Hz", channels=found.channels, rate=found.samplerate))

@@ -1,0 +1,70 @@
+"""Forms of sound: those that are read, and those that nothing here decodes, which are named with the remedy and never passed over."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from duomo import plan
+from duomo.core import kinds
+from duomo.core.errors import DataError
+from duomo.core.recipe import DataConfig
+from duomo.core.reporter import Silent
+from duomo.data import sources
+from duomo.data.readable import readable
+
+HEADS = {
+    "m4a": ("MP4", b"\0\0\0\x20ftypM4A \0\0\2\0isomiso2" + bytes(20) + b"moov" + bytes(8) + b"hdlr" + bytes(8) + b"soun" + bytes(200)),
+    "aac": ("AAC", b"\xff\xf1\x50\x80\x2e\x7f\xfc" + bytes(300)),
+    "wma": ("WMA", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9" + bytes(300)),
+    "weba": ("Matroska", b"\x1a\x45\xdf\xa3" + bytes(30) + b"A_OPUS" + bytes(300)),
+    "amr": ("AMR", b"#!AMR\n" + bytes(300)),
+}
+
+
+def wave(path: Path, number: int, **form: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.3 * np.sin(np.arange(9600) * (0.02 + 0.01 * number)), 48000, **form)
+
+
+@pytest.mark.parametrize("ending", ["opus", "aiff", "oga", "flac", "mp3", "caf"])
+def test_sounds_that_are_read(tmp_path: Path, ending: str) -> None:
+    form = {"opus": {"format": "OGG", "subtype": "OPUS"}, "oga": {"format": "OGG"}}.get(ending, {})
+    for number in range(6):
+        wave(tmp_path / str(number % 2) / f"{number}.{ending}", number, **form)
+    table = kinds.infer(sources.read(tmp_path), {})
+    assert table.kinds["audio"] == "audio" and readable(table)[0].all()
+
+
+@pytest.mark.parametrize("ending", HEADS)
+def test_sounds_that_are_not_decoded_are_named_with_the_remedy(tmp_path: Path, ending: str) -> None:
+    codec, content = HEADS[ending]
+    for number in range(8):
+        wave(tmp_path / str(number % 2) / f"{number}.wav", number)
+    for place in ("0", "1"):
+        (tmp_path / place / f"x.{ending}").write_bytes(content)
+    opens, said = readable(kinds.infer(sources.read(tmp_path), {}))
+    assert opens.sum() == 8 and "2 of 10 rows" in said[0]
+    assert f"0/x.{ending}, 1/x.{ending}: sound in {codec} is not decoded here; make it WAV" in said[0] and "ffmpeg -i" in said[0]
+    for file in tmp_path.rglob("*.wav"):
+        file.unlink()
+    with pytest.raises(DataError, match=f"of 2 none does: 0/x.{ending}, 1/x.{ending}: sound in {codec}"):
+        plan.make(tmp_path, {}, Silent())
+
+
+def test_a_list_of_sounds_that_are_not_decoded(tmp_path: Path) -> None:
+    (tmp_path / "x.m4a").write_bytes(HEADS["m4a"][1])
+    (tmp_path / "metadata.csv").write_text("file,text\nx.m4a,hello there\n")
+    table = kinds.infer(sources.read(tmp_path), {})
+    assert table.kinds["audio"] == "audio" and plan.choose(table, DataConfig())[0].task == "transcribe"
+    with pytest.raises(DataError, match="sound in MP4"):
+        readable(table)
+
+
+@pytest.mark.parametrize(("ending", "head"), [("mp4", "m4a"), ("webm", "weba")])
+def test_films_without_pictures_are_told(tmp_path: Path, ending: str, head: str) -> None:
+    for number in range(2):
+        (tmp_path / f"{number}.{ending}").write_bytes(HEADS[head][1])
+    with pytest.raises(DataError, match=f"0.{ending}, 1.{ending}: it holds sound and no pictures"):
+        readable(kinds.infer(sources.read(tmp_path), {}))
