@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from duomo.core import films
 from duomo.core.errors import ConfigError, DataError, Interrupted, ResourceError
+from duomo.core.hush import hushed
 from duomo.core.kinds import image
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
@@ -250,7 +251,9 @@ def _writer(path: Path, facts: films.Film) -> Iterator[Callable[[np.ndarray, flo
     cv2 = films.library()
     width, height = facts.width + facts.width % 2, facts.height + facts.height % 2
     rate = min(facts.rate, FASTEST)
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()]), rate, (width, height))
+    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
+    with hushed():
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, rate, (width, height))
     if not writer.isOpened():
         raise ResourceError("The output could not be written to {path}. Check rights and free space.", path=path)
     written, last = 0, np.zeros((height, width, 3), np.uint8)

@@ -5,7 +5,7 @@ texts and dates, which are then encoded as `duomo train` does.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -15,7 +15,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
 from torch import nn
 
 from duomo.core import find, kinds
@@ -29,10 +29,10 @@ from duomo.core.tensors import Batch
 from duomo.data import sources
 from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import Predictor
-from duomo.train import loop
+from duomo.train import head, loop
 from duomo.train.job import Job
 
-TARGET = "target of the estimator"
+TARGET, WEIGHT = "target of the estimator", "weight of the estimator"
 HELD_OUT = 0.15
 FEWEST = 50
 """Rows from which a part is held out to choose the best epoch."""
@@ -74,9 +74,14 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
         model = {name: value for name, value in (("name", self.model), ("size", self.size)) if value}
         return {"model": model, "train": {name: value for name, value in train.items() if value}}
 
-    def _learn(self, table: Table, task_name: str) -> None:
+    def _learn(self, table: Table, task_name: str, targets: Sequence[str], weights: np.ndarray | None) -> None:
+        """`table` has the targets as columns; rows without weight are left out."""
+        if weights is not None:
+            table = Table(table.data.append_column(WEIGHT, pa.array(weights)), {**table.kinds, WEIGHT: "number"}).take(
+                np.flatnonzero(weights)
+            )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) if self.random_state is not None else 0
-        options = {"target": (TARGET,), "ignore": ()}
+        options = {"target": tuple(targets), "ignore": (), "weight": WEIGHT if weights is not None else ""}
         suggested = find.task_recipes(task_name)[find.make_task(task_name, options).suggest(table).recipe]
         if self.model and self.model != suggested["model"]["name"]:
             suggested = merge({**suggested, "model": {"size": "small"}}, {"train": find.model_module(self.model).TRAIN})
@@ -88,9 +93,11 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
         self.task_ = task
         self.model_ = _fitted(task, recipe, table.take(np.sort(kept)), table.take(np.sort(held)))
 
-    def _evidence(self, table: Table, filler: str) -> dict[str, np.ndarray]:
-        """The model's evidence; the target column that the task asks for is filled with any valid value."""
-        data = table.data.append_column(TARGET, pa.array([filler] * len(table), pa.large_string()))
+    def _evidence(self, table: Table, targets: Sequence[str]) -> dict[str, np.ndarray]:
+        """The model's evidence; the target columns that the task asks for are filled with a valid value."""
+        data = table.data
+        for name in targets:
+            data = data.append_column(name, pa.array(["0"] * len(table), pa.large_string()))
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(_threads(table))
@@ -109,6 +116,16 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
         names = [f"x{place}" for place in range(values.shape[1])]
         data = pa.table({name: values[:, place] for place, name in enumerate(names)})
         return Table(data, dict.fromkeys(names, "number"))
+
+
+def _weights(given: Any, table: Table) -> np.ndarray | None:
+    """(N,) float64 as scikit-learn checks them; None where all rows count alike."""
+    if given is None:
+        return None
+    found: np.ndarray = _check_sample_weight(given, np.empty((len(table), 1)), dtype=np.float64, ensure_non_negative=True)
+    if not found.any():
+        raise ValueError("Some row must count; all of sample_weight is 0.")
+    return None if np.ptp(found) == 0 else found
 
 
 def _is_mixed(x: Any) -> bool:
@@ -136,7 +153,9 @@ def _fitted(task: Task, recipe: Recipe, train: Table, valid: Table) -> nn.Module
     try:
         torch.manual_seed(recipe.train.seed)
         model = find.make_model(recipe.model, task)
-        stream = TableStream(task.encode(train, target=True), task.inputs, recipe.train.batch_size, recipe.train.seed, recipe.augment)
+        examples = task.encode(train, target=True)
+        head.settle(model, task, examples)
+        stream = TableStream(examples, task.inputs, recipe.train.batch_size, recipe.train.seed, recipe.augment)
         with tempfile.TemporaryDirectory(prefix="duomo-") as folder:
             job = Job(task, model, stream, validation if held is not None else None, recipe.train, execution, Path(folder))
             loop.train(job, Silent())
@@ -154,27 +173,28 @@ class DuomoClassifier(ClassifierMixin, _Duomo):  # type: ignore[misc]
     `batch_size`, `learning_rate` (0 = from the data), `random_state`. After fit: `classes_` (C,), `n_features_in_`.
     """
 
-    def fit(self, X: Any, y: Any) -> "DuomoClassifier":
-        """X (N, F) numbers (NaN allowed) or a frame; y (N,) labels of at least two classes."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DuomoClassifier":
+        """X (N, F) numbers (NaN allowed) or a frame; y (N,) labels of at least two classes; sample_weight (N,) how much each row counts."""
         if _is_mixed(X):
             table, labels = self._table(X, reset=True), np.asarray(y)
         else:
             X, labels = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
             table = self._table(X, reset=False)
         check_classification_targets(labels)
-        self.classes_ = unique_labels(labels)
+        weights = _weights(sample_weight, table)
+        self.classes_ = unique_labels(labels if weights is None else labels[weights > 0])
         if len(self.classes_) < 2:
             raise ValueError(f"A classifier needs samples of at least 2 classes; y holds only one class: {self.classes_[0]!r}.")
-        codes = np.searchsorted(self.classes_, labels)
+        codes = np.searchsorted(self.classes_, labels).clip(max=len(self.classes_) - 1)
         data = table.data.append_column(TARGET, pa.array([str(code) for code in codes], pa.large_string()))
         self.kinds_ = dict(table.kinds) | {TARGET: "category"}
-        self._learn(Table(data, self.kinds_), "classify")
+        self._learn(Table(data, self.kinds_), "classify", (TARGET,), weights)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """(N, C) probabilities in the order of `classes_`."""
         check_is_fitted(self)
-        found = self._evidence(self._table(X, reset=False), "0")["probabilities"]
+        found = self._evidence(self._table(X, reset=False), (TARGET,))["probabilities"]
         order = [int(name) for name in self.task_.state()["labels"]["classes"][0]]
         probabilities = np.zeros((len(found), len(self.classes_)))
         probabilities[:, order] = found
@@ -191,24 +211,35 @@ class DuomoClassifier(ClassifierMixin, _Duomo):  # type: ignore[misc]
 class DuomoRegressor(RegressorMixin, _Duomo):  # type: ignore[misc]
     """A regressor for any table; parameters as those of DuomoClassifier."""
 
-    def fit(self, X: Any, y: Any) -> "DuomoRegressor":
-        """X (N, F) numbers (NaN allowed) or a frame; y (N,) finite numbers."""
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DuomoRegressor":
+        """X (N, F) numbers (NaN allowed) or a frame; y (N,) or (N, K) finite numbers; sample_weight (N,) how much each row counts."""
         if _is_mixed(X):
             table, wanted = self._table(X, reset=True), np.asarray(y, np.float64)
         else:
-            X, wanted = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", y_numeric=True)
+            X, wanted = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", multi_output=True, y_numeric=True)
             table = self._table(X, reset=False)
-        data = table.data.append_column(TARGET, pa.array(np.asarray(wanted, np.float64)))
-        self.kinds_ = dict(table.kinds) | {TARGET: "number"}
-        self.constant_ = float(wanted[0]) if len(wanted) and np.ptp(wanted) == 0 else None
-        if self.constant_ is None:
-            self._learn(Table(data, self.kinds_), "regress")
+        weights = _weights(sample_weight, table)
+        self.flat_, wanted_NK = wanted.ndim == 1, np.asarray(wanted, np.float64).reshape(len(wanted), -1)
+        counted_NK = wanted_NK if weights is None else wanted_NK[weights > 0]
+        self.constant_K_ = [float(column[0]) if not np.ptp(column) else None for column in counted_NK.T]
+        self.targets_ = [f"{TARGET} {place}" for place, constant in enumerate(self.constant_K_) if constant is None]
+        self.kinds_ = dict(table.kinds) | dict.fromkeys(self.targets_, "number")
+        data = table.data
+        for name in self.targets_:
+            data = data.append_column(name, pa.array(wanted_NK[:, int(name.removeprefix(TARGET))]))
+        if self.targets_:
+            self._learn(Table(data, self.kinds_), "regress", self.targets_, weights)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """(N,) the expected number of each row."""
+        """(N,) the expected number of each row, or (N, K) where y had K columns."""
         check_is_fitted(self)
         table = self._table(X, reset=False)
-        if self.constant_ is not None:
-            return np.full(len(table), self.constant_)
-        return self._evidence(table, "0")["prediction"][:, 0]
+        learned = iter(self._evidence(table, self.targets_)["prediction"].T) if self.targets_ else iter(())
+        columns = [next(learned) if constant is None else np.full(len(table), constant) for constant in self.constant_K_]
+        return columns[0] if self.flat_ else np.stack(columns, axis=1)

@@ -41,7 +41,7 @@ def inspect(
 ) -> dict[str, Any]:
     """What is in the data, what is wrong with them, what would be trained; as JSON values and, with `html`, as a page."""
     reporter = reporter or Silent()
-    said = build(Recipe, dict(settings or {}))
+    said, _ = find.checked(dict(settings or {}))
     source = source if source is not None else said.data.source
     table, cleaned = clean(read(source, said.data, reporter), said.clean, (*said.data.target, *said.data.ignore))
     for sentence in cleaned:

@@ -32,6 +32,8 @@ from duomo.train import adapt
 FEW_VALUES = 20
 SURELY_CLASSES, ROWS_EACH = 5, 5
 """Whole numbers of at most so many values are classes however few rows there are; of more, where each has so many rows on average."""
+EACH_PART = 2
+"""People of a part of the split, at least, where people are told apart."""
 FEWEST_STEPS, OF_FEW = 170, ("classify", "regress")
 """Where rows are few, a recipe's epochs are too few steps to learn anything: these tasks get as many epochs as make so many steps."""
 MOST_VALID, MOST_TEST = 50_000, 200_000
@@ -226,6 +228,11 @@ def _met(cells: pa.ChunkedArray, test: np.ndarray, learned: np.ndarray) -> list[
 def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     """The split as it was asked for, or else the one that the audit holds safe; a column that groups rows is no input."""
     if find.task_module(data.task).Main.apart and data.target and not data.group:
+        people = pc.count_distinct(values_of(table.column(data.target[0]))).as_py()
+        if people < 3 * EACH_PART and not (data.split or data.test):
+            reporter.say(tr("{count} people are too few for a test of strangers, which needs {needed}: pictures are divided at random, and "
+                            "the test tells only how well these people are known again.", count=people, needed=3 * EACH_PART))  # fmt: skip
+            data = dataclasses.replace(data, split="random")
         data = dataclasses.replace(data, split=data.split or "group", group=data.target[0])
     named = split.told(table, data.target)
     if not (data.split or data.group or data.time or data.test):
@@ -255,13 +262,7 @@ def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Tab
 
 def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resumed: bool = False) -> Plan:
     """The whole plan; every mistake in the settings is reported before the data are read. A resumed run has its weights already."""
-    said = build(Recipe, settings)
-    if said.model.name:
-        chosen = find.resolve(said.model)
-        find.model_config(chosen)
-        settings = merge(settings, {"model": {"name": chosen.name, "size": chosen.size}})
-    if said.data.task:
-        find.task_module(said.data.task)
+    said, settings = find.checked(settings)
     if said.adapt.lora and not said.adapt.start:
         raise ConfigError("Low-rank changes are learned beside weights that exist; none were given. Name them with --from.")
     pretrained = open_pretrained(said.adapt.start) if said.adapt.start and not resumed else None
@@ -280,7 +281,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     sentences = [*left_out, *cleaned, *unlearnable]
     for sentence in sentences:
         reporter.say(sentence)
-    train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, 2 if task.apart else 1)
+    train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, EACH_PART if task.apart else 1)
     reporter.say(words)
     suggestion = task.suggest(train)
     if pretrained:

@@ -90,7 +90,7 @@ class Work:
         self.before: list[str] = []
         self.loaded = False
         self.new = self._start()
-        self.head: list[str] = self._head_first() if self.loaded and recipe.adapt.head_first else []
+        self.head: list[str] = self._head_first() if self.loaded and recipe.adapt.head_first else self._settled()
         self.fitted = bool(self.head) or (self.folder.path / HEAD).exists()
         self.rates = adapt.prepare(self.model, recipe.adapt, self.new, task.head, self.fitted)
         self.preflight: preflight.Preflight | None = None
@@ -130,6 +130,13 @@ class Work:
         if rows:
             self.reporter.say(tr("The new last layer was fitted to what the weights make of {rows:,} rows; now all learn.", rows=rows))
         return [name for name, _ in self.model.named_parameters() if name in self.new] if rows else []
+
+    def _settled(self) -> list[str]:
+        """What is read off the rows before anything is learned; a resumed run remembers it."""
+        if (self.folder.path / HEAD).exists():
+            self.model.load_state_dict(self.folder.read_tensors(HEAD), strict=False)
+            return []
+        return head.settle(self.model, self.task, self.examples, HEAD_SHARE * 60 * self.config.minutes)
 
     def _fresh(self) -> None:
         """Again what training starts from: a resumed run without a checkpoint was not yet given it."""

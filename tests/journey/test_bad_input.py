@@ -83,6 +83,14 @@ def test_all_mistakes_of_a_recipe_are_told_at_once(command: Command, table: Path
     assert said.code == 2
     for words in ("'train.epoch'", "train.batch_size must be", "train.optimizer must be", "'modell'"):
         assert words in said.err
+    recipe = '[data]\ntask = "clasify"\n[model]\nname = "fusoin"\n[train]\nepochs = "many"\nlerning_rate = 3\n'
+    Path("recipe.toml").write_text(recipe)
+    said = command("train", "clinic.csv", "--recipe", "recipe.toml")
+    assert said.code == 2 and "'train.lerning_rate'" in said.err and "train.epochs must be" in said.err
+    assert "Did you mean 'fusion'?" in said.err and "Did you mean 'classify'?" in said.err
+    Path("recipe.toml").write_text('[data]\ntask = "classify"\n[task]\nmetrc = "auc"\n[model]\nname = "mlp"\noptions = { widht = 3 }\n')
+    said = command("train", "clinic.csv", "--recipe", "recipe.toml")
+    assert said.code == 2 and "'task.metrc'" in said.err and "'model.options.widht'" in said.err
     Path("recipe.toml").write_text("[train\n")
     said = command("train", "clinic.csv", "--recipe", "recipe.toml")
     assert (said.code, "line 1" in said.err) == (2, True)

@@ -109,6 +109,17 @@ def test_a_leak_of_a_number_is_found() -> None:
     assert [f.columns[0] for f in audit_of(frame.assign(leak=frame["target"] ** 2 + 3)).of("leak")] == ["leak"]
 
 
+def test_several_labels_in_a_cell_are_counted_one_by_one() -> None:
+    random = np.random.default_rng(0)
+    cells = [random.choice(["art", "law", "sea"], random.integers(1, 4), replace=False).tolist() for _ in range(300)] + [["war"]] * 3
+    frame = pd.DataFrame({"x": np.arange(303) * 1.5, "topics": ["; ".join(cell) for cell in cells]})
+    for made in (frame, frame.assign(topics=cells)):
+        found = audit_of(made, "topics")
+        assert found.balance == {name: sum(name in cell for cell in cells) for name in found.balance} and len(found.balance) == 4
+        assert "of 4" in found.of("labels")[0].sentence and "war" in found.of("rare_classes")[0].sentence
+    assert not audit_of(frame.assign(topics=[cell[0] for cell in cells]), "topics").of("labels")
+
+
 def test_groups_times_and_shared_rows() -> None:
     frame = cancer()
     frame["patient_id"] = [f"P{number // 4}" for number in range(len(frame))]

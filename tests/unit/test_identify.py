@@ -11,8 +11,11 @@ from duomo.cli import main
 from duomo.core.contract import CLUSTER
 from duomo.core.errors import DataError
 from duomo.core.find import make_task
+from duomo.core.reporter import Silent
 from duomo.data import sources
 from duomo.evaluate.bootstrap import resample
+from duomo.evaluate.scorecard import caution, sentence
+from duomo.plan import make
 from duomo.tasks.identify.measures import compared, hits, measure
 from duomo.tasks.identify.test_task import evidence
 
@@ -51,11 +54,28 @@ def run(tmp_path_factory):
     return duomo.train(str(folder / "people"), settings, out=str(folder / "run"))
 
 
+def test_few_people_are_divided_by_pictures_and_counted_as_people(tmp_path):
+    for number in range(4):
+        person(tmp_path / "people", number, 8)
+    said, settings = [], {"data": {"task": "identify"}, "train": {"steps": 2, "exact": True}, "encode": {"picture_size": 32}}
+
+    class Heard(Silent):
+        def say(self, text):
+            said.append(text)
+
+    made = make(str(tmp_path / "people"), settings, Heard())
+    assert any("4 people are too few for a test of strangers" in line for line in said)
+    assert set(made.test.column("label").to_pylist()) <= set(made.train.column("label").to_pylist()) and len(made.test) > 2
+    card = {"bootstrap": {"rows": 3, "units": "people"}}
+    assert caution(card).startswith("The test has only 3 people")
+
+
 def test_people_stay_apart_and_are_judged(run):
     card = run.scorecard
     assert {"rank_1", "auc", "tpr_1", "tpr_01", "d_prime"} <= set(card["results"][0]["metrics"])
     assert [result["name"] for result in card["results"][1:]] == ["chance", "nearest picture by pixels", "eigenfaces"]
-    assert card["bootstrap"]["rows"] >= 2 and "label" in card["facts"]["split"]
+    assert card["bootstrap"]["rows"] >= 2 and card["bootstrap"]["units"] == "people" and "people in the test" in sentence(card["verdict"])
+    assert "label" in card["facts"]["split"]
     shown = next(view for view in card["views"] if view["kind"] == "pictures")
     assert shown["data"]["rows"] and len(shown["data"]["rows"][0]["sources"]) > 2
     problems = " ".join(card["facts"]["problems"])

@@ -76,6 +76,28 @@ def test_groups_stay_together() -> None:
         split(table_of(frame.assign(patient="a")), DataConfig(group="patient"), 0, ["target"])
 
 
+def test_few_groups_of_unlike_size_leave_no_part_far_too_large() -> None:
+    frame = cancer().iloc[:74]
+    frame["patient"] = [f"P{number}" for number, rows in enumerate((19, 12, 10, 9, 7, 6, 4, 3, 2, 2)) for _ in range(rows)]
+    table, config = table_of(frame), DataConfig(split="group", group="patient")
+    before = 0
+    for seed in range(20):
+        found = split(table, config, seed, ["target"])
+        assert whole(found, 74)
+        assert 0.1 * 74 - 0.5 <= len(found.valid) <= 0.2 * 74 and 0.1 * 74 - 0.5 <= len(found.test) <= 0.2 * 74
+        sides = [set(frame["patient"].iloc[part]) for part in (found.train, found.valid, found.test)]
+        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+        order = np.random.default_rng(seed).permutation(74)
+        again = split(table_of(frame.iloc[order]), config, seed, ["target"])
+        assert np.array_equal(np.sort(order[again.test]), found.test)
+        before += len(found.test)
+    assert before / 20 / 74 == pytest.approx(0.15, abs=0.03)
+    many = pd.concat([frame] * 6, ignore_index=True).assign(patient=[f"P{row // 8}" for row in range(444)])  # above FEW_GROUPS: as hashed
+    extra = pd.concat([many, many.iloc[:40].assign(patient="P0")], ignore_index=True)
+    kept = split(table_of(extra), config, 0, ["target"]).test
+    assert np.array_equal(split(table_of(many), config, 0, ["target"]).test, kept[kept < 444])
+
+
 def test_the_latest_rows_are_the_test() -> None:
     days = pd.date_range("2020-01-01", periods=50).repeat(10).to_series().sample(frac=1, random_state=0)
     table = table_of(pd.DataFrame({"day": days.dt.strftime("%Y-%m-%d").to_numpy(), "x": np.arange(500.0)}))

@@ -277,6 +277,14 @@ class Task(ABC):
 
 
 @runtime_checkable
+class Settles(Protocol):
+    """A model that learns its last layer alone: what stands before it is read off rows, then the layer is fitted (train/head.py)."""
+
+    def settle(self, batch: Batch) -> None:
+        """Read off some training rows, before the first step, what no step changes; it lies in buffers."""
+
+
+@runtime_checkable
 class Slots(Protocol):
     """A cache whose rows come and go (nn/cache.py); other caches are read by one batch that begins and ends together."""
 

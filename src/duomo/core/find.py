@@ -4,19 +4,22 @@ import dataclasses
 import importlib
 import pkgutil
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 import duomo.models
 import duomo.tasks
-from duomo.core.config import build
+from duomo.core.config import build, merge
 from duomo.core.contract import Task
 from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest
-from duomo.core.recipe import ModelConfig
+from duomo.core.recipe import ModelConfig, Recipe
+
+Made = TypeVar("Made")
 
 
 def task_names() -> list[str]:
@@ -62,6 +65,39 @@ def resolve(choice: ModelConfig) -> ModelConfig:
         raise ConfigError("{alias} is {name} in the size {size}; received the size {other!r} too. Leave one of them out.",
                           alias=alias, name=name, size=size, other=choice.size)  # fmt: skip
     return dataclasses.replace(choice, name=name, size=size)
+
+
+def checked(settings: Mapping[str, Any]) -> tuple[Recipe, Mapping[str, Any]]:
+    """The recipe, and the settings with architecture and size apart. ConfigError names every mistake at once, of model and task too."""
+    problems: list[str] = []
+    recipe = _tried(lambda: build(Recipe, settings), problems)
+    model, task = (_texts(settings, section) for section in ("model", "data"))
+    options = settings.get("model", {}).get("options", {}) if isinstance(settings.get("model"), Mapping) else {}
+    options = options if isinstance(options, Mapping) else {}
+    chosen = _tried(lambda: resolve(ModelConfig(model.get("name", ""), model.get("size", ""), options=options)), problems)
+    if chosen and chosen.name:
+        _tried(lambda: model_config(chosen), problems)
+    main = _tried(lambda: task_module(task["task"]), problems) if task.get("task") else None
+    if main and isinstance(settings.get("task", {}), Mapping):
+        _tried(lambda: build(main.Config, settings.get("task", {}), "task"), problems)
+    if problems:
+        raise ConfigError("{problems}", problems="\n".join(problems))
+    assert recipe is not None and chosen is not None
+    return recipe, merge(settings, {"model": {"name": chosen.name, "size": chosen.size}}) if chosen.name else settings
+
+
+def _tried(what: Callable[[], Made], problems: list[str]) -> Made | None:
+    try:
+        return what()
+    except ConfigError as error:
+        problems.append(str(error))
+        return None
+
+
+def _texts(settings: Mapping[str, Any], section: str) -> dict[str, str]:
+    """What of a section may be read though other settings are wrong."""
+    values = settings.get(section, {})
+    return {name: value for name, value in values.items() if isinstance(value, str)} if isinstance(values, Mapping) else {}
 
 
 def task_module(name: str) -> ModuleType:

@@ -30,9 +30,9 @@ warnings.filterwarnings("ignore", module=r"pydicom|nibabel")
 LARGEST = 2**28
 """Bytes of one scan as decoded; a header that promises more is refused."""
 MOST_SIDE = 20_000
-FAULTS = (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError, RuntimeError,
-          MemoryError, zlib.error, struct.error)  # fmt: skip
-"""What the readers raise for damaged files and for codecs that are not there."""
+DICOM_FAULTS = (OSError, ValueError, RuntimeError, AttributeError, TypeError, KeyError, IndexError, StopIteration, struct.error)
+NIFTI_FAULTS = (OSError, ValueError, EOFError, KeyError, zlib.error)
+"""What the readers raise for damaged files, elements that lack, and codecs that are not there, beside what they call their own."""
 TOLD = {
     "modality": "Modality", "sex": "PatientSex", "body_part": "BodyPartExamined", "view": "ViewPosition", "side": "Laterality",
     "maker": "Manufacturer", "thickness": "SliceThickness", "field_strength": "MagneticFieldStrength", "voltage": "KVP",
@@ -87,9 +87,10 @@ def read(source: Source) -> Scan:
 
 
 def _faults(module: ModuleType) -> tuple[type[BaseException], ...]:
-    """FAULTS, and what a reader calls its own."""
-    own: type[BaseException] = module.errors.InvalidDicomError if module.__name__ == "pydicom" else module.spatialimages.HeaderDataError
-    return (*FAULTS, own)
+    """With what a reader calls its own."""
+    if module.__name__ == "pydicom":
+        return (*DICOM_FAULTS, module.errors.BytesLengthException)
+    return (*NIFTI_FAULTS, module.spatialimages.HeaderDataError, module.wrapstruct.WrapStructError)
 
 
 class _Refused(ValueError):

@@ -2,11 +2,11 @@
 
 A row's place is a pure function of (its content, the seed): new rows do not move old ones, and equal rows fall
 together, unless they repeat by nature: there the how-manieth of its kind counts as content. Only where chance left a part of few rows
-short (`SHORT`) are the nearest moved into it.
+short are the nearest moved into it, and of few groups some change places where it gave a part far too many rows (shares.py).
 Legend: N rows, U units (rows of equal content, or groups).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from duomo.core.messages import nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
+from duomo.data.shares import FEW_GROUPS, SHORT, TEST, TRAIN, VALID, even, fill, parts
 
 HOW = ("random", "stratified", "group", "time", "folders")
 FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
@@ -28,10 +29,7 @@ FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "de
 COLUMNS = ("split", "subset", "partition")
 """What a column is called that says the same."""
 NAMES = ("train", "valid", "test")
-TRAIN, VALID, TEST = 0, 1, 2
 MOST_NOTES = 5
-SHORT = 0.75
-"""No part gets fewer units than this share of what it was to get: of 24 rows chance gives a test of one or of eight."""
 FEW = 5
 """Where rows outnumber the combinations of their columns' values so many times, they repeat by nature, not by mistake."""
 REPEATING = "The columns have fewer combinations of values than there are rows, so equal rows are divided like any others."
@@ -89,8 +87,7 @@ def split(
 ) -> Split:
     """The rows divided as `config` says (split, group, time, valid_share, test_share).
 
-    No part gets fewer than `least` units.
-    `digests` (N,) are those of `content_columns` where they are known already. A share of 0 leaves that part empty.
+    No part gets fewer than `least` units; `digests` (N,) are those of `content_columns` where known. A share of 0 leaves that part empty.
     Raises DataError when a part cannot get a row, ConfigError for an unknown way of splitting.
     """
     drawn = "stratified" if has_classes(table, config, targets) else "random"
@@ -122,12 +119,14 @@ def split(
         digests = mix(digests ^ mix(_occurrences(digests)))
     keys, unit_N = np.unique(digests, return_inverse=True)
     place_U = mix(keys ^ word_digest(f"seed {seed}")) / 2.0**64
-    part_U = _parts(place_U, config)
+    part_U = parts(place_U, config)
     wanted = [TRAIN] + [part for part, share in ((VALID, config.valid_share), (TEST, config.test_share)) if share > 0]
     if len(keys) < least * len(wanted):
         _too_few(how, len(keys), config, max(3, least * len(wanted)))
     shares_P = [1 - shares.sum(), *shares]
-    _fill(part_U, place_U, config, {part: max(least, round(SHORT * shares_P[part] * len(keys))) for part in wanted})
+    fill(part_U, place_U, config, least_of := {part: max(least, round(SHORT * shares_P[part] * len(keys))) for part in wanted})
+    if how == "group" and len(keys) <= FEW_GROUPS:
+        even(part_U, np.bincount(unit_N), len(table) * np.array(shares_P), least_of)
     notes: tuple[str, ...] = (tr(REPEATING),) if repeating else ()
     if how == "stratified":
         notes += _every_class(table, targets, part_U, place_U, unit_N, config)
@@ -163,34 +162,6 @@ def _split(part_N: np.ndarray, how: str, notes: tuple[str, ...]) -> Split:
     return Split(train, valid, test, how, notes)
 
 
-def _parts(place_U: np.ndarray, config: DataConfig) -> np.ndarray:
-    part_U = np.full(len(place_U), TRAIN, np.int64)
-    part_U[place_U < config.test_share + config.valid_share] = VALID
-    part_U[place_U < config.test_share] = TEST
-    return part_U
-
-
-def _distance(place_U: np.ndarray, part: int, config: DataConfig) -> np.ndarray:
-    """How far each place lies outside the stretch of [0, 1) that belongs to the part."""
-    both = config.test_share + config.valid_share
-    low, high = {TEST: (0.0, config.test_share), VALID: (config.test_share, both), TRAIN: (both, 1.0)}[part]
-    return np.maximum(np.maximum(low - place_U, place_U - high), 0.0)
-
-
-def _fill(part_U: np.ndarray, place_U: np.ndarray, config: DataConfig, least: Mapping[int, int]) -> list[int]:
-    """Give every part in `least` so many units: the nearest to its stretch, from a part that keeps as many. Returns the parts."""
-    least_P, filled = np.array([least.get(part, min(least.values())) for part in (TRAIN, VALID, TEST)]), list[int]()
-    while True:
-        counts_P = np.bincount(part_U, minlength=3)
-        candidates = np.flatnonzero((counts_P > least_P)[part_U])
-        lacking = [part for part in least if counts_P[part] < least[part]]
-        if not (lacking and len(candidates)):
-            return filled
-        part = min(lacking, key=lambda one: counts_P[one] / least[one])
-        part_U[candidates[np.argmin(_distance(place_U[candidates], part, config))]] = part
-        filled.append(part)
-
-
 def has_classes(table: Table, config: DataConfig, targets: Sequence[str]) -> bool:
     """Whether the one target is classes, by its kind or, where they are numbers, because it is to be classified."""
     kinds = ("category", "number") if config.task == "classify" else ("category",)
@@ -220,7 +191,7 @@ def _every_class(
         units = np.unique(unit_N[order[bounds[number] : bounds[number + 1]]])
         wanted = [TRAIN, *(part for part, share in shares.items() if part in few or round(share * len(units)) > 0)][: len(units)]
         inside = part_U[units]
-        for part in _fill(inside, place_U[units], config, dict.fromkeys(wanted, 1)):
+        for part in fill(inside, place_U[units], config, dict.fromkeys(wanted, 1)):
             notes.append(
                 tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=NAMES[part])
             )

@@ -22,6 +22,8 @@ MANY_PICTURES = 1500
 SMALL_PICTURE = 32
 MANY_SMALL_PICTURES = 4000
 MANY_ROWS = 3000
+MANY_SERIES = 4000
+"""From so many on the head that was fitted to some of them learns on from all."""
 
 
 NUMBERS_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
@@ -56,6 +58,30 @@ def numbers(cells: pa.ChunkedArray, style: number.Style | None = None) -> np.nda
         return np.asarray(cells.cast(pa.float64(), safe=False).to_numpy(), np.float64)
     except NUMBERS_FAULTS:
         return np.full(len(cells), np.nan)
+
+
+def weights(table: Table, name: str) -> np.ndarray:
+    """(N,) float64: how much each row counts, at least 0; 1 where no column says so, or a table to be judged lacks it."""
+    if not name or name not in table.names:
+        return np.ones(len(table))
+    found = numbers(table.column(name))
+    wrong = np.flatnonzero(~(found >= 0) | np.isinf(found))
+    if len(wrong):
+        raise DataError(
+            "A weight must be a number of at least 0; {name!r} has {value!r} in row {row}. Mend the cell.",
+            name=name, value=table.column(name)[int(wrong[0])].as_py(), row=int(wrong[0]) + 1,
+        )  # fmt: skip
+    return found
+
+
+def mean_weight(table: Table, name: str) -> float:
+    """Of the training rows: what weights are divided by, so that rows count 1 on average."""
+    if name:
+        table.column(name)
+    found = float(weights(table, name).mean()) if len(table) else 1.0
+    if not found:
+        raise DataError("Some row must count; all weights in {name!r} are 0. Give some of them a weight.", name=name)
+    return found
 
 
 def texts(cells: pa.ChunkedArray) -> list[str]:
@@ -96,6 +122,10 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
     if "text" in kinds and kinds <= {"text", *FLAT} and kinds != {"text"}:
         reason = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds)))
         return Suggestion("text" if rows >= MANY_TEXTS else "text-small", reason)
+    if "series" in kinds and kinds <= {"series", *FLAT}:
+        mixed = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds)))
+        reason = tr("{rows} series", rows=rows) if kinds == {"series"} else mixed
+        return Suggestion("series" if rows < MANY_SERIES else "series-many", reason)
     if "video" in kinds and len(names) > 1:
         return Suggestion("video-mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))
     if (len(names) > 1 and len(kinds) > 1) or kinds & set(FLAT):
@@ -112,6 +142,4 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
         return Suggestion("audio", tr("{rows} sounds", rows=rows))
     if kinds == {"video"} and len(names) == 1:
         return Suggestion("video", tr("{rows} films", rows=rows))
-    if kinds == {"series"} and len(names) == 1:
-        return Suggestion("series", tr("{rows} series", rows=rows))
     return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))

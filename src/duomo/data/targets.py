@@ -1,13 +1,16 @@
 """The column to predict: which one it probably is, how its classes are balanced, what is wrong with it."""
 
-from collections.abc import Mapping
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.kinds import number
-from duomo.core.kinds.cells import values_of
+from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.findings import Finding
@@ -21,6 +24,9 @@ _TARGETS = (
 )
 _SELDOM = {"id", "index", "part", "year", "month", "day"}
 """Words in the names of columns that are predicted only where somebody asks for it."""
+SEPARATORS, LISTED = (";", "|", ","), "[]"
+"""Signs between the labels of a cell; what stands for cells that are written as JSON lists."""
+LISTED_FAULTS = (json.JSONDecodeError, RecursionError)
 TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
 
 
@@ -80,9 +86,13 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
                 tr("Rows without a target cannot be learned from; fill them or take them out."),
             )
         )
-    if table.kinds.get(target) != "category":
+    labels = _labels(cells)
+    if labels is None and table.kinds.get(target) != "category":
         return {}, found
-    counted = pc.value_counts(pc.drop_null(cells))
+    if labels is not None:
+        said = tr("The cells of {target!r} hold any number of labels each, of {count}.", target=target, count=len(pc.unique(labels)))
+        found.append(Finding("note", "labels", said, (target,)))
+    counted = pc.value_counts(pc.drop_null(cells) if labels is None else labels)
     counts = counted.field("counts").to_numpy()
     order = np.argsort(-counts, kind="stable")
     balance = {
@@ -90,6 +100,21 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
         for value, count in zip(counted.field("values").take(pa.array(order)).to_pylist(), counts[order], strict=True)
     }
     return balance, found + _classes(balance, target)
+
+
+def _labels(cells: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Every label of every cell, where cells hold lists of labels or several between signs; None where a cell is one label."""
+    if pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type):
+        labels = pc.list_flatten(cells)
+        return pc.cast(labels, pa.large_string()) if is_text(labels.type) else None
+    sign = separator_of(cells)
+    if not sign:
+        return None
+    if sign == LISTED:
+        found = [str(label) for cell in cells.to_pylist() if cell for label in listed(cell) or ()]
+        return pa.chunked_array([pa.array(found, pa.large_string())])
+    labels = pc.utf8_trim_whitespace(pc.list_flatten(pc.split_pattern(pc.drop_null(cells), sign)))
+    return labels.filter(pc.not_equal(pc.utf8_length(labels), 0))
 
 
 def _classes(balance: Mapping[str, int], target: str) -> list[Finding]:
@@ -140,3 +165,39 @@ def _classes(balance: Mapping[str, int], target: str) -> list[Finding]:
             )
         )
     return found
+
+
+def separator_of(cells: pa.ChunkedArray) -> str:
+    """The sign between the labels of a cell if the cells look like lists of few labels; LISTED for JSON lists; else empty."""
+    if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
+        return ""
+    sample = [cell for cell in cells.slice(0, 2000).to_pylist() if cell]
+    if sample and all(listed(cell) is not None for cell in sample):
+        return LISTED
+    for sign in SEPARATORS:
+        lists = [cell for cell in sample if sign in cell]
+        parts = Counter(part.strip() for cell in sample for part in cell.split(sign) if part.strip())
+        short = all(len(part) <= 40 for part in parts)
+        if len(lists) >= max(2, 0.05 * len(sample)) and short and sum(parts.values()) >= 3 * len(parts):
+            return sign if sign != "," or _mixed(lists) else ""
+    return ""
+
+
+def listed(cell: str) -> list[Any] | None:
+    """The labels of a cell that is a list written as JSON; None where it is none."""
+    if not (cell.startswith("[") and cell.endswith("]")):
+        return None
+    try:
+        found = json.loads(cell)
+    except LISTED_FAULTS:
+        return None
+    return None if any(isinstance(part, list | dict) for part in found) else found
+
+
+def _mixed(lists: Sequence[str]) -> bool:
+    """Whether the parts of cells with commas are met in many combinations: «Portland, OR» is a name with a comma inside."""
+    cells = {tuple(part.strip() for part in cell.split(",")) for cell in lists}
+    pairs = {frozenset(cell) for cell in cells}
+    parts = set().union(*cells)
+    alone = {cell[0] for cell in cells} & {cell[-1] for cell in cells}
+    return len(pairs) > len(parts) and len(alone) > 0.3 * len(parts)

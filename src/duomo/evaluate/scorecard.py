@@ -77,6 +77,7 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
         "bootstrap": {
             "draws": _draw_count(model),
             "rows": model.rows,
+            "units": _units(inputs.task),
             "rows_per_draw": model.rows_per_draw,
             "seed": inputs.seed,
             "level": LEVEL,
@@ -131,6 +132,18 @@ def _rival_facts(rival: Rival) -> dict[str, Any]:
     return {"fit_seconds": rival.fit_seconds, "judge_seconds": rival.judge_seconds, "fitted_rows": rival.fitted_rows, "note": rival.note}
 
 
+def _units(task: Task) -> str:
+    """What is drawn again for the intervals: where people stay on one side of the split they are the witnesses, not their pictures."""
+    return "people" if task.apart else "rows"
+
+
+def _counted(units: Mapping[str, Any]) -> str:
+    """How many the test has, with what they are."""
+    if units.get("units") == "people":
+        return tr("{count:,} people in the test", count=units["rows"])
+    return tr("{count:,} test rows", count=units["rows"])
+
+
 def _draw_count(found: Resampled) -> int:
     return max((len(values) for values in found.draws.values()), default=0)
 
@@ -147,6 +160,7 @@ def _verdict(task: Task, rival: Rival, model: Resampled, found: Resampled) -> di
         "baseline_value": found.figures.get(name, np.nan),
         **vars(apart),
         "rows": model.rows,
+        "units": _units(task),
         "paired": paired(model, found),
         "note": rival.note,
     }
@@ -185,11 +199,11 @@ def sentence(verdict: Mapping[str, Any]) -> str:
         "apart": signed(verdict["value"]),
         "low": signed(verdict["low"]),
         "high": signed(verdict["high"]),
-        "rows": f"{verdict['rows']:,}",
+        "rows": _counted(verdict),
     }
     if verdict["low"] is None or not np.isfinite(verdict["low"]):
         return tr(
-            "Nothing can be told between the model and {baseline}: {metric} {mine} against {theirs}, and {rows} to test on are too few, "
+            "Nothing can be told between the model and {baseline}: {metric} {mine} against {theirs}, and {rows} are too few, "
             "or too much alike, for an interval. Test on more.",
             **values,
         )
@@ -207,7 +221,7 @@ def sentence(verdict: Mapping[str, Any]) -> str:
         )
     return tr(
         "Nothing can be told between the model and {baseline}: {metric} {mine} against {theirs}. The difference of {apart} "
-        "(95 % interval {low} to {high}) includes zero on {rows} test rows; the simpler one is the safer choice.",
+        "(95 % interval {low} to {high}) includes zero on {rows}; the simpler one is the safer choice.",
         **values,
     )
 
@@ -226,8 +240,12 @@ def headline(verdict: Mapping[str, Any]) -> str:
 
 def caution(card: Mapping[str, Any]) -> str:
     """A warning where the test is too small to lean on; else empty."""
-    rows = card["bootstrap"]["rows"]
-    return tr("The test has only {rows} rows: read every figure through its interval.", rows=rows) if rows < FEW_ROWS else ""
+    rows, people = card["bootstrap"]["rows"], card["bootstrap"].get("units") == "people"
+    if rows >= FEW_ROWS:
+        return ""
+    if people:
+        return tr("The test has only {rows} people: read every figure through its interval.", rows=rows)
+    return tr("The test has only {rows} rows: read every figure through its interval.", rows=rows)
 
 
 def pretty(metric: str) -> str:

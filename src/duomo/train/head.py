@@ -6,28 +6,30 @@ Legend: N rows, B rows of a batch, D features, S outputs.
 """
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor, nn
 
-from duomo.core.contract import Task
+from duomo.core.contract import Settles, Task
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 
+Rows = list[tuple[Tensor, Batch]]
+Penalties = tuple[float, ...]
 ROWS = 5000
 """Rows that a last layer is fitted to, spread over all of them."""
 PRODUCTS = 10**9
 """Fewer rows where N × D × S would exceed this."""
-PENALTIES = (30.0, 100.0, 300.0)
+PENALTIES: Penalties = (30.0, 100.0, 300.0)
 """Weights of half the squared norm of the matrix, of standardised features, beside the sum of the losses: the one is taken that leaves the
 least loss on every fifth row, fitted to the others."""
+WIDE: Penalties = (0.3, 3.0, 30.0, 300.0, 3000.0, 30000.0)
+"""The same where nothing is known of the features: they may tell all or nearly nothing."""
 FIFTH, STEPS, AT_ONCE = 5, 100, 64
-
-
-Rows = list[tuple[Tensor, Batch]]
+FEW, SETTLED = 500, 64
+"""Up to so many rows each fifth is held out in turn; rows that a model is settled by."""
 
 
 def last(model: nn.Module, new: list[str]) -> nn.Linear | None:
@@ -39,7 +41,19 @@ def last(model: nn.Module, new: list[str]) -> nn.Linear | None:
     return None
 
 
-def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, seconds: float = 0.0) -> int:
+def settle(model: nn.Module, task: Task, examples: Examples, seconds: float = 0.0) -> list[str]:
+    """A model that settles does so, and its last layer is fitted; names of what was set, none for other models. `seconds` as in `fit`."""
+    if not isinstance(model, Settles):
+        return []
+    rows = torch.linspace(0, len(examples) - 1, min(SETTLED, len(examples))).round().long()
+    model.settle(finish(examples.batch(rows), task.inputs))
+    layer = last(model, [name for name, _ in model.named_parameters()])
+    assert layer is not None
+    fit(model, task, examples, layer, seconds, WIDE)
+    return list(model.state_dict())
+
+
+def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, seconds: float = 0.0, penalties: Penalties = ()) -> int:
     """Fit `layer` by the task's own loss with a penalty (L-BFGS), all else as it is; rows used, 0 where it is not the last one.
 
     `seconds`: after which no more rows are looked at (0: all are).
@@ -57,7 +71,7 @@ def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, seco
             return 0
         features.append(x_BD.cpu())
         targets.append({name: value for name, value in batch.items() if name.partition(".")[0] not in task.inputs})
-    _solve(task, layer, torch.cat(features), targets)
+    _solve(task, layer, torch.cat(features), targets, penalties or PENALTIES)
     return sum(map(len, features))
 
 
@@ -75,7 +89,7 @@ def _seen(model: nn.Module, batch: Batch, layer: nn.Linear) -> tuple[Tensor, Ten
     return kept[0], output
 
 
-def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch]) -> None:
+def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch], penalties: Penalties) -> None:
     """Least loss over (weights, bias) of standardised features, then written into the layer for the features as they are."""
     mean_D, std_D = x_ND.mean(0), x_ND.std(0, correction=0).clamp(min=1e-3)
     size, inner = layer.weight.shape
@@ -95,8 +109,12 @@ def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch]) -> 
         found: np.ndarray = minimize(loss, nothing, (rows, penalty), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
         return found
 
-    others, held = _some(whole, lambda rows: rows % FIFTH > 0), _some(whole, lambda rows: rows % FIFTH == 0)
-    penalty = min(PENALTIES, key=lambda one: loss(fitted(others, one), held, 0.0)[0]) if len(x_ND) > FIFTH else PENALTIES[1]
+    def lost(penalty: float) -> float:
+        """On rows held out, fitted to the others."""
+        turns = range(FIFTH) if penalties is WIDE and len(x_ND) <= FEW else range(1)
+        return sum(loss(fitted(_part(whole, turn, False), penalty), _part(whole, turn, True), 0.0)[0] for turn in turns)
+
+    penalty = min(penalties, key=lost) if len(x_ND) > FIFTH else PENALTIES[1]
     flat = torch.from_numpy(fitted(whole, penalty)).float()
     with torch.no_grad():
         weight_SD = flat[: size * inner].view(size, inner) / std_D
@@ -105,6 +123,7 @@ def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch]) -> 
             layer.bias.copy_(flat[size * inner :] - weight_SD @ mean_D)
 
 
-def _some(rows: Rows, which: Callable[[Tensor], Tensor]) -> Rows:
-    kept = [(part, batch, which(torch.arange(len(part)))) for part, batch in rows]
+def _part(rows: Rows, turn: int, held: bool) -> Rows:
+    """Every fifth row of each batch, from the `turn`th on, or the others."""
+    kept = [(part, batch, (torch.arange(len(part)) % FIFTH == turn) == held) for part, batch in rows]
     return [(part[mask], {name: value[mask] for name, value in batch.items()}) for part, batch, mask in kept if mask.any()]

@@ -14,6 +14,7 @@ import soxr
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
+from duomo.core.hush import hushed
 from duomo.core.kinds import media
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import sample
@@ -122,7 +123,7 @@ def _open(source: media.Source) -> soundfile.SoundFile:
 
 def look(source: media.Source) -> Look:
     """Length, rate and channels of a sound."""
-    with _open(source) as sound:
+    with hushed(), _open(source) as sound:
         return Look(max(0, sound.frames), sound.samplerate, sound.channels)
 
 
@@ -149,7 +150,7 @@ def decode(source: media.Source, rate: int, longest: int) -> np.ndarray:
 
     What is kept is cut before resampling, with a margin for the filter.
     """
-    with _open(source) as sound:
+    with hushed(), _open(source) as sound:
         own = sound.samplerate
         wave = _read(sound, int(np.ceil(longest / rate * own)) + own // 10)
     mono = wave.mean(axis=1) if wave.shape[1] > 1 else wave[:, 0]
@@ -163,7 +164,7 @@ def decode(source: media.Source, rate: int, longest: int) -> np.ndarray:
 
 def trial(source: media.Source) -> bool:
     """Decode as much as would be kept at most, and let it go; a WAV file shorter than its header says is damaged."""
-    with _open(source) as sound:
+    with hushed(), _open(source) as sound:
         promised = sound.frames
         found = len(_read(sound, int(4 * LONGEST * sound.samplerate)))
         if found < min(promised, int(4 * LONGEST * sound.samplerate)):

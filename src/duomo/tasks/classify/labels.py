@@ -14,9 +14,11 @@ from duomo.core.errors import DataError
 from duomo.core.kinds.cells import MISSING as NO_VALUE
 from duomo.core.messages import tr
 from duomo.core.table import Table
+from duomo.data.targets import LISTED, SEPARATORS, listed, separator_of
 
 UNSEEN, MISSING = -1, -2
-SEPARATORS = (";", "|", ",")
+MOST_CLASSES = 0.6
+"""Of so many classes a row, most have but one: names and numbers of things, not classes."""
 Label = str | int | float | bool
 
 
@@ -71,29 +73,6 @@ def _ordered(counts: Mapping[str, Label]) -> list[Label]:
     return [counts[name] for name in sorted(counts)]
 
 
-def separator_of(cells: pa.ChunkedArray) -> str:
-    """The sign between the labels of a cell if the cells look like lists of few labels; else empty."""
-    if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
-        return ""
-    sample = [cell for cell in cells.slice(0, 2000).to_pylist() if cell]
-    for sign in SEPARATORS:
-        lists = [cell for cell in sample if sign in cell]
-        parts = Counter(part.strip() for cell in sample for part in cell.split(sign) if part.strip())
-        short = all(len(part) <= 40 for part in parts)
-        if len(lists) >= max(2, 0.05 * len(sample)) and short and sum(parts.values()) >= 3 * len(parts):
-            return sign if sign != "," or _mixed(lists) else ""
-    return ""
-
-
-def _mixed(lists: Sequence[str]) -> bool:
-    """Whether the parts of cells with commas are met in many combinations: «Portland, OR» is a name with a comma inside."""
-    cells = {tuple(part.strip() for part in cell.split(",")) for cell in lists}
-    pairs = {frozenset(cell) for cell in cells}
-    parts = set().union(*cells)
-    alone = {cell[0] for cell in cells} & {cell[-1] for cell in cells}
-    return len(pairs) > len(parts) and len(alone) > 0.3 * len(parts)
-
-
 class Labels:
     """The classes of each target, learned from the training rows."""
 
@@ -136,7 +115,8 @@ class Labels:
     def bare(self, table: Table) -> np.ndarray:
         """(N,) bool: rows with an empty cell where others write several labels into one: they have none of the labels."""
         cells = table.column(self.targets[0])
-        if not self._in_cells(table)[0] or _is_list(cells):
+        as_cells, sign = self._in_cells(table)
+        if not as_cells or sign == LISTED or _is_list(cells):
             return np.zeros(len(table), bool)
         return np.array([cell is None or not str(cell).strip() for cell in cells.to_pylist()], bool)
 
@@ -156,7 +136,7 @@ class Labels:
                 name=name, classes=", ".join(map(repr, named.values())) or tr("none"),
             )  # fmt: skip
         total = sum(counted.values())
-        if len(named) > max(10, total / 2):
+        if len(named) > max(10, MOST_CLASSES * total):
             raise DataError(
                 "Each class needs several rows to learn from; the target {name!r} has {classes} different values in {rows} rows. {remedy}",
                 name=name, classes=len(named), rows=total, remedy=_remedy(table, name),
@@ -232,14 +212,20 @@ class Labels:
         """Each row's labels, None where they are not known; an empty cell has none, unless the column holds lists: these can say so."""
         found: list[list[Label] | None] = []
         cells = table.column(self.targets[0])
-        empty: list[Label] | None = None if _is_list(cells) else []
+        empty: list[Label] | None = None if _is_list(cells) or self.separator == LISTED else []
         for cell in cells.to_pylist():
             if cell is None or (isinstance(cell, str) and not cell.strip()):
                 found.append(empty)
                 continue
-            parts = cell if isinstance(cell, list) else None if plain(cell) is None else str(cell).split(self.separator)
+            parts = cell if isinstance(cell, list) else None if plain(cell) is None else self._parts(str(cell))
             found.append(None if parts is None else [label for part in parts if (label := plain(part)) is not None])
         return found
+
+    def _parts(self, cell: str) -> list[Any]:
+        if self.separator == LISTED:
+            found = listed(cell)
+            return [cell] if found is None else found
+        return cell.split(self.separator)
 
     def _encode_lists(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
         known = {key(label): place for place, label in enumerate(self.classes[0])}

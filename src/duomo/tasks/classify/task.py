@@ -19,7 +19,7 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.encode import InputEncoder
-from duomo.data.supervised import feature_names, suggest_recipe
+from duomo.data.supervised import feature_names, mean_weight, suggest_recipe, weights
 from duomo.tasks.classify.baselines import Prior, classical
 from duomo.tasks.classify.labels import MISSING, UNSEEN, Label, Labels
 from duomo.tasks.classify.measures import FLOOR, fit_temperature, lists, one_target
@@ -42,11 +42,13 @@ class Config:
     multilabel: Literal["", "yes", "no"] = ""
     """Whether a row has any number of classes; found from the cells (lists, separators, several 0/1 targets) when empty."""
     separator: str = ""
-    """Sign between the classes of one cell; found (; or |) when empty."""
+    """Sign between the classes of one cell; found (; or | or commas, or a list written as JSON) when empty."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: rare classes weigh as much as frequent ones in the loss."""
     label_smoothing: float = 0.0
     """Share of each target that is spread over all classes (arXiv:1512.00567, section 7)."""
+    weight: str = ""
+    """Column that says how much each row counts in learning; all alike when empty. Figures count every row once."""
     metric: str = ""
     """Metric that chooses checkpoints; accuracy, or auc / macro_f1 where one class has over three quarters of the rows, when empty."""
 
@@ -64,16 +66,21 @@ class Main(Task):
         self.labels = Labels(config.target, config.multilabel, config.separator)
         self.encoder = InputEncoder(config.encode)
         self.temperatures: list[float] = []
+        self.mean_weight = 1.0
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.encoder.given = learned
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
-        features = feature_names(table, self.config.target, self.config.ignore)
+        features = self._features(table)
+        self.mean_weight = mean_weight(table, self.config.weight)
         self.labels.fit(table)
         self.encoder.fit(table, features)
         self.temperatures = [1.0] * len(self.labels.classes)
+
+    def _features(self, table: Table) -> list[str]:
+        return feature_names(table, self.config.target, (*self.config.ignore, *filter(None, [self.config.weight])))
 
     def state(self) -> dict[str, Any]:
         return {"labels": self.labels.state(), "encoder": self.encoder.state(), "temperatures": self.temperatures}
@@ -109,7 +116,7 @@ class Main(Task):
         return Metric("accuracy", True)
 
     def suggest(self, table: Table) -> Suggestion:
-        return suggest_recipe(table, feature_names(table, self.config.target, self.config.ignore))
+        return suggest_recipe(table, self._features(table))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         mask = self.labels.present(table)
@@ -145,6 +152,8 @@ class Main(Task):
             columns["target.value"] = Dense(torch.from_numpy(found))
             if unseen is not None:
                 columns["target.unseen"] = Dense(torch.from_numpy(unseen))
+            if self.config.weight:
+                columns["target.weight"] = Dense(torch.from_numpy(weights(table, self.config.weight) / self.mean_weight).float())
         return Examples(columns)
 
     # -- learning
@@ -161,6 +170,8 @@ class Main(Task):
             share = batch["mix.share"].to(rows.dtype)
             share = share.repeat_interleave(members) if share.dim() else share
             rows = share * rows + (1 - share) * self._losses(logits, other)[0]
+        if "target.weight" in batch:
+            rows = rows * batch["target.weight"].repeat_interleave(members)
         return rows.sum() / members, count / members
 
     def _losses(self, logits_BS: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Classification beyond the conformance suite: metrics against scikit-learn, several targets, lists, odd targets."""
 
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,8 @@ from duomo.core.errors import DataError
 from duomo.core.table import Table
 from duomo.core.tensors import Dense
 from duomo.data.gradients import histograms
-from duomo.tasks.classify.labels import MISSING, UNSEEN, Labels, separator_of
+from duomo.data.targets import separator_of
+from duomo.tasks.classify.labels import MISSING, UNSEEN, Labels
 from duomo.tasks.classify.measures import SURE, average_precision, fit_temperature, one_target
 from duomo.tasks.classify.task import Config, Main
 
@@ -32,6 +34,27 @@ def made(table: Table, *target: str, **options) -> Main:
     task = Main(Config(target=target, **options))
     task.fit(table)
     return task
+
+
+def test_lists_written_as_json_are_lists_of_labels():
+    """What JSON Lines, rows of Python and frames with lists in their cells become."""
+    random = np.random.default_rng(0)
+    lists = [sorted(random.choice(["art", "law", "sea"], random.integers(0, 3), replace=False).tolist()) for _ in range(80)]
+    cells = [json.dumps(cell) for cell in lists[:-1]] + [None]
+    table = Table(pa.table({"x": np.arange(80.0), "topics": pa.array(cells, pa.large_string())}), {"x": "number", "topics": "category"})
+    task = made(table, "topics")
+    assert task.labels.classes == [["art", "law", "sea"]] and task.labels.lists
+    target, unseen = task.labels.encode(table)
+    assert target[:-1].tolist() == [[int(name in cell) for name in ("art", "law", "sea")] for cell in lists[:-1]]
+    assert (target[-1] == MISSING).all() and unseen is not None and not unseen.any()
+    kept, said = task.usable(table)
+    assert kept[:-1].all() and not kept[-1] and "1 of 80 rows has no" in said[0], (
+        "an empty list is none of the labels, an empty cell unknown"
+    )
+    again = Labels(("topics",), "", "")
+    again.restore(task.labels.state())
+    one = Table(table.data.slice(0, 1).set_column(1, "topics", pa.array(['["sea", "ice"]'], pa.large_string())), table.kinds)
+    assert again.encode(one)[0].tolist() == [[0, 0, 1]] and again.encode(one)[1].tolist() == [1]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 12])
@@ -214,6 +237,7 @@ def test_pictures_are_compared_by_their_gradients():
 
 @pytest.mark.parametrize(("cells", "sign"), [
     (["Drama, War", "War, Comedy", "Drama", "Comedy", "Drama, Comedy", "War, Drama, Comedy"], ","), (["a|b", "b", "a"], "|"),
+    (['["a", "b"]', "[]", '["b"]'], "[]"), (["[a]", "[b]"], ""),
     (["Portland, OR", "Austin, TX", "Salem, OR", "Dallas, TX"], ""), (["yes, strongly", "no, never", "yes, a bit", "maybe"], ""),
 ])  # fmt: skip
 def test_commas_divide_labels_that_are_met_in_many_combinations(cells: list[str], sign: str) -> None:

@@ -20,7 +20,7 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.encode import InputEncoder
-from duomo.data.supervised import feature_names, numbers, suggest_recipe
+from duomo.data.supervised import feature_names, mean_weight, numbers, suggest_recipe, weights
 from duomo.tasks.regress.baselines import Mean, classical
 
 COVERAGE = 0.9
@@ -40,6 +40,8 @@ class Config:
     """How cells become tensors."""
     loss: Literal["mse", "mae", "huber"] = "mse"
     """mse aims at the mean, mae at the median, huber between them (quadratic within one standard deviation)."""
+    weight: str = ""
+    """Column that says how much each row counts in learning; all alike when empty. Figures count every row once."""
     log: bool = False
     """Learn log(1 + target): for targets that are never negative and span orders of magnitude."""
 
@@ -62,13 +64,15 @@ class Main(Task):
         """How the training rows write each target: 3,5 or 12%."""
         self.halfwidth_K: list[float] = []
         """Half-width of the interval that holds 90 % of the validation rows; empty until calibrated."""
+        self.mean_weight = 1.0
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.encoder.given = learned
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
-        features = feature_names(table, self.config.target, self.config.ignore)
+        features = self._features(table)
+        self.mean_weight = mean_weight(table, self.config.weight)
         self.mean_K, self.scale_K, self.halfwidth_K = [], [], []
         self.styles_K = [number.style_of(table.column(name)) for name in self.config.target]
         for place, name in enumerate(self.config.target):
@@ -82,6 +86,9 @@ class Main(Task):
             self.mean_K.append(float(values.mean()))
             self.scale_K.append(float(values.std()))
         self.encoder.fit(table, features)
+
+    def _features(self, table: Table) -> list[str]:
+        return feature_names(table, self.config.target, (*self.config.ignore, *filter(None, [self.config.weight])))
 
     def raw_targets(self, table: Table) -> np.ndarray:
         """(N, K) float64 in the data's own units; NaN where missing. DataError where cells are no numbers."""
@@ -134,7 +141,7 @@ class Main(Task):
         return Head(targets, parts=(1,) * targets if targets > 1 else ())
 
     def suggest(self, table: Table) -> Suggestion:
-        return suggest_recipe(table, feature_names(table, self.config.target, self.config.ignore))
+        return suggest_recipe(table, self._features(table))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         mask = np.isfinite(self.raw_targets(table)).any(axis=1)
@@ -156,6 +163,8 @@ class Main(Task):
             columns["target.value"] = Dense(torch.from_numpy(np.where(known_NK, scaled_NK, 0.0).astype(np.float32)))
             columns["target.raw"] = Dense(torch.from_numpy(np.where(known_NK, raw_NK, 0.0)))
             columns["target.known"] = Dense(torch.from_numpy(known_NK))
+            if self.config.weight:
+                columns["target.weight"] = Dense(torch.from_numpy(weights(table, self.config.weight) / self.mean_weight).float())
         return Examples(columns)
 
     # -- learning
@@ -175,6 +184,8 @@ class Main(Task):
         if self.config.loss == "huber":
             each = torch.where(gaps < 1, gaps.square() / 2, gaps - 0.5)
         each = each * known_BK.unsqueeze(1)
+        if "target.weight" in batch:
+            each = each * batch["target.weight"][:, None, None]
         return each.sum() / members, known_BK.sum()
 
     # -- judging

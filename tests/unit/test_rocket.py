@@ -1,0 +1,104 @@
+"""Series by fixed kernels: what they are, what they read off the rows, that padding tells nothing, that shapes are told apart and kept."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor
+
+import duomo
+from duomo.core.contract import Field, Head
+from duomo.core.find import make_model, make_task
+from duomo.core.recipe import ModelConfig
+from duomo.core.table import Table
+from duomo.data.loader import finish
+from duomo.models.rocket import Config, Kernels, Model
+from duomo.train import head
+
+
+def shapes(rows: int, seed: int = 0) -> list[dict[str, object]]:
+    """Two kinds of bump, anywhere in noise, in series of unlike length: levels, deviations and places tell nothing."""
+    random = np.random.default_rng(seed)
+    found = []
+    for row in range(rows):
+        length, wide = int(random.integers(60, 120)), np.arange(-8, 9)
+        bump = np.exp(-np.square(wide / 3)) if row % 2 else np.maximum(0, 1 - np.abs(wide) / 5.3)
+        bump = np.gradient(np.gradient(bump)) if row % 4 < 2 else -np.gradient(np.gradient(bump))
+        series, start = random.normal(0, 0.05, length), int(random.integers(0, length - 17))
+        series[start : start + 17] += 3 * bump
+        found.append({"series": series.round(4).tolist(), "age": float(random.normal()), "kind": ("round", "sharp")[row % 2 == 0]})
+    return found
+
+
+def test_kernels_sum_to_zero_and_reach_over_the_series() -> None:
+    kernels = Kernels(Config(), 100, 3, 0)
+    assert kernels.weights.shape == (84, 1, 9) and torch.equal(kernels.weights.sum(2), torch.zeros(84, 1))
+    assert kernels.spacings[0] == 1 and 8 * kernels.spacings[-1] <= 99 < 16 * kernels.spacings[-1]
+    assert kernels.mixes.sum(2).min() == 1 and kernels.mixes.sum(2).max() <= 3
+    assert Kernels(Config(), 5, 1, 0).spacings == [1]
+
+
+def test_shares_are_those_of_the_steps() -> None:
+    kernels = Kernels(Config(2, 1), 40, 1, 0)
+    x_BTC = torch.randn(5, 40, 1)
+    kernels.settle(x_BTC, torch.full((5,), 40))
+    found = kernels(x_BTC, torch.ones(5, 40, dtype=torch.bool))
+    answers_BKT = kernels.answers(x_BTC.transpose(1, 2), 0)
+    above = answers_BKT > kernels.thresholds[0, :, 0].unsqueeze(1)
+    assert torch.allclose(found[:, :42], above[:, :42].float().mean(2))
+    assert torch.allclose(found[:, 42:84], above[:, 42:, 4:36].float().mean(2))
+    own = answers_BKT[torch.arange(84) % 5, torch.arange(84)]
+    shares = (own > kernels.thresholds[0, :, 0].unsqueeze(1)).float().mean(1)
+    assert torch.allclose(1 - shares, kernels.levels[0, :, 0], atol=0.05)
+
+
+def test_padding_tells_nothing() -> None:
+    torch.manual_seed(0)
+    model = Model(Config(3, 2), {"s": Field("frames", (90, 2))}, Head(2))
+    torch.nn.init.normal_(model.head.weight)
+    x, length = torch.randn(4, 90, 2), torch.tensor([90, 41, 9, 1])
+    x[torch.arange(90) >= length.unsqueeze(1)] = 0
+    model.settle({"s": x, "s.length": length})
+    together: Tensor = model({"s": x, "s.length": length})
+    for row, steps in enumerate(length.tolist()):
+        alone = model({"s": x[row : row + 1, :steps], "s.length": length[row : row + 1]})
+        assert torch.allclose(alone[0], together[row], atol=1e-4)
+
+
+def test_shapes_are_told_apart_by_the_recipe_that_is_suggested(tmp_path) -> None:
+    run = duomo.train(shapes(240), target="kind", out=tmp_path / "run")
+    card = run.scorecard
+    assert card["results"][0]["name"] == "rocket" and card["results"][0]["metrics"]["accuracy"]["value"] >= 0.9
+    new = shapes(40, seed=9)
+    told = [answer["prediction"] for answer in run.predict(new)]
+    assert np.mean([answer == row["kind"] for answer, row in zip(told, new, strict=True)]) >= 0.85
+    assert [answer["prediction"] for answer in duomo.load(tmp_path / "run").predict(new)] == told
+
+
+def test_a_number_is_read_off_series_and_columns_beside_them() -> None:
+    random = np.random.default_rng(0)
+    pace = random.uniform(0.1, 0.5, 200)
+    series = [np.sin(one * np.arange(80) + random.uniform(0, 6)).round(4).tolist() for one in pace]
+    place = np.where(np.arange(200) % 3 == 0, "north", "south")
+    wanted = 10 * pace + np.where(place == "north", 2.0, 0.0)
+    kinds = {"wave": "series", "place": "category", "y": "number"}
+    table = Table(pa.table({"wave": series, "place": place, "y": wanted}), kinds)
+    task = make_task("regress", {"target": ["y"]})
+    assert task.suggest(table).recipe == "series"
+    train, test = table.take(np.arange(150)), table.take(np.arange(150, 200))
+    task.fit(train)
+    model = make_model(ModelConfig("rocket", "small"), task)
+    assert "head.weight" in head.settle(model, task, task.encode(train, target=True))
+    with torch.inference_mode():
+        batch = task.encode(test, target=True)
+        found = task.evidence(model(finish(batch.batch(np.arange(50)), task.inputs)), finish(batch.batch(np.arange(50)), task.inputs))
+    assert task.measure(found)["rmse"] < 0.35 * float(np.std(wanted)), task.measure(found)
+
+
+def test_models_that_learn_all_over_do_not_settle() -> None:
+    table = Table(pa.table({"a": np.arange(20.0), "y": np.arange(20.0)}), {"a": "number", "y": "number"})
+    task = make_task("regress", {"target": ["y"]})
+    task.fit(table)
+    assert head.settle(make_model(ModelConfig("mlp", "small"), task), task, task.encode(table, target=True)) == []
+    with pytest.raises(duomo.ConfigError, match="rocket"):
+        Model(Config(), {"t": Field("tokens", (9,), (5,))}, Head(2))
