@@ -40,6 +40,8 @@ PACKAGES = {
     "pydicom-data": ("pip", "pydicom-data==1.0.0"),
     "mricron": ("deb", "mricron-data"),
     "mvtb": ("pip", "mvtb-data==1.6.1"),
+    "aeon": ("pip", "aeon==1.6.0"),
+    "sktime": ("pip", "sktime==1.2.0"),
     "help-en": ("deb", "libreoffice-help-en-us"),
     "help-zh": ("deb", "libreoffice-help-zh-cn"),
 }
@@ -273,6 +275,14 @@ def write_grounds(packages: Path, out: Path) -> None:
             shutil.copyfile(path, out / part / path.name)
 
 
+def write_series(packages: Path, out: Path) -> None:
+    """series/<name>_{TRAIN,TEST}.ts: sets of the UCR, UEA and TSER archives as aeon 1.6.0 and sktime 1.2.0 hold them."""
+    for package in ("aeon", "sktime"):
+        for path in (packages / f"p_{package}" / package / "datasets" / "data").rglob("*_T*.ts"):
+            if path.stem.endswith(("_TRAIN", "_TEST")) and "_eq_" not in path.stem and "_disc_" not in path.stem:
+                shutil.copyfile(path, out / path.name)
+
+
 SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "digits": ("mnist", write_digits),
     "fashion": ("fashion", write_fashion),
@@ -295,6 +305,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "scans": ("pydicom-data mricron", write_scans),
     "grounds": ("mvtb", write_grounds),
     "help": ("help-en help-zh", write_help),
+    "series": ("aeon sktime", write_series),
 }
 
 

@@ -52,7 +52,8 @@ class Field:
     shape: tuple[int, ...]
     vocabulary: tuple[int, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values learned from the training split: pixels and clips mean, std; waveform rate; numbers bins (list of N lists)."""
+    """JSON values learned from the training split: pixels and clips mean, std; waveform rate; numbers bins (list of N lists),
+    spread (list of N pairs: centre and scale that were taken away), columns (list of N names)."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Folders as tables: class folders of pictures, sounds, films, texts; media listed by a metadata file; recordings with transcripts."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -24,6 +26,8 @@ SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "val
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
 MOVES_FAULTS = (OSError, ValueError)
+SHARD = re.compile(r"^(part|chunk|shard|data)?[-_.]?\d+.*\.(parquet|csv|jsonl|feather|arrow)$", re.IGNORECASE)
+"""How the parts of one table are called by what writes it in parts."""
 
 
 def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str = "") -> Table:
@@ -56,6 +60,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         return _texts(root, [file for file in files if kind_of(file) == "text"], cache, problems, wanted)
     if len(tables) == 1:
         return read_file(root / tables[0])
+    if tables and (whole := _sharded(root, tables, read_file)) is not None:
+        return whole
     if tables:
         raise DataError(
             "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
@@ -69,6 +75,28 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         count=len(files),
         examples=", ".join(files[:3]),
     )
+
+
+def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:
+    """The one table whose parts these files are, by names (part-0.parquet) or folders (year=2021/), whose values become columns."""
+    keys = [[word.partition("=") for word in file.split("/")[:-1] if "=" in word] for file in tables]
+    named = all(keys) or all(SHARD.match(PurePosixPath(file).name) for file in tables)
+    if not named or len({PurePosixPath(file).suffix for file in tables}) > 1:
+        return None
+    read, problems = list[pa.Table](), list[str]()
+    for file, words in zip(tables, keys, strict=True):
+        found = read_file(root / file)
+        data = found.data
+        for key, _, value in words:
+            if key not in data.column_names:
+                data = data.append_column(key, pa.array([unquote(value)] * len(data), pa.large_string()))
+        if read and set(data.column_names) != set(read[0].column_names):
+            raise DataError("The parts of a table must have the same columns; {first} and {other} of {folder} have not. Mend them.",
+                            first=tables[0], other=file, folder=root.name)  # fmt: skip
+        read.append(data if not read else data.select(read[0].column_names))
+        problems += [problem for problem in found.problems if problem not in problems]
+    data = pa.concat_tables(read, promote_options="permissive")
+    return Table(data, {}, root=root, name=root.name, problems=tuple(problems))
 
 
 def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list[str], str, tuple[str, ...]]) -> Table | None:

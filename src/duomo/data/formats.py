@@ -198,10 +198,13 @@ def read_excel(path: Path, sheet: str) -> Found:
                     hint=nearest(sheet, names),
                     names=", ".join(names),
                 )
-            rows = book.get_sheet_by_name(sheet or names[0]).to_python(skip_empty_area=True)
+            for chosen in [sheet] if sheet else names:
+                rows = book.get_sheet_by_name(chosen).to_python(skip_empty_area=True)
+                rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
+                if len(rows) > 1:
+                    break
     except READ_EXCEL_FAULTS as error:
         _broken(path, "Excel", error)
-    rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
     if len(rows) < 2:
         raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)
     above, notes = lead([["" if cell is None else str(cell) for cell in row] for row in rows[:200]])
@@ -210,9 +213,9 @@ def read_excel(path: Path, sheet: str) -> Found:
     schema, batches = from_rows(lambda: body)
     problems = notes + problems
     if len(names) > 1 and not sheet:
-        problems += (
-            tr("The book has several sheets and the first was read; another is named {example}.", example=f"{path.name}::{names[1]}"),
-        )
+        other = next(name for name in (names[1:] if chosen == names[0] else names) if name != chosen)
+        problems += (tr("The book has several sheets and {sheet!r} was read; another is named {example}.", sheet=chosen,
+                        example=f"{path.name}::{other}"),)  # fmt: skip
     return pa.Table.from_batches(list(batches), schema), problems
 
 

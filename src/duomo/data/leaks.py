@@ -20,7 +20,8 @@ LOOKED_AT = 100_000
 _GROUP = re.compile(
     r"\b(subject|patient|user|customer|client|speaker|session|person|player|student|participant|household|family|group|site|hospital|author"
     r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer)s?"
-    r"( (id|no|nr|number|name|code|key|index|num|uuid))?$|(患者|病人|用户|客户|被试|受试者|学生|说话人|会员|录音人|家庭)(id|编号|号|名)?$"
+    r"( (id|no|nr|number|name|code|key|index|num|uuid))?$"
+    r"|^(id|((case|series|trial|sample|record)( id)?))$|(患者|病人|用户|客户|被试|受试者|学生|说话人|会员|录音人|家庭)(id|编号|号|名)?$"
 )
 _FILM = re.compile(
     r"\b(source|film|movie|video|episode|recording|match|scene|youtube)s?( (id|no|nr|number|name|code|key|index))?$|来源|影片|视频"

@@ -11,6 +11,7 @@ from duomo.core.messages import nearest
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
+from duomo.data.arrays import read_numpy
 from duomo.data.bilingual import read_po, read_tmx
 from duomo.data.conll import read_conll
 from duomo.data.delimited import read_delimited, real_format
@@ -19,6 +20,8 @@ from duomo.data.folders import read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
+from duomo.data.measured import is_ts, read_arff, read_ts
+from duomo.data.packed import inside, unpacked
 from duomo.data.scans import unfolded
 
 ENDINGS = {
@@ -54,8 +57,13 @@ ENDINGS = {
     ".tmx": "tmx",
     ".po": "po",
     ".pot": "po",
+    ".npy": "numpy",
+    ".npz": "numpy",
+    ".arff": "arff",
+    ".ts": "ts",
 }
-_BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",)}
+_BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
+          "numpy": ("npy", "zip")}  # fmt: skip
 """What the first bytes of each binary format say; text formats say nothing."""
 
 
@@ -118,6 +126,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         raise DataError("A source must be a file or a folder; {file} is neither. Name another.", file=path.name)
     if not size:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    if inside(path) and Path(inside(path)).suffix.lower() in ENDINGS and not is_scan(path):
+        return replace(_file(unpacked(path, cache), part, cache, encoding), root=path.parent)
     kind = _format(path, real)
     if part and kind not in ("excel", "sqlite"):
         raise DataError(
@@ -130,7 +140,14 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     if kind in MEDIA:
         names = pa.array([path.name], pa.large_string())
         return unfolded(Table(pa.table({kind: names, "file": names}), {kind: kind, "file": "id"}, root=path.parent, name=path.stem))
-    name = part or path.stem
+    data, problems, known = _table(kind, path, part, cache, encoding)
+    if not data.num_rows or not data.num_columns:
+        raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    return Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems)
+
+
+def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
+    """Data, problems, and the kinds that are known from the format alone."""
     known: dict[str, str] = {}
     match kind:
         case "delimited":
@@ -145,6 +162,10 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             data, problems = read_feather(path)
         case "conll" | "tmx" | "po":
             data, problems, known = _lessons(kind, path, encoding)
+        case "numpy":
+            data, problems = read_numpy(path)
+        case "arff" | "ts":
+            data, problems = {"arff": read_arff, "ts": read_ts}[kind](path, encoding)
         case "excel":
             data, problems = read_excel(path, part)
         case "sqlite":
@@ -152,9 +173,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         case _:
             data, problems = read_text_file(path, cache, encoding)
             known = {"text": "text", "part": "id"}
-    if not data.num_rows or not data.num_columns:
-        raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
-    return Table(plain(data), known, root=path.parent, name=name, problems=problems)
+    return data, problems, known
 
 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
@@ -166,6 +185,8 @@ def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str,
 def _format(path: Path, real: str) -> str:
     """How to read the file: by its ending, once its first bytes agree."""
     ending = path.suffix.lower()
+    if ending == ".ts" and not is_ts(path):
+        ending = ""
     kind = "image" if is_scan(path) or (not ENDINGS.get(ending) and is_dicom(path)) else ENDINGS.get(ending, "")
     if kind == "image":
         return kind

@@ -13,6 +13,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import infer, number
 from duomo.core.kinds.cells import is_number, is_text
 from duomo.core.messages import tr
+from duomo.core.steps import steps_of
 from duomo.core.table import Table
 
 FLAT = ("number", "category", "date")
@@ -115,6 +116,10 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
     known = table.kinds or infer(table, {}).kinds
     names = [name for name in names if known.get(name) != "id"]
     kinds = {known[name] for name in names}
+    if kinds <= set(FLAT) and (steps := steps_of(table, names)) and 2 * len(steps) > len(names):
+        told = {"rows": rows, "first": steps[0], "last": steps[-1]}
+        reason = tr("{rows} rows whose columns {first} … {last} are the steps of a series; --model tabular reads them as columns", **told)
+        return Suggestion("steps" if rows < MANY_SERIES else "steps-many", reason)
     if kinds <= set(FLAT):
         small = rows < MANY_ROWS
         reason = tr("{rows} rows of {columns} table columns", rows=rows, columns=len(names))

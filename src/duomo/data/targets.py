@@ -17,6 +17,7 @@ from duomo.data.findings import Finding
 from duomo.data.profile import words
 
 LOOKED_AT = 100_000
+MANY_NUMBERS, FEW_VALUES = 16, 20
 _TARGETS = (
     *("label", "labels", "target", "targets", "class", "y", "diagnosis", "outcome", "category", "sentiment", "species", "income", "churn"),
     *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result"),
@@ -48,10 +49,27 @@ def guess_target(table: Table) -> tuple[str, str]:
     ]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
         return _likely(categories)[-1], tr("it is the last column of categories")
+    lone = _lone(table)
+    if lone:
+        return lone, tr("it is the only one of many columns of numbers that has few different values")
     numbers = _likely([name for name in table.of_kind("number") if words(name) != "part"])
     if numbers and len(usable) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
     return "", tr("no column looks like a target")
+
+
+def _lone(table: Table) -> str:
+    """Among many columns of numbers, the only one that holds classes: collections of series name no column."""
+    names = table.of_kind("number")
+    if len(names) < MANY_NUMBERS or len(names) < len(table.names):
+        return ""
+    few = []
+    for name in names:
+        values = np.unique(number.parse(table.column(name).slice(0, LOOKED_AT))[0])
+        values = values[np.isfinite(values)]
+        if 1 < len(values) <= FEW_VALUES and (values == np.round(values)).all():
+            few.append(name)
+    return few[0] if len(few) == 1 else ""
 
 
 def _spoken(table: Table, by_words: Mapping[str, str]) -> str:

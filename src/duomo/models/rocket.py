@@ -9,7 +9,7 @@ Nothing but the head is learned; `settle` reads the rest off the rows, and train
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from duomo.core.config import Within
 from duomo.core.contract import Field, Head
+from duomo.core.steps import counted
 from duomo.core.tensors import Batch
 from duomo.nn.fields import check_forms, check_per_row, inside, masked_mean, of_forms
 
@@ -38,6 +39,8 @@ class Config:
     """Distances between the steps that a kernel reads, in powers from 1 to a ninth of the longest series; fewer where series are short."""
     thresholds: Annotated[int, Within(1, 64)] = 3
     """Thresholds of each kernel at each spacing."""
+    steps: bool = False
+    """Read columns of numbers that are named alike and counted on (t0, t1, ...) as the steps of one series."""
 
 
 SIZES = {"small": Config(6, 2), "base": Config(), "large": Config(16, 7)}
@@ -128,21 +131,34 @@ class Model(nn.Module):
 
     centre: Tensor
     scale: Tensor
+    spread: Tensor
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("rocket", inputs, FORMS)
         check_per_row("rocket", head)
         self.series, self.numbers, self.categories = (of_forms(inputs, form) for form in FORMS)
-        fields = [inputs[name] for name in self.series]
-        self.kernels = nn.ModuleList(Kernels(config, field.shape[0], field.shape[1], seed) for seed, field in enumerate(fields))
+        shapes = [inputs[name].shape for name in self.series]
         self.sizes = [inputs[name].vocabulary for name in self.categories]
-        size = sum(one.size for one in self._each()) + sum(inputs[name].shape[0] for name in self.numbers) + sum(map(sum, self.sizes))
+        self.places, self.others = self._columns(inputs) if config.steps and self.numbers else ([], [])
+        if self.places:
+            spread = torch.tensor([inputs[self.numbers[0]].facts["spread"][place] for place in self.places])
+            self.register_buffer("spread", spread, persistent=False)
+            shapes.append((len(self.places), 1))
+        self.kernels = nn.ModuleList(Kernels(config, shape[0], shape[1], seed) for seed, shape in enumerate(shapes))
+        plain = len(self.others) if self.places else sum(inputs[name].shape[0] for name in self.numbers)
+        size = sum(one.size for one in self._each()) + plain + sum(map(sum, self.sizes))
         self.register_buffer("centre", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
         self.head = nn.Linear(size, head.size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+
+    def _columns(self, inputs: Mapping[str, Field]) -> tuple[list[int], list[int]]:
+        """Places of the features that are the steps of a series, in order, and of all others."""
+        names = list(inputs[self.numbers[0]].facts.get("columns", ()))
+        places = [names.index(name) for name in counted(list(dict.fromkeys(names)))]
+        return places, [place for place in range(len(names)) if place not in set(places)]
 
     def _each(self) -> list[Kernels]:
         return [part for part in self.kernels if isinstance(part, Kernels)]
@@ -150,17 +166,28 @@ class Model(nn.Module):
     @torch.no_grad()
     def settle(self, batch: Batch) -> None:
         """Read thresholds, and centre and scale of the features, off some rows."""
-        for name, kernels in zip(self.series, self._each(), strict=True):
-            kernels.settle(batch[name].float(), batch[f"{name}.length"])
+        for kernels, (x_BTC, inside_BT) in zip(self._each(), self._read(batch), strict=True):
+            kernels.settle(x_BTC, inside_BT.sum(1))
         self.centre.zero_()
         self.scale.fill_(1.0)
         features_BF = self._features(batch)
         self.centre.copy_(features_BF.mean(0))
         self.scale.copy_(features_BF.std(0, correction=0).clamp(min=LEAST_SCALE))
 
+    def _read(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each series (B, T, C), and which of its steps are there (B, T)."""
+        for name in self.series:
+            yield batch[name].float(), inside(batch, name)
+        if self.places:
+            x_BT = batch[self.numbers[0]][:, self.places].float() * self.spread[:, 1] + self.spread[:, 0]
+            yield x_BT.unsqueeze(2), torch.ones_like(x_BT, dtype=torch.bool)
+
     def _features(self, batch: Batch) -> Tensor:
-        parts = [kernels(batch[name], inside(batch, name)) for name, kernels in zip(self.series, self._each(), strict=True)]
-        parts += [batch[name].float() for name in self.numbers]
+        parts = [kernels(x_BTC, inside_BT) for kernels, (x_BTC, inside_BT) in zip(self._each(), self._read(batch), strict=True)]
+        if self.places:
+            parts.append(batch[self.numbers[0]][:, self.others].float())
+        else:
+            parts += [batch[name].float() for name in self.numbers]
         for name, sizes in zip(self.categories, self.sizes, strict=True):
             parts += [functional.one_hot(batch[name][:, place], size).float() for place, size in enumerate(sizes)]
         return (torch.cat(parts, 1) - self.centre) / self.scale

@@ -17,6 +17,7 @@ from typing import Any
 
 from duomo.core.errors import ConfigError, DataError, ResourceError, RunError
 from duomo.data.listed import FILMS, PICTURES, SOUNDS
+from duomo.data.packed import PACKED
 from duomo.data.sources import ENDINGS
 
 LONGEST_NAME = 200
@@ -88,7 +89,7 @@ class Place:
         with os.scandir(folder) as entries:
             for entry in entries:
                 path, hidden = Path(entry.path), entry.name.startswith(".") or not entry.name.isprintable()
-                known = entry.is_dir() or path.suffix.lower() in {*ENDINGS, *PICTURES, *SOUNDS, *FILMS}
+                known = entry.is_dir() or path.suffix.lower() in {*ENDINGS, *PACKED, *PICTURES, *SOUNDS, *FILMS}
                 if hidden or not known or path == self.runs:
                     continue
                 shown = {"name": entry.name, "path": str(path.relative_to(self.root)), "folder": entry.is_dir()}

@@ -176,7 +176,8 @@ class Number(Kind):
 
     def field(self, state: Mapping[str, Any]) -> Field:
         bins = [list(state["bins"])] + ([[0.0, 1.0]] if state["flag"] else [])
-        return Field("numbers", (len(bins),), facts={"bins": bins, "style": list(state["style"])})
+        spread = [[state["centre"], state["scale"]]] + ([[0.0, 1.0]] if state["flag"] else [])
+        return Field("numbers", (len(bins),), facts={"bins": bins, "spread": spread, "style": list(state["style"])})
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
         values, _ = parse(cells.data, Style(*state["style"]))
