@@ -13,11 +13,19 @@ import pyarrow.compute as pc
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.kinds.base import Block
+from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.core.tensors import Ragged
 from duomo.data import cache
 
 SLICE = 2000
+
+
+def told(size: float) -> str:
+    """So many bytes of text, in words."""
+    if size < 1e5:
+        return tr("{size:,.0f} kB of text to learn from.", size=max(1, size / 1e3))
+    return tr("{size:,.1f} MB of text to learn from.", size=size / 1e6)
 
 
 def usable(table: Table, column: str) -> np.ndarray:

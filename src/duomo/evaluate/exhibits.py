@@ -168,7 +168,8 @@ def _plainly(value: Any) -> Any:
     except JSON_FAULTS:
         return value
     if parts and all(isinstance(part, str) for part in parts):
-        return " ".join(parts)
+        letters = all(len(part) == 1 for part in parts) and not all(part.isascii() for part in parts)
+        return ("" if letters else " ").join(parts)
     if not parts or not all(isinstance(part, dict) for part in parts):
         return value
     if all({"role", "content"} <= set(part) for part in parts):

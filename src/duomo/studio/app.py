@@ -103,7 +103,8 @@ def _data(app: FastAPI, studio: Studio) -> None:
             for sample in samples.SAMPLES.values()
         ]
         pages = [name for name in find.task_names() if any((Path(root) / name / "page.js").is_file() for root in duomo.tasks.__path__)]
-        return {"root": str(place.root), "samples": found, "tasks": find.task_names(), "pages": pages, "served": studio.served.listed()}
+        return {"root": str(place.root), "samples": found, "tasks": find.task_names(), "pages": pages,
+                "dropped": bool(place.listed("data")["entries"]), "served": studio.served.listed()}  # fmt: skip
 
     @app.get("/api/files")
     def files(path: str = "") -> dict[str, Any]:
@@ -144,7 +145,9 @@ def _training(app: FastAPI, studio: Studio) -> None:
 
     @app.post("/api/command")
     def command(given: Given) -> dict[str, str]:
-        source, wanted = str(given.get("source", "")), str(given.get("name") or run_name(str(given.get("source", "")))).strip()
+        source = str(given.get("source", ""))
+        place.source(source)
+        wanted = str(given.get("name") or run_name(source)).strip()
         return {
             "command": shown(form.command(source, f"runs/{free_name(place.runs, plain_name(wanted)).name}", given.get("settings") or {}))
         }

@@ -90,7 +90,7 @@ class Place:
             for entry in entries:
                 path, hidden = Path(entry.path), entry.name.startswith(".") or not entry.name.isprintable()
                 known = entry.is_dir() or path.suffix.lower() in {*ENDINGS, *PACKED, *PICTURES, *SOUNDS, *FILMS}
-                if hidden or not known or path == self.runs:
+                if hidden or not known or path == self.runs or (entry.is_dir() and is_weights(path)):
                     continue
                 shown = {"name": entry.name, "path": str(path.relative_to(self.root)), "folder": entry.is_dir()}
                 found.append(shown | {"bytes": 0 if entry.is_dir() else entry.stat().st_size})

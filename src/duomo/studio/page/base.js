@@ -2,7 +2,7 @@
 // Everything from data, runs and models enters the page as text: nothing here or elsewhere makes markup from a string.
 import { chinese } from "./words.js";
 
-const kept = (name, otherwise) => { try { return localStorage.getItem(name) ?? otherwise; } catch { return otherwise; } };
+export const kept = (name, otherwise) => { try { return localStorage.getItem(name) ?? otherwise; } catch { return otherwise; } };
 export const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* a private window forgets */ } };
 export const settings = {
   language: kept("duomo.language", navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en"),

@@ -1,14 +1,25 @@
 // Room 1: drop or choose, see what is in it and what is wrong, settle kinds and target.
-import { button, call, complain, count, el, empty, get, go, head, keep, notice, number, post, shownCell, size, t, told, waiting } from "./base.js";
+import { button, call, complain, count, el, empty, get, go, head, keep, kept, notice, number, post, shownCell, size, t, told, waiting } from "./base.js";
 import { bars, histogram } from "./plot.js";
 
-export const chosen = { source: "", kind: {}, target: [], task: "", ignore: [], encoding: "", columns: [] };
-export const dataSettings = () => Object.fromEntries(Object.entries({ target: chosen.target, kind: chosen.kind, ignore: chosen.ignore, task: chosen.task, encoding: chosen.encoding }).filter(([, value]) => (Array.isArray(value) ? value.length : typeof value === "object" ? Object.keys(value).length : value)));
+export const chosen = { source: "", kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", columns: [] };
+export const dataSettings = () => Object.fromEntries(Object.entries({ target: chosen.target, kind: chosen.kind, ignore: chosen.ignore, task: chosen.task, encoding: chosen.encoding, group: chosen.group }).filter(([, value]) => (Array.isArray(value) ? value.length : typeof value === "object" ? Object.keys(value).length : value)));
+
+// What was chosen outlives a page that is loaded anew, in the folder that it was chosen in.
+let root = "";
+export async function remembered() {
+  const start = await get("api/start");
+  root = start.root;
+  if (chosen.source) return start;
+  try { const found = JSON.parse(kept("duomo.chosen", "{}")); if (found.root === root) Object.assign(chosen, found.chosen); } catch { /* nothing is remembered */ }
+  return start;
+}
+const remember = () => keep("duomo.chosen", JSON.stringify({ root, chosen }));
 
 export async function data(place, [source]) {
+  const start = await remembered();
   if (source) return look(place, source);
-  const start = await get("api/start");
-  place.append(head(t("What do you have?"), t("Drop a table, a folder of pictures or sounds, or a text. It stays on this machine.")), dropZone(), await chooser(""), samples(start));
+  place.append(head(t("What do you have?"), t("Drop a table, a folder of pictures or sounds, or a text. It stays on this machine.")), chosen.source && el("p.row", {}, t("Chosen now:"), go(`data/${encodeURIComponent(chosen.source)}`, chosen.source.split("/").pop(), ""), go("train", t("Train a model on this"), "")) || "", dropZone(), await chooser(start.dropped ? "data" : ""), samples(start));
 }
 
 // -- choosing
@@ -53,6 +64,7 @@ async function send(files, say) {
     const { source, weights } = await post(`api/upload/${upload}`);
     if (!weights) { location.hash = `data/${encodeURIComponent(source)}`; return; }
     chosen.start = source;
+    remember();
     say.textContent = "";
     notice(t("{name} are the weights of a model. Choose data, and training goes on from them.", { name: source.split("/").pop() }), "good");
     if (chosen.source) location.hash = "train";
@@ -73,7 +85,7 @@ const samples = (start) => el("section.card", {}, el("h2", {}, t("Or begin with 
 
 // -- looking
 async function look(place, source) {
-  if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [], encoding: "", columns: [] });
+  if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", columns: [] });
   place.append(head(source.split("/").pop()), waiting(t("Reading the data and looking for what is wrong with them …")));
   const again = () => { place.replaceChildren(); return look(place, source).catch(complain); };
   let found;
@@ -85,11 +97,11 @@ async function look(place, source) {
   }
   const proposal = found.proposal ?? {}, target = proposal.target?.length ? proposal.target : found.target ? [found.target] : [];
   chosen.proposed = { task: proposal.task ?? "", target };
-  keep("duomo.source", source);
   chosen.columns = found.columns.map((column) => column.name);
+  remember();
   const wide = found.columns.length + found.more_columns;
   place.replaceChildren(head(source.split("/").pop(), t(wide === 1 ? "{rows} rows, {columns} column" : "{rows} rows, {columns} columns", { rows: count(found.rows), columns: count(wide) })),
-    settle(found, proposal, target, again), findings(found), rows(found), columns(found, target, again));
+    settle(found, proposal, target, again), findings(found, again), rows(found), columns(found, target, again));
 }
 function settle(found, proposal, target, again) {
   const select = el("select", { onchange: () => { chosen.target = select.value ? [select.value] : []; again(); } },
@@ -98,14 +110,21 @@ function settle(found, proposal, target, again) {
     Object.entries(found.tasks).map(([name, title]) => el("option", { value: name, selected: name === chosen.task }, title)));
   const notes = proposal.problem ? [el("p.bad", {}, proposal.problem)] : (proposal.notes ?? []).map((note) => el("p", {}, note));
   return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", el("span.soft", {}, proposal.reason)),
-    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
+    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), chosen.group && el("p.inline", {}, el("span", {}, t("Kept together")), chosen.group, button(t("divide by rows again"), async () => { chosen.group = ""; await again(); }, ".link")), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
 }
-function findings(found) {
+// A remedy that names a flag is a button here: the page has no command line to put it on.
+function remedies(remedy, columns, again) {
+  const named = (start, end = "") => columns.find((column) => `${remedy} `.includes(`${start}${column.name}${end || " "}`) || remedy.endsWith(`${start}${column.name}${end}`))?.name;
+  const group = named("--group "), kind = named("--kind ", "=category");
+  return [group !== undefined && chosen.group !== group && button(t("Split by {name}", { name: group }), async () => { chosen.group = group; await again(); }, ".link"),
+    kind !== undefined && !chosen.kind[kind] && button(t("Learn from it"), async () => { chosen.kind[kind] = "category"; await again(); }, ".link")].filter(Boolean);
+}
+function findings(found, again) {
   const tones = { error: "bad", warning: "doubt", note: "soft" }, names = { error: t("Mend first"), warning: t("Look at it"), note: t("Good to know") };
   const noticed = found.noticed.map((sentence) => ({ severity: "note", sentence, remedy: "", rows: [] }));
   const all = [...found.findings, ...noticed];
   return el("section.card", {}, el("h2", {}, t("What is wrong with it")), all.length ? el("ul.findings", {}, all.map((one) => el("li", {}, el(`span.tag.${tones[one.severity]}`, {}, names[one.severity]),
-    el("div", {}, el("p", {}, one.sentence), (one.remedy || one.rows.length > 0) && el("p.soft", {}, one.remedy, one.rows.length ? ` ${t("Rows {rows}.", { rows: one.rows.join(", ") })}` : "")))))
+    el("div", {}, el("p", {}, one.sentence), (one.remedy || one.rows.length > 0) && el("p.soft", {}, one.remedy, one.rows.length ? ` ${t("Rows {rows}.", { rows: one.rows.join(", ") })}` : "", remedies(one.remedy, found.columns, again).map((act) => [" ", act]))))))
     : el("p", {}, t("Nothing was found.")));
 }
 function rows(found) {

@@ -42,7 +42,7 @@ export function curves(lines, xLabel, label, diagonal = false) {
     const path = points.length > 1 ? el(`path.c${(place % 5) + 1}`, { d: `M${points.map(([a, b]) => `${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("L")}` }) : null;
     node.append(...[path, ...(points.length < 25 ? points.map(([a, b]) => el(`circle.c${(place % 5) + 1}`, { cx: x(a), cy: y(b), r: 3 }, el("title", {}, `${name} ${number(b)}`))) : [])].filter(Boolean));
   });
-  return el("div", {}, node, shown.length > 1 && el("p.legend", {}, shown.map(([name], place) => el(`span.k${(place % 5) + 1}`, {}, name))));
+  return el("div", {}, node, shown.length > 1 && el("p.legend", {}, shown.map(([name], place) => el(`span.k${(place % 5) + 1}`, {}, t(name)))));
 }
 function points(data, label) {
   const all = known(data.x.map((value, place) => [value, data.y[place]]));

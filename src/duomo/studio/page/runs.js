@@ -46,5 +46,5 @@ function card(one, served, again) {
   const done = one.state === "finished", busy = ["running", "queued"].includes(one.state);
   return el("section.card.run", {}, title, el("p.row", {}, state(one.state), one.task && el("span.soft", {}, t(one.task)), one.model && el("span.soft", {}, one.model), one.figure && el("span", {}, `${metric(one.metric)} ${figure(one.figure)}`), el("span.soft", {}, when(one.at))),
     one.problem && el("p.bad", {}, one.problem), served && el("p.good", {}, t("Served at "), el("a", { href: served.address, target: "_blank", rel: "noopener noreferrer" }, served.address), " ", t("until the studio is closed.")),
-    el("p.row.actions", {}, done && go(`try/${encodeURIComponent(one.name)}`, t("Try it"), ".button.plain"), done && serve, done && el("a.button.plain", { href: run(one.name, "/export"), download: `${one.name}.zip` }, t("Export")), busy ? go(`train/${encodeURIComponent(one.name)}`, t("Watch it"), ".button.plain") : [rename, remove]));
+    el("p.row.actions", {}, done && go(`try/${encodeURIComponent(one.name)}`, t("Try it"), ".button.plain"), done && serve, done && el("a.button.plain", { href: run(one.name, "/export"), download: `${one.name}.zip` }, t("Export")), !done && go(`train/${encodeURIComponent(one.name)}`, busy ? t("Watch it") : t("Open it"), ".button.plain"), !busy && [rename, remove]));
 }

@@ -1,11 +1,11 @@
 // Room 2: one dial, the rest folded away; then the run as it goes: prediction, progress, curves, samples.
 import { button, call, complain, count, duration, el, empty, get, go, head, metric, notice, number, post, run, state, t, told, waiting } from "./base.js";
-import { chosen, dataSettings } from "./data.js";
+import { chosen, dataSettings, remembered } from "./data.js";
 import { bar, curves } from "./plot.js";
 
 export async function train(place, [name]) {
   if (name) return watch(place, name);
-  const { runs } = await get("api/runs");
+  const [{ runs }] = await Promise.all([get("api/runs"), remembered()]);
   queue = underWay(runs);
   if (!chosen.source) {
     place.append(head(t("Train")), queue, empty(t("No data are chosen yet"), t("A model is learned from data. Choose them first; then this page proposes how to train."), go("data", t("Choose data"))));
@@ -71,7 +71,7 @@ function setting(field, tell) {
   const facts = { id, "aria-describedby": hint };
   let input;
   if (field.kind === "bool") input = el("input", { ...facts, type: "checkbox", checked: field.default, onchange: () => set(field.path, input.checked === field.default ? undefined : input.checked) });
-  else if (field.kind === "column") input = el("select", { ...facts, onchange: () => set(field.path, input.value || undefined) }, el("option", { value: "" }, t("none")), chosen.columns.map((name) => el("option", { value: name }, name)));
+  else if (field.kind === "column") input = el("select", { ...facts, onchange: () => { if (field.path === "data.group") chosen.group = input.value; set(field.path, input.value || undefined); } }, el("option", { value: "" }, t("none")), chosen.columns.map((name) => el("option", { value: name, selected: field.path === "data.group" && name === chosen.group }, name)));
   else if (field.kind === "choice") input = el("select", { ...facts, onchange: () => set(field.path, input.value === field.default ? undefined : input.value) }, field.choices.map((choice) => el("option", { value: choice, selected: choice === field.default }, choice || t("let Duomo decide"))));
   else {
     const numeric = ["integer", "number"].includes(field.kind);

@@ -1,5 +1,7 @@
 // The page's own sentences in Chinese, by their English. A test holds the two together.
 export const chinese = {
+  "Split by {name}": "按 {name} 划分", "Learn from it": "用它学习", "Kept together": "放在一起", "divide by rows again": "改回按行划分", "Open it": "打开",
+  "Chosen now:": "当前选择：",
   "about {time} left": "大约还需 {time}",
   "(nothing was written)": "（什么也没写）",
   "Watch it": "查看进展",
@@ -51,6 +53,6 @@ export const chinese = {
   "Conversation": "对话", "Message": "消息", "Write a message first.": "请先写一条消息。", "(nothing was said)": "（没有说话）",
   "Search runs": "搜索运行", "Each run is a folder of open files that you can take anywhere.": "每个运行都是一个由开放格式文件组成的文件夹，可以带到任何地方。", "There are no runs yet": "还没有运行", "A run is what training leaves: the model and everything that belongs to it.": "运行是训练留下的成果：模型及其全部附属文件。", "No run fits «{words}».": "没有符合“{words}”的运行。",
   "Rename": "重命名", "New name": "新名称", "It is called {name} now.": "现在叫 {name}。", "Save": "保存", "Cancel": "取消", "Delete": "删除", "{name} is in the trash.": "{name} 已移入回收站。", "{name} is back.": "{name} 已恢复。", "Stop serving": "停止服务", "Serve": "启动服务", "Starting …": "正在启动……", "Served at {address}.": "服务地址：{address}。", "Served at ": "服务地址：", "until the studio is closed.": "工作室关闭时停止。",
-  "classify": "分类", "regress": "回归", "generate": "生成文本", "transcribe": "语音转写", "chat": "对话", "fill": "填空", "tag": "标注", "detect": "检测", "translate": "翻译", "summarize": "摘要", "embed": "文本向量",
+  "classify": "分类", "regress": "回归", "generate": "生成文本", "transcribe": "语音转写", "chat": "对话", "fill": "填空", "tag": "标注", "detect": "检测", "translate": "翻译", "summarize": "摘要", "embed": "文本向量", "identify": "认人",
   "memory bytes": "内存字节", "disk bytes": "磁盘字节", "seconds": "秒数",
 };

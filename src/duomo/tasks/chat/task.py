@@ -22,6 +22,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged
+from duomo.data import corpus
 from duomo.decode.engine import write
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
@@ -131,7 +132,7 @@ class Main(Task):
     def suggest(self, table: Table) -> Suggestion:
         size = sum(table.column(name).nbytes for name in shape_of(table.names).columns)
         recipe = "tiny" if size < 500_000 else "small" if size < 20_000_000 else "base"
-        return Suggestion(recipe, tr("{size:,.1f} MB of text to learn from.", size=size / 1e6))
+        return Suggestion(recipe, corpus.told(size))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Conversations in which the assistant answers; DataError naming the row for what is no conversation."""

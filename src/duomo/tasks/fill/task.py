@@ -114,7 +114,7 @@ class Main(Task):
     def suggest(self, table: Table) -> Suggestion:
         size = table.column(self._column(table)).nbytes
         recipe = "tiny" if size < 200_000 else "small" if size < 20_000_000 else "base"
-        return Suggestion(recipe, tr("{size:,.1f} MB of text to learn from.", size=size / 1e6))
+        return Suggestion(recipe, corpus.told(size))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Pieces with words."""

@@ -124,7 +124,7 @@ class Main(Task):
         column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
         size = table.column(column).nbytes
         recipe = "tiny" if size < 200_000 else "small" if size < 20_000_000 else "base"
-        return Suggestion(recipe, tr("{size:,.1f} MB of text to learn from.", size=size / 1e6))
+        return Suggestion(recipe, corpus.told(size))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Pieces with words."""
