@@ -14,7 +14,7 @@ from duomo.core.recipe import Recipe
 SECTIONS = ("train", "model", "data", "encode", "augment", "clean", "adapt")
 HIDDEN = ("data.source", "data.target", "data.kind", "data.task", "data.ignore", "data.encoding", "adapt.start")
 """Chosen in the data room, or above the others."""
-COLUMNS = ("data.group", "data.time")
+COLUMNS = ("data.group", "data.time", "task.source", "task.column", "task.weight")
 """Fields that name a column of the data."""
 OTHERS = ("task.target", "task.ignore", "task.encode")
 """Fields of a task's config that are settled elsewhere."""

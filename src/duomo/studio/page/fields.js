@@ -1,6 +1,6 @@
 // What a person gives, by kind of column, and how answers are shown: the parts that the renderers of the tasks are made of.
 // An input is {node, read()}: read gives the cell's JSON value, or throws Refused with a sentence.
-import { Refused, button, complain, el, number, post, spark, t } from "./base.js";
+import { Refused, button, complain, count, el, number, post, spark, t } from "./base.js";
 import { bars } from "./plot.js";
 
 const base64 = (blob) => new Promise((resolve, reject) => {
@@ -135,13 +135,17 @@ const KINDS = {
   text, category: line, date: (name, value, facts) => line(name, value, { ...facts, placeholder: "2024-05-31" }), number: (name, value, facts) => line(name, value, { ...facts, numeric: true }),
   series, image: (name, value) => media(name, value, "image"), audio: (name, value) => media(name, value, "audio"), video: (name, value) => media(name, value, "video"),
 };
+const MOST_SHOWN = 18;
 const WIDE = ["text", "image", "audio", "video", "series"];
 export const field = (name, kind, value, facts = {}) => (KINDS[kind] ?? line)(name, value, facts);
 
 // -- input renderers: (run, example) -> {node, read()} where read gives a row
 export function row(run, example = {}) {
   const fields = Object.entries(run.columns).map(([name, kind], place) => [name, kind, field(name, kind, example[name], { choices: run.choices?.[name], place })]);
-  const node = el("div.fields", {}, fields.map(([name, kind, one]) => el(`${one.wide ? "div" : "label"}.field${WIDE.includes(kind) ? ".wide" : ""}`, {}, el("span.name", {}, name), one.node, one.beside)));
+  const shown = fields.map(([name, kind, one]) => el(`${one.wide ? "div" : "label"}.field${WIDE.includes(kind) ? ".wide" : ""}`, {}, el("span.name", {}, name), one.node, one.beside));
+  // of a wide table the first fields, the others folded away: the button to ask stays in sight
+  const first = el("div.fields", {}, shown.length > MOST_SHOWN ? shown.splice(0, MOST_SHOWN) : shown.splice(0));
+  const node = shown.length ? el("div", {}, first, el("details", {}, el("summary", {}, t("{count} more fields", { count: count(shown.length) })), el("div.fields", {}, shown))) : first;
   return { node, read: async () => {
     const found = {};
     for (const [name, , one] of fields) found[name] = await one.read();
