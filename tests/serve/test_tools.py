@@ -74,6 +74,9 @@ def test_echo_with_the_probabilities_of_the_prompt(caller: openai.OpenAI, runs: 
     assert back.text == prompt + plain
     streamed = caller.completions.create(**calm, echo=True, stream=True)
     assert "".join(event.choices[0].text for event in streamed) == back.text
+    alone = caller.completions.create(**calm | {"max_tokens": 0}, echo=True, logprobs=2)
+    assert alone.choices[0].text == prompt and alone.usage.completion_tokens == 0
+    assert alone.choices[0].logprobs.token_logprobs == back.logprobs.token_logprobs[: len(alone.choices[0].logprobs.tokens)]
     found, model, tokens = back.logprobs, runs("poems").model, text_kind.encode_text(runs("poems").task.tokenizer, [prompt])[0].tolist()
     assert found.token_logprobs[0] is None and found.top_logprobs[0] is None
     assert len(found.tokens) == len(found.token_logprobs) >= len(tokens) + 5

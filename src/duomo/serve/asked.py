@@ -69,6 +69,7 @@ CHAT = SAMPLING | {
 }
 COMPLETE = SAMPLING | {
     "prompt": Rule(("string", "array"), 0, limits.LONGEST_TEXT, required=True),
+    "max_tokens": Rule(("integer",), 0, 1_000_000),
     "logprobs": Rule(("integer",), 0, limits.MOST_LOGPROBS),
     "echo": Rule(("boolean",), default=False),
 }

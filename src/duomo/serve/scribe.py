@@ -148,6 +148,10 @@ class Scribe:
         try:
             for prompt in prompts:
                 for number in range(asked["n"]):
+                    if asked["max_tokens"] == 0:  # only what the prompt itself is worth (echo)
+                        streams.append(Stream(len(prompt)))
+                        streams[-1].put(Piece("", finish_reason="length"))
+                        continue
                     grammar = JsonSchema(schema, self._state) if schema else None
                     streams.append(self._engine.submit(prompt, self._sampling(asked, seed + number, chat), grammar))
         except DuomoError:
