@@ -275,8 +275,7 @@ def test_what_a_task_cannot_be_guessed_from_is_chosen_by_mouse(window: Any) -> N
     page.get_by_text("--task=translate --from=data/tiny").wait_for()
     page.get_by_label("Name of the run").fill("interpreter")
     page.get_by_label("Begin from").select_option("")
-    told = "document.querySelector('footer').textContent"
-    page.wait_for_function(f"{told}.includes('runs/interpreter') && !{told}.includes('--from')")
+    page.locator("footer code").filter(has_text="runs/interpreter").filter(has_not_text="--from").wait_for()
     page.get_by_label("Rooms").get_by_role("link", name="Try it").click()
     page.get_by_role("heading", level=1, name="Try it").wait_for()
     assert page.locator("footer").is_hidden() or "interpreter" not in page.locator("footer").inner_text()
