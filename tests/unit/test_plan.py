@@ -1,8 +1,11 @@
 """What is decided before a tensor is made: the task of a target that nobody named a task for."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 from duomo import plan
@@ -27,3 +30,14 @@ def test_few_rows_get_as_many_epochs_as_make_enough_steps() -> None:
     assert plan.make(frame, {"data": {"target": ("target",)}, "train": {"epochs": 3.0}}, Silent()).recipe.train.epochs == 3
     many = load_breast_cancer(as_frame=True).frame
     assert plan.make(many, {"data": {"target": ("target",)}}, Silent()).recipe.train.epochs == 25
+
+
+def test_a_model_named_alone_is_the_small_one_or_the_recipes(tmp_path: Path) -> None:
+    for number in range(12):
+        place = tmp_path / str(number % 2) / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (28, 28), np.uint8)).save(place)
+    names = {"vit": "small", "inception": "small", "alexnet": "small", "resnet18": "18", "cnn": "base", "vgg16": "16", "": "base"}
+    for name, size in names.items():
+        assert plan.make(tmp_path, {"model": {"name": name}} if name else {}, Silent()).recipe.model.size == size, name
+    assert plan.make(tmp_path, {"model": {"name": "vit", "size": "base"}}, Silent()).recipe.model.size == "base"

@@ -83,7 +83,10 @@ def checked(settings: Mapping[str, Any]) -> tuple[Recipe, Mapping[str, Any]]:
     if problems:
         raise ConfigError("{problems}", problems="\n".join(problems))
     assert recipe is not None and chosen is not None
-    return recipe, merge(settings, {"model": {"name": chosen.name, "size": chosen.size}}) if chosen.name else settings
+    if not chosen.name:
+        return recipe, settings
+    size = {"size": chosen.size} if chosen.size else {}  # a name alone leaves the size to the recipe
+    return recipe, merge(settings, {"model": {"name": chosen.name, **size}})
 
 
 def _tried(what: Callable[[], Made], problems: list[str]) -> Made | None:
