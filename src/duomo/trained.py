@@ -273,7 +273,11 @@ def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> No
     """Weights of the run into the model; RunError when they do not fit."""
     tensors = folder.read_tensors("model.safetensors")
     expected = model.state_dict()
-    wrong = sorted(set(expected) ^ set(tensors)) or [name for name in expected if expected[name].shape != tensors[name].shape]
+    wrong = sorted(set(expected) ^ set(tensors)) or [
+        name
+        for name, own in expected.items()
+        if own.numel() and own.shape != tensors[name].shape  # what is empty waits to be filled
+    ]
     if wrong:
         raise RunError(
             "The weights must fit the model of the recipe; in {path} these do not: {names}.", path=folder.path, names=", ".join(wrong[:5])

@@ -41,7 +41,7 @@ from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
 from duomo.own import check
 from duomo.plan import Plan, telling
-from duomo.train import adapt, head, loop, lora, preflight, probe
+from duomo.train import adapt, council, head, loop, lora, preflight, probe
 from duomo.train.job import Job, Outcome
 from duomo.trained import Run, without_target
 
@@ -262,6 +262,8 @@ class Work:
         outcome = loop.train(job, self.reporter)
         self.learned, _ = adapt.counts(self.model)
         lora.merge(self.model)  # what is judged, kept and served has plain weights
+        apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
+        self.voices = council.fit(self.model, self.task, self.examples, self.valid, apart, self.config.minutes, self.reporter.say)
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples
         spill.trim()
@@ -331,6 +333,7 @@ class Work:
             "size": recipe.model.size,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "trained": self.learned,
+            "voices": self.voices,
             "recipe": dataclasses.asdict(recipe),
             "reason": self.plan.notes[-1] if self.plan.notes else "",
             "split": self.plan.split,

@@ -121,6 +121,20 @@ class View:
     note: str = ""
 
 
+class Goal(NamedTuple):
+    """What a simple learner is taught beside the model: one target of N rows, and where its `size` logits stand among those of the head."""
+
+    kind: Literal["class", "mean", "median"]
+    values: np.ndarray
+    """(N,) numbers of classes (of a label with one logit: 0 or 1), or the number to predict as the model gives it."""
+    known: np.ndarray
+    """(N,) bool: rows whose target is there."""
+    first: int
+    size: int
+    weight: np.ndarray
+    """(N,) float64 what a row's mistake counts."""
+
+
 class Baseline(ABC):
     """What a model must beat: fitted on the same rows, judged by the same metrics."""
 
@@ -213,6 +227,10 @@ class Task(ABC):
     @abstractmethod
     def loss(self, output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         """The sum of the losses and how many were summed (scalars), so that accumulated gradients stay exact."""
+
+    def goals(self, batch: Batch) -> Sequence[Goal]:
+        """The targets of a batch as simpler learners beside the model are taught them. None by default: the model answers alone."""
+        return ()
 
     # -- judging
     @abstractmethod

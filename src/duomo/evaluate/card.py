@@ -57,6 +57,9 @@ def _use(card: Mapping[str, Any]) -> list[str]:
     if facts.get("trained", _parameters(facts)) != _parameters(facts):
         found.append(tr("Trained from it: {count} parameters, {share:.2%}; the others are as they were given.",
                         count=f"{facts['trained']:,}", share=facts["trained"] / max(1, _parameters(facts))))  # fmt: skip
+    if facts.get("voices"):
+        shares = ", ".join(f"{tr(name)} {share:.0%}" for name, share in facts["voices"].items())
+        found.append(tr("Simpler learners of the same rows answer with it; by rows held out the voices count: {shares}.", shares=shares))
     if facts.get("reason"):
         found.append(safe(facts["reason"]))
     return found

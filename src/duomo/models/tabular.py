@@ -6,8 +6,9 @@ Ensembling", arXiv:2410.24210 (the variant with all adapters, section 3.3); the 
 (Wen, Tran and Ba 2020, arXiv:2002.06715, eq. 1).
 
 Output in training: (B, K, S), one answer per member: the loss is averaged over K, so that members learn apart.
-Output in evaluation: (B, S), the mean of the members' logits. The mean of their probabilities would need to know which
-logits compete, and measured no better: on Adult both name the same share of rows rightly (0.867).
+Output in evaluation: (B, S), the mean of the members' logits, weighed with what trees and a line say (nn/council.py).
+The mean of the members' probabilities would need to know which logits compete, and measured no better: on Adult both
+name the same share of rows rightly (0.867).
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import Council
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per_row, of_forms
 from duomo.nn.numeric import REACH, Categories, PairWaves, Piecewise, embed_numbers
@@ -54,6 +56,9 @@ class Config:
     """Waves over pairs of number columns (a place on a map); 0 leaves them out."""
     sigma: float = 0.4
     """Turns of such a wave for one deviation of a number, at the start."""
+
+    advice: bool = True
+    """Whether boosted trees and a straight line are fitted beside the network when it has learned, and weighed with it."""
 
 
 SIZES = {
@@ -103,6 +108,7 @@ class Model(nn.Module):
         bound = widths[-1] ** -0.5
         self.head_KDS = nn.Parameter(torch.empty(config.members, widths[-1], head.size).uniform_(-bound, bound))
         self.bias_KS = nn.Parameter(torch.empty(config.members, head.size).uniform_(-bound, bound))
+        self.council = Council(inputs, head.size) if config.advice else None
 
     def _set_apart(self, cells: list[int]) -> None:
         """Members start unlike by one random scale per cell: they see the columns in different strengths and signs (section 3.3)."""
@@ -139,4 +145,6 @@ class Model(nn.Module):
             if self.line_NS is not None:  # bends at quantiles would have to be learned into one straight line, and end at the outermost
                 x_BN = torch.cat([batch[name] for name in self.number_names], 1).float().clamp(-FAR, FAR)
                 out_BKS = out_BKS + (self.slope * (x_BN @ self.line_NS)).unsqueeze(1)
-        return out_BKS if self.training else out_BKS.mean(1)
+        if self.training:
+            return out_BKS
+        return self.council(batch, out_BKS.mean(1)) if self.council else out_BKS.mean(1)

@@ -95,6 +95,7 @@ def _tiles(card: Mapping[str, Any]) -> list[dict[str, str]]:
         note = tr("{count} of them trained, {share:.2%}", count=f"{part:,}", share=part / max(1, facts["parameters"]))
         made = str(facts.get("model", ""))
         made = made if part == facts["parameters"] else f"{made} · {note}"
+        made = " · ".join([made, *(f"{tr(name)} {share:.0%}" for name, share in (facts.get("voices") or {}).items())])
         tiles.append({"label": tr("parameters"), "value": f"{facts['parameters']:,}", "note": made})
     spent, before = facts.get("seconds") or {}, facts.get("preflight") or {}
     if spent.get("training") is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.contract import Baseline, Evidence, Field, Goal, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
@@ -192,6 +192,21 @@ class Main(Task):
                 found = found * self._weights(place, part_BC)[wanted.clamp(min=0)]
             total = total + found * wanted.ge(0)
         return total, count
+
+    def goals(self, batch: Batch) -> list[Goal]:
+        """One for each head; of lists, one for each label."""
+        target_NK = batch["target.value"].reshape(len(batch["target.value"]), -1)
+        sizes = (1,) * target_NK.shape[1] if self.labels.lists else self.labels.parts
+        found, first = list[Goal](), 0
+        for place, size in enumerate(sizes):
+            wanted = target_NK[:, place]
+            weight = batch.get("target.weight", torch.ones(len(wanted)))
+            if self.config.class_weights == "balanced":
+                each = self._weights(0 if self.labels.lists else place, weight)
+                weight = weight * (torch.where(wanted > 0, each[place], 1.0) if self.labels.lists else each[wanted.clamp(min=0)])
+            found.append(Goal("class", wanted.numpy(), wanted.ge(0).numpy(), first, size, weight.double().numpy()))
+            first += size
+        return found
 
     def _weights(self, place: int, like: Tensor) -> Tensor:
         """(C,) inverse frequency, one on average over the rows; for lists, how much a present class weighs against an absent one."""

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.contract import Baseline, Evidence, Field, Goal, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import values_of
@@ -187,6 +187,13 @@ class Main(Task):
         if "target.weight" in batch:
             each = each * batch["target.weight"][:, None, None]
         return each.sum() / members, known_BK.sum()
+
+    def goals(self, batch: Batch) -> list[Goal]:
+        """One for each target, standardised."""
+        value_NK, known_NK = batch["target.value"].double().numpy(), batch["target.known"].numpy()
+        kind: Literal["mean", "median"] = "median" if self.config.loss == "mae" else "mean"
+        weight = batch.get("target.weight", torch.ones(len(value_NK))).double().numpy()
+        return [Goal(kind, value_NK[:, place], known_NK[:, place], place, 1, weight) for place in range(value_NK.shape[1])]
 
     # -- judging
     def _back(self, output: Tensor) -> np.ndarray:

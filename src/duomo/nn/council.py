@@ -1,0 +1,139 @@
+"""Simpler learners that answer beside a network: boosted trees and a straight line over the same cells, each voice with its share.
+
+    numbers (B, N) ──┬─ network ── logits (B, S) ─ × share ─┐
+    categories (B, M)├─ trees ──── logits (B, S) ─ × share ─┼─ + ─> (B, S)
+                     └─ line ───── logits (B, S) ─ × share ─┘
+They are fitted when the network has learned, and the shares on validation (train/council.py); until then only the network speaks, and
+what is not fitted yet is empty. Weighing unlike models is what wins on tables: Caruana et al. 2004, "Ensemble Selection from Libraries of
+Models"; Erickson et al. 2020, arXiv:2003.06505, section 2.2.
+Legend: B rows, N number columns, M category columns, F features, S logits, T trees, L nodes of all trees, C splits by categories.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from duomo.core.contract import Field
+from duomo.core.tensors import Batch
+from duomo.nn.fields import of_forms
+
+DEPTH = 10
+"""Most splits between the root of a tree and its leaves."""
+KNOWN = 255
+"""Most values of a category that trees tell apart; all others share one rank."""
+SPELLED = 200
+"""A category of more values than this is left out of the straight line."""
+FAR = 5.0
+"""Deviations from the middle at which the straight line ends: one odd cell must not carry an answer away."""
+
+
+class Grown(nn.Module):
+    """A module whose buffers are empty until they are fitted: it takes them from a file in whatever size they have."""
+
+    def put(self, **tensors: Tensor) -> None:
+        for name, value in tensors.items():
+            setattr(self, name, value.to(getattr(self, name)).contiguous())
+
+    def clear(self) -> None:
+        """Empty again."""
+        self.put(**{name: value[:0] for name, value in self.named_buffers(recurse=False)})
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        for name, own in self.named_buffers(recurse=False):
+            given = state_dict.get(prefix + name)
+            if given is not None and given.shape != own.shape:
+                setattr(self, name, own.new_empty(given.shape))
+        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
+
+
+class Forest(Grown):
+    """float (B, F) -> (B, S): the sum of the leaves that a row falls into.
+
+    A node's children are neighbours. It sends a row to the first where its feature is at most the threshold, or, of categories, where the
+    mask of its split says so of the rank; a leaf sends every row to itself, so that all rows walk the same number of steps.
+    """
+
+    feature_L: Tensor
+    threshold_L: Tensor
+    child_L: Tensor
+    value_L: Tensor
+    split_L: Tensor
+    mask_CK: Tensor
+    root_T: Tensor
+    place_TS: Tensor
+    base_S: Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        for name in ("feature_L", "child_L", "split_L", "root_T"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
+        for name in ("threshold_L", "value_L", "base_S"):
+            self.register_buffer(name, torch.zeros(0))
+        self.register_buffer("mask_CK", torch.zeros(0, KNOWN + 1, dtype=torch.bool))
+        self.register_buffer("place_TS", torch.zeros(0, size))
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        shape, node_N = (len(x_BF), -1), self.root_T.repeat(len(x_BF))  # N: the trees of all rows
+        for _ in range(DEPTH):
+            value_BT = x_BF.gather(1, self.feature_L.index_select(0, node_N).view(shape).long())
+            first_N = value_BT.flatten() <= self.threshold_L.index_select(0, node_N)
+            if len(self.mask_CK):
+                split_N, rank_N = self.split_L.index_select(0, node_N), value_BT.flatten().clamp(0, KNOWN).int()
+                known_N = self.mask_CK.flatten().index_select(0, split_N.clamp(min=0) * (KNOWN + 1) + rank_N)
+                first_N = torch.where(split_N >= 0, known_N, first_N)
+            node_N = self.child_L.index_select(0, node_N) + (~first_N).int()
+        return self.value_L.index_select(0, node_N).view(shape) @ self.place_TS + self.base_S
+
+
+class Council(Grown):
+    """Weighs a network's logits with those of trees and a line; `voices` names who speaks in the order of the shares."""
+
+    rank_V: Tensor
+    weight_FS: Tensor
+    bias_S: Tensor
+    share_3: Tensor
+    voices = ("network", "trees", "line")
+
+    def __init__(self, inputs: Mapping[str, Field], size: int):
+        super().__init__()
+        self.number_names, self.category_names = of_forms(inputs, "numbers"), of_forms(inputs, "categories")
+        self.vocabulary = [one for name in self.category_names for one in inputs[name].vocabulary]
+        self.forest = Forest(size)
+        self.register_buffer("rank_V", torch.zeros(0, dtype=torch.int16))
+        self.register_buffer("weight_FS", torch.zeros(0, size))
+        self.register_buffer("bias_S", torch.zeros(0))
+        self.register_buffer("share_3", torch.zeros(0))
+
+    def codes(self, batch: Batch) -> Tensor:
+        """int64 (B, M); a value outside its vocabulary counts as unseen (0)."""
+        code_BM = torch.cat([batch[name] for name in self.category_names], 1)
+        return torch.where((code_BM >= 0) & (code_BM < torch.tensor(self.vocabulary, device=code_BM.device)), code_BM, 0)
+
+    def features(self, batch: Batch) -> Tensor:
+        """float32 (B, M + N) for the trees: the rank of each category (`rank_V`; KNOWN where trees do not tell it), then the numbers."""
+        found = [batch[name].float() for name in self.number_names]
+        if self.category_names:
+            first_M = torch.tensor(self.vocabulary).cumsum(0) - torch.tensor(self.vocabulary)
+            found = [self.rank_V[self.codes(batch) + first_M.to(self.rank_V.device)].float(), *found]
+        return torch.cat(found, 1)
+
+    def spelled(self, batch: Batch) -> Tensor:
+        """float32 (B, F) for the line: the numbers, cut off far from the middle, and a column for each value of the smaller categories."""
+        found = [batch[name].float().clamp(-FAR, FAR) for name in self.number_names]
+        for place, code_B in enumerate(self.codes(batch).unbind(1) if self.category_names else ()):
+            if self.vocabulary[place] <= SPELLED:
+                found.append(F.one_hot(code_B, self.vocabulary[place]).float())
+        return torch.cat(found, 1)
+
+    def forward(self, batch: Batch, network_BS: Tensor) -> Tensor:
+        if not len(self.share_3):
+            return network_BS
+        found_BS = network_BS * self.share_3[0]
+        if len(self.forest.root_T):
+            found_BS = found_BS + self.forest(self.features(batch)) * self.share_3[1]
+        if len(self.weight_FS):
+            found_BS = found_BS + (self.spelled(batch) @ self.weight_FS + self.bias_S) * self.share_3[2]
+        return found_BS

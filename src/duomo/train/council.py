@@ -1,0 +1,261 @@
+"""The simpler voices beside a network (nn/council.py): fitted when it has learned, weighed by rows that were not learned from.
+
+    training rows ── folds ── trees, line of each fold ── answers for rows held out ─┐
+    training rows ── trees, line of all ─┐                                           ├─ shares
+    validation rows ── network, trees, line ─────────────────────────────────────────┘
+Few rows are held out fold by fold (Breiman 1996, "Stacked Regressions"), since a dozen validation rows can choose nothing; of many rows,
+or where rows of one group or time belong together, the validation is held out.
+Legend: N rows, M category columns, F features, P logits of one goal, S logits side by side.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from duomo.core.contract import Goal, Task
+from duomo.core.messages import tr
+from duomo.core.tensors import Batch, Examples
+from duomo.data.loader import finish
+from duomo.nn.council import KNOWN, Council
+from duomo.train.voices import Line, Trees, Written, joined
+
+FEW, FOLDS, LEAST = 2000, 5, 10
+"""Below so many training rows, so many folds; below `LEAST` the network is left alone."""
+CELLS, TREE_ROWS, LINE_ROWS, JUDGED = 2 * 10**7, 100_000, 20_000, 20_000
+"""Most cells that are looked at, and most rows to fit trees, a line, and to judge by."""
+TREES, FIRST, PATIENCE, MOST_PLACES = 600, 50, 30, 50
+"""Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped; logits worth their trees."""
+PENALTIES = tuple(10.0**power for power in range(-4, 4))
+PRIOR = (0.5, 0.25, 0.25)
+"""Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
+FIRM, SAME, AT_ONCE = 8.0, 1e-3, 2000
+SHARE = 0.15
+"""Of a limited time, for trees."""
+
+Parts = list[tuple[np.ndarray, np.ndarray]]
+"""Row numbers to learn from, and row numbers to be judged by."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows, then validation rows."""
+
+    learned: int
+    batch: Batch
+    network: Tensor
+    """(N - learned, S) what the network says of validation."""
+    goals: Sequence[Goal]
+    apart: bool
+    ends: float
+
+    def parts(self, goal: Goal, most: int) -> Parts:
+        """Folds of few rows, every class dealt out evenly; else the training rows against the validation."""
+        rows = np.flatnonzero(goal.known[: self.learned])
+        if self.apart or self.learned >= FEW:
+            return [(spread(rows, most), self.learned + np.flatnonzero(goal.known[self.learned :]))]
+        rows = np.random.default_rng(0).permutation(rows)
+        rows = rows[np.argsort(goal.values[rows], kind="stable")] if goal.kind == "class" else rows
+        fold = np.arange(len(rows)) % FOLDS
+        return [(np.sort(rows[fold != one]), np.sort(rows[fold == one])) for one in range(FOLDS)]
+
+    def whole(self, goal: Goal, most: int) -> np.ndarray:
+        return spread(np.flatnonzero(goal.known[: self.learned]), most)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What a learner says: of rows held out of folds (None where there were none), and of validation."""
+
+    held: Tensor | None
+    valid: Tensor
+
+
+def spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, from all over them."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def fit(
+    model: nn.Module, task: Task, learned: Examples, valid: Examples, apart: bool, minutes: float, say: Callable[[str], None]
+) -> dict[str, float]:
+    """Fit trees and line and weigh all voices; the share of each, none where the model has no council or the task no goals for one.
+
+    `apart`: rows of one group or time belong together; `minutes`: what the training is given (0: no limit); `say` is told the shares.
+    """
+    council = next((one for one in model.modules() if isinstance(one, Council)), None)
+    if council is None or not len(valid) or len(learned) < LEAST:
+        return {}
+    device = next(model.parameters()).device
+    council.cpu()
+    rows = _rows(model, council, task, (learned, valid), apart, time.monotonic() + SHARE * 60 * minutes if minutes else math.inf)
+    if not rows.goals or any(len(np.unique(goal.values[: rows.learned][goal.known[: rows.learned]])) < 2 for goal in rows.goals):
+        return {}
+    with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
+        voices = [_trees(council, rows), _line(council, rows)]
+        shares = weigh(task, rows, voices)
+    council.put(share_3=torch.from_numpy(shares).float())
+    council.to(device)
+    found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True)}
+    told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
+    say(tr("Boosted trees and a straight line were fitted beside the network; by rows held out they count: {shares}.", shares=told))
+    return found
+
+
+def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, Examples], apart: bool, ends: float) -> Rows:
+    width = sum(field.shape[0] for field in task.inputs.values())
+    taken = [spread(np.arange(len(one)), min(most, CELLS // width)) for one, most in zip(both, (TREE_ROWS, JUDGED), strict=True)]
+    parts = [finish(one.batch(torch.from_numpy(rows)), task.inputs) for one, rows in zip(both, taken, strict=True)]
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        pieces = zip(*(value.split(AT_ONCE) for value in parts[1].values()), strict=True)
+        said = [model.eval()({name: value.to(device) for name, value in zip(parts[1], piece, strict=True)}) for piece in pieces]
+    batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    _rank(council, batch, len(taken[0]))
+    return Rows(len(taken[0]), batch, torch.cat(said).float().cpu(), task.goals(batch), apart, ends)
+
+
+def _rank(council: Council, batch: Batch, learned: int) -> None:
+    """The values of each category that trees tell apart: the most frequent of the training rows, densely numbered."""
+    ranks = []
+    for code_N, size in zip(council.codes(batch)[:learned].unbind(1), council.vocabulary, strict=True) if council.vocabulary else ():
+        counts = torch.bincount(code_N, minlength=size)
+        counts[0] = 0  # unseen is missing
+        order = counts.argsort(descending=True, stable=True)[: min(KNOWN, int((counts > 0).sum()))]
+        rank = torch.full((size,), KNOWN, dtype=torch.int16)
+        rank[order] = torch.arange(len(order), dtype=torch.int16)
+        ranks.append(rank)
+    council.put(rank_V=torch.cat(ranks) if ranks else torch.zeros(0))
+
+
+def _said(rows: Rows, answers: Sequence[np.ndarray]) -> Tensor:
+    """(N, S) logits of all goals side by side from (N, P) of each."""
+    return torch.from_numpy(np.concatenate(answers, 1)).float()
+
+
+def _trees(council: Council, rows: Rows) -> Voice | None:
+    """Grown for as many rounds as help what is held out; None where the classes are too many, or what is written answers otherwise."""
+    if sum(goal.size for goal in rows.goals) > MOST_PLACES:
+        return None
+    x_NF = council.features(rows.batch).double().numpy()
+    categories = len(council.vocabulary)
+    held, valid, written = list[np.ndarray](), list[np.ndarray](), list[Written]()
+    for goal in rows.goals:
+        parts = rows.parts(goal, TREE_ROWS)
+        count, found = _rounds(rows, goal, x_NF, parts, categories)
+        whole = rows.whole(goal, TREE_ROWS)
+        trees = Trees(goal, len(whole), categories)
+        trees.grow(count, x_NF, whole)
+        held.append(found)
+        valid.append(trees.logits(x_NF[rows.learned :]))
+        written.append(trees.written())
+    tensors = joined(written, rows.goals, sum(goal.size for goal in rows.goals))
+    council.forest.put(**{name: torch.from_numpy(value) for name, value in tensors.items()})
+    said = _said(rows, valid)
+    if not torch.allclose(council.forest(torch.from_numpy(x_NF[rows.learned :]).float()), said, atol=SAME, rtol=SAME):
+        council.forest.clear()
+        return None
+    return Voice(_said(rows, held) if len(parts) > 1 else None, said)
+
+
+def _rounds(rows: Rows, goal: Goal, x_NF: np.ndarray, parts: Parts, categories: int) -> tuple[int, np.ndarray]:
+    """How many rounds leave the least loss on what is held out, and the logits (learned, P) of the folds then."""
+    growing = [Trees(goal, len(learn), categories) for learn, _ in parts]
+    judged = np.concatenate([judge for _, judge in parts])
+    most = TREES if goal.size < 3 else max(40, TREES // goal.size)
+    now, best, losses = FIRST, 0, np.zeros(0)
+    while True:
+        now = min(now, most)
+        for trees, (learn, _) in zip(growing, parts, strict=True):
+            trees.grow(now, x_NF, learn)
+        stages = zip(*(trees.staged(x_NF[judge]) for trees, (_, judge) in zip(growing, parts, strict=True)), strict=True)
+        losses = np.array([loss(goal, np.concatenate(said), judged) for said in stages])
+        best = int(losses.argmin()) + 1
+        if now >= most or now - best >= PATIENCE or time.monotonic() > rows.ends:
+            break
+        now *= 2
+    kept = np.zeros((rows.learned, goal.size))
+    for trees, (_, judge) in zip(growing if len(parts) > 1 else (), parts, strict=False):
+        trees.cut(best)
+        kept[judge] = trees.logits(x_NF[judge])
+    return best, kept
+
+
+def _line(council: Council, rows: Rows) -> Voice | None:
+    """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice."""
+    x_NF = council.spelled(rows.batch).double().numpy()
+    held, valid, weights, biases = list[np.ndarray](), list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
+    for goal in rows.goals:
+        parts = rows.parts(goal, LINE_ROWS)
+        tried = list[tuple[float, float, np.ndarray]]()
+        for penalty in reversed(PENALTIES):
+            said = np.zeros((len(x_NF), goal.size))
+            for learn, judge in parts:
+                one = Line(goal, penalty)
+                one.fit(x_NF, learn)
+                said[judge] = one.logits(x_NF[judge])
+            judged = np.concatenate([judge for _, judge in parts])
+            tried.append((loss(goal, said[judged], judged), penalty, said[: rows.learned]))
+            if len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]:
+                break
+        _, penalty, kept = min(tried, key=lambda one: one[0])
+        line = Line(goal, penalty)
+        line.fit(x_NF, rows.whole(goal, LINE_ROWS))
+        held.append(kept)
+        valid.append(line.logits(x_NF[rows.learned :]))
+        weights.append(line.weight_FP)
+        biases.append(line.bias_P)
+    council.put(weight_FS=torch.from_numpy(np.concatenate(weights, 1)), bias_S=torch.from_numpy(np.concatenate(biases)))
+    return Voice(_said(rows, held) if len(parts) > 1 else None, _said(rows, valid))
+
+
+def loss(goal: Goal, said_NP: np.ndarray, rows: np.ndarray) -> float:
+    """The goal's own loss of what is said of these rows, its mean: cross-entropy, squared or absolute error."""
+    said, wanted = torch.from_numpy(said_NP), torch.from_numpy(goal.values[rows])
+    weight = torch.from_numpy(goal.weight[rows])
+    if goal.kind != "class":
+        gaps = (said[:, 0] - wanted).abs()
+        each = gaps if goal.kind == "median" else gaps.square()
+    elif goal.size == 1:
+        each = nn.functional.binary_cross_entropy_with_logits(said[:, 0], wanted.double(), reduction="none")
+    else:
+        each = nn.functional.cross_entropy(said, wanted, reduction="none")
+    return float((each * weight).sum() / weight.sum().clamp(min=1e-9))
+
+
+def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:
+    """(3,) shares: the task's own loss on validation, and of the two learners among themselves on the folds, with the prior.
+
+    Of numbers the loss counts by its logarithm, as a Gaussian's whose variance is not known: what matters is by how much it falls.
+    """
+    numbers = rows.goals[0].kind != "class"
+    prior = torch.tensor(PRIOR) * torch.tensor([True, *(voice is not None for voice in voices)])
+    known, fixed = prior > 0, (prior / prior.sum()).clamp(min=1e-9)
+    valid = torch.stack([rows.network] + [voice.valid if voice else torch.zeros_like(rows.network) for voice in voices])
+    folds = [voice.held for voice in voices if voice and voice.held is not None]
+    targets = [{name: value[part] for name, value in rows.batch.items()} for part in (slice(rows.learned, None), slice(rows.learned))]
+
+    def term(said: Tensor, batch: Batch) -> Tensor:
+        total, count = task.loss(said, batch)
+        return count / 2 * torch.log(total / count.clamp(min=1) + 1e-6) if numbers else total
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        free = torch.from_numpy(flat).float().requires_grad_()
+        share = torch.softmax(free.masked_fill(~known, -torch.inf), 0)
+        total = term((share.view(-1, 1, 1) * valid).sum(0), targets[0]) - FIRM * (fixed * (share + 1e-9).log()).sum()
+        if len(folds) == 2:
+            trees = share[1] / (share[1] + share[2])
+            total = total + term(trees * folds[0] + (1 - trees) * folds[1], targets[1])
+        total.backward()
+        assert free.grad is not None
+        return float(total.detach()), free.grad.double().numpy()
+
+    found = minimize(objective, fixed.log().double().numpy(), jac=True, method="L-BFGS-B", bounds=[(-12, 12)] * 3).x
+    shares = torch.softmax(torch.from_numpy(found).masked_fill(~known, -torch.inf), 0)
+    return np.asarray(shares.numpy())

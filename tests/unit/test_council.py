@@ -1,0 +1,136 @@
+"""Trees and a line beside a network: what is written of them answers like scikit-learn, and is kept and weighed as it should be."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import duomo
+from duomo.core.contract import Field, Goal
+from duomo.core.reporter import Silent
+from duomo.nn.council import KNOWN, Council, Forest
+from duomo.train.voices import Line, Trees, at_most, joined
+
+ROWS = 400
+
+
+def table(seed: int = 0) -> np.ndarray:
+    """(N, 4): two ranks, the second with gaps and one value that is never met, and two numbers."""
+    rng = np.random.default_rng(seed)
+    ranks = rng.integers(0, [5, 40], (ROWS, 2)).astype(np.float64)
+    x_NF = np.concatenate([ranks, rng.normal(size=(ROWS, 2)).astype(np.float32)], 1)
+    x_NF[(rng.random(ROWS) < 0.1) | (x_NF[:, 1] == 8), 1] = KNOWN
+    return x_NF
+
+
+def goals(x_NF: np.ndarray) -> list[Goal]:
+    known, even = np.ones(len(x_NF), bool), np.ones(len(x_NF))
+    score = (x_NF[:, 0] == 2) + (x_NF[:, 1] % 3 == 1) + x_NF[:, 2]
+    return [
+        Goal("class", (score > 0.5).astype(np.int64), known, 0, 2, even),
+        Goal("class", np.digitize(score, [0, 1]).astype(np.int64), known, 2, 4, even),  # the fourth class is never seen
+        Goal("class", (score < 0).astype(np.int64), known, 6, 1, even),
+        Goal("mean", score, known, 7, 1, even),
+        Goal("median", score**3, known, 8, 1, np.linspace(1, 2, len(x_NF))),
+    ]
+
+
+def grown(x_NF: np.ndarray) -> tuple[Forest, np.ndarray]:
+    """A forest for five goals side by side, and scikit-learn's own logits (N, 9)."""
+    written, said = [], []
+    for goal in goals(x_NF):
+        trees = Trees(goal, ROWS, 2)
+        trees.grow(30, x_NF, np.arange(ROWS))
+        trees.cut(25)
+        written.append(trees.written())
+        said.append(trees.logits(x_NF))
+    forest = Forest(9)
+    forest.put(**{name: torch.from_numpy(value) for name, value in joined(written, goals(x_NF), 9).items()})
+    return forest, np.concatenate(said, 1)
+
+
+def test_trees_answer_like_scikit_learn() -> None:
+    x_NF = table()
+    forest, said = grown(x_NF)
+    assert np.ptp(said, 0).min() == 0 and np.ptp(said, 0).max() > 1  # the unseen class is flat, others are not
+    assert len(forest.mask_CK) > 10  # ranks are divided too
+    np.testing.assert_allclose(forest(torch.from_numpy(x_NF).float()).numpy(), said, atol=1e-4)
+
+
+def test_a_forest_is_kept_in_the_size_it_grew_to(tmp_path: Path) -> None:
+    x_BF = torch.from_numpy(table()).float()
+    forest, _ = grown(table())
+    save_file(forest.state_dict(), tmp_path / "forest.safetensors")
+    other = Forest(9)
+    other.load_state_dict(load_file(tmp_path / "forest.safetensors"))
+    assert torch.equal(other(x_BF), forest(x_BF))
+    with pytest.raises(RuntimeError, match="root_T"):
+        other.load_state_dict({name: value for name, value in forest.state_dict().items() if name != "root_T"})
+
+
+def test_thresholds_divide_single_precision_alike() -> None:
+    x = np.sort(np.random.default_rng(0).normal(size=1000).astype(np.float32))
+    between = (x[1:].astype(np.float64) + x[:-1]) / 2
+    assert ((x[:-1] <= at_most(between)) & (x[1:] > at_most(between))).all()
+
+
+def test_a_line_answers_like_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    x_NF, rows = table() / [5, 255, 1, 1], np.arange(ROWS)
+    for goal in goals(x_NF)[:2]:
+        line = Line(goal, 1.0)
+        line.fit(x_NF, rows)
+        theirs = LogisticRegression(max_iter=500).fit(x_NF, goal.values).predict_proba(x_NF)
+        ours = torch.softmax(torch.from_numpy(line.logits(x_NF)), 1).numpy()
+        np.testing.assert_allclose(ours[:, : theirs.shape[1]], theirs, atol=1e-4)
+
+
+def test_what_was_never_seen_is_missing() -> None:
+    council = Council({"categories": Field("categories", (2,), (3, 4))}, 2)
+    council.put(rank_V=torch.tensor([KNOWN, 1, 0, KNOWN, 2, KNOWN, 0]))
+    found = council.features({"categories": torch.tensor([[1, 3], [0, 9], [-4, 2]])})
+    assert found.tolist() == [[1, 0], [KNOWN, KNOWN], [KNOWN, KNOWN]]
+
+
+def steps(seed: int, rows: int = 600) -> pd.DataFrame:
+    """A rule that trees write down in two splits, among columns of noise."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.normal(size=(rows, 8)), columns=[f"x{place}" for place in range(8)])
+    frame["town"] = rng.choice(list("abcdefgh"), rows)
+    frame["y"] = np.where((frame.x0 > 0.3) ^ frame.town.isin(list("bdf")), 5.0, -5.0) + rng.normal(size=rows) * 0.1
+    return frame
+
+
+def slope(seed: int, rows: int = 60) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(rng.normal(size=(rows, 12)), columns=[f"x{place}" for place in range(12)])
+    return frame.assign(y=frame.to_numpy() @ np.linspace(-1, 1, 12))
+
+
+@pytest.mark.parametrize(("make", "voice"), [(steps, "trees"), (slope, "line")])
+def test_who_knows_best_is_heard_most(make: object, voice: str, tmp_path: Path) -> None:
+    assert callable(make)
+    settings = {"data": {"target": ("y",)}, "train": {"epochs": 2.0}, "augment": {"noise": 0.0}}
+    run = duomo.train(make(0), settings, out=tmp_path / "run", reporter=Silent())
+    shares = run.scorecard["facts"]["voices"]
+    assert max(shares, key=lambda name: float(shares[name])) == voice, shares
+    assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
+    again = duomo.load(tmp_path / "run").predict(make(1))
+    assert again.equals(run.predict(make(1)))
+    gap = float(np.sqrt(np.mean((again["prediction"].to_numpy() - make(1)["y"].to_numpy()) ** 2)))
+    assert gap < 0.5 * float(make(1)["y"].std()), gap
+
+
+def test_labels_and_several_targets_take_advice_too(tmp_path: Path) -> None:
+    frame = steps(0, 300)
+    frame["tags"] = [";".join(filter(None, ("high" * (y > 0), "east" * (town < "d")))) for y, town in zip(frame.y, frame.town, strict=True)]
+    frame["z"] = -frame.y
+    quick = {"train": {"epochs": 2.0}}
+    lists = duomo.train(frame.drop(columns=["y", "z"]), quick, target="tags", out=tmp_path / "tags", reporter=Silent())
+    both = duomo.train(frame.drop(columns="tags"), quick, target=("y", "z"), out=tmp_path / "both", reporter=Silent())
+    for run in (lists, both):
+        assert run.scorecard["facts"]["voices"]["network"] < 1
