@@ -166,6 +166,18 @@ def test_lists_of_pascal_voc_are_the_users_own_split(tmp_path: Path) -> None:
     assert len(plan.make(tmp_path, {"data": {"split": "random"}}, Silent()).train) > 6
 
 
+def test_difficult_things_of_voc_are_neither_learned_nor_judged(tmp_path: Path) -> None:
+    voc(tmp_path, {})
+    sheet = tmp_path / "Annotations" / "2007_000003.xml"
+    sheet.write_text(sheet.read_text().replace("</name>", "</name><difficult>1</difficult>"))
+    table = sources.read(tmp_path)
+    found = things(table)
+    assert found["JPEGImages/2007_000003.jpg"] == [Box("cat", 0, 0, 20, 20, True)] and found["JPEGImages/2007_000004.jpg"] == [
+        Box("cat", 0, 0, 20, 20)
+    ]
+    assert any("1 × a box is marked as difficult" in said for said in table.problems)
+
+
 def test_voc_with_trainval_and_test_alone(tmp_path: Path) -> None:
     voc(tmp_path, {"trainval": [0, 1, 2, 3, 4, 5, 6, 7], "test": [7, 8, 9, 10, 11]})
     made = plan.make(tmp_path, {}, Silent())

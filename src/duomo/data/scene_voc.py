@@ -86,4 +86,7 @@ def _box(thing: ElementTree.Element, file: str, faults: Faults) -> Box | None:
     except ValueError:
         faults.add(tr("a box was left out because its sides are no numbers"), file)
         return None
-    return Box(label, sides[0] - 1, sides[1] - 1, sides[2], sides[3])  # VOC counts pixels from 1, both ends included
+    hard = (thing.findtext("difficult") or "").strip() == "1"
+    if hard:
+        faults.add(tr("a box is marked as difficult: it is neither learned nor judged"), file)
+    return Box(label, sides[0] - 1, sides[1] - 1, sides[2], sides[3], hard)  # VOC counts pixels from 1, both ends included
