@@ -273,10 +273,10 @@ def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> No
     """Weights of the run into the model; RunError when they do not fit."""
     tensors = folder.read_tensors("model.safetensors")
     expected = model.state_dict()
+    # what is empty waits to be filled: it takes any size, and older runs do without it
+    tensors |= {name: own for name, own in expected.items() if not own.numel() and name not in tensors}
     wrong = sorted(set(expected) ^ set(tensors)) or [
-        name
-        for name, own in expected.items()
-        if own.numel() and own.shape != tensors[name].shape  # what is empty waits to be filled
+        name for name, own in expected.items() if own.numel() and own.shape != tensors[name].shape
     ]
     if wrong:
         raise RunError(

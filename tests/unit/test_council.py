@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import duomo
 from duomo.core.contract import Field, Goal
 from duomo.core.reporter import Silent
+from duomo.core.run import RunFolder
 from duomo.nn.council import KNOWN, Council, Forest
 from duomo.train.voices import Line, Trees, at_most, joined
 
@@ -134,3 +135,14 @@ def test_labels_and_several_targets_take_advice_too(tmp_path: Path) -> None:
     both = duomo.train(frame.drop(columns="tags"), quick, target=("y", "z"), out=tmp_path / "both", reporter=Silent())
     for run in (lists, both):
         assert run.scorecard["facts"]["voices"]["network"] < 1
+
+
+def test_a_run_from_before_is_answered_by_its_network(tmp_path: Path) -> None:
+    frame, settings = steps(0, 200), {"data": {"target": ("y",)}, "train": {"epochs": 1.0}, "model": {"options": {"advice": False}}}
+    run = duomo.train(frame, settings, out=tmp_path / "run", reporter=Silent())
+    assert run.scorecard["facts"]["voices"] == {} and not any("council" in name for name in run.model.state_dict())
+    recipe = (tmp_path / "run" / "recipe.toml").read_text(encoding="utf-8")
+    folder = RunFolder(tmp_path / "run")
+    folder.write_text("recipe.toml", recipe.replace("advice = false", "advice = true"))  # what the recipe of an older run amounts to
+    folder.seal()
+    assert duomo.load(tmp_path / "run").predict(frame).equals(run.predict(frame))

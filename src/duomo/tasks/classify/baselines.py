@@ -82,6 +82,7 @@ class _Trees(_Learner):
         self._model = HistGradientBoostingClassifier(
             learning_rate=0.1 if len(target) < 2000 else 0.06, max_iter=max(40, 600 // max(1, classes - 1)) if stop else 60,
             early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20, max_leaf_nodes=31, l2_regularization=1.0,
+            min_samples_leaf=min(20, max(2, len(target) // 20)),
             categorical_features=self._categorical if self._categorical.any() else None, random_state=0,
         ).fit(features, target)  # fmt: skip
 

@@ -69,7 +69,8 @@ class GradientBoosting(Baseline):
         categorical = self._matrix.categorical
         return HistGradientBoostingRegressor(
             learning_rate=0.08, max_iter=1000 if stop else 60, early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20,
-            max_leaf_nodes=31, l2_regularization=1.0, categorical_features=categorical if categorical.any() else None, random_state=0,
+            max_leaf_nodes=31, l2_regularization=1.0, min_samples_leaf=min(20, max(2, len(target) // 20)),
+            categorical_features=categorical if categorical.any() else None, random_state=0,
         ).fit(features, target)  # fmt: skip
 
     def evidence(self, test: Table) -> Evidence:
