@@ -122,6 +122,15 @@ def test_an_encoding_that_is_not_plain_can_be_chosen(client: TestClient, studio:
     assert found["command"] == "duomo inspect data/flats.csv --encoding=cp1252"
 
 
+def test_of_several_tables_one_can_be_chosen(client: TestClient, studio: Studio) -> None:
+    for name in ("north", "south"):
+        client.put("api/upload/u", params={"path": f"{name}.csv"}, content=f"{name},y\n1,2\n".encode())
+    source = client.post("api/upload/u").json()["source"]
+    refused = client.post("api/look", json={"source": source})
+    assert refused.status_code == 422 and refused.json()["error"]["choices"] == ["north.csv", "south.csv"]
+    assert client.post("api/look", json={"source": f"{source}/north.csv"}).json()["rows"] == 1
+
+
 def test_every_task_can_be_chosen_and_weights_begun_from(client: TestClient, studio: Studio) -> None:
     table = samples.write("clinic", studio.place.data)
     found = client.post(
@@ -179,8 +188,23 @@ def test_the_form_speaks_chinese(task: str, client: TestClient) -> None:
 def test_what_the_page_says_in_a_terminal_means_the_same() -> None:
     """The words of the command line, read back by the command line's own parser, give the settings that were filled in."""
     settings = {
-        "data": {"target": ("a, b", 'c"d'), "kind": {"x.y = z": "text", "<b>": "number"}, "ignore": ("e",), "test_share": 0.2},
-        "train": {"minutes": 1.5, "exact": True, "optimizer": "lion", "steps": 7},
+        "data": {
+            "target": ("a, b", 'c"d'),
+            "kind": {"x.y = z": "text", "<b>": "number"},
+            "ignore": ("e",),
+            "test_share": 0.2,
+            "test": "a b/t.csv",
+        },
+        "train": {
+            "minutes": 1.5,
+            "exact": True,
+            "optimizer": "lion",
+            "steps": 7,
+            "epochs": 0.5,
+            "batch_size": 8,
+            "learning_rate": 0.001,
+            "seed": 3,
+        },
         "model": {"size": "small", "options": {"width": 8}},
         "task": {"label_smoothing": 0.1},
     }

@@ -67,6 +67,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
             folder=root.name,
             files=", ".join(tables[:10]),
+            choices=tables[:50],
         )
     raise DataError(
         "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
@@ -111,6 +112,7 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
         raise DataError(
             "A folder with several lists of its files needs a choice; {folder} holds {files}. Train on {first}, and give {last}.",
             folder=root.name, files=", ".join(named[:10]), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
+            choices=named[:50],
         )  # fmt: skip
     lists = [file for file in tables if _stem(file) in LISTS and file.split("/")[0].lower() in SPLITS]
     return parts(root, lists, read_file, inside) if lists and not named else None

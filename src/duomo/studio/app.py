@@ -283,7 +283,7 @@ def _failures(app: FastAPI) -> None:
 
     @app.exception_handler(DuomoError)
     async def known(_: Request, error: DuomoError) -> JSONResponse:
-        return refused(422, str(error), encodings=error.values["encodings"]) if "encodings" in error.values else refused(422, str(error))
+        return refused(422, str(error), **{name: error.values[name] for name in ("encodings", "choices") if name in error.values})
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -91,7 +91,7 @@ async function look(place, source) {
   let found;
   try { found = await post("api/look", { source, settings: { data: dataSettings() } }); } catch (error) {
     const reads = (error.encodings ?? []).map((name) => button(t("Read it as {name}", { name }), async () => { chosen.encoding = name; await again(); }));
-    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, go("data", t("Choose other data"), reads.length ? ".button.plain" : ".button")));
+    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, ...(error.choices ?? []).map((name) => go(`data/${encodeURIComponent(`${source}/${name}`)}`, name, ".button.plain")), go("data", t("Choose other data"), reads.length ? ".button.plain" : error.choices ? "" : ".button")));
     told(error.command);
     return;
   }

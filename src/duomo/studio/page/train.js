@@ -12,7 +12,9 @@ export async function train(place, [name]) {
     return;
   }
   const task = chosen.task || chosen.proposed?.task || "";
-  const form = await get(`api/form?task=${encodeURIComponent(task)}`);
+  const near = chosen.source.split("/").slice(0, -1).join("/");
+  const [form, beside] = await Promise.all([get(`api/form?task=${encodeURIComponent(task)}`), get(`api/files?path=${encodeURIComponent(near)}`).catch(() => ({ entries: [] }))]);
+  form.files = beside.entries.filter((entry) => entry.path !== chosen.source).map((entry) => entry.path);
   place.append(head(t("Train on {source}", { source: chosen.source.split("/").pop() }), chosen.proposed?.target?.length ? t("To predict {target}.", { target: chosen.proposed.target.join(", ") }) : ""), recipe(form, task), queue);
 }
 
@@ -50,7 +52,7 @@ function recipe(form, task) {
   };
   say();
   const sections = form.sections.map((section) => el("details", {}, el("summary", {}, t(TITLES[section.name] ?? section.name), el("span.soft", {}, section.title)),
-    el("div.fields", {}, section.fields.map((field) => setting(field, set)))));
+    el("div.fields", {}, section.fields.map((field) => setting(field, set, form.files)))));
   return el("div", {}, el("section.card.lead", {}, choice(t("How long"), "train.minutes", MINUTES, Number), choice(t("How large"), "model.size", SIZES, String), begin(form.starts, set), el("label.inline", {}, el("span", {}, t("Name of the run")), name),
     el("p.next", {}, button(t("Start training"), (node) => start(node, true)), button(t("Queue it and stay here"), (node) => start(node, false), ".plain"))), el("section.card", {}, el("h2", {}, t("Everything else")), el("p.soft", {}, t("What is left as it is follows from the data.")), sections));
 }
@@ -64,7 +66,8 @@ function begin(starts, set) {
   return node;
 }
 const TITLES = { train: "Learning", model: "Model", data: "Rows", encode: "From cells to numbers", augment: "Variation", clean: "Cleaning texts", adapt: "Going on from a model", task: "The task" };
-function setting(field, tell) {
+const FILES = ["data.test", "data.valid"];
+function setting(field, tell, files) {
   // A dial's exact value may be said here too; then no choice of the dial stands.
   const set = (path, value) => { tell(path, value); document.getElementsByName(path).forEach((choice) => { choice.checked = choice.value === String(value ?? ""); }); };
   const name = field.path.split(".").at(-1).replaceAll("_", " "), id = `set-${field.path}`, hint = `${id}-help`;
@@ -79,7 +82,9 @@ function setting(field, tell) {
     input = el("input", { ...facts, type: numeric ? "number" : "text", min: field.low, max: field.high, step: field.kind === "integer" ? 1 : "any", placeholder: derived, onchange: () =>
       set(field.path, input.value === "" ? undefined : numeric ? Number(input.value) : field.kind === "list" ? input.value.split(",").map((part) => part.trim()).filter(Boolean) : input.value) });
   }
-  return el("div.field", {}, el("label.name", { for: id }, name), input, el("p.soft", { id: hint }, field.help));
+  const known = FILES.includes(field.path) && files.length > 0 && el("datalist", { id: `${id}-known` }, files.map((path) => el("option", { value: path })));
+  if (known) input.setAttribute("list", `${id}-known`);
+  return el("div.field", {}, el("label.name", { for: id }, name), input, known, el("p.soft", { id: hint }, field.help));
 }
 
 // -- a run as it goes
