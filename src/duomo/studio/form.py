@@ -21,7 +21,8 @@ OTHERS = ("task.target", "task.ignore", "task.encode")
 FLAGS = {
     "data.target": "target", "data.task": "task", "data.encoding": "encoding", "data.group": "group", "data.time": "time",
     "data.test": "test", "data.valid": "valid", "train.epochs": "epochs", "train.steps": "steps", "train.batch_size": "batch-size",
-    "train.learning_rate": "learning-rate", "train.seed": "seed", "train.minutes": "minutes", "model.size": "size", "model.name": "model", "adapt.start": "from",
+    "train.learning_rate": "learning-rate", "train.seed": "seed", "train.minutes": "minutes",
+    "model.size": "size", "model.name": "model", "adapt.start": "from",
 }  # fmt: skip
 """Settings that have a short flag in a command that a person reads; the others are said with --set."""
 DERIVED = re.compile(r"when (it is )?(0|empty|negative)\b")
