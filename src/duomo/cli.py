@@ -47,6 +47,7 @@ def _config_flags(parser: argparse.ArgumentParser, sections: Sequence[str]) -> N
 def _fields(parser: argparse.ArgumentParser, cls: type, section: str) -> None:
     """One flag for each field of a config class."""
     import dataclasses
+    import typing
 
     from duomo.core.config import documentation, hints
 
@@ -59,8 +60,9 @@ def _fields(parser: argparse.ArgumentParser, cls: type, section: str) -> None:
         dest, text = f"{section}.{field.name}", tr(documentation(cls)[field.name]).replace("%", "%%")
         if kind is bool:
             group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=text)
-        elif flag == "--kind":
-            group.add_argument(flag, dest=dest, action="append", default=None, metavar="COLUMN=KIND", help=text)
+        elif flag == "--kind" or typing.get_origin(kind) is tuple:  # said several times, or with commas
+            name = "COLUMN=KIND" if flag == "--kind" else field.name.upper()
+            group.add_argument(flag, dest=dest, action="append", default=None, metavar=name, help=text)
         else:
             group.add_argument(flag, dest=dest, default=None, metavar=field.name.upper(), help=text)
 
@@ -76,7 +78,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
         if "." in dest and value is not None:
             if dest == "data.kind":
                 value = {path[-1]: kind for path, kind in ((["".join(".".join(p))], k) for p, k in map(parse_assignment, value))}
-            assign(values, dest.split("."), value)
+            assign(values, dest.split("."), ",".join(value) if isinstance(value, list) else value)
     for text in getattr(arguments, "set", None) or ():
         assign(values, *parse_assignment(text))
     return values

@@ -121,6 +121,14 @@ def test_a_table_with_gaps_is_learned_from(command: Command, tmp_path: Path, cli
     assert command("predict", "runs/gaps", write(tmp_path / "new.csv", head, rows[:2])).code == 0
 
 
+def test_a_flag_with_several_values_may_be_said_several_times(command: Command, table: Path, clinic: Clinic) -> None:
+    one, other, left = [name for name in clinic[0] if name != "diagnosis"][:3]
+    several = command("inspect", "clinic.csv", "--json", "--task", "regress", "--target", one, "--target", other, "--ignore", left)
+    assert json.loads(several.out)["proposal"]["target"] == [one, other]
+    commas = command("inspect", "clinic.csv", "--json", "--task", "regress", "--target", f"{one},{other}", "--ignore", left)
+    assert json.loads(commas.out)["proposal"] == json.loads(several.out)["proposal"]
+
+
 def test_ten_rows(command: Command, tmp_path: Path, clinic: Clinic, write: Write) -> None:
     head, rows = clinic
     place = head.index("diagnosis")

@@ -6,6 +6,7 @@ Legend: N rows, B rows of a batch, D features, S outputs.
 """
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -25,8 +26,8 @@ PRODUCTS = 10**9
 PENALTIES: Penalties = (30.0, 100.0, 300.0)
 """Weights of half the squared norm of the matrix, of standardised features, beside the sum of the losses: the one is taken that leaves the
 least loss on every fifth row, fitted to the others."""
-WIDE: Penalties = (0.3, 3.0, 30.0, 300.0, 3000.0, 30000.0)
-"""The same where nothing is known of the features: they may tell all or nearly nothing."""
+WIDE: Penalties = (100.0, 1000.0, 10.0, 10000.0, 1.0, 100000.0, 0.1)
+"""The same where nothing is known of the features; they are tried up, then down, as long as the loss falls."""
 FIFTH, STEPS, AT_ONCE = 5, 100, 64
 FEW, SETTLED = 500, 64
 """Up to so many rows each fifth is held out in turn; rows that a model is settled by."""
@@ -114,13 +115,29 @@ def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch], pen
         turns = range(FIFTH) if penalties is WIDE and len(x_ND) <= FEW else range(1)
         return sum(loss(fitted(_part(whole, turn, False), penalty), _part(whole, turn, True), 0.0)[0] for turn in turns)
 
-    penalty = min(penalties, key=lost) if len(x_ND) > FIFTH else PENALTIES[1]
+    if len(x_ND) <= FIFTH:
+        penalty = PENALTIES[1]
+    else:
+        penalty = _least(lost) if penalties is WIDE else min(penalties, key=lost)
     flat = torch.from_numpy(fitted(whole, penalty)).float()
     with torch.no_grad():
         weight_SD = flat[: size * inner].view(size, inner) / std_D
         layer.weight.copy_(weight_SD)
         if layer.bias is not None:
             layer.bias.copy_(flat[size * inner :] - weight_SD @ mean_D)
+
+
+def _least(lost: Callable[[float], float]) -> float:
+    """Of the wide penalties the one of least loss, which has but one valley."""
+    found = {WIDE[0]: lost(WIDE[0])}
+    for way in (WIDE[1::2], WIDE[2::2]):
+        for penalty in way:
+            found[penalty] = lost(penalty)
+            if found[penalty] > min(found.values()):
+                break
+        if min(found, key=lambda one: found[one]) != WIDE[0]:
+            break
+    return min(found, key=lambda one: found[one])
 
 
 def _part(rows: Rows, turn: int, held: bool) -> Rows:
