@@ -263,7 +263,7 @@ class Work:
         self.learned, _ = adapt.counts(self.model)
         lora.merge(self.model)  # what is judged, kept and served has plain weights
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
-        self.voices = council.fit(self.model, self.task, self.examples, self.valid, apart, self.config.minutes, self.reporter.say)
+        self.voices = council.fit(self.model, self.task, self.examples, self.valid, apart, self.config.minutes, self.reporter)
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples
         spill.trim()

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Goal, Task
 from duomo.core.messages import tr
+from duomo.core.reporter import Progress, Reporter
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.nn.council import KNOWN, Council
@@ -30,8 +32,9 @@ FEW, FOLDS, LEAST = 2000, 5, 10
 """Below so many training rows, so many folds; below `LEAST` the network is left alone."""
 CELLS, TREE_ROWS, LINE_ROWS, JUDGED = 2 * 10**7, 100_000, 20_000, 20_000
 """Most cells that are looked at, and most rows to fit trees, a line, and to judge by."""
-TREES, FIRST, PATIENCE, MOST_PLACES = 600, 50, 30, 50
-"""Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped; logits worth their trees."""
+TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 30, 50
+"""Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped, but no more than `SPAN` at a
+time; more logits than these are not worth their trees."""
 PENALTIES = tuple(10.0**power for power in range(-4, 4))
 PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
@@ -83,11 +86,11 @@ def spread(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def fit(
-    model: nn.Module, task: Task, learned: Examples, valid: Examples, apart: bool, minutes: float, say: Callable[[str], None]
+    model: nn.Module, task: Task, learned: Examples, valid: Examples, apart: bool, minutes: float, reporter: Reporter
 ) -> dict[str, float]:
     """Fit trees and line and weigh all voices; the share of each, none where the model has no council or the task no goals for one.
 
-    `apart`: rows of one group or time belong together; `minutes`: what the training is given (0: no limit); `say` is told the shares.
+    `apart`: rows of one group or time belong together; `minutes`: what the training is given (0: no limit).
     """
     council = next((one for one in model.modules() if isinstance(one, Council)), None)
     if council is None or not len(valid) or len(learned) < LEAST:
@@ -98,13 +101,17 @@ def fit(
     if not rows.goals or any(len(np.unique(goal.values[: rows.learned][goal.known[: rows.learned]])) < 2 for goal in rows.goals):
         return {}
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
-        voices = [_trees(council, rows), _line(council, rows)]
+        with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
+            trees = _trees(council, rows, bar)
+        voices = [trees, _line(council, rows)]
         shares = weigh(task, rows, voices)
     council.put(share_3=torch.from_numpy(shares).float())
     council.to(device)
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True)}
     told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
-    say(tr("Boosted trees and a straight line were fitted beside the network; by rows held out they count: {shares}.", shares=told))
+    reporter.say(
+        tr("Boosted trees and a straight line were fitted beside the network; by rows held out they count: {shares}.", shares=told)
+    )
     return found
 
 
@@ -139,20 +146,22 @@ def _said(rows: Rows, answers: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.concatenate(answers, 1)).float()
 
 
-def _trees(council: Council, rows: Rows) -> Voice | None:
+def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
     """Grown for as many rounds as help what is held out; None where the classes are too many, or what is written answers otherwise."""
     if sum(goal.size for goal in rows.goals) > MOST_PLACES:
         return None
     x_NF = council.features(rows.batch).double().numpy()
-    categories = len(council.vocabulary)
     held, valid, written = list[np.ndarray](), list[np.ndarray](), list[Written]()
-    for goal in rows.goals:
+    for place, goal in enumerate(rows.goals):
         parts = rows.parts(goal, TREE_ROWS)
-        count, found = _rounds(rows, goal, x_NF, parts, categories)
-        whole = rows.whole(goal, TREE_ROWS)
-        trees = Trees(goal, len(whole), categories)
-        trees.grow(count, x_NF, whole)
+        growing = [Trees(goal, len(learn), len(council.vocabulary)) for learn, _ in parts]
+        count, found = _rounds(rows, growing, parts, x_NF, partial(_shown, bar, TREES * place))
         held.append(found)
+        trees = growing[0]
+        if len(parts) > 1:
+            whole = rows.whole(goal, TREE_ROWS)
+            trees = Trees(goal, len(whole), len(council.vocabulary))
+            trees.grow(count, x_NF, whole)
         valid.append(trees.logits(x_NF[rows.learned :]))
         written.append(trees.written())
     tensors = joined(written, rows.goals, sum(goal.size for goal in rows.goals))
@@ -164,26 +173,27 @@ def _trees(council: Council, rows: Rows) -> Voice | None:
     return Voice(_said(rows, held) if len(parts) > 1 else None, said)
 
 
-def _rounds(rows: Rows, goal: Goal, x_NF: np.ndarray, parts: Parts, categories: int) -> tuple[int, np.ndarray]:
-    """How many rounds leave the least loss on what is held out, and the logits (learned, P) of the folds then."""
-    growing = [Trees(goal, len(learn), categories) for learn, _ in parts]
-    judged = np.concatenate([judge for _, judge in parts])
+def _shown(bar: Progress, before: int, now: int) -> None:
+    bar.update(before + now)
+
+
+def _rounds(rows: Rows, growing: list[Trees], parts: Parts, x_NF: np.ndarray, show: Callable[[int], None]) -> tuple[int, np.ndarray]:
+    """The number of rounds that leaves the least loss on what is held out, all cut to it, and the logits (learned, P) of the folds then."""
+    goal, judged = growing[0].goal, np.concatenate([judge for _, judge in parts])
     most = TREES if goal.size < 3 else max(40, TREES // goal.size)
-    now, best, losses = FIRST, 0, np.zeros(0)
-    while True:
-        now = min(now, most)
+    now, best = 0, 0
+    while not now or (now < most and now - best < PATIENCE and time.monotonic() < rows.ends):
+        now = min(most, now + min(max(FIRST, now), SPAN))
         for trees, (learn, _) in zip(growing, parts, strict=True):
             trees.grow(now, x_NF, learn)
         stages = zip(*(trees.staged(x_NF[judge]) for trees, (_, judge) in zip(growing, parts, strict=True)), strict=True)
-        losses = np.array([loss(goal, np.concatenate(said), judged) for said in stages])
-        best = int(losses.argmin()) + 1
-        if now >= most or now - best >= PATIENCE or time.monotonic() > rows.ends:
-            break
-        now *= 2
+        best = int(np.argmin([loss(goal, np.concatenate(said), judged) for said in stages])) + 1
+        show(now)
     kept = np.zeros((rows.learned, goal.size))
-    for trees, (_, judge) in zip(growing if len(parts) > 1 else (), parts, strict=False):
+    for trees, (_, judge) in zip(growing, parts, strict=True):
         trees.cut(best)
-        kept[judge] = trees.logits(x_NF[judge])
+        if len(parts) > 1:
+            kept[judge] = trees.logits(x_NF[judge])
     return best, kept
 
 
