@@ -63,6 +63,8 @@ def test_one_search_finds_what_each_penalty_would(name: str) -> None:
             alone = search(model, [start], [end], beam, min(12, 3 * size + 16) + 1, batch=one, banned=banned)
             assert alone.tokens == texts[row][0]
     assert len({len(texts[row][0]) for texts in found for row in range(3)}) > 1
+    (least,) = written(model, batch, Beam(4, new_tokens=12, least=2), (USUAL,), start, end, banned)
+    assert min(len(tokens) for tokens, _ in least) >= 2 > min(len(tokens) for tokens, _ in found[0])
     evidence = task.judge(model, batch)
     assert {key for key in evidence if " at 0.6" in key}
     task.calibrate({key: np.repeat(value, 10, axis=0) for key, value in evidence.items()})

@@ -28,6 +28,8 @@ class Beam:
     """α: 0 prefers short texts, 1 compares by the mean of the tokens."""
     new_tokens: int = 128
     """Tokens written at most."""
+    least: int = 0
+    """Tokens written at least."""
     repeat: int = 0
     """No sequence of this many tokens may come twice; 0: any may (arXiv:1705.04304, section 2.5)."""
 
@@ -104,7 +106,7 @@ def searches(
         score_WV = total_W.unsqueeze(1) + share_WV
         for end in ends:
             parent = int(score_WV[:, end].argmax())
-            ended = Found(texts[parent], float(score_WV[parent, end]))
+            ended = Found(texts[parent], float(score_WV[parent, end]) if step > beam.least else -torch.inf)
             best = [old if over else max(old, ended.by(step, penalty), key=lambda found: found.score)
                     for old, over, penalty in zip(best, done, penalties, strict=True)]  # fmt: skip
             score_WV[:, end] = -torch.inf

@@ -190,7 +190,7 @@ class Main(Task):
     # -- answering
     def _write(self, model: nn.Module, batch: Batch, penalties: Sequence[float]) -> list[list[tuple[str, float]]]:
         """For each length penalty each row's text and mean log-probability of a token."""
-        beam = Beam(self.config.beam, new_tokens=self.pairs.longest[1])
+        beam = Beam(self.config.beam, new_tokens=self.pairs.longest[1], least=1)  # no text of a pair is empty
         found = written(model, batch, beam, penalties, self.pairs.start, self.pairs.end, (self.pairs.padding,))
         return [self.pairs.spoken(texts, batch) for texts in found]
 
