@@ -34,7 +34,7 @@ from duomo.data import sources, spill
 from duomo.data.digests import row_digests
 from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import Block, Predictor, block_of
-from duomo.evaluate import card, scorecard
+from duomo.evaluate import card, progress, scorecard
 from duomo.evaluate.report import html
 from duomo.exchange import runs
 from duomo.exchange.trunks import reopened
@@ -321,6 +321,8 @@ class Work:
         self.folder.write_text("scorecard.html", html.render(judged))
         self.folder.write_text("MODEL_CARD.md", card.model_card(judged, str(self.folder.path)))
         scorecard.show(judged, self.reporter)
+        for sentence in progress.sentences(judged):
+            self.reporter.say(sentence)
 
     def _provenance(self, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, Any]:
         """What the scorecard tells about how the run came to be."""

@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from duomo.core.messages import language, tr
+from duomo.evaluate.progress import sentences
 from duomo.evaluate.report.plots import picture, sparkline, whisker
 from duomo.evaluate.scorecard import caution, headline, number, pretty, sentence, signed
 from duomo.evaluate.slices import label
@@ -51,6 +52,7 @@ def render(card: Mapping[str, Any]) -> str:
             "slices": _slices(card),
             "errors": _errors(card),
             "curves": _curves(card),
+            "progress": sentences(card),
             "problems": list(facts.get("problems") or []),
             "facts": _facts(facts),
             "tables": _tables(card),
