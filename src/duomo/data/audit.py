@@ -112,8 +112,9 @@ def _languages(table: Table) -> list[Finding]:
         if not any(languages):
             continue
         told = ", ".join(f"{language or '?'} {share:.0%}" for language, share in languages.items())
-        found.append(Finding("note", "languages", tr("The texts of {name!r} are in: {told}.", name=name, told=told), (name,), (),
-                             tr("Keep some of them only: --languages zh,en")))  # fmt: skip
+        known = [language for language in languages if language]
+        hint = tr("Keep some of them only: --languages {first}", first=known[0]) if len(languages) > 1 else ""
+        found.append(Finding("note", "languages", tr("The texts of {name!r} are in: {told}.", name=name, told=told), (name,), (), hint))
     return found
 
 
@@ -185,7 +186,9 @@ def _near(part: Table, rows: np.ndarray, digests: np.ndarray, inputs: list[str])
     part, rows = (part, rows) if len(unlike) == len(rows) else (part.take(np.sort(unlike)), rows[np.sort(unlike)])
     texts = [name for name in inputs if part.kinds.get(name) == "text"]
     if texts:
-        name = max(texts, key=lambda text: pc.sum(pc.utf8_length(text_of(part.column(text)))).as_py() or 0)
+        name = (
+            "tokens" if "tokens" in texts else max(texts, key=lambda text: pc.sum(pc.utf8_length(text_of(part.column(text)))).as_py() or 0)
+        )
         pairs = near_texts(text_of(part.column(name)))
     else:
         name, pairs = "", near_rows(part, inputs)

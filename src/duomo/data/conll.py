@@ -2,11 +2,14 @@
 
 Columns are divided by tabs, or else by spaces. The first holds the token and the last the tag; CoNLL-U's ten columns are known by
 their numbers. A sentence becomes a row: `tokens` and `tags` (and columns between as `column 2` ...) as JSON lists.
+Plain text may hold the same: columns under the ending .txt, or words with their tags behind a stroke (新华社/nt 北京/ns 电/n);
+`in_plain` tells.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,6 +25,12 @@ LONGEST = 100_000
 DOCUMENT = re.compile(r"-DOCSTART-|#\s*newdoc\b")
 UNIVERSAL = ("tokens", "lemmas", "tags", "xpos", "features", "head", "relation")
 """Columns 2 to 8 of CoNLL-U (Nivre et al. 2016)."""
+
+SPAN_TAG = re.compile(r"O|[BIESLUMW]-\S+|[BMESIO]")
+SLASHED = re.compile(r"\[?(\S+)/([A-Za-z]{1,6}\d?)(?:\][A-Za-z]{1,6}\d?)?")
+"""A word and its tag; brackets hold several words together, and their own tag is not read."""
+LOOKED_AT, FEWEST, MOST_PLAIN = 2000, 20, 0.02
+"""Lines of a text that tell what it holds; tagged ones at least; share of others at most."""
 
 Lines = list[list[str]]
 
@@ -54,6 +63,36 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
     if documents[-1] > 0:
         columns["document"] = pa.array([str(documents[row]) for row in kept], pa.large_string())
     return pa.table(columns), encoding.problems + _left_out([row for row, fits in enumerate(whole, 1) if not fits])
+
+
+def in_plain(path: Path, wanted: str = "") -> str:
+    """What a text file holds beside prose: "columns" of tokens and span tags, "slashed" words with their tags, or "" for neither."""
+    with path.open("rb") as file:
+        if b"/" not in (start := file.read(1 << 12)) and b"O" not in start and b"B" not in start:
+            return ""
+    with open_text(path, detect(path, wanted)) as text:
+        lines = [line.strip() for line in islice(text, LOOKED_AT)]
+    cells = [line.split() for line in lines if line and not DOCUMENT.match(line)]
+    spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in cells]
+    if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2 and "" in lines:
+        return "columns"
+    words = [bool(SLASHED.fullmatch(word)) for line in cells for word in line]
+    return "slashed" if sum(words) >= max(FEWEST, (1 - MOST_PLAIN) * len(words)) else ""
+
+
+def read_slashed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
+    """Columns `tokens` and `tags`, a row a line; words without a tag are left out and counted."""
+    encoding, lost = detect(path, wanted), 0
+    columns: dict[str, list[str]] = {"tokens": [], "tags": []}
+    with open_text(path, encoding) as file:
+        for line in file:
+            cells = line.split()
+            pairs = [found.groups() for word in cells if (found := SLASHED.fullmatch(word))]
+            lost += len(cells) - len(pairs)
+            for name, place in (("tokens", 0), ("tags", 1)) if pairs else ():
+                columns[name].append(_json(pair[place] for pair in pairs))
+    note = (tr("{count} words have no tag behind a stroke and were left out.", count=lost),) if lost else ()
+    return pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()}), encoding.problems + note
 
 
 def _sentences(lines: Iterable[str], name: str) -> Iterator[tuple[int, Lines]]:

@@ -20,6 +20,9 @@ from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, kno
 from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.text_encoding import Encoding, detect, open_text
 
+CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".html", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
+                  ".r", ".rb", ".rs", ".sh", ".sql", ".swift", ".tex", ".vue"))  # fmt: skip
+"""Endings of source texts: read where a folder holds nothing else to learn from."""
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
@@ -69,6 +72,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             files=", ".join(tables[:10]),
             choices=tables[:50],
         )
+    if code := [file for file in files if os.path.splitext(file)[1].lower() in CODE]:
+        return _texts(root, code, cache, problems, wanted, labelled=False)
     raise DataError(
         "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
         "Name another folder.",
@@ -166,9 +171,9 @@ def _classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]
     return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
 
 
-def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table:
+def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str, *, labelled: bool = True) -> Table:
     """One row per file, with its class folder as label; a few long works are cut into documents."""
-    labels = _labels(root, files)
+    labels = _labels(root, files) if labelled else None
     sizes = [(root / file).stat().st_size for file in files]
     works = labels is None and len(files) < 50 and sum(sizes) > 16_000 * len(files)
     notes: list[str] = []

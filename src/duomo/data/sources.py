@@ -12,11 +12,11 @@ from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
 from duomo.data.arrays import read_numpy
-from duomo.data.bilingual import read_po, read_tmx
-from duomo.data.conll import read_conll
+from duomo.data.bilingual import read_mo, read_po, read_tmx
+from duomo.data.conll import in_plain, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
-from duomo.data.folders import read_folder
+from duomo.data.folders import CODE, read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
@@ -57,11 +57,13 @@ ENDINGS = {
     ".tmx": "tmx",
     ".po": "po",
     ".pot": "po",
+    ".mo": "mo",
+    ".gmo": "mo",
     ".npy": "numpy",
     ".npz": "numpy",
     ".arff": "arff",
     ".ts": "ts",
-}
+} | dict.fromkeys(sorted(CODE), "text")
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
           "numpy": ("npy", "zip")}  # fmt: skip
 """What the first bytes of each binary format say; text formats say nothing."""
@@ -129,6 +131,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     if inside(path) and Path(inside(path)).suffix.lower() in ENDINGS and not is_scan(path):
         return replace(_file(unpacked(path, cache), part, cache, encoding), root=path.parent)
     kind = _format(path, real)
+    if kind == "text" and path.suffix.lower() not in CODE:
+        kind = {"columns": "conll", "slashed": "slashed"}.get(in_plain(path, encoding), kind)
     if part and kind not in ("excel", "sqlite"):
         raise DataError(
             "Only a database or an Excel book has parts (`file::part`); received {source!r}. Leave `::{part}` out.",
@@ -160,7 +164,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather":
             data, problems = read_feather(path)
-        case "conll" | "tmx" | "po":
+        case "conll" | "slashed" | "tmx" | "po" | "mo":
             data, problems, known = _lessons(kind, path, encoding)
         case "numpy":
             data, problems = read_numpy(path)
@@ -178,7 +182,8 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
-    data, problems = read_tmx(path) if kind == "tmx" else {"conll": read_conll, "po": read_po}[kind](path, encoding)
+    readers = {"conll": read_conll, "slashed": read_slashed, "po": read_po}
+    data, problems = {"tmx": read_tmx, "mo": read_mo}[kind](path) if kind in ("tmx", "mo") else readers[kind](path, encoding)
     return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
 
 
@@ -195,7 +200,7 @@ def _format(path: Path, real: str) -> str:
     if not kind:
         if ending in PICTURES | SOUNDS | FILMS:
             return "image" if ending in PICTURES else "audio" if ending in SOUNDS else "video"
-        known = sorted(ENDINGS)
+        known = sorted(set(ENDINGS) - CODE)
         raise DataError(
             "The ending of a file must be one of {known}; received {file}.{hint} Rename or convert it.",
             known=" ".join(known),

@@ -73,7 +73,10 @@ class Main(Task):
     @classmethod
     def suits(cls, table: Table) -> str:
         found = [name for name in table.names if name.lower() in CONVERSATIONS]
-        return tr("the column {name} holds conversations", name=found[0]) if found else ""
+        if found:
+            return tr("the column {name} holds conversations", name=found[0])
+        known = {name.lower() for name in table.names}
+        return tr("the columns are those of instructions and answers (Alpaca)") if {"instruction", "output"} <= known else ""
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.given = learned.get("text")

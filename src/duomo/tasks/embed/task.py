@@ -66,6 +66,10 @@ class Main(Task):
         self.tokenizer: dict[str, Any] = {}
 
     @classmethod
+    def suits(cls, table: Table) -> str:
+        return tr("the columns are anchors and what belongs to them") if {"anchor", "positive"} <= set(table.names) else ""
+
+    @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
         named = [name for name in TARGETS if name in table.names]
         texts = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
@@ -111,7 +115,11 @@ class Main(Task):
         return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        return Pairs(self.asked).usable(table)
+        mask, told = Pairs(self.asked).usable(table)
+        unread = [name for name in table.names if name.lower().startswith("negative")]
+        told += [tr("Column {name!r} is not read: a text is kept away from the partners of the others in its step.", name=name)
+                 for name in unread]  # fmt: skip
+        return mask, told
 
     # -- tensors
     def texts(self, table: Table) -> tuple[list[str], list[str]]:

@@ -27,6 +27,7 @@ from duomo.tasks.tag.features import Features
 from duomo.tasks.tag.labels import NEVER, Scheme, Span, transitions, viterbi
 from duomo.tasks.tag.measures import counted, figures
 
+SPANS = ("spans", "entities", "labels", "label", "ner")
 TARGETS = ("tags", "ner_tags", "ner", "labels", "label", "spans", "entities", "upos", "pos_tags", "pos", "tag")
 SOURCES = ("tokens", "words", "characters", "text", "sentence", "文本", "句子")
 LONGEST = 512
@@ -79,8 +80,14 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        plain = {"tokens", "tags"} <= set(table.inputs()) and all(_lists(table, name) for name in ("tokens", "tags"))
-        return tr("the data are tokens and their tags") if plain else ""
+        if {"tokens", "tags"} <= set(table.inputs()) and all(_lists(table, name) for name in ("tokens", "tags")):
+            return tr("the data are tokens and their tags")
+        spans = [name for name in SPANS if name in table.inputs() and cells.hold_spans(table.column(name).slice(0, 200).to_pylist())]
+        return (
+            tr("column {name} holds spans of the texts beside it", name=spans[0])
+            if spans and set(table.of_kind("text")) - set(spans)
+            else ""
+        )
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:

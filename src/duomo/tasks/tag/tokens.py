@@ -120,6 +120,12 @@ def written_spans(cell: Any) -> list[tuple[int, int, str]] | None:
     return sorted(spans)
 
 
+def hold_spans(column: Sequence[Any]) -> bool:
+    """Whether cells are lists of spans, some of them with spans in them."""
+    found = [written_spans(cell) for cell in column if cell not in (None, "")]
+    return any(found) and all(spans is not None for spans in found)
+
+
 def on_tokens(row: Row, spans: Sequence[tuple[int, int, str]]) -> list[Span]:
     """Spans of characters as spans of the tokens that they touch; of two that share a token the first stays."""
     found: list[Span] = []

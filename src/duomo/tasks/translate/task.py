@@ -4,6 +4,7 @@ Legend: B rows of a batch, N rows.
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, final
@@ -26,6 +27,11 @@ from duomo.tasks.translate.baselines import Copy, Nearest
 
 SOURCES = ("source", "src", "en", "english", "原文", "英文")
 TARGETS = ("target", "tgt", "translation", "译文", "中文")
+LANGUAGES = re.compile(
+    "(ar|bg|bn|ca|cs|da|de|el|en|es|et|eu|fa|fi|fr|ga|gl|he|hi|hr|hu|id|is|it|ja|ka|ko|lt|lv|ms|nb|nl|no|pl|pt|ro|ru|sk|sl|sr|sv|ta|th|tr|uk"
+    "|ur|vi|zh)([-_][a-z]{2,4})?", re.IGNORECASE,
+)  # fmt: skip
+"""By the codes of ISO 639-1."""
 MANY = 5000
 SHOWN = 8
 NEVER = 2.0
@@ -71,6 +77,15 @@ class Main(Task):
         self.trust: float | None = None
         """Similarity from which on the memory's translation is the answer; chosen by `calibrate`, above 1: never."""
         self.penalty = Penalty(config.length_penalty)
+
+    @classmethod
+    def suits(cls, table: Table) -> str:
+        named = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
+        if len(named) != 2 or len(table.names) != 2:
+            return ""
+        if all(LANGUAGES.fullmatch(name) for name in named):
+            return tr("the columns are named after two languages, {names}", names=" → ".join(named))
+        return tr("the columns are source and target") if named == ["source", "target"] else ""
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
