@@ -9,10 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import duomo
+from duomo.core import find
 from duomo.core.contract import Field, Goal
 from duomo.core.reporter import Silent
 from duomo.core.run import RunFolder
+from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
+from duomo.train import adapt, council
 from duomo.train.voices import Line, Trees, at_most, joined
 
 ROWS = 400
@@ -90,10 +93,19 @@ def test_a_line_answers_like_scikit_learn() -> None:
         np.testing.assert_allclose(ours[:, : theirs.shape[1]], theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_an_only_class_is_the_answer(size: int) -> None:
+    """A fold without the one row of the other class."""
+    x_NF, known = table(), np.ones(ROWS, bool)
+    trees = Trees(Goal("class", np.ones(ROWS, np.int64), known, 0, size, known.astype(float)), ROWS, 2)
+    trees.grow(3, x_NF, np.arange(ROWS))
+    assert (trees.logits(x_NF[:5]).argmax(1) == 1).all()
+
+
 def test_what_was_never_seen_is_missing() -> None:
-    council = Council({"categories": Field("categories", (2,), (3, 4))}, 2)
-    council.put(rank_V=torch.tensor([KNOWN, 1, 0, KNOWN, 2, KNOWN, 0]))
-    found = council.features({"categories": torch.tensor([[1, 3], [0, 9], [-4, 2]])})
+    advice = Council({"categories": Field("categories", (2,), (3, 4))}, 2)
+    advice.put(rank_V=torch.tensor([KNOWN, 1, 0, KNOWN, 2, KNOWN, 0]))
+    found = advice.features({"categories": torch.tensor([[1, 3], [0, 9], [-4, 2]])})
     assert found.tolist() == [[1, 0], [KNOWN, KNOWN], [KNOWN, KNOWN]]
 
 
@@ -146,3 +158,23 @@ def test_a_run_from_before_is_answered_by_its_network(tmp_path: Path) -> None:
     folder.write_text("recipe.toml", recipe.replace("advice = false", "advice = true"))  # what the recipe of an older run amounts to
     folder.seal()
     assert duomo.load(tmp_path / "run").predict(frame).equals(run.predict(frame))
+
+
+def test_rows_without_weight_and_targets_hardly_known_are_no_lesson(tmp_path: Path) -> None:
+    frame = steps(0, 120).assign(w=lambda rows: (rows.index >= 100) * 1.0)
+    heavy = {"train": {"epochs": 1.0}, "task": {"weight": "w"}, "data": {"target": ("y",)}}
+    run = duomo.train(frame, heavy, out=tmp_path / "heavy", reporter=Silent())
+    assert run.scorecard["facts"]["voices"]["network"] < 1
+    frame["z"] = frame.y.where(frame.index % 20 == 0)  # five rows to learn from, or fewer
+    run = duomo.train(frame, {"train": {"epochs": 1.0}}, target=("y", "z"), out=tmp_path / "gaps", reporter=Silent())
+    assert run.scorecard["facts"]["voices"] == {}
+
+
+def test_a_hurried_council_and_what_goes_on_from_it(tmp_path: Path) -> None:
+    run = duomo.train(steps(0), {"train": {"minutes": 0.001}}, target="y", out=tmp_path / "run", reporter=Silent())
+    advice = next(one for one in run.model.modules() if isinstance(one, Council))
+    assert 0 < len(advice.forest.root_T) <= council.HURRIED
+    fresh = find.make_model(run.recipe.model, run.task)
+    _, new = adapt.load(fresh, open_pretrained(str(run.path)))
+    assert new == []  # what is empty is not new: it is fitted when all has learned
+    assert not any(value.numel() for name, value in fresh.named_buffers() if "council" in name)

@@ -50,7 +50,7 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
 
     ConfigError where less than half of the model's numbers are found: this is another architecture or size.
     """
-    own = model.state_dict()
+    own = {name: value for name, value in model.state_dict().items() if value.numel()}  # what is empty is fitted later (train/council.py)
     fitting = {name: value for name, value in pretrained.tensors.items() if name in own and own[name].shape == value.shape}
     needed = {name: value for name, value in own.items() if name.startswith(pretrained.part)}
     taken, whole = (sum(values[name].numel() for name in values) for values in (fitting, needed))

@@ -29,12 +29,12 @@ from duomo.nn.council import KNOWN, Council
 from duomo.train.voices import Line, Trees, Written, joined
 
 FEW, FOLDS, LEAST = 2000, 5, 10
-"""Below so many training rows, so many folds; below `LEAST` the network is left alone."""
+"""Below so many training rows, so many folds; where fewer than `LEAST` know a target, the network is left alone."""
 CELLS, TREE_ROWS, LINE_ROWS, JUDGED = 2 * 10**7, 100_000, 20_000, 20_000
 """Most cells that are looked at, and most rows to fit trees, a line, and to judge by."""
-TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 30, 50
-"""Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped, but no more than `SPAN` at a
-time; more logits than these are not worth their trees."""
+TREES, FIRST, HURRIED, SPAN, PATIENCE, MOST_PLACES = 600, 50, 4, 100, 30, 50
+"""Trees, all classes counted; rounds before the first look, the fewer where time is limited, doubled where the last `PATIENCE` still
+helped, but no more than `SPAN` at a time; more logits than these are not worth their trees."""
 PENALTIES = tuple(10.0**power for power in range(-4, 4))
 PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
@@ -57,6 +57,11 @@ class Rows:
     goals: Sequence[Goal]
     apart: bool
     ends: float
+
+    def taught(self, goal: Goal) -> bool:
+        """Whether there is enough to learn it from, and to judge it by."""
+        rows = np.flatnonzero(goal.known[: self.learned])
+        return len(rows) >= LEAST and len(np.unique(goal.values[rows])) > 1 and bool(goal.known[self.learned :].any())
 
     def parts(self, goal: Goal, most: int) -> Parts:
         """Folds of few rows, every class dealt out evenly; else the training rows against the validation."""
@@ -93,12 +98,12 @@ def fit(
     `apart`: rows of one group or time belong together; `minutes`: what the training is given (0: no limit).
     """
     council = next((one for one in model.modules() if isinstance(one, Council)), None)
-    if council is None or not len(valid) or len(learned) < LEAST:
+    if council is None or not len(valid):
         return {}
     device = next(model.parameters()).device
     council.cpu()
     rows = _rows(model, council, task, (learned, valid), apart, time.monotonic() + SHARE * 60 * minutes if minutes else math.inf)
-    if not rows.goals or any(len(np.unique(goal.values[: rows.learned][goal.known[: rows.learned]])) < 2 for goal in rows.goals):
+    if not rows.goals or not all(map(rows.taught, rows.goals)):
         return {}
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
@@ -125,7 +130,8 @@ def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, 
         said = [model.eval()({name: value.to(device) for name, value in zip(parts[1], piece, strict=True)}) for piece in pieces]
     batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     _rank(council, batch, len(taken[0]))
-    return Rows(len(taken[0]), batch, torch.cat(said).float().cpu(), task.goals(batch), apart, ends)
+    goals = [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(batch)]  # a row without weight teaches nothing
+    return Rows(len(taken[0]), batch, torch.cat(said).float().cpu(), goals, apart, ends)
 
 
 def _rank(council: Council, batch: Batch, learned: int) -> None:
@@ -153,9 +159,10 @@ def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
     x_NF = council.features(rows.batch).double().numpy()
     held, valid, written = list[np.ndarray](), list[np.ndarray](), list[Written]()
     for place, goal in enumerate(rows.goals):
-        parts = rows.parts(goal, TREE_ROWS)
+        parts, now = rows.parts(goal, TREE_ROWS), time.monotonic()
+        ends = now + (rows.ends - now) / (len(rows.goals) - place + 1)  # as much for each, and for the line
         growing = [Trees(goal, len(learn), len(council.vocabulary)) for learn, _ in parts]
-        count, found = _rounds(rows, growing, parts, x_NF, partial(_shown, bar, TREES * place))
+        count, found = _rounds(rows, growing, parts, x_NF, ends, partial(_shown, bar, TREES * place))
         held.append(found)
         trees = growing[0]
         if len(parts) > 1:
@@ -177,17 +184,20 @@ def _shown(bar: Progress, before: int, now: int) -> None:
     bar.update(before + now)
 
 
-def _rounds(rows: Rows, growing: list[Trees], parts: Parts, x_NF: np.ndarray, show: Callable[[int], None]) -> tuple[int, np.ndarray]:
+def _rounds(
+    rows: Rows, growing: list[Trees], parts: Parts, x_NF: np.ndarray, ends: float, show: Callable[[int], None]
+) -> tuple[int, np.ndarray]:
     """The number of rounds that leaves the least loss on what is held out, all cut to it, and the logits (learned, P) of the folds then."""
     goal, judged = growing[0].goal, np.concatenate([judge for _, judge in parts])
     most = TREES if goal.size < 3 else max(40, TREES // goal.size)
-    now, best = 0, 0
-    while not now or (now < most and now - best < PATIENCE and time.monotonic() < rows.ends):
-        now = min(most, now + min(max(FIRST, now), SPAN))
+    first, now, best, spent = FIRST if ends == math.inf else HURRIED, 0, 0, 0.0
+    while not now or (now < most and now - best < PATIENCE and time.monotonic() + 2 * spent < ends):  # twice as many follow
+        start, now = time.monotonic(), min(most, now + min(max(first, now), SPAN))
         for trees, (learn, _) in zip(growing, parts, strict=True):
             trees.grow(now, x_NF, learn)
         stages = zip(*(trees.staged(x_NF[judge]) for trees, (_, judge) in zip(growing, parts, strict=True)), strict=True)
         best = int(np.argmin([loss(goal, np.concatenate(said), judged) for said in stages])) + 1
+        spent = time.monotonic() - start
         show(now)
     kept = np.zeros((rows.learned, goal.size))
     for trees, (_, judge) in zip(growing, parts, strict=True):
@@ -198,31 +208,45 @@ def _rounds(rows: Rows, growing: list[Trees], parts: Parts, x_NF: np.ndarray, sh
 
 
 def _line(council: Council, rows: Rows) -> Voice | None:
-    """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice."""
-    x_NF = council.spelled(rows.batch).double().numpy()
+    """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice; None where it
+    has too many columns for so many rows."""
+    most = min(LINE_ROWS, CELLS // len(_spelled(council, rows, np.arange(1))[0]))
+    if most < min(rows.learned, FEW):
+        return None
     held, valid, weights, biases = list[np.ndarray](), list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     for goal in rows.goals:
-        parts = rows.parts(goal, LINE_ROWS)
+        parts = rows.parts(goal, most)
         tried = list[tuple[float, float, np.ndarray]]()
         for penalty in reversed(PENALTIES):
-            said = np.zeros((len(x_NF), goal.size))
+            said = np.zeros((len(goal.values), goal.size))
             for learn, judge in parts:
                 one = Line(goal, penalty)
-                one.fit(x_NF, learn)
-                said[judge] = one.logits(x_NF[judge])
+                one.fit(_spelled(council, rows, learn), learn)
+                said[judge] = _drawn(one, council, rows, judge)
             judged = np.concatenate([judge for _, judge in parts])
             tried.append((loss(goal, said[judged], judged), penalty, said[: rows.learned]))
-            if len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]:
+            if time.monotonic() > rows.ends or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
                 break
         _, penalty, kept = min(tried, key=lambda one: one[0])
-        line = Line(goal, penalty)
-        line.fit(x_NF, rows.whole(goal, LINE_ROWS))
+        line, whole = Line(goal, penalty), rows.whole(goal, most)
+        line.fit(_spelled(council, rows, whole), whole)
         held.append(kept)
-        valid.append(line.logits(x_NF[rows.learned :]))
+        valid.append(_drawn(line, council, rows, np.arange(rows.learned, len(goal.values))))
         weights.append(line.weight_FP)
         biases.append(line.bias_P)
     council.put(weight_FS=torch.from_numpy(np.concatenate(weights, 1)), bias_S=torch.from_numpy(np.concatenate(biases)))
     return Voice(_said(rows, held) if len(parts) > 1 else None, _said(rows, valid))
+
+
+def _spelled(council: Council, rows: Rows, chosen: np.ndarray) -> np.ndarray:
+    """float64 (chosen, F); of all rows it may not fit into memory."""
+    return np.asarray(council.spelled({name: value[chosen] for name, value in rows.batch.items()}).double().numpy())
+
+
+def _drawn(line: Line, council: Council, rows: Rows, chosen: np.ndarray) -> np.ndarray:
+    """Logits (chosen, P)."""
+    pieces = np.array_split(chosen, 1 + len(chosen) // AT_ONCE)
+    return np.concatenate([line.logits(_spelled(council, rows, piece)) for piece in pieces])
 
 
 def loss(goal: Goal, said_NP: np.ndarray, rows: np.ndarray) -> float:

@@ -24,6 +24,9 @@ def wide(scores: np.ndarray, classes: np.ndarray, goal: Goal) -> np.ndarray:
     if goal.size == 1:  # a label that is there or not
         return scores if len(classes) == 2 else np.full_like(scores, NEVER if classes[0] == 0 else -NEVER)
     found = np.full((len(scores), goal.size), NEVER)
+    if len(classes) == 1:  # scikit-learn takes an only class for the first of two
+        found[:, classes] = 0.0
+        return found
     found[:, classes] = np.concatenate([-scores / 2, scores / 2], 1) if len(classes) == 2 else scores
     return found
 
@@ -150,9 +153,10 @@ class Line:
         self.weight_FP, self.bias_P = np.zeros((0, goal.size)), np.zeros(goal.size)
 
     def fit(self, x_NF: np.ndarray, rows: np.ndarray) -> None:
+        """`x_NF` are the features of these rows alone."""
         from sklearn.linear_model import LogisticRegression, Ridge
 
-        x_NF, values, weight = x_NF[rows], self.goal.values[rows], self.goal.weight[rows]
+        values, weight = self.goal.values[rows], self.goal.weight[rows]
         if self.goal.kind != "class":
             model = Ridge(alpha=self.penalty).fit(x_NF, values, weight)
             self.weight_FP, self.bias_P = model.coef_.reshape(-1, 1), np.asarray(model.intercept_).reshape(1)
