@@ -1,10 +1,11 @@
 """What padding costs chats, and what packing could gain: python bench/chat_padding.py [--rows 200 1000 5000] [--batch 8 16] [--seconds 20]
 
-Conversations are made of the clothing reviews that ship with Duomo (a review asked, its title and stars answered; 20 to 150 tokens, drawn
-with replacement beyond as many as there are). Prints for each number of rows and batch size: the share of positions that is padding as
-training batches them (rows of like length together) and as a plain shuffle would; then tokens a second of a whole training step (forward,
-backward, AdamW; float32) of batches as they are and of the same number of tokens packed without any padding into rows as long as the
-longest conversation, documents apart. The packed rate is the most that packing could bring. Rates are medians of alternating steps.
+Conversations are made of the clothing reviews that ship with Duomo (a review asked, its title and stars answered; some 40 to 230 tokens,
+drawn with replacement beyond as many as there are). Prints for each number of rows and batch size: the share of positions that is padding
+as training batches them (rows of like length together) and as a plain shuffle would; then tokens a second of a whole training step
+(forward, backward, AdamW; float32) of batches as they are and of the same number of tokens packed without any padding into rows as long
+as the longest conversation, documents apart. The packed rate is the most that packing could bring. Rates are medians of alternating
+steps; --seconds 0 leaves them out: padding alone bounds what packing could gain.
 """
 
 import argparse
@@ -30,12 +31,9 @@ def conversations(rows: int) -> Table:
         table = sources.read(write("reviews", Path(folder)))
     cells = table.data.to_pylist()
     draws = np.random.default_rng(0).permutation(max(rows, len(cells)))[:rows] % len(cells)
-    text, rest = table.of_kind("text")[0], [name for name in table.names if name not in table.of_kind("text")]
-    found = [
-        {"instruction": cells[row][text][: 80 + 7 * (row % 80)], "output": ", ".join(str(cells[row][name]) for name in rest)}
-        for row in draws
-    ]
-    return sources.read(found)
+    text = max(table.names, key=lambda name: sum(len(str(row[name])) for row in cells))
+    answers = [", ".join(str(cell) for name, cell in row.items() if name != text) for row in cells]
+    return sources.read([{"instruction": cells[row][text][: 80 + 7 * (row % 80)], "output": answers[row]} for row in draws])
 
 
 def padding(lengths: np.ndarray, batches: list[np.ndarray]) -> float:
@@ -97,12 +95,10 @@ def main() -> None:
             lengths = np.asarray(stream._lengths)
             share = padding(lengths, [stream.rows(step) for step in range(stream.steps_per_epoch)])
             plain = padding(lengths, np.array_split(np.random.default_rng(1).permutation(rows), stream.steps_per_epoch))
-            now, then = rates(table, size, arguments.seconds)
+            now, then = rates(table, size, arguments.seconds) if arguments.seconds else (float("nan"),) * 2
             around = " ".join(f"{value:.0f}" for value in np.percentile(lengths, [5, 50, 95]))
-            print(
-                f"| {rows:,} | {size} | {around} | {share:.1%} | {plain:.1%} | {now:,.0f} | {then:,.0f} | {then / now - 1:+.0%} |",
-                flush=True,
-            )
+            timed = f"{now:,.0f} | {then:,.0f} | {then / now - 1:+.0%}" if arguments.seconds else "- | - | -"
+            print(f"| {rows:,} | {size} | {around} | {share:.1%} | {plain:.1%} | {timed} |", flush=True)
 
 
 if __name__ == "__main__":
