@@ -93,6 +93,9 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     if task in ("classify", "regress") and not target:
         target, why = _guess_target(table)
         notes.append(why)
+    if not task and data.target:
+        name, found, why = _plainly(table)
+        task, notes = (name, [*notes, why]) if name and found == target else ("", notes)
     if not task:
         task, why = _task_of(table, target)
         notes.append(why)

@@ -77,6 +77,8 @@ def test_tasks_told_by_their_columns() -> None:
     ]:  # fmt: skip
         found = plan(sources.read({name: [f"{cell} {name}" for cell in text] for name in names}))
         assert (found.task, found.target) == (task, target)
+    table = kinds.infer(sources.read({"de": text, "en": [cell[::-1] for cell in text]}), {})
+    assert [choose(table, DataConfig(target=(name,)))[0].task for name in ("en", "de")] == ["translate", "classify"]
     spans = [json.dumps([{"start": 0, "end": 5, "label": "X"}] if number % 2 else []) for number in range(30)]
     found = plan(sources.read({"text": text, "entities": spans}))
     assert (found.task, found.target) == ("tag", ("entities",))
