@@ -19,6 +19,8 @@ from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError, RunError
+from duomo.core.kinds import KINDS
+from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
@@ -120,12 +122,22 @@ class Run:
         return self._named(completed(table, self.facts["features"])).with_kinds(self.facts["kinds"], {})
 
     def _named(self, table: Table) -> Table:
-        """The picture, sound or film column of a folder under the name that this run knows it by; a GIF may be a picture or a film."""
+        """The picture, sound or film column of a folder, or the only one of a table, under the name that this run knows it by; a GIF may be
+        a picture or a film.
+        """
         for kind in MEDIA:
             known = [name for name in self.facts["features"] if self.facts["kinds"][name] == kind]
+            if len(known) != 1 or known[0] in table.names:
+                continue
             called = "image" if kind == "video" and kind not in table.names else kind
-            if len(known) == 1 and known[0] not in table.names and called in table.names:
+            if called in table.names:
                 return dataclasses.replace(table, data=table.data.rename_columns({called: known[0]}))
+            others = [name for name in table.names if name not in self.facts["features"]]
+            alike = [name for name in others if KINDS[kind].recognise(name, Cells(table.column(name), table.root))]
+            if len(alike) == 1:
+                said = tr("Column {name!r} is read as {known!r}, which the model learned from.", name=alike[0], known=known[0])
+                data = table.data.rename_columns({alike[0]: known[0]})
+                return dataclasses.replace(table, data=data, problems=(*table.problems, said))
         return table
 
     def _reads_files(self) -> bool:

@@ -67,6 +67,8 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, digests:
     balance, about_target = balance_of(table, chosen)
     proposal, about_split = propose(table, chosen)
     findings += about_target + about_split + ([] if test is None else _shared(test, inputs, digests))
+    told_by = told(table, (chosen,))  # is no input anyway
+    findings = [finding for finding in findings if finding.code != "id" or finding.columns != (told_by,)]
     findings = sorted(findings, key=lambda finding: _SEVERITY[finding.severity])
     return Audit(table.name, len(table), len(sample), tuple(columns), tuple(findings), chosen, reason, balance, proposal, table.problems)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from duomo.core import scans
 from duomo.core.errors import DataError
+from duomo.core.kinds import image
 from duomo.core.kinds.video import moves
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
@@ -50,7 +51,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
     if tables and not kinds[media]:
         refuse_without_pictures(root, tables)
-    if kinds["image"] and (scenes := read_scenes(root, files, [file for file in files if kind_of(file) == "image"], problems)) is not None:
+    pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
+    if pictures and (scenes := read_scenes(root, files, pictures, problems)) is not None:
         return scenes
     if kinds[media]:
         if (found := _listed(root, tables, read_file, (files, media, problems))) is not None:

@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 
 from duomo.core import films, scans
 from duomo.core.errors import DataError
-from duomo.core.kinds import audio
+from duomo.core.kinds import audio, image
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.scene_listed import listed_scenes
 
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"))
+PICTURES = frozenset((*image.SUFFIXES, *image.UNREAD)) - {*scans.ENDINGS}
 SOUNDS = frozenset((*audio.SUFFIXES, *audio.UNREAD))
 FILMS = frozenset(films.SUFFIXES) - PICTURES
 LOOKED_AT = 20

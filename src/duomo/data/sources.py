@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.kinds import audio, image
 from duomo.core.messages import nearest
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
@@ -64,6 +65,7 @@ ENDINGS = {
     ".arff": "arff",
     ".ts": "ts",
 } | dict.fromkeys(sorted(CODE), "text")
+READ = (PICTURES | SOUNDS | FILMS) - {*image.UNREAD, *audio.UNREAD}
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
           "numpy": ("npy", "zip")}  # fmt: skip
 """What the first bytes of each binary format say; text formats say nothing."""
@@ -202,10 +204,12 @@ def _format(path: Path, real: str) -> str:
             return "image" if ending in PICTURES else "audio" if ending in SOUNDS else "video"
         known = sorted(set(ENDINGS) - CODE)
         raise DataError(
-            "The ending of a file must be one of {known}; received {file}.{hint} Rename or convert it.",
+            "The ending of a file must be one of {known}, or of a picture, sound or film ({media}); received {file}.{hint} "
+            "Rename or convert it.",
             known=" ".join(known),
+            media=" ".join(sorted(READ)),
             file=path.name,
-            hint=nearest(ending, known) if ending else "",
+            hint=nearest(ending, [*known, *READ]) if ending else "",
         )
     expected = _BYTES.get(kind, ("",))
     if real in expected:

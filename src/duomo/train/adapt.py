@@ -64,8 +64,9 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
         for name, value in fitting.items():
             own[name].copy_(value)
     left = [name for name in pretrained.tensors if name not in fitting]
+    told = [name for name in new if not name.endswith("num_batches_tracked")]  # counts of batches, which say nothing
     words = tr("Weights taken from {source}: {taken:,} of {whole:,} numbers; new: {new}; left out: {left}.",
-               source=pretrained.source, taken=taken, whole=whole, new=_some(new), left=_some(left))  # fmt: skip
+               source=pretrained.source, taken=taken, whole=whole, new=_some(told), left=_some(left))  # fmt: skip
     return words, new
 
 

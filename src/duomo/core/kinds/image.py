@@ -4,6 +4,7 @@ Legend: N rows, C channels (1 or 3), H height, W width.
 """
 
 import io
+import re
 import struct
 import warnings
 from collections import Counter
@@ -34,6 +35,17 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm", *scans.ENDINGS)
+UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd")
+"""Pictures all the same, so that none is passed over in silence; nothing here decodes them."""
+FORMS = {
+    "HEIF": re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL),
+    "AVIF": re.compile(rb"....ftypavi", re.DOTALL),
+    "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
+    "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  "),
+    "PSD": re.compile(rb"8BPS"),
+    "SVG": re.compile(rb"[^\0]{0,1000}?<svg[\s>]", re.IGNORECASE),
+}
+"""How files begin that hold a picture in another form."""
 PLUGINS = (
     PngImagePlugin.PngImageFile,
     JpegImagePlugin.JpegImageFile,
@@ -80,7 +92,7 @@ class Picture(Kind):
     form: ClassVar[str | None] = "pixels"
 
     def recognise(self, name: str, cells: Cells) -> str | None:
-        return media.recognise(cells, SUFFIXES, magic)
+        return media.recognise(cells, (*SUFFIXES, *UNREAD), magic)
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """State: `size` (C, H, W), how it is reached (`fit`: exact, crop or letterbox), `fill` of the margins, `white` (the
@@ -140,11 +152,24 @@ def open_picture(source: media.Source) -> Image.Image:
     except OPEN_PICTURE_FAULTS as error:
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST)) from error
     except FAULTS as error:
-        raise ValueError(tr("it is no picture that can be read")) from error
+        raise ValueError(_unread(source)) from error
     if picture.width * picture.height > LARGEST:
         picture.close()
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST))
     return picture
+
+
+def _unread(source: media.Source) -> str:
+    """Why no picture was opened, and what to do where its form is known."""
+    if isinstance(source, bytes):
+        head = source[:1024]
+    else:
+        with source.open("rb") as file:
+            head = file.read(1024)
+    form = next((name for name, start in FORMS.items() if start.match(head)), "")
+    if not form:
+        return tr("it is no picture that can be read")
+    return tr("pictures in {form} are not decoded here; make it PNG or JPEG, for example: magick IN OUT.png", form=form)
 
 
 def _load(picture: Image.Image) -> None:

@@ -1,10 +1,12 @@
-"""Forms of sound: those that are read, and those that nothing here decodes, which are named with the remedy and never passed over."""
+"""Forms of sounds and pictures: those that are read, and those that nothing here decodes, which are named with the remedy."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from duomo import plan
 from duomo.core import kinds
@@ -68,3 +70,42 @@ def test_films_without_pictures_are_told(tmp_path: Path, ending: str, head: str)
         (tmp_path / f"{number}.{ending}").write_bytes(HEADS[head][1])
     with pytest.raises(DataError, match=f"0.{ending}, 1.{ending}: it holds sound and no pictures"):
         readable(kinds.infer(sources.read(tmp_path), {}))
+
+
+PICTURES = {
+    "heic": ("HEIF", b"\0\0\0\x18ftypheic" + bytes(300)),
+    "avif": ("AVIF", b"\0\0\0\x18ftypavif" + bytes(300)),
+    "svg": ("SVG", b"<?xml version='1.0'?>\n<!-- made by hand -->\n<svg xmlns='http://www.w3.org/2000/svg'/>"),
+    "psd": ("PSD", b"8BPS" + bytes(300)),
+    "jp2": ("JPEG 2000", b"\0\0\0\x0cjP  \r\n" + bytes(300)),
+}
+
+
+@pytest.mark.parametrize("ending", PICTURES)
+def test_pictures_that_are_not_decoded_are_named_with_the_remedy(tmp_path: Path, ending: str) -> None:
+    form, content = PICTURES[ending]
+    for number in range(6):
+        place = tmp_path / str(number % 2) / f"{number}.png"
+        place.parent.mkdir(exist_ok=True)
+        Image.new("L", (9, 9), 40 * number).save(place)
+    (tmp_path / "1" / f"x.{ending}").write_bytes(content)
+    opens, said = readable(kinds.infer(sources.read(tmp_path), {}))
+    assert opens.sum() == 6 and f"1/x.{ending}: pictures in {form} are not decoded here; make it PNG or JPEG" in said[0]
+    with pytest.raises(DataError, match=f"x.{ending}: pictures in {form}"):
+        readable(kinds.infer(sources.read(tmp_path / "1" / f"x.{ending}"), {}))
+
+
+def test_a_wrong_file_is_told_the_endings_of_pictures_too(tmp_path: Path) -> None:
+    (tmp_path / "a.pgn").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"or of a picture, sound or film \(.*\.png"):
+        sources.read(tmp_path / "a.pgn")
+
+
+def test_a_list_of_pictures_under_another_name_is_answered(runs: Any, tmp_path: Path) -> None:
+    run = runs("digits")
+    files = sorted(runs.source("digits").rglob("*.png"))[:3]
+    table = "\n".join(["photo,note", *[f"{file},n{number}" for number, file in enumerate(files)]]) + "\n"
+    (tmp_path / "list.csv").write_text(table)
+    given = run.table(tmp_path / "list.csv")
+    assert given.problems == ("Column 'photo' is read as 'image', which the model learned from.",)
+    assert [answer["prediction"] for answer in run.predict(given)] == [answer["prediction"] for answer in run.predict([*files])]
