@@ -41,7 +41,7 @@ function ask(box, name, described, input, answer) {
     out.replaceChildren();
   }, ".plain");
   box.append(el("p.soft", {}, described.target.length ? t("{task}: answers with {target}.", { task: t(described.task), target: described.target.join(", ") }) : t(described.task)), place, el("p.next", {}, submit, next), out);
-  place.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey || event.target.tagName === "INPUT")) { event.preventDefault(); submit.click(); } });
+  place.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey || event.target.tagName === "INPUT" || (event.target.matches(".send") && !event.shiftKey && !event.isComposing))) { event.preventDefault(); submit.click(); } });
 }
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 function shell(name, row) {

@@ -4,7 +4,7 @@ import { Refused, el, t } from "../page/base.js";
 const bubble = (role, content) => el(`p.turn.${role}`, {}, content);
 export function input(run, example = {}) {
   const [first, ...others] = Object.keys(run.columns), past = [], log = el("div.turns", { role: "log", "aria-label": t("Conversation") });
-  const box = el("textarea", { rows: 3, "aria-label": t("Message") });
+  const box = el("textarea.send", { rows: 3, "aria-label": t("Message"), placeholder: t("Message") });
   const node = el("div", {}, log, box);
   const say = (role, content) => { past.push({ role, content }); log.append(bubble(role, content)); };
   let begun = example[first] ?? "";
