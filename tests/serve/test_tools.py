@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.serve.harness import Server
 
+import duomo
 from duomo.core.kinds import text as text_kind
 from duomo.core.run import RunFolder
 from duomo.decode.engine import Engines, Stream
@@ -41,7 +42,10 @@ def caller(runs: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[open
     state["tokenizer"] |= {"chat_template": TEMPLATE, "names": {}}
     run.write_json("task.json", state)
     run.seal()
-    server = Server([runs("poems").path, folder], "--quiet", log=folder.parent / "log")
+    pairs = [{"query": f"what is {n}", "passage": f"it is the number {n}"} for n in range(60)]
+    tiny = {"data": {"task": "embed"}, "model": {"name": "bert", "size": "small"}, "train": {"steps": 2, "exact": True}}
+    near = duomo.train(pairs, tiny, target="passage", out=folder.parent / "near")
+    server = Server([runs("poems").path, folder, near.path], "--quiet", log=folder.parent / "log")
     yield openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0, timeout=60)
     server.stop()
 
@@ -64,6 +68,28 @@ def test_what_is_no_prompt(wrong: Any) -> None:
         asked.prompts("prompt", wrong, 64)
     with pytest.raises(asked.Unfit):
         asked.prompts("prompt", [[1]] * 65, 64)
+
+
+def test_embeddings(caller: openai.OpenAI) -> None:
+    text = "what is the number 7"
+    (given,) = caller.embeddings.create(model="near", input=text, encoding_format="float").data
+    packed = caller.embeddings.create(model="near", input=[text, "it is"], dimensions=8)  # the client asks for base64 and unpacks it
+    assert packed.data[0].embedding == pytest.approx(given.embedding[:8], abs=1e-6) and len(packed.data) == 2
+    models = {model.id: model for model in caller.models.list()}
+    assert models["near"].task == "embed"  # type: ignore[attr-defined]
+    once = caller.embeddings.create(model="near", input=text).usage
+    assert 0 < once.prompt_tokens < packed.usage.prompt_tokens == packed.usage.total_tokens
+    with pytest.raises(openai.BadRequestError, match="Tokens must lie between 0 and") as raised:
+        caller.embeddings.create(model="near", input=[[1, 10**6]])
+    assert raised.value.body["param"] == "input"  # type: ignore[index]
+
+
+def test_embeddings_of_tokens(caller: openai.OpenAI, tmp_path_factory: pytest.TempPathFactory) -> None:
+    run = duomo.load(next(tmp_path_factory.getbasetemp().glob("tools*/near")))
+    tokens = [ids.tolist() for ids in text_kind.encode_text(run.task.tokenizer, ["what is 5", "it is the number 9"])]
+    found = [one.embedding for one in caller.embeddings.create(model="near", input=tokens, encoding_format="float").data]
+    expected = [row["prediction"] for row in run.predict(["what is 5", "it is the number 9"])]
+    assert found == expected
 
 
 def test_echo_with_the_probabilities_of_the_prompt(caller: openai.OpenAI, runs: Any) -> None:

@@ -51,7 +51,10 @@ def routes(doors: Doors) -> list[Route]:
         place, fields = await _asked(doors, request, key, "embed")
         inputs = _fitting(asked.prompts, "input", fields.pop("input"), MOST_INPUTS)
         kind = "rows" if isinstance(inputs[0], str) else "tokens"
-        _, body = await doors.ask(place, {"verb": "embed", "asked": fields}, json.dumps({kind: inputs}).encode())
+        try:
+            _, body = await doors.ask(place, {"verb": "embed", "asked": fields}, json.dumps({kind: inputs}).encode())
+        except Refused as error:
+            raise Refused(400, error.message, param="input") if error.status == 422 else error from None
         return Response(body, media_type=JSON)
 
     async def hear(request: Request, key: Key | None) -> Response:

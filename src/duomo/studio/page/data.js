@@ -19,7 +19,7 @@ const remember = () => keep("duomo.chosen", JSON.stringify({ root, chosen }));
 export async function data(place, [source]) {
   const start = await remembered();
   if (source) return look(place, source);
-  place.append(head(t("What do you have?"), t("Drop a table, a folder of pictures or sounds, or a text. It stays on this machine.")), chosen.source && el("p.row", {}, t("Chosen now:"), go(`data/${encodeURIComponent(chosen.source)}`, chosen.source.split("/").pop(), ""), go("train", t("Train a model on this"), "")) || "", dropZone(), await chooser(start.dropped ? "data" : ""), samples(start));
+  place.append(head(t("What do you have?"), t("Drop a table, a folder of pictures or sounds, or a text. It stays on this machine.")), chosen.source && el("p.row", {}, t("Chosen now:"), go(`data/${encodeURIComponent(chosen.source)}`, chosen.source.split("/").pop(), ""), go("train", t("Train on it"), "")) || "", dropZone(), await chooser(start.dropped ? "data" : ""), samples(start));
 }
 
 // -- choosing
@@ -62,12 +62,12 @@ async function send(files, say) {
   try {
     await Promise.all([worker(), worker(), worker(), worker()]);
     const { source, weights } = await post(`api/upload/${upload}`);
-    if (!weights) { location.hash = `data/${encodeURIComponent(source)}`; return; }
+    if (!weights) { if (say.isConnected) location.hash = `data/${encodeURIComponent(source)}`; else notice(t("{name} has arrived.", { name: source.split("/").pop() }), "good"); return; }
     chosen.start = source;
     remember();
     say.textContent = "";
     notice(t("{name} are the weights of a model. Choose data, and training goes on from them.", { name: source.split("/").pop() }), "good");
-    if (chosen.source) location.hash = "train";
+    if (chosen.source && say.isConnected) location.hash = "train";
   } catch (error) { say.textContent = ""; complain(error); }
 }
 async function chooser(path) {
