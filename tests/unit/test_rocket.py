@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 import duomo
@@ -17,7 +19,7 @@ from duomo.core.recipe import ModelConfig
 from duomo.core.table import Table
 from duomo.data.loader import finish
 from duomo.models.rocket import Config, Kernels, Model
-from duomo.train import head, loop
+from duomo.train import head, loop, ridge
 
 
 def shapes(rows: int, seed: int = 0) -> list[dict[str, object]]:
@@ -125,3 +127,25 @@ def test_models_that_learn_all_over_do_not_settle() -> None:
     assert head.settle(make_model(ModelConfig("mlp", "small"), task), task, task.encode(table, target=True)) == []
     with pytest.raises(duomo.ConfigError, match="rocket"):
         Model(Config(), {"t": Field("tokens", (9,), (5,))}, Head(2))
+
+
+@pytest.mark.parametrize("target", ["y", "kind"])
+def test_the_head_is_the_ridge_that_answers_rows_left_out_best(target: str) -> None:
+    x, y = load_diabetes(return_X_y=True)
+    names = [f"x{place}" for place in range(10)]
+    columns = dict(zip(names, x[:150].T, strict=True)) | {"y": y[:150], "kind": np.where(y[:150] > 140, "high", "low")}
+    table = Table(pa.table(columns), dict.fromkeys([*names, "y"], "number") | {"kind": "category"})
+    other = "kind" if target == "y" else "y"
+    task = make_task("regress" if target == "y" else "classify", {"target": [target], "ignore": [other]})
+    task.fit(table)
+    model, examples = make_model(ModelConfig("rocket", "small"), task), task.encode(table, target=True)
+    head.settle(model, task, examples)
+    batch = finish(examples.batch(np.arange(150)), task.inputs)
+    with torch.inference_mode():
+        features, output = model._features(batch).numpy(), model(batch).numpy()
+    wanted = (y[:150] - y[:150].mean()) / y[:150].std() if target == "y" else np.where(y[:150] > 140, 1.0, -1.0)
+    features = (features - features.mean(0)) / features.std(0)
+    peer = RidgeCV(ridge.PENALTIES).fit(features, wanted)
+    found = output[:, 0] if target == "y" else output[:, 0] - output[:, 1]
+    assert np.corrcoef(found, peer.predict(features))[0, 1] > 0.999
+    assert target == "kind" or found == pytest.approx(peer.predict(features), abs=0.02)

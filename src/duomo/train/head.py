@@ -16,21 +16,20 @@ from torch import Tensor, nn
 from duomo.core.contract import Settles, Task
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
+from duomo.train import ridge
 
 Rows = list[tuple[Tensor, Batch]]
-Penalties = tuple[float, ...]
+Solve = Callable[[Task, nn.Linear, Tensor, list[Batch]], None]
 ROWS = 5000
 """Rows that a last layer is fitted to, spread over all of them."""
 PRODUCTS = 10**9
 """Fewer rows where N × D × S would exceed this."""
-PENALTIES: Penalties = (30.0, 100.0, 300.0)
+PENALTIES = (30.0, 100.0, 300.0)
 """Weights of half the squared norm of the matrix, of standardised features, beside the sum of the losses: the one is taken that leaves the
 least loss on every fifth row, fitted to the others."""
-WIDE: Penalties = (100.0, 1000.0, 10.0, 10000.0, 1.0, 100000.0, 0.1)
-"""The same where nothing is known of the features; they are tried up, then down, as long as the loss falls."""
 FIFTH, STEPS, AT_ONCE = 5, 100, 64
-FEW, SETTLED = 500, 64
-"""Up to so many rows each fifth is held out in turn; rows that a model is settled by."""
+SETTLED = 64
+"""Rows that a model is settled by."""
 
 
 def last(model: nn.Module, new: list[str]) -> nn.Linear | None:
@@ -50,12 +49,12 @@ def settle(model: nn.Module, task: Task, examples: Examples, seconds: float = 0.
     model.settle(finish(examples.batch(rows), task.inputs))
     layer = last(model, [name for name, _ in model.named_parameters()])
     assert layer is not None
-    fit(model, task, examples, layer, seconds, WIDE)
+    fit(model, task, examples, layer, seconds, ridge.solve)
     return list(model.state_dict())
 
 
-def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, seconds: float = 0.0, penalties: Penalties = ()) -> int:
-    """Fit `layer` by the task's own loss with a penalty (L-BFGS), all else as it is; rows used, 0 where it is not the last one.
+def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, seconds: float = 0.0, solve: Solve | None = None) -> int:
+    """Fit `layer` by `solve`, else by the task's own loss with a penalty (L-BFGS), all else as it is; rows used, 0 if it is not the last.
 
     `seconds`: after which no more rows are looked at (0: all are).
     """
@@ -72,7 +71,7 @@ def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, seco
             return 0
         features.append(x_BD.cpu())
         targets.append({name: value for name, value in batch.items() if name.partition(".")[0] not in task.inputs})
-    _solve(task, layer, torch.cat(features), targets, penalties or PENALTIES)
+    (solve or _solve)(task, layer, torch.cat(features), targets)
     return sum(map(len, features))
 
 
@@ -90,7 +89,7 @@ def _seen(model: nn.Module, batch: Batch, layer: nn.Linear) -> tuple[Tensor, Ten
     return kept[0], output
 
 
-def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch], penalties: Penalties) -> None:
+def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch]) -> None:
     """Least loss over (weights, bias) of standardised features, then written into the layer for the features as they are."""
     mean_D, std_D = x_ND.mean(0), x_ND.std(0, correction=0).clamp(min=1e-3)
     size, inner = layer.weight.shape
@@ -110,34 +109,14 @@ def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch], pen
         found: np.ndarray = minimize(loss, nothing, (rows, penalty), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
         return found
 
-    def lost(penalty: float) -> float:
-        """On rows held out, fitted to the others."""
-        turns = range(FIFTH) if penalties is WIDE and len(x_ND) <= FEW else range(1)
-        return sum(loss(fitted(_part(whole, turn, False), penalty), _part(whole, turn, True), 0.0)[0] for turn in turns)
-
-    if len(x_ND) <= FIFTH:
-        penalty = PENALTIES[1]
-    else:
-        penalty = _least(lost) if penalties is WIDE else min(penalties, key=lost)
+    others, held = _part(whole, 0, False), _part(whole, 0, True)
+    penalty = min(PENALTIES, key=lambda one: loss(fitted(others, one), held, 0.0)[0]) if len(x_ND) > FIFTH else PENALTIES[1]
     flat = torch.from_numpy(fitted(whole, penalty)).float()
     with torch.no_grad():
         weight_SD = flat[: size * inner].view(size, inner) / std_D
         layer.weight.copy_(weight_SD)
         if layer.bias is not None:
             layer.bias.copy_(flat[size * inner :] - weight_SD @ mean_D)
-
-
-def _least(lost: Callable[[float], float]) -> float:
-    """Of the wide penalties the one of least loss, which has but one valley."""
-    found = {WIDE[0]: lost(WIDE[0])}
-    for way in (WIDE[1::2], WIDE[2::2]):
-        for penalty in way:
-            found[penalty] = lost(penalty)
-            if found[penalty] > min(found.values()):
-                break
-        if min(found, key=lambda one: found[one]) != WIDE[0]:
-            break
-    return min(found, key=lambda one: found[one])
 
 
 def _part(rows: Rows, turn: int, held: bool) -> Rows:
