@@ -38,6 +38,8 @@ FEWEST_STEPS, OF_FEW = 170, ("classify", "regress")
 """Where rows are few, a recipe's epochs are too few steps to learn anything: these tasks get as many epochs as make so many steps."""
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
+MOST_CHOOSING = 300
+"""Rows of validation that a task which judges what it writes chooses its last settings by."""
 
 
 @dataclass(frozen=True)
@@ -195,8 +197,8 @@ def _fitting(table: Table, judged_bytes: int) -> int:
 
 
 def telling(table: Table, judged_bytes: int, seed: int) -> Table:
-    """Of a validation file of the user's own the rows that are enough to choose by, where judging takes long (`Task.judged_bytes`)."""
-    most = _fitting(table, judged_bytes)
+    """Of the validation rows those that are enough to choose by, where judging takes long (`Task.judged_bytes`)."""
+    most = min(MOST_CHOOSING, _fitting(table, judged_bytes))
     return table if len(table) <= most or not judged_bytes else table.take(_some(np.arange(len(table)), most, seed))
 
 

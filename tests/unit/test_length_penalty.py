@@ -11,8 +11,15 @@ from duomo.data.loader import finish
 from duomo.decode.beam import Beam, search
 from duomo.decode.penalty import FEWEST, PENALTIES, USUAL, Penalty
 from duomo.decode.written import written
+from duomo.plan import telling
 
 ROWS = {"text": ["one two three", "four five", "six seven eight nine"] * 10, "translation": ["eins zwei drei", "vier fünf", "sechs"] * 10}
+
+
+def test_few_rows_are_enough_to_choose_by() -> None:
+    table = sources.read({"text": ["a text"] * 2000})
+    assert len(telling(table, 0, 0)) == 2000 and len(telling(table, 100, 0)) < 20
+    assert len(telling(table, 10**6, 0)) == 300
 
 
 def facts(right: np.ndarray, rows: int) -> dict[str, np.ndarray]:
