@@ -178,3 +178,10 @@ def test_a_hurried_council_and_what_goes_on_from_it(tmp_path: Path) -> None:
     _, new = adapt.load(fresh, open_pretrained(str(run.path)))
     assert new == []  # what is empty is not new: it is fitted when all has learned
     assert not any(value.numel() for name, value in fresh.named_buffers() if "council" in name)
+
+
+def test_many_columns_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(council, "SPLITS", 27)
+    run = duomo.train(steps(0, 120), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / "run", reporter=Silent())
+    advice = next(one for one in run.model.modules() if isinstance(one, Council))
+    assert 0 < len(advice.forest.root_T) <= 3  # nine columns

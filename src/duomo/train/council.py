@@ -35,6 +35,8 @@ CELLS, TREE_ROWS, LINE_ROWS, JUDGED = 2 * 10**7, 100_000, 20_000, 20_000
 TREES, FIRST, HURRIED, SPAN, PATIENCE, MOST_PLACES = 600, 50, 4, 100, 30, 50
 """Trees, all classes counted; rounds before the first look, the fewer where time is limited, doubled where the last `PATIENCE` still
 helped, but no more than `SPAN` at a time; more logits than these are not worth their trees."""
+SPLITS = 2 * 10**5
+"""Rounds times columns at most: with thousands of columns each tree takes long."""
 PENALTIES = tuple(10.0**power for power in range(-4, 4))
 PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
@@ -190,6 +192,7 @@ def _rounds(
     """The number of rounds that leaves the least loss on what is held out, all cut to it, and the logits (learned, P) of the folds then."""
     goal, judged = growing[0].goal, np.concatenate([judge for _, judge in parts])
     most = TREES if goal.size < 3 else max(40, TREES // goal.size)
+    most = max(1, min(most, SPLITS // x_NF.shape[1]))
     first, now, best, spent = FIRST if ends == math.inf else HURRIED, 0, 0, 0.0
     while not now or (now < most and now - best < PATIENCE and time.monotonic() + 2 * spent < ends):  # twice as many follow
         start, now = time.monotonic(), min(most, now + min(max(first, now), SPAN))
