@@ -185,3 +185,19 @@ def test_many_columns_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch, tmp_pat
     run = duomo.train(steps(0, 120), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / "run", reporter=Silent())
     advice = next(one for one in run.model.modules() if isinstance(one, Council))
     assert 0 < len(advice.forest.root_T) <= 3  # nine columns
+
+
+def test_beside_texts_the_cells_are_heard_where_they_tell_something(tmp_path: Path) -> None:
+    """Titles that say nothing, and numbers whose line says all; then a word that says all, and numbers that say nothing."""
+    words = np.random.default_rng(0).choice(["plain", "new", "good", "large", "blue", "old"], (200, 9))
+    frame = slope(0, 200).assign(title=[" ".join(row) + f" {place} sold" for place, row in enumerate(words)])
+    quick = {"data": {"kind": {"title": "text"}}, "train": {"epochs": 3.0}}
+    run = duomo.train(frame, quick, target="y", out=tmp_path / "numbers", reporter=Silent())
+    assert run.facts["kinds"]["title"] == "text" and run.scorecard["facts"]["voices"]["network"] < 0.5
+    assert run.scorecard["results"][0]["metrics"]["r2"]["value"] > 0.5
+    frame["kind"] = np.where((words == "blue").any(1), "blue", "other")
+    run = duomo.train(
+        frame.drop(columns="y"), {**quick, "train": {"epochs": 12.0}}, target="kind", out=tmp_path / "word", reporter=Silent()
+    )
+    assert run.scorecard["facts"]["voices"].get("network", 1.0) > 0.5
+    assert duomo.load(tmp_path / "word").predict(frame).equals(run.predict(frame))

@@ -18,6 +18,7 @@ from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.attention import SelfAttention
 from duomo.nn.audio import LogMel
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per_row, inside, of_forms
 from duomo.nn.norm import as_autocast
@@ -50,6 +51,8 @@ class Config:
     """Mel bands of a sound."""
     numbers: str = "piecewise"
     """Embedding of numbers: piecewise (bends at quantiles), periodic (sines), or line."""
+    advice: bool = True
+    """Whether boosted trees and a straight line over numbers and categories are fitted beside when all is learned, and weighed with it."""
 
 
 SIZES = {
@@ -183,8 +186,13 @@ class Model(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, head.size)
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
+        logits_BS = self._films(batch)
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS
+
+    def _films(self, batch: Batch) -> Tensor:
         clips = max((batch[name].shape[1] for name in self.films), default=1)
         if clips == 1:
             return self._logits(batch)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
-from duomo.nn.council import Council
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per_row, of_forms
 from duomo.nn.numeric import REACH, Categories, PairWaves, Piecewise, embed_numbers
@@ -108,7 +108,7 @@ class Model(nn.Module):
         bound = widths[-1] ** -0.5
         self.head_KDS = nn.Parameter(torch.empty(config.members, widths[-1], head.size).uniform_(-bound, bound))
         self.bias_KS = nn.Parameter(torch.empty(config.members, head.size).uniform_(-bound, bound))
-        self.council = Council(inputs, head.size) if config.advice else None
+        self.council = council_of(inputs, head.size, config.advice)
 
     def _set_apart(self, cells: list[int]) -> None:
         """Members start unlike by one random scale per cell: they see the columns in different strengths and signs (section 3.3)."""

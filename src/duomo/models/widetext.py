@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.fields import check_forms, check_per_row, inside, masked_mean, of_forms
 from duomo.nn.numeric import Categories, embed_numbers
 
@@ -56,6 +57,8 @@ class Config:
     """Size of one cell's embedding."""
     cell_width: int = 32
     """Units of the hidden layer over all cells."""
+    advice: bool = True
+    """Whether boosted trees and a straight line over the cells are fitted beside when all is learned, and weighed with it."""
 
 
 SIZES = {
@@ -180,6 +183,7 @@ class Model(nn.Module):
         bound = features**-0.5
         self.out_KFS = nn.Parameter(torch.empty(config.members, features, head.size).uniform_(-bound, bound))
         self.bias_KS = nn.Parameter(torch.zeros(config.members, head.size))
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
         orders = max(self.config.orders, self.config.deep_orders)
@@ -189,11 +193,10 @@ class Model(nn.Module):
             cells = self.cells(batch)
             wide_BS = self._wide(grams, cells)
             deep_BKS = self._deep(batch, grams, cells) if self.config.members else None
-        if deep_BKS is None:
-            return wide_BS
         if self.training:
-            return torch.cat([wide_BS.unsqueeze(1), deep_BKS], 1)
-        return (wide_BS + deep_BKS.mean(1)) / 2
+            return wide_BS if deep_BKS is None else torch.cat([wide_BS.unsqueeze(1), deep_BKS], 1)
+        logits_BS = wide_BS if deep_BKS is None else (wide_BS + deep_BKS.mean(1)) / 2
+        return self.council(batch, logits_BS) if self.council else logits_BS
 
     def _wide(self, grams: Mapping[str, list[Tensor]], cells: tuple[Tensor, Tensor] | None) -> Tensor:
         logits_BS = self.wide_bias_S

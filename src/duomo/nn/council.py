@@ -137,3 +137,8 @@ class Council(Grown):
         if len(self.weight_FS):
             found_BS = found_BS + (self.spelled(batch) @ self.weight_FS + self.bias_S) * self.share_3[2]
         return found_BS
+
+
+def council_of(inputs: Mapping[str, Field], size: int, wanted: bool) -> Council | None:
+    """A council over the numbers and categories among the inputs; None where there are none, or it is not wanted."""
+    return Council(inputs, size) if wanted and of_forms(inputs, "numbers", "categories") else None

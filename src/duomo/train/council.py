@@ -40,7 +40,11 @@ SPLITS = 2 * 10**5
 PENALTIES = tuple(10.0**power for power in range(-4, 4))
 PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
-FIRM, SAME, AT_ONCE = 8.0, 1e-3, 2000
+BLIND = (0.6, 0.2, 0.2)
+"""The same, half as firm, where the network also sees what trees and line do not: a text, a picture."""
+FIRM, SAME, AT_ONCE = 8.0, 1e-3, 256
+ALONE = 0.9
+"""Where the network counts more than this, the others are not worth their while."""
 SHARE = 0.15
 """Of a limited time, for trees."""
 
@@ -59,6 +63,8 @@ class Rows:
     goals: Sequence[Goal]
     apart: bool
     ends: float
+    sees: bool
+    """Whether trees and line see all that the network sees."""
 
     def taught(self, goal: Goal) -> bool:
         """Whether there is enough to learn it from, and to judge it by."""
@@ -112,6 +118,11 @@ def fit(
             trees = _trees(council, rows, bar)
         voices = [trees, _line(council, rows)]
         shares = weigh(task, rows, voices)
+    if shares[0] > ALONE:
+        council.clear()
+        council.forest.clear()
+        council.to(device)
+        return {}
     council.put(share_3=torch.from_numpy(shares).float())
     council.to(device)
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True)}
@@ -123,17 +134,23 @@ def fit(
 
 
 def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, Examples], apart: bool, ends: float) -> Rows:
-    width = sum(field.shape[0] for field in task.inputs.values())
-    taken = [spread(np.arange(len(one)), min(most, CELLS // width)) for one, most in zip(both, (TREE_ROWS, JUDGED), strict=True)]
-    parts = [finish(one.batch(torch.from_numpy(rows)), task.inputs) for one, rows in zip(both, taken, strict=True)]
+    flat = {name: field for name, field in task.inputs.items() if name in (*council.number_names, *council.category_names)}
+    width = sum(field.shape[0] for field in flat.values())
     device = next(model.parameters()).device
+    taken = [spread(np.arange(len(one)), min(most, CELLS // width)) for one, most in zip(both, (TREE_ROWS, JUDGED), strict=True)]
+    said = []
     with torch.no_grad():
-        pieces = zip(*(value.split(AT_ONCE) for value in parts[1].values()), strict=True)
-        said = [model.eval()({name: value.to(device) for name, value in zip(parts[1], piece, strict=True)}) for piece in pieces]
-    batch = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    _rank(council, batch, len(taken[0]))
-    goals = [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(batch)]  # a row without weight teaches nothing
-    return Rows(len(taken[0]), batch, torch.cat(said).float().cpu(), goals, apart, ends)
+        for rows in np.array_split(taken[1], -(-len(taken[1]) // AT_ONCE)):
+            batch = finish(both[1].batch(torch.from_numpy(rows)), task.inputs)
+            said.append(model.eval()({name: value.to(device) for name, value in batch.items()}).float().cpu())
+    parts = []
+    for one, rows in zip(both, taken, strict=True):
+        kept = {name: column for name, column in one.columns.items() if name in flat or name.startswith("target.")}
+        parts.append(finish(Examples(kept).batch(torch.from_numpy(rows)), flat))
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    _rank(council, whole, len(taken[0]))
+    goals = [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(whole)]  # a row without weight teaches nothing
+    return Rows(len(taken[0]), whole, torch.cat(said), goals, apart, ends, len(flat) == len(task.inputs))
 
 
 def _rank(council: Council, batch: Batch, learned: int) -> None:
@@ -272,7 +289,8 @@ def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:
     Of numbers the loss counts by its logarithm, as a Gaussian's whose variance is not known: what matters is by how much it falls.
     """
     numbers = rows.goals[0].kind != "class"
-    prior = torch.tensor(PRIOR) * torch.tensor([True, *(voice is not None for voice in voices)])
+    firm = FIRM if rows.sees else FIRM / 2
+    prior = torch.tensor(PRIOR if rows.sees else BLIND) * torch.tensor([True, *(voice is not None for voice in voices)])
     known, fixed = prior > 0, (prior / prior.sum()).clamp(min=1e-9)
     valid = torch.stack([rows.network] + [voice.valid if voice else torch.zeros_like(rows.network) for voice in voices])
     folds = [voice.held for voice in voices if voice and voice.held is not None]
@@ -285,7 +303,7 @@ def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         free = torch.from_numpy(flat).float().requires_grad_()
         share = torch.softmax(free.masked_fill(~known, -torch.inf), 0)
-        total = term((share.view(-1, 1, 1) * valid).sum(0), targets[0]) - FIRM * (fixed * (share + 1e-9).log()).sum()
+        total = term((share.view(-1, 1, 1) * valid).sum(0), targets[0]) - firm * (fixed * (share + 1e-9).log()).sum()
         if len(folds) == 2:
             trees = share[1] / (share[1] + share[2])
             total = total + term(trees * folds[0] + (1 - trees) * folds[1], targets[1])

@@ -97,8 +97,9 @@ class Log:
                 lines.clear()
 
     def close(self) -> None:
-        self.flush()
-        self.board.close()
+        with disk_errors(self.log):
+            self.flush()
+            self.board.close()
 
 
 class Board:
