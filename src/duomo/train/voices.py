@@ -52,7 +52,9 @@ class Trees:
     def grow(self, count: int, x_NF: np.ndarray, rows: np.ndarray) -> None:
         """As many rounds of trees in all, fitted to these rows."""
         self._seen = [np.unique(column[column < KNOWN]).astype(np.int64) for column in x_NF[rows, : self.categories].T]
-        self._model.set_params(max_iter=count).fit(self._filled(x_NF[rows]), self.goal.values[rows], self.goal.weight[rows])
+        weight_N = self.goal.weight[rows]
+        weight = weight_N if np.ptp(weight_N) else None  # weighted quantiles cost more than all trees
+        self._model.set_params(max_iter=count).fit(self._filled(x_NF[rows]), self.goal.values[rows], weight)
 
     def _filled(self, x_NF: np.ndarray) -> np.ndarray:
         """With the ranks that were seen numbered densely, as scikit-learn would number them itself, and NaN for those that were not."""
