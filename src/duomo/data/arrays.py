@@ -16,6 +16,7 @@ from duomo.data.frames import from_memory
 
 FEATURES, TARGETS = ("x", "x_train", "data", "features", "images", "inputs"), ("y", "y_train", "labels", "label", "target", "targets")
 FAULTS = (OSError, ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, struct.error, NotImplementedError)
+"""What NumPy's reader of headers, which parses a Python literal, and zipfile raise for bytes that are no array."""
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 

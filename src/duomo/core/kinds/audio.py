@@ -96,11 +96,7 @@ def magic(head: bytes) -> bool:
 
 def packed(source: media.Source) -> str:
     """What a sound that nothing here decodes is packed as, told by its first bytes; empty for any other file."""
-    if isinstance(source, bytes):
-        head = source[:16]
-    else:
-        with source.open("rb") as file:
-            head = file.read(16)
+    head = media.head(source, 16)
     return next((name for name, start in CODECS.items() if start.match(head)), "")
 
 

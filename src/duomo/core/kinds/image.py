@@ -161,11 +161,7 @@ def open_picture(source: media.Source) -> Image.Image:
 
 def _unread(source: media.Source) -> str:
     """Why no picture was opened, and what to do where its form is known."""
-    if isinstance(source, bytes):
-        head = source[:1024]
-    else:
-        with source.open("rb") as file:
-            head = file.read(1024)
+    head = media.head(source, 1024)
     form = next((name for name, start in FORMS.items() if start.match(head)), "")
     if not form:
         return tr("it is no picture that can be read")

@@ -26,6 +26,14 @@ LARGEST_FILE = 512 * 2**20
 EXISTS_FAULTS = (OSError, ValueError)
 
 
+def head(source: Source, count: int) -> bytes:
+    """The first so many bytes of a file or of bytes at hand."""
+    if isinstance(source, bytes):
+        return source[:count]
+    with source.open("rb") as file:
+        return file.read(count)
+
+
 def sources(cells: Cells) -> list[Source | None]:
     """What each cell names: a path beneath or beside the root, bytes, or None where missing.
 

@@ -83,11 +83,7 @@ class Video(Kind):
 
 def moves(source: media.Source) -> bool:
     """Whether it is a film; a GIF is one where it has several pictures."""
-    if isinstance(source, bytes):
-        head = source[:4]
-    else:
-        with source.open("rb") as file:
-            head = file.read(4)
+    head = media.head(source, 4)
     if head != b"GIF8":
         return True
     try:
