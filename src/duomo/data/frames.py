@@ -15,16 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
-from duomo.core.kinds.cells import whole
+from duomo.core.kinds.cells import CAST_FAULTS, whole
 from duomo.data.delimited import repaired
 
 BATCH = 10_000
 DEEPEST, MOST_FIELDS, LOOKED_AT = 4, 64, 1000
 """Objects within objects are unfolded so deep, where they have so few fields in so many rows."""
 _LIST = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view
-
-
-CELLS_FAULTS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError)
 
 
 def from_memory(source: Any) -> pa.Table | None:
@@ -274,7 +271,7 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
     if library == "pandas":
         try:
             return pa.Array.from_pandas(cells)
-        except CELLS_FAULTS:
+        except CAST_FAULTS:
             cells = [None if cell is None or cell != cell else cell for cell in cells.tolist()]
     if isinstance(cells, str | bytes) or not isinstance(cells, Iterable):
         raise DataError("A column must be a list of cells; received {value!r}. Put the cells in a list.", value=cells)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import date
-from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.kinds.cells import CAST_FAULTS, is_text, values_of
 from duomo.core.messages import nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
@@ -33,9 +33,6 @@ MOST_NOTES = 5
 FEW = 5
 """Where rows outnumber the combinations of their columns' values so many times, they repeat by nature, not by mistake."""
 REPEATING = "The columns have fewer combinations of values than there are rows, so equal rows are divided like any others."
-
-
-AS_TYPE_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 
 
 @dataclass(frozen=True)
@@ -326,7 +323,7 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -
         return pc.cast(column, pa.large_string()).cast(kind)
     try:
         return column.cast(kind)
-    except AS_TYPE_FAULTS as error:
+    except CAST_FAULTS as error:
         raise DataError(
             "A column must hold the same type in every file; {name!r} of {file} cannot become {kind}: {why}. Mend the file.",
             name=name,

@@ -11,7 +11,7 @@ import pyarrow as pa
 from duomo.core.contract import Suggestion
 from duomo.core.errors import DataError
 from duomo.core.kinds import infer, number
-from duomo.core.kinds.cells import is_number, is_text
+from duomo.core.kinds.cells import CAST_FAULTS, is_number, is_text
 from duomo.core.messages import tr
 from duomo.core.steps import steps_of
 from duomo.core.table import Table
@@ -27,7 +27,6 @@ MANY_SERIES = 4000
 """From so many on the head that was fitted to some of them learns on from all."""
 
 
-NUMBERS_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 PICTURE_SIDE_FAULTS = (OSError, ValueError)
 
 
@@ -57,7 +56,7 @@ def numbers(cells: pa.ChunkedArray, style: number.Style | None = None) -> np.nda
         return number.parse(cells, style)[0]
     try:
         return np.asarray(cells.cast(pa.float64(), safe=False).to_numpy(), np.float64)
-    except NUMBERS_FAULTS:
+    except CAST_FAULTS:
         return np.full(len(cells), np.nan)
 
 

@@ -8,6 +8,9 @@ SAMPLE = 5000
 MISSING = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?")
 """Words that mean «no value» in a column of any kind, in lower case."""
 
+CAST_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+"""What Arrow raises for cells that cannot be had in another type."""
+
 
 def sample(column: pa.ChunkedArray, rows: int = SAMPLE) -> pa.ChunkedArray:
     """At most `rows` cells spread evenly over the column, so that a sorted file shows all of itself."""
