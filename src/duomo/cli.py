@@ -51,7 +51,7 @@ def _fields(parser: argparse.ArgumentParser, cls: type, section: str) -> None:
 
     from duomo.core.config import documentation, hints
 
-    group = parser.add_argument_group(section)
+    group = parser.add_argument_group(section, tr(str(cls.__doc__)).replace("%", "%%"))
     for field in dataclasses.fields(cls):
         if field.name in HIDDEN:
             continue
@@ -328,9 +328,7 @@ def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the verbs that are wanted get their flags, so that the start stays instant."""
     argparse._ = tr  # type: ignore[attr-defined]  # its own words too: it looks each of them up by this name
-    parser = Parser(
-        prog="duomo", description=tr("From whatever data you have to an honest, served model."), epilog=tr("Exit codes: ") + EXITS
-    )
+    parser = Parser(prog="duomo", description=tr("From whatever data you have to an honest, served model."), epilog=tr(EXITS))
     parser.add_argument("--version", action="store_true", help=tr("Print the version."))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
     for name, (title, own_flags, _) in VERBS.items():
@@ -341,7 +339,7 @@ def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
-EXITS = "0 ok, 1 error, 2 setting, 3 data, 4 run folder, 5 memory or disk, 130 interrupted"
+EXITS = "Exit codes: 0 ok, 1 error, 2 setting, 3 data, 4 run folder, 5 memory or disk, 130 interrupted"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

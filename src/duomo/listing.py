@@ -41,7 +41,7 @@ def listing(what: str, folder: str = "runs") -> dict[str, str]:
             f.name: tr(_first_sentence(Path(p) / f.name / "task.py")) for p in tasks.__path__ for f in pkgutil.iter_modules([p]) if f.ispkg
         }
     if what == "models":
-        return {f.name: _first_sentence(Path(p) / f"{f.name}.py") for p in models.__path__ for f in pkgutil.iter_modules([p])}
+        return {f.name: tr(_first_sentence(Path(p) / f"{f.name}.py")) for p in models.__path__ for f in pkgutil.iter_modules([p])}
     if what == "samples":
         return {name: sample.title_zh if language() == "zh" else sample.title for name, sample in SAMPLES.items()}
     return _runs(Path(folder))

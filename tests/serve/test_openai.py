@@ -137,12 +137,24 @@ def test_transcriptions(runs, tmp_path: Path) -> None:
         expected = runs("words").predict([{"audio": sound.read_bytes()}])[0]["prediction"]
         assert ai.audio.transcriptions.create(model="words", file=sound).text == expected
         assert ai.audio.transcriptions.create(model="words", file=sound, response_format="text").strip() == expected
-        with pytest.raises(openai.UnprocessableEntityError):
+        with pytest.raises(openai.BadRequestError) as raised:
             ai.audio.transcriptions.create(model="words", file=("a.wav", b"no sound"))
+        assert raised.value.param == "file" and raised.value.type == "invalid_request_error"
         with pytest.raises(openai.BadRequestError):
             ai.audio.transcriptions.create(model="words", file=sound, response_format="srt")
     finally:
         made.stop()
+
+
+@pytest.mark.parametrize("route", asked.ROUTES)
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"model": 3}', b"\xff", b"[" * 99])
+@pytest.mark.parametrize("upload", [False, True])
+def test_whatever_is_wrong_is_said_as_openai_says_it(client: httpx.Client, route: str, body: bytes, upload: bool) -> None:
+    kind = "multipart/form-data; boundary=x" if upload else "application/json"
+    answer = client.post(route, content=body, headers={"content-type": kind})
+    assert answer.status_code == (400 if upload == (asked.ROUTES[route][2] != "application/json") else 415)
+    error = answer.json()["error"]
+    assert set(error) == {"id", "message", "type", "param", "code"} and error["type"] == "invalid_request_error" and error["message"]
 
 
 @pytest.mark.parametrize(("route", "field"), [("chat/completions", "messages"), ("completions", "prompt"), ("completions", "stop")])

@@ -180,9 +180,13 @@ def test_the_form_has_every_setting(client: TestClient) -> None:
 @pytest.mark.parametrize("task", find.task_names())
 def test_the_form_speaks_chinese(task: str, client: TestClient) -> None:
     sections = client.get("api/form", params={"task": task}, headers={"accept-language": "zh"}).json()["sections"]
-    said = [section["title"] for section in sections] + [field["help"] for section in sections for field in section["fields"]]
+    fields = [field for section in sections for field in section["fields"]]
+    said = [section["title"] for section in sections] + [field[part] for field in fields for part in ("title", "help")]
     assert not [one for one in said if not re.search("[\u4e00-\u9fff]", one)]
-    assert all(re.search("[\u4e00-\u9fff]", chinese()[line]) for line in listing("tasks").values())
+    for section in sections:  # two settings that stand side by side are told apart
+        titles = [field["title"] for field in section["fields"]]
+        assert len(set(titles)) == len(titles)
+    assert all(re.search("[\u4e00-\u9fff]", chinese()[line]) for what in ("tasks", "models") for line in listing(what).values())
 
 
 def test_what_the_page_says_in_a_terminal_means_the_same() -> None:

@@ -1,7 +1,11 @@
 """What is said: one of a thing is one thing, and a wrong name is told the right one."""
 
+import argparse
+import re
+
 import pytest
 
+from duomo import cli
 from duomo.core import messages
 
 
@@ -24,3 +28,15 @@ def test_one_of_a_thing_is_one_thing(template: str, values: dict[str, object], s
 @pytest.mark.parametrize("wrong", ["'y'", " y ", "Y", '"y"', "“y”"])
 def test_what_shells_and_hands_put_around_a_name_does_not_hide_it(wrong: str) -> None:
     assert "'y'" in messages.nearest(wrong, ["x1", "y", "z"])
+
+
+@pytest.mark.parametrize("verb", ["", *cli.VERBS])
+def test_help_is_chinese_wherever_a_person_reads_it(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    parser = cli._parser([verb])
+    (verbs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    shown = verbs.choices.get(verb, parser)
+    said = [action.help for action in shown._actions] + [shown.description]
+    said += [group.description for group in shown._action_groups] + ([str(shown.epilog)] if not verb else [])
+    english = [one for one in said if one and not re.search("[\u4e00-\u9fff]", one)]
+    assert not english, english

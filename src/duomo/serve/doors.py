@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from duomo.core.errors import DuomoError
 from duomo.core.messages import nearest, tr
+from duomo.serve.asked import ROUTES
 from duomo.serve.faults import error_body
 from duomo.serve.keys import Key, Keys
 from duomo.serve.limits import LARGEST_BODY, MOST_PARTS
@@ -25,6 +26,8 @@ JSON = "application/json"
 UPLOAD = "multipart/form-data"
 Right = Callable[[Request], Key | None]
 Handler = Callable[[Request, Key | None], Awaitable[Response]]
+OPENAI = frozenset(ROUTES)
+"""Routes that say 400 where the others say 422, as OpenAI's clients expect."""
 FORM_FAULTS = (MultiPartException, FormParserError, ValueError)
 
 
@@ -141,6 +144,8 @@ def _answer(
     request: Request, status: int, message: str, headers: Mapping[str, str] | None = None, error: Refused | None = None
 ) -> Response:
     param, code = (error.param, error.code) if error else (None, None)
+    if status == 422 and request.state.route in OPENAI:
+        status = 400
     return JSONResponse(error_body(status, message, request.state.id, param, code), status, headers=headers)
 
 

@@ -6,7 +6,7 @@ What a field may hold stands in asked.py. The names of runs are the names of mod
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -21,7 +21,7 @@ from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, parts_of
 from duomo.serve.faults import error_body
 from duomo.serve.keys import Key
 from duomo.serve.limits import LARGEST_ASKED, LARGEST_SCHEMA, LARGEST_SOUND, LONGEST_STOP, MOST_INPUTS, MOST_STOPS
-from duomo.serve.pool import Frame, Lost, Place
+from duomo.serve.pool import Busy, Frame, Lost, Place
 from duomo.serve.reading import read_json
 
 MOST_PROMPTS = 64
@@ -54,7 +54,7 @@ def routes(doors: Doors) -> list[Route]:
         try:
             _, body = await doors.ask(place, {"verb": "embed", "asked": fields}, json.dumps({kind: inputs}).encode())
         except Refused as error:
-            raise Refused(400, error.message, param="input") if error.status == 422 else error from None
+            raise Refused(422, error.message, param="input") if error.status == 422 else error from None
         return Response(body, media_type=JSON)
 
     async def hear(request: Request, key: Key | None) -> Response:
@@ -90,8 +90,20 @@ def _able(doors: Doors, request: Request, name: str, key: Key | None, verb: str)
     return place
 
 
+def _room(doors: Doors, verb: str) -> None:
+    """Busy or Lost before a body is read, where no run that can do this has room for one more."""
+    able = [place for place in doors.pool.places.values() if verb in place.facts.get("verbs", ())]
+    for place in able[:-1]:
+        with suppress(Busy, Lost):
+            place.least_busy()
+            return
+    if able:
+        able[-1].least_busy()
+
+
 async def _asked(doors: Doors, request: Request, key: Key | None, verb: str) -> tuple[Place, dict[str, Any]]:
     """The run and the checked fields of a JSON request."""
+    _room(doors, verb)
     body = await body_of(request, LARGEST_ASKED)
     try:
         value = read_json(body)
@@ -231,6 +243,7 @@ def _schema(given: Any) -> str:
 async def _heard(doors: Doors, request: Request, key: Key | None) -> Response:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != UPLOAD:
         raise Refused(415, tr("This route takes an upload (multipart/form-data) with the fields file and model."))
+    _room(doors, "hear")
     parts, body = await parts_of(request)
     fields: dict[str, Any] = {}
     start, sound = 0, b""
@@ -245,7 +258,10 @@ async def _heard(doors: Doors, request: Request, key: Key | None) -> Response:
         raise Refused(413, tr("A sound may have at most {most:,} bytes; received {size:,}.", most=LARGEST_SOUND, size=len(sound)))
     fields = _fitting(asked.checked, fields, asked.HEAR)
     place = _able(doors, request, fields["model"], key, "hear")
-    _, answer = await doors.ask(place, {"verb": "hear", "parts": [("files", True, len(sound))], "asked": fields}, sound)
+    try:
+        _, answer = await doors.ask(place, {"verb": "hear", "parts": [("files", True, len(sound))], "asked": fields}, sound)
+    except Refused as error:
+        raise Refused(422, error.message, param="file") if error.status == 422 else error from None
     if fields["response_format"] == "text":
         return PlainTextResponse(json.loads(answer)["text"] + "\n")
     return Response(answer, media_type=JSON)

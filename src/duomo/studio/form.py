@@ -31,7 +31,7 @@ PLAIN = {int: "integer", float: "number", str: "text", bool: "bool"}
 
 
 def sections(task: str) -> list[dict[str, Any]]:
-    """The recipe's sections with their fields, then the task's own: [{name, title, fields [{path, help, kind, default, …}]}]."""
+    """The recipe's sections with their fields, then the task's own: [{name, title, fields [{path, title, help, kind, default, …}]}]."""
     found = []
     for name in SECTIONS:
         cls = hints(Recipe)[name]
@@ -57,11 +57,19 @@ def _fields(cls: type, section: str) -> list[dict[str, Any]]:
         shown = list(default) if isinstance(default, tuple) else default
         said = documentation(cls).get(field.name, "")
         kind = {"kind": "column"} if path in COLUMNS else kind
-        found.append({"path": path, "help": tr(said), "default": shown, "derived": bool(DERIVED.search(said)), **kind})
+        facts = {"path": path, "title": _title(field.name), "help": tr(said), "default": shown}
+        found.append({**facts, "derived": bool(DERIVED.search(said)), **kind})
     models = next((field for field in found if field["path"] == "model.name"), None)
     if models:
         models |= {"kind": "choice", "choices": ["", *find.model_names()]}
     return found
+
+
+def _title(name: str) -> str:
+    """What a field is called: in Chinese by its flag in core/zh, in English by its own name."""
+    flag = f"--{name.replace('_', '-')}"
+    told = tr(flag)
+    return name.replace("_", " ") if told == flag else told
 
 
 def _kind(expected: Any) -> dict[str, Any]:

@@ -70,7 +70,7 @@ const FILES = ["data.test", "data.valid"];
 function setting(field, tell, files) {
   // A dial's exact value may be said here too; then no choice of the dial stands.
   const set = (path, value) => { tell(path, value); document.getElementsByName(path).forEach((choice) => { choice.checked = choice.value === String(value ?? ""); }); };
-  const name = field.path.split(".").at(-1).replaceAll("_", " "), id = `set-${field.path}`, hint = `${id}-help`;
+  const name = field.path.split(".").at(-1), own = field.title === name.replaceAll("_", " "), id = `set-${field.path}`, hint = `${id}-help`;
   const facts = { id, "aria-describedby": hint };
   let input;
   if (field.kind === "bool") input = el("input", { ...facts, type: "checkbox", checked: field.default, onchange: () => set(field.path, input.checked === field.default ? undefined : input.checked) });
@@ -84,7 +84,7 @@ function setting(field, tell, files) {
   }
   const known = FILES.includes(field.path) && files.length > 0 && el("datalist", { id: `${id}-known` }, files.map((path) => el("option", { value: path })));
   if (known) input.setAttribute("list", `${id}-known`);
-  return el("div.field", {}, el("label.name", { for: id }, name), input, known, el("p.soft", { id: hint }, field.help));
+  return el("div.field", {}, el("label.name", { for: id }, field.title, !own && el("span.soft", {}, ` ${name}`)), input, known, el("p.soft", { id: hint }, field.help));
 }
 
 // -- a run as it goes
