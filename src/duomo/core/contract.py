@@ -138,10 +138,11 @@ class Goal(NamedTuple):
 class Baseline(ABC):
     """What a model must beat: fitted on the same rows, judged by the same metrics."""
 
-    name: ClassVar[str]
+    name: str
 
-    @abstractmethod
-    def fit(self, train: Table) -> None: ...
+    def fit(self, train: Table) -> None:
+        """Learn from the training rows; nothing by default."""
+        return
 
     @abstractmethod
     def evidence(self, test: Table) -> Evidence:

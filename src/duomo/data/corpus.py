@@ -9,16 +9,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from torch import Tensor
 
+from duomo.core.contract import Suggestion, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.kinds.base import Block
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.core.tensors import Ragged
+from duomo.core.tensors import Batch, Ragged
 from duomo.data import cache
 
 SLICE = 2000
+FEWEST_TOKENS = 64
+"""Tokens without which no part of a split is sure of one."""
+
+
+def suggest(size: int, tiny: int = 200_000) -> Suggestion:
+    """The recipe for so many bytes of text."""
+    return Suggestion("tiny" if size < tiny else "small" if size < 20_000_000 else "base", told(size))
 
 
 def told(size: float) -> str:
@@ -35,6 +44,24 @@ def usable(table: Table, column: str) -> np.ndarray:
     if not mask.any():
         raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
     return mask
+
+
+def check_length(tokens: int) -> None:
+    """DataError where there are too few to learn from."""
+    if tokens < FEWEST_TOKENS:
+        raise DataError("A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=tokens)
+
+
+def spread(errors_N: np.ndarray, title: str) -> View:
+    """How many passages are how hard."""
+    counts, edges = np.histogram(errors_N[np.isfinite(errors_N)], bins=min(24, max(2, len(errors_N) // 2)))
+    data = {"labels": [f"{low:.2f}" for low in edges[:-1]], "values": counts.tolist()}
+    return View("bars", title, data, tr("Above: easy passages; below: hard ones."))
+
+
+def at_wanted(output: Tensor, batch: Batch) -> Tensor:
+    """(G, V): a model that knows of `tokens.wanted` gives no other logits."""
+    return output if output.dim() == 2 else output[batch["tokens.wanted"]]
 
 
 def documents(table: Table, column: str, tokenizer: Mapping[str, Any], end: int) -> Iterator[Block]:

@@ -49,6 +49,12 @@ def word_digest(word: str) -> np.uint64:
     return np.frombuffer(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), np.uint64)[0]
 
 
+def number_of(content: str | bytes, size: int = 7) -> int:
+    """The same number for the same content everywhere, of so many bytes: 7 fit an int64 of either sign."""
+    raw = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=size).digest())
+
+
 def row_digests(table: Table, columns: Sequence[str]) -> np.ndarray:
     """(N,) uint64: what the columns' cells hold. Text counts by value (trimmed), numbers by value once the column's
     kind is number, pictures and sounds by the bytes of their files.

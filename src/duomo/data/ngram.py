@@ -7,9 +7,14 @@ The highest order counts occurrences, the lower ones in how many different conte
 arrays, looked up by binary search: no gram is a Python object. Legend: M positions, G grams of one order, V vocabulary.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
+
+from duomo.core.contract import Baseline, Evidence
+from duomo.core.table import Table
 
 MOST = 3_000_000
 """Tokens that are counted at most; the first ones."""
@@ -105,3 +110,23 @@ def _discounts(counts: np.ndarray) -> np.ndarray:
     y = n1 / (n1 + 2 * n2)
     found = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
     return np.clip(found, [0, 0.05, 0.05, 0.05], [0, 0.95, 1.9, 2.9])
+
+
+Stream = Callable[[Table], np.ndarray]
+"""A table's texts end to end as numbers of tokens (M,)."""
+
+
+@final
+class Ngrams(Baseline):
+    """What a language model must beat: how frequent each token is (order 1), and the n-gram model, on the same tokens and windows."""
+
+    def __init__(self, order: int, vocabulary: int, lessons: Stream, stream: Stream, facts: Callable[[Table, np.ndarray], Evidence]):
+        """`lessons` are learned from; `facts` makes evidence of the nats (M,) of `stream`."""
+        self.name = "token frequency" if order == 1 else f"{order}-gram Kneser–Ney"
+        self._model, self._lessons, self._stream, self._facts = KneserNey(order, vocabulary), lessons, stream, facts
+
+    def fit(self, train: Table) -> None:
+        self._model.fit(self._lessons(train))
+
+    def evidence(self, test: Table) -> Evidence:
+        return self._facts(test, -self._model.log_probability(self._stream(test)))

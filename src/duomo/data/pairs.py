@@ -6,7 +6,6 @@ Retrieved translations as a second source: Gu et al. 2018, arXiv:1705.07267; app
 Legend: B rows, N rows, S source tokens, T target tokens, V vocabulary.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
@@ -26,6 +25,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Dense, Examples, Ragged, texts_of
+from duomo.data.digests import number_of
 from duomo.data.memory import Memory
 
 LONGEST = 256
@@ -163,10 +163,10 @@ class Pairs:
     # -- tensors
     def texts(self, table: Table) -> tuple[list[str], list[str]]:
         """Sources and targets, empty where missing."""
-        return tuple(["" if cell is None else cell for cell in text_of(table.column(name)).to_pylist()] for name in self.names)  # type: ignore[return-value]
+        return self.sources(table), cells_of(table, self.names.target)
 
     def sources(self, table: Table) -> list[str]:
-        return ["" if cell is None else cell for cell in text_of(table.column(self.names.source)).to_pylist()]
+        return cells_of(table, self.names.source)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         sources = self.sources(table)
@@ -191,7 +191,7 @@ class Pairs:
             return np.full(len(sources), -1), np.zeros(len(sources))
         own = [self._places.get(pair) for pair in zip(sources, targets, strict=True)] if targets else [None] * len(sources)
         places, scores = self.memory.nearest(sources, [None if one is None else np.array(one) for one in own])
-        alone = [one is not None and _digest(source) % WITHOUT == 0 for one, source in zip(own, sources, strict=True)]
+        alone = [one is not None and number_of(source, 4) % WITHOUT == 0 for one, source in zip(own, sources, strict=True)]
         far = (scores < self.asked.similarity) | np.array(alone, bool)
         return np.where(far, -1, places), np.where(far, 0.0, scores)
 
@@ -253,8 +253,9 @@ class Pairs:
         return [("", 0.0) if bare else (self._text(list(tokens)), mean) for bare, (tokens, mean) in zip(empty, written, strict=True)]
 
 
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=4).digest())
+def cells_of(table: Table, name: str) -> list[str]:
+    """A column's texts, empty where missing."""
+    return ["" if cell is None else cell for cell in text_of(table.column(name)).to_pylist()]
 
 
 def _known(table: Table, name: str) -> pa.ChunkedArray:

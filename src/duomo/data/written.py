@@ -11,10 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from duomo.core.contract import Evidence
+from duomo.core.contract import Evidence, View
 from duomo.data.supervised import is_cjk
 
 ORDERS, LETTERS = 4, 6
+SHOWN = 8
 SEPARATE = (
     (re.compile(r"([\{-\~\[-\` -\&\(-\+\:-\@\/])"), r" \1 "),
     (re.compile(r"([^0-9])([\.,])"), r"\1 \2 "),
@@ -130,6 +131,14 @@ def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
         best[1:] = np.maximum(best[1:], best[:-1] + (other == numbers[item]))
         np.maximum.accumulate(best, out=best)
     return int(best[-1])
+
+
+def shown(errors_N: np.ndarray, evidence: Evidence, title: str, note: str) -> View:
+    """Some rows from the best to the worst: `prediction` beneath `truth`."""
+    rows = np.argsort(errors_N, kind="stable")
+    some = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)].tolist() if len(rows) else []
+    items = [{"title": str(evidence["truth"][row]), "text": str(evidence["prediction"][row])} for row in some]
+    return View("texts", title, {"items": items}, note)
 
 
 def translation_facts(told: Sequence[str], truth: Sequence[str], how: str) -> Evidence:

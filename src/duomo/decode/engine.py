@@ -21,6 +21,7 @@ from torch import nn
 from duomo.core import openmp
 from duomo.core.device import Execution
 from duomo.core.errors import DuomoError, ResourceError
+from duomo.core.tensors import Batch
 from duomo.decode.loop import SLOTS, Batcher, Grammar, Language, Piece, Request
 from duomo.decode.sampling import Sampling
 
@@ -241,3 +242,11 @@ def write(
         Answer("".join(piece.text for piece in part), request.written, part[-1].finish_reason)
         for request, part in zip(requests, parts, strict=True)
     ]
+
+
+def write_batch(model: nn.Module, language: Language, batch: Batch, sampling: Sampling, context: int, *, roll: bool = False) -> list[str]:
+    """What is written behind each row of `tokens`, drawn with the sampling's seed and the row's own (`prompt.seed`)."""
+    lengths = batch["tokens.length"].clamp(min=1).tolist()
+    prompts = [row[:length] for row, length in zip(batch["tokens"].tolist(), lengths, strict=True)]
+    samplings = [replace(sampling, seed=(seed ^ sampling.seed) & (2**63 - 1)) for seed in batch["prompt.seed"].tolist()]
+    return [answer.text for answer in write(model, language, prompts, samplings, context, roll=roll)]

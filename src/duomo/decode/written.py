@@ -11,6 +11,7 @@ from torch import nn
 from duomo.core.contract import EncoderDecoder
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
+from duomo.data.pairs import Pairs
 from duomo.decode.beam import Beam, searches
 
 ROOM = 3
@@ -18,6 +19,13 @@ ROOM = 3
 SPARE = 16
 Written = tuple[list[int], float]
 """Tokens and their mean log-probability."""
+
+
+def answers(model: nn.Module, batch: Batch, pairs: Pairs, width: int, penalties: Sequence[float]) -> list[list[tuple[str, float]]]:
+    """For each length penalty each row's text and mean log-probability of a token, `width` beams searched."""
+    beam = Beam(width, new_tokens=pairs.longest[1], least=1)  # no text of a pair is empty
+    found = written(model, batch, beam, penalties, pairs.start, pairs.end, (pairs.padding,))
+    return [pairs.spoken(texts, batch) for texts in found]
 
 
 def written(

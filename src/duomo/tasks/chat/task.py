@@ -3,7 +3,6 @@
 Legend: N rows, B rows of a batch, T tokens of a conversation, V vocabulary, M tokens of all conversations end to end, G learned tokens.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
@@ -23,17 +22,17 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged
 from duomo.data import corpus
-from duomo.decode.engine import write
+from duomo.data.digests import number_of
+from duomo.data.ngram import Ngrams
+from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
-from duomo.tasks.chat.baselines import Frequency, Ngram
 from duomo.tasks.chat.formats import Shape, messages_of, shape_of, told
 from duomo.tasks.chat.probes import QUESTIONS
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
 LEAST, MOST = 512, 2048
 """Context that a model of short conversations still gets, and the longest that is chosen unasked."""
-FEWEST_TOKENS = 64
 SHOWN = 2000
 LONG_TOKEN = 32
 """Characters of a token at most, as far as it matters here."""
@@ -88,19 +87,14 @@ class Main(Task):
         longest = 1 << 40
         if self.given is not None:
             text_kind.within(encode.longest_text, self.given)
-            longest = int(self.given["longest"])
-        if self.given is not None:
-            self.tokenizer = dialogue.speaking(self.given)
+            longest, self.tokenizer = int(self.given["longest"]), dialogue.speaking(self.given)
         else:
             said = pa.chunked_array([[message["content"] for row in self._conversations(table) for message in row]], pa.large_string())
             learned = text_kind.learn(said, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=MOST))
             self.tokenizer = dialogue.speaking(learned, grow=True)
         lessons = list(self._lessons(table))
         lengths = [len(tokens) for tokens, _ in lessons]
-        if sum(lengths) < FEWEST_TOKENS:
-            raise DataError(
-                "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=sum(lengths)
-            )
+        corpus.check_length(sum(lengths))
         self.context = min(encode.longest_text or min(MOST, max(LEAST, max(lengths) + self.config.sampling.new_tokens)), longest)
         self.tokenizer["longest"] = self.context
         if not any(learned[1 : self.context + 1].any() for _, learned in lessons):
@@ -133,9 +127,7 @@ class Main(Task):
         return Head(int(self.tokenizer["size"]), "step")
 
     def suggest(self, table: Table) -> Suggestion:
-        size = sum(table.column(name).nbytes for name in shape_of(table.names).columns)
-        recipe = "tiny" if size < 500_000 else "small" if size < 20_000_000 else "base"
-        return Suggestion(recipe, corpus.told(size))
+        return corpus.suggest(sum(table.column(name).nbytes for name in shape_of(table.names).columns), 500_000)
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Conversations in which the assistant answers; DataError naming the row for what is no conversation."""
@@ -221,21 +213,21 @@ class Main(Task):
             }
             return Examples(columns)
         asked = [self._ending(row) for row in self._conversations(table)]
-        seeds = [int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=7).digest()) for row in asked]
+        seeds = [number_of(row.tobytes()) for row in asked]
         return Examples({"tokens": Ragged.of(asked, empty), "prompt.seed": Dense(torch.tensor(seeds, dtype=torch.int64))})
 
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats, summed over the answers' tokens."""
         target_G = batch["target"][batch["tokens.wanted"]].long()
-        total = functional.cross_entropy(_wanted(output, batch).float(), target_G, reduction="sum")
+        total = functional.cross_entropy(corpus.at_wanted(output, batch).float(), target_G, reduction="sum")
         return total, torch.tensor(float(len(target_G)))
 
     # -- judging
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:
         """For each conversation: nats and tokens of its answers, and how many were the likeliest."""
         wanted_BT = batch["tokens.wanted"]
-        target_G, logits_GV = batch["target"][wanted_BT].long(), _wanted(output, batch).float()
+        target_G, logits_GV = batch["target"][wanted_BT].long(), corpus.at_wanted(output, batch).float()
         nats_G = functional.cross_entropy(logits_GV, target_G, reduction="none").double()
         row_G = wanted_BT.nonzero()[:, 0]
         zeros = torch.zeros(len(wanted_BT), dtype=torch.float64, device=nats_G.device)
@@ -253,14 +245,20 @@ class Main(Task):
         return found
 
     def views(self, evidence: Evidence) -> Sequence[View]:
-        values = self.errors(evidence)
-        counts, edges = np.histogram(values[np.isfinite(values)], bins=min(24, max(2, len(values) // 2)))
-        data = {"labels": [f"{low:.2f}" for low in edges[:-1]], "values": counts.tolist()}
-        return [View("bars", tr("Nats a token of the answers in the test"), data, tr("Above: easy passages; below: hard ones."))]
+        return [corpus.spread(self.errors(evidence), tr("Nats a token of the answers in the test"))]
 
     def baselines(self) -> Sequence[Baseline]:
         size = int(self.tokenizer["size"])
-        return [kind(size, self._stream, self._baseline_facts) for kind in (Frequency, Ngram)]
+        return [
+            Ngrams(order, size, lessons, self._tokens, self._baseline_facts) for order, lessons in ((1, self._answers), (5, self._tokens))
+        ]
+
+    def _tokens(self, table: Table) -> np.ndarray:
+        return self._stream(table)[0]
+
+    def _answers(self, table: Table) -> np.ndarray:
+        tokens, learned = self._stream(table)
+        return tokens[learned]
 
     def _stream(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
         rows = [(tokens[: self.context + 1], learned[: self.context + 1]) for tokens, learned in self._lessons(table)]
@@ -311,14 +309,5 @@ class Main(Task):
 
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """What the assistant says next, drawn with the seed of config and conversation."""
-        lengths = batch["tokens.length"].clamp(min=1).tolist()
-        prompts = [row[:length] for row, length in zip(batch["tokens"].tolist(), lengths, strict=True)]
-        seeds = [(seed ^ self.config.sampling.seed) & (2**63 - 1) for seed in batch["prompt.seed"].tolist()]
-        samplings = [replace(self.config.sampling, seed=seed) for seed in seeds]
-        answers = write(model, self.language, prompts, samplings, self.context)
-        return {"prediction": [answer.text.strip() for answer in answers]}
-
-
-def _wanted(output: Tensor, batch: Batch) -> Tensor:
-    """(G, V): a model that knows of `tokens.wanted` gives no other logits."""
-    return output if output.dim() == 2 else output[batch["tokens.wanted"]]
+        written = write_batch(model, self.language, batch, self.sampling, self.context)
+        return {"prediction": [text.strip() for text in written]}

@@ -5,9 +5,8 @@ Legend: N rows, C classes of one head, K heads.
 """
 
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
 
@@ -52,120 +51,67 @@ class Prior(Baseline):
         return _evidence(self.labels, np.tile(self._p_S, (len(test), 1)), test)
 
 
-class _Learner(ABC):
-    """One classical model of one head: fit on (N, F) and class numbers, then probabilities of the classes that it saw."""
-
-    @abstractmethod
-    def fit(self, features: Any, target: np.ndarray) -> None: ...
-
-    @abstractmethod
-    def probabilities(self, features: Any) -> np.ndarray: ...
-
-    @property
-    @abstractmethod
-    def seen(self) -> np.ndarray: ...
-
-
-@final
-class _Trees(_Learner):
+def _trees(features: np.ndarray, target: np.ndarray, categorical: np.ndarray) -> Any:
     """Histogram gradient boosting, stopped early on a sixth of the rows; few classes get more trees."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
-    def __init__(self, categorical: np.ndarray):
-        self._categorical = categorical
-        self._model: Any = None
-
-    def fit(self, features: np.ndarray, target: np.ndarray) -> None:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
-        classes = len(np.unique(target))
-        stop = len(target) >= 60 and np.bincount(target).max(initial=0) > 1 and _twice(target)
-        self._model = HistGradientBoostingClassifier(
-            learning_rate=0.1 if len(target) < 2000 else 0.06, max_iter=max(40, 600 // max(1, classes - 1)) if stop else 60,
-            early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20, max_leaf_nodes=31, l2_regularization=1.0,
-            min_samples_leaf=min(20, max(2, len(target) // 20)),
-            categorical_features=self._categorical if self._categorical.any() else None, random_state=0,
-        ).fit(features, target)  # fmt: skip
-
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        return np.asarray(self._model.predict_proba(features))
-
-    @property
-    def seen(self) -> np.ndarray:
-        return np.asarray(self._model.classes_)
+    classes = len(np.unique(target))
+    stop = len(target) >= 60 and np.bincount(target).max(initial=0) > 1 and _twice(target)
+    return HistGradientBoostingClassifier(
+        learning_rate=0.1 if len(target) < 2000 else 0.06, max_iter=max(40, 600 // max(1, classes - 1)) if stop else 60,
+        early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20, max_leaf_nodes=31, l2_regularization=1.0,
+        min_samples_leaf=min(20, max(2, len(target) // 20)),
+        categorical_features=categorical if categorical.any() else None, random_state=0,
+    ).fit(features, target)  # fmt: skip
 
 
-@final
-class _Logistic(_Learner):
+def _logistic(features: Any, target: np.ndarray) -> Any:
     """Logistic regression, its C chosen among six on a fifth of the rows by log-loss, then fitted on all."""
+    from scipy.sparse import issparse
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
-    def __init__(self) -> None:
-        self._model: Any = None
-
-    def _make(self, strength: float, classes: int, sparse: bool) -> Any:
-        from sklearn.linear_model import LogisticRegression
-
-        solver = "liblinear" if classes == 2 and sparse else "lbfgs"
-        return LogisticRegression(C=strength, solver=solver, max_iter=300, tol=1e-3, warm_start=True, random_state=0)
-
-    def fit(self, features: Any, target: np.ndarray) -> None:
-        from scipy.sparse import issparse
-        from threadpoolctl import threadpool_limits
-
-        classes, sparse = len(np.unique(target)), bool(issparse(features))
-        scale = 1.0 if sparse else 0.01
-        # one thread: the products are small, and threads that wait for them cost more than they save
-        with threadpool_limits(1), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._model = self._make(scale, classes, sparse)
-            best = self._choose(features, target, classes, scale) if len(target) >= 50 and _twice(target) else scale
-            self._model.set_params(C=best).fit(features, target)
-
-    def _choose(self, features: Any, target: np.ndarray, classes: int, scale: float) -> float:
-        """From strong to weak regularisation, each fit starting from the last, until the held-out loss has risen twice."""
-        from scipy.sparse import issparse
-        from sklearn.model_selection import train_test_split
-
-        sparse = bool(issparse(features))
+    classes, sparse = len(np.unique(target)), bool(issparse(features))
+    scale, solver = 1.0 if sparse else 0.01, "liblinear" if classes == 2 and sparse else "lbfgs"
+    # one thread: the products are small, and threads that wait for them cost more than they save
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = LogisticRegression(C=scale, solver=solver, max_iter=300, tol=1e-3, warm_start=True, random_state=0)
         rows = sample_rows(len(target), len(target) if sparse and classes == 2 else INNER_ROWS)
-        if not _twice(target[rows]):
-            return scale
-        within, held = train_test_split(rows, test_size=max(0.2, (classes + 1) / len(rows)), random_state=0, stratify=target[rows])
-        losses: list[float] = []
-        for strength in STRENGTHS:
-            model = self._model.set_params(C=strength * scale).fit(features[within], target[within])
-            believed = model.predict_proba(features[held])[np.arange(len(held)), np.searchsorted(model.classes_, target[held])]
-            losses.append(float(-np.log(np.clip(believed, FLOOR, 1)).mean()))
-            if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
-                break
-        return STRENGTHS[int(np.argmin(losses))] * scale
+        if len(target) >= 50 and _twice(target) and _twice(target[rows]):
+            scale *= _strength(model, features, target, rows)
+        return model.set_params(C=scale).fit(features, target)
 
-    def probabilities(self, features: Any) -> np.ndarray:
-        return np.asarray(self._model.predict_proba(features))
 
-    @property
-    def seen(self) -> np.ndarray:
-        return np.asarray(self._model.classes_)
+def _strength(model: Any, features: Any, target: np.ndarray, rows: np.ndarray) -> float:
+    """From strong to weak regularisation, each fit starting from the last, until the held-out loss has risen twice."""
+    from sklearn.model_selection import train_test_split
+
+    scale, share = model.C, max(0.2, (len(np.unique(target)) + 1) / len(rows))
+    within, held = train_test_split(rows, test_size=share, random_state=0, stratify=target[rows])
+    losses: list[float] = []
+    for strength in STRENGTHS:
+        model.set_params(C=strength * scale).fit(features[within], target[within])
+        believed = model.predict_proba(features[held])[np.arange(len(held)), np.searchsorted(model.classes_, target[held])]
+        losses.append(float(-np.log(np.clip(believed, FLOOR, 1)).mean()))
+        if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
+            break
+    return STRENGTHS[int(np.argmin(losses))]
 
 
 @final
-class _Neighbours(_Learner):
+class _Neighbours:
     """The five nearest rows vote by nearness, beside one vote spread over all classes, so that no class is ruled out."""
 
-    def __init__(self) -> None:
-        self._model: Any = None
-
-    def fit(self, features: Any, target: np.ndarray) -> None:
+    def __init__(self, features: Any, target: np.ndarray):
         from sklearn.neighbors import KNeighborsClassifier
 
-        self._model = KNeighborsClassifier(min(5, len(target)), weights="distance", algorithm="brute").fit(features, target)
+        self._model: Any = KNeighborsClassifier(min(5, len(target)), weights="distance", algorithm="brute").fit(features, target)
+        self.classes_ = self._model.classes_
 
-    def probabilities(self, features: Any) -> np.ndarray:
+    def predict_proba(self, features: Any) -> np.ndarray:
         votes = 5 * np.asarray(self._model.predict_proba(features))
         return (votes + 1 / votes.shape[1]) / 6
-
-    @property
-    def seen(self) -> np.ndarray:
-        return np.asarray(self._model.classes_)
 
 
 def _twice(target: np.ndarray) -> bool:
@@ -174,93 +120,63 @@ def _twice(target: np.ndarray) -> bool:
 
 
 @final
-class _Heads:
-    """One learner for each column of targets."""
+class Classical(Baseline):
+    """A model for each head, fitted to at most `most` rows of a matrix: `fit(features, classes)` gives it as scikit-learn has it."""
 
-    def __init__(self, labels: Labels):
-        self.labels = labels
-        self._learners: list[_Learner | float] = []
-
-    def fit(self, features: Any, target: np.ndarray, make: Any) -> None:
-        columns = target.reshape(len(target), -1).T
-        for column in columns:
-            known = np.flatnonzero(column >= 0)
-            wanted = column[known].astype(np.int64)
-            if len(np.unique(wanted)) < 2:
-                self._learners.append(float(wanted[0]) if len(wanted) else 0.0)
-                continue
-            learner = make()
-            learner.fit(features[known], wanted)
-            self._learners.append(learner)
-
-    def probabilities(self, features: Any) -> np.ndarray:
-        """(N, S): the heads side by side, or the chance of each class of a list."""
-        rows = features.shape[0]
-        sizes = [2] * len(self._learners) if self.labels.lists else list(self.labels.parts)
-        found = []
-        for learner, size in zip(self._learners, sizes, strict=True):
-            part = np.zeros((rows, size))
-            if isinstance(learner, float):
-                part[:, int(learner)] = 1.0
-            elif rows:
-                part[:, learner.seen] = learner.probabilities(features)
-            found.append(part[:, 1:] if self.labels.lists else part)
-        return np.concatenate(found, axis=1)
-
-
-@final
-class GradientBoosting(Baseline):
-    """Gradient-boosted trees on number, category and date columns."""
-
-    name: ClassVar[str] = "gradient-boosted trees"
-
-    def __init__(self, labels: Labels, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
-        self._labels, self._heads, self._matrix = labels, _Heads(labels), TreeMatrix(features, kinds, config)
-
-    def fit(self, train: Table) -> None:
-        train = train.take(sample_rows(len(train), TREE_ROWS))
-        self._matrix.fit(train)
-        self._heads.fit(self._matrix.transform(train), self._labels.encode(train)[0], lambda: _Trees(self._matrix.categorical))
-
-    def evidence(self, test: Table) -> Evidence:
-        return _evidence(self._labels, self._heads.probabilities(self._matrix.transform(test)), test)
-
-
-@final
-class LinearModel(Baseline):
-    """Logistic regression on TF-IDF, pixels, log-mel statistics, series statistics, and standardised table columns.
-
-    Pictures (of a film: its mean frame, or with gradients one frame) may be described by histograms of their gradients instead of
-    pixels, and rows compared with their nearest neighbours.
-    """
-
-    def __init__(self, labels: Labels, matrix: LinearMatrix, name: str = "logistic regression", learner: type[_Learner] = _Logistic):
-        self._labels, self._heads, self._matrix, self._learner = labels, _Heads(labels), matrix, learner
-        self.name = name  # type: ignore[misc]
-        is_text = any(matrix.kinds.get(column, "text") == "text" for column in matrix.names)
-        self._most = TEXT_ROWS if is_text else DENSE_ROWS
+    def __init__(self, labels: Labels, matrix: LinearMatrix | TreeMatrix, name: str, most: int, fit: Callable[[Any, np.ndarray], Any]):
+        self.labels, self.name, self._matrix, self._most, self._fit = labels, name, matrix, most, fit
+        self._heads: list[Any] = []
 
     def fit(self, train: Table) -> None:
         train = train.take(sample_rows(len(train), self._most))
         self._matrix.fit(train)
-        self._heads.fit(self._matrix.transform(train), self._labels.encode(train)[0], self._learner)
+        features, target = self._matrix.transform(train), self.labels.encode(train)[0]
+        self._heads = [self._head(features, column) for column in target.reshape(len(target), -1).T]
+
+    def _head(self, features: Any, column: np.ndarray) -> Any:
+        """A fitted model, or the number of the only class that occurs."""
+        known = np.flatnonzero(column >= 0)
+        wanted = column[known].astype(np.int64)
+        return self._fit(features[known], wanted) if len(np.unique(wanted)) > 1 else int(wanted[0]) if len(wanted) else 0
 
     def evidence(self, test: Table) -> Evidence:
-        return _evidence(self._labels, self._heads.probabilities(self._matrix.transform(test)), test)
+        return _evidence(self.labels, self._probabilities(self._matrix.transform(test)), test)
+
+    def _probabilities(self, features: Any) -> np.ndarray:
+        """(N, S): the heads side by side, or the chance of each class of a list."""
+        rows = features.shape[0]
+        sizes = [2] * len(self._heads) if self.labels.lists else list(self.labels.parts)
+        found = []
+        for head, size in zip(self._heads, sizes, strict=True):
+            part = np.zeros((rows, size))
+            if isinstance(head, int):
+                part[:, head] = 1.0
+            elif rows:
+                part[:, head.classes_] = head.predict_proba(features)
+            found.append(part[:, 1:] if self.labels.lists else part)
+        return np.concatenate(found, axis=1)
 
 
 def classical(labels: Labels, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig) -> tuple[Baseline, ...]:
-    """Logistic regression; with trees before it where all columns are flat; pictures also by their gradients."""
-    linear = LinearModel(labels, LinearMatrix(features, kinds, config))
+    """Logistic regression on TF-IDF, pixels, log-mel statistics, series statistics, and standardised table columns.
+
+    With trees before it where all columns are flat; pictures (of films: the mean frame, or one frame) also by histograms of gradients.
+    """
+    most = TEXT_ROWS if any(kinds.get(name, "text") == "text" for name in features) else DENSE_ROWS
+
+    def linear(name: str, gradients: bool = False, fit: Callable[[Any, np.ndarray], Any] = _logistic) -> Baseline:
+        return Classical(labels, LinearMatrix(features, kinds, config, gradients), name, most, fit)
+
     if is_flat(features, kinds):
-        return GradientBoosting(labels, features, kinds, config), linear
+        flat = TreeMatrix(features, kinds, config)
+        trees = Classical(labels, flat, "gradient-boosted trees", TREE_ROWS, lambda x, y: _trees(x, y, flat.categorical))
+        return trees, linear("logistic regression")
     if all(kinds.get(name) == "video" for name in features):
-        linear = LinearModel(labels, LinearMatrix(features, kinds, config), "logistic regression on the mean frame")
-        return linear, LinearModel(labels, LinearMatrix(features, kinds, config, True), "logistic regression on one frame's gradients")
+        return linear("logistic regression on the mean frame"), linear("logistic regression on one frame's gradients", True)
     if any(kinds.get(name) != "image" for name in features):
-        return (linear,)
+        return (linear("logistic regression"),)
     return (
-        linear,
-        LinearModel(labels, LinearMatrix(features, kinds, config, True), "logistic regression on gradients"),
-        LinearModel(labels, LinearMatrix(features, kinds, config, True), "nearest neighbours by gradients", _Neighbours),
+        linear("logistic regression"),
+        linear("logistic regression on gradients", True),
+        linear("nearest neighbours by gradients", True, _Neighbours),
     )

@@ -1,7 +1,7 @@
 """What a detector must beat: every class's mean box in every picture, and the boxes of the most similar training picture."""
 
 from collections.abc import Callable
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 
@@ -19,7 +19,7 @@ SIDE = 16
 class MeanBox(Baseline):
     """Each class where it is on average, as surely as it is frequent."""
 
-    name: ClassVar[str] = "mean box of each class"
+    name = "mean box of each class"
 
     def __init__(self, things: Things, judge: Judge):
         self._things, self._judge = things, judge
@@ -41,7 +41,7 @@ class MeanBox(Baseline):
 class NearestPicture(Baseline):
     """The boxes of the training picture whose small grey copy is most alike."""
 
-    name: ClassVar[str] = "nearest picture"
+    name = "nearest picture"
 
     def __init__(self, things: Things, judge: Judge, pixels: Callable[[Table], np.ndarray]):
         self._things, self._judge, self._pixels = things, judge, pixels

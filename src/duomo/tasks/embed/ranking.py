@@ -4,7 +4,7 @@ Legend: N pairs, D width of a vector.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
 
@@ -39,10 +39,7 @@ def figures(rank_N: np.ndarray) -> dict[str, float]:
 class Chance(Baseline):
     """Partners in an order drawn at random."""
 
-    name: ClassVar[str] = "a random order"
-
-    def fit(self, train: Table) -> None:
-        return
+    name = "a random order"
 
     def evidence(self, test: Table) -> Evidence:
         return {"rank": np.random.default_rng(0).integers(1, len(test) + 1, len(test))}
@@ -52,7 +49,7 @@ class Chance(Baseline):
 class Tfidf(Baseline):
     """Cosine of TF-IDF: words and pairs of words, of Chinese characters 1 to 3."""
 
-    name: ClassVar[str] = "TF-IDF cosine"
+    name = "TF-IDF cosine"
 
     def __init__(self, texts: Texts):
         self._texts = texts

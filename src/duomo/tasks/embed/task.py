@@ -7,7 +7,6 @@ the model of two equal towers: Reimers and Gurevych 2019, arXiv:1908.10084.
 Legend: B pairs of a batch, N rows, T tokens, D width of a vector.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, final
@@ -28,7 +27,8 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Turns
-from duomo.data.pairs import Asked, Names, Pairs, choose_columns
+from duomo.data.digests import number_of
+from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns
 from duomo.tasks.embed.ranking import Chance, Tfidf, figures, ranks
 
 SOURCES = ("source", "question", "query", "anchor", "text", "sentence1", "title", "问题")
@@ -123,15 +123,14 @@ class Main(Task):
 
     # -- tensors
     def texts(self, table: Table) -> tuple[list[str], list[str]]:
-        return tuple(["" if cell is None else cell for cell in text_of(table.column(name)).to_pylist()] for name in self.names)  # type: ignore[return-value]
+        return cells_of(table, self.names.source), cells_of(table, self.names.target)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         if not target:
-            cells = text_of(table.column(self.names.source)).to_pylist()
-            return Examples({"text": self._ragged(["" if cell is None else cell for cell in cells])})
+            return Examples({"text": self._ragged(cells_of(table, self.names.source))})
         source, targets = self.texts(table)
         both = self._ragged([text for pair in zip(source, targets, strict=True) for text in pair])
-        same = torch.tensor([_number(text) for text in targets], dtype=torch.int64)
+        same = torch.tensor([number_of(text) for text in targets], dtype=torch.int64)
         return Examples({"text": Turns(both, 2), "same": Dense(same)})
 
     def _ragged(self, texts: list[str]) -> Ragged:
@@ -196,7 +195,3 @@ def _vectors(output: Tensor) -> Tensor:
     if output.ndim != 2 or not output.shape[1]:
         raise ConfigError("Embeddings need a model that gives the vector of a text; this one gives none. Choose bert.")
     return output
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=7).digest())

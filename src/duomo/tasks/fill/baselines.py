@@ -5,7 +5,7 @@ A neighbour that is hidden too says nothing. Legend: V vocabulary, M tokens of t
 """
 
 from collections.abc import Callable
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -32,7 +32,7 @@ def _unigram(tokens: np.ndarray, vocabulary: int) -> np.ndarray:
 class Frequency(Baseline):
     """Every token as often as it is."""
 
-    name: ClassVar[str] = "most frequent token"
+    name = "most frequent token"
 
     def __init__(self, vocabulary: int, stream: Stream, gaps: Gaps, facts: Facts):
         self.vocabulary, self._stream, self._gaps, self._facts = vocabulary, stream, gaps, facts
@@ -50,7 +50,7 @@ class Frequency(Baseline):
 class Neighbours(Baseline):
     """The token on either side, through two bigram models."""
 
-    name: ClassVar[str] = "bigrams of both sides"
+    name = "bigrams of both sides"
 
     def __init__(self, vocabulary: int, stream: Stream, gaps: Gaps, facts: Facts):
         self.vocabulary, self._stream, self._gaps, self._facts = vocabulary, stream, gaps, facts

@@ -23,11 +23,11 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples, Ragged
 from duomo.data import corpus
+from duomo.data.supervised import texts
 from duomo.tasks.fill.baselines import Frequency, Neighbours
 from duomo.tasks.fill.masking import Hiding, Masked
 
 CONTEXT = 128
-FEWEST_TOKENS = 64
 GAP = re.compile(r" ?(?:\[MASK\]|<mask>)")
 """How a gap is written; the space before it belongs to what fills it."""
 CONTINUES = re.compile(r"^##|^[^\W\d_]")
@@ -82,10 +82,7 @@ class Main(Task):
         if text_kind.special(self.tokenizer, "mask") < 0:
             raise DataError("Filling gaps needs a tokenizer with a mask token ([MASK], <mask>); this one has none. Choose another.")
         length = corpus.length(table, self.column, self.tokenizer, self._end(), 8 * (encode.longest_text or CONTEXT))
-        if length < FEWEST_TOKENS:
-            raise DataError(
-                "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length
-            )
+        corpus.check_length(length)
         longest = text_kind.within(encode.longest_text, self.given) if self.given is not None else 1 << 40
         self.context = max(8, min(encode.longest_text or CONTEXT, longest, length // 8))
         self.tokenizer["longest"] = self.context
@@ -112,9 +109,7 @@ class Main(Task):
         return Head(int(self.tokenizer["size"]), "step")
 
     def suggest(self, table: Table) -> Suggestion:
-        size = table.column(self._column(table)).nbytes
-        recipe = "tiny" if size < 200_000 else "small" if size < 20_000_000 else "base"
-        return Suggestion(recipe, corpus.told(size))
+        return corpus.suggest(table.column(self._column(table)).nbytes)
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Pieces with words."""
@@ -143,8 +138,7 @@ class Main(Task):
         if target:
             width = max(1, self.context - len(hiding.before) - len(hiding.after))
             return Examples({"tokens": Masked(self.stream(table), width, hiding)})
-        cells = ["" if cell is None else str(cell) for cell in table.column(self.column).to_pylist()]
-        rows = [text_kind.framed(self.tokenizer, self._asked(cell)) for cell in cells]
+        rows = [text_kind.framed(self.tokenizer, self._asked(cell)) for cell in texts(table.column(self.column))]
         return Examples({"tokens": Ragged.of([row.astype(np.int64) for row in rows], np.zeros(0, np.int64))})
 
     def _asked(self, cell: str) -> np.ndarray:
@@ -164,13 +158,13 @@ class Main(Task):
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats, summed over the gaps."""
         target_G = batch["target"][batch["tokens.wanted"]]
-        total = functional.cross_entropy(_at_gaps(output, batch).float(), target_G, reduction="sum")
+        total = functional.cross_entropy(corpus.at_wanted(output, batch).float(), target_G, reduction="sum")
         return total, torch.tensor(float(len(target_G)))
 
     # -- judging
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:
         wanted = batch["tokens.wanted"]
-        target_G, logits_GV = batch["target"][wanted], _at_gaps(output, batch).float()
+        target_G, logits_GV = batch["target"][wanted], corpus.at_wanted(output, batch).float()
         nats = functional.cross_entropy(logits_GV, target_G, reduction="none")
         return _facts(wanted.cpu().numpy(), nats.cpu().numpy(), (logits_GV.argmax(1) == target_G).cpu().numpy())
 
@@ -184,10 +178,7 @@ class Main(Task):
         return found
 
     def views(self, evidence: Evidence) -> Sequence[View]:
-        values = self.errors(evidence)
-        counts, edges = np.histogram(values[np.isfinite(values)], bins=min(24, max(2, len(values) // 2)))
-        data = {"labels": [f"{low:.2f}" for low in edges[:-1]], "values": counts.tolist()}
-        return [View("bars", tr("Nats a gap of the windows of the test text"), data, tr("Above: easy passages; below: hard ones."))]
+        return [corpus.spread(self.errors(evidence), tr("Nats a gap of the windows of the test text"))]
 
     def baselines(self) -> Sequence[Baseline]:
         size = int(self.tokenizer["size"])
@@ -218,11 +209,6 @@ class Main(Task):
     def _named(self, tokens: list[int], shares: list[float]) -> list[dict[str, Any]]:
         words = [text_kind.decode_text(self.tokenizer, [token]).strip() for token in tokens]
         return [{"token": word, "probability": share} for word, share in zip(words, shares, strict=True)]
-
-
-def _at_gaps(output: Tensor, batch: Batch) -> Tensor:
-    """(G, V): a model that knows of `tokens.wanted` gives no other logits."""
-    return output if output.dim() == 2 else output[batch["tokens.wanted"]]
 
 
 def _facts(gap: np.ndarray, nats_G: np.ndarray, right_G: np.ndarray) -> Evidence:

@@ -3,7 +3,6 @@
 Legend: B rows of a batch, T positions of a window, V tokens of the vocabulary, M tokens of the whole stream, W windows.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, final
@@ -15,21 +14,20 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
-from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
 from duomo.data import corpus
-from duomo.decode.engine import write
+from duomo.data.digests import number_of
+from duomo.data.ngram import Ngrams
+from duomo.data.supervised import texts
+from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
-from duomo.tasks.generate.baselines import Frequency, Ngram
 
 CONTEXT = 256
-FEWEST_TOKENS = 64
-"""Pieces of text without which no part of a split is sure of one."""
 LONG_DOCUMENT = 8
 """Windows that a document fills on average from which borders are so rare that no window is divided."""
 
@@ -79,7 +77,7 @@ class Main(Task):
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
-        self.column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
+        self.column = self._text(table)
         cells = table.column(self.column).cast(pa.large_string()).drop_null()
         encode = self.config.encode
         if self.given is not None:
@@ -90,11 +88,11 @@ class Main(Task):
             config = replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT)
             self.tokenizer = text_kind.learn(cells, config)
         length = corpus.length(table, self.column, self.tokenizer, self.end, 8 * int(self.tokenizer["longest"]))
-        if length < FEWEST_TOKENS:
-            raise DataError(
-                "A language model needs text of at least {least} tokens; there are {length}.", least=FEWEST_TOKENS, length=length
-            )
+        corpus.check_length(length)
         self.context = max(8, min(int(self.tokenizer["longest"]), length // 8))
+
+    def _text(self, table: Table) -> str:
+        return self.config.column or next(iter(table.of_kind("text")), table.names[0])
 
     def state(self) -> dict[str, Any]:
         return {"column": self.column, "tokenizer": self.tokenizer, "context": self.context}
@@ -121,15 +119,11 @@ class Main(Task):
         return Head(int(self.tokenizer["size"]), "step")
 
     def suggest(self, table: Table) -> Suggestion:
-        column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
-        size = table.column(column).nbytes
-        recipe = "tiny" if size < 200_000 else "small" if size < 20_000_000 else "base"
-        return Suggestion(recipe, corpus.told(size))
+        return corpus.suggest(table.column(self._text(table)).nbytes)
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Pieces with words."""
-        column = self.config.column or next(iter(table.of_kind("text")), table.names[0])
-        return corpus.usable(table, column), []
+        return corpus.usable(table, self._text(table)), []
 
     # -- tensors
     def stream(self, table: Table) -> Tensor:
@@ -144,9 +138,9 @@ class Main(Task):
             width = max(1, min(self.context, len(column.values) - 1))
             apart = not self.config.across and len(column.values) < LONG_DOCUMENT * width * max(1, len(column))
             return Examples({"tokens": Windows(column.values, width, column.offsets if apart else None)})
-        cells = [str(cell) if cell is not None else "" for cell in table.column(self.column).to_pylist()]
+        cells = texts(table.column(self.column))
         rows = [self._prompt(tokens) for tokens in text_kind.encode_text(self.tokenizer, cells)]
-        seeds = [int.from_bytes(hashlib.blake2b(cell.encode("utf-8", "replace"), digest_size=7).digest()) for cell in cells]
+        seeds = [number_of(cell) for cell in cells]
         return Examples({"tokens": Ragged.of(rows, np.zeros(0, np.int64)), "prompt.seed": Dense(torch.tensor(seeds, dtype=torch.int64))})
 
     def _prompt(self, tokens: np.ndarray) -> np.ndarray:
@@ -156,8 +150,8 @@ class Main(Task):
         return kept if len(kept) else np.array([self.end], np.int64)
 
     def too_long(self, table: Table) -> np.ndarray:
-        cells = [str(cell) if cell is not None else "" for cell in table.column(self.column).to_pylist()]
-        return np.array([len(tokens) >= self.context for tokens in text_kind.encode_text(self.tokenizer, cells)], bool)
+        found = text_kind.encode_text(self.tokenizer, texts(table.column(self.column)))
+        return np.array([len(tokens) >= self.context for tokens in found], bool)
 
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -194,15 +188,11 @@ class Main(Task):
         return found
 
     def views(self, evidence: Evidence) -> Sequence[View]:
-        values = self.errors(evidence)
-        counts, edges = np.histogram(values[np.isfinite(values)], bins=min(24, max(2, len(values) // 2)))
-        labels = [f"{low:.2f}" for low in edges[:-1]]
-        data = {"labels": labels, "values": counts.tolist()}
-        return [View("bars", tr("Bits per byte of the windows of the test text"), data, tr("Above: easy passages; below: hard ones."))]
+        return [corpus.spread(self.errors(evidence), tr("Bits per byte of the windows of the test text"))]
 
     def baselines(self) -> Sequence[Baseline]:
         size = int(self.tokenizer["size"])
-        return [Frequency(size, self._numbers, self._baseline_facts), Ngram(size, self._numbers, self._baseline_facts)]
+        return [Ngrams(order, size, self._numbers, self._numbers, self._baseline_facts) for order in (1, 5)]
 
     def _numbers(self, table: Table) -> np.ndarray:
         return self.stream(table).numpy()
@@ -231,9 +221,4 @@ class Main(Task):
 
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """What the model writes on from each prompt, drawn with the seed of config and prompt."""
-        lengths = batch["tokens.length"].clamp(min=1).tolist()
-        prompts = [row[:length] for row, length in zip(batch["tokens"].tolist(), lengths, strict=True)]
-        seeds = [(seed ^ self.config.sampling.seed) & (2**63 - 1) for seed in batch["prompt.seed"].tolist()]
-        samplings = [replace(self.config.sampling, seed=seed) for seed in seeds]
-        answers = write(model, self.language, prompts, samplings, self.context, roll=True)
-        return {"prediction": [answer.text for answer in answers]}
+        return {"prediction": write_batch(model, self.language, batch, self.sampling, self.context, roll=True)}

@@ -1,7 +1,7 @@
 """What vectors must beat: chance, the nearest picture, and eigenfaces (Turk and Pentland 1991)."""
 
 from collections.abc import Callable
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 
@@ -27,13 +27,10 @@ def by_distance(vectors_ND: np.ndarray, person_N: np.ndarray) -> Evidence:
 class Chance(Baseline):
     """Similarities drawn at random."""
 
-    name: ClassVar[str] = "chance"
+    name = "chance"
 
     def __init__(self, names: Names):
         self._names = names
-
-    def fit(self, train: Table) -> None:
-        return
 
     def evidence(self, test: Table) -> Evidence:
         drawn = np.random.default_rng(0).random((len(test), len(test)), np.float32)
@@ -44,13 +41,10 @@ class Chance(Baseline):
 class NearestPixels(Baseline):
     """The distance of the pixels themselves."""
 
-    name: ClassVar[str] = "nearest picture by pixels"
+    name = "nearest picture by pixels"
 
     def __init__(self, pixels: Pixels, names: Names):
         self._pixels, self._names = pixels, names
-
-    def fit(self, train: Table) -> None:
-        return
 
     def evidence(self, test: Table) -> Evidence:
         return by_distance(self._pixels(test), self._names(test))
@@ -60,7 +54,7 @@ class NearestPixels(Baseline):
 class Eigenfaces(Baseline):
     """The distance among the main ways in which the training pictures vary."""
 
-    name: ClassVar[str] = "eigenfaces"
+    name = "eigenfaces"
 
     def __init__(self, pixels: Pixels, names: Names):
         self._pixels, self._names = pixels, names

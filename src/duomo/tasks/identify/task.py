@@ -6,7 +6,6 @@ Source: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face R
 
 import base64
 import binascii
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Column, Dense, Examples
+from duomo.data.digests import number_of
 from duomo.data.encode import InputEncoder
 from duomo.data.supervised import texts
 from duomo.tasks.identify.baselines import Chance, Eigenfaces, NearestPixels
@@ -172,7 +172,7 @@ class Main(Task):
 
     def _who(self, table: Table) -> np.ndarray:
         """(N,) int64: one number for each person, the same in every table."""
-        return np.array([_number(name) for name in self._names(table)], np.int64)
+        return np.array([number_of(name) for name in self._names(table)], np.int64)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         columns: dict[str, Column] = dict(self.encoder.encode(table, kept=target))
@@ -269,7 +269,3 @@ class Main(Task):
         named = [names[place] for place in places]
         told = [name if value > self.least else UNKNOWN for name, value in zip(named, near, strict=True)]
         return {"prediction": told, "similarity": [round(value, 4) for value in near], "nearest": named}
-
-
-def _number(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=7).digest())

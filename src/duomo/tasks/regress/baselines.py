@@ -5,7 +5,7 @@ Legend: N rows, F features, K targets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ Targets = Callable[[Table], np.ndarray]
 class Mean(Baseline):
     """Every row gets the mean of the training rows."""
 
-    name: ClassVar[str] = "mean"
+    name = "mean"
 
     def __init__(self, targets: Targets):
         self._targets = targets
@@ -38,66 +38,43 @@ class Mean(Baseline):
         return {"prediction": np.tile(self._mean_K, (len(test), 1)), "target": self._targets(test)}
 
 
-def _fit_each(features: Any, target_NK: np.ndarray, make: Callable[[Any, np.ndarray], Any]) -> list[Any]:
-    """One model for each target, on the rows where it is known."""
-    found = []
-    for column in target_NK.T:
-        known = np.flatnonzero(np.isfinite(column))
-        found.append(make(features[known], column[known]))
-    return found
-
-
 @final
-class GradientBoosting(Baseline):
-    """Histogram gradient boosting on number, category and date columns, stopped early on a sixth of the rows."""
+class Classical(Baseline):
+    """A model for each target, fitted to at most `most` rows of a matrix: `fit(features, values)` gives it as scikit-learn has it."""
 
-    name: ClassVar[str] = "gradient-boosted trees"
-
-    def __init__(self, targets: Targets, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
-        self._targets, self._matrix = targets, TreeMatrix(features, kinds, config)
+    def __init__(
+        self, targets: Targets, matrix: LinearMatrix | TreeMatrix, name: str, most: int, fit: Callable[[Any, np.ndarray], Any]
+    ):  # fmt: skip
+        self.name, self._targets, self._matrix, self._most, self._fit = name, targets, matrix, most, fit
         self._models: list[Any] = []
 
     def fit(self, train: Table) -> None:
-        train = train.take(sample_rows(len(train), TREE_ROWS))
+        train = train.take(sample_rows(len(train), self._most))
         self._matrix.fit(train)
-        self._models = _fit_each(self._matrix.transform(train), self._targets(train), self._fit_one)
-
-    def _fit_one(self, features: np.ndarray, target: np.ndarray) -> Any:
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
-        stop = len(target) >= 60
-        categorical = self._matrix.categorical
-        return HistGradientBoostingRegressor(
-            learning_rate=0.08, max_iter=1000 if stop else 60, early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20,
-            max_leaf_nodes=31, l2_regularization=1.0, min_samples_leaf=min(20, max(2, len(target) // 20)),
-            categorical_features=categorical if categorical.any() else None, random_state=0,
-        ).fit(features, target)  # fmt: skip
+        features, columns = self._matrix.transform(train), self._targets(train).T
+        rows = [np.flatnonzero(np.isfinite(column)) for column in columns]
+        self._models = [self._fit(features[known], column[known]) for known, column in zip(rows, columns, strict=True)]
 
     def evidence(self, test: Table) -> Evidence:
         features = self._matrix.transform(test)
-        return {"prediction": _predict(self._models, features), "target": self._targets(test)}
+        found = [np.asarray(model.predict(features), np.float64) if len(test) else np.zeros(0) for model in self._models]
+        return {"prediction": np.stack(found, axis=1), "target": self._targets(test)}
 
 
-@final
-class Ridge(Baseline):
-    """Ridge regression on TF-IDF, pixels, log-mel statistics, series statistics and table columns; strength by an inner fifth."""
+def _trees(features: np.ndarray, target: np.ndarray, categorical: np.ndarray) -> Any:
+    """Histogram gradient boosting on number, category and date columns, stopped early on a sixth of the rows."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
-    name: ClassVar[str] = "ridge regression"
-
-    def __init__(self, targets: Targets, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
-        self._targets, self._matrix = targets, LinearMatrix(features, kinds, config)
-        self._models: list[Any] = []
-
-    def fit(self, train: Table) -> None:
-        train = train.take(sample_rows(len(train), LINEAR_ROWS))
-        self._matrix.fit(train)
-        self._models = _fit_each(self._matrix.transform(train), self._targets(train), _fit_ridge)
-
-    def evidence(self, test: Table) -> Evidence:
-        return {"prediction": _predict(self._models, self._matrix.transform(test)), "target": self._targets(test)}
+    stop = len(target) >= 60
+    return HistGradientBoostingRegressor(
+        learning_rate=0.08, max_iter=1000 if stop else 60, early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20,
+        max_leaf_nodes=31, l2_regularization=1.0, min_samples_leaf=min(20, max(2, len(target) // 20)),
+        categorical_features=categorical if categorical.any() else None, random_state=0,
+    ).fit(features, target)  # fmt: skip
 
 
-def _fit_ridge(features: Any, target: np.ndarray) -> Any:
+def _ridge(features: Any, target: np.ndarray) -> Any:
+    """Ridge regression; the strength by an inner fifth."""
     from scipy.sparse import issparse
     from sklearn.linear_model import Ridge as Model
 
@@ -116,13 +93,11 @@ def _fit_ridge(features: Any, target: np.ndarray) -> Any:
     return Model(alpha=best * scale, solver=solver, random_state=0).fit(features, target)
 
 
-def _predict(models: Sequence[Any], features: Any) -> np.ndarray:
-    if not features.shape[0]:
-        return np.zeros((0, len(models)))
-    return np.stack([np.asarray(model.predict(features), np.float64) for model in models], axis=1)
-
-
 def classical(targets: Targets, features: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig) -> tuple[Baseline, ...]:
-    """Ridge regression; with trees before it where all columns are flat."""
-    linear = Ridge(targets, features, kinds, config)
-    return (GradientBoosting(targets, features, kinds, config), linear) if is_flat(features, kinds) else (linear,)
+    """Ridge regression on TF-IDF, pixels, log-mel statistics, series statistics and table columns; with trees before it where all columns
+    are flat."""
+    linear = Classical(targets, LinearMatrix(features, kinds, config), "ridge regression", LINEAR_ROWS, _ridge)
+    if not is_flat(features, kinds):
+        return (linear,)
+    flat = TreeMatrix(features, kinds, config)
+    return Classical(targets, flat, "gradient-boosted trees", TREE_ROWS, lambda x, y: _trees(x, y, flat.categorical)), linear

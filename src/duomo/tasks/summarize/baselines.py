@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import ClassVar, final
+from typing import final
 
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
@@ -23,42 +23,13 @@ def lead(text: str, count: int) -> str:
     return "".join(found).strip()
 
 
-class _Lead:
-    def __init__(self, count: int, texts: Texts, judge: Judge):
-        self._count, self._texts, self._judge = count, texts, judge
+@final
+class Lead(Baseline):
+    """The first sentences, `count` of them."""
+
+    def __init__(self, count: int, name: str, texts: Texts, judge: Judge):
+        self._count, self.name, self._texts, self._judge = count, name, texts, judge
 
     def evidence(self, test: Table) -> Evidence:
         sources, truth = self._texts(test)
         return self._judge([lead(text, self._count) for text in sources], truth)
-
-
-@final
-class First(Baseline):
-    """The first sentence."""
-
-    name: ClassVar[str] = "first sentence"
-
-    def __init__(self, texts: Texts, judge: Judge):
-        self._lead = _Lead(1, texts, judge)
-
-    def fit(self, train: Table) -> None:
-        return
-
-    def evidence(self, test: Table) -> Evidence:
-        return self._lead.evidence(test)
-
-
-@final
-class LeadThree(Baseline):
-    """The first three sentences."""
-
-    name: ClassVar[str] = "lead-3 (first three sentences)"
-
-    def __init__(self, texts: Texts, judge: Judge):
-        self._lead = _Lead(3, texts, judge)
-
-    def fit(self, train: Table) -> None:
-        return
-
-    def evidence(self, test: Table) -> Evidence:
-        return self._lead.evidence(test)

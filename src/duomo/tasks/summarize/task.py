@@ -18,17 +18,15 @@ from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
 from duomo.data.pairs import Asked, Pairs
 from duomo.data.supervised import is_cjk
-from duomo.data.written import rouge_rows
-from duomo.decode.beam import Beam
+from duomo.data.written import rouge_rows, shown
 from duomo.decode.penalty import Penalty
-from duomo.decode.written import written
-from duomo.tasks.summarize.baselines import First, LeadThree
+from duomo.decode.written import answers
+from duomo.tasks.summarize.baselines import Lead
 
 SOURCES = ("text", "document", "article", "source", "body", "content", "正文", "内容", "文本")
 TARGETS = ("summary", "abstract", "highlights", "headline", "title", "摘要", "标题")
 LONGEST = 512
 MANY = 5000
-SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,8 @@ class Main(Task):
 
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
         """What is written; before `calibrate` also by other length penalties."""
-        told, truth = [[text for text, _ in texts] for texts in self._write(model, batch, self.penalty.tried)], self.pairs.truths(batch)
+        written = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried)
+        told, truth = [[text for text, _ in texts] for texts in written], self.pairs.truths(batch)
         return self.penalty.beside([self._shown_facts(told[0], truth), *(self._facts(texts, truth) for texts in told[1:])])
 
     def calibrate(self, evidence: Evidence) -> None:
@@ -142,24 +141,16 @@ class Main(Task):
         return found
 
     def views(self, evidence: Evidence) -> Sequence[View]:
-        rows = np.argsort(self.errors(evidence), kind="stable")
-        some = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)].tolist() if len(rows) else []
-        items = [{"title": str(evidence["truth"][row]), "text": str(evidence["prediction"][row])} for row in some]
         unit = tr("characters") if self.characters else tr("words in lower case")
         note = tr("Above each: the reference. ROUGE counts {unit}.", unit=unit) + " " + self.penalty.words("ROUGE-L")
-        return [View("texts", tr("Summaries, from the best to the worst"), {"items": items}, note)]
+        return [shown(self.errors(evidence), evidence, tr("Summaries, from the best to the worst"), note)]
 
     def baselines(self) -> Sequence[Baseline]:
-        return First(self.pairs.texts, self._facts), LeadThree(self.pairs.texts, self._facts)
+        names = {1: "first sentence", 3: "lead-3 (first three sentences)"}
+        return [Lead(count, name, self.pairs.texts, self._facts) for count, name in names.items()]
 
     # -- answering
-    def _write(self, model: nn.Module, batch: Batch, penalties: Sequence[float]) -> list[list[tuple[str, float]]]:
-        """For each length penalty each row's text and mean log-probability of a token."""
-        beam = Beam(self.config.beam, new_tokens=self.pairs.longest[1], least=1)  # no text of a pair is empty
-        found = written(model, batch, beam, penalties, self.pairs.start, self.pairs.end, (self.pairs.padding,))
-        return [self.pairs.spoken(texts, batch) for texts in found]
-
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`, and `confidence`, the geometric mean probability of its tokens."""
-        written = self._write(model, batch, self.penalty.tried[:1])[0]
+        (written,) = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried[:1])
         return {"prediction": [text for text, _ in written], "confidence": [round(float(np.exp(mean)), 4) for _, mean in written]}

@@ -4,7 +4,7 @@ Legend: M tokens of all rows, F features, C classes.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -33,7 +33,7 @@ Judge = Callable[[Table, np.ndarray], Evidence]
 class Frequent(Baseline):
     """Each token's most frequent tag; the most frequent of all for an unknown one."""
 
-    name: ClassVar[str] = "most frequent tag of each token"
+    name = "most frequent tag of each token"
 
     def __init__(self, size: int, read: Read, judge: Judge):
         self._size, self._read, self._judge = size, read, judge
@@ -58,7 +58,7 @@ class Frequent(Baseline):
 class Linear(Baseline):
     """Logistic regression (by stochastic gradient) on the features of the two tokens before and after; the same decoding as the model."""
 
-    name: ClassVar[str] = "logistic regression on token windows"
+    name = "logistic regression on token windows"
 
     def __init__(self, size: int, features: Features, read: Read, judge: Judge):
         self._size, self._features, self._read, self._judge = size, features, read, judge

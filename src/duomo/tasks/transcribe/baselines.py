@@ -6,7 +6,7 @@ Legend: N training clips, S samples, T frames, W samples of a window, Q bins, M 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import ClassVar, final
+from typing import final
 
 import numpy as np
 
@@ -27,7 +27,7 @@ SHORTLIST = 64
 class Frequent(Baseline):
     """Always the transcript that most training clips have."""
 
-    name: ClassVar[str] = "most frequent transcript"
+    name = "most frequent transcript"
 
     def __init__(self, texts: Texts):
         self._texts, self._answer = texts, ""
@@ -45,7 +45,7 @@ class Frequent(Baseline):
 class Nearest(Baseline):
     """The transcript of the nearest training clip by dynamic time warping of cepstra (Sakoe and Chiba, 1978)."""
 
-    name: ClassVar[str] = "nearest clip (DTW on MFCC)"
+    name = "nearest clip (DTW on MFCC)"
 
     def __init__(self, texts: Texts, sounds: Sounds):
         self._texts, self._sounds = texts, sounds

@@ -1,7 +1,7 @@
 """What a translator must beat: the source copied, and a translation memory."""
 
 from collections.abc import Callable
-from typing import ClassVar, final
+from typing import final
 
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
@@ -17,13 +17,10 @@ Judge = Callable[[list[str], list[str]], Evidence]
 class Copy(Baseline):
     """The source as it is: names, numbers and marks are right."""
 
-    name: ClassVar[str] = "the source copied"
+    name = "the source copied"
 
     def __init__(self, texts: Texts, judge: Judge):
         self._texts, self._judge = texts, judge
-
-    def fit(self, train: Table) -> None:
-        return
 
     def evidence(self, test: Table) -> Evidence:
         return self._judge(*self._texts(test))
@@ -33,7 +30,7 @@ class Copy(Baseline):
 class Nearest(Baseline):
     """The translation of the training text that is most similar by character n-grams."""
 
-    name: ClassVar[str] = "translation memory (nearest by character n-grams)"
+    name = "translation memory (nearest by character n-grams)"
 
     def __init__(self, texts: Texts, judge: Judge):
         self._texts, self._judge = texts, judge

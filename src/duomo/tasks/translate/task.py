@@ -19,10 +19,9 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
 from duomo.data.pairs import Asked, Pairs
-from duomo.data.written import bleu, chrf, chrf_rows, tokenisation, translation_facts
-from duomo.decode.beam import Beam
+from duomo.data.written import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
 from duomo.decode.penalty import Penalty
-from duomo.decode.written import written
+from duomo.decode.written import answers
 from duomo.tasks.translate.baselines import Copy, Nearest
 
 SOURCES = ("source", "src", "en", "english", "原文", "英文")
@@ -33,7 +32,6 @@ LANGUAGES = re.compile(
 )  # fmt: skip
 """By the codes of ISO 639-1."""
 MANY = 5000
-SHOWN = 8
 NEVER = 2.0
 """A similarity that no text reaches."""
 
@@ -144,7 +142,7 @@ class Main(Task):
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
         """What is answered; before `calibrate` also what other length penalties and the memory alone would have answered, and how
         similar its source is."""
-        written, truth = self._write(model, batch, self.penalty.tried), self.pairs.truths(batch)
+        written, truth = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried), self.pairs.truths(batch)
         told = [[self._trusted(text, row) for (text, _), row in zip(texts, batch["retrieved"].tolist(), strict=True)] for texts in written]
         found = self.penalty.beside([self._shown_facts(told[0], truth), *(self._facts(texts, truth) for texts in told[1:])])
         if self.trust is not None:
@@ -192,27 +190,19 @@ class Main(Task):
         return 1 - chrf_rows(evidence["chrf"]) / 100
 
     def views(self, evidence: Evidence) -> Sequence[View]:
-        rows = np.argsort(self.errors(evidence), kind="stable")
-        some = rows[np.linspace(0, len(rows) - 1, min(SHOWN, len(rows))).astype(int)].tolist() if len(rows) else []
-        items = [{"title": str(evidence["truth"][row]), "text": str(evidence["prediction"][row])} for row in some]
         note = tr("Above each: the reference. BLEU is cut into words by the tokenisation {name} of sacreBLEU.", name=self.tokenisation)
         words = self.penalty.words(tr("the geometric mean of chrF and BLEU"))
-        return [View("texts", tr("Translations, from the best to the worst"), {"items": items}, f"{note} {words}")]
+        return [shown(self.errors(evidence), evidence, tr("Translations, from the best to the worst"), f"{note} {words}")]
 
     def baselines(self) -> Sequence[Baseline]:
         return Copy(self.pairs.texts, self._facts), Nearest(self.pairs.texts, self._facts)
 
     # -- answering
-    def _write(self, model: nn.Module, batch: Batch, penalties: Sequence[float]) -> list[list[tuple[str, float]]]:
-        """For each length penalty each row's text and mean log-probability of a token."""
-        beam = Beam(self.config.beam, new_tokens=self.pairs.longest[1], least=1)  # no text of a pair is empty
-        found = written(model, batch, beam, penalties, self.pairs.start, self.pairs.end, (self.pairs.padding,))
-        return [self.pairs.spoken(texts, batch) for texts in found]
-
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`; `confidence`, the geometric mean probability of its tokens (of what the memory says: how similar its source is);
         `memory`, what was read beside the text."""
-        written, places = self._write(model, batch, self.penalty.tried[:1])[0], batch["retrieved"].tolist()
+        (written,) = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried[:1])
+        places = batch["retrieved"].tolist()
         said = [self._trusted(text, row) for (text, _), row in zip(written, places, strict=True)]
         own = [text == other for text, (other, _) in zip(said, written, strict=True)]
         return {
