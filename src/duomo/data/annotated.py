@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -10,6 +11,9 @@ from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 
 FAULTS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
+ONLY_CLASS = "object"
+"""What things are called where no class is named for any of them."""
+Sides = tuple[float, float, float, float]
 
 
 class Scene(NamedTuple):
@@ -66,6 +70,54 @@ class Pictures:
         return near[0] if len(near) == 1 else None
 
 
+class Told(NamedTuple):
+    """What an annotation says of one picture, as its file has it: name, width and height (0: not told), things, and the part it is in."""
+
+    name: str
+    width: float
+    height: float
+    things: Sequence[Any]
+    part: str = ""
+
+
+Thing = tuple[str, str, Sides | None]
+"""Class and shape of a thing, and the box around it; none where such a shape surrounds nothing."""
+
+
+def gather(
+    file: str, sheets: Sequence[Any], reading: tuple[Callable[[Any], Told], Callable[[Any, Told], Thing]], names: Pictures, faults: Faults
+) -> Iterator[Scene]:
+    """A scene for each picture that the sheets of an annotation file name; what is broken in it is counted, thing by thing.
+
+    `reading` tells of a sheet what it says, and of a thing of it what it is; either may raise one of FAULTS.
+    """
+    picture_of, thing_of = reading
+    for sheet in sheets:
+        try:
+            told = picture_of(sheet)
+        except FAULTS:
+            faults.add(tr("a picture was left out because its annotation is no list of boxes"), f"{file}, {str(sheet)[:60]}")
+            continue
+        picture = names.find(told.name, file) or (names.beside(file) if len(sheets) == 1 else None)
+        if picture is None:
+            faults.add(tr("a picture was left out because its file is not there"), told.name if len(sheets) > 1 else file)
+            continue
+        found = []
+        for thing in told.things:
+            try:
+                label, shape, sides = thing_of(thing, told)
+            except FAULTS:
+                faults.add(tr("a box was left out because its outline or mask is broken"), f"{file}, {str(thing)[:60]}")
+                continue
+            if sides is None:
+                faults.add(tr("a shape was left out because a {kind} surrounds nothing", kind=shape[:30]), file)
+            elif not label:
+                faults.add(tr("a box was left out because its class is not named"), file)
+            else:
+                found.append(Box(label, *sides))
+        yield Scene(picture, told.width, told.height, found, told.part)
+
+
 def number(told: Any) -> float:
     """A side of a picture; 0 where it is none."""
     try:
@@ -75,7 +127,7 @@ def number(told: Any) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def around(points: Any) -> tuple[float, float, float, float]:
+def around(points: Any) -> Sides:
     """Left, top, right, bottom of points [[x, y], ...] or [x, y, x, y, ...]; one of FAULTS where they are none."""
     flat = [float(value) for point in points for value in (point if isinstance(point, (list, tuple)) else (point,))]
     across, down = flat[0::2], flat[1::2]

@@ -17,8 +17,8 @@ from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.documents import block_size, blocks
-from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, parts, sources
-from duomo.data.scenes import read_scenes, refuse_without_pictures
+from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, names_files, parts, sources
+from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.text_encoding import Encoding, detect, open_text
 
 CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".html", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
@@ -85,6 +85,17 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     )
 
 
+def read_annotation(path: Path) -> Table | None:
+    """The pictures beside a file that says what is in them, and nothing else of the folder; None where the file says no such thing."""
+    if not is_annotation(path):
+        return None
+    files, problems = listing(path.parent)
+    pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
+    if not pictures:
+        refuse_without_pictures(path.parent, [path.name])
+    return read_scenes(path.parent, [path.name], pictures, problems)
+
+
 def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:
     """The one table whose parts these files are, by names (part-0.parquet) or folders (year=2021/), whose values become columns."""
     keys = [[word.partition("=") for word in file.split("/")[:-1] if "=" in word] for file in tables]
@@ -112,9 +123,10 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
     files, media, problems = inside
     own = [file for file in tables if "/" not in file]
     named = [file for file in own if _stem(file) in LISTS] or own
+    named = [file for file in named if _lists(root / file, read_file, files)] if len(named) > 1 else named
     if len(named) == 1:
         return described(root, read_file(root / named[0]), files, media, problems)
-    if {_stem(file) for file in named} & SPLITS:
+    if {word for file in named for word in re.split("[-_.]", _stem(file))} & SPLITS:
         first, last = (min(named, key=lambda file: (word not in _stem(file), file)) for word in ("train", "test"))
         raise DataError(
             "A folder with several lists of its files needs a choice; {folder} holds {files}. Train on {first}, and give {last}.",
@@ -123,6 +135,14 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
         )  # fmt: skip
     lists = [file for file in tables if _stem(file) in LISTS and file.split("/")[0].lower() in SPLITS]
     return parts(root, lists, read_file, inside) if lists and not named else None
+
+
+def _lists(path: Path, read_file: Reader, files: list[str]) -> bool:
+    """Whether a table names files of the folder; one that cannot be read does not."""
+    try:
+        return names_files(read_file(path), files)
+    except DataError:
+        return False
 
 
 def _stem(file: str) -> str:

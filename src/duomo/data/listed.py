@@ -14,7 +14,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import audio, image
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
-from duomo.data.scene_listed import listed_scenes
+from duomo.data.scene_listed import listed_scenes, lists_boxes
 
 PICTURES = frozenset((*image.SUFFIXES, *image.UNREAD)) - {*scans.ENDINGS}
 SOUNDS = frozenset((*audio.SUFFIXES, *audio.UNREAD))
@@ -162,12 +162,18 @@ def parts(root: Path, lists: list[str], read_file: Reader, beside: tuple[list[st
 
 
 def beside(listed: Table) -> Table:
-    """A list of files that lie not beside it but in folders there: with their places. Any other table as it is."""
-    if listed.root is None or not (columns := [name for name in listed.names if _lost(listed, name)]):
+    """A list of boxes, or of files that lie not beside it but in folders there: as what it lists. Any other table as it is."""
+    if listed.root is None:
+        return listed
+    boxed = lists_boxes(listed)
+    lost = [name for name in listed.names if not boxed and _lost(listed, name)]
+    if not boxed and not lost:
         return listed
     files, _ = listing(listed.root)
     index = _index([file for file in files if kind_of(file) in MEDIA])
-    cells = [str(cell) for cell in listed.data.column(columns[0]).slice(0, LOOKED_AT).to_pylist() if cell]
+    if boxed:
+        return described(listed.root, listed, files, "image", ()) if names_files(listed, files) else listed
+    cells = [str(cell) for cell in listed.data.column(lost[0]).slice(0, LOOKED_AT).to_pylist() if cell]
     found = sum(PurePosixPath(cell.replace("\\", "/")).name in index for cell in cells)
     return described(listed.root, listed, files, "image", ()) if found > 0.5 * len(cells) else listed
 
@@ -211,10 +217,19 @@ def _headed(root: Path, listed: Table, index: dict[str, str]) -> Table:
         return listed
     first = [re.sub(r"_\d+$", "", name) if re.sub(r"_\d+$", "", name) in listed.names else name for name in listed.names]
     names = [f"c{place}" for place in range(len(first))]
+    first = ["" if cell == f"c{place}" else cell for place, cell in enumerate(first)]  # what an empty cell was called
     columns = [pa.chunked_array([[cell], *listed.data.column(name).cast(pa.large_string()).chunks], pa.large_string())
                for cell, name in zip(first, listed.names, strict=True)]  # fmt: skip
     said = tr("The file has no line of column names; the columns are called {first} … {last}.", first=names[0], last=names[-1])
     return Table(pa.table(columns, names), root=listed.root, name=listed.name, problems=(said,))
+
+
+def names_files(listed: Table, files: list[str]) -> bool:
+    """Whether one of the columns has names of these files in its first rows."""
+    media = [PurePosixPath(file) for file in files if kind_of(file) in MEDIA]
+    called = {file.name for file in media} | {file.stem for file in media}
+    rows = [listed.names, *(list(row.values()) for row in listed.data.slice(0, LOOKED_AT).to_pylist())]
+    return any(isinstance(cell, str) and PurePosixPath(cell.replace("\\", "/")).name in called for row in rows for cell in row)
 
 
 def _naming_column(listed: Table, index: dict[str, str]) -> str:

@@ -1,10 +1,9 @@
-"""Annotated pictures in JSON: COCO, one file for many pictures, and LabelMe, one beside each picture.
+"""Annotated pictures in JSON: COCO, and what other tools write (scene_tools).
 
 COCO: Lin et al. 2014 (arXiv:1405.0312) and cocodataset.org/#format-data; its masks are runs down the columns, plain or packed into letters.
 """
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,54 +13,61 @@ import numpy as np
 from duomo.core.errors import DataError
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
-from duomo.data.annotated import FAULTS, Faults, Pictures, Scene, around, number
+from duomo.data.annotated import FAULTS, Faults, Pictures, Scene, Sides, around, number
+from duomo.data.scene_tools import FORMS, Form, form_of
 
 LARGEST = 1 << 30
 COCO = {"images", "annotations", "categories"}
-LABELME = {"shapes", "imagePath"}
-AREAS = ("polygon", "rectangle", "circle", "mask")
-"""Shapes of LabelMe that surround something; lines and points do not."""
+MARKS = tuple(f'"{name}"'.encode() for name in ("annotations", "annotation", "imagePath", "regions", "original_width"))
+"""What stands in every file that says what is in pictures; one without is not parsed."""
 
 
 def read_json_scenes(root: Path, files: list[str], pictures: list[str], faults: Faults) -> list[Scene] | None:
-    """What the JSON files say of the pictures; None where none of them is COCO's or LabelMe's."""
-    whole, sheets, names = [], [], Pictures(pictures)
+    """What the JSON files say of the pictures: COCO's, else those of the first tool in `FORMS`; None where there is none."""
+    names, coco, others = Pictures(pictures), list[tuple[str, Any]](), list[tuple[Form, str, Any]]()
     for file in (file for file in files if file.lower().endswith(".json")):
         told = _read(root / file)
-        if set(told) >= COCO:
-            whole.append((file, told))
-        elif set(told) >= LABELME and isinstance(told["shapes"], list):
-            told.pop("imageData", None)  # the picture once more
-            sheets.append((file, told))
+        if _is_coco(told):
+            coco.append((file, told))
+        elif (form := form_of(told)) is not None:
+            if isinstance(told, dict):
+                told.pop("imageData", None)  # LabelMe's: the picture once more
+            others.append((form, file, told))
     found: list[Scene] = []
-    for file, told in whole:
+    for file, told in coco:
         try:
             found += _coco(file, told, names, faults)
         except FAULTS as error:
             raise DataError("A COCO file must list images, annotations and categories; {file} does not: {reason}.",
                             file=file, reason=repr(error)[:100]) from None  # fmt: skip
-    if sheets and not whole:
-        found = [scene for file, told in sheets if (scene := _labelme(file, told, names, faults)) is not None]
-        for picture in sorted(set(pictures) - {scene.file for scene in found}):
-            faults.add(tr("a picture was left out because it has no annotation"), picture)
-    return found if whole or sheets else None
+    if coco or not others:
+        return found if coco else None
+    first = min((form for form, _, _ in others), key=FORMS.index)
+    found = [scene for form, file, told in others if form is first for scene in form.scenes(file, told, names, faults)]
+    for picture in sorted(set(pictures) - {scene.file for scene in found}):
+        faults.add(tr("a picture was left out because it has no annotation"), picture)
+    return found
 
 
-def is_annotation(path: Path) -> bool:
+def is_json_annotation(path: Path) -> bool:
     """Whether a JSON file says what is in pictures."""
     told = _read(path)
-    return set(told) >= COCO or set(told) >= LABELME
+    return _is_coco(told) or form_of(told) is not None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The object that the file holds; an empty one where it holds something else."""
+def _is_coco(told: Any) -> bool:
+    return isinstance(told, dict) and set(told) >= COCO
+
+
+def _read(path: Path) -> Any:
+    """What the file holds; None where that is not about pictures, or it is broken or too large."""
     if path.stat().st_size > LARGEST:
-        return {}
+        return None
+    written = path.read_bytes()
     try:
-        told = json.loads(path.read_bytes())
+        return json.loads(written) if any(mark in written for mark in MARKS) else None
     except FAULTS:
-        return {}
-    return told if isinstance(told, dict) else {}
+        return None
 
 
 # -- COCO
@@ -92,7 +98,7 @@ def _coco(file: str, told: Mapping[str, Any], pictures: Pictures, faults: Faults
             faults.add(tr("a box was left out because its picture is not listed"), f"{file}, {image}")
 
 
-def _sides(one: Mapping[str, Any]) -> tuple[float, float, float, float]:
+def _sides(one: Mapping[str, Any]) -> Sides:
     """Left, top, right, bottom of an annotation; of its outline or mask where it has no box."""
     mask = one.get("segmentation")
     if one.get("bbox") or not isinstance(mask, (list, dict)):
@@ -103,7 +109,7 @@ def _sides(one: Mapping[str, Any]) -> tuple[float, float, float, float]:
     return around([value for polygon in mask for value in polygon])
 
 
-def around_runs(counts: Any, height: int, width: int) -> tuple[float, float, float, float]:
+def around_runs(counts: Any, height: int, width: int) -> Sides:
     """The box of a mask (height, width) that is given as lengths of its runs down the columns, outside first; ValueError if broken."""
     runs = np.array(unpacked(counts) if isinstance(counts, str) else counts, np.int64)
     if runs.ndim != 1 or (runs < 0).any() or runs.sum() != int(height) * int(width):
@@ -137,33 +143,3 @@ def unpacked(letters: str) -> list[int]:
     if shift:
         raise ValueError
     return found
-
-
-# -- LabelMe
-def _labelme(file: str, told: Mapping[str, Any], pictures: Pictures, faults: Faults) -> Scene | None:
-    picture = pictures.find(str(told["imagePath"]), file) or pictures.beside(file)
-    if picture is None:
-        faults.add(tr("a picture was left out because its file is not there"), file)
-        return None
-    found = []
-    for shape in told["shapes"]:
-        try:
-            label, kind = str(shape.get("label") or "").strip(), str(shape.get("shape_type") or "polygon")
-            sides = _circle(shape["points"]) if kind == "circle" else around(shape["points"])
-        except FAULTS:
-            faults.add(tr("a box was left out because its outline or mask is broken"), f"{file}, {str(shape)[:60]}")
-            continue
-        if kind not in AREAS:
-            faults.add(tr("a shape was left out because a {kind} surrounds nothing", kind=kind[:30]), file)
-        elif not label:
-            faults.add(tr("a box was left out because its class is not named"), file)
-        else:
-            found.append(Box(label, *sides))
-    return Scene(picture, number(told.get("imageWidth")), number(told.get("imageHeight")), found)
-
-
-def _circle(points: Any) -> tuple[float, float, float, float]:
-    """Around a circle that is given by its centre and a point on it."""
-    (x, y), (other_x, other_y) = points
-    radius = math.hypot(other_x - x, other_y - y)
-    return x - radius, y - radius, x + radius, y + radius

@@ -1,23 +1,43 @@
-"""Annotated pictures in a table: a box a row (file, class, xmin, ymin, xmax, ymax), or a picture a row with its `objects`.
+"""Annotated pictures in a table: a box a row, or a picture a row with its `objects`.
 
-The second is what Hugging Face's imagefolder has in metadata.jsonl: {"bbox": [[x, y, width, height], …], "categories": […]}, or a list of
-{"bbox": [x, y, width, height], "category": …}; classes by name, or by number where a classes.txt or data.yaml names them.
+A box a row: its class and sides by any of the names in SIDES or EXTENTS, in pixels or (OpenImages) in shares of the picture; a cell
+`bbox` of [x, y, width, height]; without names RetinaNet's file, x1, y1, x2, y2, class; or VIA's regions. A picture a row is what Hugging
+Face's imagefolder has in metadata.jsonl: {"bbox": [[x, y, width, height], …], "categories": […]}, or a list of {"bbox": …, "category": …}.
+Classes by name, or by number where a classes.txt or data.yaml names them.
 """
 
+import csv
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from duomo.core.kinds import image
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.annotated import FAULTS, Faults, Scene
+from duomo.data.annotated import FAULTS, ONLY_CLASS, Faults, Scene
+from duomo.data.scene_tools import CLASSES, via_attribute, via_thing
 from duomo.data.scene_yolo import class_names
 from duomo.data.scenes import as_table
 from duomo.data.split import told
 
-SIDES, CLASSES = ("xmin", "ymin", "xmax", "ymax"), ("class", "label", "name", "category")
+SIDES = (("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),
+         ("left", "top", "right", "bottom"))  # fmt: skip
+EXTENTS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"),
+           ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))  # fmt: skip
+"""Names of left, top, right, bottom, and of left, top, width, height; the second say it only beside a class."""
+NUMBERED = ("class_id", "label_id", "category_id", "classid", "target")
+"""Columns whose numbers tell the class where no other column does."""
+GROUP, REGIONS = "isgroupof", "region_shape_attributes"
 OBJECTS, BOX, KINDS = "objects", "bbox", ("categories", "category", "labels", "label", "classes", "class", "names", "name")
+BARE = 5
+"""Columns of a list without names, beside the file's: four sides and the class."""
+CODES = "class-descriptions"
+"""OpenImages' file with the names of its classes, a code and a name a line."""
+CELL = re.compile(r"\[?\s*([-\d.eE+]+)\s*,\s*([-\d.eE+]+)\s*,\s*([-\d.eE+]+)\s*,\s*([-\d.eE+]+)\s*\]?")
+LOOKED_AT = 200
 
 
 def listed_scenes(listed: Table, files: list[str]) -> Table | None:
@@ -25,37 +45,156 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
     if "image" not in listed.names or listed.root is None:
         return None
     names = {name.lower(): name for name in reversed(listed.names)}
-    faults = Faults()
-    label = next((names[name] for name in CLASSES if name in names), "")
-    if label and {*SIDES} <= set(names):
-        columns = [listed.data.column(name).to_pylist() for name in (label, *(names[side] for side in SIDES))]
-        found = _rows(listed.data.column("image").to_pylist(), columns, faults)
+    faults, cells = Faults(), {lower: listed.data.column(name) for lower, name in names.items()}
+    pictures = listed.data.column("image").to_pylist()
+    if REGIONS in names:
+        found = _regions(pictures, cells[REGIONS].to_pylist(), cells["region_attributes"].to_pylist(), faults)
+    elif (layout := sides_of(listed)) is not None:
+        sides, wide, label = layout
+        kinds = cells[label].to_pylist() if label else [ONLY_CLASS] * len(pictures)
+        boxes = [_cell(cell) for cell in cells[sides[0]].to_pylist()] if len(sides) == 1 else list(
+            zip(*(cells[side].to_pylist() for side in sides), strict=True))  # fmt: skip
+        crowds = [str(cell) == "1" for cell in cells[GROUP].to_pylist()] if GROUP in cells else [False] * len(pictures)
+        if not label:
+            faults.add(tr("a box whose class nothing names is called {label}", label=ONLY_CLASS), listed.name)
+        found = _rows(zip(pictures, kinds, boxes, crowds, strict=True), wide, _words(listed.root, files), faults)
+        found = _pixels(listed.root, found)
     else:
         parts = {name[len(OBJECTS) + 1 :]: names[name] for name in names if name == OBJECTS or name.startswith(f"{OBJECTS}.")}
-        if not ("" in parts and "bbox" in str(listed.data.column(parts[""]).slice(0, 200).to_pylist())) and BOX not in parts:
+        if not ("" in parts and "bbox" in str(listed.data.column(parts[""]).slice(0, LOOKED_AT).to_pylist())) and BOX not in parts:
             return None
-        cells = {part: listed.data.column(name).to_pylist() for part, name in parts.items()}
-        found = list(_objects(listed.data.column("image").to_pylist(), cells, class_names(listed.root, files), faults))
+        told_cells = {part: listed.data.column(name).to_pylist() for part, name in parts.items()}
+        found = list(_objects(pictures, told_cells, class_names(listed.root, files), faults))
     if part := told(listed):
-        of_picture = dict(zip(listed.data.column("image").to_pylist(), listed.data.column(part).to_pylist(), strict=True))
+        of_picture = dict(zip(pictures, listed.data.column(part).to_pylist(), strict=True))
         found = [scene._replace(part=str(of_picture[scene.file])) for scene in found]
     return as_table(listed.root, found, faults, listed.problems)
 
 
-def _rows(pictures: list[str | None], columns: list[list[Any]], faults: Faults) -> list[Scene]:
-    """A box a row: class, left, top, right, bottom; a row without sides is a picture, or one more mention of it."""
+def lists_boxes(listed: Table) -> bool:
+    return REGIONS in {name.lower() for name in listed.names} or sides_of(listed) is not None
+
+
+def sides_of(listed: Table) -> tuple[tuple[str, ...], bool, str] | None:
+    """The columns of a box's sides in lower case (or the one that holds all four), whether the last two are width and height, and the
+    class's column, "" without one; None where the table has no boxes in its rows."""
+    names = [name.lower() for name in listed.names]
+    label = next((name for name in (*CLASSES, *NUMBERED) if name in names), "")
+    for sides in (*SIDES, *(EXTENTS if label else ())):
+        if {*sides} <= {*names} and all(_numeric(listed, side) for side in sides):
+            return sides, sides in EXTENTS, label
+    if BOX in names and all(_cell(cell) for cell in _some(listed, BOX)):
+        return (BOX,), True, label
+    bare = [name for name in names if re.fullmatch(r"c\d+", name)]
+    if len(bare) in (BARE, BARE + 1) and all(_numeric(listed, name) for name in bare[-BARE:-1]) and not _numeric(listed, bare[-1]):
+        return tuple(bare[-BARE:-1]), False, bare[-1]
+    return None
+
+
+def _some(listed: Table, lower: str) -> list[Any]:
+    name = next(name for name in listed.names if name.lower() == lower)
+    return [cell for cell in listed.data.column(name).slice(0, LOOKED_AT).to_pylist() if cell not in (None, "")]
+
+
+def _numeric(listed: Table, lower: str) -> bool:
+    """Whether half or more of the first cells that are filled are numbers, and some are filled."""
+    cells = _some(listed, lower)
+    return bool(cells) and sum(_is_number(cell) for cell in cells) >= 0.5 * len(cells)
+
+
+def _is_number(cell: Any) -> bool:
+    try:
+        float(cell)
+    except FAULTS:
+        return False
+    return True
+
+
+def _cell(cell: Any) -> tuple[Any, ...]:
+    """The four numbers of a cell such as [834.0, 222.0, 56.0, 36.0]; none where it holds anything else."""
+    if isinstance(cell, str):
+        told = CELL.fullmatch(cell.strip())
+        return told.groups() if told else ()
+    return tuple(cell) if isinstance(cell, list) and len(cell) == len(SIDES[0]) else ()
+
+
+def _words(root: Path, files: list[str]) -> dict[str, str]:
+    """Names of the classes that the rows tell by a number or a code."""
+    found = {str(number): word for number, word in class_names(root, files).items()}
+    for file in (file for file in files if CODES in file.lower() and file.lower().endswith(".csv")):
+        with (root / file).open(encoding="utf-8", errors="replace", newline="") as lines:
+            found |= {row[0]: row[1] for row in csv.reader(lines) if len(row) > 1}
+    return found
+
+
+def _rows(rows: Iterator[tuple[Any, Any, Any, bool]], wide: bool, words: dict[str, str], faults: Faults) -> list[Scene]:
+    """A box a row: picture, class, four sides, whether it is a crowd; a row without sides is a picture, or one more mention of it."""
     found: dict[str, list[Box]] = {}
-    for picture, kind, *sides in zip(pictures, *columns, strict=True):
+    for picture, kind, sides, crowd in rows:
         if picture is None:
             continue
         things = found.setdefault(picture, [])
         try:
             if any(side not in (None, "") for side in sides):
                 left, top, right, bottom = (float(side) for side in sides)
-                things.append(Box(str(kind), left, top, right, bottom))
+                right, bottom = (left + right, top + bottom) if wide else (right, bottom)
+                if kind in (None, ""):
+                    faults.add(tr("a box was left out because its class is not named"), picture)
+                elif left == left:  # no number where a table says that the picture has no such thing
+                    things.append(Box(words.get(str(kind), str(kind)), left, top, right, bottom, crowd))
         except FAULTS:
             faults.add(tr("a box was left out because its sides are no numbers"), picture)
     return [Scene(picture, 0, 0, things) for picture, things in found.items()]
+
+
+def _pixels(root: Path, scenes: list[Scene]) -> list[Scene]:
+    """The scenes in pixels, where all their boxes are told in shares of the picture."""
+    sides = [side for scene in scenes for box in scene.boxes for side in box[1:5]]
+    if not sides or max(sides) > 1 or min(sides) < 0:
+        return scenes
+    found = []
+    for scene in scenes:
+        try:
+            width, height = image.upright(root / scene.file)
+        except ValueError:  # named where all pictures are looked at
+            continue
+        boxes = [box._replace(left=box.left * width, top=box.top * height, right=box.right * width, bottom=box.bottom * height)
+                 for box in scene.boxes]  # fmt: skip
+        found.append(scene._replace(boxes=boxes))
+    return found
+
+
+def _regions(pictures: list[str | None], shapes: list[Any], attributes: list[Any], faults: Faults) -> list[Scene]:
+    """VIA's list: a region a row, its shape and attributes as JSON."""
+    found: dict[str, list[Box]] = {}
+    told = [_json(cell) for cell in attributes]
+    named = via_attribute([one for one, shape in zip(told, shapes, strict=True) if _json(shape)], faults)
+    for picture, shape, about in zip(pictures, shapes, told, strict=True):
+        if picture is None:
+            continue
+        things = found.setdefault(picture, [])
+        try:
+            if not _json(shape):
+                continue
+            label, kind, sides = via_thing(_json(shape), about, named)
+        except FAULTS:
+            faults.add(tr("a box was left out because its outline or mask is broken"), f"{picture}, {str(shape)[:60]}")
+            continue
+        if sides is None:
+            faults.add(tr("a shape was left out because a {kind} surrounds nothing", kind=kind[:30]), picture)
+        elif not label:
+            faults.add(tr("a box was left out because its class is not named"), picture)
+        else:
+            things.append(Box(label, *sides))
+    return [Scene(picture, 0, 0, things) for picture, things in found.items()]
+
+
+def _json(cell: Any) -> Any:
+    """What a cell holds as JSON; an unlike word where it is broken."""
+    try:
+        return json.loads(cell) if isinstance(cell, str) and cell.strip() else None
+    except FAULTS:
+        return cell
 
 
 def _objects(pictures: list[str | None], cells: dict[str, list[Any]], names: dict[int, str], faults: Faults) -> Iterator[Scene]:

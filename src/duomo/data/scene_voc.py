@@ -21,7 +21,7 @@ PARTS = {"train": "train", "val": "val", "trainval": "train", "test": "test"}
 def read_voc(root: Path, files: list[str], pictures: list[str], faults: Faults) -> list[Scene] | None:
     """What the XML sheets say of the pictures; None where there is none of this form."""
     sheets = [file for file in files if file.lower().endswith(".xml")]
-    trees = [(file, tree) for file in sheets if (tree := _tree(root / file)) is not None]
+    trees = [(file, tree) for file in sheets if (tree := read_tree(root / file, ("annotation",))) is not None]
     if not trees:
         return None
     names = Pictures(pictures)
@@ -58,11 +58,12 @@ def _lists(root: Path, files: list[str]) -> list[tuple[str, list[str]]]:
     return []
 
 
-def _tree(path: Path) -> ElementTree.Element | None:
-    if path.stat().st_size > LARGEST_XML:
+def read_tree(path: Path, tags: tuple[str, ...], largest: int = LARGEST_XML) -> ElementTree.Element | None:
+    """The tree of an XML file whose outermost tag is one of these; None for any other, a larger or a broken one."""
+    if path.stat().st_size > largest:
         return None
     written = path.read_bytes()
-    if b"<annotation" not in written:
+    if not any(f"<{tag}".encode() in written for tag in tags):
         return None
     # The parser knows few encodings: the text is decoded before, and what it says of its own encoding left out.
     declared = DECLARED.match(written)
@@ -73,7 +74,7 @@ def _tree(path: Path) -> ElementTree.Element | None:
         tree = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text.removeprefix("\ufeff")))
     except XML_FAULTS:
         return None
-    return tree if tree.tag == "annotation" else None
+    return tree if tree.tag in tags else None
 
 
 def _box(thing: ElementTree.Element, file: str, faults: Faults) -> Box | None:

@@ -1,4 +1,4 @@
-"""Pictures with boxes: COCO and LabelMe JSON, Pascal VOC XML or YOLO text beside the pictures, told apart by their shape.
+"""Pictures with boxes: JSON of COCO and other tools, XML of Pascal VOC, CVAT and dlib, YOLO text, told apart by their shape.
 
 Broken boxes are left out one by one, counted and named; what crosses the picture's border is cut there.
 """
@@ -14,8 +14,9 @@ from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.annotated import Faults, Scene
-from duomo.data.scene_json import is_annotation, read_json_scenes
-from duomo.data.scene_voc import read_voc
+from duomo.data.scene_cvat import LARGEST, READINGS, read_cvat
+from duomo.data.scene_json import is_json_annotation, read_json_scenes
+from duomo.data.scene_voc import read_tree, read_voc
 from duomo.data.scene_yolo import read_yolo
 
 PART = "split"
@@ -29,7 +30,7 @@ SMALLEST = 1.0
 def read_scenes(root: Path, files: list[str], pictures: list[str], problems: tuple[str, ...]) -> Table | None:
     """The folder as pictures with boxes; None where nothing beside the pictures has the shape of any known format."""
     faults = Faults()
-    for reader in (read_json_scenes, read_voc, read_yolo):
+    for reader in (read_json_scenes, read_voc, read_cvat, read_yolo):
         found = reader(root, files, pictures, faults)
         if found is not None:
             if not found:
@@ -51,10 +52,20 @@ def as_table(root: Path, scenes: list[Scene], faults: Faults, problems: tuple[st
     return Table(pa.table(columns), kinds, root=root, name=root.name, problems=(*problems, *faults.sentences()))
 
 
+def is_annotation(path: Path) -> bool:
+    """Whether a JSON or XML file says what is in pictures."""
+    ending = path.suffix.lower()
+    return (
+        is_json_annotation(path)
+        if ending == ".json"
+        else ending == ".xml" and read_tree(path, (*READINGS, "annotation"), LARGEST) is not None
+    )
+
+
 def refuse_without_pictures(root: Path, files: list[str]) -> None:
-    """DataError where one of the files is a COCO or LabelMe file: its pictures are elsewhere."""
+    """DataError where one of the files says what is in pictures: they are elsewhere."""
     for file in files:
-        if file.lower().endswith(".json") and is_annotation(root / file):
+        if is_annotation(root / file):
             raise DataError(
                 "Boxes must lie beside their pictures; {folder} holds {file}, but no picture. Put the pictures into the folder.",
                 folder=root.name, file=file,

@@ -17,7 +17,7 @@ from duomo.data.bilingual import read_mo, read_po, read_tmx
 from duomo.data.conll import in_plain, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
-from duomo.data.folders import CODE, read_folder
+from duomo.data.folders import CODE, read_annotation, read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
@@ -105,7 +105,7 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
         _missing(path, source)
     if path.is_dir():
         return unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))
-    return beside(_file(path, part, cache, encoding))
+    return read_annotation(path) or beside(_file(path, part, cache, encoding))
 
 
 def _missing(path: Path, source: str) -> None:
