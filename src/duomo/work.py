@@ -190,7 +190,7 @@ class Work:
             model,
             self.stream,
             self._valid_batches if len(self.valid) else None,
-            self.config,
+            dataclasses.replace(self.config, minutes=council.minutes_left(self.model, self.config.minutes)),
             execution,
             self.folder.path,
             self.rates,
@@ -263,7 +263,9 @@ class Work:
         self.learned, _ = adapt.counts(self.model)
         lora.merge(self.model)  # what is judged, kept and served has plain weights
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
-        self.voices = council.fit(self.model, self.task, self.examples, self.valid, apart, self.config.minutes, self.reporter)
+        minutes, both = self.config.minutes, (self.examples, self.valid)
+        seconds = council.SHARE * 60 * minutes if minutes else max(council.AT_LEAST, council.BESIDE * outcome.seconds)
+        self.voices = council.fit(self.model, self.task, both, apart, seconds, self.reporter)
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples
         spill.trim()

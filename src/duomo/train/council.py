@@ -8,7 +8,6 @@ or where rows of one group or time belong together, the validation is held out.
 Legend: N rows, M category columns, F features, P logits of one goal, S logits side by side.
 """
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,9 +31,12 @@ FEW, FOLDS, LEAST = 2000, 5, 10
 """Below so many training rows, so many folds; where fewer than `LEAST` know a target, the network is left alone."""
 CELLS, TREE_ROWS, LINE_ROWS, JUDGED = 2 * 10**7, 100_000, 20_000, 20_000
 """Most cells that are looked at, and most rows to fit trees, a line, and to judge by."""
-TREES, FIRST, HURRIED, SPAN, PATIENCE, MOST_PLACES = 600, 50, 4, 100, 30, 50
-"""Trees, all classes counted; rounds before the first look, the fewer where time is limited, doubled where the last `PATIENCE` still
-helped, but no more than `SPAN` at a time; more logits than these are not worth their trees."""
+TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 50, 50
+"""Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped, but no more than `SPAN` at a
+time; more logits than these are not worth their trees."""
+HURRIED, TRIED, ENOUGH, GLANCE = 4, 5000, 100, 4.0
+"""Rounds before the first look where time is limited, and rows tried, to tell on how many rows so many rounds are grown in time; seconds
+between two looks."""
 SPLITS = 2 * 10**5
 """Rounds times columns at most: with thousands of columns each tree takes long."""
 PENALTIES = tuple(10.0**power for power in range(-4, 4))
@@ -45,8 +47,12 @@ BLIND = (0.6, 0.2, 0.2)
 FIRM, SAME, AT_ONCE = 8.0, 1e-3, 256
 ALONE = 0.9
 """Where the network counts more than this, the others are not worth their while."""
-SHARE = 0.15
-"""Of a limited time, for trees."""
+SHARE = 0.2
+"""Of a limited time, for trees and line."""
+AT_LEAST, BESIDE = 60.0, 0.5
+"""Seconds that they may take where no time was set; more where the network took long: so much of its own."""
+PACE = 10**7
+"""Rows times columns times logits that a line learns in a second, all penalties tried."""
 
 Parts = list[tuple[np.ndarray, np.ndarray]]
 """Row numbers to learn from, and row numbers to be judged by."""
@@ -98,19 +104,26 @@ def spread(rows: np.ndarray, most: int) -> np.ndarray:
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
 
 
-def fit(
-    model: nn.Module, task: Task, learned: Examples, valid: Examples, apart: bool, minutes: float, reporter: Reporter
-) -> dict[str, float]:
+def council_of(model: nn.Module) -> Council | None:
+    return next((one for one in model.modules() if isinstance(one, Council)), None)
+
+
+def minutes_left(model: nn.Module, minutes: float) -> float:
+    """What a limited time leaves for the network itself."""
+    return minutes * (1 - SHARE) if council_of(model) else minutes
+
+
+def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bool, seconds: float, reporter: Reporter) -> dict[str, float]:
     """Fit trees and line and weigh all voices; the share of each, none where the model has no council or the task no goals for one.
 
-    `apart`: rows of one group or time belong together; `minutes`: what the training is given (0: no limit).
+    `both`: training and validation; `apart`: rows of one group or time belong together; `seconds`: about what it may take.
     """
-    council = next((one for one in model.modules() if isinstance(one, Council)), None)
-    if council is None or not len(valid):
+    council = council_of(model)
+    if council is None or not len(both[1]):
         return {}
     device = next(model.parameters()).device
     council.cpu()
-    rows = _rows(model, council, task, (learned, valid), apart, time.monotonic() + SHARE * 60 * minutes if minutes else math.inf)
+    rows = _rows(model, council, task, both, apart, time.monotonic() + seconds)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
         return {}
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
@@ -138,11 +151,14 @@ def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, 
     width = sum(field.shape[0] for field in flat.values())
     device = next(model.parameters()).device
     taken = [spread(np.arange(len(one)), min(most, CELLS // width)) for one, most in zip(both, (TREE_ROWS, JUDGED), strict=True)]
-    said = []
+    count, asked, said = -(-len(taken[1]) // AT_ONCE), list[np.ndarray](), list[Tensor]()
+    quarter = time.monotonic() + (ends - time.monotonic()) / 4
     with torch.no_grad():
-        for rows in np.array_split(taken[1], -(-len(taken[1]) // AT_ONCE)):
-            batch = finish(both[1].batch(torch.from_numpy(rows)), task.inputs)
+        while len(said) < count and (not said or time.monotonic() < quarter):
+            asked.append(taken[1][len(said) :: count])  # from all over them, should the time not suffice for all
+            batch = finish(both[1].batch(torch.from_numpy(asked[-1])), task.inputs)
             said.append(model.eval()({name: value.to(device) for name, value in batch.items()}).float().cpu())
+    taken[1] = np.concatenate(asked)
     parts = []
     for one, rows in zip(both, taken, strict=True):
         kept = {name: column for name, column in one.columns.items() if name in flat or name.startswith("target.")}
@@ -178,14 +194,16 @@ def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
     x_NF = council.features(rows.batch).double().numpy()
     held, valid, written = list[np.ndarray](), list[np.ndarray](), list[Written]()
     for place, goal in enumerate(rows.goals):
-        parts, now = rows.parts(goal, TREE_ROWS), time.monotonic()
-        ends = now + (rows.ends - now) / (len(rows.goals) - place + 1)  # as much for each, and for the line
+        now = time.monotonic()
+        ends = now + (rows.ends - now) / (len(rows.goals) - place + 0.5)  # as much for each, half as much for the line
+        most = _affordable(rows, goal, x_NF, len(council.vocabulary), ends - now)
+        parts = rows.parts(goal, most)
         growing = [Trees(goal, len(learn), len(council.vocabulary)) for learn, _ in parts]
         count, found = _rounds(rows, growing, parts, x_NF, ends, partial(_shown, bar, TREES * place))
         held.append(found)
         trees = growing[0]
         if len(parts) > 1:
-            whole = rows.whole(goal, TREE_ROWS)
+            whole = rows.whole(goal, most)
             trees = Trees(goal, len(whole), len(council.vocabulary))
             trees.grow(count, x_NF, whole)
         valid.append(trees.logits(x_NF[rows.learned :]))
@@ -203,22 +221,46 @@ def _shown(bar: Progress, before: int, now: int) -> None:
     bar.update(before + now)
 
 
+def _most(goal: Goal, columns: int) -> int:
+    """Rounds of trees at most."""
+    most = TREES if goal.size < 3 else max(40, TREES // goal.size)
+    return max(1, min(most, SPLITS // columns))
+
+
+def _affordable(rows: Rows, goal: Goal, x_NF: np.ndarray, categories: int, seconds: float) -> int:
+    """On how many rows `ENOUGH` rounds are grown in time, by what `HURRIED` of them take on `TRIED` rows."""
+    some = rows.whole(goal, TRIED)
+    if len(some) < TRIED:
+        return TREE_ROWS
+    trees, started = Trees(goal, TRIED, categories), time.monotonic()
+    trees.grow(HURRIED, x_NF, some)
+    each = (time.monotonic() - started) / (HURRIED * TRIED)
+    return min(TREE_ROWS, max(TRIED, int(seconds / (each * min(ENOUGH, _most(goal, x_NF.shape[1]))))))
+
+
 def _rounds(
     rows: Rows, growing: list[Trees], parts: Parts, x_NF: np.ndarray, ends: float, show: Callable[[int], None]
 ) -> tuple[int, np.ndarray]:
-    """The number of rounds that leaves the least loss on what is held out, all cut to it, and the logits (learned, P) of the folds then."""
+    """The number of rounds that leaves the least loss on what is held out, all cut to it, and the logits (learned, P) of the folds then.
+
+    None follows where the last `PATIENCE` did not help, however many are grown between two looks, nor where time is up.
+    """
     goal, judged = growing[0].goal, np.concatenate([judge for _, judge in parts])
-    most = TREES if goal.size < 3 else max(40, TREES // goal.size)
-    most = max(1, min(most, SPLITS // x_NF.shape[1]))
-    first, now, best, spent = FIRST if ends == math.inf else HURRIED, 0, 0, 0.0
-    while not now or (now < most and now - best < PATIENCE and time.monotonic() + 2 * spent < ends):  # twice as many follow
-        start, now = time.monotonic(), min(most, now + min(max(first, now), SPAN))
+    losses, best, most = list[float](), 0, _most(goal, x_NF.shape[1])
+    more = min(HURRIED, most)
+    after = 1.25 / len(parts) if len(parts) > 1 else 0.0  # what it costs to grow as many on all rows
+    while more > 0 and len(losses) - best < PATIENCE:
+        start, now = time.monotonic(), len(losses) + more
         for trees, (learn, _) in zip(growing, parts, strict=True):
             trees.grow(now, x_NF, learn)
-        stages = zip(*(trees.staged(x_NF[judge]) for trees, (_, judge) in zip(growing, parts, strict=True)), strict=True)
-        best = int(np.argmin([loss(goal, np.concatenate(said), judged) for said in stages])) + 1
-        spent = time.monotonic() - start
+        for said in zip(*(trees.staged(x_NF[judge]) for trees, (_, judge) in zip(growing, parts, strict=True)), strict=True):
+            losses.append(loss(goal, np.concatenate(said), judged))
+            if not best or (losses[-1] < losses[best - 1] and len(losses) - best <= PATIENCE):
+                best = len(losses)
         show(now)
+        each = (time.monotonic() - start) / more
+        fits = ((ends - time.monotonic()) / each - after * now) / (1 + after)
+        more = int(min(most - now, max(FIRST, now), SPAN, HURRIED + GLANCE / each, fits))
     kept = np.zeros((rows.learned, goal.size))
     for trees, (_, judge) in zip(growing, parts, strict=True):
         trees.cut(best)
@@ -230,26 +272,27 @@ def _rounds(
 def _line(council: Council, rows: Rows) -> Voice | None:
     """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice; None where it
     has too many columns for so many rows."""
-    most = min(LINE_ROWS, CELLS // len(_spelled(council, rows, np.arange(1))[0]))
+    columns, left = len(_spelled(council, rows, np.arange(1))[0]), max(0.0, rows.ends - time.monotonic())
+    most = int(min(LINE_ROWS, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
     if most < min(rows.learned, FEW):
         return None
     held, valid, weights, biases = list[np.ndarray](), list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     for goal in rows.goals:
         parts = rows.parts(goal, most)
-        tried = list[tuple[float, float, np.ndarray]]()
+        tried, lines = list[tuple[float, float, np.ndarray]](), [Line(goal) for _ in parts]
         for penalty in reversed(PENALTIES):
-            said = np.zeros((len(goal.values), goal.size))
-            for learn, judge in parts:
-                one = Line(goal, penalty)
-                one.fit(_spelled(council, rows, learn), learn)
+            said, started = np.zeros((len(goal.values), goal.size)), time.monotonic()
+            for one, (learn, judge) in zip(lines, parts, strict=True):
+                one.fit(_spelled(council, rows, learn), learn, penalty)
                 said[judge] = _drawn(one, council, rows, judge)
             judged = np.concatenate([judge for _, judge in parts])
             tried.append((loss(goal, said[judged], judged), penalty, said[: rows.learned]))
-            if time.monotonic() > rows.ends or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
+            now = time.monotonic()
+            if now + 2 * (now - started) > rows.ends or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
                 break
         _, penalty, kept = min(tried, key=lambda one: one[0])
-        line, whole = Line(goal, penalty), rows.whole(goal, most)
-        line.fit(_spelled(council, rows, whole), whole)
+        line, whole = Line(goal), rows.whole(goal, most)
+        line.fit(_spelled(council, rows, whole), whole, penalty)
         held.append(kept)
         valid.append(_drawn(line, council, rows, np.arange(rows.learned, len(goal.values))))
         weights.append(line.weight_FP)

@@ -15,6 +15,8 @@ from duomo.nn.council import DEPTH, KNOWN
 
 NEVER = -12.0
 """Logit of a class that the learner never saw."""
+WIDE, COARSE = 500, 32
+"""With more columns than so many each is divided into so few bins: a tree of 240 rows and 5,000 columns looks at nothing but empty ones."""
 
 
 def wide(scores: np.ndarray, classes: np.ndarray, goal: Goal) -> np.ndarray:
@@ -39,6 +41,7 @@ class Trees:
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         self.goal, self.categories = goal, categories
+        self._judged, self._raw = 0, np.zeros(0)
         settings: dict[str, Any] = {
             "learning_rate": 0.1 if rows < 2000 else 0.06, "max_leaf_nodes": 31, "max_depth": DEPTH, "l2_regularization": 1.0,
             "min_samples_leaf": min(20, max(2, rows // 20)), "early_stopping": False, "warm_start": True, "random_state": 0,
@@ -54,7 +57,8 @@ class Trees:
         self._seen = [np.unique(column[column < KNOWN]).astype(np.int64) for column in x_NF[rows, : self.categories].T]
         weight_N = self.goal.weight[rows]
         weight = weight_N if np.ptp(weight_N) else None  # weighted quantiles cost more than all trees
-        self._model.set_params(max_iter=count).fit(self._filled(x_NF[rows]), self.goal.values[rows], weight)
+        bins = KNOWN if x_NF.shape[1] < WIDE else max(COARSE, *(len(seen) for seen in self._seen), 2)
+        self._model.set_params(max_iter=count, max_bins=bins).fit(self._filled(x_NF[rows]), self.goal.values[rows], weight)
 
     def _filled(self, x_NF: np.ndarray) -> np.ndarray:
         """With the ranks that were seen numbered densely, as scikit-learn would number them itself, and NaN for those that were not."""
@@ -70,9 +74,15 @@ class Trees:
         del self._model._predictors[count:]
 
     def staged(self, x_NF: np.ndarray) -> Iterator[np.ndarray]:
-        """Logits (N, P) after each round."""
-        for raw in self._model._staged_raw_predict(self._filled(x_NF)):
-            yield wide(raw.reshape(len(x_NF), -1), self._classes(), self.goal)
+        """Logits (N, P) after each round since the last call, which was given the same rows."""
+        model = self._model
+        ready_NF = model._preprocess_X(self._filled(x_NF), reset=False)
+        if not self._judged:
+            self._raw = np.repeat(model._baseline_prediction.reshape(1, -1), len(x_NF), 0)
+        for grown in model._predictors[self._judged :]:
+            model._predict_iterations(ready_NF, [grown], self._raw, False, 1)
+            yield wide(self._raw, self._classes(), self.goal)
+        self._judged = len(model._predictors)
 
     def logits(self, x_NF: np.ndarray) -> np.ndarray:
         return wide(self._model._raw_predict(self._filled(x_NF)).reshape(len(x_NF), -1), self._classes(), self.goal)
@@ -148,19 +158,22 @@ def at_most(threshold_L: np.ndarray) -> np.ndarray:
 
 @final
 class Line:
-    """Logistic regression, or ridge regression of a number, with `penalty` on half the squared weights."""
+    """Logistic regression, or ridge regression of a number, with a penalty on half the squared weights."""
 
-    def __init__(self, goal: Goal, penalty: float):
-        self.goal, self.penalty = goal, penalty
+    def __init__(self, goal: Goal):
+        from sklearn.linear_model import LogisticRegression
+
+        self.goal = goal
         self.weight_FP, self.bias_P = np.zeros((0, goal.size)), np.zeros(goal.size)
+        self._model: Any = LogisticRegression(max_iter=500, warm_start=True)  # a weaker penalty begins where the stronger one ended
 
-    def fit(self, x_NF: np.ndarray, rows: np.ndarray) -> None:
-        """`x_NF` are the features of these rows alone."""
-        from sklearn.linear_model import LogisticRegression, Ridge
+    def fit(self, x_NF: np.ndarray, rows: np.ndarray, penalty: float) -> None:
+        """`x_NF` are the features of these rows alone, of the same ones each time."""
+        from sklearn.linear_model import Ridge
 
         values, weight = self.goal.values[rows], self.goal.weight[rows]
         if self.goal.kind != "class":
-            model = Ridge(alpha=self.penalty).fit(x_NF, values, weight)
+            model = Ridge(alpha=penalty).fit(x_NF, values, weight)
             self.weight_FP, self.bias_P = model.coef_.reshape(-1, 1), np.asarray(model.intercept_).reshape(1)
             return
         classes = np.unique(values)
@@ -168,7 +181,7 @@ class Line:
         if len(classes) > 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # not converged is good enough: the penalty is chosen by what the answers are worth
-                model = LogisticRegression(C=1 / self.penalty, max_iter=500).fit(x_NF, values, weight)
+                model = self._model.set_params(C=1 / penalty).fit(x_NF, values, weight)
             weight_CF, bias_C = model.coef_, model.intercept_
         nothing = wide(np.zeros((1, len(bias_C))), classes, self.goal)
         self.weight_FP = wide(weight_CF.T, classes, self.goal) - nothing
