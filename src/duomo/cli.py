@@ -93,7 +93,7 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
 def _train_flags(parser: argparse.ArgumentParser) -> None:
     _source_flags(parser)
     parser.add_argument("--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
-    reads = tr("The column with the text or tokens that is read (translate, summarize, tag, embed); found by name when left out.")
+    reads = tr("The column with the text or tokens that is read (translate, summarize, tag, embed, chat); found by name when left out.")
     parser.add_argument("--source", dest="task.source", metavar="COLUMN", help=reads)
     _config_flags(parser, ("data", "clean", "model", "adapt", "train", "encode", "augment"))
 
@@ -328,11 +328,12 @@ def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the verbs that are wanted get their flags, so that the start stays instant."""
     argparse._ = tr  # type: ignore[attr-defined]  # its own words too: it looks each of them up by this name
-    parser = Parser(prog="duomo", description=tr("From whatever data you have to an honest, served model."), epilog=tr(EXITS))
+    words = {"description": tr("From whatever data you have to an honest, served model."), "epilog": tr(EXITS)}
+    parser = Parser(prog="duomo", allow_abbrev=False, **words)  # a flag's beginning may be meant otherwise: --lang is not --languages
     parser.add_argument("--version", action="store_true", help=tr("Print the version."))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
     for name, (title, own_flags, _) in VERBS.items():
-        sub = verbs.add_parser(name, help=tr(title), description=tr(title))
+        sub = verbs.add_parser(name, help=tr(title), description=tr(title), allow_abbrev=False)
         if name in wanted:
             own_flags(sub)
             sub.add_argument("--json", action="store_true", help=tr("For machines: the result as JSON on stdout, events on stderr."))

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from duomo.core import find
 from duomo.core.config import build, merge, read_toml
-from duomo.core.contract import Evidence
+from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DuomoError, RunError
 from duomo.core.messages import tr
@@ -30,6 +31,9 @@ from duomo.train.guard import resumable
 from duomo.trained import Run
 from duomo.work import Work, fingerprint
 
+SHOWN = 200
+"""Rows that an example is made from before anything is learned."""
+
 
 def load(path: Path | str, model: nn.Module | None = None) -> Run:
     """A finished run from its folder; every byte is checked first."""
@@ -47,6 +51,7 @@ def inspect(
     for sentence in cleaned:
         reporter.say(sentence)
     proposal: dict[str, Any] = {}
+    example: tuple[str, list[tuple[str, bool]]] | None = None
     data = said.data
     try:
         data, notes = choose(table, said.data)
@@ -55,11 +60,15 @@ def inspect(
         model = find.task_recipes(data.task)[suggestion.recipe]["model"]
         proposal = {"task": data.task, "target": list(data.target), "notes": notes, "recipe": suggestion.recipe}
         proposal |= {"model": model["name"], "reason": suggestion.reason}
+        example = _example(task, table, reporter)
     except DuomoError as error:  # the audit must also serve data that nothing can be trained on yet
         proposal = {"problem": str(error)}
     other = sources.read(data.test, encoding=data.encoding).with_kinds(table.kinds, table.reasons) if data.test else None
     found = _audited(table, data.target, other, proposal)
     inspection.show(found, reporter)
+    if example:
+        reporter.passage(*example)
+        found["example"] = {"title": example[0], "parts": example[1]}
     if html is not None:
         path = Path(html or f"{run_name(source)}.inspect.html")
         inspection.write(found, path)
@@ -181,8 +190,20 @@ def _test_of(run: Run) -> Table:
     return plan.test
 
 
+def _example(task: Task, table: Table, reporter: Reporter) -> tuple[str, list[tuple[str, bool]]] | None:
+    """A training example as a model would read it, of a task that shows some; DataError for rows that it cannot learn from."""
+    if type(task).example is Task.example:
+        return None
+    mask, sentences = task.usable(table)
+    for sentence in sentences:
+        reporter.say(sentence)
+    part = table.take(np.flatnonzero(mask)[:SHOWN])
+    task.fit(part)
+    return task.example(part)
+
+
 def _audited(table: Table, target: tuple[str, ...], test: Table | None, proposal: Mapping[str, Any]) -> dict[str, Any]:
-    found = audit.audit(table, target[0] if target else "", test=test).to_dict()
+    found = audit.audit(table, target[0] if target else "", test=test, guess="task" not in proposal).to_dict()
     return found | {"proposal": dict(found.get("proposal") or {}) | dict(proposal)}
 
 

@@ -18,10 +18,12 @@ from duomo.core.files import write_atomically
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter, Silent
 from duomo.data.documents import blocks
+from duomo.data.folders import PROSE
+from duomo.data.listed import TEXTS
 from duomo.data.text_encoding import detect, open_text
 from duomo.trained import Run
 
-ENDINGS = (".txt", ".text", ".md", ".rst")
+ENDINGS = tuple(sorted(TEXTS | PROSE))
 PASSAGE = 400
 """Characters of a passage, about; paragraphs stay whole where they can."""
 MOST_FILES = 100_000

@@ -42,6 +42,7 @@ def test_sources_that_hold_nothing(command: Command, table: Path) -> None:
     [
         (("train", "clinic.csv", "--target", "diagnosi"), 3, "Did you mean 'diagnosis'"),
         (("train", "clinic.csv", "--taget", "x"), 2, "Did you mean '--target'"),
+        (("train", "clinic.csv", "--lang", "zh"), 2, "Did you mean '--languages'"),
         (("trian", "clinic.csv"), 2, "Did you mean 'train'"),
         (("list", "modles"), 2, "Did you mean 'models'"),
         (("sample", "clinc"), 3, "Did you mean 'clinic'"),

@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+from duomo import pipeline
 from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
@@ -92,6 +93,52 @@ def test_source_texts_of_a_folder(tmp_path) -> None:
     table = sources.read(tmp_path)
     assert table.names == ["text", "file"] and len(table) == 3 and "\n\n    kept" in table.column("text")[0].as_py()
     assert sources.read(tmp_path / "one.py").column("text")[0].as_py().startswith("# one.py")
+
+
+def test_names_that_do_not_say_what_a_file_holds(tmp_path) -> None:
+    """Text is text, whatever it is called; what is none is refused as before."""
+    rows = "".join(f"{number},{number * 7 % 5},x\n" for number in range(9))
+    columns = "\n".join("EU B-ORG\nsays O\n" for _ in range(30))
+    for content, names, said in [
+        ("It is written, as prose is,\nin lines; more or less.\n" * 40, ["text", "part"], "plain text"),
+        ("a,b,c\n" + rows, ["a", "b", "c"], "a table"), ('{"a": "1"}\n{"a": "2"}\n', ["a"], "JSON Lines"),
+        ('[\n{"a": "1"}]', ["a"], "JSON"), (columns, ["tokens", "tags"], "CoNLL"),
+    ]:  # fmt: skip
+        for name, encoding in (("given", "utf-8"), ("given.data", "utf-16")):
+            (tmp_path / name).write_text(content, encoding=encoding)
+            table = sources.read(tmp_path / name)
+            assert table.names == names and any(said in problem for problem in table.problems)
+    (tmp_path / "given").write_text("各种文字都一样。\n第二行，也是如此。\n" * 30, encoding="gb18030")
+    assert "第二行" in sources.read(tmp_path / "given").column("text")[0].as_py()
+    for content in (bytes(range(256)) * 9, b"\x7fELF\2\1\1\0\0\0\0", b"%PDF-1.7\n"):
+        (tmp_path / "given").write_bytes(content)
+        with pytest.raises(DataError, match="ending of a file must be"):
+            sources.read(tmp_path / "given")
+
+
+def test_folders_of_pages_and_of_files_without_endings(tmp_path) -> None:
+    for number in range(4):
+        for label in ("sci.space", "rec.autos"):
+            (tmp_path / "news" / label).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "news" / label / str(50 + number)).write_text(f"Mail {number} of {label}\n")
+        (tmp_path / "docs").mkdir(exist_ok=True)
+        (tmp_path / "docs" / f"page{number}.md").write_text(f"# Page {number}\n")
+    (tmp_path / "docs" / "requirements.txt").write_text("numpy\n")
+    (tmp_path / "news" / "rec.autos" / "tool").write_bytes(b"\x7fELF\0\0\0")
+    table = sources.read(tmp_path / "news")
+    assert table.names == ["text", "label", "file"] and len(table) == 8
+    table = sources.read(tmp_path / "docs")
+    assert table.names == ["text", "file"] and len(table) == 4 and "requirements.txt" in table.problems[0]
+
+
+def test_inspect_shows_a_conversation_and_guesses_no_target(tmp_path) -> None:
+    """Columns that are asked and answered are no classes, and the first example is rendered."""
+    rows = [{"ask": f"question {number % 5}", "reply": f"This is what answers {number}, and more."} for number in range(40)]
+    (tmp_path / "talks.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    found = pipeline.inspect(tmp_path / "talks.jsonl", {"data": {"task": "chat"}}, html=str(tmp_path / "page.html"))
+    assert not found["target"] and not {"classes", "conflicts", "imbalance"} & {one["code"] for one in found["findings"]}
+    assert [text for text, learned in found["example"]["parts"] if learned] == ["This is what answers 0, and more.<|im_end|>"]
+    assert "<mark>This is what" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_rows_are_alike_by_their_tokens() -> None:

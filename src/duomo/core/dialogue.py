@@ -100,7 +100,7 @@ def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
     parts: list[tuple[str, bool]] = []
     place = 0
     for number, message in enumerate(messages):
-        if message["role"] != "assistant":
+        if message["role"] != "assistant" or not message["content"].strip():  # silence is not taught
             continue
         before, behind = _text(state, messages[:number], True), _text(state, messages[: number + 1], False)
         shown = _shielded(state, message["content"])

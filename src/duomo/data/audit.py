@@ -41,14 +41,14 @@ _SEVERITY = {"error": 0, "warning": 1, "note": 2}
 HAS_BYTES_FAULTS = (OSError, ValueError)
 
 
-def audit(table: Table, target: str = "", *, test: Table | None = None, digests: np.ndarray | None = None) -> Audit:
-    """Everything that can be said about the table before training; an empty target is guessed.
+def audit(table: Table, target: str = "", *, test: Table | None = None, digests: np.ndarray | None = None, guess: bool = True) -> Audit:
+    """Everything that can be said about the table before training; an empty target is guessed, unless the task is known to have none.
 
     `test` is a second table to compare with; `digests` (N,) are those of `split.content_columns` where known.
     """
     if target:
         table.column(target)
-    chosen, reason = (target, tr("set by you")) if target else guess_target(table)
+    chosen, reason = (target, tr("set by you")) if target else guess_target(table) if guess else ("", "")
     if not len(table):
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=table.name)
     sample = _sample(len(table), SAMPLE)

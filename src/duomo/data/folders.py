@@ -18,12 +18,15 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.documents import block_size, blocks
 from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, names_files, parts, sources
+from duomo.data.nameless import is_plain
 from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.text_encoding import Encoding, detect, open_text
 
 CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".html", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
                   ".r", ".rb", ".rs", ".sh", ".sql", ".swift", ".tex", ".vue"))  # fmt: skip
 """Endings of source texts: read where a folder holds nothing else to learn from."""
+PROSE = frozenset((".md", ".rst"))
+"""Endings of pages: read as texts are, but where they only accompany other files."""
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
@@ -62,7 +65,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         moving = media == "video" and not kinds["image"]
         return _classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
     if kinds["text"] and kinds["text"] >= sum("/" not in file for file in tables):
-        return _texts(root, [file for file in files if kind_of(file) == "text"], cache, problems, wanted)
+        return _written(root, files, cache, problems, wanted)
     if len(tables) == 1:
         return read_file(root / tables[0])
     if tables and (whole := _sharded(root, tables, read_file)) is not None:
@@ -74,8 +77,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             files=", ".join(tables[:10]),
             choices=tables[:50],
         )
-    if code := [file for file in files if os.path.splitext(file)[1].lower() in CODE]:
-        return _texts(root, code, cache, problems, wanted, labelled=False)
+    if any(_writing(root, file) for file in files):
+        return _written(root, files, cache, problems, wanted)
     raise DataError(
         "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
         "Name another folder.",
@@ -94,6 +97,25 @@ def read_annotation(path: Path) -> Table | None:
     if not pictures:
         refuse_without_pictures(path.parent, [path.name])
     return read_scenes(path.parent, [path.name], pictures, problems)
+
+
+def _writing(root: Path, file: str) -> str:
+    """What kind of text a file is by its name: text, prose, code; nameless where it has no ending and is text; else nothing."""
+    ending = os.path.splitext(file)[1].lower()
+    named = {"prose": ending in PROSE, "code": ending in CODE, "text": kind_of(file) == "text"}
+    return next((kind for kind, fits in named.items() if fits), "nameless" if not ending and is_plain(root / file) else "")
+
+
+def _written(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table:
+    """The texts of the folder: of those with unlike endings the kind that most are of; how many others there are is said."""
+    kinds = {file: _writing(root, file) for file in files}
+    counts = Counter(kind for kind in kinds.values() if kind)
+    most = max(counts, key=lambda kind: (counts[kind], kind == "text"))
+    other = [file for file, kind in kinds.items() if kind not in ("", most)]
+    if other:
+        said = tr("{count} texts of other endings than most are not read: {names}.", count=len(other), names=", ".join(other[:3]))
+        problems = (*problems, said)
+    return _texts(root, [file for file in files if kinds[file] == most], cache, problems, wanted, labelled=most != "code")
 
 
 def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:

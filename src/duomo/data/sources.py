@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.kinds import audio, image
-from duomo.core.messages import nearest
+from duomo.core.messages import nearest, tr
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
@@ -22,6 +22,7 @@ from duomo.data.formats import read_excel, read_feather, read_json, read_json_li
 from duomo.data.frames import from_memory, plain
 from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
 from duomo.data.measured import is_ts, read_arff, read_ts
+from duomo.data.nameless import MAKES, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.scans import unfolded
 
@@ -50,6 +51,8 @@ ENDINGS = {
     ".txt": "text",
     ".text": "text",
     ".md": "text",
+    ".rst": "text",
+    ".log": "text",
     ".conll": "conll",
     ".conllu": "conll",
     ".bio": "conll",
@@ -66,6 +69,8 @@ ENDINGS = {
     ".ts": "ts",
 } | dict.fromkeys(sorted(CODE), "text")
 READ = (PICTURES | SOUNDS | FILMS) - {*image.UNREAD, *audio.UNREAD}
+NAMELESS = ("", ".data", ".dat")
+"""Endings that say nothing of what a file holds."""
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
           "numpy": ("npy", "zip")}  # fmt: skip
 """What the first bytes of each binary format say; text formats say nothing."""
@@ -132,7 +137,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
     if inside(path) and Path(inside(path)).suffix.lower() in ENDINGS and not is_scan(path):
         return replace(_file(unpacked(path, cache), part, cache, encoding), root=path.parent)
-    kind = _format(path, real)
+    nameless = not real and path.suffix.lower() in NAMELESS and not is_dicom(path) and make_of(path, encoding)
+    kind = nameless or _format(path, real)
     if kind == "text" and path.suffix.lower() not in CODE:
         kind = {"columns": "conll", "slashed": "slashed"}.get(in_plain(path, encoding), kind)
     if part and kind not in ("excel", "sqlite"):
@@ -149,6 +155,11 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     data, problems, known = _table(kind, path, part, cache, encoding)
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    if nameless:
+        problems = (
+            tr("The name of {file} does not say what it holds; it was read as {kind}.", file=path.name, kind=tr(MAKES[nameless])),
+            *problems,
+        )
     return Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems)
 
 

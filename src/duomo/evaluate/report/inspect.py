@@ -6,6 +6,7 @@ The audit is a dict of JSON values:
     findings  [{severity error|warning|note, sentence, rows [number, …], remedy}]
     target, target_reason, balance {class: rows}
     proposal  {task, target, split, recipe, reason, notes [sentence, …], …}: shown as they are
+    example   {title, parts [[text, learned], …]} of a task that shows what the model would read, or missing
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,7 @@ def render(audit: Mapping[str, Any]) -> str:
                 "lines": [str(finding["sentence"]) for finding in findings if finding["severity"] == "error"][:3],
             },
             "proposal": _proposal(proposal),
+            "example": audit.get("example"),
             "findings": [_finding(finding) for finding in findings],
             "columns": [_column(column, _targets(audit)) for column in columns[:MOST_COLUMNS]],
             "left_out": tr("{count} more columns are not drawn.", count=more) if more > 0 else "",

@@ -19,11 +19,18 @@ ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant",
 }  # fmt: skip
-LISTS = {"messages": ("role", "content"), "conversations": ("from", "value"), "conversation": ("from", "value")}
-PAIRS = (
-    ("prompt", "response"), ("prompt", "completion"), ("prompt", "answer"), ("question", "answer"), ("question", "response"),
-    ("user", "assistant"), ("input", "output"), ("query", "response"), ("instruction", "response"), ("问题", "回答"), ("问", "答"),
-)  # fmt: skip
+TOOLS = ("tool", "tools", "function", "function_call", "observation")
+LISTS = {"messages": ("role", "content"), "conversations": ("from", "value"), "conversation": ("from", "value"),
+         "dialogue": ("from", "value"), "dialog": ("from", "value")}  # fmt: skip
+ASKED = ("prompt", "question", "user", "input", "query", "instruction", "ask", "request", "human", "customer",
+         "问题", "问", "提问", "用户", "客户", "顾客", "指令", "输入")  # fmt: skip
+ANSWERED = ("response", "completion", "answer", "assistant", "output", "reply", "bot", "agent",
+            "回答", "答", "答案", "回复", "客服", "助手", "输出")  # fmt: skip
+"""Usual names of the columns with what is asked and what is answered; one of each makes a pair."""
+
+
+class ToolsError(DataError):
+    """A conversation in which tools are called."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +43,25 @@ class Shape:
     """The column with the instructions to the assistant, where there is one."""
 
 
-def shape_of(names: Sequence[str]) -> Shape:
-    """The shape that a table's columns show; DataError where they show none."""
+def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
+    """The shape that a table's columns show, or that of the columns which were named; DataError where they show none."""
     known = {name.lower(): name for name in names}
     system = known.get("system", known.get("system_prompt", ""))
-    for column in LISTS:
+    answer = target or next((known[name] for name in ANSWERED if name in known and known[name] != source), "")
+    if source and not answer:
+        return Shape("messages", (source,), system)
+    for column in LISTS if not (source or target) else ():
         if column in known:
             return Shape("messages" if column == "messages" else "sharegpt", (known[column],), system)
-    if {"instruction", "output"} <= set(known):
+    if not (source or target) and {"instruction", "output"} <= set(known):
         return Shape("alpaca", tuple(known[name] for name in ("instruction", "input", "output") if name in known), system)
-    for ask, answer in PAIRS:
-        if {ask, answer} <= set(known):
-            return Shape("pairs", (known[ask], known[answer]), system)
+    ask = source or next((known[name] for name in ASKED if name in known and known[name] != answer), "")
+    if ask and answer:
+        return Shape("pairs", (ask, answer), system)
     raise DataError(
-        "Conversations are columns messages, conversations, instruction with output, or prompt with response; the columns are {names}.",
-        names=", ".join(list(names)[:20]),
-    )
+        "Conversations are columns messages, conversations, instruction with output, or prompt with response; the columns are {names}. "
+        "Name the question's and the answer's: --source COLUMN --target COLUMN.", names=", ".join(list(names)[:20]),
+    )  # fmt: skip
 
 
 def told(shape: Shape) -> str:
@@ -107,12 +117,15 @@ def _message(one: Any, row: int, number: int) -> dict[str, str]:
     role = one.get("role", one.get("from"))
     if not isinstance(role, str) or not role.strip():
         raise DataError('A message needs a role; message {number} of row {row} has none. Add "role": "user" or "assistant".', **where)
+    if role.lower() in TOOLS or one.get("tool_calls") or one.get("function_call"):
+        raise ToolsError("Calls of tools and their results are not learned; message {number} of row {row} is one.", **where)
     if role.lower() not in ROLES:
         raise DataError(
             "The role of a message must be one of {known}; message {number} of row {row} has {role!r}.{hint}",
             known=", ".join(dict.fromkeys(ROLES.values())), role=role, hint=nearest(role.lower(), ROLES), **where,
         )  # fmt: skip
-    content = one.get("content", one.get("value"))
+    content = one.get("content", one.get("value", ""))
+    content = "" if content is None else content  # as an empty cell
     if isinstance(content, list):  # parts, of which only the texts can be read
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if not isinstance(content, str):

@@ -27,7 +27,7 @@ from duomo.data.ngram import Ngrams
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
-from duomo.tasks.chat.formats import Shape, messages_of, shape_of, told
+from duomo.tasks.chat.formats import Shape, ToolsError, messages_of, shape_of, told
 from duomo.tasks.chat.probes import QUESTIONS
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
@@ -43,11 +43,13 @@ class Config:
     """What is read, and how it answers."""
 
     target: tuple[str, ...] = ()
-    """Unused: the answers stand in the conversations."""
+    """The column with the answers, where its name does not say so; none where whole conversations stand in one column."""
     ignore: tuple[str, ...] = ()
     """Columns that are not read."""
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer, vocabulary and context length (longest_text)."""
+    source: str = ""
+    """The column with the questions, or (without a target) with whole conversations; found by name when empty."""
     system: str = ""
     """Instructions to the assistant that are put before conversations without any."""
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, new_tokens=128))
@@ -82,7 +84,7 @@ class Main(Task):
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
-        self.shape = shape_of([name for name in table.names if name not in self.config.ignore])
+        self.shape = self._shape(table)
         encode = self.config.encode
         longest = 1 << 40
         if self.given is not None:
@@ -127,22 +129,41 @@ class Main(Task):
         return Head(int(self.tokenizer["size"]), "step")
 
     def suggest(self, table: Table) -> Suggestion:
-        return corpus.suggest(sum(table.column(name).nbytes for name in shape_of(table.names).columns), 500_000)
+        return corpus.suggest(sum(table.column(name).nbytes for name in self._shape(table).columns), 500_000)
+
+    def _shape(self, table: Table) -> Shape:
+        for name in (self.config.source, *self.config.target):
+            if name:
+                table.column(name)
+        return shape_of(
+            [name for name in table.names if name not in self.config.ignore], self.config.source, "".join(self.config.target[:1])
+        )
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        """Conversations in which the assistant answers; DataError naming the row for what is no conversation."""
-        self.shape = shape_of([name for name in table.names if name not in self.config.ignore])
-        answered = [any(one["role"] == "assistant" and one["content"].strip() for one in row) for row in self._conversations(table)]
-        mask = np.array(answered, bool)
+        """Conversations in which the assistant answers and no tool is called; DataError naming the row for what is no conversation."""
+        self.shape = self._shape(table)
+        rows = list(self._found(table))
+        calls = sum(isinstance(row, ToolsError) for row in rows)
+        said = [[] if isinstance(row, ToolsError) else row for row in rows]
+        mask = np.array([any(one["role"] == "assistant" and one["content"].strip() for one in row) for row in said], bool)
         if not mask.any():
             raise DataError("Chat is learned from answers; none of the {rows} conversations has a message of the assistant.",
                             rows=len(table))  # fmt: skip
-        missing = int((~mask).sum())
-        words = tr("{missing} of {rows} conversations have no answer of the assistant and are left out.", missing=missing, rows=len(table))
-        return mask, [words] if missing else []
+        missing = int((~mask).sum()) - calls
+        words = [
+            tr("{missing} of {rows} conversations have no answer of the assistant and are left out.", missing=missing, rows=len(table)),
+            tr("{count} of {rows} conversations call tools, which is not learned, and are left out.", count=calls, rows=len(table)),
+        ]
+        return mask, [sentence for sentence, count in zip(words, (missing, calls), strict=True) if count]
 
     # -- tensors
     def _conversations(self, table: Table) -> Iterator[list[dict[str, str]]]:
+        for row in self._found(table):
+            if isinstance(row, ToolsError):
+                raise row
+            yield row
+
+    def _found(self, table: Table) -> Iterator[list[dict[str, str]] | ToolsError]:
         present = [name for name in (*self.shape.columns, self.shape.system) if name in table.names]
         columns = {name: table.column(name) for name in present}
         for name in self.columns:
@@ -151,7 +172,11 @@ class Main(Task):
             cells = {name: columns[name][row].as_py() if name in columns else None for name in self.shape.columns}
             if self.shape.system in columns:
                 cells[self.shape.system] = columns[self.shape.system][row].as_py()
-            found = messages_of(cells, self.shape, row + 1)
+            try:
+                found = messages_of(cells, self.shape, row + 1)
+            except ToolsError as error:
+                yield error
+                continue
             if self.config.system and found and found[0]["role"] != "system":
                 found = [{"role": "system", "content": self.config.system}, *found]
             yield found

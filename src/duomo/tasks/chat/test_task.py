@@ -80,6 +80,27 @@ def test_conversations_without_an_answer_are_left_out():
     assert mask.tolist() == [True, False, False, True] and "2 of 4" in said[0]
 
 
+def test_conversations_that_call_tools_are_left_out_and_counted():
+    """Empty content is no fault, and silence is not taught."""
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]}
+    cells = [TALK, [TALK[1], call, {"role": "tool", "content": "20"}, TALK[2]], [TALK[1], {"role": "assistant", "content": None}], TALK]
+    given = Table(pa.table({"messages": [json.dumps(cell) for cell in cells]}), {"messages": "text"})
+    mask, said = make_task("chat", {}).usable(given)
+    assert mask.tolist() == [True, False, False, True] and ["no answer" in said[0], "tools" in said[1]] == [True, True]
+    lesson = dialogue.lesson(fitted().tokenizer, [*TALK[1:2], {"role": "assistant", "content": ""}, *TALK[3:]])
+    assert [text for text, learned in lesson.parts if learned] == ["See you.<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("names", "options"),
+    [(("用户", "客服"), {}), (("Ask", "Reply"), {}), (("a", "b"), {"source": "a", "target": ("b",)}), (("x", "answer"), {"source": "x"})],
+)
+def test_questions_and_answers_under_any_name(names: tuple[str, str], options: dict):
+    cells = {names[0]: ["Hi"] * 3, names[1]: ["Hello!"] * 3, "more": ["…"] * 3}
+    task = make_task("chat", options)
+    assert task.usable(Table(pa.table(cells), dict.fromkeys(cells, "text")))[0].all() and task.shape.columns == names
+
+
 def test_only_answers_are_learned():
     task = fitted()
     title, parts = task.example(table("messages"))

@@ -1,0 +1,64 @@
+"""What a file holds whose name does not say it: told from its first bytes and lines."""
+
+import csv
+import json
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from duomo.core.errors import DataError
+from duomo.data.conll import in_plain
+from duomo.data.text_encoding import detect, open_text
+
+HEAD, LINES, FEWEST = 1 << 14, 40, 5
+"""Bytes and lines that are looked at; lines at least of which a table shows itself."""
+DELIMITERS = "\t,;|"
+ALLOWED = b"\t\n\r\f\x0b\x1b"
+"""Control characters that texts hold."""
+
+MAKES = {
+    "text": "plain text",
+    "delimited": "a table",
+    "jsonl": "JSON Lines",
+    "json": "JSON",
+    "conll": "CoNLL",
+    "slashed": "words with their tags",
+}
+"""What a file can turn out to be, in words."""
+
+
+def is_plain(path: Path) -> bool:
+    """Whether the file looks like text in some encoding: no control characters, but in UTF-16 and UTF-32."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        return False
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0", b"\0\0\xfe\xff")) or b"\0" in head:
+        try:
+            return detect(path).name.startswith(("utf-16", "utf-32"))
+        except DataError:
+            return False
+    return not any(byte < 32 and byte not in ALLOWED for byte in head)
+
+
+def make_of(path: Path, wanted: str = "") -> str:
+    """How such a file is read: jsonl, json, conll, slashed, delimited or text; empty where it is no text."""
+    if not is_plain(path):
+        return ""
+    with open_text(path, detect(path, wanted)) as file:
+        lines = [line for line in islice(file, LINES) if line.strip()]
+    first = lines[0].strip() if lines else ""
+    with suppress(ValueError, RecursionError):
+        return "jsonl" if isinstance(json.loads(first), dict) else "json" if first[0] == "[" else _by_lines(path, lines, wanted)
+    return "json" if first in ("{", "[") or first.startswith("[{") else _by_lines(path, lines, wanted)
+
+
+def _by_lines(path: Path, lines: list[str], wanted: str) -> str:
+    found = {"columns": "conll", "slashed": "slashed"}.get(in_plain(path, wanted), "")
+    return found or ("delimited" if any(_divided(lines[:-1] or lines, mark) for mark in DELIMITERS) else "text")
+
+
+def _divided(lines: list[str], mark: str) -> bool:
+    """Whether all lines have the same number of cells, two at least."""
+    widths = {len(row) for row in csv.reader(lines, delimiter=mark)}
+    return len(lines) >= FEWEST and len(widths) == 1 and widths != {1}
