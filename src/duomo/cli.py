@@ -328,8 +328,8 @@ def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the verbs that are wanted get their flags, so that the start stays instant."""
     argparse._ = tr  # type: ignore[attr-defined]  # its own words too: it looks each of them up by this name
-    words = {"description": tr("From whatever data you have to an honest, served model."), "epilog": tr(EXITS)}
-    parser = Parser(prog="duomo", allow_abbrev=False, **words)  # a flag's beginning may be meant otherwise: --lang is not --languages
+    words = tr("From whatever data you have to an honest, served model.")
+    parser = Parser(prog="duomo", description=words, epilog=tr(EXITS), allow_abbrev=False)  # --lang need not mean --languages
     parser.add_argument("--version", action="store_true", help=tr("Print the version."))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
     for name, (title, own_flags, _) in VERBS.items():
