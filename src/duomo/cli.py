@@ -77,7 +77,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     for dest, value in vars(arguments).items():
         if "." in dest and value is not None:
             if dest == "data.kind":
-                value = {path[-1]: kind for path, kind in ((["".join(".".join(p))], k) for p, k in map(parse_assignment, value))}
+                value = {".".join(name): kind for name, kind in (parse_assignment(one, "age=number") for one in value)}
             assign(values, dest.split("."), ",".join(value) if isinstance(value, list) else value)
     for text in getattr(arguments, "set", None) or ():
         assign(values, *parse_assignment(text))
@@ -112,7 +112,7 @@ def _sample(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 
     path = samples.write(arguments.name, Path(arguments.out))
     sample = samples.SAMPLES[arguments.name]
-    reporter.say(tr("Wrote {path} ({licence}). Next: {command}", path=path, licence=sample.licence, command=sample.command))
+    reporter.say(tr("Wrote {path} ({licence}). Next: {command}", path=path, licence=sample.licence, command=sample.next(path)))
     return {"path": str(path)}
 
 
@@ -309,6 +309,8 @@ def _list(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     if not arguments.json:
         for name, text in found.items():
             print(f"{name:{24 if arguments.what == 'sizes' else 14}} {text}")
+        if not found:
+            print(tr("There are no runs in {folder}. `duomo train` makes one.", folder=arguments.folder), file=sys.stderr)
         return None
     return found
 
@@ -369,8 +371,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
+        file = error.filename2 or error.filename or tr("one of them")
         refused = ResourceError("Files must be readable and writable; {file} is not: {reason}. Check rights and free space.",
-                                file=error.filename or tr("one of them"), reason=error.strerror or str(error))  # fmt: skip
+                                file=file, reason=error.strerror or str(error))  # fmt: skip
         complain(refused, parsed.json)
         return refused.exit_code
     except MemoryError:

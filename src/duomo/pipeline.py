@@ -47,6 +47,8 @@ def inspect(
     reporter = reporter or Silent()
     said, _ = find.checked(dict(settings or {}))
     source = source if source is not None else said.data.source
+    if isinstance(source, str) and not source:
+        raise ConfigError("Looking at data needs data. Example: duomo inspect reviews.csv")
     table, cleaned = clean(read(source, said.data, reporter), said.clean, (*said.data.target, *said.data.ignore))
     for sentence in cleaned:
         reporter.say(sentence)
@@ -171,7 +173,8 @@ def compare(a: Path | str, b: Path | str, *, reporter: Reporter | None = None) -
     found["sentence"] = comparison.sentence(found)
     if reporter is not None:
         rows = [
-            [name, *(scorecard.number(m[side]["value"]) for side in ("a", "b")), scorecard.signed(m["difference"]["value"]),
+            [scorecard.pretty(name), *(scorecard.number(m[side]["value"]) for side in ("a", "b")),
+             scorecard.signed(m["difference"]["value"]),
              f"{scorecard.signed(m['difference']['low'])} – {scorecard.signed(m['difference']['high'])}"]
             for name, m in found["metrics"].items()
         ]  # fmt: skip
@@ -213,12 +216,12 @@ def _folder(source: Any, out: Path | str | None) -> RunFolder:
         if folder.exists():
             raise ConfigError(
                 "A new run needs a folder of its own; {path} holds one already. Choose another with --out, or: duomo resume {path}",
-                path=out,
+                path=folder.path,
             )
         if folder.foreign():
             raise ConfigError(
                 "A new run needs a folder of its own; {path} holds other files ({names}). Choose another with --out.",
-                path=out, names=", ".join(folder.foreign()[:3]),
+                path=folder.path, names=", ".join(folder.foreign()[:3]),
             )  # fmt: skip
         return folder
     name = run_name(source)

@@ -21,7 +21,7 @@ from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError, RunError
 from duomo.core.kinds import KINDS
 from duomo.core.kinds.base import Cells
-from duomo.core.messages import tr
+from duomo.core.messages import listed, tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
@@ -152,7 +152,7 @@ class Run:
         if not found or set(kinds.values()) & {*MEDIA, "series"}:
             raise ConfigError(
                 "A text can be answered only by a run that reads text; this one reads {columns}. Give --row or a file.",
-                columns=", ".join(kinds),
+                columns=listed(list(kinds)),
             )
         return {name: [""] * len(texts) for name in kinds} | {found[0]: list(texts)}
 

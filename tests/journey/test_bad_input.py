@@ -307,3 +307,43 @@ def test_argparse_speaks_chinese_too(command: Command, monkeypatch: pytest.Monke
     assert flag.code == 2 and "无法识别的参数：--modle" in flag.err and "'--model'" in flag.err
     helped = command("train", "--help").out
     assert "显示此帮助并退出" in helped and "show this help" not in helped and "usage:" not in helped
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "answer"),
+    [
+        (("train", "clinic.csv", "--targt", "x"), 2, "Try `duomo train --help`"),
+        (("train", "clinic.csv", "more.csv"), 2, "Try `duomo train --help`"),
+        (("train", "clinic.csv", "--set", "epochs=3"), 2, "Did you mean 'train.epochs'?"),
+        (("train", "clinic.csv", "--kind", "age"), 2, "Example: age=number"),
+        (("train", "clinic.csv", "--source", "mean_area"), 2, "--source is for translate"),
+        (("train", "clinic.csv", "--out", ""), 2, "; . holds other files"),
+        (("train", "bytes.csv"), 3, "must hold text"),
+        (("train", "letter.docx"), 3, "received letter.docx. Rename"),
+        (("train", "mine"), 3, "duomo resume mine"),
+        (("inspect",), 2, "duomo inspect reviews.csv"),
+        (("inspect", "clinic.csv", "-o", "mine"), 5, "mine is not: Is a directory"),
+        (("serve", "mine", "--port", "x"), 2, "invalid int value: 'x'. Try"),
+        (("list", "runs", "--folder", "nowhere"), 0, "no runs in nowhere"),
+    ],
+    ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else "",
+)
+def test_what_newcomers_mistake(command: Command, table: Path, words: tuple[str, ...], code: int, answer: str) -> None:
+    Path("bytes.csv").write_bytes(bytes(range(256)) * 9)
+    Path("letter.docx").write_bytes(b"PK\x03\x04")
+    Path("mine").mkdir()
+    for name in ("run.json", "recipe.toml"):
+        Path("mine", name).write_text("{}")
+    said = command(*words)
+    assert (said.code, answer in said.err) == (code, True), said
+
+
+def test_a_sample_elsewhere_is_named_where_it_lies(command: Command) -> None:
+    assert "Next: duomo train 'my data/clinic.csv' --target" in command("sample", "clinic", "--out", "my data").out
+
+
+def test_what_the_machine_says_is_chinese_too(command: Command, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    assert "已经存在" in command("train", "clinic.csv", "--out", "clinic.csv").err
+    shown = command("inspect", "clinic.csv").err
+    assert "任务：" in shown and "。 " not in shown, shown

@@ -1,5 +1,6 @@
 """nginx before two servers, by the very configuration of docs/serving.md: one may die, and nobody notices."""
 
+import os
 import pickle
 import re
 import shutil
@@ -61,3 +62,39 @@ def test_two_servers_behind_nginx(runs, tmp_path: Path) -> None:
 def test_a_deployment_that_names_duomo_can_be_sent_away() -> None:
     """Ray pickles the class of docs/serving.md together with the modules that it uses; ours is no plain module."""
     assert pickle.loads(pickle.dumps(duomo)) is duomo  # noqa: S301 - our own bytes
+
+
+def test_two_workers_of_one_run(runs, tmp_path: Path) -> None:
+    """One that dies is replaced alone; all count into one /metrics; a replaced folder is taken by both; SIGTERM ends them all."""
+    place = tmp_path / "run"
+    shutil.copytree(runs("clinic").path, place)
+    made = Server([place], "--workers", "2", "--quiet", log=tmp_path / "log")
+    asked = {"rows": rows_of(runs.source("clinic"), "diagnosis", 1)}
+
+    def replaced(gone: list[int]) -> list[int]:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            now = made.children()
+            if len(now) == 2 and not set(gone) & set(now) and client.get("/readyz").status_code == 200:
+                return now
+            assert client.post("/v1/predict", json=asked).status_code in (200, 503)
+            time.sleep(0.05)
+        raise AssertionError(made.children())
+
+    with made.client() as client:
+        first, second = made.children()
+        os.kill(first, signal.SIGKILL)
+        assert second in replaced([first])
+        for _ in range(3):
+            assert client.post("/v1/predict", json=asked).status_code == 200
+        event = 'duomo_worker_events_total{event="restart",ok="True",run="run"} 1'
+        said = client.get("/metrics").text
+        served = next(line for line in said.splitlines() if line.startswith('duomo_rows_total{run="run"}'))
+        assert event in said and int(served.split()[-1]) >= 3
+        before = made.children()
+        shutil.copytree(place, tmp_path / "next")
+        place.rename(tmp_path / "old")
+        (tmp_path / "next").rename(place)
+        last = replaced(before)
+    assert made.stop() == 0
+    assert not [number for number in last if Path(f"/proc/{number}").exists()]

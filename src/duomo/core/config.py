@@ -66,7 +66,7 @@ def _build(cls: Any, values: Mapping[str, Any], place: str, problems: list[str],
     for name, value in values.items():
         path = f"{place}.{name}" if place else name
         if name not in known:
-            problems.append(tr("There is no setting {path!r}.{hint}", path=path, hint=nearest(name, known)))
+            problems.append(tr("There is no setting {path!r}.{hint}", path=path, hint=_inner(cls, name) or nearest(name, known, 0.6)))
             continue
         expected = hints(cls)[name]
         if dataclasses.is_dataclass(expected):
@@ -82,6 +82,13 @@ def _build(cls: Any, values: Mapping[str, Any], place: str, problems: list[str],
     if problems:
         return None
     return cls(**taken) if base is None else dataclasses.replace(base, **taken)
+
+
+def _inner(cls: type, name: str) -> str:
+    """The setting of that name in one of the tables, where its table was left out."""
+    tables = [section for section, expected in hints(cls).items() if dataclasses.is_dataclass(expected)]
+    inside = next((section for section in tables if any(field.name == name for field in dataclasses.fields(hints(cls)[section]))), "")
+    return tr(" Did you mean {name!r}?", name=f"{inside}.{name}") if inside else ""
 
 
 def _convert(value: Any, expected: Any, path: str, problems: list[str]) -> Any:
@@ -172,11 +179,11 @@ def _as_plain(value: Any, expected: Any) -> Any:
     return value
 
 
-def parse_assignment(text: str) -> tuple[list[str], Any]:
+def parse_assignment(text: str, example: str = "train.epochs=3") -> tuple[list[str], Any]:
     """`a.b.c=value` -> (["a", "b", "c"], value); the value is read as TOML where it is TOML, else as text."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise ConfigError("A setting is written name=value; received {text!r}. Example: train.epochs=3", text=text)
+        raise ConfigError("A setting is written name=value; received {text!r}. Example: {example}", text=text, example=example)
     try:
         read = tomllib.loads(f"value = {value}")["value"]
     except TOMLDecodeError:

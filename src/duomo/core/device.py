@@ -20,6 +20,7 @@ from torch import nn
 from duomo.core.contract import Field
 from duomo.core.errors import ConfigError
 from duomo.core.kernels import has_attention, set_attention_kernel
+from duomo.core.messages import tr
 
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
 MOST_PARTS = 4
@@ -78,11 +79,11 @@ class Execution:
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def __str__(self) -> str:
-        parts = [self.device, self.precision] + (["fast matmul"] if self.matmul == "medium" else [])
-        parts += ["channels last"] if self.channels_last else []
-        parts += [f"{self.threads} threads" if self.threads > 1 else "1 thread"] if self.threads else []
-        parts += [f"{self.parts} parts side by side"] if self.parts > 1 else []
-        return " · ".join(parts + (["compiled"] if self.compile else []) + ([self.attention] if self.attention else []))
+        parts = [self.device, self.precision] + ([tr("fast matmul")] if self.matmul == "medium" else [])
+        parts += [tr("channels last")] if self.channels_last else []
+        parts += [tr("{count} threads", count=self.threads) if self.threads > 1 else tr("1 thread")] if self.threads else []
+        parts += [tr("{count} parts side by side", count=self.parts)] if self.parts > 1 else []
+        return " · ".join(parts + ([tr("compiled")] if self.compile else []) + ([self.attention] if self.attention else []))
 
 
 def candidates(model: nn.Module, inputs: Mapping[str, Field], *, exact: bool, long_run: bool) -> list[Execution]:

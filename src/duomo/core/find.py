@@ -13,7 +13,7 @@ from torch import nn
 
 import duomo.models
 import duomo.tasks
-from duomo.core.config import build, merge
+from duomo.core.config import build, hints, merge
 from duomo.core.contract import Task
 from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest
@@ -124,6 +124,9 @@ def model_module(name: str) -> ModuleType:
 def make_task(name: str, options: Any) -> Task:
     """The task with its own config built from the recipe's [task] table."""
     module = task_module(name)
+    if isinstance(options, Mapping) and options.get("source") and "source" not in hints(module.Config):
+        raise ConfigError("The task {task} reads every column but its target; --source is for translate, summarize, tag and embed. "
+                          "Leave it out, and name columns that must not be seen with --ignore.", task=name)  # fmt: skip
     made: Task = module.Main(build(module.Config, options, "task"))
     return made
 

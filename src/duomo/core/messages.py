@@ -4,10 +4,11 @@ The English template is the key; the files of `zh/` beside this one map it to Ch
 """
 
 import difflib
+import errno
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,12 @@ COUNTED = (
 OF_ONE = {"are": "is", "were": "was", "have": "has", "hold": "holds", "repeat": "repeats", "say": "says", "do": "does"}
 VERBS = re.compile(rf"\b({'|'.join(OF_ONE)})\b")
 NONE = re.compile(r"\bare no ((?:JSON )?[a-z]+)s\b")
+
+REASONS = frozenset(os.strerror(number) for number in errno.errorcode) | {
+    "Name or service not known",
+    "No address associated with hostname",
+}
+"""What the machine says when a file or an address cannot be had."""
 
 _spoken: ContextVar[str] = ContextVar("language", default="")
 
@@ -50,8 +57,16 @@ def chinese() -> dict[str, str]:
 
 def tr(template: str, **values: object) -> str:
     """The template in the reader's language, its places filled."""
-    chosen = chinese().get(template, template) if language() == "zh" else _of_one(template, values)
+    if language() == "zh":
+        chosen, values = chinese().get(template, template), {name: _reason(value) for name, value in values.items()}
+    else:
+        chosen = _of_one(template, values)
     return chosen.format(**values) if values else chosen
+
+
+def _reason(value: object) -> object:
+    """What the machine says of a failure in the reader's language; other values as they are, whatever they say."""
+    return chinese().get(value, value) if isinstance(value, str) and value in REASONS else value
 
 
 def _of_one(template: str, values: Mapping[str, object]) -> str:
@@ -67,13 +82,24 @@ def _one(nouns: str) -> str:
     return nouns[:-2] if nouns in ("classes", "boxes") else nouns[:-1]
 
 
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """The first names, and how many more there are."""
+    more = tr(" and {count} more", count=len(names) - most) if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def together(sentences: Iterable[str]) -> str:
+    """Sentences behind one another, as the reader's language sets them."""
+    return ("" if language() == "zh" else " ").join(sentence for sentence in sentences if sentence)
+
+
 def _bare(name: object) -> str:
     """A name without what shells and hands put around it."""
     return str(name).strip(" \t\n'\"`“”‘’").lower()
 
 
-def nearest(wrong: str, known: Iterable[str]) -> str:
+def nearest(wrong: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """The known name closest to a wrong one, ready to stand in a sentence; empty when nothing is close."""
     names = {_bare(name): str(name) for name in known}
-    found = difflib.get_close_matches(_bare(wrong), names, n=1, cutoff=0.5)
+    found = difflib.get_close_matches(_bare(wrong), names, n=1, cutoff=cutoff)
     return tr(" Did you mean {name!r}?", name=names[found[0]]) if found else ""

@@ -4,7 +4,7 @@ import argparse
 import json
 import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from duomo.core.errors import ConfigError, DuomoError
 from duomo.core.messages import nearest, tr
@@ -17,6 +17,14 @@ class Parser(argparse.ArgumentParser):
         """The parsers of the verbs, which leave what they do not know to this one."""
         return [sub for action in self._actions if isinstance(action, argparse._SubParsersAction) for sub in action.choices.values()]
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, but what is not known is said by the verb that was asked."""
+        found, left = self.parse_known_args(args, namespace)
+        if left:
+            asked = next((verb for verb in self.verbs() if verb.prog.endswith(f" {found.verb}")), self)
+            asked.error(tr("unrecognized arguments: %s") % " ".join(left))
+        return found
+
     def error(self, message: str) -> NoReturn:
         known = [option for parser in (self, *self.verbs()) for action in parser._actions for option in action.option_strings]
         wrong = "".join(re.findall(r"--[\w-]+", message)[:1])
@@ -25,7 +33,7 @@ class Parser(argparse.ArgumentParser):
         if start in message:
             wrong, _, choices = message.partition(start)[2].replace("'", "").partition(middle)
             known = choices.removesuffix(end).replace(",", " ").split()
-        hint = nearest(wrong, known) if wrong else ""
+        hint = nearest(wrong, known) if wrong and wrong not in known else ""
         words = message.partition(tr("unrecognized arguments: %s").partition("%s")[0])[2]
         if words and not words.startswith("-"):
             hint = tr(" Several values of one setting are joined by commas (zh,en); a verb takes one file or folder.")

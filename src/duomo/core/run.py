@@ -175,6 +175,9 @@ class RunFolder:
         unlisted = [name for name in PRODUCT if (self.path / name).is_file() and name not in dict(sums)]
         for name, expected in [*sums, *((name, "") for name in unlisted)]:
             path = self.path / name
+            if "/" not in name and not path.exists():
+                raise RunError("Every file of a run must be there; {name} is missing in {path}. Restore it from a copy, or train again.",
+                               name=name, path=self.path)  # fmt: skip
             if "/" in name or not path.is_file() or digest(path) != expected:
                 raise RunError(
                     "Every file of a run must be as it was written; {name} in {path} has changed. Restore it from a copy, or train again.",

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from duomo.core.errors import DataError
-from duomo.core.messages import nearest
+from duomo.core.messages import listed, nearest
 
 KINDS = ("number", "category", "text", "image", "audio", "video", "series", "date", "boxes", "id")
 MEDIA = ("image", "audio", "video")
@@ -47,7 +47,7 @@ class Table:
         if place is None:
             raise DataError(
                 "A column must exist in the data; there is no column {name!r}.{hint} The columns are: {columns}.",
-                name=name, hint=nearest(name, self.names), columns=", ".join(self.names[:30]),
+                name=name, hint=nearest(name, self.names), columns=listed(self.names),
             )  # fmt: skip
         return self.data.column(place)
 

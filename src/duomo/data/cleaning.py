@@ -17,7 +17,7 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import text_of
-from duomo.core.messages import nearest, tr
+from duomo.core.messages import nearest, together, tr
 from duomo.core.recipe import CleanConfig
 from duomo.core.table import Table
 from duomo.data import spill
@@ -62,7 +62,7 @@ def clean(table: Table, config: CleanConfig, ignore: Sequence[str] = ()) -> tupl
                 sentences.append(left.sentence)
                 table = spill.part(table, np.setdiff1d(np.arange(len(table)), left.rows))
     if not len(table):
-        raise DataError("Cleaning must leave something to learn from; it left nothing: {why}", why=" ".join(sentences))
+        raise DataError("Cleaning must leave something to learn from; it left nothing: {why}", why=together(sentences))
     return table, sentences
 
 
@@ -80,7 +80,7 @@ def _lengths(table: Table, name: str, config: CleanConfig) -> list[Left]:
     short, long = np.flatnonzero(length_N < least), np.flatnonzero(length_N > most)
     lefts = (_left(table, name, short, tr("shorter than {least:,} characters", least=least)),
              _left(table, name, long, tr("longer than {most:,} characters", most=most)))  # fmt: skip
-    return [Left(np.union1d(short, long), " ".join(left.sentence for left in lefts if len(left.rows)))]
+    return [Left(np.union1d(short, long), together(left.sentence for left in lefts if len(left.rows)))]
 
 
 def _repetition(table: Table, name: str, config: CleanConfig) -> list[Left]:
@@ -152,7 +152,7 @@ def _duplicates(table: Table, name: str, config: CleanConfig) -> list[Left]:
     pairs = near_texts(text_of(table.column(name).take(pa.array(kept))), most=None)
     near = _left(table, name, kept[_later(pairs, len(kept))], tr("nearly the same as an earlier one"))
     both = np.union1d(exact.rows, near.rows)
-    return [Left(both, " ".join(left.sentence for left in (exact, near) if len(left.rows)))]
+    return [Left(both, together(left.sentence for left in (exact, near) if len(left.rows)))]
 
 
 def _later(pairs: np.ndarray, rows: int) -> np.ndarray:

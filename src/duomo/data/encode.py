@@ -16,7 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import KINDS, audio, image, infer, media, number, video
 from duomo.core.kinds.base import Block, Cells
 from duomo.core.kinds.cells import is_bytes
-from duomo.core.messages import nearest
+from duomo.core.messages import listed, nearest
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Choices, Column, Dense
@@ -120,7 +120,7 @@ class InputEncoder:
         if missing:
             raise DataError(
                 "Every column that the model learned from must be there; missing: {missing}.{hint} Add it; cells may be empty.",
-                missing=", ".join(missing), hint=nearest(missing[0], names - set(self.columns)),
+                missing=listed(missing), hint=nearest(missing[0], names - set(self.columns)),
             )  # fmt: skip
 
 

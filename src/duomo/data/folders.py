@@ -33,12 +33,15 @@ SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "val
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
 MOVES_FAULTS = (OSError, ValueError)
+RUN = ("run.json", "recipe.toml")
+"""Files that every folder of a run has."""
 SHARD = re.compile(r"^(part|chunk|shard|data)?[-_.]?\d+.*\.(parquet|csv|jsonl|feather|arrow)$", re.IGNORECASE)
 """How the parts of one table are called by what writes it in parts."""
 
 
 def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str = "") -> Table:
     """The folder's one meaning as a table; raises DataError where it has none, or several."""
+    _refuse_run(root)
     files, problems = listing(root)
     kinds = Counter(kind_of(file) for file in files)
     if not any(kinds[kind] for kind in MEDIA) and (
@@ -116,6 +119,12 @@ def _written(root: Path, files: list[str], cache: Path | None, problems: tuple[s
         said = tr("{count} texts of other endings than most are not read: {names}.", count=len(other), names=", ".join(other[:3]))
         problems = (*problems, said)
     return _texts(root, [file for file in files if kinds[file] == most], cache, problems, wanted, labelled=most != "code")
+
+
+def _refuse_run(root: Path) -> None:
+    if all((root / name).is_file() for name in RUN):
+        raise DataError("What is learned from must be data; {folder} is the folder of a run. To go on with it: duomo resume {path}; "
+                        "to begin from its weights: duomo train DATA --from {path}", folder=root.name, path=root)  # fmt: skip
 
 
 def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:

@@ -220,7 +220,7 @@ def _format(path: Path, real: str) -> str:
             known=" ".join(known),
             media=" ".join(sorted(READ)),
             file=path.name,
-            hint=nearest(ending, [*known, *READ]) if ending else "",
+            hint=nearest(ending, [*known, *READ], 0.7) if ending else "",
         )
     expected = _BYTES.get(kind, ("",))
     if real in expected:

@@ -30,6 +30,8 @@ _COMMON = frozenset(
 _PUNCTUATION = frozenset("，。！？…：；（）“”‘’、《》·—　「」『』％～")
 
 
+SPACES = b"\t\n\v\f\r\x1a\x1b"
+"""Control characters that texts have; others, but for a stray one, are no text's."""
 AS_TOLD_FAULTS = (LookupError, TypeError, AttributeError)
 
 
@@ -277,6 +279,9 @@ def _choose(path: Path, candidates: list[str], sample: bytes) -> str:
     ranked = sorted(score, key=lambda name: -score[name])
     if ranked and score[ranked[0]] >= 0.55 and (len(ranked) == 1 or score[ranked[0]] - score[ranked[1]] >= 0.25):
         return ranked[0]
+    if sum(byte < 32 and byte not in SPACES for byte in sample) > 0.02 * len(sample):
+        raise DataError("A text file must hold text; {file} holds bytes of another kind. Give it its true ending, or save the data as CSV.",
+                        file=path.name)  # fmt: skip
     shown = [*ranked, "cp1252"] if not ranked or score[ranked[0]] < 0.55 else ranked
     samples = "; ".join(f"{name}: “{_excerpt(sample, name)}”" for name in shown)
     raise DataError(

@@ -41,5 +41,5 @@ def _data(recipe: Mapping[str, Any]) -> list[str]:
         return []
     valid, test = float(data["valid_share"]), 0.0 if data.get("test") else float(data["test_share"])
     share = valid + (1 - valid - test) / 2
-    return [tr("Data: what twice as many brought, a second run on half of them tells, judged on the same test: --valid-share {share:.2g}, "
-               "then duomo compare.", share=share)]  # fmt: skip
+    return [tr("Data: whether more rows would help is seen from a second run on half of them, judged on the same test: "
+               "--valid-share {share:.2g}, then duomo compare.", share=share)]  # fmt: skip

@@ -250,7 +250,8 @@ def caution(card: Mapping[str, Any]) -> str:
 
 def pretty(metric: str) -> str:
     """A metric's name as a person reads it."""
-    return tr(metric.replace("_", " "))
+    of, dot, name = metric.rpartition(".")  # of several targets each has its own: price.rmse
+    return f"{of}{dot}{tr(name.replace('_', ' '))}"
 
 
 def number(value: float | None, width: float | None = None) -> str:

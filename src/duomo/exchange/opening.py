@@ -20,7 +20,7 @@ def open_pretrained(path: Path | str) -> Pretrained:
     place = Path(path).expanduser()
     if not place.exists():
         raise ConfigError(
-            "A model must exist to be opened; there is no {path}. Give a run folder, a model's folder or its file.", path=path
+            "A model must exist to be opened; there is none at {path}. Give a run folder, a model's folder or its file.", path=path
         )
     for knows, read in OPENERS:
         if knows(place):

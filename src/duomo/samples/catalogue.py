@@ -1,6 +1,8 @@
 """What each sample is: its files, target, task, licence, origin and the command to try next. The data lie in `data/<name>.zip`."""
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
 from duomo.core.messages import language
 
@@ -24,6 +26,10 @@ class Sample:
     source: str
     command: str
     """What to type next."""
+
+    def next(self, path: Path) -> str:
+        """The command to try next where the sample was written to `path`."""
+        return self.command.replace(self.file, shlex.quote(str(path)))
 
     def heading(self) -> str:
         """The title in the reader's language."""

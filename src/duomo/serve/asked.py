@@ -87,6 +87,7 @@ HEAR = {
     "language": Rule(("string",), 0, 64),
     "prompt": Rule(("string",), 0, 10_000),
     "temperature": Rule(("string",), 0, 32),
+    "stream": Rule(("string",), one_of=("false",)),
 }
 ROUTES: dict[str, tuple[str, str, str, Mapping[str, Rule]]] = {
     "/v1/chat/completions": ("chat", "Answer a conversation.", "application/json", CHAT),
@@ -102,11 +103,12 @@ def checked(value: Any, rules: Mapping[str, Rule]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Unfit("body", tr("The body must be a JSON object."))
     for name, given in value.items():
+        if given is None:
+            continue
         if name not in rules:
-            sentence = tr("The field {name!r} is unknown here.{hint}", name=name[:80], hint=nearest(name[:80], rules))
+            sentence = tr("The field {name!r} is unknown here.{hint}", name=name[:80], hint=nearest(name[:80], rules, 0.7))
             raise Unfit(name[:80], sentence)
-        if given is not None:
-            _check(name, given, rules[name])
+        _check(name, given, rules[name])
     missing = [name for name, rule in rules.items() if rule.required and value.get(name) is None]
     if missing:
         raise Unfit(missing[0], tr("The field {name!r} is missing.", name=missing[0]))
@@ -130,7 +132,12 @@ def _check(name: str, given: Any, rule: Rule) -> None:
             if isinstance(given, (int, float))
             else "The field {name!r} must have from {low} to {high} elements or characters; received {value}."
         )
-        raise Unfit(name, tr(template, name=name, low=f"{rule.low:g}", high=f"{rule.high:g}", value=f"{size:.6g}"))
+        raise Unfit(name, tr(template, name=name, low=_plain(rule.low), high=_plain(rule.high), value=_plain(size)))
+
+
+def _plain(value: float) -> str:
+    """As a person writes it: 1,000,000 and 0.5; what is endless or has more digits than one reads, in short."""
+    return f"{value:,.0f}" if abs(value) < 2**63 + 1 and value == int(value) else f"{value:.6g}"
 
 
 def texts(name: str, value: Any, most: int, longest: int = limits.LONGEST_TEXT) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import pyarrow as pa
 
 from duomo.core.errors import DataError, DuomoError, ResourceError
+from duomo.core.kinds import audio
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
@@ -116,12 +117,14 @@ def failed(error: BaseException) -> Reply:
     return Reply.failure(500, tr("The request could not be answered."))
 
 
-def _heard(columns: Answers, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A transcription in OpenAI's form."""
+def _heard(columns: Answers, asked: Mapping[str, Any], sound: bytes) -> dict[str, Any]:
+    """A transcription in OpenAI's form; the language is what was asked, as no run tells languages apart."""
     text = columns["prediction"][0]
     if asked["response_format"] != "verbose_json":
         return {"text": text}
-    return {"task": "transcribe", "text": text, "confidence": columns["confidence"][0]}
+    frames, rate, _ = audio.look(sound)
+    told = {"task": "transcribe", "language": asked["language"] or "", "duration": round(frames / rate, 3)}
+    return told | {"text": text, "confidence": columns["confidence"][0]}
 
 
 def _embedded(columns: Answers, asked: Mapping[str, Any], read: int) -> dict[str, Any]:
@@ -228,7 +231,7 @@ class Desk:
     def _reply(self, question: Question, rows: Rows, columns: Answers) -> Reply:
         count = len(next(iter(columns.values()), []))
         if question.verb == "hear":
-            return Reply(200, encoded(_heard(columns, question.asked)), {"rows": count})
+            return Reply(200, encoded(_heard(columns, question.asked, question.body)), {"rows": count})
         if question.verb == "embed":
             return Reply(200, encoded(_embedded(columns, question.asked, self._read(rows))), {"rows": count})
         answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

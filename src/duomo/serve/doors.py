@@ -158,7 +158,12 @@ async def _known(request: Request, error: Any) -> Response:
 
 
 async def _by_status(request: Request, error: Any) -> Response:
-    return _answer(request, error.status_code, str(error.detail), error.headers)
+    message, allowed = str(error.detail), (error.headers or {}).get("Allow", "")
+    if error.status_code == 404:
+        message = tr("There is no such route. Chats go to POST /v1/chat/completions, rows to POST /v1/predict/RUN; GET /docs shows all.")
+    if error.status_code == 405:
+        message = tr("This route takes {methods} only; received {method}.", methods=allowed, method=request.method[:20])
+    return _answer(request, error.status_code, message, error.headers)
 
 
 async def _busy(request: Request, error: Any) -> Response:

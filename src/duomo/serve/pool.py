@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -201,21 +201,25 @@ class Place:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
-    async def start(self) -> None:
-        """Fresh workers for the folder as it is now; they take over once they answer. RunError or Lost where they do not."""
+    async def start(self, kept: Sequence[Replica] = ()) -> None:
+        """Fresh workers for the folder as it is now, beside those that are kept; they take over once they answer.
+
+        RunError or Lost where they do not.
+        """
         sign = self.sign()
-        fresh = [Replica(self.path, asyncio.get_running_loop()) for _ in range(self._copies)]
+        fresh = [Replica(self.path, asyncio.get_running_loop()) for _ in range(self._copies - len(kept))]
         facts: list[dict[str, Any]] = []
         try:
             facts = [await one.connect() for one in fresh]
         finally:
             for one in fresh if not facts else ():
                 one.kill()
-        old, self.replicas, self.facts, self._sign, self.fault = self.replicas, fresh, facts[0], sign, ""
+        old, self.replicas, self.facts, self._sign, self.fault = self.replicas, [*kept, *fresh], facts[0], sign, ""
         for one in old:
-            task = asyncio.create_task(one.end(ANSWER_SECONDS))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            if one not in kept:
+                task = asyncio.create_task(one.end(ANSWER_SECONDS))
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
 
     async def watch(self) -> None:
         """Replace what died or hangs, and everything when the folder changed; runs until cancelled."""
@@ -233,7 +237,7 @@ class Place:
             why = "restart" if lost else "reload"
             self._deaths += 1
             try:
-                await self.start()
+                await self.start([] if changed else [one for one in self.replicas if not one.ended.is_set()])
             except WATCH_FAULTS as error:
                 self.fault = str(error) or tr("The worker ended while it started.")
                 self._event(why, run=self.name, ok=False)

@@ -26,7 +26,7 @@ from duomo.serve.metrics import log
 from duomo.serve.patience import Patient
 from duomo.serve.pool import Lost, Pool
 
-RUN_FAULTS = (SystemExit, OSError)
+DOOR_FAULTS = (OSError, UnicodeError)
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,23 @@ def _taken(door: socket.socket) -> list[socket.socket]:
     return found
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """A bound socket; ConfigError where the address cannot be had."""
+    if not 0 <= port < 2**16:
+        raise ConfigError("A port is a number from 0 to 65535; received {port}.", port=port)
+    door = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Connections inherit it. asyncio would set it but for a socket that does not name its protocol: 40 ms an answer.
+    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        door.bind((host, port))
+    except DOOR_FAULTS as error:
+        door.close()
+        raise ConfigError("The address {host}:{port} cannot be listened on: {reason}. Choose another with --port or --host.",
+                          host=host, port=port, reason=getattr(error, "strerror", None) or str(error)) from None  # fmt: skip
+    return door
+
+
 def named(paths: Sequence[str]) -> dict[str, Path]:
     """Run name -> folder; ConfigError where two folders have one name."""
     found: dict[str, Path] = {}
@@ -149,14 +166,10 @@ async def _run(config: uvicorn.Config, application: Application, options: Option
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if soft < hard else (soft, hard))
     try:
         config.load()
-        door = config.bind_socket()
-    except RUN_FAULTS as error:
-        if isinstance(error, OSError):
-            raise ConfigError("The certificate and key of TLS must be readable PEM files; they are not ({reason}).", reason=error) from None
-        raise ConfigError("The address {host}:{port} is taken or not allowed. Choose another with --port.",
-                          host=options.host, port=options.port) from None  # fmt: skip
-    # Connections inherit it. asyncio would set it but for a socket that does not name its protocol, as uvicorn's does not: 40 ms an answer.
-    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        raise ConfigError("The certificate and key of TLS must be readable PEM files; they are not ({reason}).",
+                          reason=error.strerror or error) from None  # fmt: skip
+    door = listening(options.host, options.port)
     try:
         await application.pool.start()
     except Lost:

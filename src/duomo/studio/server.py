@@ -11,6 +11,7 @@ import uvicorn
 from duomo.core.errors import ConfigError
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
+from duomo.serve.server import listening
 from duomo.studio.app import Studio, create
 from duomo.studio.guard import Guard
 
@@ -37,13 +38,7 @@ def run(folder: Path | str, port: int, *, browser: bool, reporter: Reporter) -> 
 
 
 def _listen(port: int) -> socket.socket:
-    for number in (port,) if port else (PORT, 0):
-        made = socket.socket()
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            made.bind((HOST, number))
-        except OSError:
-            made.close()
-            continue
-        return made
-    raise ConfigError("The address {host}:{port} is taken or not allowed. Choose another with --port.", host=HOST, port=port)
+    if not port:
+        with suppress(ConfigError):
+            return listening(HOST, PORT)
+    return listening(HOST, port)

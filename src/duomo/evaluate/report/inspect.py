@@ -16,7 +16,7 @@ from typing import Any
 from markupsafe import Markup
 
 from duomo.core.files import write_atomically
-from duomo.core.messages import tr
+from duomo.core.messages import together, tr
 from duomo.core.reporter import Reporter
 from duomo.evaluate.report.html import flat, page
 from duomo.evaluate.report.plots import bars, figure, histogram, short
@@ -84,10 +84,9 @@ def show(audit: Mapping[str, Any], reporter: Reporter) -> None:
     reporter.table(title, [tr("column"), tr("kind"), tr("distribution"), tr("missing"), tr("distinct"), tr("why")], rows)
     for finding in _sorted(audit):
         mark = MARKS.get(str(finding["severity"]), "·")
-        remedy = f" {finding['remedy']}" if finding.get("remedy") else ""
-        reporter.say(f"{mark} {finding['sentence']}{remedy}")
+        reporter.say(f"{mark} {together([finding['sentence'], finding.get('remedy') or ''])}")
     for name, value in _proposal(audit.get("proposal") or {}):
-        reporter.say(f"{name}: {value}")
+        reporter.say(tr("{name}: {value}", name=name, value=value))
 
 
 def sketch(column: Mapping[str, Any]) -> str:
@@ -152,7 +151,7 @@ def _proposal(proposal: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What would be trained, the choice of task and model first."""
     names = dict.fromkeys([*(name for name in FIRST if name in proposal), *proposal])
     known = [(NAMES.get(name, name), proposal[name]) for name in names if proposal[name] not in (None, "", [], {}, ())]
-    return [(tr(str(name).replace("_", " ")), flat(value)) for name, value in known]
+    return [(tr(str(name).replace("_", " ")), together(value) if name == "notes" else flat(value)) for name, value in known]
 
 
 def _targets(audit: Mapping[str, Any]) -> list[str]:

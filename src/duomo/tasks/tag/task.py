@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import DataError
-from duomo.core.messages import tr
+from duomo.core.messages import together, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
@@ -196,7 +196,7 @@ class Main(Task):
         )
         sentences = [tr(template, missing=int(mask_N.sum()), **values) for mask_N, template in reasons if mask_N.any()]
         if not kept_N.any():
-            raise DataError("Learning needs rows with as many tags as tokens; there are none. {problems}", problems=" ".join(sentences))
+            raise DataError("Learning needs rows with as many tags as tokens; there are none. {problems}", problems=together(sentences))
         return kept_N, sentences
 
     # -- tensors
