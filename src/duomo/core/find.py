@@ -14,7 +14,7 @@ from torch import nn
 import duomo.models
 import duomo.tasks
 from duomo.core.config import build, hints, merge
-from duomo.core.contract import Task
+from duomo.core.contract import Field, Head, Task
 from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest
 from duomo.core.recipe import ModelConfig, Recipe
@@ -148,6 +148,13 @@ def model_config(choice: ModelConfig) -> Any:
         )  # fmt: skip
     base = dataclasses.asdict(module.SIZES[size])
     return build(module.Config, base | dict(choice.options), "model.options")
+
+
+def trunk(config: Any, inputs: Mapping[str, Field], head: Head) -> nn.Module:
+    """The model that another one is built on: its config says which by `trunk`, `size` and `options`."""
+    choice = ModelConfig(config.trunk, config.size, options=config.options)
+    made: nn.Module = model_module(config.trunk).Model(model_config(choice), inputs, head)
+    return made
 
 
 def make_model(choice: ModelConfig, task: Task) -> nn.Module:

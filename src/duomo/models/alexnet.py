@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_per_row
+from duomo.nn.fields import single
 from duomo.nn.pictures import Resample, convolution, is_large
-from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 1e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 25, "patience": 8, "ema": 0.998}
@@ -53,8 +52,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_per_row("alexnet", head)
-        self.name, field = single("alexnet", inputs, FORMS)
+        self.name, field = single("alexnet", inputs, FORMS, head)
         channels, *sides = field.shape
         large = is_large("alexnet", config.stem, sides)
         side, widths = min(sides), config.channels

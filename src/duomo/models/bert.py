@@ -20,12 +20,11 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import SelfAttention
+from duomo.nn.attention import EncoderBlock
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
-from duomo.nn.fields import inside, masked_mean, wanted
+from duomo.nn.fields import inside, masked_mean, single, wanted
 from duomo.nn.norm import as_autocast, norm
-from duomo.nn.single import single
 
 FORMS = ("tokens",)
 TRAIN = {"learning_rate": 5e-4, "batch_size": 32, "weight_decay": 0.01, "epochs": 8, "patience": 4}
@@ -75,28 +74,6 @@ SIZES = {
 }
 
 
-class Block(nn.Module):
-    """(B, T, D) -> (B, T, D): attention and feed-forward, each around an identity."""
-
-    def __init__(self, config: Config):
-        super().__init__()
-        hidden, gated = config.hidden or 4 * config.width, config.activation in GATED
-        self.attention = SelfAttention(config.width, config.heads, config.dropout)
-        self.rise, self.fall = nn.Linear(config.width, (2 if gated else 1) * hidden), nn.Linear(hidden, config.width)
-        self.first, self.second = (norm("layer", config.width, config.eps) for _ in range(2))
-        self.dropout, self.before, self.activation = Dropout(config.dropout), config.place == "before", config.activation
-
-    def _feed(self, x_BTD: Tensor) -> Tensor:
-        return self.dropout(self.fall(activate(self.activation, self.rise(x_BTD))))
-
-    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None) -> Tensor:
-        if self.before:
-            x_BTD = x_BTD + self.dropout(self.attention(self.first(x_BTD), inside_BT))
-            return x_BTD + self._feed(self.second(x_BTD))
-        x_BTD = self.first(x_BTD + self.dropout(self.attention(x_BTD, inside_BT)))
-        return self.second(x_BTD + self._feed(x_BTD))
-
-
 class Fill(nn.Module):
     """(B, T, D) -> (B, T, V): a token for each position; without a matrix of its own it takes the embedding's."""
 
@@ -130,7 +107,10 @@ class Model(nn.Module):
         after = config.place == "after"
         self.enter = norm("layer", config.width, config.eps) if after else nn.Identity()
         self.dropout = Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(config.width, config.heads, config.hidden, config.dropout, config.activation, not after, config.eps)
+            for _ in range(config.depth)
+        )
         self.norm = nn.Identity() if after else norm("layer", config.width, config.eps)
         self.pooler = nn.Linear(config.width, config.width) if self.per_row and config.pool == "first" and head.size else None
         fills = not self.per_row and head.size == field.vocabulary[0]

@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_per_row
+from duomo.nn.fields import single
 from duomo.nn.pooled import convolve_and_pool
-from duomo.nn.single import single
 
 FEW_CHANNELS = 4
 """Pictures of up to so many channels take the matrix form of the first layer when trained on a CPU."""
@@ -86,8 +85,7 @@ def _used(blocks: list[Block], size: tuple[int, int], kernel: int) -> tuple[int,
 class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        self.name, field = single("cnn", inputs, FORMS)
-        check_per_row("cnn", head)
+        self.name, field = single("cnn", inputs, FORMS, head)
         channels, height, width = field.shape
         size, blocks, planned = (height, width), [], list(config.channels)
         while planned or min(size) > config.side:

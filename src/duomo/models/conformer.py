@@ -20,12 +20,11 @@ from duomo.core.contract import Field, Head, Steps
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.attention import Attend
-from duomo.nn.audio import LogMel
+from duomo.nn.audio import LogMel, Shorten
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import masked_mean
+from duomo.nn.fields import masked_mean, single, within
 from duomo.nn.norm import as_autocast
 from duomo.nn.positions import rotary_table, rotate
-from duomo.nn.single import single
 
 FORMS = ("waveform",)
 TRAIN = {"learning_rate": 1e-3, "batch_size": 32, "weight_decay": 5e-2, "epochs": 40, "patience": 12, "ema": 0.99}
@@ -54,29 +53,6 @@ SIZES = {
     "base": Config(),
     "large": Config(width=256, depth=16, channels=64, kernel=31),
 }
-
-
-class Shorten(nn.Module):
-    """(B, T, M), lengths -> (B, T/4, D), lengths: two 3×3 convolutions of stride 2 (section 2, convolution subsampling)."""
-
-    def __init__(self, bands: int, channels: int, width: int):
-        super().__init__()
-        self.first = nn.Conv2d(1, channels, 3, 2, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, 2, padding=1)
-        self.out = nn.Linear(channels * ((bands + 3) // 4), width)
-
-    def forward(self, x_BTM: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
-        x_BCTM = x_BTM.unsqueeze(1)
-        for convolution in (self.first, self.second):
-            x_BCTM = F.silu(convolution(x_BCTM))
-            length_B = (length_B + 1) // 2
-            x_BCTM = x_BCTM * within(length_B, x_BCTM.shape[2])[:, None, :, None]
-        return self.out(x_BCTM.permute(0, 2, 1, 3).flatten(2)), length_B
-
-
-def within(length_B: Tensor, steps: int) -> Tensor:
-    """bool (B, T): the steps before each row's length."""
-    return torch.arange(steps, device=length_B.device) < length_B.unsqueeze(1)
 
 
 class FeedForward(nn.Sequential):

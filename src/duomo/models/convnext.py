@@ -16,9 +16,8 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_per_row
+from duomo.nn.fields import single
 from duomo.nn.pictures import is_large
-from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 25, "patience": 8, "ema": 0.998, "warmup": 0.1}
@@ -77,8 +76,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_per_row("convnext", head)
-        self.name, field = single("convnext", inputs, FORMS)
+        self.name, field = single("convnext", inputs, FORMS, head)
         channels, *sides = field.shape
         side = min(sides)
         patch = 4 if is_large("convnext", config.stem, sides) else 2 if side > TINY_SIDE else 1

@@ -11,19 +11,16 @@ Answers per step: Steps(logits (B, T·E, size), lengths (B,)). Per row: (B, size
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head, Steps
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.audio import LogMel, spec_augment
+from duomo.nn.audio import LogMel, Shorten, spec_augment
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import masked_mean
+from duomo.nn.fields import masked_mean, single, within
 from duomo.nn.norm import as_autocast
 from duomo.nn.recurrent import CELLS, Recurrent
-from duomo.nn.single import single
 
 FORMS = ("waveform",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 16, "weight_decay": 1e-2, "epochs": 100, "ema": 0.99}
@@ -54,25 +51,6 @@ SIZES = {
 }
 
 
-class Shorten(nn.Module):
-    """(B, T, M), lengths -> (B, T/4, D), lengths: two 3×3 convolutions of stride 2."""
-
-    def __init__(self, bands: int, channels: int, width: int):
-        super().__init__()
-        self.first = nn.Conv2d(1, channels, 3, 2, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, 2, padding=1)
-        self.out, self.norm = nn.Linear(channels * ((bands + 3) // 4), width), nn.LayerNorm(width)
-
-    def forward(self, x_BTM: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
-        x_BCTM = x_BTM.unsqueeze(1)
-        for convolution in (self.first, self.second):
-            x_BCTM = F.silu(convolution(x_BCTM))
-            length_B = (length_B + 1) // 2
-            inside_BT = torch.arange(x_BCTM.shape[2], device=x_BTM.device) < length_B.unsqueeze(1)
-            x_BCTM = x_BCTM * inside_BT[:, None, :, None]
-        return F.silu(self.norm(self.out(x_BCTM.permute(0, 2, 1, 3).flatten(2)))), length_B
-
-
 class Model(nn.Module):
     """One waveform -> Steps for CTC (head.per "step"), or logits (B, head.size) (head.per "row")."""
 
@@ -84,7 +62,7 @@ class Model(nn.Module):
         self.size, self.emissions = head.size, config.emissions if head.per == "step" else 1
         self.per, width = head.per, 2 * config.hidden
         self.mel = LogMel(int(field.facts["rate"]), config.bands, "bands" if head.per == "step" else "level", augment=False)
-        self.shorten = Shorten(config.bands, config.channels, width)
+        self.shorten = Shorten(config.bands, config.channels, width, normed=True)
         self.layers = nn.ModuleList(Recurrent(config.cell, width, (config.hidden,), True, 0.0) for _ in range(config.depth))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.depth))
         self.dropout, self.head = Dropout(config.dropout), nn.Linear(width, head.size * self.emissions)
@@ -100,5 +78,4 @@ class Model(nn.Module):
         if self.per == "step":
             logits = self.head(x_BTD)
             return Steps(logits.unflatten(2, (self.emissions, self.size)).flatten(1, 2), length_B * self.emissions)
-        inside_BT = torch.arange(x_BTD.shape[1], device=x_BTD.device) < length_B.unsqueeze(1)
-        return self.head(masked_mean(x_BTD.float(), inside_BT))
+        return self.head(masked_mean(x_BTD.float(), within(length_B, x_BTD.shape[1])))

@@ -20,11 +20,9 @@ from torch.nn import functional as F
 
 from duomo.core import find
 from duomo.core.contract import Field, Head, Places
-from duomo.core.errors import ConfigError
-from duomo.core.recipe import ModelConfig
 from duomo.core.tensors import Batch
+from duomo.nn.fields import check_per, single
 from duomo.nn.pyramid import Maps, Pyramid
-from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 16, "weight_decay": 5e-2, "epochs": 30, "patience": 10, "ema": 0.998}
@@ -69,14 +67,9 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        if head.per != "place":
-            raise ConfigError(
-                "The model {model!r} gives one answer per place of a picture; the task asks for one per {per}. Choose another model.",
-                model="detector", per=head.per,
-            )  # fmt: skip
+        check_per("detector", head, "place")
         self.name, pixels = single("detector", inputs, FORMS)
-        choice = ModelConfig(config.trunk, config.size, options=config.options)
-        trunk = find.model_module(config.trunk).Model(find.model_config(choice), inputs, Head(1))
+        trunk = find.trunk(config, inputs, Head(1))
         self.maps = Maps(trunk, self.name, pixels.shape, tuple(config.strides))
         self.pyramid = Pyramid(self.maps.channels, config.width)
         self.classes, self.sides = tower(config.width, config.depth), tower(config.width, config.depth)

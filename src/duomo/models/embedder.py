@@ -18,10 +18,9 @@ from torch.nn import functional as F
 from duomo.core import find
 from duomo.core.contract import Field, Head, Vectors
 from duomo.core.errors import ConfigError
-from duomo.core.recipe import ModelConfig
 from duomo.core.tensors import Batch
+from duomo.nn.fields import check_per, single
 from duomo.nn.pyramid import Maps
-from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 32, "weight_decay": 5e-2, "epochs": 30, "ema": 0.98}
@@ -61,15 +60,10 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        if head.per != "vector":
-            raise ConfigError(
-                "The model {model!r} gives vectors and cosines; the task asks for one answer per {per}. Choose another model.",
-                model="embedder", per=head.per,
-            )  # fmt: skip
+        check_per("embedder", head, "vector")
         self.name, pixels = single("embedder", inputs, FORMS)
         self.grid, self.level = config.grid, config.level
-        choice = ModelConfig(config.trunk, config.size, options=config.options)
-        trunk = find.model_module(config.trunk).Model(find.model_config(choice), inputs, Head(1))
+        trunk = find.trunk(config, inputs, Head(1))
         self.maps = _maps(trunk, self.name, pixels.shape, config.map)
         features = self.maps.channels[0] * config.grid**2
         self.register_buffer("mean_F", torch.zeros(features))

@@ -20,7 +20,7 @@ from duomo.nn.attention import SelfAttention
 from duomo.nn.audio import LogMel
 from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_forms, check_per_row, inside, of_forms
+from duomo.nn.fields import check_forms, check_per, inside, of_forms, within
 from duomo.nn.norm import as_autocast
 from duomo.nn.numeric import Categories, embed_numbers
 from duomo.nn.tokens import Grouped, Patches
@@ -113,7 +113,7 @@ class Sound(nn.Module):
 
     def forward(self, batch: Batch, name: str) -> Tokens:
         x_BTC, length_B = self.mel(batch[name], batch[f"{name}.length"])
-        return self.grouped(self.embed(x_BTC), torch.arange(x_BTC.shape[1], device=x_BTC.device) < length_B.unsqueeze(1))
+        return self.grouped(self.embed(x_BTC), within(length_B, x_BTC.shape[1]))
 
 
 class Picture(nn.Module):
@@ -177,7 +177,7 @@ class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("fusion", inputs, FORMS)
-        check_per_row("fusion", head)
+        check_per("fusion", head)
         self.names, self.films = list(inputs), of_forms(inputs, "clips")
         self.readers = nn.ModuleList(READERS[field.form](field, config) for field in inputs.values())
         # where a cell is missing or a text empty, nothing of the column is left: this vector still says which columns are read

@@ -26,11 +26,10 @@ from duomo.nn.attention import Attend, check_heads
 from duomo.nn.cache import Cache
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
-from duomo.nn.fields import wanted
+from duomo.nn.fields import single, wanted
 from duomo.nn.norm import RMSNorm, as_autocast, norm
 from duomo.nn.positions import rotary_table, rotate
 from duomo.nn.recurrent import last
-from duomo.nn.single import single
 
 FORMS = ("tokens",)
 TRAIN = {"learning_rate": 1.5e-3, "batch_size": 16, "weight_decay": 0.1, "epochs": 6, "patience": 4}

@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_per_row
+from duomo.nn.fields import single
 from duomo.nn.pictures import is_large
-from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 25, "patience": 8, "ema": 0.998}
@@ -117,8 +116,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_per_row("inception", head)
-        self.name, field = single("inception", inputs, FORMS)
+        self.name, field = single("inception", inputs, FORMS, head)
         channels, *sides = field.shape
         self.large, self.side = is_large("inception", config.stem, sides), min(sides)
         self.halved = self.large or self.side >= HALVED_FROM

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.audio import LogMel
-from duomo.nn.fields import check_forms, check_per_row, inside, masked_mean
+from duomo.nn.fields import check_forms, check_per, inside, masked_mean, within
 from duomo.nn.numeric import Categories
 
 FORMS = ("numbers", "categories", "tokens", "pixels", "waveform", "frames")
@@ -91,7 +91,7 @@ class Heard(nn.Module):
 
     def forward(self, wave: Tensor, length_B: Tensor) -> Tensor:
         x_BTC, frames_B = self.mel(wave, length_B)
-        return self.weigh(moments(x_BTC, torch.arange(x_BTC.shape[1], device=x_BTC.device) < frames_B.unsqueeze(1)))
+        return self.weigh(moments(x_BTC, within(frames_B, x_BTC.shape[1])))
 
 
 def weigher(field: Field, config: Config, size: int) -> nn.Module:
@@ -117,7 +117,7 @@ class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("linear", inputs, FORMS)
-        check_per_row("linear", head)
+        check_per("linear", head)
         self.fields = [(name, field.form) for name, field in inputs.items()]
         self.weighers = nn.ModuleList(weigher(field, config, head.size) for field in inputs.values())
         self.bias_S = nn.Parameter(torch.zeros(head.size))

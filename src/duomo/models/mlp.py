@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_forms, check_per_row
+from duomo.nn.fields import check_forms, check_per
 from duomo.nn.numeric import Categories
 
 FORMS = ("numbers", "categories", "pixels", "frames")
@@ -45,7 +45,7 @@ class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("mlp", inputs, FORMS)
-        check_per_row("mlp", head)
+        check_per("mlp", head)
         self.fields = [(name, field.form, field.shape) for name, field in inputs.items()]
         self.categories = nn.ModuleList(
             Categories(field.vocabulary, config.category_dim) for field in inputs.values() if field.form == "categories"

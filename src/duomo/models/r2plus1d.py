@@ -16,9 +16,8 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_per_row
+from duomo.nn.fields import single
 from duomo.nn.pictures import is_large
-from duomo.nn.single import single
 
 FORMS = ("clips",)
 TRAIN = {"learning_rate": 2e-3, "batch_size": 16, "weight_decay": 5e-2, "epochs": 30, "patience": 10, "ema": 0.99}
@@ -119,8 +118,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_per_row("r2plus1d", head)
-        self.name, clips = single("r2plus1d", inputs, FORMS)
+        self.name, clips = single("r2plus1d", inputs, FORMS, head)
         frames, channels, *sides = clips.shape
         large = is_large("r2plus1d", config.stem, sides, STEMS)
         pooled = config.stem == "pooled" and min(sides) >= 8

@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_per_row
+from duomo.nn.fields import single
 from duomo.nn.pictures import convolution, is_large
-from duomo.nn.single import single
 
 FORMS = ("pixels",)
 TRAIN = {"learning_rate": 3e-3, "batch_size": 128, "weight_decay": 5e-2, "epochs": 20, "patience": 8, "ema": 0.998}
@@ -107,8 +106,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_per_row("resnet", head)
-        self.name, field = single("resnet", inputs, FORMS)
+        self.name, field = single("resnet", inputs, FORMS, head)
         channels, *sides = field.shape
         width, side = config.width, min(sides)
         large = is_large("resnet", config.stem, sides, STEMS)

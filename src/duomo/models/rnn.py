@@ -19,9 +19,8 @@ from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import inside, masked_mean
+from duomo.nn.fields import inside, masked_mean, single
 from duomo.nn.recurrent import CELLS, Recurrent, last
-from duomo.nn.single import single
 
 FORMS = ("tokens", "frames")
 TRAIN = {"learning_rate": 2e-3, "batch_size": 32, "weight_decay": 1e-2, "epochs": 20, "patience": 8, "ema": 0.99}

@@ -21,7 +21,7 @@ from duomo.core.config import Within
 from duomo.core.contract import Field, Head
 from duomo.core.steps import counted
 from duomo.core.tensors import Batch
-from duomo.nn.fields import check_forms, check_per_row, inside, masked_mean, of_forms
+from duomo.nn.fields import check_forms, check_per, inside, masked_mean, of_forms
 
 FORMS = ("frames", "numbers", "categories")
 TRAIN = {"learning_rate": 1e-3, "batch_size": 64, "weight_decay": 1e-2, "steps": 30}
@@ -136,7 +136,7 @@ class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("rocket", inputs, FORMS)
-        check_per_row("rocket", head)
+        check_per("rocket", head)
         self.series, self.numbers, self.categories = (of_forms(inputs, form) for form in FORMS)
         shapes = [inputs[name].shape for name in self.series]
         self.sizes = [inputs[name].vocabulary for name in self.categories]

@@ -23,7 +23,7 @@ from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_forms, check_per_row, of_forms
+from duomo.nn.fields import check_forms, check_per, of_forms
 from duomo.nn.numeric import REACH, Categories, PairWaves, Piecewise, embed_numbers
 
 FORMS = ("numbers", "categories")
@@ -89,7 +89,7 @@ class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("tabular", inputs, FORMS)
-        check_per_row("tabular", head)
+        check_per("tabular", head)
         self.number_names, self.category_names = of_forms(inputs, "numbers"), of_forms(inputs, "categories")
         self.numbers = nn.ModuleList(
             embed_numbers(inputs[name], config.number_dim, config.numbers, config.pace) for name in self.number_names

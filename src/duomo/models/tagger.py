@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
-from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_forms, inside
+from duomo.nn.fields import check_forms, check_per, inside
 from duomo.nn.recurrent import Recurrent
 
 FORMS = ("tokens",)
@@ -53,10 +52,7 @@ class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("tagger", inputs, FORMS)
-        if head.per != "step":
-            raise ConfigError(
-                "The model {model!r} gives one answer per step; the task asks for one per row. Choose another model.", model="tagger"
-            )
+        check_per("tagger", head, "step")
         self.names, self.vote = list(inputs), config.vote
         widths = [config.embedding if not place else config.embedding // 2 for place in range(len(inputs))]
         self.embeddings = nn.ModuleList(

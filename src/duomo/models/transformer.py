@@ -14,14 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
-from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import SelfAttention
+from duomo.nn.attention import EncoderBlock
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_forms, check_per_row, inside, masked_mean
+from duomo.nn.feed import check_choice
+from duomo.nn.fields import check_forms, check_per, inside, masked_mean, single
 from duomo.nn.norm import as_autocast
 from duomo.nn.numeric import Categories, embed_numbers
-from duomo.nn.single import single
 
 FORMS = ("tokens", "frames", "numbers", "categories")
 TRAIN = {"learning_rate": 1e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs": 12, "patience": 5, "ema": 0.99}
@@ -59,11 +58,7 @@ CHOICES = {"pool": ("mean", "first"), "norm": ("before", "after"), "activation":
 def check(config: Config) -> None:
     """ConfigError for an unknown choice."""
     for name, known in CHOICES.items():
-        value = getattr(config, name)
-        if value not in known:
-            raise ConfigError(
-                "The setting {name} must be one of {known}; received {value!r}.", name=name, known=", ".join(known), value=value
-            )
+        check_choice(name, getattr(config, name), known)
 
 
 class Sequence(nn.Module):
@@ -99,30 +94,6 @@ class Cells(nn.Module):
         return torch.cat(parts, 1), None
 
 
-class Block(nn.Module):
-    """(B, T, D) -> (B, T, D): attention and feed-forward, each around an identity."""
-
-    def __init__(self, config: Config):
-        super().__init__()
-        width, hidden = config.width, config.hidden or 4 * config.width
-        self.attention = SelfAttention(width, config.heads, config.dropout)
-        self.rise, self.fall = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.dropout = Dropout(config.dropout)
-        self.before, self.relu = config.norm == "before", config.activation == "relu"
-
-    def _feed(self, x_BTD: Tensor) -> Tensor:
-        inner = self.rise(x_BTD)
-        return self.dropout(self.fall(F.relu(inner) if self.relu else F.gelu(inner)))
-
-    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None) -> Tensor:
-        if self.before:
-            x_BTD = x_BTD + self.dropout(self.attention(self.first(x_BTD), inside_BT))
-            return x_BTD + self._feed(self.second(x_BTD))
-        x_BTD = self.first(x_BTD + self.dropout(self.attention(x_BTD, inside_BT)))
-        return self.second(x_BTD + self._feed(x_BTD))
-
-
 class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
@@ -131,14 +102,17 @@ class Model(nn.Module):
         self.per_step = head.per == "step"
         self.read: nn.Module
         if all(field.form in CELLS for field in inputs.values()):
-            check_per_row("transformer", head)
+            check_per("transformer", head)
             self.read = Cells(inputs, config.width)
         else:
             name, field = single("transformer", inputs, FORMS)
             self.read = Sequence(name, field, config.width)
         self.first_D = nn.Parameter(torch.randn(config.width) * 0.02) if config.pool == "first" and not self.per_step else None
         self.dropout = Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(config.width, config.heads, config.hidden, config.dropout, config.activation, config.norm == "before")
+            for _ in range(config.depth)
+        )
         self.norm = nn.LayerNorm(config.width) if config.norm == "before" else nn.Identity()
         self.head = nn.Linear(config.width, head.size)
 

@@ -20,10 +20,9 @@ from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.attention import EncoderLayer
 from duomo.nn.dropout import Dropout
-from duomo.nn.fields import check_per_row
+from duomo.nn.fields import single
 from duomo.nn.norm import as_autocast
 from duomo.nn.pictures import SMALL_SIDE
-from duomo.nn.single import single
 
 FORMS = ("pixels",)
 POOLS = ("class", "mean")
@@ -67,8 +66,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_per_row("vit", head)
-        self.name, field = single("vit", inputs, FORMS)
+        self.name, field = single("vit", inputs, FORMS, head)
         channels, *sides = field.shape
         patch = config.patch or (16 if min(sides) >= SMALL_SIDE else max(1, round(min(sides) / 8)))
         patches = math.prod(-(-side // patch) for side in sides)

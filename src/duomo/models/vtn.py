@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from duomo.core import find
 from duomo.core.contract import Field, Head
-from duomo.core.recipe import ModelConfig
 from duomo.core.tensors import Batch
 from duomo.nn.attention import EncoderLayer
-from duomo.nn.fields import check_per_row
+from duomo.nn.fields import single
 from duomo.nn.norm import as_autocast
-from duomo.nn.single import single
 
 FORMS = ("clips",)
 TRAIN = {"learning_rate": 1e-3, "batch_size": 16, "weight_decay": 5e-2, "epochs": 30, "patience": 10, "ema": 0.99}
@@ -52,13 +50,11 @@ class Model(nn.Module):
 
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
-        check_per_row("vtn", head)
-        self.name, clips = single("vtn", inputs, FORMS)
+        self.name, clips = single("vtn", inputs, FORMS, head)
         frames, *shape = clips.shape
-        choice = ModelConfig(config.trunk, config.size, options=config.options)
         # the trunk's own head becomes the map to the Transformer's width
         picture = {self.name: Field("pixels", tuple(shape), facts=clips.facts)}
-        self.trunk = find.model_module(config.trunk).Model(find.model_config(choice), picture, Head(config.width))
+        self.trunk = find.trunk(config, picture, Head(config.width))
         self.time_TD = nn.Parameter(torch.randn(frames, config.width) * 0.02)
         self.layers = nn.ModuleList(
             EncoderLayer(config.width, config.heads, 4 * config.width, config.dropout) for _ in range(config.layers)

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
 from duomo.nn.council import council_of
-from duomo.nn.fields import check_forms, check_per_row, inside, masked_mean, of_forms
+from duomo.nn.fields import check_forms, check_per, inside, masked_mean, of_forms
 from duomo.nn.numeric import Categories, embed_numbers
 
 FORMS = ("tokens", "numbers", "categories")
@@ -171,7 +171,7 @@ class Model(nn.Module):
     def __init__(self, config: Config, inputs: Mapping[str, Field], head: Head):
         super().__init__()
         check_forms("widetext", inputs, FORMS)
-        check_per_row("widetext", head)
+        check_per("widetext", head)
         self.names, self.config = of_forms(inputs, "tokens"), config
         self.cells = Cells(inputs, config)
         self.wide = nn.ModuleList(Wide(head.size, config) for _ in self.names)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from duomo.core.errors import ConfigError
 from duomo.core.kernels import Kernelled, has_attention, set_attention_kernel
 from duomo.nn.dropout import Dropout
+from duomo.nn.feed import GATED, activate
 from duomo.nn.norm import as_autocast
 
 __all__ = ["Attend", "SelfAttention", "check_heads", "has_attention", "set_attention_kernel"]
@@ -93,6 +94,28 @@ class EncoderLayer(nn.Module):
     def forward(self, x_BTD: Tensor) -> Tensor:
         x_BTD = x_BTD + self.dropout(self.attention(as_autocast(self.norm1(x_BTD))))
         return x_BTD + self.dropout(self.down(F.gelu(self.up(as_autocast(self.norm2(x_BTD))))))
+
+
+class EncoderBlock(nn.Module):
+    """(B, T, D) -> (B, T, D): attention and feed-forward (any of nn/feed.py), each around an identity, their norms `before` or behind."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float, activation: str, before: bool, eps: float = 1e-5):
+        super().__init__()
+        hidden, gated = hidden or 4 * width, activation in GATED
+        self.attention = SelfAttention(width, heads, dropout)
+        self.rise, self.fall = nn.Linear(width, (2 if gated else 1) * hidden), nn.Linear(hidden, width)
+        self.first, self.second = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
+        self.dropout, self.before, self.activation = Dropout(dropout), before, activation
+
+    def _feed(self, x_BTD: Tensor) -> Tensor:
+        return self.dropout(self.fall(activate(self.activation, self.rise(x_BTD))))
+
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None) -> Tensor:
+        if self.before:
+            x_BTD = x_BTD + self.dropout(self.attention(self.first(x_BTD), inside_BT))
+            return x_BTD + self._feed(self.second(x_BTD))
+        x_BTD = self.first(x_BTD + self.dropout(self.attention(x_BTD, inside_BT)))
+        return self.second(x_BTD + self._feed(x_BTD))
 
 
 def biased(q: Tensor, k: Tensor, allowed: Tensor | None, causal: bool, bias: Tensor) -> Tensor:

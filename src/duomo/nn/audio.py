@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from duomo.nn.fields import within
+
+MASKS, BANDS_PART, TIME_PART = 2, 0.3, 0.1
+"""Stretches that are hidden in training, and the widest as parts of the bands and of the length."""
 WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.010
 FLOOR = 1e-6
 """Power below which a band counts as silent: about -60 dB of a full-scale sine."""
@@ -29,18 +33,38 @@ def mel_filters(rate: int, transform: int, bands: int) -> Tensor:
     return (filters / filters.sum(0, keepdim=True).clamp(min=1e-12)).float()
 
 
-def spec_augment(x_BTM: Tensor, length_B: Tensor, masks: int = 2, bands_part: float = 0.3, time_part: float = 0.1) -> Tensor:
-    """Zero up to `masks` stretches of bands and of frames in each row, each as wide as a random part of its bound."""
+class Shorten(nn.Module):
+    """(B, T, M), lengths -> (B, T/4, D), lengths: two 3×3 convolutions of stride 2, with or without a norm behind them."""
+
+    def __init__(self, bands: int, channels: int, width: int, normed: bool = False):
+        super().__init__()
+        self.first = nn.Conv2d(1, channels, 3, 2, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, 2, padding=1)
+        self.out = nn.Linear(channels * ((bands + 3) // 4), width)
+        self.norm = nn.LayerNorm(width) if normed else None
+
+    def forward(self, x_BTM: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
+        x_BCTM = x_BTM.unsqueeze(1)
+        for convolution in (self.first, self.second):
+            x_BCTM = F.silu(convolution(x_BCTM))
+            length_B = (length_B + 1) // 2
+            x_BCTM = x_BCTM * within(length_B, x_BCTM.shape[2])[:, None, :, None]
+        x_BTD = self.out(x_BCTM.permute(0, 2, 1, 3).flatten(2))
+        return (x_BTD if self.norm is None else F.silu(self.norm(x_BTD))), length_B
+
+
+def spec_augment(x_BTM: Tensor, length_B: Tensor) -> Tensor:
+    """Zero up to `MASKS` stretches of bands and of frames in each row, each as wide as a random part of its bound."""
     rows, frames, bands = x_BTM.shape
     device = x_BTM.device
     band_M, frame_T = torch.arange(bands, device=device), torch.arange(frames, device=device)
-    draw = torch.rand(masks, 4, rows, 1, device=device)
+    draw = torch.rand(MASKS, 4, rows, 1, device=device)
     kept = x_BTM.new_ones(rows, frames, bands, dtype=torch.bool)
-    for i in range(masks):
-        width_B1 = draw[i, 0] * bands_part * bands
+    for i in range(MASKS):
+        width_B1 = draw[i, 0] * BANDS_PART * bands
         start_B1 = draw[i, 1] * (bands - width_B1)
         kept &= ~((band_M >= start_B1) & (band_M < start_B1 + width_B1)).unsqueeze(1)
-        width_B1 = draw[i, 2] * time_part * length_B.unsqueeze(1)
+        width_B1 = draw[i, 2] * TIME_PART * length_B.unsqueeze(1)
         start_B1 = draw[i, 3] * (length_B.unsqueeze(1) - width_B1)
         kept &= ~((frame_T >= start_B1) & (frame_T < start_B1 + width_B1)).unsqueeze(2)
     return x_BTM * kept
@@ -74,7 +98,7 @@ class LogMel(nn.Module):
         # an FFT has no bfloat16, and powers span more digits than it holds
         with torch.autocast(wave_BS.device.type, enabled=False):
             x_BTM = self._bands(wave_BS.float())
-            inside_BT1 = (torch.arange(x_BTM.shape[1], device=x_BTM.device) < frames_B.unsqueeze(1)).unsqueeze(2)
+            inside_BT1 = within(frames_B, x_BTM.shape[1]).unsqueeze(2)
             x_BTM = self._normalised(x_BTM, inside_BT1)
             if self.training and self.augment:
                 x_BTM = spec_augment(x_BTM, frames_B)

@@ -27,19 +27,34 @@ def check_forms(model: str, inputs: Mapping[str, Field], forms: tuple[str, ...])
             )  # fmt: skip
 
 
-def check_per_row(model: str, head: Head) -> None:
-    """Raises ConfigError where the task wants an answer for each step of a model that gives one for each row."""
-    if head.per != "row":
+def check_per(model: str, head: Head, own: str = "row") -> None:
+    """Raises ConfigError where the task wants answers for other things (`Head.per`) than the model gives them for."""
+    if head.per != own:
+        raise ConfigError("The model {model!r} gives one answer per {own}; the task asks for one per {per}. Choose another model.",
+                          model=model, own=own, per=head.per)  # fmt: skip
+
+
+def single(model: str, inputs: Mapping[str, Field], forms: tuple[str, ...], head: Head | None = None) -> tuple[str, Field]:
+    """Name and field of the only input; ConfigError where there are several, it has another form, or a `head` asks for more than rows."""
+    if head is not None:
+        check_per(model, head)
+    check_forms(model, inputs, forms)
+    if len(inputs) > 1:
         raise ConfigError(
-            "The model {model!r} gives one answer per row; the task asks for one per {per}. Choose another model.",
-            model=model, per=head.per,
+            "The model {model!r} takes one input column; received {names}. Leave columns out or choose the model fusion.",
+            model=model, names=", ".join(inputs),
         )  # fmt: skip
+    return next(iter(inputs.items()))
+
+
+def within(length_B: Tensor, steps: int) -> Tensor:
+    """bool (B, T): the steps before each row's length."""
+    return torch.arange(steps, device=length_B.device) < length_B.unsqueeze(1)
 
 
 def inside(batch: Batch, name: str) -> Tensor:
     """bool (B, T): the positions of the ragged field `name` that are not padding."""
-    values, length = batch[name], batch[f"{name}.length"]
-    return torch.arange(values.shape[1], device=values.device) < length.unsqueeze(1)
+    return within(batch[f"{name}.length"], batch[name].shape[1])
 
 
 def masked_mean(x_BTD: Tensor, inside_BT: Tensor) -> Tensor:
