@@ -90,7 +90,8 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
         target = find.task_module(task).Main.find_target(table)
         notes += [tr("Target: {name}, which is what {task} learns.", name=name, task=task) for name in target]
     if not task and not target:
-        task, target, why = _guess(table)
+        task, target, why = _plainly(table)
+        target, why = (target, why) if task else _guess_target(table)
         notes.append(why)
     if task in ("classify", "regress") and not target:
         target, why = _guess_target(table)
@@ -102,12 +103,6 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
         task, why = _task_of(table, target)
         notes.append(why)
     return dataclasses.replace(data, task=task, target=target), notes
-
-
-def _guess(table: Table) -> tuple[str, tuple[str, ...], str]:
-    """The task whose data these plainly are, else a column that looks like a target."""
-    name, target, why = _plainly(table)
-    return (name, target, why) if name else ("", *_guess_target(table))
 
 
 def _plainly(table: Table) -> tuple[str, tuple[str, ...], str]:

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.device import Execution, candidates, machine_facts
 from duomo.core.errors import ConfigError, ResourceError
+from duomo.core.kernels import set_attention_kernel
 from duomo.models import cnn, gpt, rnn, transformer
-from duomo.nn.attention import Attend, set_attention_kernel
+from duomo.nn.attention import Attend
 from duomo.nn.dropout import Dropout
 from duomo.nn.init import SCHEMES, initialise
 from duomo.nn.norm import RMSNorm

@@ -16,7 +16,6 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.template import render
 
-ROLES = ("system", "user", "assistant")
 START, END = "<|im_start|>", "<|im_end|>"
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"

@@ -41,10 +41,10 @@ _SEVERITY = {"error": 0, "warning": 1, "note": 2}
 HAS_BYTES_FAULTS = (OSError, ValueError)
 
 
-def audit(table: Table, target: str = "", *, test: Table | None = None, digests: np.ndarray | None = None, guess: bool = True) -> Audit:
+def audit(table: Table, target: str = "", *, test: Table | None = None, guess: bool = True) -> Audit:
     """Everything that can be said about the table before training; an empty target is guessed, unless the task is known to have none.
 
-    `test` is a second table to compare with; `digests` (N,) are those of `split.content_columns` where known.
+    `test` is a second table to compare with.
     """
     if target:
         table.column(target)
@@ -59,7 +59,7 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, digests:
         columns.append(column)
         findings += about if name != chosen else [finding for finding in about if finding.code != "missing"]
     inputs = content_columns(table, (chosen,) if chosen else ())
-    digests = row_digests(table, inputs) if digests is None else digests
+    digests = row_digests(table, inputs)
     findings += _files(table) + _size(table) + _languages(table) + _repeated(table, chosen, inputs, digests)
     judged = _sample(len(table), JUDGED)
     part = _as_numbers(table if len(judged) == len(table) else table.take(judged))

@@ -59,8 +59,8 @@ def key_of(table: Table, columns: list[str], state: object, *, named: bool = Fal
     return found.hexdigest()[:40]
 
 
-def collect(blocks: Iterable[Block], rows: int, key: Callable[[], str], limit: int = IN_MEMORY) -> Column:
-    """Blocks of consecutive rows as one column of `rows` rows: in memory, or in a file once they are seen to outgrow `limit`.
+def collect(blocks: Iterable[Block], rows: int, key: Callable[[], str]) -> Column:
+    """Blocks of consecutive rows as one column of `rows` rows: in memory, or in a file once they are seen to outgrow IN_MEMORY.
 
     At least one block is needed (of no rows, if there are none): it gives shape and type.
     """
@@ -71,7 +71,7 @@ def collect(blocks: Iterable[Block], rows: int, key: Callable[[], str], limit: i
         held.append(block)
         size += block.values.nbytes
         seen += len(block.values) if block.lengths is None else len(block.lengths)
-        if seen and size / seen * rows > limit and size > min(limit, 2**24):
+        if seen and size / seen * rows > IN_MEMORY and size > min(IN_MEMORY, 2**24):
             return _in_file(_chain(held, source), key(), int(size / seen * rows))
     return _in_memory(held)
 

@@ -31,6 +31,7 @@ SURE = 0.5
 RUN = 10
 """Characters of a run that counts as repeated where it occurred before in the same text."""
 JUDGED = 20_000
+SAMPLE = 300
 EXAMPLE = 60
 HAN, KANA = re.compile(r"[㐀-鿿]"), re.compile(r"[぀-ヿ가-힯]")
 SINITIC = ("zh", "yue", "wuu")
@@ -131,10 +132,10 @@ def language_of(text: str | None) -> str:
     return "" if confidence < SURE else "zh" if language in SINITIC else str(language)
 
 
-def shares(cells: pa.ChunkedArray, most: int = 300) -> dict[str, float]:
-    """Language -> share of up to `most` texts spread over the cells, the most frequent first; '' where it cannot be told."""
+def shares(cells: pa.ChunkedArray) -> dict[str, float]:
+    """Language -> share of up to SAMPLE texts spread over the cells, the most frequent first; '' where it cannot be told."""
     known = pc.drop_null(text_of(cells))
-    some = known.take(pa.array(np.unique(np.linspace(0, len(known) - 1, most).astype(np.int64)))) if len(known) else known
+    some = known.take(pa.array(np.unique(np.linspace(0, len(known) - 1, SAMPLE).astype(np.int64)))) if len(known) else known
     counts = Counter(language_of(text) for text in some.to_pylist())
     return {language: count / max(1, len(some)) for language, count in counts.most_common()}
 

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from sqlite3 import Error as SQLiteError
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ import pyarrow.parquet
 import python_calamine
 
 from duomo.core.errors import DataError
+from duomo.core.kinds.cells import is_text
 from duomo.core.messages import nearest, tr
 from duomo.data import spill as caches
 from duomo.data.archive import check_packed
@@ -122,7 +124,7 @@ def read_parquet(path: Path, cache: Path | None) -> Found:
     """Mapped where small; a large one is unpacked batch by batch to the cache, its expanded size checked on the way."""
     try:
         with pyarrow.parquet.ParquetFile(path, memory_map=True) as file:
-            texts = [name for name, kind in zip(file.schema_arrow.names, file.schema_arrow.types, strict=True) if _is_text(kind)]
+            texts = [field.name for field in file.schema_arrow if is_text(field.type) or pa.types.is_binary(field.type)]
             claimed = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
             cells = file.metadata.num_rows * max(1, len(file.schema_arrow.names))
         if claimed > MOST_EXPANDED or cells > 1e9 + 1000 * path.stat().st_size:
@@ -137,14 +139,9 @@ def read_parquet(path: Path, cache: Path | None) -> Found:
             raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
         if not key:
             return pa.Table.from_batches([first, *batches]), ()
-        return caches.store(cache, key, first.schema, _chained(first, batches)), ()
+        return caches.store(cache, key, first.schema, chain([first], batches)), ()
     except READ_PARQUET_FAULTS as error:
         _broken(path, "Parquet", error)
-
-
-def _chained(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
 
 
 def _parquet_batches(path: Path, texts: list[str]) -> Iterator[pa.RecordBatch]:
@@ -167,10 +164,6 @@ def _expanded(column: pa.ChunkedArray) -> int:
         lengths = pc.binary_length(chunk.dictionary)
         total += int(pc.sum(pc.cast(lengths.take(chunk.indices), pa.int64())).as_py() or 0)
     return total
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
 
 
 def read_feather(path: Path) -> Found:

@@ -18,6 +18,8 @@ from duomo.core.tensors import Batch
 
 ONE_BY_ONE = 4096
 """Numbers of a picture from which rows are copied one by one: gathering all at once leaves the cache."""
+LEAST_LEFT = 0.25
+"""Share of a box that must be left where a picture is cut; else it is none."""
 
 
 def pictures(x_NCHW: Tensor, field: Field, config: AugmentConfig, generator: Generator) -> Tensor:
@@ -126,15 +128,15 @@ def scenes(batch: Batch, name: str, config: AugmentConfig, generator: Generator)
     return x_NCHW, boxes_NG4, class_NG
 
 
-def followed(boxes_NG4: Tensor, class_NG: Tensor, map_N23: Tensor, least: float = 0.25) -> tuple[Tensor, Tensor]:
-    """The smallest upright boxes around the corners that the map moved, cut to 0..1."""
+def followed(boxes_NG4: Tensor, class_NG: Tensor, map_N23: Tensor) -> tuple[Tensor, Tensor]:
+    """The smallest upright boxes around the corners that the map moved, cut to 0..1; LEAST_LEFT of them must be left."""
     left, top, right, bottom = (boxes_NG4 * 2 - 1).unbind(-1)
     corners_NG24 = torch.stack([torch.stack([left, right, left, right], -1), torch.stack([top, top, bottom, bottom], -1)], -2)
     matrix_N22, shift_N2 = map_N23[:, :, :2], map_N23[:, :, 2]
     moved = torch.linalg.solve(matrix_N22[:, None], corners_NG24 - shift_N2[:, None, :, None])
     low, high = (moved.amin(-1) + 1) / 2, (moved.amax(-1) + 1) / 2
     cut_low, cut_high = low.clamp(0, 1), high.clamp(0, 1)
-    kept = (cut_high - cut_low).prod(-1) >= least * (high - low).prod(-1).clamp(min=1e-9)
+    kept = (cut_high - cut_low).prod(-1) >= LEAST_LEFT * (high - low).prod(-1).clamp(min=1e-9)
     return torch.cat([cut_low, cut_high], -1), torch.where(kept, class_NG, torch.full_like(class_NG, -1))
 
 

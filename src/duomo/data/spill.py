@@ -128,13 +128,13 @@ def keep() -> None:
                 library.mallopt(setting, size)
 
 
-def part(table: Table, rows: np.ndarray, cache: Path | None = None) -> Table:
+def part(table: Table, rows: np.ndarray) -> Table:
     """The rows (n,), rising: in memory where they are few, else in a file of the cache folder that ends with the process."""
     size = table.data.get_total_buffer_size() * (len(rows) / max(1, len(table)))
     if size <= LARGE or not (rows[1:] > rows[:-1]).all():
         return table.take(rows)
     table = replace(table, data=table.data.unify_dictionaries())
-    path = _place(cache, f"part-{os.getpid()}-{next(_NUMBERS)}")
+    path = _place(None, f"part-{os.getpid()}-{next(_NUMBERS)}")
     _write(path, table.data.schema, table.gathered(rows))
     release()
     found = replace(table, data=_mapped(path))

@@ -8,7 +8,6 @@ Legend: N rows, U units (rows of equal content, or groups).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -79,12 +78,10 @@ def _occurrences(digests: np.ndarray) -> np.ndarray:
     return counts
 
 
-def split(
-    table: Table, config: DataConfig, seed: int, targets: Sequence[str] = (), digests: np.ndarray | None = None, least: int = 1
-) -> Split:
+def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = (), least: int = 1) -> Split:
     """The rows divided as `config` says (split, group, time, valid_share, test_share).
 
-    No part gets fewer than `least` units; `digests` (N,) are those of `content_columns` where known. A share of 0 leaves that part empty.
+    No part gets fewer than `least` units. A share of 0 leaves that part empty.
     Raises DataError when a part cannot get a row, ConfigError for an unknown way of splitting.
     """
     drawn = "stratified" if has_classes(table, config, targets) else "random"
@@ -108,7 +105,7 @@ def split(
         return _by_time(table, config)
     if how == "folders":
         return _by_folders(table, config, seed, targets)
-    digests = row_digests(table, content_columns(table, targets)) if digests is None else digests
+    digests = row_digests(table, content_columns(table, targets))
     repeating = how != "group" and repeats_by_nature(table, content_columns(table, targets), digests)
     if how == "group":
         digests = _group_digests(table, config.group, digests)
@@ -145,7 +142,8 @@ def given(
     extra = sorted({name for other in others for name in other.names} - set(train.names))
     notes = (tr("Columns that the training file lacks were left out: {names}.", names=", ".join(extra[:20])),) if extra else ()
     problems = tuple(dict.fromkeys(problem for part in (train, *others) for problem in part.problems))
-    joined = replace(train, data=data, problems=problems, root=train.root if len(roots) == 1 else _any_root(train, others))
+    root = train.root if len(roots) == 1 else next((part.root for part in (train, *others) if part.root is not None), None)
+    joined = replace(train, data=data, problems=problems, root=root)
     bounds = np.cumsum([0, *(len(part) for part in rooted)])
     test_rows = np.arange(bounds[-2], bounds[-1])
     if valid is not None:
@@ -333,23 +331,16 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -
         ) from None
 
 
-def _media_names(table: Table) -> list[str]:
-    return [name for name in table.names if table.kinds.get(name) in MEDIA or name in MEDIA]
-
-
 def _rooted(part: Table, parts: Sequence[Table], like: Table | None = None) -> Table:
     """Media paths made absolute where the files lie in different folders."""
     if len({other.root for other in parts}) == 1 or part.root is None:
         return part
     data = part.data
-    for name in _media_names(like or part):
+    known = like or part
+    for name in (name for name in known.names if known.kinds.get(name) in MEDIA or name in MEDIA):
         column = data.column(name)
         if is_text(column.type):
             root = str(part.root.resolve())
             paths = [None if cell is None else f"{root}/{cell}" if not cell.startswith("/") else cell for cell in column.to_pylist()]
             data = data.set_column(data.column_names.index(name), name, pa.array(paths, column.type))
     return replace(part, data=data)
-
-
-def _any_root(train: Table, others: Sequence[Table]) -> Path | None:
-    return next((part.root for part in (train, *others) if part.root is not None), None)

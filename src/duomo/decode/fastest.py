@@ -61,7 +61,7 @@ def rate(engine: Engines, prompts: Sequence[Sequence[int]], tokens: int) -> floa
 
 
 def fastest(
-    makers: Mapping[str, Callable[[], Engines]], prompts: Sequence[Sequence[int]], *, company: int = 1, least: float = LEAST
+    makers: Mapping[str, Callable[[], Engines]], prompts: Sequence[Sequence[int]], *, company: int = 1
 ) -> tuple[str, dict[str, Figure]]:
     """The engine that writes most tokens a second among those that agree with the first, and all figures.
 
@@ -84,5 +84,5 @@ def fastest(
             together = max(rate(engine, several, TRIAL.new_tokens) for _ in range(2)) if company > 1 else alone
         finally:
             engine.close()
-        figures[name] = Figure(alone, together, agreed, "" if agreed >= least else tr("other answers than the model's own"))
+        figures[name] = Figure(alone, together, agreed, "" if agreed >= LEAST else tr("other answers than the model's own"))
     return max(figures, key=lambda name: (not figures[name].note, figures[name].rate * figures[name].together)), figures

@@ -50,13 +50,13 @@ class LlamaEngine(Engines):
     """A GGUF file in llama.cpp, with a thread of its own; safe for threads."""
 
     def __init__(
-        self, path: Path, language: Language, context: int, *, slots: int = SLOTS, threads: int = 0, waiting: int = QUEUE
+        self, path: Path, language: Language, context: int, *, slots: int = SLOTS, threads: int = 0
     ):  # fmt: skip
         """`slots`: answers written side by side. ConfigError where llama-cpp-python is missing or cannot open the file."""
         self._core = Core(path, context, slots, threads or torch.get_num_threads())
         self._language, self._context = language, context
         self._size = int(language.tokenizer["size"])
-        self._queue: queue.Queue[Row | None] = queue.Queue(waiting)
+        self._queue: queue.Queue[Row | None] = queue.Queue(QUEUE)
         self._rows: dict[int, Row] = {}
         """By slot."""
         self._held: list[list[int]] = [[] for _ in range(slots)]

@@ -28,8 +28,8 @@ class Texts:
 class Reread:
     """A Decoder over `forward` of a model with one input of tokens."""
 
-    def __init__(self, model: nn.Module, name: str = "tokens"):
-        self.model, self.name = model, name
+    def __init__(self, model: nn.Module):
+        self.model = model
 
     def start(self, rows: int, positions: int) -> Texts:
         return Texts([[] for _ in range(rows)])
@@ -39,6 +39,6 @@ class Reread:
         for number, (new, length) in enumerate(zip(tokens.tolist(), cache.lengths, strict=True), start=cache.first):
             cache.rows[number] = cache.rows[number][:length] + new
             window = torch.tensor([cache.rows[number]], device=tokens.device)
-            batch = {self.name: window, f"{self.name}.length": torch.tensor([window.shape[1]], device=tokens.device)}
+            batch = {"tokens": window, "tokens.length": torch.tensor([window.shape[1]], device=tokens.device)}
             found.append(self.model(batch)[:, -1:])
         return torch.cat(found)

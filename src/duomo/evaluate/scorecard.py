@@ -64,7 +64,8 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
     verdicts = []
     for place, rival in enumerate(rivals):
         found = judged.get(f"baseline {place}")
-        results.append(_result(rival.kind, rival.name, found, model) | _rival_facts(rival))
+        spent = {name: getattr(rival, name) for name in ("fit_seconds", "judge_seconds", "fitted_rows", "note")}
+        results.append(_result(rival.kind, rival.name, found, model) | spent)
         if found is not None:
             verdicts.append(_verdict(inputs.task, rival, model, found))
     views = [*_confused(inputs), *inputs.task.views(inputs.evidence), *inputs.views]
@@ -75,7 +76,7 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
         "metric": {"name": inputs.task.metric.name, "higher_is_better": inputs.task.metric.higher_is_better},
         "test": {"rows": len(inputs.test), "digest": test_digest(inputs.test, inputs.targets)},
         "bootstrap": {
-            "draws": _draw_count(model),
+            "draws": max((len(values) for values in model.draws.values()), default=0),
             "rows": model.rows,
             "units": _units(inputs.task),
             "rows_per_draw": model.rows_per_draw,
@@ -128,10 +129,6 @@ def _result(kind: str, name: str, found: Resampled | None, model: Resampled | No
     return {"kind": kind, "name": name, "metrics": metrics, "difference": apart}
 
 
-def _rival_facts(rival: Rival) -> dict[str, Any]:
-    return {"fit_seconds": rival.fit_seconds, "judge_seconds": rival.judge_seconds, "fitted_rows": rival.fitted_rows, "note": rival.note}
-
-
 def _units(task: Task) -> str:
     """What is drawn again for the intervals: where people stay on one side of the split they are the witnesses, not their pictures."""
     return "people" if task.apart else "rows"
@@ -142,10 +139,6 @@ def _counted(units: Mapping[str, Any]) -> str:
     if units.get("units") == "people":
         return tr("{count:,} people in the test", count=units["rows"])
     return tr("{count:,} test rows", count=units["rows"])
-
-
-def _draw_count(found: Resampled) -> int:
-    return max((len(values) for values in found.draws.values()), default=0)
 
 
 def _verdict(task: Task, rival: Rival, model: Resampled, found: Resampled) -> dict[str, Any]:

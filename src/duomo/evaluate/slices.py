@@ -109,13 +109,10 @@ def _cuts(test: Table, name: str) -> Iterator[Slice]:
         seconds = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))
         yield from _bins(name, seconds, "from {low} to {high}", lambda value: str(np.datetime64(int(value), "s"))[:10])
     elif kind == "text" and is_text(column.type):
-        yield from _bins(name, _floats(pc.utf8_length(cells)), "of {low} to {high} characters")
+        lengths = pc.fill_null(pc.cast(pc.utf8_length(cells), pa.float64()), np.nan)
+        yield from _bins(name, np.asarray(lengths.to_numpy()), "of {low} to {high} characters")
     elif kind == "series":
         yield from _bins(name, series.parse(column)[1].astype(np.float64), "of {low} to {high} steps")
-
-
-def _floats(lengths: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(pc.fill_null(pc.cast(lengths, pa.float64()), np.nan).to_numpy())
 
 
 def _values(name: str, cells: pa.Array) -> Iterator[Slice]:

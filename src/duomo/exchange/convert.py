@@ -12,7 +12,12 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.exchange import gguf_models, hf, parity, runs, said
 from duomo.exchange.opening import open_pretrained
 
-FORMS = ("hf", "gguf", "duomo")
+WRITERS: dict[str, Callable[[Path, Pretrained, str], list[str] | None]] = {
+    "hf": hf.write,
+    "gguf": lambda place, model, kind: gguf_models.write(place, model, kind, place.stem),
+    "duomo": lambda place, model, kind: runs.write(place, model),
+}
+"""What writes each form, and names the weights that it has no place for."""
 
 
 def convert(source: Path | str, to: str, out: Path | str, kind: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
@@ -22,16 +27,23 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
     written; RunError where what was written does not say the same within `parity.TOLERANCE`: then nothing is left behind.
     """
     reporter = reporter or Silent()
-    if to not in FORMS:
+    if to not in WRITERS:
         raise ConfigError("A model is converted to one of {known}; received {name!r}.{hint}",
-                          known=", ".join(FORMS), name=to, hint=nearest(to, FORMS))  # fmt: skip
+                          known=", ".join(WRITERS), name=to, hint=nearest(to, WRITERS))  # fmt: skip
     place = Path(out).expanduser()
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise ConfigError("A converted model needs a place of its own; {path} exists already. Choose another with -o.", path=place)
     model = open_pretrained(source)
     if runs.knows(Path(source).expanduser()):
         runs.prove(Path(source).expanduser())
-    reporter.say(tr("{source}: a {model} of {count:,} weights", source=source, model=model.model, count=_count(model)))
+    reporter.say(
+        tr(
+            "{source}: a {model} of {count:,} weights",
+            source=source,
+            model=model.model,
+            count=sum(value.numel() for value in model.tensors.values()),
+        )
+    )
     kind = kind or ("f16" if to == "gguf" else "f32")
     if to == "duomo" and kind != "f32":
         raise ConfigError("A run folder keeps its weights as f32; received {name!r}. Leave --type out.", name=kind)
@@ -61,7 +73,7 @@ def _written(model: Pretrained, to: str, place: Path, kind: str) -> tuple[float,
     """Write, read again, compare; what failed is taken away."""
     fresh, passed = not place.exists(), False
     try:
-        left = WRITERS[to](place, model, kind)
+        left = WRITERS[to](place, model, kind) or []
         apart = parity.gate(model, open_pretrained(place), kind, left)
         passed = True
         return apart, left
@@ -77,24 +89,3 @@ def _taken_away(place: Path, fresh: bool) -> None:
     shutil.rmtree(place)
     if not fresh:
         place.mkdir()
-
-
-def _hf(place: Path, model: Pretrained, kind: str) -> list[str]:
-    return hf.write(place, model, kind)
-
-
-def _gguf(place: Path, model: Pretrained, kind: str) -> list[str]:
-    gguf_models.write(place, model, kind, place.stem)
-    return []
-
-
-def _duomo(place: Path, model: Pretrained, kind: str) -> list[str]:
-    runs.write(place, model)
-    return []
-
-
-WRITERS: dict[str, Callable[[Path, Pretrained, str], list[str]]] = {"hf": _hf, "gguf": _gguf, "duomo": _duomo}
-
-
-def _count(model: Pretrained) -> int:
-    return sum(value.numel() for value in model.tensors.values())

@@ -182,7 +182,8 @@ def _ours(file: gguf.File, arch: str, options: Options) -> dict[str, Tensor]:
     found = {}
     for rule in rules:
         if rule.theirs[0] in file.entries:
-            parts = [_halved(file.tensor(name), name, arch, options) for name in rule.theirs]
+            halves = (head_width(options) // 2, 2)
+            parts = [_turned(file.tensor(name), name, arch, options, halves) for name in rule.theirs]
             if len({part.shape[1:] for part in parts}) > 1:
                 raise ConfigError(
                     "The weights of {source} must have the shapes that its settings say; these have not: {names}.",
@@ -213,10 +214,6 @@ def _turned(value: Tensor, name: str, arch: str, options: Options, sizes: tuple[
     if value.shape[0] != heads * sizes[0] * sizes[1]:
         return value  # another shape than the settings say: refused by its name later
     return value.reshape(heads, *sizes, *value.shape[1:]).transpose(1, 2).reshape(value.shape).contiguous()
-
-
-def _halved(value: Tensor, name: str, arch: str, options: Options) -> Tensor:
-    return _turned(value, name, arch, options, (head_width(options) // 2, 2))
 
 
 def _paired(value: Tensor, name: str, arch: str, options: Options) -> Tensor:

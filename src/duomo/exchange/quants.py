@@ -12,6 +12,7 @@ Legend: N blocks. The layout is that of the GGUF specification; this code is our
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,38 +37,18 @@ class Packing:
     pack: Callable[[Floats], Bytes] | None = None
 
 
+def _as(blocks: Bytes, kind: str) -> NDArray[Any]:
+    return np.ascontiguousarray(blocks).view(kind)
+
+
 def _halves(blocks: Bytes, place: int) -> Floats:
     """The 16-bit float at `place` of each block, (N, 1)."""
-    return np.ascontiguousarray(blocks[:, place : place + 2]).view(np.float16).astype(np.float32)
+    return _as(blocks[:, place : place + 2], "<f2").astype(np.float32)
 
 
 def _nibbles(packed: Bytes) -> Bytes:
     """(N, n) -> (N, 2 n): the low halves of all bytes, then the high ones."""
     return np.concatenate([packed & 15, packed >> 4], -1)
-
-
-def _unpack_f32(blocks: Bytes) -> Floats:
-    return np.ascontiguousarray(blocks).view("<f4").astype(np.float32)
-
-
-def _unpack_f16(blocks: Bytes) -> Floats:
-    return np.ascontiguousarray(blocks).view("<f2").astype(np.float32)
-
-
-def _unpack_bf16(blocks: Bytes) -> Floats:
-    return (np.ascontiguousarray(blocks).view("<u2").astype(np.uint32) << 16).view(np.float32)
-
-
-def _unpack_q8_0(blocks: Bytes) -> Floats:
-    return _halves(blocks, 0) * np.ascontiguousarray(blocks[:, 2:]).view(np.int8)
-
-
-def _unpack_q4_0(blocks: Bytes) -> Floats:
-    return _halves(blocks, 0) * (_nibbles(blocks[:, 2:]).astype(np.float32) - 8)
-
-
-def _unpack_q4_1(blocks: Bytes) -> Floats:
-    return _halves(blocks, 0) * _nibbles(blocks[:, 4:]) + _halves(blocks, 2)
 
 
 def _unpack_q4_k(blocks: Bytes) -> Floats:
@@ -85,16 +66,8 @@ def _unpack_q6_k(blocks: Bytes) -> Floats:
     low = blocks[:, :128].reshape(groups, 2, 64)
     high = blocks[:, 128:192].reshape(groups, 2, 1, 32) >> np.arange(0, 8, 2, dtype=np.uint8)[:, None] & 3
     q = _nibbles(low).reshape(groups, 2, 4, 32) | high << 4
-    scale = np.ascontiguousarray(blocks[:, 192:208]).view(np.int8).astype(np.float32) * _halves(blocks, 208)
+    scale = _as(blocks[:, 192:208], "i1").astype(np.float32) * _halves(blocks, 208)
     return ((q.reshape(groups, 16, 16).astype(np.float32) - 32) * scale[..., None]).reshape(groups, 256)
-
-
-def _pack_f32(values: Floats) -> Bytes:
-    return np.ascontiguousarray(values, "<f4").view(np.uint8)
-
-
-def _pack_f16(values: Floats) -> Bytes:
-    return np.clip(values, -65504, 65504).astype("<f2").view(np.uint8)
 
 
 def _pack_bf16(values: Floats) -> Bytes:
@@ -122,15 +95,17 @@ def _pack_q4_0(values: Floats) -> Bytes:
 
 
 PACKINGS = (
-    Packing("f32", 0, 1, 4, _unpack_f32, _pack_f32),
-    Packing("f16", 1, 1, 2, _unpack_f16, _pack_f16),
-    Packing("q4_0", 2, 32, 18, _unpack_q4_0, _pack_q4_0),
-    Packing("q4_1", 3, 32, 20, _unpack_q4_1),
-    Packing("q8_0", 8, 32, 34, _unpack_q8_0, _pack_q8_0),
+    Packing("f32", 0, 1, 4, lambda blocks: _as(blocks, "<f4").astype(np.float32),
+            lambda values: np.ascontiguousarray(values, "<f4").view(np.uint8)),
+    Packing("f16", 1, 1, 2, lambda blocks: _as(blocks, "<f2").astype(np.float32),
+            lambda values: np.clip(values, -65504, 65504).astype("<f2").view(np.uint8)),
+    Packing("q4_0", 2, 32, 18, lambda blocks: _halves(blocks, 0) * (_nibbles(blocks[:, 2:]).astype(np.float32) - 8), _pack_q4_0),
+    Packing("q4_1", 3, 32, 20, lambda blocks: _halves(blocks, 0) * _nibbles(blocks[:, 4:]) + _halves(blocks, 2)),
+    Packing("q8_0", 8, 32, 34, lambda blocks: _halves(blocks, 0) * _as(blocks[:, 2:], "i1"), _pack_q8_0),
     Packing("q4_k", 12, 256, 144, _unpack_q4_k),
     Packing("q6_k", 14, 256, 210, _unpack_q6_k),
-    Packing("bf16", 30, 1, 2, _unpack_bf16, _pack_bf16),
-)
+    Packing("bf16", 30, 1, 2, lambda blocks: (_as(blocks, "<u2").astype(np.uint32) << 16).view(np.float32), _pack_bf16),
+)  # fmt: skip
 BY_NUMBER = {packing.number: packing for packing in PACKINGS}
 BY_NAME = {packing.name: packing for packing in PACKINGS}
 OTHERS = {6: "Q5_0", 7: "Q5_1", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 13: "Q5_K", 15: "Q8_K"}

@@ -9,12 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duomo.core.errors import ConfigError
-from duomo.core.kernels import Kernelled, has_attention, set_attention_kernel
+from duomo.core.kernels import Kernelled
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate
 from duomo.nn.norm import as_autocast
-
-__all__ = ["Attend", "SelfAttention", "check_heads", "has_attention", "set_attention_kernel"]
 
 
 class Attend(Kernelled):

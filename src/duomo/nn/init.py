@@ -6,25 +6,17 @@ normal      N(0, 0.02²), as GPT-2                    orthogonal   Saxe et al. 2
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 
 from duomo.core.errors import ConfigError
 
-
-def _normal(weight: Tensor) -> Tensor:
-    return nn.init.normal_(weight, std=0.02)
-
-
-def _kaiming(weight: Tensor) -> Tensor:
-    return nn.init.kaiming_normal_(weight, nonlinearity="relu")
-
-
 SCHEMES: dict[str, Callable[[Tensor], Tensor] | None] = {
     "published": None,
     "xavier": nn.init.xavier_uniform_,
-    "kaiming": _kaiming,
-    "normal": _normal,
+    "kaiming": partial(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "normal": partial(nn.init.normal_, std=0.02),
     "orthogonal": nn.init.orthogonal_,
 }
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)

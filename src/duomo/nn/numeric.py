@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field
 
+FREQUENCIES, SIGMA = 24, 0.1
 REACH = 4.0
 """Deviations from the mean at which a number's straight line is cut."""
 
@@ -101,11 +102,11 @@ class PairWaves(nn.Module):
 class Periodic(nn.Module):
     """float (B, N) -> (B, N, D): ReLU of a linear map of sines and cosines with learned frequencies (eq. 2 and 3)."""
 
-    def __init__(self, count: int, dim: int, frequencies: int = 24, sigma: float = 0.1):
+    def __init__(self, count: int, dim: int):
         super().__init__()
-        self.frequency_NF = nn.Parameter((torch.randn(count, frequencies) * sigma).clamp(-3 * sigma, 3 * sigma))
-        bound = (2 * frequencies) ** -0.5
-        self.weight_NPD = nn.Parameter(torch.empty(count, 2 * frequencies, dim).uniform_(-bound, bound))
+        self.frequency_NF = nn.Parameter((torch.randn(count, FREQUENCIES) * SIGMA).clamp(-3 * SIGMA, 3 * SIGMA))
+        bound = (2 * FREQUENCIES) ** -0.5
+        self.weight_NPD = nn.Parameter(torch.empty(count, 2 * FREQUENCIES, dim).uniform_(-bound, bound))
         self.bias_ND = nn.Parameter(torch.empty(count, dim).uniform_(-bound, bound))
 
     def forward(self, x_BN: Tensor) -> Tensor:

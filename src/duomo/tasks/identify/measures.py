@@ -13,6 +13,7 @@ FALSE_ACCEPTS = (("tpr_1", 0.01), ("tpr_01", 0.001))
 """Metric and the share of strangers' pairs that are taken for the same person."""
 MOST = 3000
 """Pictures compared with one another: more of them say little more, and cost their square."""
+POINTS = 200
 ENROLLED = 12
 
 
@@ -53,12 +54,12 @@ def threshold(similarity_M: np.ndarray, weight_M: np.ndarray, share: float) -> f
     return float(similarity_M[order][min(int(np.searchsorted(passed, share * passed[-1], "right")), len(order) - 1)])
 
 
-def roc(found: Compared, points: int = 200) -> tuple[np.ndarray, np.ndarray]:
-    """(points,) share of strangers' pairs accepted, on a scale of powers of ten, and the share of true pairs accepted there."""
+def roc(found: Compared) -> tuple[np.ndarray, np.ndarray]:
+    """(POINTS,) share of strangers' pairs accepted, on a scale of powers of ten, and the share of true pairs accepted there."""
     similarity_M, same_M, weight_M = pairs(found)
-    shares = np.geomspace(1e-3, 1, points)
+    shares = np.geomspace(1e-3, 1, POINTS)
     if not same_M.any() or same_M.all():
-        return shares, np.zeros(points)
+        return shares, np.zeros(POINTS)
     levels = [threshold(similarity_M[~same_M], weight_M[~same_M], share) for share in shares]
     true = [float(weight_M[same_M][similarity_M[same_M] > level].sum() / weight_M[same_M].sum()) for level in levels]
     return shares, np.array(true)
