@@ -212,10 +212,8 @@ def _frames(
                     mark(rgb_HW3, one, f"#{one.track}")
                 write(rgb_HW3, time)
                 rows: dict[str, list[Any]] = {
-                    "time": [round(time, 3)] * len(seen),
-                    "frame": [number - 1] * len(seen),
-                    "track": [one.track for one in seen],
-                }
+                    "time": [round(time, 3)] * len(seen), "frame": [number - 1] * len(seen), "track": [one.track for one in seen],
+                }  # fmt: skip
                 write_text(file, ".csv", rows | _columns(seen), number == 1)
                 boxes, tracks = boxes + len(seen), max([tracks, *(one.track for one in seen)])
                 bar.update(min(number, total), tracks=tracks)

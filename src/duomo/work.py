@@ -219,20 +219,14 @@ class Work:
     def _facts(self, execution: Execution) -> dict[str, Any]:
         table = self.plan.train
         return {
-            "format": 1,
-            "task": self.task.name,
-            "own_model": self.own is not None,
-            "kinds": dict(table.kinds),
-            "features": self.task.columns,
-            "execution": execution.to_dict(),
+            "format": 1, "task": self.task.name, "own_model": self.own is not None, "kinds": dict(table.kinds),
+            "features": self.task.columns, "execution": execution.to_dict(),
             "inference": Execution(device="cpu", attention="bmm" if has_attention(self.model) else "").to_dict(),
-            "block": dataclasses.astuple(block_of(self.task, self.model, table.take(np.arange(1)))),
-            "data": fingerprint(self.plan),
-            "split": self.plan.split,
-            "machine": machine_facts(),
+            "block": dataclasses.astuple(block_of(self.task, self.model, table.take(np.arange(1)))), "data": fingerprint(self.plan),
+            "split": self.plan.split, "machine": machine_facts(),
             "versions": {name: version(name) for name in ("duomo", "torch", "numpy", "pyarrow", "tokenizers")}
             | {"python": platform.python_version()},
-        }
+        }  # fmt: skip
 
     def _probed(self, model: nn.Module) -> list[str]:
         """What the model answers to the task's probes, where it goes on from another's weights."""
@@ -307,17 +301,11 @@ class Work:
         self.reporter.say(tr("Judging on {rows:,} rows that neither training nor model choice has seen …", rows=len(self.plan.test)))
         best = next((entry for entry in outcome.history if entry["step"] == outcome.best_step), {})
         inputs = scorecard.ScorecardInputs(
-            task=self.task,
-            evidence=predictor.evidence(self.plan.test),
-            test=self.plan.test,
-            train=self.plan.train,
-            targets=self.plan.recipe.data.target,
-            answer=predictor.answers,
+            task=self.task, evidence=predictor.evidence(self.plan.test), test=self.plan.test, train=self.plan.train,
+            targets=self.plan.recipe.data.target, answer=predictor.answers,
             valid={name: value for name, value in best.items() if isinstance(value, float)},
-            history=[_entry(entry) for entry in outcome.history],
-            facts=self._provenance(outcome, facts),
-            views=self._compared(),
-        )
+            history=[_entry(entry) for entry in outcome.history], facts=self._provenance(outcome, facts), views=self._compared(),
+        )  # fmt: skip
         judged = scorecard.build(inputs)
         self.folder.write_json("scorecard.json", judged)
         self.folder.write_text("scorecard.html", html.render(judged))
@@ -332,31 +320,14 @@ class Work:
         seconds = {"training": outcome.seconds, "everything": time.monotonic() - self.started}
         costs = self.preflight.against(outcome.seconds, outcome.memory_bytes, outcome.disk_bytes) if self.preflight else {}
         return {
-            "name": self.folder.path.name,
-            "model": "own module" if self.own is not None else recipe.model.name,
-            "size": recipe.model.size,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "trained": self.learned,
-            "voices": self.voices,
-            "recipe": dataclasses.asdict(recipe),
-            "reason": self.plan.notes[-1] if self.plan.notes else "",
-            "split": self.plan.split,
-            "rows": facts["data"]["rows"],
-            "seconds": seconds,
-            "memory_mb": outcome.memory_bytes / 1e6,
-            "preflight": costs,
-            "steps": outcome.steps,
-            "best_step": outcome.best_step,
-            "rows_a_second": outcome.rate,
-            "spikes": outcome.spikes,
-            "data_hash": facts["data"]["sha256"],
-            "execution": self.timings,
-            "execution_chosen": facts["execution"],
-            "versions": facts["versions"],
-            "machine": facts["machine"],
-            "seed": self.config.seed,
-            "problems": list(self.plan.problems),
-        }
+            "name": self.folder.path.name, "model": "own module" if self.own is not None else recipe.model.name, "size": recipe.model.size,
+            "parameters": sum(p.numel() for p in self.model.parameters()), "trained": self.learned, "voices": self.voices,
+            "recipe": dataclasses.asdict(recipe), "reason": self.plan.notes[-1] if self.plan.notes else "", "split": self.plan.split,
+            "rows": facts["data"]["rows"], "seconds": seconds, "memory_mb": outcome.memory_bytes / 1e6, "preflight": costs,
+            "steps": outcome.steps, "best_step": outcome.best_step, "rows_a_second": outcome.rate, "spikes": outcome.spikes,
+            "data_hash": facts["data"]["sha256"], "execution": self.timings, "execution_chosen": facts["execution"],
+            "versions": facts["versions"], "machine": facts["machine"], "seed": self.config.seed, "problems": list(self.plan.problems),
+        }  # fmt: skip
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

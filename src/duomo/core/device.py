@@ -157,12 +157,7 @@ def machine_facts() -> dict[str, Any]:
     """JSON values: what equality to the last bit depends on, and the memory that is free now (`memory_bytes`)."""
     name = next((line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.processor())
     return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": name,
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": cores(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "memory_bytes": psutil.virtual_memory().available,
-    }
+        "system": f"{platform.system()} {platform.machine()}", "cpu": name, "capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": cores(), "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu", "memory_bytes": psutil.virtual_memory().available,
+    }  # fmt: skip

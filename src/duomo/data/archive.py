@@ -73,12 +73,8 @@ def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
         raise DataError(
             "An archive may unpack to at most {most} times its size; {file} ({packed} bytes) claims {count} files and {total} bytes. "
             "Unpack it yourself if you trust it.",
-            most=MOST_RATIO,
-            file=path.name,
-            packed=packed,
-            count=len(infos),
-            total=total,
-        )
+            most=MOST_RATIO, file=path.name, packed=packed, count=len(infos), total=total,
+        )  # fmt: skip
     end, names = 0, set()
     for info in sorted(infos, key=lambda info: info.header_offset):
         why = _hostile(info)
@@ -90,10 +86,8 @@ def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
         if why:
             raise DataError(
                 "An archive may hold plain files only; {file} holds {name!r}: {why}. Unpack it yourself if you trust it.",
-                file=path.name,
-                name=info.filename[:100],
-                why=why,
-            )
+                file=path.name, name=info.filename[:100], why=why,
+            )  # fmt: skip
         end = info.header_offset + info.compress_size
         names.add(name.casefold())
     return infos

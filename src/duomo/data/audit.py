@@ -230,16 +230,14 @@ def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
             "leak",
             tr(
                 "Column {name!r} alone gives {target!r} away (it explains {score:.1%} of it on rows held back).",
-                name=name,
-                target=target,
-                score=scores[name],
+                name=name, target=target, score=scores[name],
             ),
             (name, target),
             (),
             tr("Leave it out if it is only known afterwards: --ignore {name}", name=name),
         )
         for name in suspects(scores)
-    ]
+    ]  # fmt: skip
 
 
 def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
@@ -257,15 +255,13 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
                 "groups",
                 tr(
                     "Column {name!r} repeats ({count} different values in {rows} rows): a random split would test on ones already seen.",
-                    name=name,
-                    count=count,
-                    rows=len(table),
+                    name=name, count=count, rows=len(table),
                 ),
                 (name,),
                 (),
                 tr("Split by group: --group {name}", name=name),
             )
-        )
+        )  # fmt: skip
     for name, count in [] if groups else group_columns(table, target, 2):
         said = tr("Column {name!r} repeats, and its {count} different values are too few to keep them apart: the test will show more of "
                   "what was learned from.", name=name, count=count)  # fmt: skip
@@ -308,12 +304,10 @@ def _shared(test: Table, inputs: list[str], digests: np.ndarray) -> list[Finding
             "shared_rows",
             tr(
                 "{count} of {rows} test rows are in the training data too ({share:.1%}).",
-                count=len(both),
-                rows=len(test),
-                share=len(both) / len(test),
+                count=len(both), rows=len(test), share=len(both) / len(test),
             ),
             (),
             _firsts(both),
             tr("Take them out of one of the two: the test would be too kind."),
         )
-    ]
+    ]  # fmt: skip

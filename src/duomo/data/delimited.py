@@ -209,13 +209,9 @@ def _problems(path: Path, encoding: Encoding, layout: Layout, tally: Tally, kept
         raise DataError(
             "The rows of a table must have the same number of fields; in {file} {count} of {total} rows do not have {fields} "
             "(delimiter {delimiter!r}): rows {rows}. Mend the file.",
-            file=path.name,
-            count=tally.count,
-            total=tally.count + kept,
-            fields=len(layout.names),
-            delimiter=layout.delimiter,
+            file=path.name, count=tally.count, total=tally.count + kept, fields=len(layout.names), delimiter=layout.delimiter,
             rows=numbered(tally.rows, tally.count),
-        )
+        )  # fmt: skip
     if not kept:
         raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)
     if tally.count:
@@ -223,11 +219,9 @@ def _problems(path: Path, encoding: Encoding, layout: Layout, tally: Tally, kept
         problems += (
             tr(
                 "{count} rows have too few or too many fields (not {fields}) and were left out: rows {rows}.",
-                count=tally.count,
-                fields=len(layout.names),
-                rows=numbered(numbers, tally.count),
+                count=tally.count, fields=len(layout.names), rows=numbered(numbers, tally.count),
             ),
-        )
+        )  # fmt: skip
     return problems
 
 

@@ -76,19 +76,15 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if tables:
         raise DataError(
             "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
-            folder=root.name,
-            files=", ".join(tables[:10]),
-            choices=tables[:50],
-        )
+            folder=root.name, files=", ".join(tables[:10]), choices=tables[:50],
+        )  # fmt: skip
     if any(_writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise DataError(
         "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
         "Name another folder.",
-        folder=root.name,
-        count=len(files),
-        examples=", ".join(files[:3]),
-    )
+        folder=root.name, count=len(files), examples=", ".join(files[:3]),
+    )  # fmt: skip
 
 
 def read_annotation(path: Path) -> Table | None:
@@ -204,11 +200,8 @@ def _labels(root: Path, files: list[str]) -> list[str] | None:
         raise DataError(
             "The folders of {folder} are splits without folders of classes in them: {labels}. Put the files into a folder for each class, "
             "or train on {first} and give {last} as the test.",
-            folder=root.name,
-            labels=", ".join(sorted(set(labels))),
-            first=f"{root.name}/{first}",
-            last=f"--test {root.name}/{last}",
-        )
+            folder=root.name, labels=", ".join(sorted(set(labels))), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
+        )  # fmt: skip
     return labels
 
 
@@ -261,11 +254,9 @@ def _summary(root: Path, files: list[str], notes: list[str]) -> tuple[str, ...]:
     return (
         tr(
             "{count} of {total} files are not plain UTF-8; the first: {first}.",
-            count=len(notes),
-            total=len(files),
-            first=notes[0].rstrip("."),
+            count=len(notes), total=len(files), first=notes[0].rstrip("."),
         ),
-    )
+    )  # fmt: skip
 
 
 def _folder_key(root: Path, files: list[str], sizes: list[int]) -> str:

@@ -62,11 +62,8 @@ def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
     if not len(table) or len(bad) > total / 2:
         raise DataError(
             "Each line of a JSON Lines file must be an object; in {file} {count} of {total} lines are not: lines {lines}. Mend them.",
-            file=path.name,
-            count=len(bad),
-            total=total,
-            lines=numbered(bad),
-        )
+            file=path.name, count=len(bad), total=total, lines=numbered(bad),
+        )  # fmt: skip
     note = (tr("{count} lines are no JSON objects and were left out: lines {lines}.", count=len(bad), lines=numbered(bad)),) if bad else ()
     return table, encoding.problems + note
 
@@ -186,11 +183,8 @@ def read_excel(path: Path, sheet: str) -> Found:
             if sheet and sheet not in names:
                 raise DataError(
                     "A sheet must exist in the book; {file} has no sheet {sheet!r}.{hint} Its sheets are: {names}.",
-                    file=path.name,
-                    sheet=sheet,
-                    hint=nearest(sheet, names),
-                    names=", ".join(names),
-                )
+                    file=path.name, sheet=sheet, hint=nearest(sheet, names), names=", ".join(names),
+                )  # fmt: skip
             for chosen in [sheet] if sheet else names:
                 rows = book.get_sheet_by_name(chosen).to_python(skip_empty_area=True)
                 rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
@@ -241,11 +235,8 @@ def read_sqlite(path: Path, wanted: str, cache: Path | None) -> Found:
             if (wanted and wanted not in names) or (not wanted and len(names) != 1):
                 raise DataError(
                     "A table of the database must be named as {file}::TABLE; received {wanted!r}.{hint} Its tables are: {names}.",
-                    file=path.name,
-                    wanted=wanted,
-                    hint=nearest(wanted, names),
-                    names=", ".join(names),
-                )
+                    file=path.name, wanted=wanted, hint=nearest(wanted, names), names=", ".join(names),
+                )  # fmt: skip
             command = 'SELECT * FROM "{}"'.format((wanted or names[0]).replace('"', '""'))
             table = _rows_table(path, cache, lambda: _sqlite_rows(base, command), "table", wanted)
     except SQLiteError as error:

@@ -30,26 +30,9 @@ _CUT = re.compile(
 TEXTS = frozenset((".txt", ".text"))
 TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".feather", ".arrow", ".xlsx", ".xls"))
 NAMING = (
-    "file",
-    "file_name",
-    "filename",
-    "path",
-    "filepath",
-    "image",
-    "audio",
-    "picture",
-    "sound",
-    "wav",
-    "clip",
-    "video",
-    "film",
-    "文件",
-    "文件名",
-    "图片",
-    "音频",
-    "视频",
-    "影片",
-)
+    "file", "file_name", "filename", "path", "filepath", "image", "audio", "picture", "sound", "wav", "clip", "video", "film",
+    "文件", "文件名", "图片", "音频", "视频", "影片",
+)  # fmt: skip
 Reader = Callable[[Path], Table]
 SOURCE = "source"
 """The column that says which film a clip was cut from."""
@@ -115,10 +98,8 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
     if len(missing) == len(found):
         raise DataError(
             "The files that a metadata file names must exist; of column {name!r} none is in {folder} (first: {first!r}). Mend the paths.",
-            name=name,
-            folder=root.name,
-            first=cells[0],
-        )
+            name=name, folder=root.name, first=cells[0],
+        )  # fmt: skip
     kinds = Counter(kind_of(file) for file in found if file is not None)
     media = kinds.most_common(1)[0][0] if kinds else media
     columns: dict[str, pa.ChunkedArray | pa.Array] = {media: pa.array(found, pa.large_string())}
@@ -131,14 +112,12 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
         (
             tr(
                 "{count} files that the metadata names are missing; the first: {first!r} (row {row}).",
-                count=len(missing),
-                first=cells[missing[0]],
-                row=missing[0] + 1,
+                count=len(missing), first=cells[missing[0]], row=missing[0] + 1,
             ),
         )
         if missing
         else ()
-    )
+    )  # fmt: skip
     known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
     found_table = Table(pa.table(columns), known, root=root, name=root.name, problems=problems + listed.problems + note)
     return listed_scenes(found_table, files) or found_table

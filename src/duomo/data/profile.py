@@ -84,11 +84,8 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
         distinct,
         sampled,
         constant=distinct == 1 and kind not in ("series", *MEDIA) and known > 1,
-        id_like=kind == "id" or _counts_rows(values, known, distinct),
-        facts=facts,
-        top=top,
-        chart=chart,
-    )
+        id_like=kind == "id" or _counts_rows(values, known, distinct), facts=facts, top=top, chart=chart,
+    )  # fmt: skip
     return audit, _about(audit, flaws, len(table))
 
 
@@ -164,11 +161,8 @@ def _spread(values: np.ndarray, label: str) -> tuple[dict[str, Any], dict[str, A
     bins = min(BINS, int(high - low) + 1) if len(few) <= BINS and np.all(few == np.round(few)) and high - low < BINS else BINS
     counts, edges = np.histogram(np.clip(values, low, high), bins=max(1, bins), range=(low, high))
     return facts, {
-        "kind": "histogram",
-        "edges": [float(edge) for edge in edges],
-        "values": [int(count) for count in counts],
-        "x_label": label,
-    }
+        "kind": "histogram", "edges": [float(edge) for edge in edges], "values": [int(count) for count in counts], "x_label": label,
+    }  # fmt: skip
 
 
 def _dates(moments: np.ndarray, label: str) -> tuple[dict[str, Any], dict[str, Any]]:

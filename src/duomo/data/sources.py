@@ -26,48 +26,25 @@ from duomo.data.nameless import MAKES, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.scans import unfolded
 
-ENDINGS = {
-    ".csv": "delimited",
-    ".tsv": "delimited",
-    ".tab": "delimited",
-    ".psv": "delimited",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".feather": "feather",
-    ".arrow": "feather",
-    ".ipc": "feather",
-    ".xlsx": "excel",
-    ".xlsm": "excel",
-    ".xlsb": "excel",
-    ".xls": "excel",
-    ".ods": "excel",
-    ".db": "sqlite",
-    ".sqlite": "sqlite",
-    ".sqlite3": "sqlite",
-    ".zip": "zip",
-    ".txt": "text",
-    ".text": "text",
-    ".md": "text",
-    ".rst": "text",
-    ".log": "text",
-    ".conll": "conll",
-    ".conllu": "conll",
-    ".bio": "conll",
-    ".iob": "conll",
-    ".iob2": "conll",
-    ".tmx": "tmx",
-    ".po": "po",
-    ".pot": "po",
-    ".mo": "mo",
-    ".gmo": "mo",
-    ".npy": "numpy",
-    ".npz": "numpy",
-    ".arff": "arff",
-    ".ts": "ts",
-} | dict.fromkeys(sorted(CODE), "text")
+_FORMATS = {
+    "delimited": ".csv .tsv .tab .psv",
+    "jsonl": ".jsonl .ndjson",
+    "json": ".json",
+    "parquet": ".parquet .pq",
+    "feather": ".feather .arrow .ipc",
+    "excel": ".xlsx .xlsm .xlsb .xls .ods",
+    "sqlite": ".db .sqlite .sqlite3",
+    "zip": ".zip",
+    "text": ".txt .text .md .rst .log",
+    "conll": ".conll .conllu .bio .iob .iob2",
+    "tmx": ".tmx",
+    "po": ".po .pot",
+    "mo": ".mo .gmo",
+    "numpy": ".npy .npz",
+    "arff": ".arff",
+    "ts": ".ts",
+}
+ENDINGS = {ending: kind for kind, endings in _FORMATS.items() for ending in endings.split()} | dict.fromkeys(sorted(CODE), "text")
 READ = (PICTURES | SOUNDS | FILMS) - {*image.UNREAD, *audio.UNREAD}
 NAMELESS = ("", ".data", ".dat")
 """Endings that say nothing of what a file holds."""
@@ -217,11 +194,9 @@ def _format(path: Path, real: str) -> str:
         raise DataError(
             "The ending of a file must be one of {known}, or of a picture, sound or film ({media}); received {file}.{hint} "
             "Rename or convert it.",
-            known=" ".join(known),
-            media=" ".join(sorted(READ)),
-            file=path.name,
+            known=" ".join(known), media=" ".join(sorted(READ)), file=path.name,
             hint=nearest(ending, [*known, *READ], 0.7) if ending else "",
-        )
+        )  # fmt: skip
     expected = _BYTES.get(kind, ("",))
     if real in expected:
         return kind

@@ -209,10 +209,8 @@ def _too_few(how: str, units: int, config: DataConfig, least: int) -> None:
     if how == "group":
         raise DataError(
             "A split by group needs at least {least} groups; column {group!r} has {units}. Split in another way (--split random).",
-            group=config.group,
-            units=units,
-            least=least,
-        )
+            group=config.group, units=units, least=least,
+        )  # fmt: skip
     raise DataError("A table needs at least 3 different rows to be learned from and tested; received {units}. Give more rows.", units=units)
 
 
@@ -267,10 +265,8 @@ def _by_time(table: Table, config: DataConfig) -> Split:
         raise DataError(
             "A split by time needs at least 3 different dates; column {time!r} has {count} (and {bad} cells that are no dates). "
             "Split in another way (--split random).",
-            time=config.time,
-            count=len(values),
-            bad=int(bad.sum()),
-        )
+            time=config.time, count=len(values), bad=int(bad.sum()),
+        )  # fmt: skip
     after = np.cumsum(counts[::-1])[::-1] / counts.sum()
     cut_test = _cut(after, config.test_share, len(values))
     cut_valid = _cut(after, config.test_share + config.valid_share, cut_test) if config.valid_share > 0 else cut_test
@@ -302,10 +298,8 @@ def _like(train: Table, other: Table, ignored: set[str]) -> Table:
     if lacking:
         raise DataError(
             "A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them.",
-            file=other.name,
-            names=", ".join(lacking[:10]),
-            hint=nearest(lacking[0], other.names),
-        )
+            file=other.name, names=", ".join(lacking[:10]), hint=nearest(lacking[0], other.names),
+        )  # fmt: skip
     columns = []
     for name in train.names:
         kind = train.data.schema.field(name).type
@@ -324,11 +318,8 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -
     except CAST_FAULTS as error:
         raise DataError(
             "A column must hold the same type in every file; {name!r} of {file} cannot become {kind}: {why}. Mend the file.",
-            name=name,
-            file=file,
-            kind=str(kind),
-            why=str(error).splitlines()[0],
-        ) from None
+            name=name, file=file, kind=str(kind), why=str(error).splitlines()[0],
+        ) from None  # fmt: skip
 
 
 def _rooted(part: Table, parts: Sequence[Table], like: Table | None = None) -> Table:

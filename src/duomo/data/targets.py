@@ -156,15 +156,13 @@ def _classes(balance: Mapping[str, int], target: str) -> list[Finding]:
                 "rare_classes",
                 tr(
                     "{count} classes of {target!r} have fewer than 5 rows: {names}.",
-                    count=len(rare),
-                    target=target,
-                    names=", ".join(rare[:5]),
+                    count=len(rare), target=target, names=", ".join(rare[:5]),
                 ),
                 (target,),
                 (),
                 tr("They can hardly be learned or tested; join them or collect more."),
             )
-        )
+        )  # fmt: skip
     most, least = max(balance.values()), min(balance.values())
     if most > 10 * least:
         found.append(
@@ -173,15 +171,13 @@ def _classes(balance: Mapping[str, int], target: str) -> list[Finding]:
                 "imbalance",
                 tr(
                     "The classes of {target!r} are uneven: the largest has {most} rows, the smallest {least}.",
-                    target=target,
-                    most=most,
-                    least=least,
+                    target=target, most=most, least=least,
                 ),
                 (target,),
                 (),
                 tr("Judge by F1 or balanced accuracy, not by accuracy."),
             )
-        )
+        )  # fmt: skip
     return found
 
 

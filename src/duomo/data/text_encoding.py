@@ -219,21 +219,16 @@ def _decodes(line: bytes, name: str) -> bool:
 def _bad_lines(bad: list[int], name: str) -> str:
     return tr(
         "{count} lines hold bytes that are not {name}; each such byte became \ufffd: lines {lines}.",
-        count=len(bad),
-        name=name,
-        lines=numbered(bad),
-    )
+        count=len(bad), name=name, lines=numbered(bad),
+    )  # fmt: skip
 
 
 def _refuse_mixed(path: Path, name: str, bad: list[int]) -> None:
     raise DataError(
         "A text file must be written in one encoding; in {file} {count} lines are not {name}: lines {lines}. "
         "Save it again as UTF-8, or name its encoding with --encoding.",
-        file=path.name,
-        count=len(bad),
-        name=name,
-        lines=numbered(bad),
-    )
+        file=path.name, count=len(bad), name=name, lines=numbered(bad),
+    )  # fmt: skip
 
 
 def _surely_utf8(line: bytes) -> bool:
@@ -287,11 +282,8 @@ def _choose(path: Path, candidates: list[str], sample: bytes) -> str:
     raise DataError(
         "A text file must say which encoding it is in when that is not plain; {file} could be {samples}. Choose with --encoding {first}, "
         "or name another that Python knows (cp1250, cp1251, shift_jis, euc_jp, euc_kr).",
-        file=path.name,
-        samples=samples,
-        first=" | --encoding ".join(shown),
-        encodings=shown,
-    )
+        file=path.name, samples=samples, first=" | --encoding ".join(shown), encodings=shown,
+    )  # fmt: skip
 
 
 def _excerpt(sample: bytes, name: str) -> str:

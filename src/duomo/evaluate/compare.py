@@ -32,14 +32,10 @@ def compare(card_a: Mapping[str, Any], card_b: Mapping[str, Any], evidence_a: Ev
     }
     found: dict[str, Any] = plain(
         {
-            "a": card_a["name"],
-            "b": card_b["name"],
-            "rows": a.rows,
-            "metric": {"name": main, "higher_is_better": higher},
-            "metrics": metrics,
-            "outcome": outcome(difference(b, a, main), higher),
+            "a": card_a["name"], "b": card_b["name"], "rows": a.rows, "metric": {"name": main, "higher_is_better": higher},
+            "metrics": metrics, "outcome": outcome(difference(b, a, main), higher),
         }
-    )
+    )  # fmt: skip
     return found
 
 
@@ -49,17 +45,10 @@ def sentence(found: Mapping[str, Any]) -> str:
     shown = found["metrics"][main]
     apart = shown["difference"]
     values = {
-        "better": found["a"] if found["outcome"] == "lost" else found["b"],
-        "a": found["a"],
-        "b": found["b"],
-        "metric": pretty(main),
-        "of_a": number(shown["a"]["value"]),
-        "of_b": number(shown["b"]["value"]),
-        "apart": signed(apart["value"]),
-        "low": signed(apart["low"]),
-        "high": signed(apart["high"]),
-        "rows": f"{found['rows']:,}",
-    }
+        "better": found["a"] if found["outcome"] == "lost" else found["b"], "a": found["a"], "b": found["b"], "metric": pretty(main),
+        "of_a": number(shown["a"]["value"]), "of_b": number(shown["b"]["value"]), "apart": signed(apart["value"]),
+        "low": signed(apart["low"]), "high": signed(apart["high"]), "rows": f"{found['rows']:,}",
+    }  # fmt: skip
     if apart["low"] is None:
         return tr(
             "{a} and {b} cannot be told apart: {rows} to test on are too few, or too much alike, for an interval of {metric}.", **values

@@ -215,10 +215,8 @@ def cell(table: Table, name: str, place: int, room: list[int], marks: Sequence[M
     """
     kind, value = table.kinds.get(name, "text"), table.column(name)[place].as_py()
     found = {
-        "name": name,
-        "kind": kind,
-        "text": text_of(Path(value).name if kind in MEDIA and isinstance(value, str) else _plainly(value)),
-    }
+        "name": name, "kind": kind, "text": text_of(Path(value).name if kind in MEDIA and isinstance(value, str) else _plainly(value)),
+    }  # fmt: skip
     if kind == "series" and isinstance(value, list):
         return found | {"line": _line(value)}
     if kind not in MEDIA or value is None:

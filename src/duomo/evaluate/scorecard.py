@@ -70,29 +70,18 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
             verdicts.append(_verdict(inputs.task, rival, model, found))
     views = [*_confused(inputs), *inputs.task.views(inputs.evidence), *inputs.views]
     card = {
-        "format": FORMAT,
-        "name": str(inputs.facts.get("name", inputs.test.name)),
-        "task": inputs.task.name,
+        "format": FORMAT, "name": str(inputs.facts.get("name", inputs.test.name)), "task": inputs.task.name,
         "metric": {"name": inputs.task.metric.name, "higher_is_better": inputs.task.metric.higher_is_better},
         "test": {"rows": len(inputs.test), "digest": test_digest(inputs.test, inputs.targets)},
         "bootstrap": {
-            "draws": max((len(values) for values in model.draws.values()), default=0),
-            "rows": model.rows,
-            "units": _units(inputs.task),
-            "rows_per_draw": model.rows_per_draw,
-            "seed": inputs.seed,
-            "level": LEVEL,
+            "draws": max((len(values) for values in model.draws.values()), default=0), "rows": model.rows, "units": _units(inputs.task),
+            "rows_per_draw": model.rows_per_draw, "seed": inputs.seed, "level": LEVEL,
         },
-        "results": results,
-        "verdict": _overall(verdicts, inputs.task.metric.higher_is_better),
-        "verdicts": verdicts,
+        "results": results, "verdict": _overall(verdicts, inputs.task.metric.higher_is_better), "verdicts": verdicts,
         "valid": dict(inputs.valid),
-        "views": [{"kind": view.kind, "title": view.title, "data": dict(view.data), "note": view.note} for view in views],
-        "slices": {},
-        "errors": {},
-        "history": [dict(point) for point in inputs.history],
-        "facts": dict(inputs.facts),
-    }
+        "views": [{"kind": view.kind, "title": view.title, "data": dict(view.data), "note": view.note} for view in views], "slices": {},
+        "errors": {}, "history": [dict(point) for point in inputs.history], "facts": dict(inputs.facts),
+    }  # fmt: skip
     cleaned: dict[str, Any] = plain(card | _looks(inputs))
     return cleaned
 
@@ -145,18 +134,10 @@ def _verdict(task: Task, rival: Rival, model: Resampled, found: Resampled) -> di
     name, higher = task.metric.name, task.metric.higher_is_better
     apart = difference(model, found, name)
     return {
-        "outcome": outcome(apart, higher),
-        "metric": name,
-        "baseline": rival.name,
-        "kind": rival.kind,
-        "model_value": model.figures.get(name, np.nan),
-        "baseline_value": found.figures.get(name, np.nan),
-        **vars(apart),
-        "rows": model.rows,
-        "units": _units(task),
-        "paired": paired(model, found),
-        "note": rival.note,
-    }
+        "outcome": outcome(apart, higher), "metric": name, "baseline": rival.name, "kind": rival.kind,
+        "model_value": model.figures.get(name, np.nan), "baseline_value": found.figures.get(name, np.nan), **vars(apart),
+        "rows": model.rows, "units": _units(task), "paired": paired(model, found), "note": rival.note,
+    }  # fmt: skip
 
 
 def outcome(apart: Interval, higher_is_better: bool) -> str:
@@ -185,15 +166,10 @@ def sentence(verdict: Mapping[str, Any]) -> str:
     if verdict["outcome"] == "alone":
         return tr("No baseline could be computed, so nothing says what these figures are worth.")
     values = {
-        "baseline": tr(verdict["baseline"]),
-        "metric": pretty(verdict["metric"]),
-        "mine": number(verdict["model_value"]),
-        "theirs": number(verdict["baseline_value"]),
-        "apart": signed(verdict["value"]),
-        "low": signed(verdict["low"]),
-        "high": signed(verdict["high"]),
-        "rows": _counted(verdict),
-    }
+        "baseline": tr(verdict["baseline"]), "metric": pretty(verdict["metric"]), "mine": number(verdict["model_value"]),
+        "theirs": number(verdict["baseline_value"]), "apart": signed(verdict["value"]), "low": signed(verdict["low"]),
+        "high": signed(verdict["high"]), "rows": _counted(verdict),
+    }  # fmt: skip
     if verdict["low"] is None or not np.isfinite(verdict["low"]):
         return tr(
             "Nothing can be told between the model and {baseline}: {metric} {mine} against {theirs}, and {rows} are too few, "

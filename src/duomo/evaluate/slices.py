@@ -52,12 +52,10 @@ def worst_slices(test: Table, errors: np.ndarray, columns: Sequence[str]) -> dic
     judged.sort(key=lambda item: (not item["stands_out"], -item["score"]))
     worst = [item for item in judged if item["error"] > item["rest"]][:SHOWN]
     return {
-        "tested": len(found),
-        "level": FAMILY_ERROR / len(found) if found else FAMILY_ERROR,
-        "overall": float(errors.mean()) if len(errors) else None,
-        "worst": worst,
+        "tested": len(found), "level": FAMILY_ERROR / len(found) if found else FAMILY_ERROR,
+        "overall": float(errors.mean()) if len(errors) else None, "worst": worst,
         "standing_out": sum(item["stands_out"] for item in judged),
-    }
+    }  # fmt: skip
 
 
 def _judge(cut: Slice, errors: np.ndarray, tested: int) -> dict[str, Any]:
@@ -68,17 +66,10 @@ def _judge(cut: Slice, errors: np.ndarray, tested: int) -> dict[str, Any]:
     score = above / spread if spread > 0 else (np.inf if above > 0 else 0.0)
     limit = NormalDist().inv_cdf(1 - FAMILY_ERROR / max(1, tested) / 2)
     return {
-        "column": cut.column,
-        "template": cut.template,
-        "values": dict(cut.values),
-        "rows": int(cut.inside.sum()),
-        "error": float(inside.mean()),
-        "low": float(inside.mean() - 1.96 * deviation),
-        "high": float(inside.mean() + 1.96 * deviation),
-        "rest": float(rest.mean()),
-        "score": float(min(score, 1e6)),
-        "stands_out": bool(score > limit),
-    }
+        "column": cut.column, "template": cut.template, "values": dict(cut.values), "rows": int(cut.inside.sum()),
+        "error": float(inside.mean()), "low": float(inside.mean() - 1.96 * deviation), "high": float(inside.mean() + 1.96 * deviation),
+        "rest": float(rest.mean()), "score": float(min(score, 1e6)), "stands_out": bool(score > limit),
+    }  # fmt: skip
 
 
 def label(item: Mapping[str, Any]) -> str:

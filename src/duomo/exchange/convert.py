@@ -39,11 +39,9 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
     reporter.say(
         tr(
             "{source}: a {model} of {count:,} weights",
-            source=source,
-            model=model.model,
-            count=sum(value.numel() for value in model.tensors.values()),
+            source=source, model=model.model, count=sum(value.numel() for value in model.tensors.values()),
         )
-    )
+    )  # fmt: skip
     kind = kind or ("f16" if to == "gguf" else "f32")
     if to == "duomo" and kind != "f32":
         raise ConfigError("A run folder keeps its weights as f32; received {name!r}. Leave --type out.", name=kind)

@@ -45,10 +45,8 @@ def read(path: Path) -> Pretrained:
         tensors = _ours(file, name, options)
         text = gguf_text.read(file.metadata, len(tensors["embedding.weight"]), _longest(file.metadata, name), path)
         facts = {
-            "family": name,
-            "licence": str(file.metadata.get("general.license", "")),
-            "name": str(file.metadata.get("general.name", "")),
-        }
+            "family": name, "licence": str(file.metadata.get("general.license", "")), "name": str(file.metadata.get("general.name", "")),
+        }  # fmt: skip
     check_shapes(FAMILIES[name], options, tensors, str(path))
     return Pretrained("gpt", options, tensors, {"text": text} if text else {}, facts, str(path))
 

@@ -269,16 +269,12 @@ class _Training:
 
     def _state(self) -> dict[str, Any]:
         return {
-            "plan": self.plan.state(),
-            "history": self.history,
+            "plan": self.plan.state(), "history": self.history,
             "best": {"step": self.best_step, "value": self.best, "waits": self.waits, "kept": self.best_tensors is not None},
-            "evaluations": self.evaluations.count,
-            "spikes": self.spikes.state(),
-            "optimizer_steps": self.optimizer.steps,
-            "log": self.log.state(),
-            "clock": {"elapsed": self.clock.elapsed(), "sessions": self.sessions},
+            "evaluations": self.evaluations.count, "spikes": self.spikes.state(), "optimizer_steps": self.optimizer.steps,
+            "log": self.log.state(), "clock": {"elapsed": self.clock.elapsed(), "sessions": self.sessions},
             "facts": run_facts(self.config, self.job.execution),
-        }
+        }  # fmt: skip
 
     def _resume(self) -> None:
         """Take up the newest whole checkpoint, or start with clean logs."""

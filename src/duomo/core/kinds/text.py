@@ -139,13 +139,9 @@ def given(text: str, special: Mapping[str, str] | None = None, size: int = 0, lo
     plain, whole = tokenizer.encode("a", add_special_tokens=False).ids, tokenizer.encode("a").ids
     place = next((start for start in range(len(whole)) if whole[start : start + len(plain)] == plain), 0) if plain else 0
     return {
-        "tokenizer": GIVEN,
-        "json": text,
-        "size": max(size, tokenizer.get_vocab_size()),
-        "longest": longest,
-        "special": numbers,
+        "tokenizer": GIVEN, "json": text, "size": max(size, tokenizer.get_vocab_size()), "longest": longest, "special": numbers,
         "frame": [whole[:place], whole[place + len(plain) :]],
-    }
+    }  # fmt: skip
 
 
 def special(state: Mapping[str, Any], use: str) -> int:
@@ -196,12 +192,9 @@ def _train(name: str, known: pa.ChunkedArray, size: int) -> Tokenizer:
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=most,
-            min_frequency=2,
-            show_progress=False,
-            special_tokens=SPECIAL,
+            vocab_size=most, min_frequency=2, show_progress=False, special_tokens=SPECIAL,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        )
+        )  # fmt: skip
     elif name == "wordpiece":
         tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
         tokenizer.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, lowercase=True)

@@ -50,13 +50,10 @@ def render(facts: Mapping[str, Any], sources: Mapping[int, str], name: str) -> s
     return page(
         "explore.html.jinja",
         {
-            "title": tr("{name}: explored", name=name),
-            "eyebrow": tr("Duomo explore"),
-            "heading": name,
-            "lines": headline(facts),
+            "title": tr("{name}: explored", name=name), "eyebrow": tr("Duomo explore"), "heading": name, "lines": headline(facts),
             "parts": parts,
         },
-    )
+    )  # fmt: skip
 
 
 def _uris(rows: Sequence[int], sources: Mapping[int, str]) -> list[str]:

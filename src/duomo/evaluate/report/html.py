@@ -33,31 +33,17 @@ def render(card: Mapping[str, Any]) -> str:
     return page(
         "scorecard.html.jinja",
         {
-            "title": tr("{name}: scorecard", name=card["name"]),
-            "eyebrow": tr("Duomo scorecard · {task}", task=card["task"]),
-            "heading": card["name"],
-            "subtitle": facts.get("reason") or "",
+            "title": tr("{name}: scorecard", name=card["name"]), "eyebrow": tr("Duomo scorecard · {task}", task=card["task"]),
+            "heading": card["name"], "subtitle": facts.get("reason") or "",
             "verdict": {
-                "outcome": verdict["outcome"],
-                "headline": headline(verdict),
-                "sentence": sentence(verdict),
-                "others": others,
+                "outcome": verdict["outcome"], "headline": headline(verdict), "sentence": sentence(verdict), "others": others,
                 "caution": caution(card),
             },
-            "tiles": _tiles(card),
-            "figures_note": _figures_note(card),
-            "groups": _groups(card),
-            "baseline_notes": _baseline_notes(card),
-            "views": [_view(view) for view in card["views"]],
-            "slices": _slices(card),
-            "errors": _errors(card),
-            "curves": _curves(card),
-            "progress": sentences(card),
-            "problems": list(facts.get("problems") or []),
-            "facts": _facts(facts),
-            "tables": _tables(card),
+            "tiles": _tiles(card), "figures_note": _figures_note(card), "groups": _groups(card), "baseline_notes": _baseline_notes(card),
+            "views": [_view(view) for view in card["views"]], "slices": _slices(card), "errors": _errors(card), "curves": _curves(card),
+            "progress": sentences(card), "problems": list(facts.get("problems") or []), "facts": _facts(facts), "tables": _tables(card),
         },
-    )
+    )  # fmt: skip
 
 
 def _view(view: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,12 +137,9 @@ def _figure_row(result: Mapping[str, Any], found: Mapping[str, Any], name: str, 
     value, interval = _range(found)
     apart = result["difference"].get(name)
     row = {
-        "kind": result["kind"],
-        "name": tr(result["name"]),
-        "value": value,
-        "interval": interval,
+        "kind": result["kind"], "name": tr(result["name"]), "value": value, "interval": interval,
         "picture": whisker(found, span, result["kind"]),
-    }
+    }  # fmt: skip
     if not apart or apart["value"] is None:
         return row | {"difference": "", "difference_interval": ""}
     known = apart["low"] is not None and apart["high"] is not None
@@ -231,14 +214,9 @@ def _exhibit(item: Mapping[str, Any]) -> dict[str, Any]:
         (tr(name), value, place == 0 and value not in item["truth"].values()) for place, (name, value) in enumerate(item["answer"].items())
     ]
     return {
-        "row": item["row"],
-        "error": number(item["error"]),
-        "media": media,
-        "texts": texts,
-        "truth": truth,
-        "answer": answer,
+        "row": item["row"], "error": number(item["error"]), "media": media, "texts": texts, "truth": truth, "answer": answer,
         "cells": cells,
-    }
+    }  # fmt: skip
 
 
 def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -305,24 +283,20 @@ def _tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
         ]
         found.append(
             {
-                "title": tr("What was predicted before training"),
-                "head": ["", tr("predicted"), tr("actual"), tr("ratio")],
-                "rows": rows,
+                "title": tr("What was predicted before training"), "head": ["", tr("predicted"), tr("actual"), tr("ratio")], "rows": rows,
                 "open": True,
             }
-        )
+        )  # fmt: skip
     timed = facts.get("execution")
     if isinstance(timed, list) and timed and isinstance(timed[0], Mapping):
         head = list(timed[0])
         cells = [[flat(row.get(name)) for name in head] for row in timed]
         found.append(
             {
-                "title": tr("Ways of execution that were timed"),
-                "head": [tr(name.replace("_", " ")) for name in head],
-                "rows": cells,
+                "title": tr("Ways of execution that were timed"), "head": [tr(name.replace("_", " ")) for name in head], "rows": cells,
                 "open": False,
             }
-        )
+        )  # fmt: skip
     recipe = facts.get("recipe")
     if isinstance(recipe, Mapping) and recipe:
         settings = [

@@ -41,22 +41,18 @@ def render(audit: Mapping[str, Any]) -> str:
     return page(
         "inspect.html.jinja",
         {
-            "title": tr("{name}: what is in it", name=name),
-            "eyebrow": tr("Duomo inspect"),
-            "heading": name,
-            "subtitle": _size(audit),
+            "title": tr("{name}: what is in it", name=name), "eyebrow": tr("Duomo inspect"), "heading": name, "subtitle": _size(audit),
             "tone": TONES.get(findings[0]["severity"], "info") if findings and findings[0]["severity"] != "note" else "ok",
             "summary": {
                 "headline": _headline(findings),
                 "lines": [str(finding["sentence"]) for finding in findings if finding["severity"] == "error"][:3],
             },
-            "proposal": _proposal(proposal),
-            "example": audit.get("example"),
+            "proposal": _proposal(proposal), "example": audit.get("example"),
             "findings": [_finding(finding) for finding in findings],
             "columns": [_column(column, _targets(audit)) for column in columns[:MOST_COLUMNS]],
             "left_out": tr("{count} more columns are not drawn.", count=more) if more > 0 else "",
         },
-    )
+    )  # fmt: skip
 
 
 def write(audit: Mapping[str, Any], path: Path) -> None:
@@ -139,12 +135,9 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
     shown = ", ".join(str(row) for row in rows[:MOST_ROWS]) + (" …" if len(rows) > MOST_ROWS else "")
     severity = str(finding["severity"])
     return {
-        "tone": TONES.get(severity, "info"),
-        "severity": tr(severity),
-        "sentence": str(finding["sentence"]),
-        "rows": shown,
+        "tone": TONES.get(severity, "info"), "severity": tr(severity), "sentence": str(finding["sentence"]), "rows": shown,
         "remedy": str(finding.get("remedy") or ""),
-    }
+    }  # fmt: skip
 
 
 def _proposal(proposal: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -163,10 +156,7 @@ def _targets(audit: Mapping[str, Any]) -> list[str]:
 def _column(column: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
     name = str(column["name"])
     return {
-        "name": name,
-        "kind": tr(str(column["kind"])),
-        "target": name in targets,
-        "reason": str(column.get("reason") or ""),
+        "name": name, "kind": tr(str(column["kind"])), "target": name in targets, "reason": str(column.get("reason") or ""),
         "picture": _picture(column),
         "counts": " · ".join(
             part
@@ -176,7 +166,7 @@ def _column(column: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]
             )
             if part
         ),
-    }
+    }  # fmt: skip
 
 
 def _picture(column: Mapping[str, Any]) -> Markup:

@@ -44,9 +44,6 @@ def figures(evidence: Evidence, spans: bool) -> dict[str, float]:
         return {"accuracy": accuracy, "macro_f1": macro}
     found, predicted, true = found_K.sum(), predicted_K.sum(), true_K.sum()
     return {
-        "f1": float(2 * found / max(1.0, predicted + true)),
-        "precision": float(found / max(1.0, predicted)),
-        "recall": float(found / max(1.0, true)),
-        "macro_f1": macro,
-        "token_accuracy": accuracy,
-    }
+        "f1": float(2 * found / max(1.0, predicted + true)), "precision": float(found / max(1.0, predicted)),
+        "recall": float(found / max(1.0, true)), "macro_f1": macro, "token_accuracy": accuracy,
+    }  # fmt: skip
