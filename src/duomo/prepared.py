@@ -23,7 +23,7 @@ from duomo.core.reporter import Reporter
 from duomo.core.table import Table
 from duomo.data.predictor import Predictor
 from duomo.exchange import engines
-from duomo.exchange.engines import FAULTS, Engine
+from duomo.exchange.engines import Engine
 from duomo.serve.scribe import writes
 from duomo.terminal import TerminalReporter
 from duomo.trained import Run
@@ -108,7 +108,7 @@ def _proved(run: Run, predictor: Predictor, engine: Engine) -> tuple[int, ...]:
         with torch.inference_mode(), predictor.execution.autocast():
             for width in sorted({min(width, longest) for width in (*widths, longest)}):
                 found = engines.independent(predictor.model, engines.resized(batch, width), found)
-    except FAULTS as error:
+    except engines.faults(engine.name) as error:
         raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
     return found
 

@@ -106,6 +106,9 @@ CORPUS |= {
     "zip_long_name": climbing("a" * 3000 + ".csv"),
     "zip_deep_path": climbing("a/" * 500 + "b.csv"),
     "zip_same_name": lambda place: zipped(place, ("a.csv", ROWS), ("A.CSV", ROWS)),
+    "zip_file_that_is_a_folder": lambda place: zipped(place, ("a", ROWS), ("a/b.csv", ROWS)),
+    "zip_name_in_other_letters": lambda place: patched(zipped(place, ("é.csv", ROWS)), "é".encode(), b"\xff\xfe"),
+    "zip_bzip2_damaged": lambda place: patched(zipped(place, ("a.csv", ROWS), method=zipfile.ZIP_BZIP2), b"1AY&SY", b"1AY&SX"),
     "zip_in_zip": lambda place: zipped(place, ("inner.zip", zipped(place, ("a.csv", bytes(100 << 20)), name="inner.zip").read_bytes())),
     "zip_claims_a_million_files": lambda place: patched(
         zipped(place, ("a.csv", ROWS)), b"PK\5\6\0\0\0\0\1\0\1\0", b"PK\5\6\0\0\0\0\xff\xff\xff\xff"

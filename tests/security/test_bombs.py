@@ -11,6 +11,9 @@ import pytest
 QUICK = [
     "zip_that_lies_about_size",
     "zip_climbs",
+    "zip_file_that_is_a_folder",
+    "zip_name_in_other_letters",
+    "zip_bzip2_damaged",
     "zip_with_a_link",
     "zip_members_that_overlap",
     "csv_open_quote",

@@ -6,6 +6,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from duomo.core.errors import DataError, ResourceError
@@ -21,8 +22,9 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
-UNPACK_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, OverflowError)
-CHECK_PACKED_FAULTS = (zipfile.BadZipFile, struct.error, NotImplementedError)
+FAULTS = (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OverflowError, zlib.error, EOFError)
+"""What zipfile raises for a damaged archive: also for a version or method that it lacks, for names that are not the UTF-8 that they are
+said to be, for places beyond 63 bits; the last two while a member is read, where `_chunks` turns what bz2 raises into the first."""
 
 
 def unpack(path: Path, cache: Path | None) -> Path:
@@ -47,7 +49,7 @@ def unpack(path: Path, cache: Path | None) -> Path:
                 _settle(partly, into)
             finally:
                 shutil.rmtree(partly, ignore_errors=True)
-    except UNPACK_FAULTS as error:
+    except FAULTS as error:
         raise DataError(
             "A zip archive must be whole; {file} is not: {why}. Make or download it again.", file=path.name, why=str(error)
         ) from None
@@ -60,7 +62,7 @@ def check_packed(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             _check_count(path)
             checked(archive, path)
-    except CHECK_PACKED_FAULTS as error:
+    except FAULTS as error:
         raise DataError("An Excel file must be whole; {file} is not: {why}. Save it again.", file=path.name, why=str(error)) from None
 
 
@@ -76,12 +78,13 @@ def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
             most=MOST_RATIO, file=path.name, packed=packed, count=len(infos), total=total,
         )  # fmt: skip
     end, names = 0, set()
+    files = {_name(info).casefold() for info in infos if not info.is_dir()}
     for info in sorted(infos, key=lambda info: info.header_offset):
         why = _hostile(info)
         name = _name(info)
         if info.header_offset < end:
             why = tr("overlapping members")
-        if name.casefold() in names:
+        if name.casefold() in names or files & {str(folder).casefold() for folder in PurePosixPath(name).parents}:
             why = tr("two members of one name")
         if why:
             raise DataError(
@@ -144,8 +147,8 @@ def _check_count(path: Path) -> None:
 def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, path: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
-    with archive.open(info) as source, target.open("xb") as sink:
-        while chunk := source.read(1 << 20):
+    with target.open("xb") as sink:
+        for chunk in _chunks(archive, info):
             written += len(chunk)
             if written > info.file_size:
                 raise DataError(
@@ -154,6 +157,16 @@ def _write(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path, path: 
                     why=f"{info.filename[:100]} is longer than it says",
                 )
             sink.write(chunk)
+
+
+def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The member a piece at a time. For bz2 damage is an OSError, which a full disk is too."""
+    try:
+        with archive.open(info) as source:
+            while chunk := source.read(1 << 20):
+                yield chunk
+    except OSError as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def _settle(partly: Path, into: Path) -> None:

@@ -1,6 +1,5 @@
 """NumPy's files: an array as a table, or of several those that are as long as the first, each under its name. No object is unpickled."""
 
-import struct
 import tokenize
 import zipfile
 from pathlib import Path
@@ -11,12 +10,12 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
-from duomo.data.archive import checked
+from duomo.data import archive
 from duomo.data.frames import from_memory
 
 FEATURES, TARGETS = ("x", "x_train", "data", "features", "images", "inputs"), ("y", "y_train", "labels", "label", "target", "targets")
-FAULTS = (OSError, ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile, struct.error, NotImplementedError)
-"""What NumPy's reader of headers, which parses a Python literal, and zipfile raise for bytes that are no array."""
+FAULTS = (*archive.FAULTS, OSError, ValueError, TypeError, SyntaxError, tokenize.TokenError)
+"""What zipfile and NumPy's reader of headers, which parses a Python literal, raise for bytes that are no array."""
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -26,10 +25,10 @@ def read_numpy(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as file:
                 return _table({"x": _array(file, path.stat().st_size)}), ()
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as members:
             found = {}
-            for info in checked(archive, path):
-                with archive.open(info) as file:
+            for info in archive.checked(members, path):
+                with members.open(info) as file:
                     found[info.filename.removesuffix(".npy")] = _array(file, info.file_size)
     except FAULTS as error:
         raise DataError("A NumPy file must be whole and hold plain arrays; {file} does not: {why}. Save it again.",

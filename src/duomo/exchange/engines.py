@@ -24,8 +24,10 @@ from duomo.core.errors import RunError
 from duomo.core.run import RunFolder
 from duomo.core.tensors import Batch
 
-FAULTS = (RuntimeError, ValueError, TypeError, LookupError, NotImplementedError)
-"""What the converters raise for a module that they do not know."""
+FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AssertionError)
+"""What tracing a module raises, and PyTorch's exporter: its own errors are RuntimeErrors."""
+OWN = {"openvino": "openvino.frontend", "onnxruntime": "onnxruntime.capi.onnxruntime_pybind11_state"}
+"""Where the libraries' own errors lie, which are no RuntimeErrors: an operation that they lack, a graph that they cannot read."""
 LIBRARIES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 FILE = "engine.json"
 MOST_ROWS = 256
@@ -82,6 +84,12 @@ def read(folder: RunFolder) -> Engine | None:
         return engine if sound and installed(engine.name) and told["here"] == _here(folder, engine.name) else None
     except READ_FAULTS:
         return None
+
+
+def faults(name: str) -> tuple[type[Exception], ...]:
+    """What the engine raises for a module that it cannot compute."""
+    own = vars(importlib.import_module(OWN[name])).values() if name in OWN else ()
+    return (*FAULTS, *(one for one in own if isinstance(one, type) and issubclass(one, Exception)))
 
 
 class Converted(nn.Module):
@@ -148,7 +156,7 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
         make = {"openvino": _openvino, "onnxruntime": _onnxruntime}[engine.name]
         try:
             compute = make(flat, names, values, engine)
-        except FAULTS as error:
+        except faults(engine.name) as error:
             raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
     return Converted(names, compute).eval(), Execution()
 
