@@ -51,6 +51,26 @@ def test_layouts_of_our_own_names(name, tmp_path):
     assert found.learned["image"]["mean"][0] == (0.5 if name.startswith("inception") else 0.485)
 
 
+LIES = {
+    "resnet": ({"conv1.weight": (8, 3, 7, 7), "layer1.0.conv1.weight": (8, 8, 3, 3), "layer2.0.downsample.0.weight": (16, 8, 1, 1)},
+               "layer1.3000000.bn1.bias"),
+    "vit": ({"patch_embed.proj.weight": (64, 3, 16, 16), "pos_embed": (1, 5, 64), "cls_token": (1, 1, 64), "norm.weight": (64,),
+             "blocks.0.mlp.fc1.weight": (128, 64)}, "blocks.3000000.norm1.bias"),
+    "convnext": ({"stem.0.weight": (8, 3, 4, 4), "stages.0.blocks.0.conv_dw.weight": (8, 1, 7, 7)}, "stages.3000000.blocks.0.gamma"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_name_alone_builds_no_layers(name, tmp_path):
+    shapes, lie = LIES[name]
+    save_file({one: torch.zeros(shape) for one, shape in shapes.items()} | {lie: torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(ConfigError, match="as published"):
+        open_pretrained(tmp_path / "weights.safetensors")
+    many = {"layers": 10**9} if name == "vit" else {"blocks": (10**9,)}
+    with pytest.raises(ConfigError, match="at most 1,000 layers"):
+        find.model_config(find.resolve(ModelConfig(name, options=many)))
+
+
 def test_vgg_and_alexnet(tmp_path):
     own = net("vgg13_bn", dense=64, width=8)
     found, model = opened(tmp_path, own.state_dict())

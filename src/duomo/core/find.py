@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
+import numpy as np
 from torch import nn
 
 import duomo.models
@@ -20,6 +21,8 @@ from duomo.core.messages import nearest
 from duomo.core.recipe import ModelConfig, Recipe
 
 Made = TypeVar("Made")
+LAYERS, MOST_LAYERS = ("depth", "decoder_depth", "layers", "blocks"), 1000
+"""Settings that count layers, and how many there may be: each is built before weights are looked at, those of a stranger's run too."""
 
 
 def task_names() -> list[str]:
@@ -147,7 +150,12 @@ def model_config(choice: ModelConfig) -> Any:
             name=choice.name, known=", ".join(module.SIZES), size=size, hint=nearest(size, module.SIZES),
         )  # fmt: skip
     base = dataclasses.asdict(module.SIZES[size])
-    return build(module.Config, base | dict(choice.options), "model.options")
+    made = build(module.Config, base | dict(choice.options), "model.options")
+    asked = [value for name in LAYERS for value in np.atleast_1d(getattr(made, name, 0)).tolist()]
+    layers = sum(value if isinstance(value, int) else 1 for value in asked)
+    if layers > MOST_LAYERS:
+        raise ConfigError("A model may have at most {most:,} layers; received {count:,}. Ask for fewer.", most=MOST_LAYERS, count=layers)
+    return made
 
 
 def trunk(config: Any, inputs: Mapping[str, Field], head: Head) -> nn.Module:

@@ -63,8 +63,11 @@ def _by_rules(*rules: tuple[str, str]) -> Callable[[Tensors], Tensors]:
 
 
 def _count(tensors: Tensors, pattern: str) -> int:
-    """One more than the largest number that `pattern` captures."""
-    return 1 + max((int(hit[1]) for hit in (re.match(pattern, name) for name in tensors) if hit), default=-1)
+    """One more than the largest number that `pattern` captures; ValueError where there are not even so many tensors."""
+    found = 1 + max((int(hit[1]) for hit in (re.match(pattern, name) for name in tensors) if hit), default=-1)
+    if found > len(tensors):  # a name alone would have as many layers built
+        raise ValueError
+    return found
 
 
 # -- ResNet, AlexNet, GoogLeNet: both layouts are ours
@@ -287,7 +290,7 @@ def read(path: Path) -> Pretrained:
             "Weights must be those of a net that is known ({known}), with torchvision's or timm's names; {file} begins with {names}.",
             known=", ".join(dict.fromkeys(layout.title for layout in LAYOUTS)), file=place.name, names=", ".join(list(given)[:3]),
         )  # fmt: skip
-    tensors, config = _fitted(layout, layout.renamed(given), place)
+    tensors, config = _fitted(layout, given, place)
     module = find.model_module(layout.model)
     mean, std, side = _expected(layout, place, tensors)
     head = tensors.get(f"{layout.head}.weight")
@@ -297,10 +300,11 @@ def read(path: Path) -> Pretrained:
     return Pretrained(layout.model, options, tensors, learned, facts, str(path))
 
 
-def _fitted(layout: Layout, tensors: Tensors, place: Path) -> tuple[Tensors, dict[str, Any]]:
-    """The tensors of the net that their names tell, and its options; ConfigError where they are of another one."""
-    module = find.model_module(layout.model)
+def _fitted(layout: Layout, given: Tensors, place: Path) -> tuple[Tensors, dict[str, Any]]:
+    """The tensors of the net that their names tell under our names, and its options; ConfigError where they are of another one."""
+    module, tensors = find.model_module(layout.model), given
     try:
+        tensors = layout.renamed(given)
         options = layout.options(tensors)
         head = tensors.get(f"{layout.head}.weight")
         with torch.device("meta"):
