@@ -104,11 +104,12 @@ def _proved(run: Run, predictor: Predictor, engine: Engine) -> tuple[int, ...]:
     ragged = [field for field in run.task.inputs.values() if field.form in RAGGED]
     longest = min((field.shape[0] for field in ragged), default=0)
     widths = WIDTHS if all(field.form == "tokens" for field in ragged) else (longest // 2,)
+    expected = engines.faults(engine.name)
     try:
         with torch.inference_mode(), predictor.execution.autocast():
             for width in sorted({min(width, longest) for width in (*widths, longest)}):
                 found = engines.independent(predictor.model, engines.resized(batch, width), found)
-    except engines.faults(engine.name) as error:
+    except expected as error:
         raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
     return found
 

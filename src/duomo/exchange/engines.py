@@ -153,10 +153,10 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
             raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason="the output is no tensor")
         names = list(watched.read)
         flat, values = _Flat(model, names).eval(), [tuple(example[name] for name in names) for example in examples]
-        make = {"openvino": _openvino, "onnxruntime": _onnxruntime}[engine.name]
+        make, expected = {"openvino": _openvino, "onnxruntime": _onnxruntime}[engine.name], faults(engine.name)
         try:
             compute = make(flat, names, values, engine)
-        except faults(engine.name) as error:
+        except expected as error:
             raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
     return Converted(names, compute).eval(), Execution()
 
