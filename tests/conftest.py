@@ -1,7 +1,10 @@
 """Runs that many tests share: real samples, trained briefly, once a session."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +12,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import duomo
 from duomo import samples
+from duomo.core.errors import Interrupted
+from duomo.train import loop
+
+Stopped = Callable[[int], AbstractContextManager[None]]
 
 QUICK = {
     "clinic": {
@@ -25,6 +32,25 @@ QUICK = {
     "words": {"train": {"steps": 3, "batch_size": 4, "exact": True, "evaluate_steps": 10**6}, "task": {"beam": 1}},
     "houses": {"model": {"name": "mlp", "size": "small"}, "train": {"epochs": 2.0, "exact": True, "evaluate_steps": 10**6}},
 }
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Stopped:
+    """`with stopped(3): train(...)`: a signal after the third step ends the training."""
+    real = loop._Training._update
+
+    @contextmanager
+    def after(step: int) -> Iterator[None]:
+        def update(self: Any, rate: float) -> None:
+            real(self, rate)
+            if self.step == step:
+                self.signals.received = 2
+
+        with monkeypatch.context() as patch, pytest.raises(Interrupted, match="duomo resume"):
+            patch.setattr(loop._Training, "_update", update)
+            yield
+
+    return after
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import duomo
 from duomo import samples
 from duomo.core import device
 from duomo.core.contract import Field, Head
-from duomo.core.errors import ConfigError, Interrupted
+from duomo.core.errors import ConfigError
 from duomo.core.find import model_config, model_module, model_names
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, ModelConfig, TrainConfig
@@ -136,21 +136,7 @@ def changed_job(folder: Path, setting: TrainConfig) -> Any:
     return job
 
 
-def stopped(job: Any, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = loop._Training._update
-
-    def update(self: Any, rate: float) -> None:
-        real(self, rate)
-        if self.step == steps:
-            self.signals.received = 2
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Training, "_update", update)
-        with pytest.raises(Interrupted):
-            loop.train(job, Silent())
-
-
-def test_resumes_bitwise_and_writes_the_base_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_bitwise_and_writes_the_base_once(tmp_path: Path, stopped: Any) -> None:
     setting = toy.config(steps=12, evaluate_steps=4, checkpoint_steps=2, ema=0.9)
     whole = changed_job(tmp_path / "whole", setting)
     fixed = whole.model.layers[6].weight.clone()
@@ -158,7 +144,8 @@ def test_resumes_bitwise_and_writes_the_base_once(tmp_path: Path, monkeypatch: p
     assert torch.equal(whole.model.layers[6].weight, fixed)
     for step in (1, 5, 9):
         folder = tmp_path / str(step)
-        stopped(changed_job(folder, setting), step, monkeypatch)
+        with stopped(step):
+            loop.train(changed_job(folder, setting), Silent())
         base = folder / "checkpoints" / "base.safetensors"
         written = base.stat().st_mtime_ns
         second = changed_job(folder, setting)
@@ -183,7 +170,7 @@ QUICK = {
 }
 
 
-def test_a_run_goes_on_with_low_rank_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_with_low_rank_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: Any) -> None:
     monkeypatch.setattr(device, "cores", lambda: 1)  # one way of execution, so that two runs can be compared
     path = samples.write("reviews", tmp_path)
     table = path.read_text().splitlines()[:121]
@@ -202,17 +189,8 @@ def test_a_run_goes_on_with_low_rank_changes(tmp_path: Path, monkeypatch: pytest
     golden = json.loads((second.path / "golden.json").read_text())
     rows = [dict(zip(golden["inputs"], row, strict=True)) for row in zip(*golden["inputs"].values(), strict=True)]
     assert [answer["prediction"] for answer in duomo.load(second.path).predict(rows)] == golden["answers"]["prediction"]
-    real = loop._Training._update
-
-    def update(self: Any, rate: float) -> None:
-        real(self, rate)
-        if self.step == 3:
-            self.signals.received = 2
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Training, "_update", update)
-        with pytest.raises(Interrupted):
-            duomo.train(path, settings, target="label", out=tmp_path / "third")
+    with stopped(3):
+        duomo.train(path, settings, target="label", out=tmp_path / "third")
     shutil.rmtree(tmp_path / "third" / "checkpoints")  # without one, a resumed run starts from the given weights again
     again = duomo.resume(tmp_path / "third").folder.read_tensors("model.safetensors")
     assert all(torch.equal(value, again[key]) for key, value in tensors.items())

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 import duomo
 from duomo import samples
 from duomo.core import find, kinds
-from duomo.core.errors import Interrupted
 from duomo.core.recipe import ModelConfig
 from duomo.data import sources
 from duomo.data.loader import batches
-from duomo.train import head, loop
+from duomo.train import head
 
 
 def digits(tmp_path: Path, rows: int = 200) -> tuple[Any, Any]:
@@ -80,7 +79,7 @@ def some(folder: Path, labels: str, each: int) -> Path:
     return found
 
 
-def test_a_resumed_run_has_the_same_fitted_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_has_the_same_fitted_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: Any) -> None:
     monkeypatch.setattr("duomo.core.device.cores", lambda: 1)
     samples.write("digits", tmp_path)
     quick = {"steps": 2, "batch_size": 16, "exact": True, "checkpoint_steps": 1}
@@ -89,13 +88,8 @@ def test_a_resumed_run_has_the_same_fitted_head(tmp_path: Path, monkeypatch: pyt
     whole = duomo.train(other, settings, out=tmp_path / "whole")
     assert not (whole.path / "head.safetensors").exists()
 
-    def stop(self: Any, rate: float) -> None:
-        self.signals.received = 2
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Training, "_update", stop)
-        with pytest.raises(Interrupted):
-            duomo.train(other, settings, out=tmp_path / "cut")
+    with stopped(1):
+        duomo.train(other, settings, out=tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "checkpoints")
     assert (tmp_path / "cut" / "head.safetensors").exists()
     again = duomo.resume(tmp_path / "cut").folder.read_tensors("model.safetensors")

@@ -13,13 +13,12 @@ from torch import Tensor
 
 import duomo
 from duomo.core.contract import Field, Head
-from duomo.core.errors import Interrupted
 from duomo.core.find import make_model, make_task
 from duomo.core.recipe import ModelConfig
 from duomo.core.table import Table
 from duomo.data.loader import finish
 from duomo.models.rocket import Config, Kernels, Model
-from duomo.train import head, loop, ridge
+from duomo.train import head, ridge
 
 
 def shapes(rows: int, seed: int = 0) -> list[dict[str, object]]:
@@ -81,18 +80,13 @@ def test_shapes_are_told_apart_by_the_recipe_that_is_suggested(tmp_path) -> None
     assert [answer["prediction"] for answer in duomo.load(tmp_path / "run").predict(new)] == told
 
 
-def test_a_run_cut_off_in_its_first_step_ends_as_another(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_cut_off_in_its_first_step_ends_as_another(tmp_path, monkeypatch: pytest.MonkeyPatch, stopped: Any) -> None:
     monkeypatch.setattr("duomo.core.device.cores", lambda: 1)
     settings = {"train": {"steps": 2, "exact": True}, "model": {"name": "rocket", "size": "small"}}
     whole = duomo.train(shapes(60), settings, target="kind", out=tmp_path / "whole").folder.read_tensors("model.safetensors")
 
-    def stop(self: Any, rate: float) -> None:
-        self.signals.received = 2
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Training, "_update", stop)
-        with pytest.raises(Interrupted):
-            duomo.train(shapes(60), settings, target="kind", out=tmp_path / "cut")
+    with stopped(1):
+        duomo.train(shapes(60), settings, target="kind", out=tmp_path / "cut")
     shutil.rmtree(tmp_path / "cut" / "checkpoints")
     assert (tmp_path / "cut" / "head.safetensors").exists()
     monkeypatch.setattr(head, "fit", None)  # what was fitted is read, not fitted again

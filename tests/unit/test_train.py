@@ -1,7 +1,6 @@
 """The training engine on scikit-learn's digits: schedules, optimizers, exactness, guards, probing."""
 
 import copy
-import importlib.util
 import json
 import math
 import sys
@@ -14,7 +13,7 @@ import pytest
 import torch
 
 from duomo.core.device import Execution
-from duomo.core.errors import ConfigError, DataError, Interrupted
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
 from duomo.train import checkpoint, loop, optim, preflight, probe
@@ -23,11 +22,8 @@ from duomo.train.guard import Spikes
 from duomo.train.loop import train
 from duomo.train.schedule import Budget, Plan, factor
 
-_spec = importlib.util.spec_from_file_location("toy", Path(__file__).parents[1] / "crash" / "toy.py")
-assert _spec and _spec.loader
-toy = importlib.util.module_from_spec(_spec)
-sys.modules["toy"] = toy
-_spec.loader.exec_module(toy)
+sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
+import toy
 
 
 @pytest.fixture(autouse=True)
@@ -184,27 +180,14 @@ def test_same_seed_same_bits_other_seed_others(tmp_path: Path):
     assert (tmp_path / "0/log.jsonl").read_bytes() == (tmp_path / "1/log.jsonl").read_bytes()
 
 
-def stop_after(job: Any, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = loop._Training._update
-
-    def update(self: Any, rate: float) -> None:
-        real(self, rate)
-        if self.step == steps:
-            self.signals.received = 2
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop._Training, "_update", update)
-        with pytest.raises(Interrupted, match="duomo resume"):
-            train(job, Silent())
-
-
-def test_resume_from_every_step_repeats_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_resume_from_every_step_repeats_the_rows(tmp_path: Path, stopped: Any):
     setting = toy.config(steps=16, evaluate_steps=4, accumulate=2, patience=9)
     whole = toy.job(tmp_path / "whole", setting)
     train(whole, Silent())
     for step in range(1, 16):
         first, second = toy.job(tmp_path / str(step), setting), toy.job(tmp_path / str(step), setting)
-        stop_after(first, step, monkeypatch)
+        with stopped(step):
+            train(first, Silent())
         train(second, Silent())
         assert first.stream.seen + second.stream.seen == whole.stream.seen
         assert same(second.model, whole.model)
@@ -339,14 +322,15 @@ def test_parts_are_for_models_whose_rows_stand_alone(tmp_path: Path):
         assert bool(timings[1].times) == stands and bool(timings[1].note) != stands
 
 
-def test_parts_resume_to_the_last_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_parts_resume_to_the_last_bit(tmp_path: Path, stopped: Any):
     def job(name: str) -> Any:
         made = toy.job(tmp_path / name, toy.config(), trap="plain")
         return replace(made, model=plain_net(), execution=replace(toy.EXECUTION, parts=2))
 
     whole, cut = job("whole"), job("cut")
     train(whole, Silent())
-    stop_after(cut, 23, monkeypatch)
+    with stopped(23):
+        train(cut, Silent())
     again = job("cut")
     train(again, Silent())
     assert same(whole.model, again.model) and lines(whole.folder) == lines(cut.folder)
