@@ -29,6 +29,9 @@ def opinions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_fastest_that_agrees_answers_alone_and_in_company_alike(opinions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     monkeypatch.setattr(prepared, "SECONDS", 0.05)
+    real = prepared._milliseconds  # on a busy machine any of them may be the slower one
+    faster = lambda predictor, table: real(predictor, table) * (0.01 if isinstance(predictor.model, engines.Converted) else 1)  # noqa: E731
+    monkeypatch.setattr(prepared, "_milliseconds", faster)
     monkeypatch.setattr(prepared, "candidates", lambda: [Engine(), Engine("openvino", "bf16", (1, 4, 16))])
     told = prepared.prepare(opinions, Silent())
     assert told["engine"] == "openvino bf16" and told["measured"][1]["distance"] <= prepared.TOLERANCE

@@ -129,7 +129,7 @@ def test_large_columns_go_to_a_file_once(mixed: Table, monkeypatch: pytest.Monke
     monkeypatch.setenv("DUOMO_CACHE", str(tmp_path))
     encoder = fitted(mixed)
     held = encoder.encode(mixed)
-    monkeypatch.setattr(cache.collect, "__defaults__", (64,))
+    monkeypatch.setattr(cache, "IN_MEMORY", 64)
     mapped = encoder.encode(mixed)
     written = sorted((path.name, path.stat().st_mtime_ns) for path in (tmp_path / "columns").glob("*.values"))
     assert len(written) == 6 and all(equal(held[name], mapped[name]) for name in held)

@@ -39,7 +39,7 @@ def test_the_stream_holds_every_document_and_its_end(poems: list[str], tmp_path:
     assert (stream == task.end).sum() == len(poems)
     assert len(stream) == sum(map(len, poems)) + len(poems)
     monkeypatch.setenv("DUOMO_CACHE", str(tmp_path))
-    monkeypatch.setattr(cache.collect, "__defaults__", (1000,))
+    monkeypatch.setattr(cache, "IN_MEMORY", 1000)
     monkeypatch.setattr("duomo.data.corpus.SLICE", 50)
     mapped = task.stream(table(poems))
     assert list(tmp_path.glob("columns/*.values"))
