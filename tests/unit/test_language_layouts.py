@@ -95,6 +95,39 @@ def test_source_texts_of_a_folder(tmp_path) -> None:
     assert sources.read(tmp_path / "one.py").column("text")[0].as_py().startswith("# one.py")
 
 
+def test_tagged_sentences_in_tables(tmp_path) -> None:
+    """Tokens and tags divided by tabs with blank lines, whatever the tags; a word a row, its sentence named once or always."""
+    sentences = [
+        [(f"word{row}{place}", "NN" if place % 2 else "VBZ", "B-x" if place == 2 else "O") for place in range(5)] for row in range(30)
+    ]
+    for width in (2, 3):
+        rows = ["".join("\t".join([*cells[: width - 1], cells[1]]) + "\n" for cells in sentence) for sentence in sentences]
+        (tmp_path / "train.tsv").write_text("\n".join(rows))
+        table = sources.read(tmp_path / "train.tsv")
+        assert len(table) == 30 and plan(table).task == "tag" and json.loads(table.column("tags")[0].as_py())[0] == "VBZ"
+    for always in (True, False):
+        names = [[f"Sentence: {row}" if always or not place else "" for place in range(5)] for row in range(30)]
+        rows = [
+            ",".join((name, *cells))
+            for some, sentence in zip(names, sentences, strict=True)
+            for name, cells in zip(some, sentence, strict=True)
+        ]
+        (tmp_path / "ner.csv").write_text("\n".join(["Sentence #,Word,POS,Tag", *rows]))
+        table = sources.read(tmp_path / "ner.csv")
+        assert table.names == ["tokens", "POS", "tags"] and len(table) == 30 and plan(table).task == "tag"
+        assert json.loads(table.column("tags")[3].as_py()) == ["O", "O", "B-x", "O", "O"]
+    table = sources.read({"tokens": [["a", "b"]] * 30, "ner_tags": [[0, 3]] * 30})
+    assert plan(table).target == ("ner_tags",)
+    said = {
+        "sentence": ["these are several words in one"] * 20,
+        "word": ["are"] * 20,
+        "label": ["x"] * 20,
+        "more": [str(n) for n in range(20)],
+    }
+    (tmp_path / "senses.csv").write_text("\n".join([",".join(said), *map(",".join, zip(*said.values(), strict=True))]))
+    assert len(sources.read(tmp_path / "senses.csv")) == 20
+
+
 def test_names_that_do_not_say_what_a_file_holds(tmp_path) -> None:
     """Text is text, whatever it is called; what is none is refused as before."""
     rows = "".join(f"{number},{number * 7 % 5},x\n" for number in range(9))

@@ -9,7 +9,7 @@ Plain text may hold the same: columns under the ending .txt, or words with their
 import json
 import re
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +29,8 @@ UNIVERSAL = ("tokens", "lemmas", "tags", "xpos", "features", "head", "relation")
 SPAN_TAG = re.compile(r"O|[BIESLUMW]-\S+|[BMESIO]")
 SLASHED = re.compile(r"\[?(\S+)/([A-Za-z]{1,6}\d?)(?:\][A-Za-z]{1,6}\d?)?")
 """A word and its tag; brackets hold several words together, and their own tag is not read."""
+SHORTEST = 2.0
+"""Rows between blank lines on average, at least, where these divide sentences."""
 LOOKED_AT, FEWEST, MOST_PLAIN = 2000, 20, 0.02
 """Lines of a text that tell what it holds; tagged ones at least; share of others at most."""
 
@@ -78,6 +80,16 @@ def in_plain(path: Path, wanted: str = "") -> str:
         return "columns"
     words = [bool(SLASHED.fullmatch(word)) for line in cells for word in line]
     return "slashed" if sum(words) >= max(FEWEST, (1 - MOST_PLAIN) * len(words)) else ""
+
+
+def in_sentences(path: Path, wanted: str = "") -> bool:
+    """Whether a file of cells divided by tabs has blank lines after every few rows, as sentences have and tables have not."""
+    with open_text(path, detect(path, wanted)) as text:
+        lines = [line.rstrip("\r\n") for line in islice(text, LOOKED_AT)]
+    rows = [line.split("\t") for line in lines if line.strip() and not DOCUMENT.match(line)]
+    widths = {len(row) for row in rows}
+    blank = sum(not line.strip() and bool(before.strip()) for before, line in pairwise(lines))
+    return FEWEST <= 2 * blank <= 2 * len(rows) / SHORTEST and widths <= {1, max(widths, default=0)} and 2 <= max(widths) <= 10
 
 
 def read_slashed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:

@@ -14,12 +14,13 @@ from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
 from duomo.data.arrays import read_numpy
 from duomo.data.bilingual import read_mo, read_po, read_tmx
-from duomo.data.conll import in_plain, read_conll, read_slashed
+from duomo.data.conll import in_plain, in_sentences, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
 from duomo.data.folders import CODE, read_annotation, read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
+from duomo.data.gathered import gathered
 from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
 from duomo.data.measured import is_ts, read_arff, read_ts
 from duomo.data.nameless import MAKES, make_of
@@ -46,6 +47,7 @@ _FORMATS = {
 }
 ENDINGS = {ending: kind for kind, endings in _FORMATS.items() for ending in endings.split()} | dict.fromkeys(sorted(CODE), "text")
 READ = (PICTURES | SOUNDS | FILMS) - {*image.UNREAD, *audio.UNREAD}
+TABBED = (".tsv", ".tab")
 NAMELESS = ("", ".data", ".dat")
 """Endings that say nothing of what a file holds."""
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
@@ -118,6 +120,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     kind = nameless or _format(path, real)
     if kind == "text" and path.suffix.lower() not in CODE:
         kind = {"columns": "conll", "slashed": "slashed"}.get(in_plain(path, encoding), kind)
+    if kind == "delimited" and path.suffix.lower() in TABBED and in_sentences(path, encoding):
+        kind = "conll"
     if part and kind not in ("excel", "sqlite"):
         raise DataError(
             "Only a database or an Excel book has parts (`file::part`); received {source!r}. Leave `::{part}` out.",
@@ -132,6 +136,9 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     data, problems, known = _table(kind, path, part, cache, encoding)
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    if kind in ("delimited", "excel", "parquet", "feather", "jsonl"):
+        data, words = gathered(data)
+        problems, known = (*words, *problems), known | (dict.fromkeys(data.column_names, "text") if words else {})
     if nameless:
         problems = (
             tr("The name of {file} does not say what it holds; it was read as {kind}.", file=path.name, kind=tr(MAKES[nameless])),

@@ -23,10 +23,12 @@ from duomo.data.supervised import is_cjk, texts
 from duomo.tasks.tag import pieces
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.baselines import Frequent, Linear, Truth
+from duomo.tasks.tag.checks import check_encode, check_tags
 from duomo.tasks.tag.features import Features
 from duomo.tasks.tag.labels import NEVER, Scheme, Span, transitions, viterbi
 from duomo.tasks.tag.measures import counted, figures
 
+LISTED = ("tags", "ner_tags", "pos_tags", "upos")
 SPANS = ("spans", "entities", "labels", "label", "ner")
 TARGETS = ("tags", "ner_tags", "ner", "labels", "label", "spans", "entities", "upos", "pos_tags", "pos", "tag")
 SOURCES = ("tokens", "words", "characters", "text", "sentence", "文本", "句子")
@@ -80,7 +82,8 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        if {"tokens", "tags"} <= set(table.inputs()) and all(_lists(table, name) for name in ("tokens", "tags")):
+        tags = [name for name in LISTED if name in table.inputs() and _lists(table, name)]
+        if tags and "tokens" in table.inputs() and _lists(table, "tokens"):
             return tr("the data are tokens and their tags")
         spans = [name for name in SPANS if name in table.inputs() and cells.hold_spans(table.column(name).slice(0, 200).to_pylist())]
         return (
@@ -110,6 +113,9 @@ class Main(Task):
             raise DataError(
                 "Learning needs rows whose target is known; {name!r} is empty in all rows. Choose another target.", name=self._target()
             )
+        check_tags(known, self._target())
+        if not self.tokenizer:
+            check_encode(self.config.encode)
         self.features.fit([row for row, _ in known], self.cut["how"] in ("characters", "signs"))
         self.scheme = Scheme.find([tags for _, tags in known])
         self.moves_CC = transitions([self.scheme.encode(tags) for _, tags in known], self.scheme)
@@ -137,6 +143,8 @@ class Main(Task):
         lists = [row for row in sample if row is not None]
         if lists:
             return cells.how_cut(lists)
+        if cells.as_spaced(*(table.column(name).slice(0, 2000).to_pylist() for name in (self._source(table), self._target()))):
+            return {"how": "spaces"}
         return {"how": "characters" if is_cjk(texts(table.column(self._source(table)).slice(0, 2000))) else "words"}
 
     def read(self, table: Table) -> Tagged:
@@ -144,7 +152,7 @@ class Main(Task):
         column, known = self._source(table), self.features.words.get("token", {})
         cut = self.cut or self._cut(table)
         rows = [self._row(cell, cut, known) for cell in table.column(column).to_pylist()]
-        return Tagged(rows, [_tags(cell, row) for cell, row in zip(table.column(self._target()).to_pylist(), rows, strict=True)])
+        return Tagged(rows, [cells.tags_of(cell, row) for cell, row in zip(table.column(self._target()).to_pylist(), rows, strict=True)])
 
     @staticmethod
     def _row(cell: Any, cut: Mapping[str, Any], known: Mapping[str, int]) -> cells.Row:
@@ -383,18 +391,6 @@ def _cut_off(row: cells.Row) -> cells.Row:
 def _lists(table: Table, name: str) -> bool:
     """Texts, or lists of which there are few different ones."""
     if table.kinds[name] != "category":
-        return table.kinds[name] == "text"
+        return table.kinds[name] in ("text", "series")
     found = table.column(name).drop_null().slice(0, 100).to_pylist()
     return bool(found) and all(cells.tokens_of(cell) for cell in found)
-
-
-def _tags(cell: Any, row: cells.Row) -> list[str] | None:
-    """The tags of a row: a list, words, or spans of its text."""
-    found, size = cells.parsed(cell), len(row.starts)
-    tags = found.split() if isinstance(found, str) else cells.tokens_of(found)
-    if tags is not None and len(tags) == size:
-        return tags
-    spans = cells.written_spans(found)
-    if spans is None or not isinstance(found, list) or any(stop > len(row.text) for _, stop, _ in spans):
-        return None
-    return cells.bio(cells.on_tokens(row, spans), size)

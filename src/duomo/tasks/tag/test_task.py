@@ -4,6 +4,7 @@ import json
 import random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from seqeval.metrics import f1_score, precision_score, recall_score
@@ -11,7 +12,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 
 import duomo
 from duomo.core import kinds
-from duomo.core.errors import DataError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.find import make_model, make_task
 from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import ModelConfig
@@ -184,3 +185,23 @@ def test_weights_that_read_pieces_answer_for_words(tmp_path):
     assert run.predict([{"tokens": ["of", "Rotterdam"]}])[0]["tags"] == ["O", "LONG"]
     long = duomo.load(run.path).predict([{"tokens": ["x", "Rotterdam"] * 60}, {"tokens": ["x"]}])  # more than the weights have places for
     assert long[0]["tags"] == ["O", "LONG"] * 60 and long[1]["tags"] == ["O"]
+
+
+def test_what_has_no_use_is_refused() -> None:
+    """A tokenizer without weights that read with it, and a column of tokens named as the tags."""
+    rows = [{"tokens": [f"w{row}{place}" for place in range(6)], "tags": ["O", "B-X", "I-X", "O", "O", "O"]} for row in range(20)]
+    table = Table(pa.table({name: [json.dumps(row[name]) for row in rows] for name in rows[0]}), {"tokens": "text", "tags": "text"})
+    for options, said in [({"target": ("tags",), "encode": {"tokenizer": "bpe"}}, "received 'bpe'"),
+                          ({"target": ("tokens",)}, "'tokens' has 120 different ones for 3")]:  # fmt: skip
+        with pytest.raises(ConfigError, match=said):
+            make_task("tag", options).fit(table)
+
+
+def test_texts_that_are_cut_at_spaces_and_tags_with_commas() -> None:
+    cell = {"sentence": "我 在 U.S. 北京(BJ) 等", "labels": "O,O,B-LOC,I-LOC,O"}
+    table = Table(pa.table({name: [text] * 5 for name, text in cell.items()}), dict.fromkeys(cell, "text"))
+    task = make_task("tag", {"target": ("labels",)})
+    assert task.usable(table)[0].all()
+    task.fit(table)
+    assert task.cut == {"how": "spaces"} and task.read(table).rows[0].tokens[3] == "北京(BJ)"
+    assert task.read(table).tags[0] == ["O", "O", "B-LOC", "I-LOC", "O"]

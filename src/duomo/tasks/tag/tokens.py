@@ -14,9 +14,10 @@ from duomo.tasks.tag.labels import Span
 PATTERNS = {
     "characters": re.compile(r"\S"),
     "signs": re.compile(r"[A-Za-z0-9]+|\S"),
+    "spaces": re.compile(r"\S+"),
     "words": re.compile(r"(?:[^\W\d_]\.){2,}|\d+(?:[.,:]\d+)*|[^\W_]+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|[^\W_]+(?:-[^\W_]+)*|\.{2,}|\S"),
 }
-"""How a text is cut: into characters; into characters but for Latin words and numbers; into words and marks."""
+"""How a text is cut: into characters; into characters but for Latin words and numbers; at spaces; into words and marks."""
 WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")
 AGREE = 0.8
 LONGEST_WORD = 8
@@ -59,6 +60,32 @@ def tokens_of(cell: Any) -> list[str] | None:
     return None
 
 
+def tags_of(cell: Any, row: Row) -> list[str] | None:
+    """The tags of a row: a list, words (or with commas between), or spans of its text."""
+    found, size = parsed(cell), len(row.starts)
+    for tags in _written(found):
+        if len(tags) == size:
+            return tags
+    spans = written_spans(found)
+    if spans is None or not isinstance(found, list) or any(stop > len(row.text) for _, stop, _ in spans):
+        return None
+    return bio(on_tokens(row, spans), size)
+
+
+def _written(found: Any) -> list[list[str]]:
+    """A list of tags; or a text as it may hold them, with spaces or commas between."""
+    if isinstance(found, str):
+        return [found.split(), [tag.strip() for tag in found.split(",")]]
+    tags = tokens_of(found)
+    return [] if tags is None else [tags]
+
+
+def as_spaced(texts: Sequence[Any], tags: Sequence[Any]) -> bool:
+    """Whether texts have as many words between spaces as tags."""
+    pairs = [(str(text).split(), _written(parsed(cell))) for text, cell in zip(texts, tags, strict=True) if text and cell]
+    return sum(any(len(tags) == len(words) for tags in cells) for words, cells in pairs) > AGREE * max(1, len(pairs))
+
+
 def how_cut(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
     """State: the pattern that cuts most training sentences as they were cut; words of a text without spaces are learned by heart."""
     rows = [row for row in rows[:2000] if row]
@@ -75,7 +102,7 @@ def how_cut(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
 
 def joined(tokens: Sequence[str], state: Mapping[str, Any]) -> Row:
     """Tokens as a text: with spaces between, but none where the training texts have none."""
-    gap = 0 if state["how"] != "words" else 1
+    gap = 0 if state["how"] not in ("words", "spaces") else 1
     ends = list(accumulate(len(token) + gap for token in tokens))
     starts = [end - len(token) - gap for end, token in zip(ends, tokens, strict=True)]
     return Row((" " if gap else "").join(tokens), starts, [start + len(token) for start, token in zip(starts, tokens, strict=True)])
