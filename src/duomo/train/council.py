@@ -34,9 +34,9 @@ CELLS, TREE_ROWS, LINE_ROWS, JUDGED = 2 * 10**7, 100_000, 20_000, 20_000
 TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 50, 50
 """Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped, but no more than `SPAN` at a
 time; more logits than these are not worth their trees."""
-HURRIED, TRIED, ENOUGH, GLANCE = 4, 5000, 100, 4.0
-"""Rounds before the first look where time is limited, and rows tried, to tell on how many rows so many rounds are grown in time; seconds
-between two looks."""
+HURRIED, TRIED, ENOUGH, THRIFT, GLANCE = 4, 5000, 100, 1.5, 4.0
+"""Rounds before the first look, and rows tried, to tell on how many rows so many rounds are grown in time, were many rows no thriftier than
+few; seconds between two looks."""
 SPLITS = 2 * 10**5
 """Rounds times columns at most: with thousands of columns each tree takes long."""
 PENALTIES = tuple(10.0**power for power in range(-4, 4))
@@ -44,15 +44,15 @@ PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
 BLIND = (0.6, 0.2, 0.2)
 """The same, half as firm, where the network also sees what trees and line do not: a text, a picture."""
-FIRM, SAME, AT_ONCE = 8.0, 1e-3, 256
+FIRM, SAME, PROVED, AT_ONCE = 8.0, 1e-3, 2000, 256
 ALONE = 0.9
 """Where the network counts more than this, the others are not worth their while."""
 SHARE = 0.2
 """Of a limited time, for trees and line."""
 AT_LEAST, BESIDE = 60.0, 0.5
 """Seconds that they may take where no time was set; more where the network took long: so much of its own."""
-PACE = 10**7
-"""Rows times columns times logits that a line learns in a second, all penalties tried."""
+LINE_SHARE, PACE = 0.3, 10**7
+"""What the line may take of it; rows times columns times logits that it learns in a second, all penalties tried."""
 
 Parts = list[tuple[np.ndarray, np.ndarray]]
 """Row numbers to learn from, and row numbers to be judged by."""
@@ -126,10 +126,12 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
     rows = _rows(model, council, task, both, apart, time.monotonic() + seconds)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
         return {}
+    soon = time.monotonic() + LINE_SHARE * max(0.0, rows.ends - time.monotonic())
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
+            line = _line(council, rows, soon)
             trees = _trees(council, rows, bar)
-        voices = [trees, _line(council, rows)]
+        voices = [trees, line]
         shares = weigh(task, rows, voices)
     if shares[0] > ALONE:
         council.clear()
@@ -195,7 +197,7 @@ def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
     held, valid, written = list[np.ndarray](), list[np.ndarray](), list[Written]()
     for place, goal in enumerate(rows.goals):
         now = time.monotonic()
-        ends = now + (rows.ends - now) / (len(rows.goals) - place + 0.5)  # as much for each, half as much for the line
+        ends = now + (rows.ends - now) / (len(rows.goals) - place)  # as much for each
         most = _affordable(rows, goal, x_NF, len(council.vocabulary), ends - now)
         parts = rows.parts(goal, most)
         growing = [Trees(goal, len(learn), len(council.vocabulary)) for learn, _ in parts]
@@ -211,7 +213,8 @@ def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
     tensors = joined(written, rows.goals, sum(goal.size for goal in rows.goals))
     council.forest.put(**{name: torch.from_numpy(value) for name, value in tensors.items()})
     said = _said(rows, valid)
-    if not torch.allclose(council.forest(torch.from_numpy(x_NF[rows.learned :]).float()), said, atol=SAME, rtol=SAME):
+    few = slice(rows.learned, rows.learned + PROVED)
+    if not torch.allclose(council.forest(torch.from_numpy(x_NF[few]).float()), said[:PROVED], atol=SAME, rtol=SAME):
         council.forest.clear()
         return None
     return Voice(_said(rows, held) if len(parts) > 1 else None, said)
@@ -232,10 +235,12 @@ def _affordable(rows: Rows, goal: Goal, x_NF: np.ndarray, categories: int, secon
     some = rows.whole(goal, TRIED)
     if len(some) < TRIED:
         return TREE_ROWS
-    trees, started = Trees(goal, TRIED, categories), time.monotonic()
-    trees.grow(HURRIED, x_NF, some)
+    trees = Trees(goal, TRIED, categories)
+    trees.grow(1, x_NF, some[:100])  # what is imported for the first ones
+    started = time.monotonic()
+    trees.grow(1 + HURRIED, x_NF, some)
     each = (time.monotonic() - started) / (HURRIED * TRIED)
-    return min(TREE_ROWS, max(TRIED, int(seconds / (each * min(ENOUGH, _most(goal, x_NF.shape[1]))))))
+    return min(TREE_ROWS, max(TRIED, int(THRIFT * seconds / (each * min(ENOUGH, _most(goal, x_NF.shape[1]))))))
 
 
 def _rounds(
@@ -269,10 +274,10 @@ def _rounds(
     return best, kept
 
 
-def _line(council: Council, rows: Rows) -> Voice | None:
+def _line(council: Council, rows: Rows, ends: float) -> Voice | None:
     """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice; None where it
-    has too many columns for so many rows."""
-    columns, left = len(_spelled(council, rows, np.arange(1))[0]), max(0.0, rows.ends - time.monotonic())
+    has too many columns for so many rows, or for the time until `ends`."""
+    columns, left = len(_spelled(council, rows, np.arange(1))[0]), max(0.0, ends - time.monotonic())
     most = int(min(LINE_ROWS, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
     if most < min(rows.learned, FEW):
         return None
@@ -288,7 +293,7 @@ def _line(council: Council, rows: Rows) -> Voice | None:
             judged = np.concatenate([judge for _, judge in parts])
             tried.append((loss(goal, said[judged], judged), penalty, said[: rows.learned]))
             now = time.monotonic()
-            if now + 2 * (now - started) > rows.ends or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
+            if now + 2 * (now - started) > ends or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
                 break
         _, penalty, kept = min(tried, key=lambda one: one[0])
         line, whole = Line(goal), rows.whole(goal, most)
