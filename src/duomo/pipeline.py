@@ -20,7 +20,7 @@ from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
 from duomo.core.table import Table
-from duomo.data import audit, sources
+from duomo.data import audit, longform, sources
 from duomo.data.cleaning import clean
 from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
@@ -49,14 +49,14 @@ def inspect(
     source = source if source is not None else said.data.source
     if isinstance(source, str) and not source:
         raise ConfigError("Looking at data needs data. Example: duomo inspect reviews.csv")
-    table, cleaned = clean(read(source, said.data, reporter), said.clean, (*said.data.target, *said.data.ignore))
+    table, data = longform.settle(read(source, said.data, reporter), said.data, reporter)
+    table, cleaned = clean(table, said.clean, (*said.data.target, *said.data.ignore))
     for sentence in cleaned:
         reporter.say(sentence)
     proposal: dict[str, Any] = {}
     example: tuple[str, list[tuple[str, bool]]] | None = None
-    data = said.data
     try:
-        data, notes = choose(table, said.data)
+        data, notes = choose(table, data)
         task = find.make_task(data.task, task_options(data, said))
         suggestion = task.suggest(table)
         model = find.task_recipes(data.task)[suggestion.recipe]["model"]
@@ -65,7 +65,8 @@ def inspect(
         example = _example(task, table, reporter)
     except DuomoError as error:  # the audit must also serve data that nothing can be trained on yet
         proposal = {"problem": str(error)}
-    other = sources.read(data.test, encoding=data.encoding).with_kinds(table.kinds, table.reasons) if data.test else None
+    read_too = longform.again(sources.read(data.test, encoding=data.encoding), data.join, table.kinds) if data.test else None
+    other = read_too.with_kinds(table.kinds, table.reasons) if read_too else None
     found = _audited(table, data.target, other, proposal)
     inspection.show(found, reporter)
     if example:

@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, sources, spill, split
+from duomo.data import audit, longform, sources, spill, split
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -238,8 +238,8 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     if not (data.split or data.group or data.time or data.test):
         proposal, found = audit.propose(table, data.target[0] if data.target else "")
         for finding in found:
-            if finding.code == "few_groups":
-                reporter.say(finding.sentence)
+            if finding.code in ("few_groups", "long"):
+                reporter.say(finding.sentence if finding.code == "few_groups" else f"{finding.sentence} {finding.remedy}")
         if proposal.how == "folders" and not named:
             reporter.say(tr("Split by the folders that the files lie in; --split random divides them anew."))
         elif proposal.how == "folders":
@@ -253,7 +253,7 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
 
 
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Table:
-    other = sources.read(path, encoding=data.encoding).with_kinds(table.kinds, table.reasons)
+    other = longform.again(sources.read(path, encoding=data.encoding), data.join, table.kinds).with_kinds(table.kinds, table.reasons)
     opens, why = readable(other, data.ignore)
     for problem in (*other.problems, *why):
         reporter.say(problem)
@@ -268,8 +268,8 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     pretrained = open_pretrained(said.adapt.start) if said.adapt.start and not resumed else None
     if pretrained:
         settings = _started(settings, said, pretrained)
-    table = read(source, said.data, reporter)
-    data, notes = choose(table, said.data)
+    table, joined = longform.settle(read(source, said.data, reporter), said.data, reporter)
+    data, notes = choose(table, joined)
     for sentence in notes:
         reporter.say(sentence)
     table, left_out = _sound(table, data)

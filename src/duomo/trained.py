@@ -26,7 +26,7 @@ from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
 from duomo.core.table import MEDIA, Table
-from duomo.data import cache, outputs, sources
+from duomo.data import cache, longform, outputs, sources
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import readable
 from duomo.data.scans import completed
@@ -119,6 +119,7 @@ class Run:
         table = sources.read(source, encoding=encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
+        table = longform.again(table, self.recipe.data.join, self.facts["kinds"])
         return self._named(completed(table, self.facts["features"])).with_kinds(self.facts["kinds"], {})
 
     def _named(self, table: Table) -> Table:
@@ -224,7 +225,8 @@ class Run:
 
     def _answered(self, table: Table, start: int, reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
         """The cells of a table with the answers beside them, a slice at a time; it begins at row `start` of the whole."""
-        shown = [name for name, column in zip(table.names, table.data.columns, strict=True) if not pa.types.is_binary(column.type)]
+        hidden = pa.types.is_large_list if self.recipe.data.join else pa.types.is_binary  # what was joined was not written so
+        shown = [name for name, column in zip(table.names, table.data.columns, strict=True) if not hidden(column.type)]
         opens, why = readable(table, [name for name in table.names if name not in self.facts["features"]])
         for sentence in why:
             reporter.say(sentence)

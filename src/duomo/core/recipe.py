@@ -40,6 +40,8 @@ class DataConfig:
     """Column whose values must not straddle the split (a patient, a user)."""
     time: str = ""
     """Date column: the latest rows are the test."""
+    join: tuple[str, ...] = ()
+    """Where a row is one observation: the column that names its series, and the one that orders it; rows are joined, one for each name."""
     test_share: Share = 0.15
     """Share of the rows kept for the test."""
     valid_share: Share = 0.15

@@ -16,6 +16,7 @@ from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
+from duomo.data import longform
 from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
 from duomo.data.encode import broken, named
@@ -277,6 +278,7 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
                 tr("Split by time: --time {name}", name=name),
             )
         )
+    findings += _long(table, target, [name for name, _ in groups], times)
     if groups:
         return Proposal(
             "group", group=groups[0][0], reason=tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])
@@ -288,6 +290,16 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
     if table.kinds.get(target) == "category":
         return Proposal("stratified", reason=tr("every class is in every part")), findings
     return Proposal("random", reason=tr("nothing ties the rows together")), findings
+
+
+def _long(table: Table, target: str, groups: list[str], times: list[str]) -> list[Finding]:
+    """Rows that may be the steps of series (data/longform.py)."""
+    long = longform.recognised(table, target, groups, times)
+    if long is None:
+        return []
+    said = tr("Each {by!r} has several rows in order of {order!r} and one {target!r}: they may be measurements of one thing over time, "
+              "which are learned from as series.", by=long[0], order=long[1], target=target)  # fmt: skip
+    return [Finding("note", "long", said, long, (), tr("Join them: --join {by},{order}", by=long[0], order=long[1]))]
 
 
 def _shared(test: Table, inputs: list[str], digests: np.ndarray) -> list[Finding]:

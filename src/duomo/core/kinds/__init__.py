@@ -82,7 +82,7 @@ def set_row_numbers_aside(table: Table, spared: Collection[str]) -> Table:
     found = [
         name
         for name in table.names
-        if table.kinds[name] == "number" and name not in spared and not _tells_when(name) and _counts(table.column(name))
+        if table.kinds[name] == "number" and name not in spared and not tells_when(name) and _counts(table.column(name))
     ]
     if not found or len(table.names) < len(found) + 2:
         return table
@@ -90,7 +90,8 @@ def set_row_numbers_aside(table: Table, spared: Collection[str]) -> Table:
     return table.with_kinds({**table.kinds, **dict.fromkeys(found, "id")}, {**table.reasons, **dict.fromkeys(found, reason)})
 
 
-def _tells_when(name: str) -> bool:
+def tells_when(name: str) -> bool:
+    """Whether a column is called as dates and counts of time are."""
     return bool(date.NAMED.search(name) or MOMENT.search(name))
 
 
