@@ -1,9 +1,11 @@
 """Writing that survives a crash: a file appears whole or not at all."""
 
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def sync_folder(folder: Path) -> None:
@@ -28,6 +30,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         Path(name).unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON value as a person reads it, atomically."""
+    write_atomically(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
 
 
 def digest(path: Path) -> str:

@@ -98,6 +98,11 @@ def _bare(name: object) -> str:
     return str(name).strip(" \t\n'\"`“”‘’").lower()
 
 
+def few(names: Sequence[str], most: int) -> str:
+    """The first few names, and how many more there are; a dash for none."""
+    return ", ".join(names[:most]) + (f" (+{len(names) - most})" if len(names) > most else "") or "-"
+
+
 def nearest(wrong: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """The known name closest to a wrong one, ready to stand in a sentence; empty when nothing is close."""
     names = {_bare(name): str(name) for name in known}

@@ -234,20 +234,20 @@ def _each(column: Column, describe: Any) -> np.ndarray:
     return np.stack(rows) if rows else np.zeros((0, 1))
 
 
-def _filters(bins: int) -> np.ndarray:
-    """(bins, MELS) triangles, evenly spaced on the mel scale from 0 to the highest frequency (taken as 8 kHz)."""
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), MELS + 2) / 2595) - 1)
-    place = np.linspace(0, 8000, bins)[:, None]
+def mel_filters(bins: int, highest: float, count: int) -> np.ndarray:
+    """(bins, count) triangles, evenly spaced on the mel scale from 0 to the highest frequency in Hz."""
+    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + highest / 700), count + 2) / 2595) - 1)
+    place = np.linspace(0, highest, bins)[:, None]
     rising = (place - edges[:-2]) / np.maximum(edges[1:-1] - edges[:-2], 1e-9)
     falling = (edges[2:] - place) / np.maximum(edges[2:] - edges[1:-1], 1e-9)
     return np.clip(np.minimum(rising, falling), 0, None)
 
 
 def _describe_sound(wave_S: np.ndarray) -> np.ndarray:
-    """(3 * MELS + 1,): log-mel means, deviations, mean absolute changes, log of the length; frames of 400 samples every 160."""
+    """(3 * MELS + 1,): log-mel means, deviations, mean absolute changes, log of the length; frames of 400 samples every 160 of 16 kHz."""
     wave = np.pad(wave_S, (0, max(0, 400 - len(wave_S))))
     frames = np.lib.stride_tricks.sliding_window_view(wave, 400)[::160] * np.hanning(400)
-    energy = np.abs(np.fft.rfft(frames, 512)) ** 2 @ _filters(257)
+    energy = np.abs(np.fft.rfft(frames, 512)) ** 2 @ mel_filters(257, 8000, MELS)
     mel_TM = np.log(energy + 1e-6 * max(float(energy.mean()), 1e-9))
     change = np.abs(np.diff(mel_TM, axis=0)).mean(axis=0) if len(mel_TM) > 1 else np.zeros(MELS)
     return np.concatenate([mel_TM.mean(axis=0), mel_TM.std(axis=0), change, [np.log1p(len(wave_S))]])

@@ -74,6 +74,13 @@ def choose_columns(asked: Asked, table: Table) -> Names:
     return Names(found[0], target)
 
 
+def find_target(table: Table, usual: Sequence[str]) -> tuple[str, ...]:
+    """The column with a usual name, else the second of two columns with text."""
+    named = [name for name in usual if name in table.names]
+    texts = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
+    return tuple(named[:1] or (texts[1:] if len(texts) == 2 else ()))
+
+
 @final
 class Pairs:
     """Tokenizers and the memory, learned from training pairs; pairs as tensors; tensors as texts."""

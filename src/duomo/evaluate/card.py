@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from duomo.core.messages import tr
-from duomo.evaluate.scorecard import caution, number, pretty, sentence
-from duomo.evaluate.slices import label
+from duomo.evaluate.scorecard import caution, cells, pretty, sentence, weak_spots
 
 
 def model_card(card: Mapping[str, Any], path: str = "") -> str:
@@ -81,8 +80,7 @@ def _figures(card: Mapping[str, Any]) -> list[str]:
     head = [tr("metric"), *[safe(tr(result["name"])) for result in shown]]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for metric in shown[0]["metrics"]:
-        cells = [_cell(result["metrics"].get(metric)) for result in shown]
-        lines.append(f"| {' | '.join([safe(pretty(metric)), *cells])} |")
+        lines.append(f"| {' | '.join([safe(pretty(metric)), *cells(shown, metric, ' ({} – {})')])} |")
     note = tr(
         "On {rows} test rows that training and model choice never saw; in brackets the 95 % bootstrap interval.",
         rows=f"{card['test']['rows']:,}",
@@ -90,22 +88,9 @@ def _figures(card: Mapping[str, Any]) -> list[str]:
     return [f"## {tr('Figures')}", safe(sentence(card["verdict"])), "\n".join(lines), note]
 
 
-def _cell(found: Mapping[str, Any] | None) -> str:
-    if not found:
-        return "—"
-    if found["low"] is None or found["high"] is None:
-        return number(found["value"])
-    width = found["high"] - found["low"]
-    return f"{number(found['value'], width)} ({number(found['low'], width)} – {number(found['high'], width)})"
-
-
 def _limits(card: Mapping[str, Any]) -> list[str]:
     found = [tr("The figures hold for rows drawn as the test rows were; nothing here measures fairness, safety or drift.")]
     if caution(card):
         found.append(caution(card))
-    for item in [item for item in card["slices"].get("worst", []) if item["stands_out"]][:5]:
-        found.append(
-            tr("Weak spot: where {slice}, the mean error is {error} against {rest} elsewhere ({rows} rows).",
-               slice=safe(label(item)), error=number(item["error"]), rest=number(item["rest"]), rows=item["rows"])
-        )  # fmt: skip
+    found += weak_spots(card, 5, safe)
     return [f"## {tr('Limits')}", "\n".join(f"- {line}" for line in found)]

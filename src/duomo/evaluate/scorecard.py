@@ -1,7 +1,7 @@
 """The scorecard: what the model is worth on rows it never saw, beside simple models, with intervals; pure JSON values."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -272,27 +272,34 @@ def show(card: Mapping[str, Any], reporter: Reporter) -> None:
     metrics = list(shown[0]["metrics"])
     rows = []
     for metric in [card["metric"]["name"], *[name for name in metrics if name != card["metric"]["name"]]]:
-        cells = [_cell(result["metrics"].get(metric)) for result in shown]
-        rows.append([pretty(metric), *cells])
+        rows.append([pretty(metric), *cells(shown, metric)])
     title = tr("Scorecard of {name}: {rows} test rows that nothing touched", name=card["name"], rows=f"{card['test']['rows']:,}")
     reporter.table(title, [tr("metric"), *[tr(result["name"]) for result in shown]], rows)
     for result in card["results"]:
         if result.get("note"):
             reporter.say(f"{tr(result['name'])}: {result['note']}")
-    for line in (sentence(card["verdict"]), caution(card)):
+    for line in (sentence(card["verdict"]), caution(card), *weak_spots(card, 3)):
         if line:
             reporter.say(line)
-    for item in [item for item in card["slices"].get("worst", []) if item["stands_out"]][:3]:
-        reporter.say(
-            tr("Weak spot: where {slice}, the mean error is {error} against {rest} elsewhere ({rows} rows).",
-               slice=label(item), error=number(item["error"]), rest=number(item["rest"]), rows=item["rows"])
-        )  # fmt: skip
 
 
-def _cell(figure: Mapping[str, Any] | None) -> str:
-    if not figure:
-        return "—"
-    if figure["low"] is None or figure["high"] is None:
-        return number(figure["value"])
-    width = figure["high"] - figure["low"]
-    return f"{number(figure['value'], width)} [{number(figure['low'], width)}, {number(figure['high'], width)}]"
+def ranged(found: Mapping[str, Any], form: str = " [{}, {}]") -> tuple[str, str]:
+    """A figure as text, and its interval in this form, empty where there is none."""
+    if found["low"] is None or found["high"] is None:
+        return number(found["value"]), ""
+    width = found["high"] - found["low"]
+    return number(found["value"], width), form.format(number(found["low"], width), number(found["high"], width))
+
+
+def cells(results: Sequence[Mapping[str, Any]], metric: str, form: str = " [{}, {}]") -> list[str]:
+    """One metric of each competitor with its interval."""
+    return ["".join(ranged(result["metrics"][metric], form)) if metric in result["metrics"] else "—" for result in results]
+
+
+def weak_spots(card: Mapping[str, Any], most: int, safe: Callable[[str], str] = str) -> list[str]:
+    """Slices that stand out, in words; what is the user's goes through `safe`."""
+    return [
+        tr("Weak spot: where {slice}, the mean error is {error} against {rest} elsewhere ({rows} rows).",
+           slice=safe(label(item)), error=number(item["error"]), rest=number(item["rest"]), rows=item["rows"])
+        for item in [item for item in card["slices"].get("worst", []) if item["stands_out"]][:most]
+    ]  # fmt: skip

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from duomo.core.errors import ConfigError
-from duomo.core.messages import nearest
+from duomo.core.messages import few, nearest
 from duomo.core.pretrained import Pretrained
 from duomo.exchange import gguf, gguf_text
 from duomo.exchange.families import FAMILIES, Options, Rule, depth, head_width, layers, linear, size
 from duomo.exchange.hf import completed
-from duomo.exchange.naming import check_shapes, family_of, named
+from duomo.exchange.naming import SHOWN, apart, check_shapes, family_of
 from duomo.exchange.quants import BY_NAME, Packing
 from duomo.nn.positions import stretched
 
@@ -175,7 +175,7 @@ def _ours(file: gguf.File, arch: str, options: Options) -> dict[str, Tensor]:
     if missing or extra:
         raise ConfigError(
             "The weights of {source} must be those of a {family}; missing: {missing}; unknown: {extra}.",
-            source=file.path, family=arch, missing=named(missing) or "-", extra=named(extra) or "-",
+            source=file.path, family=arch, missing=few(missing, SHOWN), extra=few(extra, SHOWN),
         )  # fmt: skip
     found = {}
     for rule in rules:
@@ -185,7 +185,7 @@ def _ours(file: gguf.File, arch: str, options: Options) -> dict[str, Tensor]:
             if len({part.shape[1:] for part in parts}) > 1:
                 raise ConfigError(
                     "The weights of {source} must have the shapes that its settings say; these have not: {names}.",
-                    source=file.path, names=named(rule.theirs),
+                    source=file.path, names=few(rule.theirs, SHOWN),
                 )  # fmt: skip
             found[rule.ours] = torch.cat(parts) if len(parts) > 1 else parts[0]
     return found
@@ -195,9 +195,8 @@ def _theirs(arch: str, options: Options, tensors: Mapping[str, Tensor]) -> dict[
     found: dict[str, Tensor] = {}
     for rule in _rules(arch, options):
         if rule.ours in tensors:
-            value = tensors[rule.ours]
-            parts = value.split(rule.parts or value.shape[0] // len(rule.theirs)) if len(rule.theirs) > 1 else (value,)
-            found |= {name: _paired(part, name, arch, options) for name, part in zip(rule.theirs, parts, strict=True)}
+            parts = zip(rule.theirs, apart(rule, tensors[rule.ours]), strict=True)
+            found |= {name: _paired(part, name, arch, options) for name, part in parts}
     if len(options["stretch"]) == 4:
         found["rope_freqs.weight"] = _factors(head_width(options), options["theta"], tuple(options["stretch"]))
     return found

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from duomo.core.errors import ConfigError
-from duomo.core.files import write_atomically
+from duomo.core.files import write_atomically, write_json
 from duomo.core.messages import nearest
 from duomo.core.pretrained import Pretrained
 from duomo.exchange import vocabularies
@@ -87,7 +87,7 @@ def write(path: Path, model: Pretrained, kind: str = "f32") -> list[str]:
     path.mkdir(parents=True, exist_ok=True)
     settings |= vocabularies.write(path, text)
     _save(path, {name: value.to(TYPES[kind]).clone() for name, value in tensors.items()})
-    _write(path / "config.json", settings)
+    write_json(path / "config.json", settings)
     if model.facts.get("task") == "embed":
         _pooling(path, str(options["pool"]), int(options["width"]), int(text.get("longest", 512)))
     return left
@@ -101,9 +101,9 @@ def _pooling(path: Path, pool: str, width: int, longest: int) -> None:
     for folder in [folder for folder in kinds if folder]:
         (path / folder).mkdir()
     modes = {"pooling_mode_cls_token": pool == "first", "pooling_mode_mean_tokens": pool == "mean"}
-    _write(path / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
+    write_json(path / "1_Pooling" / "config.json", {"word_embedding_dimension": width, **modes})
     write_atomically(path / "modules.json", (json.dumps(modules, indent=2) + "\n").encode())
-    _write(path / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
+    write_json(path / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
 
 
 def _answers(model: Pretrained, name: str) -> dict[str, Any]:
@@ -165,10 +165,6 @@ def _json(path: Path, other: Any = None) -> Any:
     return found
 
 
-def _write(path: Path, value: Any) -> None:
-    write_atomically(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
-
-
 # -- weights
 def _weights(path: Path) -> dict[str, Tensor]:
     """All tensors of the folder's safetensors; their headers are checked against the files' lengths before anything is read."""
@@ -218,4 +214,4 @@ def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:
     if len(shards) > 1:
         places = {key: name for name, shard in zip(names, shards, strict=True) for key in shard}
         total = sum(value.numel() * value.element_size() for value in tensors.values())
-        _write(path / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})
+        write_json(path / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": places})

@@ -8,17 +8,13 @@ from torch import Tensor, nn
 from duomo.core import find
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
+from duomo.core.messages import few
 from duomo.core.recipe import ModelConfig
 from duomo.exchange.families import FAMILIES, Family, Options, Rule
 
 SHOWN = 5
 HEADS = ("lm_head.", "cls.", "classifier.")
 """What stands beside the trunk, not in it."""
-
-
-def named(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    return ", ".join(names[:SHOWN]) + (f" (+{len(names) - SHOWN})" if len(names) > SHOWN else "")
 
 
 def to_ours(family: Family, options: Options, tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -46,7 +42,7 @@ def to_ours(family: Family, options: Options, tensors: Mapping[str, Tensor], sou
     if missing or extra:
         raise ConfigError(
             "The weights of {source} must be those of a {family}; missing: {missing}; unknown: {extra}.",
-            source=source, family=family.name, missing=named(missing) or "-", extra=named(extra) or "-",
+            source=source, family=family.name, missing=few(missing, SHOWN), extra=few(extra, SHOWN),
         )  # fmt: skip
     check_shapes(family, options, found, source)
     return found
@@ -57,9 +53,14 @@ def _joined(rule: Rule, parts: list[Tensor], source: str) -> Tensor:
     if len({part.shape[1:] for part in turned}) > 1 or any(part.ndim not in (1, 2) for part in turned):
         raise ConfigError(
             "The weights of {source} must have the shapes that its settings say; these have not: {names}.",
-            source=source, names=named(rule.theirs),
+            source=source, names=few(rule.theirs, SHOWN),
         )  # fmt: skip
     return torch.cat([part.float() for part in turned]).contiguous()
+
+
+def apart(rule: Rule, value: Tensor) -> Sequence[Tensor]:
+    """A weight of ours as the parts that it has elsewhere."""
+    return value.split(rule.parts or value.shape[0] // len(rule.theirs)) if len(rule.theirs) > 1 else (value,)
 
 
 def to_theirs(family: Family, options: Options, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -71,8 +72,7 @@ def to_theirs(family: Family, options: Options, tensors: Mapping[str, Tensor]) -
             continue
         used.add(rule.ours)
         value = tensors[rule.ours]
-        parts = value.split(rule.parts or value.shape[0] // len(rule.theirs)) if len(rule.theirs) > 1 else (value,)
-        for name, part in zip(rule.theirs, parts, strict=True):
+        for name, part in zip(rule.theirs, apart(rule, value), strict=True):
             full = name if name.startswith(HEADS) else family.prefix + name
             found[full] = (part.t() if rule.turned and part.ndim == 2 else part).contiguous()
     return found, [name for name in tensors if name not in used]

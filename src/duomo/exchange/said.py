@@ -3,12 +3,10 @@
 transitions.json    of a tagger: which class may follow which, and how much that counts; README.md has the lines that apply it
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from duomo.core.files import write_atomically
+from duomo.core.files import write_atomically, write_json
 from duomo.core.messages import tr
 from duomo.core.pretrained import Pretrained
 
@@ -68,7 +66,7 @@ def beside(place: Path, model: Pretrained, temperature: float = 1.0) -> list[str
         said.append(tr("Each label is its token's own best for others; the run also weighs which may follow which. transitions.json holds "
                        "that, README.md the lines that apply it, for texts that the model reads at once."))  # fmt: skip
         labels = [label for _, label in sorted(dict(model.facts["labels"]).items(), key=lambda pair: int(pair[0]))]
-        _write(place / "transitions.json", {"labels": labels, **told})
+        write_json(place / "transitions.json", {"labels": labels, **told})
     elif labelled and "pooler.weight" not in model.tensors:
         code = POOLED
         said.append(tr("This classifier answers from the mean over all tokens; the classes of transformers read the first token alone and "
@@ -79,7 +77,3 @@ def beside(place: Path, model: Pretrained, temperature: float = 1.0) -> list[str
         parts = [f"# {place.name}", *said, *([f"```python\n{code}```"] if code else [])]
         write_atomically(place / "README.md", ("\n\n".join(parts) + "\n").encode())
     return said
-
-
-def _write(path: Path, value: Any) -> None:
-    write_atomically(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())

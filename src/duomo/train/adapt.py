@@ -13,7 +13,7 @@ from torch import nn
 
 from duomo.core.contract import Head
 from duomo.core.errors import ConfigError
-from duomo.core.messages import nearest, tr
+from duomo.core.messages import few, nearest, tr
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig
 from duomo.train import lora
@@ -58,7 +58,7 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     if 2 * taken < whole:
         raise ConfigError(
             "The weights of {source} must fit the model; only {taken:,} of {whole:,} numbers do. New would be: {new}.{odd}",
-            source=pretrained.source, taken=taken, whole=whole, new=_some(new), odd=_odd(own, pretrained.tensors),
+            source=pretrained.source, taken=taken, whole=whole, new=few(new, NAMED), odd=_odd(own, pretrained.tensors),
         )  # fmt: skip
     with torch.no_grad():
         for name, value in fitting.items():
@@ -66,7 +66,7 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     left = [name for name in pretrained.tensors if name not in fitting]
     told = [name for name in new if not name.endswith("num_batches_tracked")]  # counts of batches, which say nothing
     words = tr("Weights taken from {source}: {taken:,} of {whole:,} numbers; new: {new}; left out: {left}.",
-               source=pretrained.source, taken=taken, whole=whole, new=_some(told), left=_some(left))  # fmt: skip
+               source=pretrained.source, taken=taken, whole=whole, new=few(told, NAMED), left=few(left, NAMED))  # fmt: skip
     return words, new
 
 
@@ -178,9 +178,5 @@ def _fitting(setting: str, pattern: str, names: list[str]) -> list[str]:
     if not found:
         parts = sorted({part for name in names for part in name.split(".")})
         raise ConfigError("Each pattern of {setting} must be a part of a name; none holds {pattern!r}.{hint} Names: {names}.",
-                          setting=setting, pattern=pattern, hint=nearest(pattern, parts), names=_some(names))  # fmt: skip
+                          setting=setting, pattern=pattern, hint=nearest(pattern, parts), names=few(names, NAMED))  # fmt: skip
     return found
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" (+{len(names) - NAMED})" if len(names) > NAMED else "") if names else "-"

@@ -111,9 +111,7 @@ class Picture(Kind):
         pixels = np.stack([item for item in found if isinstance(item, np.ndarray)] or [np.zeros((3, height, width), np.uint8)])
         grey = bool((pixels[:, 0] == pixels[:, 1]).all() and (pixels[:, 1] == pixels[:, 2]).all())
         pixels = pixels[:, :1] if grey else pixels
-        mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
-        std = np.maximum(pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255, 1e-2)
-        return draft | {"size": [1 if grey else 3, height, width], "mean": mean.tolist(), "std": std.tolist()}
+        return draft | {"size": [1 if grey else 3, height, width]} | moments(pixels)
 
     def adopt(self, given: Mapping[str, Any], cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """Channels, mean and deviation are the weights'; so is the size, unless another was asked for."""
@@ -134,6 +132,13 @@ class Picture(Kind):
     def check(self, cells: Cells) -> media.Broken:
         """Pictures that cannot be decoded to their end, with name and reason (JPEG at an eighth of its size)."""
         return media.broken(cells, trial)
+
+
+def moments(pixels_NCHW: np.ndarray) -> dict[str, list[float]]:
+    """Mean and deviation of each channel of uint8 pictures, in 0..1."""
+    mean = pixels_NCHW.mean(axis=(0, 2, 3), dtype=np.float64) / 255
+    std = np.maximum(pixels_NCHW.std(axis=(0, 2, 3), dtype=np.float64) / 255, 1e-2)
+    return {"mean": mean.tolist(), "std": std.tolist()}
 
 
 def magic(head: bytes) -> bool:

@@ -62,10 +62,8 @@ class Video(Kind):
         # colours of a grey film are off by the rounding of its codec
         grey = all(int(np.abs(pixels[:, k].astype(np.int16) - pixels[:, 0]).max()) <= ROUNDING for k in (1, 2))
         pixels = pixels[:, :1] if grey else pixels
-        mean = pixels.mean(axis=(0, 2, 3), dtype=np.float64) / 255
-        std = np.maximum(pixels.std(axis=(0, 2, 3), dtype=np.float64) / 255, 1e-2)
-        size = {"size": [1 if grey else 3, height, width], "mean": mean.tolist(), "std": std.tolist()}
-        return draft | size | {"differences": config.frame_differences}
+        size = {"size": [1 if grey else 3, height, width]}
+        return draft | size | image.moments(pixels) | {"differences": config.frame_differences}
 
     def field(self, state: Mapping[str, Any]) -> Field:
         channels, height, width = state["size"]

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from duomo.core.messages import language, tr
 from duomo.evaluate.progress import sentences
 from duomo.evaluate.report.plots import picture, sparkline, whisker
-from duomo.evaluate.scorecard import caution, headline, number, pretty, sentence, signed
+from duomo.evaluate.scorecard import caution, headline, number, pretty, ranged, sentence, signed
 from duomo.evaluate.slices import label
 
 HERE = Path(__file__).parent
@@ -62,10 +62,8 @@ def seconds(value: float) -> str:
 
 def _range(found: Mapping[str, Any]) -> tuple[str, str]:
     """A figure and its interval as text."""
-    if found["low"] is None or found["high"] is None:
-        return number(found["value"]), ""
-    width = found["high"] - found["low"]
-    return number(found["value"], width), f"[{number(found['low'], width)}, {number(found['high'], width)}]".replace("-", "−")
+    value, interval = ranged(found, "[{}, {}]")
+    return value, interval.replace("-", "−")
 
 
 def _tiles(card: Mapping[str, Any]) -> list[dict[str, str]]:

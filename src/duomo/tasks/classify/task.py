@@ -310,21 +310,19 @@ class Main(Task):
 
     def _answer_one(self, p_BC: np.ndarray, place: int) -> dict[str, list[Any]]:
         labels, chosen = self.labels.classes[place], p_BC.argmax(axis=1)
-        found: dict[str, list[Any]] = {"prediction": [labels[c] for c in chosen], "confidence": np.round(p_BC.max(axis=1), 4).tolist()}
-        if len(labels) <= SHOWN_CLASSES:
-            found["probabilities"] = [_named(labels, row) for row in np.round(p_BC, 4).tolist()]
-        return found
+        found = {"prediction": [labels[c] for c in chosen], "confidence": np.round(p_BC.max(axis=1), 4).tolist()}
+        return found | _named(labels, p_BC)
 
     def _answer_lists(self, p_BC: np.ndarray) -> dict[str, list[Any]]:
         labels = self.labels.classes[0]
-        found: dict[str, list[Any]] = {
+        found = {
             "prediction": [[label for label, p in zip(labels, row, strict=True) if p >= 0.5] for row in p_BC],
             "confidence": np.round(np.maximum(p_BC, 1 - p_BC).min(axis=1), 4).tolist(),
         }
-        if len(labels) <= SHOWN_CLASSES:
-            found["probabilities"] = [_named(labels, row) for row in np.round(p_BC, 4).tolist()]
-        return found
+        return found | _named(labels, p_BC)
 
 
-def _named(labels: Sequence[Label], row: Sequence[float]) -> dict[str, float]:
-    return {str(label): p for label, p in zip(labels, row, strict=True)}
+def _named(labels: Sequence[Label], p_BC: np.ndarray) -> dict[str, list[Any]]:
+    """`probabilities` by label, where there are not too many."""
+    names, rows = [str(label) for label in labels], np.round(p_BC, 4).tolist()
+    return {"probabilities": [dict(zip(names, row, strict=True)) for row in rows]} if len(labels) <= SHOWN_CLASSES else {}

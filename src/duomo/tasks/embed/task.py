@@ -28,7 +28,7 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Turns
 from duomo.data.digests import number_of
-from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns
+from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns, find_target
 from duomo.tasks.embed.ranking import Chance, Tfidf, figures, ranks
 
 SOURCES = ("source", "question", "query", "anchor", "text", "sentence1", "title", "问题")
@@ -71,9 +71,7 @@ class Main(Task):
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
-        named = [name for name in TARGETS if name in table.names]
-        texts = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
-        return tuple(named[:1] or (texts[1:] if len(texts) == 2 else ()))
+        return find_target(table, TARGETS)
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.given = learned.get("text")

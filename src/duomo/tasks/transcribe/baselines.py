@@ -13,6 +13,7 @@ import numpy as np
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
 from duomo.core.tensors import Ragged
+from duomo.data.classical import mel_filters
 from duomo.tasks.transcribe.transcripts import facts
 
 Sounds = Callable[[Table], tuple[Ragged, int]]
@@ -78,7 +79,7 @@ def outline(wave_S: np.ndarray, rate: int) -> np.ndarray:
     wave = np.pad(wave_S.astype(np.float32) / 32768, (0, max(0, width - len(wave_S))))
     frames_TW = np.lib.stride_tricks.sliding_window_view(wave, width)[::hop] * np.hanning(width).astype(np.float32)
     size = 2 ** int(np.ceil(np.log2(width)))
-    power_TM = np.square(np.abs(np.fft.rfft(frames_TW, size))) @ _filters(size // 2 + 1, rate)
+    power_TM = np.square(np.abs(np.fft.rfft(frames_TW, size))) @ mel_filters(size // 2 + 1, rate / 2, MELS)
     cepstra_TC = np.log(power_TM + 1e-4 * max(float(power_TM.mean()), 1e-9)) @ _cosines()
     cepstra_TC = (cepstra_TC - cepstra_TC.mean(axis=0)) / (cepstra_TC.std(axis=0) + 1e-3)
     place_P = np.linspace(0, len(cepstra_TC) - 1, PLACES)
@@ -87,15 +88,6 @@ def outline(wave_S: np.ndarray, rate: int) -> np.ndarray:
     found_PC = cepstra_TC[low_P] * (1 - share_P1) + cepstra_TC[high_P] * share_P1
     length = np.full((PLACES, 1), 2 * np.log(len(wave) / rate))
     return np.concatenate([found_PC, length], axis=1).astype(np.float32)
-
-
-def _filters(bins: int, rate: int) -> np.ndarray:
-    """(Q, M) triangles, evenly spaced on the mel scale up to half the rate."""
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 1400), MELS + 2) / 2595) - 1)
-    place = np.linspace(0, rate / 2, bins)[:, None]
-    rising = (place - edges[:-2]) / np.maximum(edges[1:-1] - edges[:-2], 1e-9)
-    falling = (edges[2:] - place) / np.maximum(edges[2:] - edges[1:-1], 1e-9)
-    return np.clip(np.minimum(rising, falling), 0, None)
 
 
 def _cosines() -> np.ndarray:

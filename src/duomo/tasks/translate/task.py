@@ -18,7 +18,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
-from duomo.data.pairs import Asked, Pairs
+from duomo.data.pairs import Asked, Pairs, find_target
 from duomo.data.written import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
 from duomo.decode.penalty import Penalty
 from duomo.decode.written import answers
@@ -87,9 +87,7 @@ class Main(Task):
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
-        named = [name for name in TARGETS if name in table.names]
-        texts = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
-        return tuple(named[:1] or (texts[1:] if len(texts) == 2 else ()))
+        return find_target(table, TARGETS)
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.pairs.given = learned.get("text")
