@@ -95,16 +95,8 @@ def _firsts(rows: np.ndarray) -> tuple[int, ...]:
 def _size(table: Table) -> list[Finding]:
     if len(table) >= FEW:
         return []
-    return [
-        Finding(
-            "warning",
-            "few_rows",
-            tr("{rows} rows are very few: every figure will be uncertain.", rows=len(table)),
-            (),
-            (),
-            tr("Collect more."),
-        )
-    ]
+    said = tr("{rows} rows are very few: every figure will be uncertain.", rows=len(table))
+    return [Finding("warning", "few_rows", said, remedy=tr("Collect more."))]
 
 
 def _languages(table: Table) -> list[Finding]:
@@ -170,16 +162,9 @@ def _repeated(table: Table, target: str, inputs: list[str], digests: np.ndarray)
     clash = np.flatnonzero(np.isin(digests, keys[counts > 1]))
     if len(clash):
         order = clash[np.argsort(digests[clash], kind="stable")]
-        found.append(
-            Finding(
-                "warning",
-                "conflicts",
-                tr("{count} rows have the same inputs as another row and a different {target!r}.", count=len(clash), target=target),
-                (target,),
-                _firsts(order),
-                tr("No model can be right about all of them; check the labels."),
-            )
-        )
+        said = tr("{count} rows have the same inputs as another row and a different {target!r}.", count=len(clash), target=target)
+        remedy = tr("No model can be right about all of them; check the labels.")
+        found.append(Finding("warning", "conflicts", said, (target,), _firsts(order), remedy))
     return found
 
 
@@ -197,17 +182,9 @@ def _near(part: Table, rows: np.ndarray, digests: np.ndarray, inputs: list[str])
         name, pairs = "", near_rows(part, inputs)
     if not len(pairs):
         return []
-    several = len(np.unique(pairs))
-    return [
-        Finding(
-            "warning",
-            "near_duplicates",
-            tr("{count} of {rows} rows are nearly the same as another row.", count=several, rows=len(part)),
-            (name,) if name else (),
-            tuple(int(rows[row]) for pair in pairs[:3] for row in pair),
-            tr("If they are the same case, split by group so that they stay together."),
-        )
-    ]
+    said = tr("{count} of {rows} rows are nearly the same as another row.", count=len(np.unique(pairs)), rows=len(part))
+    first, remedy = rows[pairs[:3].ravel()].tolist(), tr("If they are the same case, split by group so that they stay together.")
+    return [Finding("warning", "near_duplicates", said, (name,) if name else (), tuple(first), remedy)]
 
 
 def near_rows(table: Table, inputs: list[str]) -> np.ndarray:
@@ -224,21 +201,13 @@ def near_rows(table: Table, inputs: list[str]) -> np.ndarray:
 def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
     if not target or part.kinds.get(target) not in ("category", "number"):
         return []
-    scores = leak_scores(part, target, digests)
-    return [
-        Finding(
-            "error",
-            "leak",
-            tr(
-                "Column {name!r} alone gives {target!r} away (it explains {score:.1%} of it on rows held back).",
-                name=name, target=target, score=scores[name],
-            ),
-            (name, target),
-            (),
-            tr("Leave it out if it is only known afterwards: --ignore {name}", name=name),
-        )
-        for name in suspects(scores)
-    ]  # fmt: skip
+    scores, found = leak_scores(part, target, digests), []
+    for name in suspects(scores):
+        said = tr("Column {name!r} alone gives {target!r} away (it explains {score:.1%} of it on rows held back).",
+                  name=name, target=target, score=scores[name])  # fmt: skip
+        remedy = tr("Leave it out if it is only known afterwards: --ignore {name}", name=name)
+        found.append(Finding("error", "leak", said, (name, target), remedy=remedy))
+    return found
 
 
 def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
@@ -250,43 +219,23 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
         return Proposal("folders", reason=reason), findings
     groups, times = group_columns(table, target), time_columns(table, target)
     for name, count in groups:
-        findings.append(
-            Finding(
-                "warning",
-                "groups",
-                tr(
-                    "Column {name!r} repeats ({count} different values in {rows} rows): a random split would test on ones already seen.",
-                    name=name, count=count, rows=len(table),
-                ),
-                (name,),
-                (),
-                tr("Split by group: --group {name}", name=name),
-            )
-        )  # fmt: skip
+        said = tr("Column {name!r} repeats ({count} different values in {rows} rows): a random split would test on ones already seen.",
+                  name=name, count=count, rows=len(table))  # fmt: skip
+        findings.append(Finding("warning", "groups", said, (name,), remedy=tr("Split by group: --group {name}", name=name)))
     for name, count in [] if groups else group_columns(table, target, 2):
         said = tr("Column {name!r} repeats, and its {count} different values are too few to keep them apart: the test will show more of "
                   "what was learned from.", name=name, count=count)  # fmt: skip
         findings.append(Finding("warning", "few_groups", said, (name,), (), tr("Collect more of them, or give a test of new ones: --test")))
     for name in times:
-        findings.append(
-            Finding(
-                "note",
-                "times",
-                tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name),
-                (name,),
-                (),
-                tr("Split by time: --time {name}", name=name),
-            )
-        )
+        said = tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name)
+        findings.append(Finding("note", "times", said, (name,), remedy=tr("Split by time: --time {name}", name=name)))
     findings += _long(table, target, [name for name, _ in groups], times)
     if groups:
-        return Proposal(
-            "group", group=groups[0][0], reason=tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])
-        ), findings
+        reason = tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])
+        return Proposal("group", group=groups[0][0], reason=reason), findings
     if times:
-        return Proposal(
-            "time", time=times[0], reason=tr("rows are dated by {name!r}, and the model will meet later ones", name=times[0])
-        ), findings
+        reason = tr("rows are dated by {name!r}, and the model will meet later ones", name=times[0])
+        return Proposal("time", time=times[0], reason=reason), findings
     if table.kinds.get(target) == "category":
         return Proposal("stratified", reason=tr("every class is in every part")), findings
     return Proposal("random", reason=tr("nothing ties the rows together")), findings
@@ -310,16 +259,6 @@ def _shared(test: Table, inputs: list[str], digests: np.ndarray) -> list[Finding
     both = np.flatnonzero(np.isin(others, digests) & (others != MISSING))
     if not len(both):
         return []
-    return [
-        Finding(
-            "error",
-            "shared_rows",
-            tr(
-                "{count} of {rows} test rows are in the training data too ({share:.1%}).",
-                count=len(both), rows=len(test), share=len(both) / len(test),
-            ),
-            (),
-            _firsts(both),
-            tr("Take them out of one of the two: the test would be too kind."),
-        )
-    ]  # fmt: skip
+    told = {"count": len(both), "rows": len(test), "share": len(both) / len(test)}
+    said = tr("{count} of {rows} test rows are in the training data too ({share:.1%}).", **told)
+    return [Finding("error", "shared_rows", said, (), _firsts(both), tr("Take them out of one of the two: the test would be too kind."))]

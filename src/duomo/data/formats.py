@@ -277,5 +277,8 @@ def _too_much(path: Path) -> NoReturn:
 def _broken(path: Path, kind: str, error: Exception) -> NoReturn:
     why = str(error).strip().splitlines() or [type(error).__name__]
     raise DataError(
-        "Files of {kind} must be whole; {file} cannot be read: {why}. Save or download it again.", kind=kind, file=path.name, why=why[0][:200]
+        "Files of {kind} must be whole; {file} cannot be read: {why}. Save or download it again.",
+        kind=kind,
+        file=path.name,
+        why=why[0][:200],
     ) from None

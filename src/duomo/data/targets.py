@@ -94,16 +94,12 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
     if table.kinds.get(target) == "number":
         lacking = np.isnan(number.parse(table.column(target))[0])
     if lacking.any():
-        found.append(
-            Finding(
-                "error" if lacking.all() else "warning",
-                "target_missing",
-                tr("{count} of {rows} rows have no {target!r}.", count=int(lacking.sum()), rows=len(table), target=target),
-                (target,),
-                tuple(int(row) for row in np.flatnonzero(lacking)[:5]),
-                tr("Rows without a target cannot be learned from; fill them or take them out."),
-            )
+        said = tr("{count} of {rows} rows have no {target!r}.", count=int(lacking.sum()), rows=len(table), target=target)
+        first, remedy = (
+            np.flatnonzero(lacking)[:5].tolist(),
+            tr("Rows without a target cannot be learned from; fill them or take them out."),
         )
+        found.append(Finding("error" if lacking.all() else "warning", "target_missing", said, (target,), tuple(first), remedy))
     labels = _labels(cells)
     if labels is None and table.kinds.get(target) != "category":
         return {}, found
@@ -137,47 +133,20 @@ def _labels(cells: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 def _classes(balance: Mapping[str, int], target: str) -> list[Finding]:
     if len(balance) < 2:
-        return [
-            Finding(
-                "error",
-                "one_class",
-                tr("Column {target!r} has {count} class: there is nothing to tell apart.", target=target, count=len(balance)),
-                (target,),
-                (),
-                tr("Give rows of another class, or choose another target."),
-            )
-        ]
+        said = tr("Column {target!r} has {count} class: there is nothing to tell apart.", target=target, count=len(balance))
+        return [Finding("error", "one_class", said, (target,), remedy=tr("Give rows of another class, or choose another target."))]
     found = []
     rare = [name for name, count in balance.items() if count < 5]
     if rare:
-        found.append(
-            Finding(
-                "warning",
-                "rare_classes",
-                tr(
-                    "{count} classes of {target!r} have fewer than 5 rows: {names}.",
-                    count=len(rare), target=target, names=", ".join(rare[:5]),
-                ),
-                (target,),
-                (),
-                tr("They can hardly be learned or tested; join them or collect more."),
-            )
-        )  # fmt: skip
+        told = {"count": len(rare), "target": target, "names": ", ".join(rare[:5])}
+        said = tr("{count} classes of {target!r} have fewer than 5 rows: {names}.", **told)
+        remedy = tr("They can hardly be learned or tested; join them or collect more.")
+        found.append(Finding("warning", "rare_classes", said, (target,), remedy=remedy))
     most, least = max(balance.values()), min(balance.values())
     if most > 10 * least:
-        found.append(
-            Finding(
-                "note",
-                "imbalance",
-                tr(
-                    "The classes of {target!r} are uneven: the largest has {most} rows, the smallest {least}.",
-                    target=target, most=most, least=least,
-                ),
-                (target,),
-                (),
-                tr("Judge by F1 or balanced accuracy, not by accuracy."),
-            )
-        )  # fmt: skip
+        said = tr("The classes of {target!r} are uneven: the largest has {most} rows, the smallest {least}.",
+                  target=target, most=most, least=least)  # fmt: skip
+        found.append(Finding("note", "imbalance", said, (target,), remedy=tr("Judge by F1 or balanced accuracy, not by accuracy.")))
     return found
 
 
