@@ -185,18 +185,9 @@ class Work:
         told: dict[str, Any] = {"knows": knows} | ({"planned_seconds": self.preflight.seconds} if self.preflight else {})
         if self.task.writes and len(self.valid):
             told["samples"] = self._samples
-        return Job(
-            self.task,
-            model,
-            self.stream,
-            self._valid_batches if len(self.valid) else None,
-            dataclasses.replace(self.config, minutes=council.minutes_left(self.model, self.config.minutes)),
-            execution,
-            self.folder.path,
-            self.rates,
-            self._fresh,
-            told,
-        )
+        valid = self._valid_batches if len(self.valid) else None
+        config = dataclasses.replace(self.config, minutes=council.minutes_left(self.model, self.config.minutes))
+        return Job(self.task, model, self.stream, valid, config, execution, self.folder.path, self.rates, self._fresh, told)
 
     def _samples(self, model: nn.Module) -> dict[str, str]:
         """What a model that writes makes of a validation row, for the training log."""

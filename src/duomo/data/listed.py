@@ -108,16 +108,10 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
     if cut is not None and SOURCE not in columns:
         columns[SOURCE] = pa.array(cut, pa.large_string())
     columns["file"] = columns[media]
-    note = (
-        (
-            tr(
-                "{count} files that the metadata names are missing; the first: {first!r} (row {row}).",
-                count=len(missing), first=cells[missing[0]], row=missing[0] + 1,
-            ),
-        )
-        if missing
-        else ()
-    )  # fmt: skip
+    note: tuple[str, ...] = ()
+    if missing:
+        told = {"count": len(missing), "first": cells[missing[0]], "row": missing[0] + 1}
+        note = (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).", **told),)
     known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
     found_table = Table(pa.table(columns), known, root=root, name=root.name, problems=problems + listed.problems + note)
     return listed_scenes(found_table, files) or found_table

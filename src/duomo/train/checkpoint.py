@@ -113,13 +113,8 @@ class Checkpoints:
                 self.base = found.state.get("base", "")
             except LOAD_FAULTS as error:
                 damaged = True
-                self.say(
-                    tr(
-                        "Checkpoint {name} is damaged ({error}): it is set aside, and the one before it is tried.",
-                        name=path.name,
-                        error=error,
-                    )
-                )
+                self.say(tr("Checkpoint {name} is damaged ({error}): it is set aside, and the one before it is tried.",
+                            name=path.name, error=error))  # fmt: skip
                 self._set_aside(path)
                 continue
             if damaged:

@@ -163,15 +163,9 @@ def _baseline_notes(card: Mapping[str, Any]) -> list[str]:
 
 def _slices(card: Mapping[str, Any]) -> dict[str, Any]:
     found = card["slices"]
-    note = found.get("note") or (
-        tr("{count} slices were looked at; none errs more than chance among so many would explain.", count=found["tested"])
-        if not found.get("standing_out")
-        else tr(
-            "{count} slices were looked at; those marked err more than the other rows "
-            "even after allowing for that many looks (5 % in all).",
-            count=found["tested"],
-        )
-    )
+    none = "{count} slices were looked at; none errs more than chance among so many would explain."
+    some = "{count} slices were looked at; those marked err more than the other rows even after allowing for that many looks (5 % in all)."
+    note = found.get("note") or tr(some if found.get("standing_out") else none, count=found["tested"])
     ends = [part for row in found["worst"] for part in (row["low"], row["high"], row["rest"]) if part is not None]
     span = (min(0.0, *ends), max(ends)) if ends and max(ends) > 0 else (0.0, 1.0)
     rows = []

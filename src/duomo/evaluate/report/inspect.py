@@ -64,15 +64,8 @@ def show(audit: Mapping[str, Any], reporter: Reporter) -> None:
     """The audit for a terminal: a line per column with a small histogram, the findings, the proposal."""
     columns = list(audit["columns"])
     rows = [
-        [
-            str(column["name"]),
-            tr(str(column["kind"])),
-            sketch(column),
-            _missing(column, audit),
-            _distinct(column),
-            str(column.get("reason") or ""),
-        ]
-        for column in columns[:MOST_COLUMNS]
+        [str(one["name"]), tr(str(one["kind"])), sketch(one), _missing(one, audit), _distinct(one), str(one.get("reason") or "")]
+        for one in columns[:MOST_COLUMNS]
     ]
     title = tr(
         "{name}: {rows} rows, {columns} columns", name=audit.get("name", "data"), rows=f"{audit.get('rows', 0):,}", columns=len(columns)
@@ -155,17 +148,11 @@ def _targets(audit: Mapping[str, Any]) -> list[str]:
 
 def _column(column: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
     name = str(column["name"])
+    counts = [tr("missing: {count}", count=figure(column.get("missing") or 0))]
+    counts += [tr("distinct: {count}", count=figure(column["distinct"]))] if column.get("distinct") is not None else []
     return {
         "name": name, "kind": tr(str(column["kind"])), "target": name in targets, "reason": str(column.get("reason") or ""),
-        "picture": _picture(column),
-        "counts": " · ".join(
-            part
-            for part in (
-                tr("missing: {count}", count=figure(column.get("missing") or 0)),
-                tr("distinct: {count}", count=figure(column["distinct"])) if column.get("distinct") is not None else "",
-            )
-            if part
-        ),
+        "picture": _picture(column), "counts": " · ".join(counts),
     }  # fmt: skip
 
 
