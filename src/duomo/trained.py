@@ -5,7 +5,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError, RunError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import KINDS
 from duomo.core.kinds.base import Cells
 from duomo.core.messages import listed, tr
@@ -182,7 +182,7 @@ class Run:
             return dict(self.predict(self._of_texts([text]))[0])
         try:
             cells = json.loads(row or "")
-        except JSONDecodeError as error:
+        except JSON_FAULTS as error:
             raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
         if not isinstance(cells, dict):
             raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)

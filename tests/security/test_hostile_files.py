@@ -119,6 +119,15 @@ def test_names_in_a_run_folder_import_nothing(run: Path, name: str) -> None:
         duomo.load(run)
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "run.json", "task.json"])
+def test_brackets_without_end_are_no_json(run: Path, name: str) -> None:
+    (run / name).write_text("[" * 200_000)
+    if name != "manifest.json":
+        sealed(run)
+    with pytest.raises(RunError, match="is damaged"):
+        duomo.load(run)
+
+
 def test_a_manifest_names_files_of_its_own_folder_only(run: Path) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["sha256"]["../../etc/passwd"] = "0" * 64

@@ -131,6 +131,11 @@ def test_a_config_beside_says_the_preprocessing(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(said))
     found = pictures.read(tmp_path)
     assert found.learned["image"] == {"size": [3, 160, 160], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    lies = ({"input_size": [3, 10**9, 10**9]}, {"input_size": [3, float("inf")]}, {"mean": [float("nan")] * 3}, {"input_size": {}})
+    for text in ("[" * 200_000, *(json.dumps({"pretrained_cfg": lie}) for lie in lies)):
+        (tmp_path / "config.json").write_text(text)
+        image = pictures.read(tmp_path).learned["image"]
+        assert image["size"] == [3, 224, 224] and image["mean"][0] == 0.485
 
 
 def test_pictures_follow_the_weights(forms_pictures):

@@ -7,6 +7,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+JSON_FAULTS = (ValueError, RecursionError)
+"""What json raises for a text that is none, or that nests deeper than Python goes."""
+
 
 def sync_folder(folder: Path) -> None:
     """Make the folder's own entries durable (fsync of a folder)."""

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from duomo.core.errors import ConfigError, RunError
-from duomo.core.files import digest, write_atomically
+from duomo.core.files import JSON_FAULTS, digest, write_atomically
 
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")
 HEAD = "head.safetensors"
@@ -101,7 +101,7 @@ class RunFolder:
     def read_json(self, name: str) -> Any:
         try:
             return json.loads(self.read_text(name))
-        except ValueError as error:
+        except JSON_FAULTS as error:
             raise RunError(
                 "The files of a run must be whole; {path} is damaged ({error}). Restore it from a copy, or train again.",
                 path=self.path / name, error=error,

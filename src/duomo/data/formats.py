@@ -17,6 +17,7 @@ import pyarrow.parquet
 import python_calamine
 
 from duomo.core.errors import DataError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds.cells import is_text
 from duomo.core.messages import nearest, tr
 from duomo.data import spill as caches
@@ -30,7 +31,6 @@ MOST_JSON = 1 << 30
 MOST_EXPANDED = 16 << 30
 
 
-OBJECT_FAULTS = (ValueError, RecursionError)
 READ_PARQUET_FAULTS = (pa.ArrowException, OSError)
 READ_EXCEL_FAULTS = (python_calamine.CalamineError, OSError, ValueError, IndexError)
 
@@ -71,7 +71,7 @@ def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
 def _object(line: str) -> Mapping[str, Any] | None:
     try:
         found = json.loads(line)
-    except OBJECT_FAULTS:
+    except JSON_FAULTS:
         return None
     return found if isinstance(found, dict) else None
 
@@ -87,7 +87,7 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
     text, problems = read_text(path, wanted)
     try:
         found = json.loads(text)
-    except OBJECT_FAULTS as error:
+    except JSON_FAULTS as error:
         first = text.lstrip().split("\n", 1)
         if len(first) > 1 and _object(first[0]) is not None:
             return read_json_lines(path, cache, wanted)

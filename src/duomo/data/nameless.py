@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from duomo.core.errors import DataError
+from duomo.core.files import JSON_FAULTS
 from duomo.data.conll import in_plain
 from duomo.data.text_encoding import detect, open_text
 
@@ -48,7 +49,7 @@ def make_of(path: Path, wanted: str = "") -> str:
     with open_text(path, detect(path, wanted)) as file:
         lines = [line for line in islice(file, LINES) if line.strip()]
     first = lines[0].strip() if lines else ""
-    with suppress(ValueError, RecursionError):
+    with suppress(*JSON_FAULTS):
         return "jsonl" if isinstance(json.loads(first), dict) else "json" if first[0] == "[" else _by_lines(path, lines, wanted)
     return "json" if first in ("{", "[") or first.startswith("[{") else _by_lines(path, lines, wanted)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
@@ -27,7 +28,6 @@ _SELDOM = {"id", "index", "part", "year", "month", "day"}
 """Words in the names of columns that are predicted only where somebody asks for it."""
 SEPARATORS, LISTED = (";", "|", ","), "[]"
 """Signs between the labels of a cell; what stands for cells that are written as JSON lists."""
-LISTED_FAULTS = (json.JSONDecodeError, RecursionError)
 TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
 
 
@@ -172,7 +172,7 @@ def listed(cell: str) -> list[Any] | None:
         return None
     try:
         found = json.loads(cell)
-    except LISTED_FAULTS:
+    except JSON_FAULTS:
         return None
     return None if any(isinstance(part, list | dict) for part in found) else found
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from duomo.core import films
 from duomo.core.contract import View
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import boxes
 from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
@@ -53,7 +54,6 @@ class Mark(NamedTuple):
 Answer = Callable[[Table], Mapping[str, Sequence[Any]]]
 
 
-JSON_FAULTS = (ValueError, RecursionError)
 THUMBNAIL_FAULTS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, binascii.Error)
 
 

@@ -17,14 +17,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from duomo.core.errors import ConfigError
-from duomo.core.files import write_atomically, write_json
+from duomo.core.files import JSON_FAULTS, write_atomically, write_json
 from duomo.core.messages import nearest
 from duomo.core.pretrained import Pretrained
 from duomo.exchange import vocabularies
 from duomo.exchange.families import FAMILIES, Family
 from duomo.exchange.naming import family_of, to_ours, to_theirs
 
-JSON_FAULTS = (OSError, ValueError, RecursionError)
+SETTINGS_FAULTS = (OSError, *JSON_FAULTS)
 
 LARGEST_JSON = 64 * 1024 * 1024
 UNBOUNDED = 1 << 40
@@ -158,7 +158,7 @@ def _json(path: Path, other: Any = None) -> Any:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"more than {LARGEST_JSON >> 20} MB")
         found = json.loads(path.read_text(encoding="utf-8"))
-    except JSON_FAULTS as error:
+    except SETTINGS_FAULTS as error:
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=str(error)[:120]) from None
     if not isinstance(found, dict):
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=type(found).__name__)

@@ -19,13 +19,14 @@ from duomo.core import find
 from duomo.core.config import build
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.pretrained import Pretrained
 from duomo.exchange import weights
 
 Tensors = dict[str, Tensor]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-SIDE = 224
+SIDE, LARGEST_SIDE = 224, 2048
 ENOUGH = 0.9
 """Share of the net's tensors that a file must have to be taken for it."""
 
@@ -336,17 +337,18 @@ def _expected(layout: Layout, place: Path, tensors: Tensors) -> tuple[tuple[floa
     side = SIDE
     if layout.model == "vit":
         side = math.isqrt(len(tensors["place_TD"]) - 1) * tensors["patches.weight"].shape[-1]
-    beside = place.with_name("config.json")
+    beside, usual = place.with_name("config.json"), (*layout.normal, side)
     if beside.is_file() and beside.stat().st_size < 1 << 20:
         try:
             said = json.loads(beside.read_text(encoding="utf-8")).get("pretrained_cfg") or {}
-            mean, std = (tuple(float(value) for value in said.get(name, usual)) for name, usual in (("mean", mean), ("std", std)))
+            mean, std = (tuple(float(value) for value in said.get(name, known)) for name, known in (("mean", mean), ("std", std)))
             side = int(said.get("input_size", [3, side, side])[1]) if layout.model != "vit" else side
         except BESIDE_FAULTS:
-            return *layout.normal, side
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            return *layout.normal, side
+            return usual
+        if len(mean) != 3 or len(std) != 3 or not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0 or not 1 <= side <= LARGEST_SIDE:
+            return usual
     return mean, std, side
 
 
-BESIDE_FAULTS = (ValueError, TypeError, AttributeError, IndexError)
+BESIDE_FAULTS = (*JSON_FAULTS, TypeError, AttributeError, LookupError, OverflowError)
+"""A file that is no JSON, or holds other things than an object with three numbers, three numbers and a size."""

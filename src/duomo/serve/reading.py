@@ -4,9 +4,8 @@ import json
 from typing import Any
 
 from duomo.core.errors import DataError
+from duomo.core.files import JSON_FAULTS
 from duomo.serve.limits import DEEPEST, MOST_LISTS
-
-JSON_FAULTS = (ValueError, RecursionError)
 
 
 def read_json(body: bytes) -> Any:

@@ -10,13 +10,13 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import nearest, tr
 from duomo.serve.asked import Unfit
 from duomo.serve.limits import LARGEST_TOOLS, MOST_TOOLS
 
 NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
-JSON_FAULTS = (ValueError, RecursionError)
 DECODER = json.JSONDecoder()
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from duomo.core.errors import ResourceError
-from duomo.core.files import sync_folder
+from duomo.core.files import JSON_FAULTS, sync_folder
 from duomo.core.messages import tr
 
 KEEP = 2
@@ -236,7 +236,7 @@ def _bytes(path: Path, name: str) -> bytes:
 def _parse(data: bytes, name: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
-    except ValueError:
+    except JSON_FAULTS:
         raise _DamagedError(tr("{name} has changed", name=name)) from None
     if not isinstance(value, dict) or _json(value) != data:
         raise _DamagedError(tr("{name} has changed", name=name))

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import is_number, is_text, sample, text_of
 from duomo.core.messages import tr
@@ -24,8 +25,8 @@ LEAST = 8
 """Numbers in every cell from which they are a series without brackets: fewer are a date, a place, a version."""
 BARE = rf"^{NUMBER}(?:(?:\s+|\s*[;,|]\s*){NUMBER}){{{LEAST - 1},}}$"
 NUMBERS, DIVIDED = re.compile(rf"{NUMBER}(?:(?:\s+|\s*[;,|]\s*){NUMBER})+"), re.compile(r"\s*[;,|]\s*|\s+")
-FROM_JSON_FAULTS = (json.JSONDecodeError, RecursionError)
-FROM_JSON_FAULTS_2 = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
+ARRAY_FAULTS = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
+"""What Arrow raises for lists that are not of numbers, or of such as float64 does not hold."""
 
 
 @final
@@ -128,7 +129,7 @@ def _from_json(text: pa.ChunkedArray) -> pa.Array:
             cell = f"[{','.join(str(float(part)) for part in DIVIDED.split(cell))}]"
         try:
             found.append(json.loads(cell) if cell else None)
-        except FROM_JSON_FAULTS as error:
+        except JSON_FAULTS as error:
             raise _unreadable(row, cell) from error
     deep = any(isinstance(cell, list) and cell and isinstance(cell[0], list) for cell in found)
     kind = pa.large_list(pa.large_list(pa.float64())) if deep else pa.large_list(pa.float64())
@@ -137,7 +138,7 @@ def _from_json(text: pa.ChunkedArray) -> pa.Array:
             raise _unreadable(row, str(cell))
     try:
         return pa.array(found, kind)
-    except FROM_JSON_FAULTS_2 as error:
+    except ARRAY_FAULTS as error:
         raise _unreadable(_first_wrong(found, kind), "") from error
 
 
@@ -146,7 +147,7 @@ def _first_wrong(found: list[Any], kind: pa.DataType) -> int:
     for row, cell in enumerate(found):
         try:
             pa.array([cell], kind)
-        except FROM_JSON_FAULTS_2:
+        except ARRAY_FAULTS:
             return row
     return 0
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from duomo.core.errors import DataError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import nearest, tr
 
 ROLES = {
@@ -91,7 +92,7 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
 
 def _is_list(cell: Any) -> bool:
     """Whether the cell of a question holds a whole conversation: asked in several turns, whatever shape was learned from."""
-    with suppress(ValueError):
+    with suppress(*JSON_FAULTS):
         found = json.loads(cell) if isinstance(cell, str) and cell.lstrip().startswith("[{") else cell
         return isinstance(found, list) and all(isinstance(one, dict) for one in found)
     return False
@@ -101,7 +102,7 @@ def _listed(cell: Any, row: int) -> list[dict[str, str]]:
     if cell is None or cell == "":
         return []
     if isinstance(cell, str):
-        with suppress(ValueError):  # a text may begin with a bracket
+        with suppress(*JSON_FAULTS):  # a text may begin with a bracket
             cell = json.loads(cell) if cell.lstrip().startswith("[") else cell
     if isinstance(cell, str):
         return [{"role": "user", "content": cell}]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from duomo.core.files import JSON_FAULTS
 from duomo.tasks.tag.labels import Span
 
 PATTERNS = {
@@ -21,7 +22,6 @@ PATTERNS = {
 WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")
 AGREE = 0.8
 LONGEST_WORD = 8
-JSON_FAULTS = (ValueError, RecursionError)
 
 
 class Row(NamedTuple):
