@@ -35,6 +35,8 @@ from duomo.exchange import engines
 from duomo.plan import task_options
 
 SLICE = 4096
+STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError)
+"""What tasks raise for a state that was not written by them: a part is missing, or is something else."""
 
 
 class Run:
@@ -49,18 +51,22 @@ class Run:
         engine that was found for this machine (prepared.py), if one was and `engine` does not say no."""
         folder = RunFolder(path)
         folder.verify()
-        facts = folder.read_json("run.json")
+        facts, state = folder.read_json("run.json"), folder.read_json("task.json")
         recipe = build(Recipe, read_toml(folder.path / "recipe.toml"))
-        task = find.make_task(facts["task"], task_options(recipe.data, recipe))
-        task.restore(folder.read_json("task.json"))
-        if facts["own_model"] and model is None:
+        try:
+            own, execution, block = facts["own_model"], Execution.from_dict(facts["inference"]), Block.of(facts["block"])
+            task = find.make_task(facts["task"], task_options(recipe.data, recipe))
+            task.restore(state)
+        except STATE_FAULTS as error:
+            raise RunError("The files of a run must be whole; {path} is damaged ({error}). Restore it from a copy, or train again.",
+                           path=folder.path, error=repr(error)[:100]) from None  # fmt: skip
+        if own and model is None:
             raise ConfigError(
                 "This run was trained with a module of your own; it must be given again: duomo.load({path!r}, model=...).", path=str(path)
             )
         made = model if model is not None else find.make_model(recipe.model, task)
         restore(made, folder, facts)
-        execution = Execution.from_dict(facts["inference"])
-        run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, Block.of(facts["block"])))
+        run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, block))
         found = engines.read(folder) if engine else None
         if found is not None:
             run.predictor = run.predicting(found)

@@ -128,6 +128,21 @@ def test_brackets_without_end_are_no_json(run: Path, name: str) -> None:
         duomo.load(run)
 
 
+@pytest.mark.parametrize(("name", "value"), [("task.json", []), ("task.json", {}), ("task.json", {"encoder": 3}), ("run.json", {})])
+def test_a_state_of_another_make_ends_in_a_sentence(run: Path, name: str, value: Any) -> None:
+    (run / name).write_text(json.dumps(value))
+    sealed(run)
+    with pytest.raises(RunError, match="is damaged"):
+        duomo.load(run)
+
+
+def test_a_block_is_never_higher_than_blocks_are(run: Path) -> None:
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(facts | {"block": [10**12, 0]}))
+    sealed(run)
+    assert duomo.load(run).predictor.block.rows <= 256
+
+
 def test_a_manifest_names_files_of_its_own_folder_only(run: Path) -> None:
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["sha256"]["../../etc/passwd"] = "0" * 64

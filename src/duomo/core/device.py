@@ -23,6 +23,8 @@ from duomo.core.kernels import has_attention, set_attention_kernel
 from duomo.core.messages import tr
 
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
+MOST_THREADS = 1024
+"""Whatever a run's file says."""
 MOST_PARTS = 4
 """Parts of a batch side by side: more of them leave each too few rows."""
 
@@ -62,7 +64,7 @@ class Execution:
     def apply(self, model: nn.Module) -> nn.Module:
         """What to call in place of `model`; its weights are the model's own, on the device. Sets threads and precision of the process."""
         if self.threads:
-            torch.set_num_threads(self.threads)
+            torch.set_num_threads(min(self.threads, MOST_THREADS))
         torch.set_float32_matmul_precision(self.matmul)
         if self.device != "cpu":
             torch.backends.cudnn.allow_tf32 = self.matmul == "medium"

@@ -49,8 +49,9 @@ class Block:
 
     @classmethod
     def of(cls, value: int | Sequence[int]) -> "Block":
-        """As run.json has it; older runs name the rows alone."""
-        return cls(value) if isinstance(value, int) else cls(*value)
+        """As run.json has it, no higher than blocks are; older runs name the rows alone."""
+        found = cls(value) if isinstance(value, int) else cls(*value)
+        return cls(min(found.rows, FLAT_BLOCK), found.positions)
 
     def height(self, positions: int) -> int:
         """Rows of a block whose rows have so many positions: a power of two where there is a choice."""
