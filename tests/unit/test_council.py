@@ -1,5 +1,7 @@
 """Trees and a line beside a network: what is written of them answers like scikit-learn, and is kept and weighed as it should be."""
 
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,13 @@ from safetensors.torch import load_file, save_file
 import duomo
 from duomo.core import find
 from duomo.core.contract import Field, Goal
+from duomo.core.errors import Interrupted
 from duomo.core.reporter import Silent
 from duomo.core.run import RunFolder
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
 from duomo.train import adapt, council
+from duomo.train.gradient import Gradient
 from duomo.train.voices import Line, Trees, at_most, joined
 
 ROWS = 400
@@ -87,6 +91,12 @@ def test_a_forest_is_kept_in_the_size_it_grew_to(tmp_path: Path) -> None:
     assert torch.equal(other(x_BF), forest(x_BF))
     with pytest.raises(RuntimeError, match="root_T"):
         other.load_state_dict({name: value for name, value in forest.state_dict().items() if name != "root_T"})
+
+
+def test_a_graph_of_the_forest_takes_any_number_of_rows() -> None:
+    x_BF, (forest, _) = torch.from_numpy(table()).float(), grown(table())
+    graph = torch.jit.trace(forest, (x_BF[:8],))
+    assert torch.equal(graph(x_BF[:3]), forest(x_BF[:3]))
 
 
 def test_thresholds_divide_single_precision_alike() -> None:
@@ -208,9 +218,27 @@ def test_a_hurried_council_and_what_goes_on_from_it(tmp_path: Path) -> None:
     advice = next(one for one in run.model.modules() if isinstance(one, Council))
     assert 0 < len(advice.forest.root_T) <= council.HURRIED
     fresh = find.make_model(run.recipe.model, run.task)
-    _, new = adapt.load(fresh, open_pretrained(str(run.path)))
+    words, new = adapt.load(fresh, open_pretrained(str(run.path)))
+    assert "are fitted anew" in words and "council" not in words
     assert new == []  # what is empty is not new: it is fitted when all has learned
     assert not any(value.numel() for name, value in fresh.named_buffers() if "council" in name)
+
+
+def test_a_stop_while_trees_grow_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    grow = Trees.grow
+    monkeypatch.setattr(Trees, "grow", lambda *given: os.kill(os.getpid(), signal.SIGTERM))
+    settings = {"train": {"epochs": 2.0, "checkpoint_steps": 1000}}
+    with pytest.raises(Interrupted, match="duomo resume"):
+        duomo.train(write(steps(0, 120), tmp_path), settings, target="y", out=tmp_path / "run", reporter=Silent())
+    monkeypatch.setattr(Trees, "grow", grow)
+    monkeypatch.setattr(Gradient, "__call__", lambda *_: pytest.fail("the network had learned"))
+    run = duomo.resume(tmp_path / "run")
+    assert run.scorecard["facts"]["voices"]["trees"] > 0
+
+
+def write(frame: pd.DataFrame, folder: Path) -> Path:
+    frame.to_csv(folder / "rows.csv", index=False)
+    return folder / "rows.csv"
 
 
 def test_many_columns_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ class Forest(Grown):
         self.register_buffer("place_TS", torch.zeros(0, size))
 
     def forward(self, x_BF: Tensor) -> Tensor:
-        shape, node_N = (len(x_BF), -1), self.root_T.repeat(len(x_BF))  # N: the trees of all rows
+        rows = x_BF.shape[0]  # not len(): an engine's graph must not remember how many rows it was shown
+        shape, node_N = (rows, -1), self.root_T.repeat(rows)  # N: the trees of all rows
         for _ in range(DEPTH):
             value_BT = x_BF.gather(1, self.feature_L.index_select(0, node_N).view(shape).long())
             first_N = value_BT.flatten() <= self.threshold_L.index_select(0, node_N)

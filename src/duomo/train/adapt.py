@@ -33,6 +33,8 @@ GENTLE: Mapping[str, float] = {"gpt": 2e-4}
 """Rates of low-rank changes to models that know more than is taught: at 5e-4 a chat model answered everything as it was taught."""
 PART: Mapping[str, Any] = {"still": 0.35}
 """How weights for a part of the model, a detector's trunk, are gone on from."""
+COUNCIL = "council"
+"""What the names of the weights that are fitted beside a network begin with (train/council.py)."""
 SLOWER, NEW = 0.3, 10.0
 """A model of its own learns on at this share of its rate; weights that are new and unfitted at this multiple of the others'."""
 
@@ -63,10 +65,13 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     with torch.no_grad():
         for name, value in fitting.items():
             own[name].copy_(value)
-    left = [name for name in pretrained.tensors if name not in fitting]
+    advice = [name for name in pretrained.tensors if name.split(".")[0] == COUNCIL]
+    left = [name for name in pretrained.tensors if name not in fitting and name not in advice]
     told = [name for name in new if not name.endswith("num_batches_tracked")]  # counts of batches, which say nothing
     words = tr("Weights taken from {source}: {taken:,} of {whole:,} numbers; new: {new}; left out: {left}.",
                source=pretrained.source, taken=taken, whole=whole, new=few(told, NAMED), left=few(left, NAMED))  # fmt: skip
+    if advice:
+        words += " " + tr("The simpler learners beside it stay behind; they are fitted anew when the network has learned.")
     return words, new
 
 
