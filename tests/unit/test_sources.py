@@ -349,3 +349,11 @@ def test_rows_and_their_target_as_scikit_learn_takes_them(wine: pd.DataFrame) ->
         assert table.column("y").to_pylist() == y.tolist()
     assert read((np.zeros((5, 8, 3)), np.arange(5))).names == ["x0", "y"]
     assert read(([1, 2], [3, 4])).names == ["x0", "x1"]
+
+
+def test_a_line_of_names_longer_than_what_is_looked_at_first(tmp_path: Path) -> None:
+    names = [f"expression_of_gene_{number:05d}" for number in range(7000)]
+    path = tmp_path / "genes.csv"
+    path.write_text("\n".join([",".join(names), *(",".join([f"{row}.5"] * len(names)) for row in range(5))]), encoding="utf-8")
+    table = read(path)
+    assert table.names == names and len(table) == 5 and table.problems == ()

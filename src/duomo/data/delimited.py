@@ -20,7 +20,8 @@ from duomo.core.messages import tr
 from duomo.data import spill as caches
 from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
 
-HEAD = 120_000
+HEAD, LINES, WIDEST = 120_000, 4, 1 << 23
+"""Bytes that are looked at first; more where they hold fewer lines, for a line of 20,000 columns is longer, but at most the last."""
 MOST_COLUMNS, MANY_BAD = 100_000, 100_000
 """Columns that a table may have; rows of another length from which a file is no table, where most rows are such."""
 LONGEST_CELL = 1 << 22
@@ -236,7 +237,7 @@ def _unreadable(path: Path, error: Exception) -> None:
 def _layout(path: Path, encoding: Encoding) -> Layout:
     with DecodedFile(path, encoding) as file:
         raw = b""
-        while len(raw) < HEAD and (chunk := file.read(HEAD - len(raw))):
+        while (wanted := (HEAD if _lines(raw) >= LINES else WIDEST) - len(raw)) > 0 and (chunk := file.read(min(wanted, HEAD))):
             raw += chunk
     head = raw.decode("utf-8", "ignore")
     if not head.strip("\r\n\0 "):
@@ -260,6 +261,10 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
         return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,))
     names, problems = repaired(first)
     return Layout(delimiter, tuple(names), _header_bytes(head, skipped + 1), notes + problems, skipped + 1)
+
+
+def _lines(raw: bytes) -> int:
+    return max(raw.count(b"\n"), raw.count(b"\r"))
 
 
 def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:

@@ -84,7 +84,7 @@ class Forest(Grown):
             if len(self.mask_CK):
                 split_N, rank_N = self.split_L.index_select(0, node_N), value_BT.flatten().clamp(0, KNOWN).int()
                 known_N = self.mask_CK.flatten().index_select(0, split_N.clamp(min=0) * (KNOWN + 1) + rank_N)
-                first_N = torch.where(split_N >= 0, known_N, first_N)
+                first_N = (known_N & (split_N >= 0)) | (first_N & (split_N < 0))  # not where(): ONNX Runtime has none for truths
             node_N = self.child_L.index_select(0, node_N) + (~first_N).int()
         return self.value_L.index_select(0, node_N).view(shape) @ self.place_TS + self.base_S
 
