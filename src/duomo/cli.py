@@ -15,7 +15,7 @@ from duomo import flags
 from duomo.core.errors import ConfigError, DuomoError, Interrupted, ResourceError
 from duomo.core.messages import tr
 from duomo.core.openmp import settle
-from duomo.core.parser import Parser, Plain, complain
+from duomo.core.parser import Parser, Plain, complain, unusable
 
 if TYPE_CHECKING:
     from duomo.core.reporter import Reporter
@@ -371,9 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        file = error.filename2 or error.filename or tr("one of them")
-        refused = ResourceError("Files must be readable and writable; {file} is not: {reason}. Check rights and free space.",
-                                file=file, reason=error.strerror or str(error))  # fmt: skip
+        refused = unusable(error)
         complain(refused, parsed.json)
         return refused.exit_code
     except MemoryError:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from duomo import cli
+from duomo.core.files import write_atomically
 
 TINY = ("--set", "train.steps=4", "--model", "mlp", "--size", "small", "--exact")
 Rows = list[list[str]]
@@ -336,6 +337,21 @@ def test_what_newcomers_mistake(command: Command, table: Path, words: tuple[str,
         Path("mine", name).write_text("{}")
     said = command(*words)
     assert (said.code, answer in said.err) == (code, True), said
+
+
+def test_who_may_read_is_for_the_umask_to_say(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_atomically(tmp_path / "a", b"x")
+        os.umask(0o022)
+        write_atomically(tmp_path / "b", b"x")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "b")] == [0o600, 0o644]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError) as raised:
+        write_atomically(tmp_path / "folder", b"x")
+    assert raised.value.filename == str(tmp_path / "folder") and sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "folder"]
 
 
 def test_a_sample_elsewhere_is_named_where_it_lies(command: Command) -> None:

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from duomo.core.errors import DataError
 from duomo.core.table import Table
 from duomo.studio import beside
+from duomo.studio.trying import Trying
 
 
 def first(run) -> Table:
@@ -33,13 +35,18 @@ def test_the_nearest_were_learned_from(runs) -> None:
     found = beside.neighbours(run, row)
     assert found is not None and len(found) == beside.NEAREST
     assert [one["distance"] for one in found] == sorted(one["distance"] for one in found)
-    said = [cell["text"] for one in found for cell in one["cells"]]
-    assert f"{row.names[0]} = {row.column(row.names[0])[0].as_py()}" not in said[:1] and any(
-        text.startswith("diagnosis = ") for text in said
-    )
+    assert found[0]["cells"][0]["text"] != str(row.column(row.names[0])[0].as_py()), "a row of the test was not learned from"
+    assert all([cell["name"] for cell in one["cells"]][-1] == "diagnosis" for one in found)
     index = beside._INDEXES[run]
     assert len(index.table) <= run.facts["data"]["rows"]["train"]
     assert float((index.features_ND @ index.of(row)[0]).max()) == pytest.approx(1 - found[0]["distance"], abs=1e-3)
+
+
+def test_what_is_no_number_is_not_answered(runs) -> None:
+    asked = dict.fromkeys(runs("clinic").facts["features"], "1.5")
+    assert Trying().answer(runs("clinic").path, asked)["answer"]["prediction"] in ("benign", "malignant")
+    with pytest.raises(DataError, match="'much' of 'mean_area'"):
+        Trying().answer(runs("clinic").path, asked | {"mean_area": "much"})
 
 
 def test_pictures_are_told_by_fields_and_writers_say_nothing(runs, monkeypatch: pytest.MonkeyPatch) -> None:

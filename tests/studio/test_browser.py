@@ -152,6 +152,8 @@ def compare_and_try(page: Any, window: Any) -> None:
         page.get_by_role("button", name="Ask").click()
         page.locator(f".answer {look}").first.wait_for()
         page.get_by_text("Answered in").wait_for()
+        if name == "first":
+            page.get_by_role("region", name="Most alike").get_by_role("columnheader", name="diagnosis").wait_for()
         window.shot(page, f"try-{name}")
         assert window.faults(page) == []
 
@@ -179,6 +181,7 @@ def serve_rename_delete(page: Any, window: Any) -> None:
     page.get_by_label("New name").fill("second best")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="second best").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "second best", "the keyboard stays with the run"
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Undo").click()
     page.get_by_text("second best is back.").wait_for()
@@ -329,3 +332,20 @@ def test_nothing_hostile_runs(window: Any, hostile: Path) -> None:
     shown = page.locator("main").inner_text()
     assert all(payload in shown for payload in PAYLOADS)
     assert window.wrong == []
+
+
+def test_addresses_that_lead_nowhere_and_rooms_changed_in_haste(window: Any) -> None:
+    """A run that is not there is said to be so in the room; the room chosen last is the one that is shown, in Chinese at once."""
+    page = window.page(locale="zh-CN")
+    page.evaluate("location.hash = 'runs'")  # while the words of the first room are still on their way
+    page.get_by_role("heading", name="运行", level=1).wait_for()
+    for room in ("results", "train", "try"):
+        page.evaluate(f"location.hash = '{room}/nobody'")
+        page.get_by_text("这里已经没有运行 'nobody'").wait_for()
+        page.get_by_role("heading", name="无法显示").wait_for()
+    page.evaluate("location.hash = 'runs/%zz'")
+    page.get_by_role("heading", name="运行", level=1).wait_for()
+    assert page.locator("main .waiting:visible").count() == 0
+    said = [line for line in window.wrong if "422" not in line and "400" not in line]
+    window.wrong.clear()
+    assert said == []

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,18 @@ def sync_folder(folder: Path) -> None:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Temporary file beside it, fsync, rename, fsync of the folder."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("xb") as file:  # not mkstemp: who may read it is for the umask to say
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        beside.replace(path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # what was asked for, not what stood in for it
+        raise
     finally:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 

@@ -4,9 +4,10 @@ import argparse
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
-from duomo.core.errors import ConfigError, DuomoError
+from duomo.core.errors import ConfigError, DuomoError, ResourceError
 from duomo.core.messages import nearest, tr
 
 
@@ -46,6 +47,15 @@ class Plain:
 
     def say(self, sentence: str) -> None:
         print(sentence)
+
+
+def unusable(error: OSError) -> ResourceError:
+    """What a file that cannot be read or written is said to be: by the name that was asked for, not by that of its unfinished part."""
+    path = Path(str(error.filename or ""))
+    if path.name.startswith(".") and path.suffix == ".part":
+        path = path.with_name(path.name[1:-5])
+    return ResourceError("Files must be readable and writable; {file} is not: {reason}. Check rights and free space.",
+                         file=path if error.filename else tr("one of them"), reason=error.strerror or str(error))  # fmt: skip
 
 
 def complain(error: DuomoError, machine: bool) -> None:

@@ -23,6 +23,7 @@ from duomo.data.findings import ColumnAudit, Finding
 ROWS = 500_000
 BARS = 12
 BINS = 24
+DAY = 86_400
 FIRST = 5
 MOST_VALUES = 10_000
 """Different values of a category that are compared with one another."""
@@ -169,7 +170,8 @@ def _dates(moments: np.ndarray, label: str) -> tuple[dict[str, Any], dict[str, A
     if not len(moments):
         return {}, {}
     _, chart = _spread(moments.astype(np.int64).astype(np.float64), label)
-    chart["labels"] = [str(np.datetime64(int(edge), "s"))[:16].replace("T", " ") for edge in chart["edges"]]
+    shown = 10 if chart["edges"][1] - chart["edges"][0] >= DAY else 16  # the hour says nothing where a bin holds days
+    chart["labels"] = [str(np.datetime64(int(edge), "s"))[:shown].replace("T", " ") for edge in chart["edges"]]
     return {"min": str(moments.min()), "median": str(np.sort(moments)[len(moments) // 2]), "max": str(moments.max())}, chart
 
 

@@ -64,7 +64,8 @@ class Replica(asyncio.Protocol):
         ours, theirs = socket.socketpair()
         self._socket = ours
         command = [sys.executable, *(["-O"] if sys.flags.optimize else []), "-m", "duomo.served", str(theirs.fileno()), str(path)]
-        self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL)
+        # in a group of its own: Ctrl-C is for the front, which lets its workers end what they have
+        self.process = subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, process_group=0)
         theirs.close()
 
     async def connect(self) -> dict[str, Any]:

@@ -170,10 +170,5 @@ def neighbours(run: Run, table: Table) -> list[dict[str, Any]] | None:
     names = [name for name in [*run.facts["features"][:MOST_CELLS], *run.recipe.data.target] if name in index.table.names]
     room = [0]  # sounds are named, not played
     return [{"row": int(row), "distance": round(1 - float(value), 4),
-             "cells": [_told(exhibits.cell(index.table, name, int(row), room), len(names)) for name in names]}
+             "cells": [exhibits.cell(index.table, name, int(row), room) for name in names]}
             for row, value in zip(order, values, strict=True)]  # fmt: skip
-
-
-def _told(cell: dict[str, Any], beside: int) -> dict[str, Any]:
-    """Among several cells each says its column."""
-    return cell if beside == 1 or cell["kind"] in ("image", "text") else cell | {"text": f"{cell['name']} = {cell['text']}"}

@@ -59,6 +59,7 @@ class Trying:
         run = self._open(path)
         started = time.perf_counter()
         table = table_of([row], _columns(run))
+        run.predictor.refuse_unreadable(table)
         answer = {name: values[0] for name, values in run.answers(table).items()}
         found: dict[str, Any] = {"answer": answer, "seconds": time.perf_counter() - started}
         return found | {name: ask(run, table) for name, ask in BESIDE.items()}

@@ -57,6 +57,7 @@ export function notice(sentence, tone = "info", undo = null) {
     undo && el("button.plain", { type: "button", onclick: () => { close(); undo(); } }, t("Undo")),
     el("button.plain.close", { type: "button", "aria-label": t("Close"), onclick: close }, "×"));
   const place = document.getElementById("notices");
+  if (tone === "good") place.querySelectorAll(".error").forEach((old) => old.remove()); // it went well after all
   while (place.childElementCount > 2) place.firstChild.remove();
   place.append(box);
   setTimeout(close, undo ? 20000 : tone === "error" ? 15000 : 6000);
@@ -107,6 +108,8 @@ export const head = (title, lead) => el("div.head", {}, el("h1", {}, title), lea
 export const empty = (title, words, ...next) => el("div.empty", {}, el("h2", {}, title), el("p", {}, words), next.length && el("p.next", {}, next));
 export const go = (where, label, look = ".button") => el(`a${look}`, { href: `#${where}` }, label);
 export const state = (name) => el(`span.state.${name}`, {}, t(name));
+// What stands in a room that cannot be shown; a mistake of the page itself goes on to the console.
+export const unshown = (place, error) => { place.replaceChildren(empty(t("This cannot be shown"), error.message, go("runs", t("Runs")))); if (!(error instanceof Refused)) throw error; };
 export const waiting = (words) => el("p.waiting", { role: "status" }, el("span.spin", { "aria-hidden": "true" }), words);
 
 // What a row is shown as: text, a picture, a player, a line.

@@ -1,5 +1,5 @@
 // The way between the rooms: the address says which, so that the browser's own back works.
-import { complain, el, get, keep, learn, settings, t, told } from "./base.js";
+import { complain, el, get, keep, learn, settings, t, told, unshown, waiting } from "./base.js";
 import { data } from "./data.js";
 import { results } from "./results.js";
 import { runs } from "./runs.js";
@@ -13,27 +13,28 @@ const ROOMS = {
   try: [tryIt, "Try it", "M4 5h16v11H10l-4 4v-4H4z"],
   runs: [runs, "Runs", "M4 6h16M4 12h16M4 18h16"],
 };
-let leave = null;
+let leave = null, entered = 0;
+
+// Parts of an address as they are meant; what nobody can have meant stays as it is written.
+const plain = (part) => { try { return decodeURIComponent(part); } catch { return part; } };
 
 async function enter() {
-  const [room = "data", ...rest] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  const known = ROOMS[room] ? room : "data";
+  const [room = "data", ...rest] = location.hash.slice(1).split("/").map(plain);
+  const known = ROOMS[room] ? room : "data", mine = ++entered;
   leave?.();
   leave = null;
-  if (settings.language === "zh" && !settings.fetched) {
-    settings.fetched = true;
-    await get("api/words").then(learn).catch(complain);
-  }
+  if (settings.language === "zh") await (settings.words ??= get("api/words").then(learn).catch(complain));
+  if (mine !== entered) return; // another room was chosen meanwhile
   frame(known);
   const main = document.getElementById("main");
   const place = el("div.room");
-  main.replaceChildren(place);
+  main.replaceChildren(place, waiting(t("One moment …"))); // seen as long as the room is empty
   document.title = `${t(ROOMS[known][1])} · Duomo`;
   window.scrollTo(0, 0);
   try {
     const left = await ROOMS[known][0](place, rest);
     if (place.isConnected) leave = left; else left?.();
-  } catch (error) { complain(error); }
+  } catch (error) { if (place.isConnected) unshown(place, error); else complain(error); }
 }
 
 function frame(room) {

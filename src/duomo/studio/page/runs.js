@@ -7,6 +7,8 @@ export async function runs(place) {
   let found = { runs: [], served: {} }, timer = 0, drawn = "";
   place.append(head(t("Runs"), t("Each run is a folder of open files that you can take anywhere.")), el("p", {}, search), list);
   const load = async () => { found = await get("api/runs"); show(); };
+  // Draws anew and puts the keyboard back where it was: on the run, or on the search where the run is gone.
+  const again = async (name) => { drawn = ""; await load(); ([...list.querySelectorAll("h2 a")].find((link) => link.textContent === name) ?? search).focus(); };
   function show() {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const wanted = found.runs.filter((one) => words.every((word) => `${one.name} ${one.task} ${one.model ?? ""} ${one.source} ${one.state} ${t(one.state)}`.toLowerCase().includes(word)));
@@ -15,7 +17,7 @@ export async function runs(place) {
     drawn = now;
     if (!found.runs.length) list.replaceChildren(empty(t("There are no runs yet"), t("A run is what training leaves: the model and everything that belongs to it."), go("data", t("Choose data"))));
     else if (!wanted.length) list.replaceChildren(el("p", {}, t("No run fits «{words}».", { words: search.value })));
-    else list.replaceChildren(...wanted.map((one) => card(one, found.served[one.name], () => { drawn = ""; return load(); })));
+    else list.replaceChildren(...wanted.map((one) => card(one, found.served[one.name], again)));
   }
   await load();
   told("duomo list runs");
@@ -29,20 +31,19 @@ function card(one, served, again) {
     const input = el("input", { type: "text", value: one.name, "aria-label": t("New name"), maxlength: 80 });
     const form = el("form.row", { onsubmit: async (event) => {
       event.preventDefault();
-      try { const { name } = await post(run(one.name, "/rename"), { name: input.value }); form.remove(); notice(t("It is called {name} now.", { name }), "good"); } catch (error) { complain(error); return; }
-      await again();
-    } }, input, el("button", { type: "submit" }, t("Save")), button(t("Cancel"), async () => { form.remove(); await again(); }, ".plain"));
+      try { const { name } = await post(run(one.name, "/rename"), { name: input.value }); form.remove(); notice(t("It is called {name} now.", { name }), "good"); await again(name); } catch (error) { complain(error); }
+    } }, input, el("button", { type: "submit" }, t("Save")), button(t("Cancel"), async () => { form.remove(); await again(one.name); }, ".plain"));
     title.replaceWith(form);
     input.focus();
     input.select();
   }, ".plain");
   const remove = button(t("Delete"), async () => {
     const { kept } = await call("DELETE", run(one.name));
-    notice(t("{name} is in the trash.", { name: one.name }), "info", kept && (() => post("api/undo", { kept }).then(({ name }) => notice(t("{name} is back.", { name }), "good")).then(again).catch(complain)));
+    notice(t("{name} is in the trash.", { name: one.name }), "info", kept && (() => post("api/undo", { kept }).then(({ name }) => { notice(t("{name} is back.", { name }), "good"); return again(name); }).catch(complain)));
     await again();
   }, ".plain.danger");
-  const serve = served ? button(t("Stop serving"), async () => { await post(run(one.name, "/unserve")); await again(); }, ".plain")
-    : button(t("Serve"), async (node) => { node.textContent = t("Starting …"); const found = await post(run(one.name, "/serve")).finally(() => { node.textContent = t("Serve"); }); notice(t("Served at {address}.", found), "good"); await again(); }, ".plain");
+  const serve = served ? button(t("Stop serving"), async () => { await post(run(one.name, "/unserve")); await again(one.name); }, ".plain")
+    : button(t("Serve"), async (node) => { node.textContent = t("Starting …"); const found = await post(run(one.name, "/serve")).finally(() => { node.textContent = t("Serve"); }); notice(t("Served at {address}.", found), "good"); await again(one.name); }, ".plain");
   const done = one.state === "finished", busy = ["running", "queued"].includes(one.state);
   return el("section.card.run", {}, title, el("p.row", {}, state(one.state), one.task && el("span.soft", {}, t(one.task)), one.model && el("span.soft", {}, one.model), one.figure && el("span", {}, `${metric(one.metric)} ${figure(one.figure)}`), el("span.soft", {}, when(one.at))),
     one.problem && el("p.bad", {}, one.problem), served && el("p.good", {}, t("Served at "), el("a", { href: served.address, target: "_blank", rel: "noopener noreferrer" }, served.address), " ", t("until the studio is closed.")),

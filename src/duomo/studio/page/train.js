@@ -1,5 +1,5 @@
 // Room 2: one dial, the rest folded away; then the run as it goes: prediction, progress, curves, samples.
-import { button, call, complain, count, duration, el, empty, get, go, head, metric, notice, number, post, run, state, t, told, waiting } from "./base.js";
+import { button, call, complain, count, duration, el, empty, get, go, head, metric, notice, number, post, run, state, t, told, unshown, waiting } from "./base.js";
 import { chosen, dataSettings, remembered } from "./data.js";
 import { bar, curves } from "./plot.js";
 
@@ -121,7 +121,7 @@ function watch(place, name) {
   }
   const controls = el("p.next"), status = el("div");
   top.append(el("section.card.lead", {}, title, status, controls));
-  const loop = async () => { try { await step(); } catch (error) { if (place.isConnected) complain(error); over = true; } if (place.isConnected) timer = setTimeout(loop, over ? 3000 : 700); };
+  const loop = async () => { try { await step(); } catch (error) { if (place.isConnected) { if (!shown) return unshown(place, error); complain(error); } over = true; } if (place.isConnected) timer = setTimeout(loop, over ? 3000 : 700); };
   status.append(waiting(t("One moment …")));
   loop();
   return () => clearTimeout(timer);
