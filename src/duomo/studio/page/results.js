@@ -59,7 +59,7 @@ function worst(card) {
     const seen = item.cells.filter((cell) => cell.source || cell.line), rest = item.cells.filter((cell) => !cell.source && !cell.line);
     const pairs = (values) => Object.entries(values).filter(([key]) => TOLD.includes(key) || !("prediction" in values)).map(([key, value]) => (["prediction"].includes(key) ? value : `${t(key)} ${value}`)).join(" · ");
     const truth = Object.values(item.truth).join(" · ");
-    return el("li", {}, seen.map(shownCell), truth && el("p", {}, el("span.soft", {}, `${t("truth")} `), truth), el("p", {}, el("span.soft", {}, `${t("answer")} `), pairs(item.answer) || "—"),
+    return el("li", {}, seen.map(shownCell), truth && el("p", {}, el("span.soft", {}, `${t("truth")} `), truth), el("p", {}, el("span.soft", {}, `${t("answer")} `), pairs(item.answer) || "—", truth && truth === String(item.answer.prediction) && el("span.tag.good", {}, t("answered rightly"))),
       rest.length > 0 && el("details", { open: rest.length === 1 && !seen.length }, el("summary", {}, t("Row {row}", { row: item.row })), el("dl.cells", {}, rest.map((cell) => [el("dt", {}, cell.name), el("dd", {}, cell.text)]))));
   })));
 }

@@ -1,6 +1,6 @@
 // The page's own sentences in Chinese, by their English. A test holds the two together.
 export const chinese = {
-  "This cannot be shown": "无法显示", "Train on it": "用它训练", "{name} has arrived.": "{name} 已收到。",
+  "This cannot be shown": "无法显示", "answered rightly": "答对", "Train on it": "用它训练", "{name} has arrived.": "{name} 已收到。",
   "{count} more fields": "另有 {count} 个字段",
   "Split by {name}": "按 {name} 划分", "Learn from it": "用它学习", "Kept together": "放在一起", "divide by rows again": "改回按行划分", "Open it": "打开",
   "Chosen now:": "当前选择：",
