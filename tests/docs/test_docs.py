@@ -1,8 +1,10 @@
 """The documents are true: their commands run, their examples work, their names and figures are those of the code."""
 
 import ast
+import contextlib
 import doctest
 import importlib.util
+import io
 import os
 import re
 import shlex
@@ -51,43 +53,44 @@ def readme(name: str) -> str:
     return session
 
 
-def played(session: str, capfd: pytest.CaptureFixture[str]) -> list[str]:
+def played(session: str) -> list[str]:
     """What the commands of a session say when they are run, line by line."""
     said: list[str] = []
     for command in commands(session):
-        words = shlex.split(command)
+        words, out, err = shlex.split(command), io.StringIO(), io.StringIO()
         if words[0] == "duomo":
-            assert cli.main(words[1:]) == 0, command
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                assert cli.main(words[1:]) == 0, command
         else:
-            subprocess.run(["bash", "-c", command], check=True)
-        streams = capfd.readouterr()
-        said += [line.rstrip() for line in (streams.out + streams.err).splitlines()]
+            out.write(subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True).stdout)
+        said += [line.rstrip() for line in (out.getvalue() + err.getvalue()).splitlines()]
     return said
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's empty folder."""
-    return tmp_path_factory.mktemp("reader")
+def visit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A user's folder after the README's session, and what its commands said."""
+    folder = tmp_path_factory.mktemp("reader")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DUOMO_LANG", "en")
+        return folder, played(readme("README.md"))
 
 
 # -- README
-def test_readme_session_runs(here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("DUOMO_LANG", "en")
-    session = readme("README.md")
-    said = played(session, capfd)
+def test_readme_session_runs(visit: tuple[Path, list[str]]) -> None:
+    session, said = readme("README.md"), visit[1]
     for start in ("Wrote", "Split", "Model:", "Task:", "Scorecard of", "diagnosis,"):
         shown = [line for line in session.splitlines() if line.startswith(start)]
         assert shown, start
         assert set(shown) <= set(said), f"the README shows {shown}, the commands say otherwise"
 
 
-def test_readme_python_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(here)
-    samples.write("clinic", here)
+def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    samples.write("clinic", tmp_path)
     (code,) = blocks((ROOT / "README.md").read_text(encoding="utf-8"), "python")
-    names = executed(code, here, "readme_example").__dict__
+    names = executed(code, tmp_path, "readme_example").__dict__
     assert names["answers"][0]["prediction"] == "malignant"
     assert names["verdict"] in ("won", "lost", "unclear")
     assert names["again"].predict("clinic.csv")[:3] == names["answers"][:3]
@@ -253,9 +256,9 @@ def test_errors_page_draws_the_tree() -> None:
     assert written == {cls.__name__: cls.exit_code for cls in classes if cls.__module__ == "duomo.core.errors"}
 
 
-def test_run_folder_page_names_every_file_and_field(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_folder_page_names_every_file_and_field(visit: tuple[Path, list[str]]) -> None:
     """After the README's session: nothing in its run that the page does not name."""
-    folder = here / "runs" / "clinic"
+    folder = visit[0] / "runs" / "clinic"
     text = (DOCS / "run-folder.md").read_text(encoding="utf-8")
     run = duomo.load(folder)
     files = {path.name for path in folder.iterdir()} | {path.name for path in (folder / "checkpoints").glob("*/*")}
@@ -297,14 +300,14 @@ def test_vision_page_speaks_the_command_line() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_vision_sessions_run(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_vision_sessions_run(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every line shown is said word for word, but for those with fractions, which differ between machines."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DUOMO_LANG", "en")
     monkeypatch.setenv("DUOMO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     session = blocks((DOCS / "vision.md").read_text(encoding="utf-8"), "sh session")[number]
-    said = played(session, capfd)
+    said = played(session)
     shown = [line for line in session.splitlines() if not line.startswith(("$ ", "…")) and not re.search(r"\d\.\d", line)]
     assert len(shown) >= 3
     assert set(shown) <= set(said), "\n".join(said)
