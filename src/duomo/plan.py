@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, longform, sources, spill, split
+from duomo.data import audit, documents, longform, sources, spill, split
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -59,7 +59,7 @@ class Plan:
 
 def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     """The source as a table of known kinds; what the source noticed is said."""
-    table = sources.read(source, encoding=data.encoding)
+    table = documents.cut(sources.read(source, encoding=data.encoding))
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = kinds.infer(table, data.kind)

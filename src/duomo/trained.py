@@ -267,7 +267,8 @@ class Run:
         return self.predictor.evidence(table)
 
     def evaluate(self, source: Any, *, encoding: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
-        """Metrics with 95 % intervals on other data that have the target: {metric: {"value", "low", "high"}} and the row count."""
+        """Metrics with 95 % intervals on other data that have the target: {metric: {"value", "low", "high"}} and the row count; None
+        for what so few rows do not tell."""
         table = self.table(source, encoding)
         for name in self.recipe.data.target:
             table.column(name)
@@ -281,10 +282,14 @@ class Run:
         if not mask.all():
             table = table.take(mask.nonzero()[0])
         judged = resample(self.task.measure, {"model": self.evidence(table)})["model"]
-        found = {name: dataclasses.asdict(interval(judged, name)) for name in judged.figures}
+        told = {name: dataclasses.asdict(interval(judged, name)) for name in judged.figures}
+        found = {name: {key: value if np.isfinite(value) else None for key, value in one.items()} for name, one in told.items()}
         result = {"run": str(self.path), "rows": len(table), "metrics": found}
         if reporter is not None:
-            rows = [[name, f"{m['value']:.4f}", f"{m['low']:.4f} – {m['high']:.4f}"] for name, m in found.items()]
+            words = {
+                name: ["–" if one[key] is None else f"{one[key]:.4f}" for key in ("value", "low", "high")] for name, one in found.items()
+            }
+            rows = [[name, value, f"{low} – {high}" if low != "–" else "–"] for name, (value, low, high) in words.items()]
             reporter.table(tr("{rows:,} rows", rows=len(table)), [tr("metric"), tr("value"), tr("95 % interval")], rows)
         return result
 

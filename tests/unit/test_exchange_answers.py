@@ -118,6 +118,9 @@ def test_vectors(trunk: duomo.Run) -> None:
         vectors = states_BTD[:, 0] if mode == "first" else (states_BTD * inside_BT1).sum(1) / inside_BT1.sum(1)
         own = torch.tensor([one["prediction"] for one in run.predict([text[:100] for text in SENTENCES[:8]])])
         assert mode == pool and torch.allclose(torch.nn.functional.normalize(vectors), own, atol=2e-5)
+        convert(place, "duomo", trunk.path.parent / f"again-{pool}")  # vectors without training anew
+        again = duomo.load(trunk.path.parent / f"again-{pool}").predict([text[:100] for text in SENTENCES[:8]])
+        assert torch.allclose(torch.tensor([one["prediction"] for one in again]), own, atol=2e-5)
 
 
 def ran(place: Path, monkeypatch: pytest.MonkeyPatch, change, **space: object) -> dict:

@@ -11,9 +11,10 @@ from duomo import pipeline
 from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
+from duomo.core.reporter import Silent
 from duomo.data import sources
 from duomo.data.audit import audit
-from duomo.plan import choose
+from duomo.plan import choose, read
 
 CATALOGUE = {"": "Content-Type: text/plain; charset=UTF-8\n", "Open": "打开", "menu\4Save": "保存", "%d file\0%d files": "%d 个文件"}
 
@@ -74,9 +75,9 @@ def test_tasks_told_by_their_columns() -> None:
     for names, task, target in [
         (("de", "en"), "translate", ("en",)), (("zh-CN", "ja"), "translate", ("ja",)),
         (("anchor", "positive", "negative"), "embed", ("positive",)),
-        (("instruction", "input", "output"), "chat", ()),
+        (("instruction", "input", "output"), "chat", ()), (("text", "摘要"), "summarize", ("摘要",)),
     ]:  # fmt: skip
-        found = plan(sources.read({name: [f"{cell} {name}" for cell in text] for name in names}))
+        found = plan(sources.read({name: [f"{cell} {name}" * (3 if name == "text" else 1) for cell in text] for name in names}))
         assert (found.task, found.target) == (task, target)
     table = kinds.infer(sources.read({"de": text, "en": [cell[::-1] for cell in text]}), {})
     assert [choose(table, DataConfig(target=(name,)))[0].task for name in ("en", "de")] == ["translate", "classify"]
@@ -162,6 +163,19 @@ def test_folders_of_pages_and_of_files_without_endings(tmp_path) -> None:
     assert table.names == ["text", "label", "file"] and len(table) == 8
     table = sources.read(tmp_path / "docs")
     assert table.names == ["text", "file"] and len(table) == 4 and "requirements.txt" in table.problems[0]
+
+
+def test_a_few_short_texts_are_cut_to_learn_from(tmp_path) -> None:
+    """Three pages are enough text for a model, but three rows could not be divided; to be answered they stay whole."""
+    texts = {f"{number}.txt": "".join(f"Line {line} of text {number}.\n" for line in range(90)) for number in range(3)}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    table = read(tmp_path, DataConfig(), Silent())
+    assert len(sources.read(tmp_path)) == 3 and len(table) > 20 and table.names == ["text", "part", "file"]
+    whole = dict.fromkeys(texts, "")
+    for text, _, name in zip(*(table.column(name).to_pylist() for name in table.names), strict=True):
+        whole[name] += text
+    assert whole == texts and plan(table).task == "generate"
 
 
 def test_inspect_shows_a_conversation_and_guesses_no_target(tmp_path) -> None:

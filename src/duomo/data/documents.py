@@ -1,17 +1,21 @@
 """Plain text as documents: cut at paragraphs, from the start, so that appended text changes only the last block."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.table import Table
 from duomo.data import spill as caches
 from duomo.data.text_encoding import detect, open_text
 
 BLOCKS = (8000, 2000, 500, 100)
 """Characters of a block: the largest that gives a file at least 20 of them."""
+FEWEST = 20
+"""Documents that a folder of texts needs so that each part of the split has some."""
 SCHEMA = pa.schema([("text", pa.large_string()), ("part", pa.int64())])
 
 
@@ -36,6 +40,18 @@ def read_text_file(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
     if not any(cell.strip() for cell in table.column("text").slice(0, 10).to_pylist()):
         raise DataError("A text must have words; {file} is empty. Give a file with text.", file=path.name)
     return table, encoding.problems
+
+
+def cut(table: Table) -> Table:
+    """A folder of fewer texts than can be divided, in documents as a single file is cut; any other table as it is."""
+    if table.names != ["text", "file"] or len(table) >= FEWEST:
+        return table
+    texts = [(str(text or ""), file) for text, file in zip(*(table.column(name).to_pylist() for name in table.names), strict=True)]
+    size = block_size(sum(len(text) for text, _ in texts))
+    rows = [(piece, part, file) for text, file in texts for part, piece in enumerate(blocks(text.splitlines(True), size))]
+    names, kinds = ("text", "part", "file"), {"text": "text", "part": "id", "file": "id"}
+    data = pa.table({name: pa.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}) if rows else table.data
+    return replace(table, data=data.cast(pa.schema([*SCHEMA, ("file", pa.large_string())])), kinds=kinds) if rows else table
 
 
 def block_size(characters: int) -> int:

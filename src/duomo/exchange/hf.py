@@ -56,7 +56,7 @@ def read(path: Path) -> Pretrained:
     ):
         options["pool"] = "mean"
     facts = {"family": family.name, "generation": _json(path / "generation_config.json", {}), "labels": settings.get("id2label") or {}}
-    facts |= {"task": "tag"} if tokens else {}
+    facts |= {"task": "tag"} if tokens else {"task": "embed"} if pooling and family.model == "bert" else {}
     vocabulary, longest = len(tensors["embedding.weight"]), _longest(family, settings, options)
     text = vocabularies.read(path, vocabulary, longest, settings)
     return Pretrained(family.model, options, tensors, {"text": text} if text else {}, facts, str(path))

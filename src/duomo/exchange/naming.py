@@ -1,6 +1,7 @@
 """Weights under another maker's names, and back, by the rules of its family. Missing and unknown weights are named."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,17 +79,42 @@ def to_theirs(family: Family, options: Options, tensors: Mapping[str, Tensor]) -
     return found, [name for name in tensors if name not in used]
 
 
+REMEDIES: dict[str, dict[str, Any]] = {
+    "bert": {"place": "after", "types": 1},
+    "gpt": {"positions": "rotary", "norm": "rms", "place": "before", "activation": "swiglu", "bias": "none", "norm_keys": False},
+    "seq2seq": {
+        "positions": "relative",
+        "norm": "rms",
+        "place": "before",
+        "bias": False,
+        "scaled": False,
+        "shared": True,
+        "activation": "relu",
+    },
+}
+"""Options with which a model from nothing is built like BERT, Llama, T5."""
+
+
 def family_of(model: str, options: Options) -> Family:
     """The family that a model of ours can be written as; ConfigError where its options are no family's."""
     for family in FAMILIES.values():
         if family.model == model and family.fits(options):
             return family
     known = sorted({family.model for family in FAMILIES.values()})
+    wanted = REMEDIES.get(model, {})
+    if any(family.model == model and family.fits({**options, **wanted}) for family in FAMILIES.values()):
+        words = " ".join(f"--set model.options.{name}={_said(value)}" for name, value in wanted.items() if options[name] != value)
+        raise ConfigError("A model can be written for others where it is built like one of {families}; this {model} is not. "
+                          "It is if it is trained with {words}", families=", ".join(FAMILIES), model=model, words=words)  # fmt: skip
     raise ConfigError(
         "A model can be written for others where it is built like one of {families}; this {model} is not"
         " (of ours, {known} with the options of a published size can be: `duomo list models`).",
         families=", ".join(FAMILIES), model=model, known=", ".join(known),
     )  # fmt: skip
+
+
+def _said(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def blank(model: str, options: Options, vocabulary: int, longest: int) -> nn.Module:

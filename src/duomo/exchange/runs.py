@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from torch import nn
 
 from duomo.core import find
@@ -17,6 +18,8 @@ from duomo.core.errors import ConfigError
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, ModelConfig, Recipe
 from duomo.core.run import RunFolder
+from duomo.core.table import Table
+from duomo.data.predictor import block_of
 from duomo.exchange import parity
 
 SHARED = ("text", "image", "video")
@@ -94,14 +97,17 @@ CONTEXT = 2048
 COLUMN = "text"
 
 
-def write(path: Path, model: Pretrained) -> None:
-    """A run folder that predict, serve and `train --from` open: a decoder writes on, or chats if it has a template, an encoder fills gaps.
+def write(path: Path, model: Pretrained) -> list[str]:
+    """A run folder that predict, serve and `train --from` open: a decoder writes on, or chats if it has a template, an encoder fills gaps,
+    and one made for it gives vectors (sentence-transformers), which `duomo search` compares.
 
-    It has no scorecard, since nothing here has judged it. ConfigError for a model without a head or a tokenizer.
+    It has no scorecard, since nothing here has judged it. Returns the weights that such a run has no use for. ConfigError for a model
+    without a head or a tokenizer.
     """
     text = model.learned.get("text")
     speaks = bool(text and text.get("chat_template"))
-    name = {"gpt": "chat" if speaks else "generate", "bert": "fill" if "fill.bias" in model.tensors else ""}.get(model.model, "")
+    encodes = "fill" if "fill.bias" in model.tensors else "embed" if model.facts.get("task") == "embed" else ""
+    name = {"gpt": "chat" if speaks else "generate", "bert": encodes}.get(model.model, "")
     if not name or not text:
         raise ConfigError(
             "A run answers; {source} is a {model} without the head or the tokenizer for that. Teach it: duomo train DATA --from {source}",
@@ -110,10 +116,13 @@ def write(path: Path, model: Pretrained) -> None:
     context = min(int(text["longest"]), CONTEXT)
     recipe = Recipe(DataConfig(source=model.source, task=name), model=ModelConfig(model.model, "base", options=dict(model.options)))
     task = find.make_task(name, {})
-    shape = {"name": "pairs", "columns": [COLUMN, "answer"], "system": ""}
-    task.restore({"tokenizer": dict(text), "context": context, **({"shape": shape} if speaks else {"column": COLUMN})})
+    asked = [COLUMN, "answer"]
+    shape = {"name": "pairs", "columns": asked, "system": ""}
+    states: dict[str, dict[str, Any]] = {"embed": {"columns": asked}, "chat": {"shape": shape}}
+    task.restore({"tokenizer": dict(text), "context": context, **states.get(name, {"column": COLUMN})})
     made = find.make_model(recipe.model, task)
-    made.load_state_dict(dict(model.tensors))
+    left = sorted(set(model.tensors) - set(made.state_dict())) if name == "embed" else []  # what answers for a row with classes
+    made.load_state_dict({key: value for key, value in model.tensors.items() if key not in left})
     folder = RunFolder(path)
     folder.create()
     folder.write_text("recipe.toml", to_toml(recipe))
@@ -124,9 +133,12 @@ def write(path: Path, model: Pretrained) -> None:
     versions = {name: version(name) for name in ("duomo", "torch", "numpy", "pyarrow", "tokenizers")} | {
         "python": platform.python_version()
     }
+    row = Table(pa.table({COLUMN: ["one text"]}), {COLUMN: "text"})
+    block = 1 if task.writes else dataclasses.astuple(block_of(task, made.eval(), row))
     folder.write_opening({
         "format": 1, "task": name, "own_model": False, "kinds": {COLUMN: "text"}, "features": [COLUMN], "execution": Execution().to_dict(),
-        "inference": Execution(attention="bmm").to_dict(), "block": 1, "data": {}, "split": "", "machine": machine_facts(),
+        "inference": Execution(attention="bmm").to_dict(), "block": block, "data": {}, "split": "", "machine": machine_facts(),
         "versions": versions,
     })  # fmt: skip
     folder.seal()
+    return left

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, final
 
 import numpy as np
+import pyarrow.compute as pc
 from torch import Tensor, nn
 
 from duomo.core.config import Within
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.kinds.cells import text_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
@@ -25,7 +27,9 @@ from duomo.tasks.summarize.baselines import Lead
 
 SOURCES = ("text", "document", "article", "source", "body", "content", "正文", "内容", "文本")
 TARGETS = ("summary", "abstract", "highlights", "headline", "title", "摘要", "标题")
-LONGEST = 512
+PLAINLY = ("summary", "abstract", "highlights", "摘要")
+"""Names of columns that hold summaries and nothing else."""
+LONGEST, LOOKED_AT = 512, 1000
 MANY = 5000
 
 
@@ -64,6 +68,16 @@ class Main(Task):
         self.characters = False
         """ROUGE counts characters (Chinese) instead of words."""
         self.penalty = Penalty(config.length_penalty)
+
+    @classmethod
+    def suits(cls, table: Table) -> str:
+        """Two columns of text by the names of a text and its summary, which is shorter; beside others a summary may be an input."""
+        names = {name for name in table.inputs() if table.kinds[name] in ("text", "category")}
+        found = [(read, written) for read in SOURCES for written in PLAINLY if {read, written} == names == set(table.inputs())]
+        if not found:
+            return ""
+        sizes = [pc.mean(pc.utf8_length(text_of(table.column(name).slice(0, LOOKED_AT)))).as_py() or 0 for name in found[0]]
+        return tr("{written} is the short form of {read}", written=found[0][1], read=found[0][0]) if sizes[0] > 2 * sizes[1] else ""
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
