@@ -151,7 +151,7 @@ class Date(Kind):
         if not (is_text(kind) or (pa.types.is_integer(kind) and NAMED.search(name))):
             return None
         named = NAMED.search(name) is not None
-        if not named and _numbers(text_of(cells.data.slice(0, 100))):
+        if _numbers(pc.drop_null(text_of(cells.data)).slice(0, 100), 3 if named else 5):
             return None
         text = without(text_of(cells.data), WORDS)
         total = len(text) - text.null_count
@@ -191,9 +191,11 @@ class Date(Kind):
         return Block(np.concatenate([trend_NF[:, :1], waves_NF, trend_NF[:, 1:]], axis=1))
 
 
-def _numbers(text: pa.ChunkedArray) -> bool:
-    """Whether these cells are numbers that no date is written as: told without trying every way of writing dates."""
-    return bool(pc.all(pc.match_substring_regex(text, r"^[+-]?\d{1,5}(\.\d+)?$")).as_py())
+def _numbers(text: pa.ChunkedArray, digits: int) -> bool:
+    """Whether these cells are numbers that no date is written as (thousands of genes are named like `1007_s_at`): told without trying every
+    way of writing dates.
+    """
+    return len(text) > 0 and bool(pc.all(pc.match_substring_regex(text, rf"^[+-]?\d{{1,{digits}}}(\.\d+)?$")).as_py())
 
 
 KIND = Date()
