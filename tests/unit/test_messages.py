@@ -7,6 +7,7 @@ import pytest
 
 from duomo import cli
 from duomo.core import messages
+from duomo.serve import schema
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,11 @@ def test_help_is_chinese_wherever_a_person_reads_it(verb: str, monkeypatch: pyte
     said += [group.description for group in shown._action_groups] + ([str(shown.epilog)] if not verb else [])
     english = [one for one in said if one and not re.search("[\u4e00-\u9fff]", one)]
     assert not english, english
+
+
+def test_the_servers_routes_are_told_in_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    facts = {"task": "classify", "columns": {"age": "number"}, "media": [], "verbs": ["chat", "complete", "embed", "hear"]}
+    paths = schema.document({"clinic": facts})["paths"]
+    told = {route: operation["summary"] for route, verbs in paths.items() for operation in verbs.values()}
+    assert "/v1/chat/completions" in told and not [route for route, one in told.items() if not re.search("[\u4e00-\u9fff]", one)]

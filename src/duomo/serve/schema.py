@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from duomo.core.messages import tr
 from duomo.serve import asked
 from duomo.serve.limits import LONGEST_TEXT, MOST_PARTS, MOST_ROWS
 from duomo.serve.rows import FILES
@@ -42,7 +43,7 @@ ANSWERS: Schema = {
 def document(runs: Mapping[str, Mapping[str, Any]]) -> Schema:
     """The whole document for run name -> what its worker says of it."""
     paths: dict[str, Any] = {
-        route: {"get": _operation(summary, {"type": "object"})}
+        route: {"get": _operation(tr(summary), {"type": "object"})}
         for route, summary in {
             "/livez": "Whether the process is up.", "/readyz": "Whether every run can answer.", "/health": "The same.",
             "/v1/runs": "What each run reads and does.", "/v1/models": "The runs, as OpenAI's clients list them.",
@@ -55,7 +56,7 @@ def document(runs: Mapping[str, Mapping[str, Any]]) -> Schema:
     for route, (verb, summary, kind, body) in asked.ROUTES.items():
         names = [name for name, facts in runs.items() if verb in facts.get("verbs", ())]
         if names:
-            paths[route] = {"post": _operation(summary, {"type": "object"}, {kind: asked.schema(body, names)})}
+            paths[route] = {"post": _operation(tr(summary), {"type": "object"}, {kind: asked.schema(body, names)})}
     security = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "schemas": {"Failure": FAILURE}}
     return {
         "openapi": "3.1.0",
@@ -71,8 +72,8 @@ def _operation(summary: str, answer: Schema, bodies: Mapping[str, Schema] | None
     found: Schema = {
         "summary": summary,
         "responses": {
-            "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
-            "default": {"description": "One sentence, with an id.", "content": failure},
+            "200": {"description": tr("The answer."), "content": {"application/json": {"schema": answer}}},
+            "default": {"description": tr("One sentence, with an id."), "content": failure},
         },
     }
     if bodies:
@@ -94,4 +95,4 @@ def _predict(facts: Mapping[str, Any]) -> Schema:
     else:
         form = {name: binary if name in facts["media"] else {"type": "string"} for name in columns}
     upload: Schema = {"type": "object", "properties": form}
-    return _operation(f"Answer rows ({facts['task']}).", ANSWERS, {"application/json": body, "multipart/form-data": upload})
+    return _operation(tr("Answer rows ({task}).", task=facts["task"]), ANSWERS, {"application/json": body, "multipart/form-data": upload})

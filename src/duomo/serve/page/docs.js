@@ -3,6 +3,7 @@ const make = (tag, text) => Object.assign(document.createElement(tag), { textCon
 const read = (path) => fetch(path).then((answer) => answer.json());
 Promise.all([read("/openapi.json"), read("/v1/runs")]).then(([document_, served]) => {
   const place = document.getElementById("routes");
+  place.append(make("h2", "curl"), ...served.runs.flatMap((run) => [...openai(run.run, document_), example(run.run, run.columns)]).map((line) => make("pre", line)));
   for (const [path, verbs] of Object.entries(document_.paths)) {
     for (const [verb, route] of Object.entries(verbs)) {
       place.append(make("h2", `${verb.toUpperCase()} ${path}`), make("p", route.description || route.summary || ""));
@@ -10,8 +11,13 @@ Promise.all([read("/openapi.json"), read("/v1/runs")]).then(([document_, served]
       if (body) place.append(make("pre", JSON.stringify(resolve(body, document_), null, 1)));
     }
   }
-  place.append(make("h2", "curl"), ...served.runs.map((run) => make("pre", example(run.run, run.columns))));
 }).catch(() => document.getElementById("routes").append(make("p", "The server did not answer.")));
+// Calls as OpenAI's clients make them, of the routes at which this run answers.
+function openai(name, document_) {
+  const asked = { "/v1/chat/completions": { messages: [{ role: "user", content: "..." }] }, "/v1/completions": { prompt: "..." }, "/v1/embeddings": { input: "..." } };
+  const answers = (path) => document_.paths[path]?.post.requestBody.content["application/json"].schema.properties.model.enum.includes(name);
+  return Object.keys(asked).filter(answers).map((path) => `curl -H 'Content-Type: application/json' -d '${JSON.stringify({ model: name, ...asked[path] }).replaceAll("'", "\\u0027")}' ${location.origin}${path}`);
+}
 // A call made of this run's own columns.
 function example(name, columns) {
   const address = `${location.origin}/v1/predict/${encodeURIComponent(name)}`;
