@@ -27,7 +27,8 @@ def _runs(folder: Path) -> dict[str, str]:
             if card.exists():
                 judged = json.loads(card.read_text(encoding="utf-8"))
                 name = judged["metric"]["name"]
-                words.append(f"{tr(name.replace('_', ' '))} {judged['results'][0]['metrics'][name]['value']:.4g}")
+                value = judged["results"][0]["metrics"][name]["value"]
+                words.append(f"{tr(name.replace('_', ' '))} {f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'}")
         except RUNS_FAULTS:
             words = [tr("damaged")]
         found[path.parent.name] = "  ".join(word for word in words if word)
