@@ -9,13 +9,17 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 import duomo
 from duomo.core import find
 from duomo.core.contract import Field, Goal
+from duomo.core.device import Execution
 from duomo.core.errors import Interrupted
 from duomo.core.reporter import Silent
 from duomo.core.run import RunFolder
+from duomo.core.tensors import Batch
+from duomo.exchange import engines
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
 from duomo.train import adapt, council
@@ -93,10 +97,24 @@ def test_a_forest_is_kept_in_the_size_it_grew_to(tmp_path: Path) -> None:
         other.load_state_dict({name: value for name, value in forest.state_dict().items() if name != "root_T"})
 
 
-def test_a_graph_of_the_forest_takes_any_number_of_rows() -> None:
-    x_BF, (forest, _) = torch.from_numpy(table()).float(), grown(table())
-    graph = torch.jit.trace(forest, (x_BF[:8],))
-    assert torch.equal(graph(x_BF[:3]), forest(x_BF[:3]))
+class Alone(nn.Module):
+    def __init__(self, forest: Forest):
+        super().__init__()
+        self.forest = forest
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        found: torch.Tensor = self.forest(batch["x"])
+        return found
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_engines_take_a_forest_and_any_number_of_rows(name: str) -> None:
+    if not engines.installed(name):
+        pytest.skip(f"{name} is not installed")
+    x_BF, alone = torch.from_numpy(table()).float(), Alone(grown(table())[0]).eval()
+    made, _ = engines.built(engines.Engine(name), alone, [{"x": x_BF[:8]}], Execution())
+    for rows in (1, 8, 50):
+        torch.testing.assert_close(made({"x": x_BF[:rows]}), alone({"x": x_BF[:rows]}), atol=1e-5, rtol=1e-5)
 
 
 def test_thresholds_divide_single_precision_alike() -> None:
