@@ -12,6 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_
 from duomo.core.kinds import infer
 from duomo.data.audit import Audit, audit, guess_target, near_rows
 from duomo.data.near import near_texts
+from duomo.data.profile import _alike
 from duomo.data.sources import read
 from duomo.evaluate import slices
 
@@ -213,3 +214,10 @@ def test_values_written_in_several_ways_are_told() -> None:
     told = {finding.columns[0]: finding.sentence for finding in found.of("alike")}
     assert set(told) == {"colour", "target"} and "'red' = 'Red'" in told["colour"] and "'Yes' = 'yes'" in told["target"]
     assert "green" not in told["colour"] and json.dumps(found.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("values", "groups"), [(["yes", "Y", "0", "no", "TRUE"], [["yes", "Y", "TRUE"], ["0", "no"]]), (["1", "0"], []), (["y", "n", "z"], [])]
+)
+def test_words_for_yes_and_no_mean_the_same(values: list[str], groups: list[list[str]]) -> None:
+    assert _alike(pa.chunked_array([values])) == groups

@@ -23,6 +23,8 @@ from duomo.data.findings import ColumnAudit, Finding
 ROWS = 500_000
 BARS = 12
 BINS = 24
+YES = frozenset(["yes", "y", "true", "t", "on", "1", "ja", "oui", "si", "sí", "是", "真", "有"])
+NO = frozenset(["no", "n", "false", "f", "off", "0", "nein", "non", "否", "假", "无"])
 DAY = 86_400
 FIRST = 5
 MOST_VALUES = 10_000
@@ -183,10 +185,14 @@ def _top(cells: pa.ChunkedArray) -> tuple[tuple[str, int], ...]:
 
 
 def _alike(cells: pa.ChunkedArray) -> list[list[str]]:
-    """Values that differ only in case, width or spaces, together; the first few such groups."""
+    """Values that differ only in case, width or spaces, or of a column of nothing else are words for yes or no, together; the first few
+    such groups.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     for value in pc.unique(pc.drop_null(cells)).to_pylist()[:MOST_VALUES]:
         groups[" ".join(unicodedata.normalize("NFKC", str(value)).casefold().split())].append(str(value))
+    if groups.keys() <= YES | NO:
+        groups = {str(words): [value for key in groups.keys() & words for value in groups[key]] for words in (YES, NO)}
     return [group for group in groups.values() if len(group) > 1][:FIRST]
 
 
@@ -223,7 +229,7 @@ def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
         found.append(Finding("warning" if share > 0.5 else "note", "missing", said, one, flaws.missing_rows, remedy))
     if alike := audit.facts.get("alike"):
         told = "; ".join(" = ".join(repr(value[:40]) for value in group) for group in alike)
-        said = tr("Values of {name!r} differ only in case, width or spaces and count as different ones: {told}.", name=name, told=told)
+        said = tr("Values of {name!r} seem to mean the same and count as different ones: {told}.", name=name, told=told)
         found.append(Finding("warning", "alike", said, one, (), tr("Write them alike where they mean the same.")))
     if flaws.infinite:
         said = tr("Column {name!r} holds {count} infinite values.", name=name, count=flaws.infinite)
