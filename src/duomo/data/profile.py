@@ -192,7 +192,7 @@ def _alike(cells: pa.ChunkedArray) -> list[list[str]]:
     for value in pc.unique(pc.drop_null(cells)).to_pylist()[:MOST_VALUES]:
         groups[" ".join(unicodedata.normalize("NFKC", str(value)).casefold().split())].append(str(value))
     if groups.keys() <= YES | NO:
-        groups = {str(words): [value for key in groups.keys() & words for value in groups[key]] for words in (YES, NO)}
+        groups = {str(words): [value for key, values in groups.items() if key in words for value in values] for words in (YES, NO)}
     return [group for group in groups.values() if len(group) > 1][:FIRST]
 
 
