@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from torch import nn
 
-from duomo import boxed
+from duomo import boxed, learned
 from duomo.core import find
 from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
@@ -284,7 +284,15 @@ class Run:
         judged = resample(self.task.measure, {"model": self.evidence(table)})["model"]
         told = {name: dataclasses.asdict(interval(judged, name)) for name in judged.figures}
         found = {name: {key: value if np.isfinite(value) else None for key, value in one.items()} for name, one in told.items()}
-        result = {"run": str(self.path), "rows": len(table), "metrics": found}
+        known = learned.count(self.folder, table, self.facts["features"])
+        if known:
+            (reporter or Silent()).say(
+                tr(
+                    "Warning: the model has learned from {count:,} of these {rows:,} rows, or was chosen by them; the figures flatter.",
+                    count=known, rows=len(table),
+                )
+            )  # fmt: skip
+        result = {"run": str(self.path), "rows": len(table), "learned": known, "metrics": found}
         if reporter is not None:
             words = {
                 name: ["–" if one[key] is None else f"{one[key]:.4f}" for key in ("value", "low", "high")] for name, one in found.items()

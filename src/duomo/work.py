@@ -17,6 +17,7 @@ import pyarrow.feather as feather
 import torch
 from torch import nn
 
+from duomo import learned
 from duomo.core import find
 from duomo.core.config import to_toml
 from duomo.core.contract import Task, View
@@ -160,7 +161,7 @@ class Work:
         self.preflight = preflight.predict(self.model, self.config, self.stream.steps_per_epoch, len(self.valid), seconds, self._device())
         self.preflight.say(self.reporter)
         learning, whole = adapt.counts(self.model)
-        if learning < whole or self.loaded:
+        if self.loaded:  # from nothing everything learns but what is there for form's sake, or never read
             self.reporter.say(
                 tr("{learning:,} weights learn, {share:.2%} of {whole:,}.", learning=learning, share=learning / whole, whole=whole)
             )
@@ -271,6 +272,7 @@ class Work:
                 self.task.remember(part, predictor.facts)
             self.folder.write_json("task.json", self.task.state())
             self._golden(predictor)
+        learned.keep(self.folder, (self.plan.train, self.plan.valid), facts["features"])
         self.folder.seal()
         for name in OPENING[1:]:
             (self.folder.path / name).unlink(missing_ok=True)
@@ -310,9 +312,10 @@ class Work:
         recipe = self.plan.recipe
         seconds = {"training": outcome.seconds, "everything": time.monotonic() - self.started}
         costs = self.preflight.against(outcome.seconds, outcome.memory_bytes, outcome.disk_bytes) if self.preflight else {}
+        whole = sum(p.numel() for p in self.model.parameters())
         return {
             "name": self.folder.path.name, "model": "own module" if self.own is not None else recipe.model.name, "size": recipe.model.size,
-            "parameters": sum(p.numel() for p in self.model.parameters()), "trained": self.learned, "voices": self.voices,
+            "parameters": whole, "trained": self.learned if self.loaded else whole, "voices": self.voices,
             "recipe": dataclasses.asdict(recipe), "reason": self.plan.notes[-1] if self.plan.notes else "", "split": self.plan.split,
             "rows": facts["data"]["rows"], "seconds": seconds, "memory_mb": outcome.memory_bytes / 1e6, "preflight": costs,
             "steps": outcome.steps, "best_step": outcome.best_step, "rows_a_second": outcome.rate, "spikes": outcome.spikes,

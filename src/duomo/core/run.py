@@ -7,6 +7,7 @@ start.json           the same before training, for a resume        data.arrow   
 model.safetensors    the kept weights                             scorecard.json   scorecard.html   MODEL_CARD.md
 golden.json          inputs and the answers they must give        manifest.json    sums of all of the product's files
 head.safetensors     a head fitted before the first step           engine.json      what computes it fastest on this machine
+learned.safetensors  a number for each row that was learned from
 """
 
 import fcntl
@@ -24,7 +25,8 @@ from torch import Tensor
 from duomo.core.errors import ConfigError, RunError
 from duomo.core.files import JSON_FAULTS, digest, write_atomically
 
-PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")
+PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "golden.json", "scorecard.json",
+           "scorecard.html", "MODEL_CARD.md")  # fmt: skip
 HEAD = "head.safetensors"
 OPENING = ("recipe.toml", "start.json", "data.arrow", HEAD)
 """What a resume needs; all but the recipe go when the run is finished."""
