@@ -72,7 +72,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     spill.release()
     if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
         raise DataError("Pictures, sounds and films are learned from as folders; received the single file {name}. "
-                        "Give the folder that holds it.", name=table.name)  # fmt: skip
+                        "Give the folder that holds it.", name=table.column(table.names[-1])[0].as_py())  # fmt: skip
     for problem in table.problems:
         reporter.say(problem)
     if not len(table):

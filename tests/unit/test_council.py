@@ -280,3 +280,23 @@ def test_beside_texts_the_cells_are_heard_where_they_tell_something(tmp_path: Pa
     )
     assert run.scorecard["facts"]["voices"].get("network", 1.0) > 0.5
     assert duomo.load(tmp_path / "word").predict(frame).equals(run.predict(frame))
+
+
+def test_sounds_are_heard_alike_alone_and_in_company() -> None:
+    """What describes a sound does not depend on the longer ones beside it, is kept with the weights, and is learned from."""
+    torch.manual_seed(0)
+    field = {"audio:audio": Field("waveform", (8000,), facts={"rate": 8000})}
+    made, wave_BS = Council(field, 2), torch.randn(3, 8000) * torch.tensor([[0.1], [0.2], [0.01]])
+    length_B = torch.tensor([8000, 3000, 1])
+    wave_BS *= torch.arange(8000) < length_B[:, None]
+    batch = {"audio:audio": wave_BS, "audio:audio.length": length_B}
+    together_BD = made.describe(batch)
+    for row, length in enumerate(length_B.tolist()):
+        alone = made.describe({"audio:audio": wave_BS[row : row + 1, :length], "audio:audio.length": length_B[row : row + 1]})
+        assert torch.allclose(alone[0], together_BD[row], atol=1e-4) and torch.isfinite(alone).all()
+    made.put(level_2D=torch.stack([together_BD.mean(0), together_BD.std(0) + 1]), share_3=torch.tensor([0.5, 0.0, 0.5]))
+    made.put(weight_FS=torch.randn(together_BD.shape[1], 2), bias_S=torch.zeros(2))
+    fresh = Council(field, 2)
+    fresh.load_state_dict(made.state_dict())
+    said_BS = fresh(batch, torch.zeros(3, 2))
+    assert said_BS.abs().max() > 0 and torch.equal(said_BS, made(batch, torch.zeros(3, 2)))

@@ -97,20 +97,21 @@ class LogMel(nn.Module):
         frames_B = self.frames(length_B)
         # an FFT has no bfloat16, and powers span more digits than it holds
         with torch.autocast(wave_BS.device.type, enabled=False):
-            x_BTM = self._bands(wave_BS.float())
+            x_BTM = torch.log(self.power(wave_BS.float()) + FLOOR)
             inside_BT1 = within(frames_B, x_BTM.shape[1]).unsqueeze(2)
             x_BTM = self._normalised(x_BTM, inside_BT1)
             if self.training and self.augment:
                 x_BTM = spec_augment(x_BTM, frames_B)
         return x_BTM, frames_B
 
-    def _bands(self, wave_BS: Tensor) -> Tensor:
+    def power(self, wave_BS: Tensor) -> Tensor:
+        """(B, T, M): the power in each band, of a full-scale sine about one."""
         width = self.window_W.shape[0]
         padded_BS = F.pad(wave_BS, (width // 2, width - width // 2))
         framed_BTW = padded_BS.unfold(1, width, self.hop) * self.window_W
         spectrum_BTQ = torch.fft.rfft(framed_BTW, n=self.transform)
         power_BTQ = (spectrum_BTQ.real.square() + spectrum_BTQ.imag.square()) / self.window_W.sum().square()
-        return torch.log(power_BTQ @ self.filters_QM + FLOOR)
+        return power_BTQ @ self.filters_QM
 
     def _normalised(self, x_BTM: Tensor, inside_BT1: Tensor) -> Tensor:
         axes = (1,) if self.normalise == "bands" else (1, 2)

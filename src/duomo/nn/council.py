@@ -2,11 +2,13 @@
 
     numbers (B, N) ──┬─ network ── logits (B, S) ─ × share ─┐
     categories (B, M)├─ trees ──── logits (B, S) ─ × share ─┼─ + ─> (B, S)
-                     └─ line ───── logits (B, S) ─ × share ─┘
+    sounds (B, D) ───┴─ line ───── logits (B, S) ─ × share ─┘
+Of a sound they see what a few numbers tell of it (nn/heard.py).
 They are fitted when the network has learned, and the shares on validation (train/council.py); until then only the network speaks, and
 what is not fitted yet is empty. Weighing unlike models is what wins on tables: Caruana et al. 2004, "Ensemble Selection from Libraries of
 Models"; Erickson et al. 2020, arXiv:2003.06505, section 2.2.
-Legend: B rows, N number columns, M category columns, F features, S logits, T trees, L nodes of all trees, C splits by categories.
+Legend: B rows, N number columns, M category columns, D numbers that describe the sounds, F features, S logits, T trees, L nodes of all
+trees, C splits by categories.
 """
 
 from collections.abc import Mapping
@@ -19,6 +21,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field
 from duomo.core.tensors import Batch
 from duomo.nn.fields import of_forms
+from duomo.nn.heard import Heard
 
 DEPTH = 10
 """Most splits between the root of a tree and its leaves."""
@@ -26,6 +29,8 @@ KNOWN = 255
 """Most values of a category that trees tell apart; all others share one rank."""
 SPELLED = 200
 """A category of more values than this is left out of the straight line."""
+HEARD = "heard"
+"""What describes the sounds of a batch, where it has been computed before: (B, D), in place of the sounds."""
 FAR = 5.0
 """Deviations from the middle at which the straight line ends: one odd cell must not carry an answer away."""
 
@@ -93,6 +98,7 @@ class Council(Grown):
     """Weighs a network's logits with those of trees and a line; `voices` names who speaks in the order of the shares."""
 
     rank_V: Tensor
+    level_2D: Tensor
     weight_FS: Tensor
     bias_S: Tensor
     share_3: Tensor
@@ -102,7 +108,10 @@ class Council(Grown):
         super().__init__()
         self.number_names, self.category_names = of_forms(inputs, "numbers"), of_forms(inputs, "categories")
         self.vocabulary = [one for name in self.category_names for one in inputs[name].vocabulary]
+        self.sound_names = of_forms(inputs, "waveform")
+        self.heard = nn.ModuleList(Heard(int(inputs[name].facts["rate"])) for name in self.sound_names)
         self.forest = Forest(size)
+        self.register_buffer("level_2D", torch.zeros(0))
         self.register_buffer("rank_V", torch.zeros(0, dtype=torch.int16))
         self.register_buffer("weight_FS", torch.zeros(0, size))
         self.register_buffer("bias_S", torch.zeros(0))
@@ -113,17 +122,34 @@ class Council(Grown):
         code_BM = torch.cat([batch[name] for name in self.category_names], 1)
         return torch.where((code_BM >= 0) & (code_BM < torch.tensor(self.vocabulary, device=code_BM.device)), code_BM, 0)
 
+    @property
+    def names(self) -> list[str]:
+        """The inputs that are looked at."""
+        return [*self.number_names, *self.category_names, *self.sound_names]
+
+    def describe(self, batch: Batch) -> Tensor:
+        """float32 (B, D): what is told of each row's sounds, as it is."""
+        return torch.cat([heard(batch[name], batch[f"{name}.length"]) for name, heard in zip(self.sound_names, self.heard, strict=True)], 1)
+
+    def _described(self, batch: Batch) -> list[Tensor]:
+        """The same with mean 0 and deviation 1 over the rows learned from; nothing where there are no sounds."""
+        if not self.sound_names:
+            return []
+        found_BD = batch[HEARD] if HEARD in batch else self.describe(batch)
+        return [(found_BD - self.level_2D[0]) / self.level_2D[1]]
+
     def features(self, batch: Batch) -> Tensor:
-        """float32 (B, M + N) for the trees: the rank of each category (`rank_V`; KNOWN where trees do not tell it), then the numbers."""
-        found = [batch[name].float() for name in self.number_names]
+        """float32 (B, F) for the trees: each category's rank (`rank_V`; KNOWN where trees do not tell it), numbers, what sounds hold."""
+        found = [batch[name].float() for name in self.number_names] + self._described(batch)
         if self.category_names:
             first_M = torch.tensor(self.vocabulary).cumsum(0) - torch.tensor(self.vocabulary)
             found = [self.rank_V[self.codes(batch) + first_M.to(self.rank_V.device)].float(), *found]
         return torch.cat(found, 1)
 
     def spelled(self, batch: Batch) -> Tensor:
-        """float32 (B, F) for the line: the numbers, cut off far from the middle, and a column for each value of the smaller categories."""
-        found = [batch[name].float().clamp(-FAR, FAR) for name in self.number_names]
+        """float32 (B, F) for the line: numbers, also of sounds, cut off far from the middle, and a column for each value of the smaller
+        categories."""
+        found = [x_BN.float().clamp(-FAR, FAR) for x_BN in (*(batch[name] for name in self.number_names), *self._described(batch))]
         for place, code_B in enumerate(self.codes(batch).unbind(1) if self.category_names else ()):
             if self.vocabulary[place] <= SPELLED:
                 found.append(F.one_hot(code_B, self.vocabulary[place]).float())
@@ -132,6 +158,8 @@ class Council(Grown):
     def forward(self, batch: Batch, network_BS: Tensor) -> Tensor:
         if not len(self.share_3):
             return network_BS
+        if self.sound_names and HEARD not in batch:
+            batch = {**batch, HEARD: self.describe(batch)}
         found_BS = network_BS * self.share_3[0]
         if len(self.forest.root_T):
             found_BS = found_BS + self.forest(self.features(batch)) * self.share_3[1]
@@ -141,5 +169,5 @@ class Council(Grown):
 
 
 def council_of(inputs: Mapping[str, Field], size: int, wanted: bool) -> Council | None:
-    """A council over the numbers and categories among the inputs; None where there are none, or it is not wanted."""
-    return Council(inputs, size) if wanted and of_forms(inputs, "numbers", "categories") else None
+    """A council over the numbers, categories and sounds among the inputs; None where there are none, or it is not wanted."""
+    return Council(inputs, size) if wanted and of_forms(inputs, "numbers", "categories", "waveform") else None

@@ -24,7 +24,8 @@ from duomo.core.messages import tr
 from duomo.core.reporter import Progress, Reporter
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
-from duomo.nn.council import KNOWN, Council
+from duomo.nn.council import HEARD, KNOWN, Council
+from duomo.nn.heard import BANDS
 from duomo.train.voices import Line, Trees, Written, joined
 
 FEW, FOLDS, LEAST = 2000, 5, 10
@@ -44,7 +45,7 @@ PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
 BLIND = (0.6, 0.2, 0.2)
 """The same, half as firm, where the network also sees what trees and line do not: a text, a picture."""
-FIRM, SAME, PROVED, AT_ONCE = 8.0, 1e-3, 2000, 256
+FIRM, SAME, PROVED, AT_ONCE, HEARD_ROWS, FLAT = 8.0, 1e-3, 2000, 256, 16, 1e-3
 ALONE = 0.9
 """Where the network counts more than this, the others are not worth their while."""
 SHARE = 0.2
@@ -149,11 +150,12 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
 
 
 def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, Examples], apart: bool, ends: float) -> Rows:
-    flat = {name: field for name, field in task.inputs.items() if name in (*council.number_names, *council.category_names)}
-    width = sum(field.shape[0] for field in flat.values())
+    flat = {name: field for name, field in task.inputs.items() if name in council.names}
+    width = sum(3 * BANDS if field.form == "waveform" else field.shape[0] for field in flat.values())
     device = next(model.parameters()).device
     taken = [spread(np.arange(len(one)), min(most, CELLS // width)) for one, most in zip(both, (TREE_ROWS, JUDGED), strict=True)]
-    count, asked, said = -(-len(taken[1]) // AT_ONCE), list[np.ndarray](), list[Tensor]()
+    at_once = HEARD_ROWS if council.sound_names else AT_ONCE
+    count, asked, said = -(-len(taken[1]) // at_once), list[np.ndarray](), list[Tensor]()
     quarter = time.monotonic() + (ends - time.monotonic()) / 4
     with torch.no_grad():
         while len(said) < count and (not said or time.monotonic() < quarter):
@@ -164,11 +166,23 @@ def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, 
     parts = []
     for one, rows in zip(both, taken, strict=True):
         kept = {name: column for name, column in one.columns.items() if name in flat or name.startswith("target.")}
-        parts.append(finish(Examples(kept).batch(torch.from_numpy(rows)), flat))
+        pieces = np.array_split(rows, -(-len(rows) // HEARD_ROWS)) if council.sound_names else [rows]
+        parts += [_told(council, finish(Examples(kept).batch(torch.from_numpy(piece)), flat)) for piece in pieces]
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     _rank(council, whole, len(taken[0]))
+    if council.sound_names:
+        heard_ND = whole[HEARD][: len(taken[0])]
+        council.put(level_2D=torch.stack([heard_ND.mean(0), heard_ND.std(0, correction=0).clamp(min=FLAT)]))
     goals = [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(whole)]  # a row without weight teaches nothing
     return Rows(len(taken[0]), whole, torch.cat(said), goals, apart, ends, len(flat) == len(task.inputs))
+
+
+def _told(council: Council, batch: Batch) -> Batch:
+    """The batch with what describes its sounds in their place."""
+    if not council.sound_names:
+        return batch
+    sounds = {f"{name}{end}" for name in council.sound_names for end in ("", ".length")}
+    return {name: value for name, value in batch.items() if name not in sounds} | {HEARD: council.describe(batch)}
 
 
 def _rank(council: Council, batch: Batch, learned: int) -> None:
