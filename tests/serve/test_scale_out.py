@@ -81,20 +81,23 @@ def test_two_workers_of_one_run(runs, tmp_path: Path) -> None:
             time.sleep(0.05)
         raise AssertionError(made.children())
 
-    with made.client() as client:
-        first, second = made.children()
-        os.kill(first, signal.SIGKILL)
-        assert second in replaced([first])
-        for _ in range(3):
-            assert client.post("/v1/predict", json=asked).status_code == 200
-        event = 'duomo_worker_events_total{event="restart",ok="True",run="run"} 1'
-        said = client.get("/metrics").text
-        served = next(line for line in said.splitlines() if line.startswith('duomo_rows_total{run="run"}'))
-        assert event in said and int(served.split()[-1]) >= 3
-        before = made.children()
-        shutil.copytree(place, tmp_path / "next")
-        place.rename(tmp_path / "old")
-        (tmp_path / "next").rename(place)
-        last = replaced(before)
-    assert made.stop() == 0
-    assert not [number for number in last if Path(f"/proc/{number}").exists()]
+    try:
+        with made.client() as client:
+            first, second = made.children()
+            os.kill(first, signal.SIGKILL)
+            assert second in replaced([first])
+            for _ in range(3):
+                assert client.post("/v1/predict", json=asked).status_code == 200
+            event = 'duomo_worker_events_total{event="restart",ok="True",run="run"} 1'
+            said = client.get("/metrics").text
+            served = next(line for line in said.splitlines() if line.startswith('duomo_rows_total{run="run"}'))
+            assert event in said and int(served.split()[-1]) >= 3
+            before = made.children()
+            shutil.copytree(place, tmp_path / "next")
+            place.rename(tmp_path / "old")
+            (tmp_path / "next").rename(place)
+            last = replaced(before)
+        assert made.stop() == 0
+        assert not [number for number in last if Path(f"/proc/{number}").exists()]
+    finally:
+        made.stop(signal.SIGKILL)
