@@ -279,7 +279,8 @@ def _rounds(
         show(now)
         each = (time.monotonic() - start) / more
         fits = ((ends - time.monotonic()) / each - after * now) / (1 + after)
-        more = int(min(most - now, max(FIRST, now), SPAN, HURRIED + GLANCE / each, fits))
+        wait = best + PATIENCE - now  # so many decide whether it was the best
+        more = int(min(most - now, max(FIRST, now), SPAN if wait > PATIENCE / 2 else wait, HURRIED + GLANCE / each, fits))
     kept = np.zeros((rows.learned, goal.size))
     for trees, (_, judge) in zip(growing, parts, strict=True):
         trees.cut(best)
