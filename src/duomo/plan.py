@@ -350,7 +350,7 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bo
     suggested = dict(find.task_recipes(data.task)[named])
     chosen = settings.get("model", {}).get("name")
     if chosen and chosen != suggested.get("model", {}).get("name"):
-        suggested["model"] = {"size": "small"}
+        suggested = {name: part for name, part in suggested.items() if name != "encode"} | {"model": {"size": "small"}}
         suggested = merge(suggested, {"train": {"optimizer": TrainConfig.optimizer, **find.model_module(chosen).TRAIN}})
     elif settings.get("model", {}).get("size"):  # a size that was asked for is that size: the recipe's own options are for its own
         suggested["model"] = {"name": suggested["model"]["name"]}

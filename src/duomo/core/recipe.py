@@ -75,7 +75,9 @@ class EncodeConfig:
     vocabulary: Count = 0
     """Size of the vocabulary of text; from the amount of text when 0."""
     longest_text: Count = 0
-    """Tokens kept of a text cell (context length for generate); the 98th percentile, at most 256, when 0."""
+    """Tokens kept of a text cell (context length for generate); the 98th percentile, at most `most_text`, when 0."""
+    most_text: Count = 256
+    """Tokens kept of a text cell at most where `longest_text` is 0."""
     sample_rate: Annotated[int, Within(1000, 192000)] = 16000
     """Hz that sounds are brought to."""
     longest_sound: Amount = 0.0

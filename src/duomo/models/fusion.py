@@ -52,7 +52,7 @@ class Config:
     numbers: str = "piecewise"
     """Embedding of numbers: piecewise (bends at quantiles), periodic (sines), or line."""
     advice: bool = True
-    """Whether boosted trees and a straight line over numbers, categories and sounds are fitted beside at the end, and weighed with it."""
+    """Whether boosted trees and a straight line over cells, sounds and texts are fitted beside at the end, and weighed with it."""
 
 
 SIZES = {

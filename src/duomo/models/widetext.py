@@ -58,7 +58,7 @@ class Config:
     cell_width: int = 32
     """Units of the hidden layer over all cells."""
     advice: bool = True
-    """Whether boosted trees and a straight line over the cells are fitted beside when all is learned, and weighed with it."""
+    """Whether a straight line over letters and cells, and boosted trees over the cells, are fitted beside and weighed with the network."""
 
 
 SIZES = {

@@ -1,9 +1,10 @@
-"""Simpler learners that answer beside a network: boosted trees and a straight line over the same cells, each voice with its share.
+"""Simpler learners that answer beside a network: boosted trees and a straight line over the same columns, each voice with its share.
 
     numbers (B, N) ──┬─ network ── logits (B, S) ─ × share ─┐
     categories (B, M)├─ trees ──── logits (B, S) ─ × share ─┼─ + ─> (B, S)
-    sounds (B, D) ───┴─ line ───── logits (B, S) ─ × share ─┘
-Of a sound they see what a few numbers tell of it (nn/heard.py).
+    sounds (B, D) ───┼─ line ───── logits (B, S) ─ × share ─┘
+    tokens (B, T) ───┘
+Of a sound they see what a few numbers tell of it (nn/heard.py); of texts the line alone sees something, their letters (nn/letters.py).
 They are fitted when the network has learned, and the shares on validation (train/council.py); until then only the network speaks, and
 what is not fitted yet is empty. Weighing unlike models is what wins on tables: Caruana et al. 2004, "Ensemble Selection from Libraries of
 Models"; Erickson et al. 2020, arXiv:2003.06505, section 2.2.
@@ -12,7 +13,6 @@ trees, C splits by categories.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,9 @@ from torch.nn import functional as F
 from duomo.core.contract import Field
 from duomo.core.tensors import Batch
 from duomo.nn.fields import of_forms
+from duomo.nn.grown import Grown
 from duomo.nn.heard import Heard
+from duomo.nn.letters import Letters
 
 DEPTH = 10
 """Most splits between the root of a tree and its leaves."""
@@ -33,25 +35,6 @@ HEARD = "heard"
 """What describes the sounds of a batch, where it has been computed before: (B, D), in place of the sounds."""
 FAR = 5.0
 """Deviations from the middle at which the straight line ends: one odd cell must not carry an answer away."""
-
-
-class Grown(nn.Module):
-    """A module whose buffers are empty until they are fitted: it takes them from a file in whatever size they have."""
-
-    def put(self, **tensors: Tensor) -> None:
-        for name, value in tensors.items():
-            setattr(self, name, value.to(getattr(self, name)).contiguous())
-
-    def clear(self) -> None:
-        """Empty again."""
-        self.put(**{name: value[:0] for name, value in self.named_buffers(recurse=False)})
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
-        for name, own in self.named_buffers(recurse=False):
-            given = state_dict.get(prefix + name)
-            if given is not None and given.shape != own.shape:
-                setattr(self, name, own.new_empty(given.shape))
-        super()._load_from_state_dict(state_dict, prefix, *rest)  # type: ignore[no-untyped-call]
 
 
 class Forest(Grown):
@@ -107,15 +90,25 @@ class Council(Grown):
     def __init__(self, inputs: Mapping[str, Field], size: int):
         super().__init__()
         self.number_names, self.category_names = of_forms(inputs, "numbers"), of_forms(inputs, "categories")
+        self.token_names = of_forms(inputs, "tokens")
         self.vocabulary = [one for name in self.category_names for one in inputs[name].vocabulary]
         self.sound_names = of_forms(inputs, "waveform")
         self.heard = nn.ModuleList(Heard(int(inputs[name].facts["rate"])) for name in self.sound_names)
         self.forest = Forest(size)
+        self.letters = nn.ModuleList(Letters(size) for _ in self.token_names)
         self.register_buffer("level_2D", torch.zeros(0))
         self.register_buffer("rank_V", torch.zeros(0, dtype=torch.int16))
         self.register_buffer("weight_FS", torch.zeros(0, size))
         self.register_buffer("bias_S", torch.zeros(0))
         self.register_buffer("share_3", torch.zeros(0))
+
+    @property
+    def has_cells(self) -> bool:
+        return bool(self.number_names or self.category_names or self.sound_names)
+
+    def texts(self) -> list[tuple[str, Letters]]:
+        """The columns of tokens, and what reads them."""
+        return [(name, one) for name, one in zip(self.token_names, self.letters, strict=True) if isinstance(one, Letters)]
 
     def codes(self, batch: Batch) -> Tensor:
         """int64 (B, M); a value outside its vocabulary counts as unseen (0)."""
@@ -125,7 +118,7 @@ class Council(Grown):
     @property
     def names(self) -> list[str]:
         """The inputs that are looked at."""
-        return [*self.number_names, *self.category_names, *self.sound_names]
+        return [*self.number_names, *self.category_names, *self.sound_names, *self.token_names]
 
     def describe(self, batch: Batch) -> Tensor:
         """float32 (B, D): what is told of each row's sounds, as it is."""
@@ -153,7 +146,7 @@ class Council(Grown):
         for place, code_B in enumerate(self.codes(batch).unbind(1) if self.category_names else ()):
             if self.vocabulary[place] <= SPELLED:
                 found.append(F.one_hot(code_B, self.vocabulary[place]).float())
-        return torch.cat(found, 1)
+        return torch.cat(found, 1) if found else self.share_3.new_zeros(batch[self.names[0]].shape[0], 0)
 
     def forward(self, batch: Batch, network_BS: Tensor) -> Tensor:
         if not len(self.share_3):
@@ -163,11 +156,15 @@ class Council(Grown):
         found_BS = network_BS * self.share_3[0]
         if len(self.forest.root_T):
             found_BS = found_BS + self.forest(self.features(batch)) * self.share_3[1]
-        if len(self.weight_FS):
-            found_BS = found_BS + (self.spelled(batch) @ self.weight_FS + self.bias_S) * self.share_3[2]
+        if len(self.bias_S):
+            line_BS = self.spelled(batch) @ self.weight_FS + self.bias_S
+            for name, letters in self.texts():
+                if len(letters.weight_PS):  # a run of before there were letters has none
+                    line_BS = line_BS + letters(batch[name])
+            found_BS = found_BS + line_BS * self.share_3[2]
         return found_BS
 
 
 def council_of(inputs: Mapping[str, Field], size: int, wanted: bool) -> Council | None:
-    """A council over the numbers, categories and sounds among the inputs; None where there are none, or it is not wanted."""
-    return Council(inputs, size) if wanted and of_forms(inputs, "numbers", "categories", "waveform") else None
+    """A council over the numbers, categories, sounds and tokens among the inputs; None where there are none, or it is not wanted."""
+    return Council(inputs, size) if wanted and of_forms(inputs, "numbers", "categories", "waveform", "tokens") else None

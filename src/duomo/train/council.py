@@ -10,7 +10,6 @@ Legend: N rows, M category columns, F features, P logits of one goal, S logits s
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -26,12 +25,12 @@ from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.nn.council import HEARD, KNOWN, Council
 from duomo.nn.heard import BANDS
-from duomo.train.voices import Line, Trees, Written, joined
+from duomo.train import line
+from duomo.train.held import AT_ONCE, CELLS, Parts, Rows, Voice, beside, loss, spread
+from duomo.train.voices import Trees, Written, joined
 
-FEW, FOLDS, LEAST = 2000, 5, 10
-"""Below so many training rows, so many folds; where fewer than `LEAST` know a target, the network is left alone."""
-CELLS, TREE_ROWS, LINE_ROWS, JUDGED = 2 * 10**7, 100_000, 20_000, 20_000
-"""Most cells that are looked at, and most rows to fit trees, a line, and to judge by."""
+TREE_ROWS, JUDGED, JUDGED_TEXTS = 100_000, 20_000, 5000
+"""Most rows to fit trees to, and to judge by, the fewer where there are texts."""
 TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 50, 50
 """Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped, but no more than `SPAN` at a
 time; more logits than these are not worth their trees."""
@@ -40,69 +39,21 @@ HURRIED, TRIED, ENOUGH, THRIFT, GLANCE = 4, 5000, 100, 1.5, 4.0
 few; seconds between two looks."""
 SPLITS = 2 * 10**5
 """Rounds times columns at most: with thousands of columns each tree takes long."""
-PENALTIES = tuple(10.0**power for power in range(-4, 4))
 PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
+TEXTS, LOOSE = (0.4, 0.1, 0.5), 1.0
+"""The same where texts are among what network and line see, held as loosely as one row: of few texts one of the two may be far better."""
 BLIND = (0.6, 0.2, 0.2)
-"""The same, half as firm, where the network also sees what trees and line do not: a text, a picture."""
-FIRM, SAME, PROVED, AT_ONCE, HEARD_ROWS, FLAT = 8.0, 1e-3, 2000, 256, 16, 1e-3
+"""The same, half as firm, where the network also sees what trees and line do not: a picture, a film."""
+FIRM, SAME, PROVED, HEARD_ROWS, FLAT = 8.0, 1e-3, 2000, 16, 1e-3
 ALONE = 0.9
 """Where the network counts more than this, the others are not worth their while."""
 SHARE = 0.2
 """Of a limited time, for trees and line."""
 AT_LEAST, BESIDE = 60.0, 0.5
 """Seconds that they may take where no time was set; more where the network took long: so much of its own."""
-LINE_SHARE, PACE = 0.3, 10**7
-"""What the line may take of it; rows times columns times logits that it learns in a second, all penalties tried."""
-
-Parts = list[tuple[np.ndarray, np.ndarray]]
-"""Row numbers to learn from, and row numbers to be judged by."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Training rows, then validation rows."""
-
-    learned: int
-    batch: Batch
-    network: Tensor
-    """(N - learned, S) what the network says of validation."""
-    goals: Sequence[Goal]
-    apart: bool
-    ends: float
-    sees: bool
-    """Whether trees and line see all that the network sees."""
-
-    def taught(self, goal: Goal) -> bool:
-        """Whether there is enough to learn it from, and to judge it by."""
-        rows = np.flatnonzero(goal.known[: self.learned])
-        return len(rows) >= LEAST and len(np.unique(goal.values[rows])) > 1 and bool(goal.known[self.learned :].any())
-
-    def parts(self, goal: Goal, most: int) -> Parts:
-        """Folds of few rows, every class dealt out evenly; else the training rows against the validation."""
-        rows = np.flatnonzero(goal.known[: self.learned])
-        if self.apart or self.learned >= FEW:
-            return [(spread(rows, most), self.learned + np.flatnonzero(goal.known[self.learned :]))]
-        rows = np.random.default_rng(0).permutation(rows)
-        rows = rows[np.argsort(goal.values[rows], kind="stable")] if goal.kind == "class" else rows
-        fold = np.arange(len(rows)) % FOLDS
-        return [(np.sort(rows[fold != one]), np.sort(rows[fold == one])) for one in range(FOLDS)]
-
-    def whole(self, goal: Goal, most: int) -> np.ndarray:
-        return spread(np.flatnonzero(goal.known[: self.learned]), most)
-
-
-@dataclass(frozen=True)
-class Voice:
-    """What a learner says: of rows held out of folds (None where there were none), and of validation."""
-
-    held: Tensor | None
-    valid: Tensor
-
-
-def spread(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the rows, from all over them."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+LINE_SHARE = 0.3
+"""What the line may take of it."""
 
 
 def council_of(model: nn.Module) -> Council | None:
@@ -127,33 +78,32 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
     rows = _rows(model, council, task, both, apart, time.monotonic() + seconds)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
         return {}
-    soon = time.monotonic() + LINE_SHARE * max(0.0, rows.ends - time.monotonic())
+    soon = time.monotonic() + (LINE_SHARE if council.has_cells else 1.0) * max(0.0, rows.ends - time.monotonic())
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
-            line = _line(council, rows, soon)
+            said = line.fit(council, task.inputs, rows, soon)
             trees = _trees(council, rows, bar)
-        voices = [trees, line]
+        voices = [trees, said]
         shares = weigh(task, rows, voices)
     if shares[0] > ALONE:
-        council.clear()
-        council.forest.clear()
+        for fitted in (council, council.forest, *(letters for _, letters in council.texts())):
+            fitted.clear()
         council.to(device)
         return {}
     council.put(share_3=torch.from_numpy(shares).float())
     council.to(device)
-    found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True)}
+    found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True) if share}
     told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
-    reporter.say(
-        tr("Boosted trees and a straight line were fitted beside the network; by rows held out they count: {shares}.", shares=told)
-    )
+    reporter.say(tr("Simpler models were fitted beside the network; by rows held out they count: {shares}.", shares=told))
     return found
 
 
 def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, Examples], apart: bool, ends: float) -> Rows:
     flat = {name: field for name, field in task.inputs.items() if name in council.names}
     width = sum(3 * BANDS if field.form == "waveform" else field.shape[0] for field in flat.values())
+    most = TREE_ROWS, JUDGED_TEXTS if council.token_names else JUDGED
     device = next(model.parameters()).device
-    taken = [spread(np.arange(len(one)), min(most, CELLS // width)) for one, most in zip(both, (TREE_ROWS, JUDGED), strict=True)]
+    taken = [spread(np.arange(len(one)), min(limit, CELLS // width)) for one, limit in zip(both, most, strict=True)]
     at_once = HEARD_ROWS if council.sound_names else AT_ONCE
     count, asked, said = -(-len(taken[1]) // at_once), list[np.ndarray](), list[Tensor]()
     quarter = time.monotonic() + (ends - time.monotonic()) / 4
@@ -168,13 +118,20 @@ def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, 
         kept = {name: column for name, column in one.columns.items() if name in flat or name.startswith("target.")}
         pieces = np.array_split(rows, -(-len(rows) // HEARD_ROWS)) if council.sound_names else [rows]
         parts += [_told(council, finish(Examples(kept).batch(torch.from_numpy(piece)), flat)) for piece in pieces]
-    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    whole = {name: torch.cat(_even([part[name] for part in parts])) for name in parts[0]}
     _rank(council, whole, len(taken[0]))
     if council.sound_names:
         heard_ND = whole[HEARD][: len(taken[0])]
         council.put(level_2D=torch.stack([heard_ND.mean(0), heard_ND.std(0, correction=0).clamp(min=FLAT)]))
     goals = [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(whole)]  # a row without weight teaches nothing
-    return Rows(len(taken[0]), whole, torch.cat(said), goals, apart, ends, len(flat) == len(task.inputs))
+    prior, firm = ((TEXTS, LOOSE) if council.token_names else (PRIOR, FIRM)) if len(flat) == len(task.inputs) else (BLIND, FIRM / 2)
+    return Rows(len(taken[0]), whole, torch.cat(said), goals, apart, ends, prior, firm)
+
+
+def _even(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Tokens padded to the same length."""
+    longest = max(part.shape[1] for part in parts) if parts[0].dim() > 1 else 0
+    return [nn.functional.pad(part, (0, longest - part.shape[1])) if part.dim() > 1 else part for part in parts]
 
 
 def _told(council: Council, batch: Batch) -> Batch:
@@ -198,14 +155,10 @@ def _rank(council: Council, batch: Batch, learned: int) -> None:
     council.put(rank_V=torch.cat(ranks) if ranks else torch.zeros(0))
 
 
-def _said(rows: Rows, answers: Sequence[np.ndarray]) -> Tensor:
-    """(N, S) logits of all goals side by side from (N, P) of each."""
-    return torch.from_numpy(np.concatenate(answers, 1)).float()
-
-
 def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
-    """Grown for as many rounds as help what is held out; None where the classes are too many, or what is written answers otherwise."""
-    if sum(goal.size for goal in rows.goals) > MOST_PLACES:
+    """Grown for as many rounds as help what is held out; None where there are no cells or too many
+    classes, or where what is written answers otherwise."""
+    if sum(goal.size for goal in rows.goals) > MOST_PLACES or not council.has_cells:
         return None
     x_NF = council.features(rows.batch).double().numpy()
     held, valid, written = list[np.ndarray](), list[np.ndarray](), list[Written]()
@@ -226,12 +179,12 @@ def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
         written.append(trees.written())
     tensors = joined(written, rows.goals, sum(goal.size for goal in rows.goals))
     council.forest.put(**{name: torch.from_numpy(value) for name, value in tensors.items()})
-    said = _said(rows, valid)
+    said = beside(valid)
     few = slice(rows.learned, rows.learned + PROVED)
     if not torch.allclose(council.forest(torch.from_numpy(x_NF[few]).float()), said[:PROVED], atol=SAME, rtol=SAME):
         council.forest.clear()
         return None
-    return Voice(_said(rows, held) if len(parts) > 1 else None, said)
+    return Voice(beside(held) if len(parts) > 1 else None, said)
 
 
 def _shown(bar: Progress, before: int, now: int) -> None:
@@ -289,71 +242,14 @@ def _rounds(
     return best, kept
 
 
-def _line(council: Council, rows: Rows, ends: float) -> Voice | None:
-    """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice; None where it
-    has too many columns for so many rows, or for the time until `ends`."""
-    columns, left = len(_spelled(council, rows, np.arange(1))[0]), max(0.0, ends - time.monotonic())
-    most = int(min(LINE_ROWS, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
-    if most < min(rows.learned, FEW):
-        return None
-    held, valid, weights, biases = list[np.ndarray](), list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
-    for goal in rows.goals:
-        parts = rows.parts(goal, most)
-        tried, lines = list[tuple[float, float, np.ndarray]](), [Line(goal) for _ in parts]
-        for penalty in reversed(PENALTIES):
-            said, started = np.zeros((len(goal.values), goal.size)), time.monotonic()
-            for one, (learn, judge) in zip(lines, parts, strict=True):
-                one.fit(_spelled(council, rows, learn), learn, penalty)
-                said[judge] = _drawn(one, council, rows, judge)
-            judged = np.concatenate([judge for _, judge in parts])
-            tried.append((loss(goal, said[judged], judged), penalty, said[: rows.learned]))
-            now = time.monotonic()
-            if now + 2 * (now - started) > ends or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
-                break
-        _, penalty, kept = min(tried, key=lambda one: one[0])
-        line, whole = Line(goal), rows.whole(goal, most)
-        line.fit(_spelled(council, rows, whole), whole, penalty)
-        held.append(kept)
-        valid.append(_drawn(line, council, rows, np.arange(rows.learned, len(goal.values))))
-        weights.append(line.weight_FP)
-        biases.append(line.bias_P)
-    council.put(weight_FS=torch.from_numpy(np.concatenate(weights, 1)), bias_S=torch.from_numpy(np.concatenate(biases)))
-    return Voice(_said(rows, held) if len(parts) > 1 else None, _said(rows, valid))
-
-
-def _spelled(council: Council, rows: Rows, chosen: np.ndarray) -> np.ndarray:
-    """float64 (chosen, F); of all rows it may not fit into memory."""
-    return np.asarray(council.spelled({name: value[chosen] for name, value in rows.batch.items()}).double().numpy())
-
-
-def _drawn(line: Line, council: Council, rows: Rows, chosen: np.ndarray) -> np.ndarray:
-    """Logits (chosen, P)."""
-    pieces = np.array_split(chosen, 1 + len(chosen) // AT_ONCE)
-    return np.concatenate([line.logits(_spelled(council, rows, piece)) for piece in pieces])
-
-
-def loss(goal: Goal, said_NP: np.ndarray, rows: np.ndarray) -> float:
-    """The goal's own loss of what is said of these rows, its mean: cross-entropy, squared or absolute error."""
-    said, wanted = torch.from_numpy(said_NP), torch.from_numpy(goal.values[rows])
-    weight = torch.from_numpy(goal.weight[rows])
-    if goal.kind != "class":
-        gaps = (said[:, 0] - wanted).abs()
-        each = gaps if goal.kind == "median" else gaps.square()
-    elif goal.size == 1:
-        each = nn.functional.binary_cross_entropy_with_logits(said[:, 0], wanted.double(), reduction="none")
-    else:
-        each = nn.functional.cross_entropy(said, wanted, reduction="none")
-    return float((each * weight).sum() / weight.sum().clamp(min=1e-9))
-
-
 def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:
     """(3,) shares: the task's own loss on validation, and of the two learners among themselves on the folds, with the prior.
 
-    Of numbers the loss counts by its logarithm, as a Gaussian's whose variance is not known: what matters is by how much it falls.
+    Of numbers the loss counts by its logarithm, as a Gaussian's whose variance is not known: what matters is by how much it falls. Of
+    classes all logits are scaled as well, for a voice that says nothing must not be heard because it tempers the others.
     """
     numbers = rows.goals[0].kind != "class"
-    firm = FIRM if rows.sees else FIRM / 2
-    prior = torch.tensor(PRIOR if rows.sees else BLIND) * torch.tensor([True, *(voice is not None for voice in voices)])
+    prior = torch.tensor(rows.prior) * torch.tensor([True, *(voice is not None for voice in voices)])
     known, fixed = prior > 0, (prior / prior.sum()).clamp(min=1e-9)
     valid = torch.stack([rows.network] + [voice.valid if voice else torch.zeros_like(rows.network) for voice in voices])
     folds = [voice.held for voice in voices if voice and voice.held is not None]
@@ -365,15 +261,16 @@ def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         free = torch.from_numpy(flat).float().requires_grad_()
-        share = torch.softmax(free.masked_fill(~known, -torch.inf), 0)
-        total = term((share.view(-1, 1, 1) * valid).sum(0), targets[0]) - firm * (fixed * (share + 1e-9).log()).sum()
+        share, scale_2 = torch.softmax(free[:3].masked_fill(~known, -torch.inf), 0), free[3:].exp()
+        total = term(scale_2[0] * (share.view(-1, 1, 1) * valid).sum(0), targets[0]) - rows.firm * (fixed * (share + 1e-9).log()).sum()
         if len(folds) == 2:
             trees = share[1] / (share[1] + share[2])
-            total = total + term(trees * folds[0] + (1 - trees) * folds[1], targets[1])
+            total = total + term(scale_2[1] * (trees * folds[0] + (1 - trees) * folds[1]), targets[1])
         total.backward()
         assert free.grad is not None
         return float(total.detach()), free.grad.double().numpy()
 
-    found = minimize(objective, fixed.log().double().numpy(), jac=True, method="L-BFGS-B", bounds=[(-12, 12)] * 3).x
+    start, bounds = np.append(fixed.log().double().numpy(), [0.0, 0.0]), [(-12, 12)] * 3 + [(0, 0) if numbers else (-3, 3)] * 2
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x[:3]
     shares = torch.softmax(torch.from_numpy(found).masked_fill(~known, -torch.inf), 0)
     return np.asarray(shares.numpy())

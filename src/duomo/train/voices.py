@@ -173,7 +173,7 @@ class Line:
 
         values, weight = self.goal.values[rows], self.goal.weight[rows]
         if self.goal.kind != "class":
-            model = Ridge(alpha=penalty).fit(x_NF, values, weight)
+            model = Ridge(alpha=penalty).fit(x_NF.astype(np.float64), values, weight)
             self.weight_FP, self.bias_P = model.coef_.reshape(-1, 1), np.asarray(model.intercept_).reshape(1)
             return
         classes = np.unique(values)

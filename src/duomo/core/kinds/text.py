@@ -32,7 +32,12 @@ KNOWN = {"padding": ("<pad>", "[PAD]", "<|pad|>", "<|endoftext|>"), "unknown": (
          "begin": ("<s>", "[CLS]", "<|begin_of_text|>", "<|im_start|>", "<bos>"),
          "end": ("</s>", "[SEP]", "<|end_of_text|>", "<|im_end|>", "<|endoftext|>", "<eos>")}  # fmt: skip
 """Names that tokenizers of the field give to the special tokens, by use."""
+SPACES = re.compile(r"\s")
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+_PLAIN = [*range(33, 127), *range(161, 173), *range(174, 256)]
+SIGNS = {chr(byte): byte for byte in _PLAIN} | {chr(256 + place): byte for place, byte in enumerate(sorted({*range(256)} - {*_PLAIN}))}
+"""The byte that each sign of a byte-level vocabulary stands for (Radford et al. 2019, section 2.2)."""
+LONGEST_TOKEN = 16
 LARGEST_FILE = 64 * 1024 * 1024
 NAMED = ("text", "transcript", "transcription", "sentence", "content", "review", "comment", "description", "message", "body",
          "question", "answer", "summary", "abstract", "文本", "内容", "评论", "句子", "正文", "描述", "摘要")  # fmt: skip
@@ -67,10 +72,11 @@ class Text(Kind):
 
     def adopt(self, given: Mapping[str, Any], cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """The given tokenizer; how much of a cell is kept follows from these cells, within what the model can read."""
-        return kept(dict(given), pc.drop_null(text_of(cells.data)), within(config.longest_text, given))
+        return kept(dict(given), pc.drop_null(text_of(cells.data)), within(config.longest_text, given), config.most_text)
 
     def field(self, state: Mapping[str, Any]) -> Field:
-        return Field("tokens", (int(state["longest"]),), (int(state["size"]),), {"tokenizer": state["tokenizer"]})
+        facts = {"tokenizer": state["tokenizer"], "json": state["json"]}
+        return Field("tokens", (int(state["longest"]),), (int(state["size"]),), facts)
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
         texts = [cell or "" for cell in text_of(cells.data).to_pylist()]
@@ -82,7 +88,7 @@ class Text(Kind):
 def learn(known: pa.ChunkedArray, config: EncodeConfig) -> dict[str, Any]:
     """The state for training cells without null; ConfigError for an unknown tokenizer."""
     if config.tokenizer.endswith(".json"):
-        return kept(given(read(Path(config.tokenizer))), known, config.longest_text or 1 << 40)
+        return kept(given(read(Path(config.tokenizer))), known, config.longest_text or 1 << 40, config.most_text)
     if config.tokenizer and config.tokenizer not in TOKENIZERS:
         raise ConfigError(
             "A tokenizer must be one of {known}; received {name!r}.{hint}",
@@ -93,7 +99,7 @@ def learn(known: pa.ChunkedArray, config: EncodeConfig) -> dict[str, Any]:
     name = config.tokenizer or choose(some, amount)
     tokenizer = _train(name, some, config.vocabulary or vocabulary_for(name, amount))
     state: dict[str, Any] = {"tokenizer": name, "json": tokenizer.to_str(), "size": tokenizer.get_vocab_size(), "longest": 1 << 40}
-    return kept(state, known, config.longest_text)
+    return kept(state, known, config.longest_text, config.most_text)
 
 
 def within(wanted: int, given: Mapping[str, Any]) -> int:
@@ -105,12 +111,13 @@ def within(wanted: int, given: Mapping[str, Any]) -> int:
     return wanted or longest
 
 
-def kept(state: dict[str, Any], known: pa.ChunkedArray, longest: int) -> dict[str, Any]:
-    """The state with how many tokens of a cell are kept: `longest`, or what 98 % of the cells need where that is 0 or beyond all reason."""
+def kept(state: dict[str, Any], known: pa.ChunkedArray, longest: int, most: int) -> dict[str, Any]:
+    """The state with how many tokens of a cell are kept: `longest`, or what 98 % of the cells need, at most `most`, where that is 0 or
+    beyond all reason."""
     if 0 < longest < 1 << 40 and state["tokenizer"] != GIVEN:
         return state | {"longest": longest}
     lengths = [len(ids) for ids in encode_text(state, [cell[: 1 << 16] for cell in sample(known, 2000).to_pylist()])] or [1]
-    need = int(np.clip(np.ceil(np.percentile(lengths, 98)), 1, 256))
+    need = int(np.clip(np.ceil(np.percentile(lengths, 98)), 1, max(1, most)))
     if state["tokenizer"] == GIVEN:
         need = min(need + sum(map(len, state["frame"])), longest)
     return state | {"longest": need}
@@ -264,9 +271,34 @@ def bytes_of(state: Mapping[str, Any]) -> np.ndarray:
     """(V,) float64 bytes of UTF-8 that each token stands for: in a byte-level vocabulary every sign is one byte."""
     tokenizer = tokenizer_of(state)
     vocabulary = [tokenizer.id_to_token(number) or "" for number in range(int(state["size"]))]
-    if state["tokenizer"] == "bpe" or "ByteLevel" in type(tokenizer.pre_tokenizer).__name__ or '"type":"ByteLevel"' in state["json"]:
+    if is_bytes(tokenizer, state["json"]):
         return np.array([len(token) for token in vocabulary], np.float64)
     return np.array([1 if BYTE.fullmatch(token) else len(token.replace("▁", " ").encode()) for token in vocabulary], np.float64)
+
+
+def spelling(json: str, size: int) -> np.ndarray:
+    """(V, L) int32: each token's letters in lower case, 0 behind the last, at most `LONGEST_TOKEN`: code points, or bytes where tokens are
+    made of bytes; nothing for special tokens."""
+    tokenizer = _loaded(json)
+    special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    tokens = ["" if number in special else tokenizer.id_to_token(number) or "" for number in range(size)]
+    pieces = any(token.startswith("##") for token in tokens)
+    found = np.zeros((size, LONGEST_TOKEN), np.int32)
+    for number, token in enumerate(tokens):
+        if is_bytes(tokenizer, json):
+            whole = bytes(SIGNS[sign] for sign in token if sign in SIGNS).decode(errors="surrogateescape")
+            letters = np.frombuffer(SPACES.sub(" ", whole.lower()).encode(errors="surrogateescape"), np.uint8)
+        else:
+            token = token[2:] if token.startswith("##") else " " * pieces + token
+            letters = np.array([*map(ord, SPACES.sub(" ", token.replace("▁", " ").replace("</w>", " ").lower()))], np.int32)
+        letters = letters[:LONGEST_TOKEN]
+        found[number, : len(letters)] = letters
+    return found
+
+
+def is_bytes(tokenizer: Tokenizer, json: str) -> bool:
+    """Whether every sign of its tokens is one byte."""
+    return "ByteLevel" in type(tokenizer.pre_tokenizer).__name__ or '"type":"ByteLevel"' in json
 
 
 def type_of(state: Mapping[str, Any]) -> type[np.int16] | type[np.int32]:

@@ -88,7 +88,8 @@ class Main(Task):
         if self.given is None:
             self.tokenizer = text_kind.learn(both, self.config.encode)
         else:
-            self.tokenizer = text_kind.kept(dict(self.given), both, text_kind.within(self.config.encode.longest_text, self.given))
+            within = text_kind.within(self.config.encode.longest_text, self.given)
+            self.tokenizer = text_kind.kept(dict(self.given), both, within, self.config.encode.most_text)
 
     def state(self) -> dict[str, Any]:
         return {"columns": list(self.names), "tokenizer": self.tokenizer}

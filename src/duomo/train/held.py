@@ -1,0 +1,89 @@
+"""Rows that a council learns from and is judged by (train/council.py).
+
+Legend: N rows, P logits of one goal, S logits side by side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from duomo.core.contract import Goal
+from duomo.core.tensors import Batch
+
+FEW, FOLDS, LEAST = 2000, 5, 10
+"""Below so many training rows, so many folds; where fewer than `LEAST` know a target, the network is left alone."""
+CELLS, AT_ONCE = 2 * 10**7, 256
+"""Most cells that are looked at, and rows at a time."""
+
+Parts = list[tuple[np.ndarray, np.ndarray]]
+"""Row numbers to learn from, and row numbers to be judged by."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Training rows, then validation rows."""
+
+    learned: int
+    batch: Batch
+    network: Tensor
+    """(N - learned, S) what the network says of validation."""
+    goals: Sequence[Goal]
+    apart: bool
+    ends: float
+    prior: tuple[float, float, float]
+    """Shares of network, trees and line that nothing speaks against."""
+    firm: float
+    """As many rows or so hold it."""
+
+    def taught(self, goal: Goal) -> bool:
+        """Whether there is enough to learn it from, and to judge it by."""
+        rows = np.flatnonzero(goal.known[: self.learned])
+        return len(rows) >= LEAST and len(np.unique(goal.values[rows])) > 1 and bool(goal.known[self.learned :].any())
+
+    def parts(self, goal: Goal, most: int) -> Parts:
+        """Folds of few rows, every class dealt out evenly; else the training rows against the validation."""
+        rows = np.flatnonzero(goal.known[: self.learned])
+        if self.apart or self.learned >= FEW:
+            return [(spread(rows, most), self.learned + np.flatnonzero(goal.known[self.learned :]))]
+        rows = np.random.default_rng(0).permutation(rows)
+        rows = rows[np.argsort(goal.values[rows], kind="stable")] if goal.kind == "class" else rows
+        fold = np.arange(len(rows)) % FOLDS
+        return [(np.sort(rows[fold != one]), np.sort(rows[fold == one])) for one in range(FOLDS)]
+
+    def whole(self, goal: Goal, most: int) -> np.ndarray:
+        return spread(np.flatnonzero(goal.known[: self.learned]), most)
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What a learner says: of rows held out of folds (None where there were none), and of validation."""
+
+    held: Tensor | None
+    valid: Tensor
+
+
+def spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, from all over them."""
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]
+
+
+def beside(answers: Sequence[np.ndarray]) -> Tensor:
+    """(N, S) logits of all goals side by side from (N, P) of each."""
+    return torch.from_numpy(np.concatenate(answers, 1)).float()
+
+
+def loss(goal: Goal, said_NP: np.ndarray, rows: np.ndarray) -> float:
+    """The goal's own loss of what is said of these rows, its mean: cross-entropy, squared or absolute error."""
+    said, wanted = torch.from_numpy(said_NP), torch.from_numpy(goal.values[rows])
+    weight = torch.from_numpy(goal.weight[rows])
+    if goal.kind != "class":
+        gaps = (said[:, 0] - wanted).abs()
+        each = gaps if goal.kind == "median" else gaps.square()
+    elif goal.size == 1:
+        each = nn.functional.binary_cross_entropy_with_logits(said[:, 0], wanted.double(), reduction="none")
+    else:
+        each = nn.functional.cross_entropy(said, wanted, reduction="none")
+    return float((each * weight).sum() / weight.sum().clamp(min=1e-9))

@@ -1,0 +1,164 @@
+"""The straight line of a council (train/council.py): over cells as they are spelled out, and the letters of texts.
+
+Logistic and ridge regression with a penalty on squared weights lose nothing when the weights of n-grams are sought among the sums of the
+training rows (Schölkopf et al. 2001, "A Generalized Representer Theorem"). So texts are learned from as coordinates, as many as there are
+rows, found from the products of all pairs of rows, and what is learned is turned into weights of n-grams.
+Legend: N rows, R rows learned from, F features of the cells, D coordinates of the texts, G places of n-grams, P logits of one goal.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from duomo.core.contract import Field
+from duomo.core.kinds import text
+from duomo.core.tensors import Batch
+from duomo.nn.council import Council
+from duomo.train.held import AT_ONCE, CELLS, FEW, Rows, Voice, beside, loss, spread
+from duomo.train.voices import Line
+
+PENALTIES = tuple(10.0**-power for power in range(-3, 5))
+MOST, MOST_TEXTS = 20_000, 3000
+"""Rows to learn from; fewer where there are texts, for the time goes with their cube."""
+PACE, CUBES = 10**7, 10**9
+"""Rows times columns times logits that are learned in a second, all penalties tried; products of pairs of rows, rows times pairs."""
+GAIN = 5.0
+"""How much longer a text is than a cell's deviation: the penalty is the same on both."""
+ENOUGH, FLAT = 400, 1e-7
+"""Rows held out that choose a penalty for texts, which takes long; the smallest part of the largest root that is a coordinate."""
+
+
+def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) -> Voice | None:
+    """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice; None where it
+    has too many columns for so many rows, or for the time until `ends`."""
+    most = _affordable(council, rows, ends)
+    if most < min(rows.learned, FEW):
+        return None
+    read(council, inputs, rows.batch, rows.learned)
+    taught = np.flatnonzero(np.any([goal.known[: rows.learned] for goal in rows.goals], axis=0))
+    seen, judged_rows = Seen(council, rows.batch, spread(taught, most), rows.learned), np.arange(rows.learned, len(rows.goals[0].values))
+    held, valid, found = list[np.ndarray](), list[np.ndarray](), list[Line]()
+    for goal in rows.goals:
+        parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
+        looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if council.token_names else len(parts)
+        lines, tried = [Line(goal) for _ in parts], list[tuple[float, float, np.ndarray]]()
+        for penalty in PENALTIES[2 if council.token_names else 0 :]:
+            said, started = np.zeros((len(goal.values), goal.size)), time.monotonic()
+            for one, (learn, judge) in zip(lines, parts[:looks], strict=False):
+                said[judge] = seen.taught(one, learn, penalty, judge)
+            judged = np.concatenate([judge for _, judge in parts[:looks]])
+            tried.append((loss(goal, said[judged], judged), penalty, said[: rows.learned]))
+            now = time.monotonic()
+            if now + 2 * (now - started) > ends or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
+                break
+        _, penalty, kept = min(tried, key=lambda one: one[0])
+        for one, (learn, judge) in zip(lines[looks:], parts[looks:] if council.has_cells else [], strict=False):
+            kept[judge] = seen.taught(one, learn, penalty, judge)
+        whole = rows.whole(goal, rows.learned)
+        found.append(Line(goal))
+        valid.append(seen.taught(found[-1], whole[np.isin(whole, seen.basis)], penalty, judged_rows))
+        held.append(kept)
+    seen.write(found)
+    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid))
+
+
+def _affordable(council: Council, rows: Rows, ends: float) -> int:
+    """On how many rows it is learned in time."""
+    columns, left = _spelled(council, rows.batch, np.arange(1)).shape[1], max(0.0, ends - time.monotonic())
+    most = MOST
+    if columns:
+        most = int(min(most, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
+    return int(min(most, MOST_TEXTS, (CUBES * left) ** (1 / 3))) if council.token_names else most
+
+
+@final
+class Seen:
+    """Rows as the line sees them: those of `basis` to learn from, in order, and from the row `learned` on those to be judged."""
+
+    def __init__(self, council: Council, batch: Batch, basis: np.ndarray, learned: int):
+        self.basis, self._council, self._batch, self._learned = basis, council, batch, learned
+        self._texts: Any = None
+        columns_RX = [_spelled(council, batch, basis)]
+        self._cells = columns_RX[0].shape[1]
+        if council.token_names:
+            self._texts, self._judged = (
+                grams(council, batch, basis),
+                grams(council, batch, np.arange(learned, len(batch[council.token_names[0]]))),
+            )
+            values_R, vectors_RR = np.linalg.eigh((self._texts @ self._texts.T).toarray())
+            kept = values_R > FLAT * max(values_R[-1], FLAT)
+            root_D = np.sqrt(values_R[kept])
+            self._turn_RD = vectors_RR[:, kept] / root_D
+            columns_RX.append(vectors_RR[:, kept] * root_D)
+        self._rows_RX = np.concatenate(columns_RX, 1).astype(np.float32 if council.token_names else np.float64)
+
+    def taught(self, line: Line, learn: np.ndarray, penalty: float, judge: np.ndarray) -> np.ndarray:
+        """Fit the line to rows of the basis; its logits (N, P) of the rows to be judged by."""
+        line.fit(self.of(learn), learn, penalty)
+        return self.logits(line, judge)
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """(N, F + D) of rows of the basis."""
+        return np.asarray(self._rows_RX[np.searchsorted(self.basis, rows)])
+
+    def logits(self, line: Line, rows: np.ndarray) -> np.ndarray:
+        """(N, P) of rows that are all of the basis, or all to be judged."""
+        if rows[0] < self._learned:
+            return self.of(rows) @ line.weight_FP + line.bias_P
+        pieces = np.array_split(rows, 1 + len(rows) // AT_ONCE)  # all at once they may not fit into memory
+        said = np.concatenate([_spelled(self._council, self._batch, piece) @ line.weight_FP[: self._cells] for piece in pieces])
+        if self._texts is not None:
+            said += self._judged[rows - self._learned] @ self._weights(line)
+        return said + line.bias_P
+
+    def _weights(self, line: Line) -> np.ndarray:
+        """(G, P) of the n-grams."""
+        return np.asarray(self._texts.T @ (self._turn_RD @ line.weight_FP[self._cells :]))
+
+    def write(self, lines: Sequence[Line]) -> None:
+        """Into the council: the lines of all goals side by side."""
+        weight_FS = np.concatenate([line.weight_FP[: self._cells] for line in lines], 1)
+        if self._texts is not None:
+            first = np.cumsum([letters.places + 1 for _, letters in self._council.texts()])[:-1]
+            texts = np.split(GAIN * np.concatenate([self._weights(line) for line in lines], 1), first)
+            for (_, letters), weight_GS in zip(self._council.texts(), texts, strict=True):
+                letters.put(weight_PS=torch.from_numpy(weight_GS))
+        bias_S = np.concatenate([line.bias_P for line in lines])
+        self._council.put(weight_FS=torch.from_numpy(weight_FS), bias_S=torch.from_numpy(bias_S))
+
+
+def _spelled(council: Council, batch: Batch, rows: np.ndarray) -> np.ndarray:
+    """float64 (N, F)."""
+    return np.asarray(council.spelled({name: value[rows] for name, value in batch.items()}).double().numpy())
+
+
+def read(council: Council, inputs: Mapping[str, Field], batch: Batch, learned: int) -> None:
+    """Tell the council's letters how tokens are spelled, and how rare each n-gram is among the training rows."""
+    for name, letters in council.texts():
+        letters.put(spelled_VL=torch.from_numpy(text.spelling(inputs[name].facts["json"], inputs[name].vocabulary[0])))
+        rows_P = torch.zeros(letters.places + 1)
+        for tokens_BT in batch[name][:learned].split(AT_ONCE):
+            place_BG = letters.where(tokens_BT).sort(1).values
+            again_BG = torch.cat([torch.zeros_like(place_BG[:, :1], dtype=torch.bool), place_BG[:, 1:] == place_BG[:, :-1]], 1)
+            rows_P += torch.bincount(place_BG[~again_BG], minlength=len(rows_P))
+        idf_P = ((1 + learned) / (1 + rows_P)).log() + 1
+        letters.put(idf_P=torch.where(rows_P > 0, idf_P, 0.0).index_fill(0, torch.tensor(0), 0.0))
+
+
+def grams(council: Council, batch: Batch, rows: np.ndarray) -> Any:
+    """CSR (N, G) float64: what the n-grams of all texts count."""
+    from scipy import sparse
+
+    found = []
+    for name, letters in council.texts():
+        parts = []
+        for tokens_BT in batch[name][torch.from_numpy(rows)].split(AT_ONCE):
+            place_BG, value_BG = (one.numpy() for one in letters.weighed(tokens_BT))
+            row, column = np.nonzero(place_BG)
+            shape = (len(place_BG), letters.places + 1)
+            parts.append(sparse.csr_matrix((GAIN * value_BG[row, column].astype(np.float64), (row, place_BG[row, column])), shape=shape))
+        found.append(sparse.vstack(parts, format="csr"))
+    return sparse.hstack(found, format="csr")

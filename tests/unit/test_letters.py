@@ -1,0 +1,83 @@
+"""The straight line over the letters of texts (nn/letters.py, train/line.py)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import Ridge
+
+import duomo
+from duomo.core.contract import Field, Goal
+from duomo.core.kinds import text
+from duomo.core.kinds.base import Cells
+from duomo.core.recipe import EncodeConfig
+from duomo.core.reporter import Silent
+from duomo.nn.council import Council
+from duomo.nn.letters import ORDERS, Letters
+from duomo.train.line import GAIN, Seen, read
+from duomo.train.voices import Line
+
+TEXTS = ["The heart of the sea", "An old sea-bird, at rest", "HEARTS  and\ttides", "a", "", "Über Straße 中文", "tide after tide"]
+
+
+def encoded(tokenizer: str) -> tuple[Field, torch.Tensor]:
+    cells = Cells(pa.chunked_array([pa.array(TEXTS * 40)]), None)
+    state = text.KIND.fit(cells, EncodeConfig(tokenizer=tokenizer, longest_text=40))
+    rows = [torch.from_numpy(text.framed(state, ids).astype(np.int64)) for ids in text.encode_text(state, TEXTS)]
+    return text.KIND.field(state), torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+@pytest.mark.parametrize("tokenizer", ["characters", "bpe", "unigram", "wordpiece"])
+def test_n_grams_are_those_within_words(tokenizer: str) -> None:
+    field, tokens_BT = encoded(tokenizer)
+    letters = Letters(2)
+    letters.put(spelled_VL=torch.from_numpy(text.spelling(field.facts["json"], field.vocabulary[0])))
+    ours = (letters.where(tokens_BT) > 0).sum(1)
+    theirs = CountVectorizer(analyzer="char_wb", ngram_range=(ORDERS[0], ORDERS[-1]))
+    for row in {"characters": (0, 1, 5, 6), "wordpiece": (0, 6)}.get(tokenizer, (0, 1, 6)):  # bytes are no letters; hyphens divide pieces
+        assert int(ours[row]) == len(theirs.build_analyzer()(TEXTS[row])), TEXTS[row]
+
+
+def test_an_answer_does_not_depend_on_the_company() -> None:
+    field, tokens_BT = encoded("bpe")
+    letters = Letters(2)
+    letters.put(spelled_VL=torch.from_numpy(text.spelling(field.facts["json"], field.vocabulary[0])))
+    letters.put(idf_P=torch.rand(letters.places + 1).index_fill(0, torch.tensor(0), 0.0), weight_PS=torch.rand(letters.places + 1, 2))
+    assert torch.allclose(letters(torch.nn.functional.pad(tokens_BT, (0, 30))), letters(tokens_BT), atol=1e-5)
+    assert letters(torch.full_like(tokens_BT, 10**6)).isfinite().all()  # a token that the vocabulary does not have
+
+
+def test_what_is_learned_of_coordinates_is_ridge_regression_on_n_grams() -> None:
+    field, tokens_BT = encoded("bpe")
+    council = Council({"text": field}, 1)
+    batch = {"text": tokens_BT}
+    read(council, {"text": field}, batch, 5)
+    seen, values = Seen(council, batch, np.arange(5), 5), np.array([0.0, 1.0, 3.0, -1.0, 2.0, 0.0, 0.0])
+    goal = Goal("mean", values, np.ones(7, bool), 0, 1, np.ones(7))
+    line = Line(goal)
+    line.fit(seen.of(np.arange(5)), np.arange(5), 0.5)
+    seen.write([line])
+    council.put(share_3=torch.tensor([0.0, 0.0, 1.0]))
+    place_BG, value_BG = (one.numpy() for one in council.texts()[0][1].weighed(tokens_BT))
+    x_BP = np.zeros((7, council.texts()[0][1].places + 1))
+    np.add.at(x_BP, (np.arange(7)[:, None], place_BG), GAIN * value_BG)
+    theirs = Ridge(alpha=0.5).fit(x_BP[:5], values[:5]).predict(x_BP)
+    assert np.allclose(seen.logits(line, np.arange(5, 7))[:, 0], theirs[5:], atol=1e-5)
+    assert np.allclose(council(batch, torch.zeros(7, 1))[:, 0].numpy(), theirs, atol=1e-4)
+
+
+def test_few_texts_are_told_by_their_letters(tmp_path: Path) -> None:
+    """The word is never the same twice, its ending is: nothing that a vocabulary of words could learn."""
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("bcdfglmnprst"), 5)) for _ in range(240)]
+    frame = pd.DataFrame({"text": [word + ("ation" if row % 2 else "eable") + " is what was said here" for row, word in enumerate(words)]})
+    frame["y"] = ["noun" if row % 2 else "adjective" for row in range(240)]
+    settings = {"train": {"epochs": 1.0}, "data": {"kind": {"text": "text"}, "target": ("y",)}}
+    run = duomo.train(frame[:120], settings, out=tmp_path / "run", reporter=Silent())
+    assert run.scorecard["facts"]["voices"]["line"] > 0.3
+    again = duomo.load(tmp_path / "run").predict(frame[120:])
+    assert (again["prediction"].to_numpy() == frame.y[120:].to_numpy()).mean() > 0.95
