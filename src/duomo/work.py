@@ -251,7 +251,8 @@ class Work:
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
         minutes, both = self.config.minutes, (self.examples, self.valid)
         seconds = council.SHARE * 60 * minutes if minutes else max(council.AT_LEAST, council.BESIDE * outcome.seconds)
-        self.voices = council.fit(self.model, self.task, both, apart, seconds, self.reporter)
+        advised = council.fit(self.model, self.task, both, apart, seconds, self.reporter)
+        self.voices = advised.shares
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples
         spill.trim()
@@ -262,6 +263,7 @@ class Work:
         predictor = Predictor(self.task, model.eval(), inference, Block.of(facts["block"]))
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
             self.task.calibrate(predictor.evidence(telling(self.plan.valid, self.task.judged_bytes, self.config.seed)))
+        advised.again()
         self.task.remember(self.plan.train, predictor.facts)
         self.folder.write_json("task.json", self.task.state())
         self.folder.write_tensors("model.safetensors", model.state_dict())

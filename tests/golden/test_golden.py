@@ -30,7 +30,15 @@ CASES = {
         {"model": {"name": "gpt", "size": "nano"}, "task": {"sampling": {"new_tokens": 4}}, "encode": {"longest_text": 32}},
     ),
 }
-TRAIN = {"steps": 4, "batch_size": 8, "exact": True, "learning_rate": 1e-3, "weight_decay": 0.01, "evaluate_steps": 10**6}
+TRAIN = {
+    "steps": 4,
+    "batch_size": 8,
+    "exact": True,
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "evaluate_steps": 10**6,
+}
 
 
 def losses(case: str, folder: Path) -> list[float]:

@@ -90,6 +90,7 @@ def test_what_disagrees_or_cannot_be_converted_is_not_chosen(opinions: Path, mon
         def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             return torch.special.bessel_j0(batch["x"])
 
+    pytest.importorskip("openvino")
     for odd in (Pair(), Bessel()):
         with pytest.raises(RunError, match="cannot be computed"):
             engines.built(Engine("openvino", "bf16"), odd, [{"x": torch.zeros(2, 3)}], Run.open(opinions, engine=False).execution)

@@ -213,6 +213,17 @@ def test_rows_without_weight_and_targets_hardly_known_are_no_lesson(tmp_path: Pa
     assert run.scorecard["facts"]["voices"] == {}
 
 
+def test_few_rows_are_all_learned_from_in_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the validation rows, after these have done their work; the shares stay."""
+    settings = {"data": {"target": ("y",), "valid_share": 0.4}, "train": {"epochs": 1.0}}
+    whole = duomo.train(steps(0, 200), settings, out=tmp_path / "whole", reporter=Silent())
+    monkeypatch.setattr(council, "_again", lambda *_: None)
+    part = duomo.train(steps(0, 200), settings, out=tmp_path / "part", reporter=Silent())
+    gaps = [float(((run.predict(steps(1))["prediction"] - steps(1).y) ** 2).mean()) for run in (whole, part)]
+    assert gaps[0] < gaps[1], gaps
+    assert whole.scorecard["facts"]["voices"].keys() == part.scorecard["facts"]["voices"].keys()
+
+
 def test_how_often_one_looks_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     forests = []
     for glance in (4.0, 0.0):

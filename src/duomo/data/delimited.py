@@ -237,7 +237,9 @@ def _unreadable(path: Path, error: Exception) -> None:
 def _layout(path: Path, encoding: Encoding) -> Layout:
     with DecodedFile(path, encoding) as file:
         raw = b""
-        while (wanted := (HEAD if _lines(raw) >= LINES else WIDEST) - len(raw)) > 0 and (chunk := file.read(min(wanted, HEAD))):
+        while (wanted := (HEAD if _lines(raw) >= LINES or _too_wide(raw) else WIDEST) - len(raw)) > 0 and (
+            chunk := file.read(min(wanted, HEAD))
+        ):
             raw += chunk
     head = raw.decode("utf-8", "ignore")
     if not head.strip("\r\n\0 "):
@@ -265,6 +267,11 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
 
 def _lines(raw: bytes) -> int:
     return max(raw.count(b"\n"), raw.count(b"\r"))
+
+
+def _too_wide(raw: bytes) -> bool:
+    """Whether what has been read of a line makes more columns than a table may have."""
+    return max(map(raw.count, (b",", b";", b"\t", b"|"))) > LINES * MOST_COLUMNS
 
 
 def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:

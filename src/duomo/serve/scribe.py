@@ -313,11 +313,19 @@ class _Form:
                                 for piece in pieces], "refusal": None}  # fmt: skip
         texts = [self._text(piece.token) for piece in pieces]
         starts = [offset + sum(map(len, texts[:number])) for number in range(len(texts))]
-        tops: list[dict[str, float] | None] = [{self._text(token): value for token, value in piece.top} for piece in pieces]
+        tops: list[dict[str, float] | None] = [self._likeliest(piece.top) for piece in pieces]
         values: list[float | None] = [piece.logprob for piece in pieces]
         first = self._asked.get("echo") and offset == 0  # what a text begins with has nothing before it to be likely behind
         values, tops = ([None, *values[1:]], [None, *tops[1:]]) if first else (values, tops)
         return {"tokens": texts, "token_logprobs": values, "top_logprobs": tops, "text_offset": starts}
+
+    def _likeliest(self, top: Sequence[tuple[int, float]]) -> dict[str, float]:
+        """By spelling: of tokens that are spelled alike, such as two parts of characters, the likeliest."""
+        found: dict[str, float] = {}
+        for token, value in top:
+            text = self._text(token)
+            found[text] = max(value, found.get(text, value))
+        return found
 
     def _text(self, token: int) -> str:
         return text_kind.decode_text(self._state, [token])

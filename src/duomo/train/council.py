@@ -9,7 +9,8 @@ Legend: N rows, M category columns, F features, P logits of one goal, S logits s
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -26,8 +27,8 @@ from duomo.data.loader import finish
 from duomo.nn.council import HEARD, KNOWN, Council
 from duomo.nn.heard import BANDS
 from duomo.train import line
-from duomo.train.held import AT_ONCE, CELLS, Parts, Rows, Voice, beside, loss, spread
-from duomo.train.voices import Trees, Written, joined
+from duomo.train.held import AT_ONCE, CELLS, FEW, Parts, Rows, Voice, beside, loss, spread
+from duomo.train.voices import Trees, joined
 
 TREE_ROWS, JUDGED, JUDGED_TEXTS = 100_000, 20_000, 5000
 """Most rows to fit trees to, and to judge by, the fewer where there are texts."""
@@ -65,19 +66,28 @@ def minutes_left(model: nn.Module, minutes: float) -> float:
     return minutes * (1 - SHARE) if council_of(model) else minutes
 
 
-def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bool, seconds: float, reporter: Reporter) -> dict[str, float]:
-    """Fit trees and line and weigh all voices; the share of each, none where the model has no council or the task no goals for one.
+@dataclass(frozen=True)
+class Fitted:
+    """The share of each voice; none where the network answers alone."""
+
+    shares: Mapping[str, float]
+    again: Callable[[], None]
+    """To be called when the validation has done its work: few rows are all learned from, as what was chosen by them says."""
+
+
+def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bool, seconds: float, reporter: Reporter) -> Fitted:
+    """Fit trees and line and weigh all voices; none where the model has no council or the task no goals for one.
 
     `both`: training and validation; `apart`: rows of one group or time belong together; `seconds`: about what it may take.
     """
-    council = council_of(model)
+    council, alone = council_of(model), Fitted({}, _nothing)
     if council is None or not len(both[1]):
-        return {}
+        return alone
     device = next(model.parameters()).device
     council.cpu()
     rows = _rows(model, council, task, both, apart, time.monotonic() + seconds)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
-        return {}
+        return alone
     soon = time.monotonic() + (LINE_SHARE if council.has_cells else 1.0) * max(0.0, rows.ends - time.monotonic())
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
@@ -89,13 +99,35 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
         for fitted in (council, council.forest, *(letters for _, letters in council.texts())):
             fitted.clear()
         council.to(device)
-        return {}
+        return alone
     council.put(share_3=torch.from_numpy(shares).float())
     council.to(device)
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True) if share}
     told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
     reporter.say(tr("Simpler models were fitted beside the network; by rows held out they count: {shares}.", shares=told))
-    return found
+    return Fitted(found, partial(_again, council, rows, voices) if rows.learned < FEW and not apart else _nothing)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _again(council: Council, rows: Rows, voices: Sequence[Voice | None]) -> None:
+    """Learn from the validation rows too, with as many rounds and the penalties that were chosen."""
+    device = council.share_3.device
+    council.cpu()
+    with threadpool_limits(1):
+        trees, said = voices
+        if trees is not None:
+            x_NF, grown = council.features(rows.batch).double().numpy(), list[Trees]()
+            for goal, count in zip(rows.goals, trees.chosen, strict=True):
+                whole = np.flatnonzero(goal.known)
+                grown.append(Trees(goal, len(whole), len(council.vocabulary)))
+                grown[-1].grow(int(count), x_NF, whole)
+            _write(council, rows, grown)
+        if said is not None:
+            line.again(council, rows, said.chosen)
+    council.to(device)
 
 
 def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, Examples], apart: bool, ends: float) -> Rows:
@@ -161,7 +193,7 @@ def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
     if sum(goal.size for goal in rows.goals) > MOST_PLACES or not council.has_cells:
         return None
     x_NF = council.features(rows.batch).double().numpy()
-    held, valid, written = list[np.ndarray](), list[np.ndarray](), list[Written]()
+    held, valid, grown, chosen = list[np.ndarray](), list[np.ndarray](), list[Trees](), list[int]()
     for place, goal in enumerate(rows.goals):
         now = time.monotonic()
         ends = now + (rows.ends - now) / (len(rows.goals) - place)  # as much for each
@@ -176,15 +208,20 @@ def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
             trees = Trees(goal, len(whole), len(council.vocabulary))
             trees.grow(count, x_NF, whole)
         valid.append(trees.logits(x_NF[rows.learned :]))
-        written.append(trees.written())
-    tensors = joined(written, rows.goals, sum(goal.size for goal in rows.goals))
-    council.forest.put(**{name: torch.from_numpy(value) for name, value in tensors.items()})
+        grown.append(trees)
+        chosen.append(count)
+    _write(council, rows, grown)
     said = beside(valid)
     few = slice(rows.learned, rows.learned + PROVED)
     if not torch.allclose(council.forest(torch.from_numpy(x_NF[few]).float()), said[:PROVED], atol=SAME, rtol=SAME):
         council.forest.clear()
         return None
-    return Voice(beside(held) if len(parts) > 1 else None, said)
+    return Voice(beside(held) if len(parts) > 1 else None, said, chosen)
+
+
+def _write(council: Council, rows: Rows, grown: Sequence[Trees]) -> None:
+    tensors = joined([trees.written() for trees in grown], rows.goals, sum(goal.size for goal in rows.goals))
+    council.forest.put(**{name: torch.from_numpy(value) for name, value in tensors.items()})
 
 
 def _shown(bar: Progress, before: int, now: int) -> None:

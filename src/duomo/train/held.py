@@ -63,6 +63,8 @@ class Voice:
 
     held: Tensor | None
     valid: Tensor
+    chosen: Sequence[float]
+    """What was chosen by these answers for each goal: rounds of trees, or a penalty."""
 
 
 def spread(rows: np.ndarray, most: int) -> np.ndarray:

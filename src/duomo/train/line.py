@@ -40,7 +40,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
     read(council, inputs, rows.batch, rows.learned)
     taught = np.flatnonzero(np.any([goal.known[: rows.learned] for goal in rows.goals], axis=0))
     seen, judged_rows = Seen(council, rows.batch, spread(taught, most), rows.learned), np.arange(rows.learned, len(rows.goals[0].values))
-    held, valid, found = list[np.ndarray](), list[np.ndarray](), list[Line]()
+    held, valid, found, chosen = list[np.ndarray](), list[np.ndarray](), list[Line](), list[float]()
     for goal in rows.goals:
         parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
         looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if council.token_names else len(parts)
@@ -61,8 +61,19 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
         found.append(Line(goal))
         valid.append(seen.taught(found[-1], whole[np.isin(whole, seen.basis)], penalty, judged_rows))
         held.append(kept)
+        chosen.append(penalty)
     seen.write(found)
-    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid))
+    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), chosen)
+
+
+def again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
+    """Learn from the validation rows too."""
+    seen = Seen(council, rows.batch, np.arange(len(rows.goals[0].values)), rows.learned)
+    found = [Line(goal) for goal in rows.goals]
+    for one, penalty in zip(found, penalties, strict=True):
+        known = np.flatnonzero(one.goal.known)
+        one.fit(seen.of(known), known, penalty)
+    seen.write(found)
 
 
 def _affordable(council: Council, rows: Rows, ends: float) -> int:
