@@ -4,6 +4,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 
 FAULTS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
+"""What JSON or XML of another shape than expected raises where it is looked into: a list for a name, no number, nested endlessly."""
 ONLY_CLASS = "object"
 """What things are called where no class is named for any of them."""
 Sides = tuple[float, float, float, float]
@@ -84,6 +86,22 @@ Thing = tuple[str, str, Sides | None]
 """Class and shape of a thing, and the box around it; none where such a shape surrounds nothing."""
 
 
+def boxed(thing: Callable[[], Thing], where: str, said: Any, faults: Faults) -> Box | None:
+    """The box of a thing, whose reading may raise one of FAULTS; None, counted, where it is broken, surrounds nothing or has no class."""
+    try:
+        label, shape, sides = thing()
+    except FAULTS:
+        faults.add(tr("a box was left out because its outline or mask is broken"), f"{where}, {str(said)[:60]}")
+        return None
+    if sides is None:
+        faults.add(tr("a shape was left out because a {kind} surrounds nothing", kind=shape[:30]), where)
+    elif not label:
+        faults.add(tr("a box was left out because its class is not named"), where)
+    else:
+        return Box(label, *sides)
+    return None
+
+
 def gather(
     file: str, sheets: Sequence[Any], reading: tuple[Callable[[Any], Told], Callable[[Any, Told], Thing]], names: Pictures, faults: Faults
 ) -> Iterator[Scene]:
@@ -102,19 +120,8 @@ def gather(
         if picture is None:
             faults.add(tr("a picture was left out because its file is not there"), told.name if len(sheets) > 1 else file)
             continue
-        found = []
-        for thing in told.things:
-            try:
-                label, shape, sides = thing_of(thing, told)
-            except FAULTS:
-                faults.add(tr("a box was left out because its outline or mask is broken"), f"{file}, {str(thing)[:60]}")
-                continue
-            if sides is None:
-                faults.add(tr("a shape was left out because a {kind} surrounds nothing", kind=shape[:30]), file)
-            elif not label:
-                faults.add(tr("a box was left out because its class is not named"), file)
-            else:
-                found.append(Box(label, *sides))
+        things = [boxed(partial(thing_of, thing, told), file, thing, faults) for thing in told.things]
+        found = [box for box in things if box is not None]
         yield Scene(picture, told.width, told.height, found, told.part)
 
 

@@ -10,6 +10,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from duomo.core.kinds import image
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.annotated import FAULTS, ONLY_CLASS, Faults, Scene
+from duomo.data.annotated import FAULTS, ONLY_CLASS, Faults, Scene, boxed
 from duomo.data.scene_tools import CLASSES, via_attribute, via_thing
 from duomo.data.scene_yolo import class_names
 from duomo.data.scenes import as_table
@@ -173,19 +174,9 @@ def _regions(pictures: list[str | None], shapes: list[Any], attributes: list[Any
         if picture is None:
             continue
         things = found.setdefault(picture, [])
-        try:
-            if not _json(shape):
-                continue
-            label, kind, sides = via_thing(_json(shape), about, named)
-        except FAULTS:
-            faults.add(tr("a box was left out because its outline or mask is broken"), f"{picture}, {str(shape)[:60]}")
-            continue
-        if sides is None:
-            faults.add(tr("a shape was left out because a {kind} surrounds nothing", kind=kind[:30]), picture)
-        elif not label:
-            faults.add(tr("a box was left out because its class is not named"), picture)
-        else:
-            things.append(Box(label, *sides))
+        outline = _json(shape)
+        if outline and (box := boxed(partial(via_thing, outline, about, named), picture, shape, faults)) is not None:
+            things.append(box)
     return [Scene(picture, 0, 0, things) for picture, things in found.items()]
 
 
