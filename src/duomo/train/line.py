@@ -95,10 +95,8 @@ class Seen:
         columns_RX = [_spelled(council, batch, basis)]
         self._cells = columns_RX[0].shape[1]
         if council.token_names:
-            self._texts, self._judged = (
-                grams(council, batch, basis),
-                grams(council, batch, np.arange(learned, len(batch[council.token_names[0]]))),
-            )
+            self._texts = grams(council, batch, basis)
+            self._judged = grams(council, batch, np.arange(learned, len(batch[council.token_names[0]])))
             values_R, vectors_RR = np.linalg.eigh((self._texts @ self._texts.T).toarray())
             kept = values_R > FLAT * max(values_R[-1], FLAT)
             root_D = np.sqrt(values_R[kept])
