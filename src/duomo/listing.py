@@ -9,8 +9,6 @@ from duomo import models, tasks
 from duomo.core.messages import language, tr
 from duomo.samples import SAMPLES
 
-RUNS_FAULTS = (ValueError, LookupError, TypeError)
-
 
 def _first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -29,7 +27,7 @@ def _runs(folder: Path) -> dict[str, str]:
                 name = judged["metric"]["name"]
                 value = judged["results"][0]["metrics"][name]["value"]
                 words.append(f"{tr(name.replace('_', ' '))} {f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'}")
-        except RUNS_FAULTS:
+        except (ValueError, LookupError, TypeError):
             words = [tr("damaged")]
         found[path.parent.name] = "  ".join(word for word in words if word)
     return found

@@ -38,7 +38,6 @@ OWN = "own"
 ENGINES = (OWN, "f16", "int8", "llama-f16", "llama-q8_0", "llama-q4_0")
 COMPANY = 4
 """Answers side by side for which a server's engine is looked for."""
-RECORD_FAULTS = (ValueError, KeyError, TypeError)
 WORTH = 20_000_000
 """Weights from which measuring is worth its seconds."""
 KEYS = ("system", "cpu", "capability", "cores", "threads", "torch", "device")
@@ -90,7 +89,7 @@ class Choice:
         try:
             kept = json.loads(place.read_bytes())
             return str(kept["taken"]) if kept["key"] == self._key() and kept["taken"] in ENGINES else ""
-        except RECORD_FAULTS:
+        except (ValueError, KeyError, TypeError):
             return ""
 
     def _measured(self) -> str:

@@ -21,7 +21,6 @@ Settings = TypeVar("Settings")
 
 
 CONVERT_FAULTS = (TypeError, ValueError)
-READ_TOML_FAULTS = (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,7 +214,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError("A recipe must be a file; there is none at {path}.", path=path) from None
-    except READ_TOML_FAULTS as error:
+    except (ValueError, OSError) as error:
         raise ConfigError("A recipe must be TOML; {path} is not: {error}.", path=path, error=error) from None
 
 

@@ -7,7 +7,6 @@ machine. The runtime reads its policy once, when it is loaded, so the choice is 
 import ctypes
 import os
 
-ABSENT = (AttributeError, OSError)
 BUSY = 0.6
 """Processes waiting to run, for each processor, above which the machine counts as busy (the last minute's average)."""
 
@@ -35,5 +34,5 @@ def release() -> None:
     """
     try:
         ctypes.CDLL(None).omp_pause_resource_all(1)
-    except ABSENT:
+    except AttributeError:
         return  # another runtime

@@ -32,10 +32,6 @@ OPENING = ("recipe.toml", "start.json", "data.arrow", HEAD)
 """What a resume needs; all but the recipe go when the run is finished."""
 
 
-READ_TENSORS_FAULTS = (SafetensorError, OSError)
-VERIFY_FAULTS = (KeyError, AttributeError, TypeError)
-
-
 def _sum(value: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
 
@@ -127,7 +123,7 @@ class RunFolder:
     def read_tensors(self, name: str) -> dict[str, Tensor]:
         try:
             return load_file(self.path / name)
-        except READ_TENSORS_FAULTS as error:
+        except (SafetensorError, OSError) as error:
             raise RunError(
                 "The weights must be a whole safetensors file; {path} cannot be read ({error}). Train again or restore the folder.",
                 path=self.path / name, error=error,
@@ -172,7 +168,7 @@ class RunFolder:
             )
         try:
             sums = self.read_json("manifest.json")["sha256"].items()
-        except VERIFY_FAULTS:
+        except (KeyError, AttributeError, TypeError):
             raise RunError("The manifest of {path} is damaged. Restore the folder from a copy, or train again.", path=self.path) from None
         unlisted = [name for name in PRODUCT if (self.path / name).is_file() and name not in dict(sums)]
         for name, expected in [*sums, *((name, "") for name in unlisted)]:

@@ -22,8 +22,6 @@ from typing import Any
 from duomo.core.errors import DataError, ResourceError
 from duomo.core.messages import tr
 
-EXCHANGE_FAULTS = (BrokenPipeError, BlockingIOError)
-
 SECONDS = 0.7
 LONGEST_TEMPLATE = 1 << 17
 LONGEST_TEXT = 1 << 23
@@ -87,7 +85,7 @@ class _Child:
                     if not part:
                         return None
                     got += part
-            except EXCHANGE_FAULTS:
+            except (BrokenPipeError, BlockingIOError):
                 return None
         found: dict[str, Any] = json.loads(got)
         return found

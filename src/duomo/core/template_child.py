@@ -17,8 +17,6 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-LIMIT_FAULTS = (ValueError, OSError)
-
 MEMORY = 512 << 20
 KEPT = 16
 """Compiled templates that are kept."""
@@ -91,7 +89,7 @@ def _limit() -> None:
         if kind is not None:
             try:
                 resource.setrlimit(kind, (value, value))
-            except LIMIT_FAULTS:  # a limit that this system does not know, or that is lower already
+            except (ValueError, OSError):  # a limit that this system does not know, or that is lower already
                 continue
 
 

@@ -39,9 +39,6 @@ __all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "guess_target
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
 
 
-HAS_BYTES_FAULTS = (OSError, ValueError)
-
-
 def audit(table: Table, target: str = "", *, test: Table | None = None, guess: bool = True) -> Audit:
     """Everything that can be said about the table before training; an empty target is guessed, unless the task is known to have none.
 
@@ -138,7 +135,7 @@ def _files(table: Table) -> list[Finding]:
 def _has_bytes(path: str) -> bool:
     try:
         return os.stat(path).st_size > 0
-    except HAS_BYTES_FAULTS:
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
         return False
 
 

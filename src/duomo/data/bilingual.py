@@ -22,7 +22,6 @@ LONGEST = 1_000_000
 CODES = ("bpt", "ept", "ph", "it", "ut")
 """Elements of a segment that hold mark-up of the original, not text."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
-MO_FAULTS = (ValueError, struct.error)
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 Found = tuple[pa.Table, tuple[str, ...]]
 
@@ -128,7 +127,7 @@ def read_mo(path: Path) -> Found:
         if any(size + place > len(data) for table in tables for size, place in zip(table[::2], table[1::2], strict=True)):
             raise ValueError("its texts lie outside")
         texts = [[data[place : place + size].decode() for size, place in zip(table[::2], table[1::2], strict=True)] for table in tables]
-    except MO_FAULTS as error:
+    except (ValueError, struct.error) as error:
         raise DataError("An MO file must be a whole gettext catalogue in UTF-8; {file} is not ({why}). Make it again, or give its PO file.",
                         file=path.name, why=str(error)[:80]) from None  # fmt: skip
     pairs = []

@@ -33,9 +33,6 @@ SPARE = 2**30
 """Bytes of the disk that are left free."""
 
 
-OPEN_FAULTS = (OSError, ValueError, KeyError, TypeError)
-
-
 def folder() -> Path:
     """The cache folder: DUOMO_CACHE, or the user's own cache folder."""
     own = os.environ.get("DUOMO_CACHE")
@@ -186,7 +183,7 @@ def _open(place: Path, key: str) -> Column | None:
         if not told["ragged"]:
             return Dense(values)
         return Ragged(values, _offsets(np.fromfile(place / f"{key}.lengths", np.int64)))
-    except OPEN_FAULTS:
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

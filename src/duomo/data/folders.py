@@ -32,7 +32,6 @@ STILL = ".gif"
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
-MOVES_FAULTS = (OSError, ValueError)
 RUN = ("run.json", "recipe.toml")
 """Files that every folder of a run has."""
 SHARD = re.compile(r"^(part|chunk|shard|data)?[-_.]?\d+.*\.(parquet|csv|jsonl|feather|arrow)$", re.IGNORECASE)
@@ -182,7 +181,7 @@ def _moving(root: Path, files: list[str]) -> bool:
     for file in files[:LOOKED_AT]:
         try:
             found.append(moves(root / file))
-        except MOVES_FAULTS:
+        except (OSError, ValueError):
             continue
     return sum(found) > 0.5 * len(found)
 

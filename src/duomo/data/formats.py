@@ -32,7 +32,6 @@ MOST_EXPANDED = 16 << 30
 
 
 READ_PARQUET_FAULTS = (pa.ArrowException, OSError)
-READ_EXCEL_FAULTS = (python_calamine.CalamineError, OSError, ValueError, IndexError)
 
 
 def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
@@ -190,7 +189,7 @@ def read_excel(path: Path, sheet: str) -> Found:
                 rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
                 if len(rows) > 1:
                     break
-    except READ_EXCEL_FAULTS as error:
+    except (python_calamine.CalamineError, OSError, ValueError, IndexError) as error:
         _broken(path, "Excel", error)
     if len(rows) < 2:
         raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)

@@ -18,7 +18,6 @@ from duomo.data.archive import FREE_BYTES, MOST_BYTES, MOST_RATIO
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 MOST_MEMORY = 256 << 20
 """Bytes that an .xz file may ask its reader to remember."""
-FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 
 
 def inside(path: Path) -> str:
@@ -44,7 +43,7 @@ def unpacked(path: Path, cache: Path | None) -> Path:
                     sink.write(piece)
             sink.flush()
             partly.rename(into)
-        except FAULTS as error:
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
             raise DataError("A compressed file must be whole; {file} is not: {why}. Make or download it again.",
                             file=path.name, why=str(error)[:200]) from None  # fmt: skip
         finally:

@@ -34,9 +34,6 @@ _NUMBERS = count()
 _MAPS: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
 
 
-STORED_FAULTS = (pa.ArrowInvalid, OSError, ValueError)
-
-
 def folder(cache: Path | None) -> Path:
     """The cache folder: the one given, DUOMO_CACHE, or the user's own."""
     own = os.environ.get("DUOMO_CACHE")
@@ -68,7 +65,7 @@ def stored(cache: Path | None, key: str) -> pa.Table | None:
         return None
     try:
         return _mapped(path)
-    except STORED_FAULTS:
+    except (OSError, ValueError):
         shutil.rmtree(path, ignore_errors=True)
         return None
 

@@ -1,8 +1,8 @@
 """What every task with features and targets shares: which columns are features, and which recipe suits them."""
 
-import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from duomo.core.contract import Suggestion
 from duomo.core.errors import DataError
 from duomo.core.kinds import infer, number
 from duomo.core.kinds.cells import CAST_FAULTS, is_number, is_text
+from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
 from duomo.core.steps import steps_of
 from duomo.core.table import Table
@@ -25,9 +26,6 @@ MANY_SMALL_PICTURES = 4000
 MANY_ROWS = 3000
 MANY_SERIES = 4000
 """From so many on the head that was fitted to some of them learns on from all."""
-
-
-PICTURE_SIDE_FAULTS = (OSError, ValueError)
 
 
 def feature_names(table: Table, targets: Sequence[str], ignore: Sequence[str]) -> list[str]:
@@ -97,15 +95,9 @@ def is_cjk(sample: Sequence[str]) -> bool:
 
 def _picture_side(table: Table, name: str) -> int:
     """Longest side in pixels of the first picture that opens; 0 if none of the first ten does."""
-    from PIL import Image
-
     for cell in table.column(name).drop_null().slice(0, 10).to_pylist():
-        source = io.BytesIO(cell) if isinstance(cell, bytes) else (table.root or Path()) / str(cell)
-        try:
-            with Image.open(source) as picture:
-                return max(picture.size)
-        except PICTURE_SIDE_FAULTS:
-            continue
+        with suppress(OSError, ValueError):
+            return max(upright(cell if isinstance(cell, bytes) else (table.root or Path()) / str(cell)))
     return 0
 
 

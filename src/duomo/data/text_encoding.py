@@ -32,7 +32,6 @@ _PUNCTUATION = frozenset("，。！？…：；（）“”‘’、《》·—�
 
 SPACES = b"\t\n\v\f\r\x1a\x1b"
 """Control characters that texts have; others, but for a stray one, are no text's."""
-AS_TOLD_FAULTS = (LookupError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
     try:
         name = codecs.lookup(wanted).name
         codecs.getincrementaldecoder(name)("strict").decode(b"")
-    except AS_TOLD_FAULTS:
+    except (LookupError, TypeError, AttributeError):
         raise DataError(
             "An encoding must be one that Python knows; received {wanted!r}.{hint} Use utf-8, gb18030, big5, utf-16 or cp1252.",
             wanted=wanted,

@@ -1,10 +1,8 @@
 """The worst errors, to look at: rows with their cells, pictures as thumbnails, films as strips, sounds as players, all in the page."""
 
 import base64
-import binascii
 import io
 import json
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +13,9 @@ from PIL import Image, ImageDraw, ImageOps
 
 from duomo.core import films
 from duomo.core.contract import View
+from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
-from duomo.core.kinds import boxes
-from duomo.core.kinds.image import upright
+from duomo.core.kinds import boxes, image
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 
@@ -33,8 +31,8 @@ LONGEST_LIST, MOST_THINGS = 16, 12
 LARGEST_SOUND = 200_000
 ALL_SOUNDS = 1_200_000
 """Bytes of all sounds in one page together."""
-LARGEST_PICTURE = 50_000_000
-"""Pixels; a larger picture is not opened (decompression bombs)."""
+LARGEST_FILE = 50_000_000
+"""Bytes; of a larger file no thumbnail is made."""
 MOST_COLUMNS = 12
 
 TRUE, TOLD = (20, 200, 80), (255, 90, 30)
@@ -52,9 +50,6 @@ class Mark(NamedTuple):
 
 
 Answer = Callable[[Table], Mapping[str, Sequence[Any]]]
-
-
-THUMBNAIL_FAULTS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, binascii.Error)
 
 
 def worst_errors(test: Table, errors: np.ndarray, targets: Sequence[str], answer: Answer | None) -> dict[str, Any]:
@@ -243,7 +238,7 @@ def bytes_of(value: Any, root: Path | None) -> bytes | None:
         return None
     path = root / value
     try:
-        return path.read_bytes() if path.is_file() and path.stat().st_size <= LARGEST_PICTURE else None
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= LARGEST_FILE else None
     except OSError:
         return None
 
@@ -252,22 +247,16 @@ def thumbnail(data: bytes, marks: Sequence[Mark] = (), side: int = THUMBNAIL) ->
     """A data: URI of the picture, at most `side` pixels wide and high (320 with boxes drawn on it); empty when it cannot be read."""
     side = DRAWN if marks else side
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(data))
-            if picture.width * picture.height > LARGEST_PICTURE:
-                return ""
-            whole = upright(data) if marks else picture.size
-            picture.draft("RGB", (side * 2, side * 2))
-            turned = ImageOps.exif_transpose(picture)
-            small = turned.convert(
-                "L" if turned.mode in ("1", "L", "I;16") else "RGBA" if "A" in turned.mode or turned.mode == "P" else "RGB"
-            )
-            small.thumbnail((side, side))
-            if marks:
-                small = small.convert("RGB")
-                _draw(small, marks, small.width / whole[0])
-    except THUMBNAIL_FAULTS:
+        picture = image.open_picture(data)
+        wide, _ = image.upright(data)
+        picture.draft("RGB", (side * 2, side * 2))
+        turned = ImageOps.exif_transpose(picture)
+        small = turned.convert("L" if turned.mode in ("1", "L", "I;16") else "RGBA" if "A" in turned.mode or turned.mode == "P" else "RGB")
+        small.thumbnail((side, side))
+        if marks:
+            small = small.convert("RGB")
+            _draw(small, marks, small.width / wide)
+    except (DataError, *image.FAULTS):  # DataError: a scan, and no reader of scans is installed
         return ""
     sink = io.BytesIO()
     kind = "JPEG" if small.mode == "RGB" and small.width * small.height > 64 * 64 else "PNG"
@@ -289,7 +278,7 @@ def strip(value: Any, root: Path | None, count: int = STRIP, side: int = FRAME) 
             frames[-1].thumbnail((side, side))
             if len(frames) == count:
                 break
-    except THUMBNAIL_FAULTS:
+    except (OSError, ValueError):
         return ""
     width, height = frames[0].width + 1, frames[0].height + 1
     rows = -(-len(frames) // IN_LINE)

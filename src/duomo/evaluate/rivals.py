@@ -20,9 +20,6 @@ WORTHWHILE = 2_000
 """A baseline that would have to do with fewer rows is left out."""
 
 
-RUN_FAULTS = (DuomoError, ValueError, ArithmeticError, MemoryError)
-
-
 @dataclass(frozen=True)
 class Rival:
     """One baseline after fitting; `evidence` is None where it was left out, and the note says why."""
@@ -55,7 +52,7 @@ def _run(make: Callable[[], Baseline], place: int, tables: tuple[Table, Table], 
         baseline.fit(train if rows == len(train) else train.take(_some(len(train), rows, seed)))
         fitted = time.perf_counter()
         evidence = _judged(baseline, test)
-    except RUN_FAULTS as error:
+    except (DuomoError, ValueError, ArithmeticError, MemoryError) as error:
         return Rival(baseline.name, kind, None, 0.0, 0.0, 0, tr("could not be fitted: {error}", error=error))
     return Rival(baseline.name, kind, evidence, fitted - started, time.perf_counter() - fitted, rows, note)
 

@@ -15,10 +15,9 @@ from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Progress, Reporter, Silent
 from duomo.core.table import KINDS, MEDIA, Table
-from duomo.evaluate.exhibits import ALL_SOUNDS, DRAWN, THUMBNAIL_FAULTS, cell, marks_of, strip, thumbnail
+from duomo.evaluate.exhibits import ALL_SOUNDS, DRAWN, cell, marks_of, strip, thumbnail
 
 ROWS, EXHIBITS, COLUMNS = 8, 24, 200
-DRAWN_FAULTS = (DuomoError, *THUMBNAIL_FAULTS)
 _one_at_a_time = threading.Lock()
 
 
@@ -62,7 +61,7 @@ def drawn(base64: str, kind: str) -> dict[str, Any]:
         body = b64decode(base64, validate=True)
         wide, high = upright(body) if kind == "image" else (0, 0)
         return {"source": thumbnail(body, side=DRAWN) if kind == "image" else strip(body, None), "width": wide, "height": high}
-    except DRAWN_FAULTS:
+    except (DuomoError, ValueError):
         return {"source": "", "width": 0, "height": 0}
 
 

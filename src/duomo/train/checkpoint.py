@@ -111,7 +111,7 @@ class Checkpoints:
             try:
                 found = _read(path)
                 self.base = found.state.get("base", "")
-            except LOAD_FAULTS as error:
+            except (_DamagedError, OSError) as error:
                 damaged = True
                 self.say(tr("Checkpoint {name} is damaged ({error}): it is set aside, and the one before it is tried.",
                             name=path.name, error=error))  # fmt: skip
@@ -155,9 +155,6 @@ class Checkpoints:
 
 class _DamagedError(Exception):
     """Why a checkpoint cannot be trusted."""
-
-
-LOAD_FAULTS = (_DamagedError, OSError)
 
 
 def _remove(path: Path) -> None:

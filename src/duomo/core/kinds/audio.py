@@ -43,10 +43,6 @@ SAMPLES = 200_000_000
 """Most values (samples x channels) that one file is decoded to."""
 
 
-OPEN_FAULTS = (soundfile.LibsndfileError, OSError, TypeError, RuntimeError)
-READ_FAULTS = (soundfile.LibsndfileError, RuntimeError, OSError)
-
-
 class Look(NamedTuple):
     """What the header of a sound says."""
 
@@ -108,7 +104,7 @@ def unread(codec: str) -> str:
 def _open(source: media.Source) -> soundfile.SoundFile:
     try:
         found = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except OPEN_FAULTS as error:
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a name in .raw, which tells no rate
         codec = packed(source)
         raise ValueError(unread(codec) if codec else tr("it is no sound that can be read")) from error
     if not (0 < found.channels <= CHANNELS and SLOWEST <= found.samplerate <= FASTEST):
@@ -134,7 +130,7 @@ def _read(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
                 break
             pieces.append(piece)
             left -= len(piece)
-    except READ_FAULTS as error:
+    except soundfile.SoundFileError as error:
         raise ValueError(tr("the sound is truncated or damaged")) from error
     if not pieces:
         raise ValueError(tr("the sound is truncated or damaged"))

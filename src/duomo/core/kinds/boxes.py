@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 SHAPE = r'^\s*\[\s*(\]|\{\s*"(label|box|crowd)")'
-PARSE_FAULTS = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 class Box(NamedTuple):
@@ -66,7 +66,7 @@ def parse(cells: pa.ChunkedArray) -> list[list[Box]]:
     for row, cell in enumerate(cells.to_pylist()):
         try:
             found.append([_box(one) for one in json.loads(cell)] if cell else [])
-        except PARSE_FAULTS:
+        except (*JSON_FAULTS, LookupError, TypeError, AttributeError, OverflowError):
             raise DataError(
                 'A cell of boxes must be JSON such as [{{"label": "cat", "box": [10, 20, 110, 90]}}]; row {row} is {value!r}. Mend it.',
                 row=row + 1, value=str(cell)[:60],

@@ -68,9 +68,6 @@ FAULTS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, Ar
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-OPEN_PICTURE_FAULTS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-
-
 ORIENTATION = 0x0112
 
 
@@ -154,7 +151,7 @@ def open_picture(source: media.Source) -> Image.Image:
         return Image.fromarray(slices[len(slices) // 2])
     try:
         picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
-    except OPEN_PICTURE_FAULTS as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST)) from error
     except FAULTS as error:
         raise ValueError(_unread(source)) from error

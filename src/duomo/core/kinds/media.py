@@ -23,9 +23,6 @@ LARGEST_FILE = 512 * 2**20
 """Bytes of one picture or sound; larger ones are refused unread."""
 
 
-EXISTS_FAULTS = (OSError, ValueError)
-
-
 def head(source: Source, count: int) -> bytes:
     """The first so many bytes of a file or of bytes at hand."""
     if isinstance(source, bytes):
@@ -80,7 +77,7 @@ def exists(path: Path) -> bool:
     """Whether there is such a file; a name that cannot be one (too long, with a zero byte) is not."""
     try:
         return path.is_file()
-    except EXISTS_FAULTS:
+    except OSError:
         return False
 
 

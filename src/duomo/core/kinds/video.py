@@ -24,7 +24,6 @@ STEP = 0.25
 ROUNDING = 3
 CLIPS = 4
 """Most clips of a film when nobody says otherwise."""
-STILL_FAULTS = image.FAULTS
 
 
 @final
@@ -87,7 +86,7 @@ def moves(source: media.Source) -> bool:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("GIF",)) as picture:
             return bool(getattr(picture, "is_animated", False))
-    except STILL_FAULTS as error:
+    except image.FAULTS as error:
         raise ValueError(tr("it is no picture that can be read")) from error
 
 

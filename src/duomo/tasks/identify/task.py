@@ -5,7 +5,6 @@ Source: Deng et al. 2019, "ArcFace: Additive Angular Margin Loss for Deep Face R
 """
 
 import base64
-import binascii
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -39,8 +38,6 @@ REMEMBERED, MOST_REMEMBERED = 5, 20_000
 """Pictures of a person, and of all, that answers are compared with."""
 SHOWN, BESIDE = 6, 5
 """Pictures shown in the scorecard, right and wrong ones, and their nearest beside each."""
-
-RESTORE_FAULTS = (binascii.Error, ValueError)
 
 
 @dataclass(frozen=True)
@@ -114,7 +111,7 @@ class Main(Task):
         try:
             vectors = np.frombuffer(base64.b64decode(known["vectors"], validate=True), "<f2").astype(np.float32)
             self.enrol(known["names"], vectors.reshape(len(known["names"]), int(known["width"])))
-        except RESTORE_FAULTS as error:
+        except ValueError as error:
             raise RunError(
                 "The known people of a run must be as many vectors as names; here they are not ({error}).", error=error
             ) from error
