@@ -24,7 +24,7 @@ from duomo.core.kinds.base import Cells
 from duomo.core.messages import listed, tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
-from duomo.core.run import RunFolder
+from duomo.core.run import RunFolder, renamed
 from duomo.core.table import MEDIA, Table
 from duomo.data import cache, longform, outputs, sources
 from duomo.data.predictor import Block, Predictor
@@ -304,8 +304,8 @@ class Run:
 
 def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> None:
     """Weights of the run into the model; RunError when they do not fit."""
-    tensors = folder.read_tensors("model.safetensors")
     expected = model.state_dict()
+    tensors = renamed(folder.read_tensors("model.safetensors"), expected)
     # what is empty waits to be filled: it takes any size, and older runs do without it
     tensors |= {name: own for name, own in expected.items() if not own.numel() and name not in tensors}
     wrong = sorted(set(expected) ^ set(tensors)) or [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from duomo.core import find
 from duomo.core.config import build
@@ -15,8 +16,10 @@ from duomo.core.errors import ConfigError
 from duomo.core.kinds.base import Cells
 from duomo.core.kinds.image import KIND
 from duomo.core.recipe import EncodeConfig, ModelConfig
+from duomo.core.run import RunFolder
 from duomo.exchange import pictures
 from duomo.exchange.opening import open_pretrained
+from duomo.trained import restore
 
 
 def net(name: str, side: int = 224, classes: int = 7, **options) -> torch.nn.Module:
@@ -98,11 +101,13 @@ def test_vit_in_both_layouts(tmp_path):
     for name, value in own.state_dict().items():
         batched = value[None] if name in ("class_1D", "place_TD") else value
         new = name.replace("layers.", "blocks.").replace("attention.qkv", "attn.qkv").replace("attention.out", "attn.proj")
-        new = new.replace(".up.", ".mlp.fc1.").replace(".down.", ".mlp.fc2.").replace("patches.", "patch_embed.proj.")
+        new = new.replace(".rise.", ".mlp.fc1.").replace(".fall.", ".mlp.fc2.").replace("patches.", "patch_embed.proj.")
+        new = new.replace(".first.", ".norm1.").replace(".second.", ".norm2.")
         timm[{"class_1D": "cls_token", "place_TD": "pos_embed"}.get(new, new)] = batched
-        new = name.replace("layers.", "encoder.layers.encoder_layer_").replace("norm1", "ln_1").replace("norm2", "ln_2")
+        new = name.replace("layers.", "encoder.layers.encoder_layer_").replace(".first.", ".ln_1.").replace(".second.", ".ln_2.")
         new = new.replace("attention.qkv.", "self_attention.in_proj_").replace("attention.out", "self_attention.out_proj")
-        new = new.replace(".up.", ".mlp.0.").replace(".down.", ".mlp.3.").replace("patches.", "conv_proj.").replace("head.", "heads.head.")
+        new = new.replace(".rise.", ".mlp.0.").replace(".fall.", ".mlp.3.")
+        new = new.replace("patches.", "conv_proj.").replace("head.", "heads.head.")
         new = new.replace("norm.", "encoder.ln.") if new.startswith("norm.") else new
         vision[{"class_1D": "class_token", "place_TD": "encoder.pos_embedding"}.get(new, new)] = batched
     for tensors, mean in ((timm, 0.5), (vision, 0.485)):
@@ -112,7 +117,25 @@ def test_vit_in_both_layouts(tmp_path):
     timm["reg_token"], timm["pos_embed"] = torch.randn(1, 4, 128), timm["pos_embed"][:, 1:]
     timm |= {f"blocks.{layer}.ls{branch}.gamma": torch.full((128,), 2.0) for layer in (0, 1) for branch in (1, 2)}
     found, _ = opened(tmp_path, timm)
-    assert found.options["registers"] == 4 and torch.equal(found.tensors["layers.1.down.weight"], 2 * own.layers[1].down.weight)
+    assert found.options["registers"] == 4 and torch.equal(found.tensors["layers.1.fall.weight"], 2 * own.layers[1].fall.weight)
+
+
+@pytest.mark.parametrize("model", ["vit", "fusion"])
+def test_runs_from_before_the_shared_block_load(model, tmp_path):
+    calls = {"vit": ("norm1", "norm2", "up", "down"), "fusion": ("attention_norm", "forward_norm", "forward_in", "forward_out")}[model]
+    earlier = {f".{now}.": f".{then}." for now, then in zip(("first", "second", "rise", "fall"), calls, strict=True)}
+    options = {"vit": {"layers": 1, "width": 48, "heads": 3}, "fusion": {"advice": False}}[model]
+    own, again = net(model, 32, **options), {}
+    for name, value in own.state_dict().items():
+        for now, then in earlier.items():
+            name = name.replace(now, then)
+        again[name] = value
+    assert any(then in name for name in again for then in earlier.values())
+    folder, fresh = RunFolder(tmp_path), net(model, 32, **options)
+    folder.write_tensors("model.safetensors", again)
+    nn.init.ones_(next(fresh.parameters()))
+    restore(fresh, folder, {})
+    assert same(own, fresh, 32)
 
 
 def test_what_does_not_fit_is_told(tmp_path):

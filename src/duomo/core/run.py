@@ -13,7 +13,7 @@ learned.safetensors  a number for each row that was learned from
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,18 @@ PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned
 HEAD = "head.safetensors"
 OPENING = ("recipe.toml", "start.json", "data.arrow", HEAD)
 """What a resume needs; all but the recipe go when the run is finished."""
+
+
+EARLIER = {"norm1": "first", "norm2": "second", "up": "rise", "down": "fall",
+           "attention_norm": "first", "forward_norm": "second", "forward_in": "rise", "forward_out": "fall"}  # fmt: skip
+"""What parts of a block were called before all encoders shared one (nn/attention.py), and are called now."""
+
+
+def renamed(tensors: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str, Tensor]:
+    """Weights under the names that a model expects, those of runs from before they changed among them."""
+    known = set(expected)
+    return {name if name in known else ".".join(EARLIER.get(part, part) for part in name.split(".")): value
+            for name, value in tensors.items()}  # fmt: skip
 
 
 def _sum(value: Mapping[str, Any]) -> str:

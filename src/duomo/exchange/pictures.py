@@ -153,12 +153,12 @@ def _vit_torchvision(tensors: Tensors) -> Tensors:
     layer = r"encoder\.layers\.encoder_layer_(\d+)\."
     renamed = _by_rules(
         (r"conv_proj\.", "patches."),
-        (layer + r"ln_1\.", r"layers.\1.norm1."),
-        (layer + r"ln_2\.", r"layers.\1.norm2."),
+        (layer + r"ln_1\.", r"layers.\1.first."),
+        (layer + r"ln_2\.", r"layers.\1.second."),
         (layer + r"self_attention\.in_proj_", r"layers.\1.attention.qkv."),
         (layer + r"self_attention\.out_proj\.", r"layers.\1.attention.out."),
-        (layer + r"mlp\.(?:0|linear_1)\.", r"layers.\1.up."),
-        (layer + r"mlp\.(?:3|linear_2)\.", r"layers.\1.down."),
+        (layer + r"mlp\.(?:0|linear_1)\.", r"layers.\1.rise."),
+        (layer + r"mlp\.(?:3|linear_2)\.", r"layers.\1.fall."),
         (r"encoder\.ln\.", "norm."),
         (r"heads\.(?:head|0)\.", "head."),
         (r"class_token$", "class_1D"),
@@ -173,8 +173,10 @@ def _vit_timm(tensors: Tensors) -> Tensors:
         (r"patch_embed\.proj\.", "patches."),
         (layer + r"attn\.qkv\.", r"layers.\1.attention.qkv."),
         (layer + r"attn\.proj\.", r"layers.\1.attention.out."),
-        (layer + r"mlp\.fc1\.", r"layers.\1.up."),
-        (layer + r"mlp\.fc2\.", r"layers.\1.down."),
+        (layer + r"mlp\.fc1\.", r"layers.\1.rise."),
+        (layer + r"mlp\.fc2\.", r"layers.\1.fall."),
+        (layer + r"norm1\.", r"layers.\1.first."),
+        (layer + r"norm2\.", r"layers.\1.second."),
         (layer, r"layers.\1."),
         (r"cls_token$", "class_1D"),
         (r"(?:reg_token|register_tokens)$", "registers_RD"),
@@ -193,7 +195,7 @@ def _scaled(tensors: Tensors) -> Tensors:
     for name in tensors.keys() - found.keys():
         layer = name.rsplit(".", 2)[0]
         for part in ("weight", "bias"):
-            scaled = f"{layer}.{'attention.out' if '.ls1.' in name else 'down'}.{part}"
+            scaled = f"{layer}.{'attention.out' if '.ls1.' in name else 'fall'}.{part}"
             found[scaled] = (found[scaled].mT * tensors[name]).mT if part == "weight" else found[scaled] * tensors[name]
     return found
 
@@ -205,10 +207,10 @@ def _flat_tokens(tensors: Tensors) -> Tensors:
 
 
 def _vit(tensors: Tensors) -> dict[str, Any]:
-    width, up = tensors["norm.weight"].shape[0], tensors["layers.0.up.weight"].shape[0]
+    width, hidden = tensors["norm.weight"].shape[0], tensors["layers.0.rise.weight"].shape[0]
     registers = tensors["registers_RD"].shape[0] if "registers_RD" in tensors else 0
     return {"patch": tensors["patches.weight"].shape[-1], "layers": _count(tensors, r"layers\.(\d+)\."), "width": width,
-            "heads": max(1, width // 64), "growth": up / width, "registers": registers, "pool": "class"}  # fmt: skip
+            "heads": max(1, width // 64), "growth": hidden / width, "registers": registers, "pool": "class"}  # fmt: skip
 
 
 # -- ConvNeXt

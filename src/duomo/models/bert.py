@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import EncoderBlock
+from duomo.nn.attention import EncoderBlock, Rates
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
 from duomo.nn.fields import inside, masked_mean, single, wanted
@@ -107,8 +107,9 @@ class Model(nn.Module):
         after = config.place == "after"
         self.enter = norm("layer", config.width, config.eps) if after else nn.Identity()
         self.dropout = Dropout(config.dropout)
+        rates = Rates(config.dropout, config.dropout)
         self.blocks = nn.ModuleList(
-            EncoderBlock(config.width, config.heads, config.hidden, config.dropout, config.activation, not after, config.eps)
+            EncoderBlock(config.width, config.heads, config.hidden, rates, config.activation, not after, config.eps)
             for _ in range(config.depth)
         )
         self.norm = nn.Identity() if after else norm("layer", config.width, config.eps)

@@ -12,19 +12,18 @@ Answers per step: Steps(logits (B, T, size), lengths (B,)), T about a quarter of
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head, Steps
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import Attend
+from duomo.nn.attention import SelfAttention
 from duomo.nn.audio import LogMel, Shorten
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import masked_mean, single, within
 from duomo.nn.norm import as_autocast
-from duomo.nn.positions import rotary_table, rotate
+from duomo.nn.positions import rotary_table
 
 FORMS = ("waveform",)
 TRAIN = {"learning_rate": 1e-3, "batch_size": 32, "weight_decay": 5e-2, "epochs": 40, "patience": 12, "ema": 0.99}
@@ -80,23 +79,6 @@ class Convolution(nn.Module):
         return self.dropout(self.out(F.silu(self.inner_norm(x_BTD))))
 
 
-class Attention(nn.Module):
-    """(B, T, D) -> (B, T, D): self-attention with rotary positions over the steps inside (section 2.1)."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads, self.attend = heads, Attend()
-        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-
-    def forward(self, x_BTD: Tensor, inside_BT: Tensor, table_2TK: Tensor) -> Tensor:
-        B, T, D = x_BTD.shape
-        q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        # a row of padding alone reads its first step: a softmax over nothing would be NaN
-        allowed_BT = inside_BT | (torch.arange(T, device=x_BTD.device) == 0)
-        y_BHTK = self.attend(rotate(q, table_2TK), rotate(k, table_2TK), v, allowed_BT[:, None, None, :])
-        return self.out(y_BHTK.transpose(1, 2).reshape(B, T, D))
-
-
 class Block(nn.Module):
     """Half a feed-forward, attention, convolution, half a feed-forward, norm (eq. 1)."""
 
@@ -104,7 +86,7 @@ class Block(nn.Module):
         super().__init__()
         self.first = FeedForward(config.width, config.dropout)
         self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = Attention(config.width, config.heads)
+        self.attention = SelfAttention(config.width, config.heads)
         self.dropout = Dropout(config.dropout)
         self.convolution = Convolution(config.width, config.kernel, config.dropout)
         self.second = FeedForward(config.width, config.dropout)

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
-from duomo.nn.attention import SelfAttention
+from duomo.nn.attention import EncoderBlock, Rates
 from duomo.nn.audio import LogMel
 from duomo.nn.council import council_of
-from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per, inside, of_forms, within
 from duomo.nn.norm import as_autocast
 from duomo.nn.numeric import Categories, embed_numbers
@@ -154,23 +153,6 @@ class Film(nn.Module):
 READERS = {"numbers": Cells, "categories": Cells, "tokens": Words, "frames": Series, "waveform": Sound, "pixels": Picture, "clips": Film}
 
 
-class Block(nn.Module):
-    """Attention and a feed-forward of four times the width, each behind a LayerNorm and around an identity."""
-
-    def __init__(self, config: Config):
-        super().__init__()
-        width = config.width
-        self.attention_norm, self.attention = nn.LayerNorm(width), SelfAttention(width, config.heads)
-        self.forward_norm = nn.LayerNorm(width)
-        self.forward_in, self.forward_out = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.activation, self.dropout = nn.GELU(), Dropout(config.dropout)
-
-    def forward(self, x_BND: Tensor, inside_BN: Tensor) -> Tensor:
-        x_BND = x_BND + self.dropout(self.attention(self.attention_norm(x_BND), inside_BN))
-        inner = self.dropout(self.activation(self.forward_in(self.forward_norm(x_BND))))
-        return x_BND + self.dropout(self.forward_out(inner))
-
-
 class Model(nn.Module):
     """Any fields -> logits (B, head.size)."""
 
@@ -183,7 +165,8 @@ class Model(nn.Module):
         # where a cell is missing or a text empty, nothing of the column is left: this vector still says which columns are read
         self.first_D = nn.Parameter(torch.randn(config.width) * 0.02)
         self.field_FD = nn.Parameter(torch.randn(len(inputs), config.width) * 0.02)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        rates = Rates(0.0, config.dropout, config.dropout)
+        self.blocks = nn.ModuleList(EncoderBlock(config.width, config.heads, 0, rates) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, head.size)
         self.council = council_of(inputs, head.size, config.advice)

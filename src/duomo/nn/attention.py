@@ -4,6 +4,8 @@ Legend: B rows, H heads, G key-value heads, T queries, S keys, K head width, D w
 Source: Vaswani et al. 2017, arXiv:1706.03762, eq. 1.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,6 +15,7 @@ from duomo.core.kernels import Kernelled
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate
 from duomo.nn.norm import as_autocast
+from duomo.nn.positions import rotate
 
 
 class Attend(Kernelled):
@@ -52,7 +55,8 @@ class Attend(Kernelled):
 
 
 class SelfAttention(nn.Module):
-    """(B, T, D) -> (B, T, D), queries, keys and values from one product; `inside` (B, T) bool marks what may be read."""
+    """(B, T, D) -> (B, T, D), queries, keys and values from one product; `inside` (B, T) bool marks what may be read, `table` (2, T, K/2)
+    turns queries and keys by their positions (nn/positions.py)."""
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0):
         super().__init__()
@@ -61,9 +65,11 @@ class SelfAttention(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.attend = Attend(dropout)
 
-    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None = None) -> Tensor:
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None = None, table_2TK: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
         q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        if table_2TK is not None:
+            q, k = rotate(q, table_2TK), rotate(k, table_2TK)
         allowed = None
         if inside_BT is not None:
             # a row of padding alone reads its first place: a softmax over nothing would be NaN
@@ -72,46 +78,40 @@ class SelfAttention(nn.Module):
         return self.out(self.attend(q, k, v, allowed).transpose(1, 2).reshape(B, T, D))
 
 
-class EncoderLayer(nn.Module):
-    """(B, T, D) -> (B, T, D): norm before each branch (Dosovitskiy et al. 2021, arXiv:2010.11929, eqs. 2 and 3), `hidden` units between."""
+class Rates(NamedTuple):
+    """Dropout of an encoder's block: of attention's shares, of what comes out of a branch, of the feed-forward's inner vector."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float):
-        super().__init__()
-        self.norm1, self.norm2 = nn.LayerNorm(width, eps=1e-6), nn.LayerNorm(width, eps=1e-6)
-        self.attention = SelfAttention(width, heads)
-        self.up, self.down = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.dropout = Dropout(dropout)
-
-    def start_as_identity(self) -> "EncoderLayer":
-        """Zero what ends each branch (Goyal et al. 2017, section 5.1, there for residual nets): learns in half the steps."""
-        for part in (self.down, self.attention.out):
-            nn.init.zeros_(part.weight)
-            nn.init.zeros_(part.bias)
-        return self
-
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        x_BTD = x_BTD + self.dropout(self.attention(as_autocast(self.norm1(x_BTD))))
-        return x_BTD + self.dropout(self.down(F.gelu(self.up(as_autocast(self.norm2(x_BTD))))))
+    attention: float
+    branch: float
+    inner: float = 0.0
 
 
 class EncoderBlock(nn.Module):
     """(B, T, D) -> (B, T, D): attention and feed-forward (any of nn/feed.py), each around an identity, their norms `before` or behind."""
 
-    def __init__(self, width: int, heads: int, hidden: int, dropout: float, activation: str, before: bool, eps: float = 1e-5):
+    def __init__(self, width: int, heads: int, hidden: int, rates: Rates, activation: str = "gelu", before: bool = True, eps: float = 1e-5):
         super().__init__()
         hidden, gated = hidden or 4 * width, activation in GATED
-        self.attention = SelfAttention(width, heads, dropout)
+        self.attention = SelfAttention(width, heads, rates.attention)
         self.rise, self.fall = nn.Linear(width, (2 if gated else 1) * hidden), nn.Linear(hidden, width)
         self.first, self.second = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
-        self.dropout, self.before, self.activation = Dropout(dropout), before, activation
+        self.dropout, self.inner_dropout = Dropout(rates.branch), Dropout(rates.inner)
+        self.before, self.activation = before, activation
+
+    def start_as_identity(self) -> "EncoderBlock":
+        """Zero what ends each branch (Goyal et al. 2017, section 5.1, there for residual nets): learns in half the steps."""
+        for part in (self.fall, self.attention.out):
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
+        return self
 
     def _feed(self, x_BTD: Tensor) -> Tensor:
-        return self.dropout(self.fall(activate(self.activation, self.rise(x_BTD))))
+        return self.dropout(self.fall(self.inner_dropout(activate(self.activation, self.rise(x_BTD)))))
 
-    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None) -> Tensor:
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None = None) -> Tensor:
         if self.before:
-            x_BTD = x_BTD + self.dropout(self.attention(self.first(x_BTD), inside_BT))
-            return x_BTD + self._feed(self.second(x_BTD))
+            x_BTD = x_BTD + self.dropout(self.attention(as_autocast(self.first(x_BTD)), inside_BT))
+            return x_BTD + self._feed(as_autocast(self.second(x_BTD)))
         x_BTD = self.first(x_BTD + self.dropout(self.attention(x_BTD, inside_BT)))
         return self.second(x_BTD + self._feed(x_BTD))
 

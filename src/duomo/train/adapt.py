@@ -16,6 +16,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.messages import few, nearest, tr
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig
+from duomo.core.run import renamed
 from duomo.train import lora
 
 NAMED = 4
@@ -53,20 +54,21 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     ConfigError where less than half of the model's numbers are found: this is another architecture or size.
     """
     own = {name: value for name, value in model.state_dict().items() if value.numel()}  # what is empty is fitted later (train/council.py)
-    fitting = {name: value for name, value in pretrained.tensors.items() if name in own and own[name].shape == value.shape}
+    given = renamed(pretrained.tensors, own)
+    fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     needed = {name: value for name, value in own.items() if name.startswith(pretrained.part)}
     taken, whole = (sum(values[name].numel() for name in values) for values in (fitting, needed))
     new = [name for name in own if name not in fitting]
     if 2 * taken < whole:
         raise ConfigError(
             "The weights of {source} must fit the model; only {taken:,} of {whole:,} numbers do. New would be: {new}.{odd}",
-            source=pretrained.source, taken=taken, whole=whole, new=few(new, NAMED), odd=_odd(own, pretrained.tensors),
+            source=pretrained.source, taken=taken, whole=whole, new=few(new, NAMED), odd=_odd(own, given),
         )  # fmt: skip
     with torch.no_grad():
         for name, value in fitting.items():
             own[name].copy_(value)
-    advice = [name for name in pretrained.tensors if name.split(".")[0] == COUNCIL]
-    left = [name for name in pretrained.tensors if name not in fitting and name not in advice]
+    advice = [name for name in given if name.split(".")[0] == COUNCIL]
+    left = [name for name in given if name not in fitting and name not in advice]
     told = [name for name in new if not name.endswith("num_batches_tracked")]  # counts of batches, which say nothing
     words = tr("Weights taken from {source}: {taken:,} of {whole:,} numbers; new: {new}; left out: {left}.",
                source=pretrained.source, taken=taken, whole=whole, new=few(told, NAMED), left=few(left, NAMED))  # fmt: skip
