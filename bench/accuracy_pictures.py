@@ -5,11 +5,9 @@ once, after the checkpoint was chosen on a share of the training file. One row f
 pixels of the same rows beside it.
 """
 
-import argparse
 import io
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from PIL import Image
 
-import duomo
+from common import command_line, trained
 
 BARS = {"digits:cnn": 0.985, "fashion:cnn": 0.92, "fashion:resnet": 0.935}
 CNN = {"name": "cnn", "size": "base"}
@@ -58,10 +56,8 @@ def learn(name: str, train: Path, test: Path, seed: int) -> tuple[dict[str, Any]
     data = {"test": str(test), "valid_share": VALID_SHARE, "kind": {"image": "image", "label": "category"}}
     settings = SETTINGS[name] | {"data": data}
     settings["train"] = settings.get("train", {}) | {"seed": seed}
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as out:
-        run = duomo.train(str(train), settings, target="label", out=str(Path(out) / "run"))
-        return run.scorecard, time.perf_counter() - start
+    card, seconds, _ = trained(train, settings, target="label")
+    return card, seconds
 
 
 def compare(name: str, folder: Path, seeds: int) -> None:
@@ -84,7 +80,7 @@ def compare(name: str, folder: Path, seeds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default=",".join(BARS))

@@ -6,7 +6,6 @@ HistGradientBoosting, chosen on the same validation rows from a grid of 12. Prin
 boosting's figure; above zero the model is better.
 """
 
-import argparse
 import tempfile
 import time
 from itertools import product
@@ -19,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.metrics import roc_auc_score, root_mean_squared_error
 from sklearn.model_selection import train_test_split
 
-import duomo
+from common import command_line, trained, written
 from duomo import samples
 
 GRID = tuple(product((0.05, 0.1), (15, 31, 63), (0.0, 1.0)))
@@ -83,16 +82,14 @@ def boosting(parts: dict[str, pd.DataFrame], problem: Problem) -> float:
 
 def duomo_figure(parts: dict[str, pd.DataFrame], problem: Problem, seed: int, minutes: float) -> float:
     with tempfile.TemporaryDirectory() as out:
-        paths = {name: str(Path(out) / f"{name}.csv") for name in parts}
-        for name, part in parts.items():
-            part.to_csv(paths[name], index=False)
-        settings = {"data": {"valid": paths["valid"], "test": paths["test"]}, "train": {"seed": seed}}
-        run = duomo.train(paths["train"], settings, target=problem.target, minutes=minutes or None, out=str(Path(out) / "run"))
-        return float(run.scorecard["results"][0]["metrics"][problem.metric]["value"])
+        paths = written(parts, out)
+        settings = {"data": {name: str(paths[name]) for name in ("valid", "test")}, "train": {"seed": seed}}
+        model = trained(paths["train"], settings, target=problem.target, minutes=minutes or None).results[0]
+        return float(model["metrics"][problem.metric]["value"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", default=",".join(PROBLEMS))
     parser.add_argument("--seeds", type=int, default=3)

@@ -6,36 +6,25 @@ with its default recipe; logistic regression is its own classical baseline, fitt
 the model is chosen on, as the scorecard has it. Prints one row for each seed and the mean gap in points; above zero the model is better.
 """
 
-import argparse
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import duomo
+from common import Judged, command_line, ranged, trained
 from duomo import samples
 
 
-def scorecard(name: str, folder: Path, seed: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as out:
-        settings: dict[str, Any] = {"train": {"seed": seed}}
-        source = folder / name / "train.csv"
-        if name == "reviews":
-            source = samples.write("reviews", Path(out))
-        else:
-            settings["data"] = {"test": str(folder / name / "test.csv")}
-        return dict(duomo.train(str(source), settings, target="label", out=str(Path(out) / "run")).scorecard)
-
-
-def shown(metrics: dict[str, Any]) -> str:
-    found = metrics["accuracy"]
-    return f"{100 * found['value']:.2f} ({100 * found['low']:.2f}–{100 * found['high']:.2f})"
+def judged(name: str, folder: Path, seed: int) -> Judged:
+    if name != "reviews":
+        settings = {"data": {"test": str(folder / name / "test.csv")}, "train": {"seed": seed}}
+        return trained(folder / name / "train.csv", settings, target="label")
+    with tempfile.TemporaryDirectory() as place:
+        return trained(samples.write("reviews", Path(place)), {"train": {"seed": seed}}, target="label")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", default="pinglun,reviews")
     parser.add_argument("--seeds", type=int, default=3)
@@ -44,13 +33,12 @@ def main() -> None:
     for name in arguments.sets.split(","):
         gaps = []
         for seed in range(arguments.seeds):
-            start = time.perf_counter()
-            results = scorecard(name, arguments.folder, seed)["results"]
-            model = next(found["metrics"] for found in results if found["kind"] == "model")
-            classical = next(found["metrics"] for found in results if found["name"] == "logistic regression")
-            gaps.append(100 * (model["accuracy"]["value"] - classical["accuracy"]["value"]))
-            took = time.perf_counter() - start
-            print(f"| {name} | {seed} | {shown(model)} | {shown(classical)} | {gaps[-1]:+.2f} | {took:.0f} |", flush=True)
+            found = judged(name, arguments.folder, seed)
+            accuracy = {result["name"]: result["metrics"]["accuracy"] for result in found.results}
+            pair = accuracy[found.results[0]["name"]], accuracy["logistic regression"]
+            gaps.append(100 * (pair[0]["value"] - pair[1]["value"]))
+            shown = " | ".join(ranged(one, 2, 100) for one in pair)
+            print(f"| {name} | {seed} | {shown} | {gaps[-1]:+.2f} | {found.wall:.0f} |", flush=True)
         print(f"| {name} | mean | | | {np.mean(gaps):+.2f} | |", flush=True)
 
 

@@ -7,7 +7,6 @@ Everything runs through duomo.train with the recipe that it suggests: from scrat
 regression on pixels and on histograms of gradients, the nearest neighbour. Each test is judged once. --what leaves one of the two out.
 """
 
-import argparse
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -20,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 from sklearn.model_selection import train_test_split
 
-import duomo
+from common import command_line, trained
 from duomo.tasks.classify.task import Main
 
 FEWEST = 10
@@ -48,16 +47,15 @@ def settings(start: Path | None, side: int, test: Path, seed: int) -> dict[str, 
 def learned(train: Path, test: Path, start: Path | None, side: int, seed: int) -> Iterator[tuple[str, float, float]]:
     """Name, accuracy and seconds of learning of the model, then of every baseline; beside a net from weights they are not fitted again."""
     withheld = nullcontext() if start is None else patch.object(Main, "baselines", return_value=[])
-    with tempfile.TemporaryDirectory() as out, withheld:
-        run = duomo.train(str(train), settings(start, side, test, seed), target="label", out=str(Path(out) / "run"))
-        card = run.scorecard
+    with withheld:
+        card = trained(train, settings(start, side, test, seed), target="label").card
     for result in card["results"]:
         seconds = card["facts"]["seconds"]["training"] if result["kind"] == "model" else result.get("fit_seconds") or 0.0
         yield result["name"], result["metrics"]["accuracy"]["value"], seconds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="clipart,emoji")
     parser.add_argument("--sizes", default="200,1000,0")

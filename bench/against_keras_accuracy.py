@@ -8,7 +8,6 @@ Both sides train as many epochs with batches of 32 and Adam at 1e-3, as commonly
 schedule and in the execution that its probe takes (bf16 where the chip has it). Nothing is chosen by the test.
 """
 
-import argparse
 import csv
 import json
 import re
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 
 import against_keras as rates
+from common import command_line
 from duomo.core.contract import Field
 from duomo.core.device import candidates
 from duomo.core.recipe import AugmentConfig, TrainConfig
@@ -90,7 +90,7 @@ def ours(name: str, data: Data, seed: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, default=rates.ROOT / ".bench" / "data")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--nets", default=",".join(EPOCHS))

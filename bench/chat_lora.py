@@ -8,7 +8,6 @@ Kept: 20 general questions, answered before and after in the scorecard; counted 
 answer must have, and those that fell into the form.
 """
 
-import argparse
 import json
 import re
 import tempfile
@@ -20,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 import duomo
+from common import command_line
 from duomo.core import find
 from duomo.core.device import Execution
 from duomo.core.recipe import ModelConfig
@@ -91,7 +91,7 @@ def general(run: duomo.Run) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("model")
     parser.add_argument("reviews", type=Path)
     parser.add_argument("--rank", type=int, default=8)

@@ -8,7 +8,6 @@ as the longest conversation, documents apart. The packed rate is the most that p
 steps; --seconds 0 leaves them out: padding alone bounds what packing could gain.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from common import command_line
 from duomo.core.find import make_model, make_task
 from duomo.core.recipe import AugmentConfig, ModelConfig
 from duomo.core.table import Table
@@ -79,7 +79,7 @@ def rates(table: Table, batch_size: int, seconds: float) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--rows", type=int, nargs="*", default=[200, 1000, 5000])
     parser.add_argument("--batch", type=int, nargs="*", default=[8, 16])
     parser.add_argument("--seconds", type=float, default=20.0)

@@ -8,7 +8,6 @@ llama-cpp-python compiled on the machine (CMAKE_ARGS="-DGGML_NATIVE=ON"). Of a r
 answers each engine would write another token than float32, given the same beginning.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from common import command_line
 from duomo.core.contract import Field, Head
 from duomo.core.device import Execution
 from duomo.core.kinds import text as text_kind
@@ -117,7 +117,7 @@ def peer(folder: Path, prompts: list[list[int]]) -> Callable[[int], int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("model", nargs="?", default="")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--llama", action="store_true")

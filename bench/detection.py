@@ -6,13 +6,13 @@ the time given, and judged once on the test scenes; the baselines of the scoreca
 pixels, files to boxes, one picture at a time and in batches.
 """
 
-import argparse
 import os
 import tempfile
 import time
 from pathlib import Path
 
 import duomo
+from common import command_line
 from duomo.core.reporter import Silent
 from duomo.data.compose import ComposeConfig, compose
 from duomo.terminal import TerminalReporter
@@ -23,7 +23,7 @@ TEST = 400
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--epochs", type=float, default=0.0, help="instead of minutes: the length does not depend on what else runs")

@@ -10,7 +10,6 @@ forty are seen, counts as a crowd: neither found nor missed.
 Printed: the scorecard's figures on the test maps with intervals, the baselines beside them, and CPU minutes.
 """
 
-import argparse
 import contextlib
 import json
 import time
@@ -23,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 import duomo
+from common import command_line
 from duomo.terminal import TerminalReporter
 
 CLASSES = {"Monster": "monster", "Health": "health", "Armor": "armor", "Ammo": "arms", "Weapon": "arms", "Hazard": "barrel",
@@ -156,7 +156,7 @@ def made(folder: Path, seed: int) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=float, default=5.0)
     parser.add_argument("--side", type=int, default=256, help="pixels that the detector sees")

@@ -6,19 +6,16 @@ duomo suggests for --task identify, from scratch or with --from-weights from Ima
 the distance of pixels stand in the same scorecard. Bar: rank 1 >= 0.97 with one picture known, TPR >= 0.90 at 1 % false accepts.
 """
 
-import argparse
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import duomo
+from common import command_line, ranged, trained
 
 METRICS = ("rank_1", "tpr_1", "tpr_01", "auc")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--from-weights", action="store_true")
     parser.add_argument("--side", type=int, default=128)
@@ -33,14 +30,10 @@ def main() -> None:
             settings["encode"] = {"picture_size": arguments.side}
         if arguments.epochs:
             settings["train"]["epochs"] = arguments.epochs
-        begun = time.process_time()
-        with tempfile.TemporaryDirectory() as out:
-            card = duomo.train(str(arguments.folder / "orl" / "train"), settings, out=str(Path(out) / "run")).scorecard
-        minutes = (time.process_time() - begun) / 60
-        for result in card["results"]:
-            figures = [result["metrics"][name] for name in METRICS]
-            cells = " | ".join(f"{one['value']:.3f} ({one['low']:.3f}-{one['high']:.3f})" for one in figures)
-            print(f"| {seed} | {result['name']} | {cells} | {f'{minutes:.1f}' if result['kind'] == 'model' else ''} |", flush=True)
+        judged = trained(arguments.folder / "orl" / "train", settings)
+        for result in judged.results:
+            cells = " | ".join(ranged(result["metrics"][name]) for name in METRICS)
+            print(f"| {seed} | {result['name']} | {cells} | {f'{judged.cpu / 60:.1f}' if result['kind'] == 'model' else ''} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ scratch, and scikit-learn's TF-IDF (words and pairs of words) with logistic regr
 Everything of Duomo's with its defaults, but texts are cut at 64 tokens (--longest) in all three, which a CPU needs.
 """
 
-import argparse
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-import duomo
+from common import command_line, trained, written
 
 TEXT, TARGET = "text", "department"
 
@@ -34,18 +32,15 @@ def classical(train: pd.DataFrame, valid: pd.DataFrame, test: pd.DataFrame) -> f
     return float(chosen.score(test[TEXT], test[TARGET]))
 
 
-def trained(place: Path, name: str, settings: dict[str, Any], test: pd.DataFrame) -> tuple[float, float, int, int]:
+def tuned(place: Path, settings: dict[str, Any]) -> tuple[float, float, int, int]:
     data = {"valid": str(place / "valid.csv"), "test": str(place / "test.csv"), "kind": {TEXT: "text", TARGET: "category"}}
-    start = time.perf_counter()
-    settings = {"data": data, "task": {"metric": "accuracy"}} | settings
-    run = duomo.train(str(place / "train.csv"), settings, target=TARGET, out=str(place / name))
-    took = time.perf_counter() - start
-    card = run.scorecard
-    return card["results"][0]["metrics"]["accuracy"]["value"], took, card["facts"]["trained"], card["facts"]["parameters"]
+    judged = trained(place / "train.csv", {"data": data, "task": {"metric": "accuracy"}} | settings, target=TARGET)
+    facts = judged.card["facts"]
+    return judged.results[0]["metrics"]["accuracy"]["value"], judged.wall, facts["trained"], facts["parameters"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("minilm")
     parser.add_argument("reviews", type=Path)
     parser.add_argument("--labels", default="100,1000,10000")
@@ -70,11 +65,10 @@ def main() -> None:
         train, valid = rows.iloc[: count - held], rows.iloc[count - held : count]
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            for name, part in (("train", train), ("valid", valid), ("test", test)):
-                part.to_csv(place / f"{name}.csv", index=False)
+            written({"train": train, "valid": valid, "test": test}, place)
             for name, settings in ((name, settings) for name, settings in ways.items() if given.only in name):
                 seed = {"train": {"seed": given.seed}}
-                found, took, learned, whole = trained(place, name.replace(" ", "-"), settings | seed, test)
+                found, took, learned, whole = tuned(place, settings | seed)
                 print(f"| {count:,} | {name} | {found:.2%} | {learned:,} of {whole:,} ({learned / whole:.1%}) | {took:.0f} |", flush=True)
             print(f"| {count:,} | TF-IDF, logistic regression | {classical(train, valid, test):.2%} | | |", flush=True)
 

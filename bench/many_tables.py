@@ -6,7 +6,6 @@ and with. The peers are the scorecard's own, fitted on the same rows. Prints log
 at the end the geometric mean of what the council makes of each.
 """
 
-import argparse
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import duomo
+from common import command_line, r_table, trained, written
 
 SETS = (
     "iris:Species,cats:Sex,infert:case,birthwt:low,esoph:agegp,biopsy:class,fgl:type,Pima.te:type,bacteria:y,anorexia:Treat,survey:Sex,"
@@ -32,15 +31,14 @@ def judged(frame: pd.DataFrame, target: str, seed: int) -> dict[str, dict[str, f
     frame = frame.dropna(subset=[target]).sample(frac=1, random_state=seed)[:MOST]
     cut, found = int(0.6 * len(frame)), dict[str, dict[str, float]]()
     with tempfile.TemporaryDirectory() as folder:
-        frame[:cut].to_csv(f"{folder}/train.csv", index=False)
-        frame[cut:].to_csv(f"{folder}/test.csv", index=False)
+        paths = written({"train": frame[:cut], "test": frame[cut:]}, folder)
         for name, advice in (("network", False), ("council", True)):
             settings = {
-                "data": {"target": (target,), "test": f"{folder}/test.csv"},
+                "data": {"target": (target,), "test": str(paths["test"])},
                 "train": {"seed": seed},
                 "model": {"options": {"advice": advice}},
             }
-            results = duomo.train(f"{folder}/train.csv", settings, out=f"{folder}/{name}").scorecard["results"]
+            results = trained(paths["train"], settings).results
             for result in results if advice else results[:1]:
                 own = name if result is results[0] else result["name"]
                 found[own] = {metric: result["metrics"][metric]["value"] for metric in JUDGED if metric in result["metrics"]}
@@ -48,18 +46,15 @@ def judged(frame: pd.DataFrame, target: str, seed: int) -> dict[str, dict[str, f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", default=SETS)
     parser.add_argument("--seeds", type=int, default=2)
     arguments = parser.parse_args()
     gains = defaultdict[str, list[float]](list)
     for name, target in (pair.split(":") for pair in arguments.sets.split(",")):
-        path = next(path for path in sorted(arguments.folder.rglob(f"{name}.csv")) if not path.name.startswith("._"))
-        frame = pd.read_csv(path)
-        runs = [
-            judged(frame[[column for column in frame if not column.startswith("Unnamed")]], target, seed) for seed in range(arguments.seeds)
-        ]
+        frame = r_table(arguments.folder, name)
+        runs = [judged(frame, target, seed) for seed in range(arguments.seeds)]
         means = {who: {metric: float(np.mean([run[who][metric] for run in runs])) for metric in runs[0][who]} for who in runs[0]}
         told = [f"{who} {metric} {value:.4g}" for who, values in means.items() for metric, value in values.items()]
         print(" | ".join([f"{name:12} {len(frame):5}", *told]), flush=True)

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import psutil
 
+from common import command_line
+
 MB = 1e6
 MOST_MB = 2000.0
 BESIDES_MB = 500.0
@@ -193,7 +195,7 @@ CASES: dict[str, Callable[[Path, argparse.Namespace], bool]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--csv-mb", type=float, default=2000)
     parser.add_argument("--text-mb", type=float, default=200)
     parser.add_argument("--rows", type=int, default=1_000_000)

@@ -8,7 +8,6 @@ Needs transformers and llama-cpp-python. Prints one table: every family with ran
 SmolLM2-135M-Instruct's greedy texts on 20 prompts from its GGUF, and round trips through a Hugging Face folder and a GGUF of 16 bits.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 import transformers
 
+from common import command_line
 from duomo.core.kinds import text as text_kind
 from duomo.core.pretrained import Pretrained
 from duomo.core.template import render
@@ -169,7 +169,7 @@ def smollm2(source: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("parts", nargs="*", help="families, minilm, smollm2; all when left out")
     arguments = parser.parse_args()

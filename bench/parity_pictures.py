@@ -8,7 +8,6 @@ Needs: pip install --no-deps timm; pip install scikit-image. timm wants torchvis
 missing, empty modules take its place.
 """
 
-import argparse
 import importlib.machinery
 import sys
 import tempfile
@@ -21,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from common import command_line
 from duomo.core import find
 from duomo.core.config import build
 from duomo.core.contract import Field, Head
@@ -156,7 +156,7 @@ def real_weights(library: Any, path: Path, folder: Path | None) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--mobilenet", type=Path)
     parser.add_argument("--photos", type=Path)
     arguments = parser.parse_args()

@@ -8,7 +8,6 @@ FOLDER holds pictures (of any size); without it, 1,024 JPEG files of 500 × 375 
 measured twice: on the files as they are, and on copies that were brought to the size before (its best case).
 """
 
-import argparse
 import os
 import tempfile
 import time
@@ -21,6 +20,7 @@ import torch
 from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_images
 
+from common import command_line
 from duomo.core.recipe import AugmentConfig, EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Dense, Examples
@@ -99,7 +99,7 @@ def rate(batches: Iterator[torch.Tensor], seconds: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--sides", default="64,224")
     parser.add_argument("--seconds", type=float, default=4.0)

@@ -7,7 +7,6 @@ biases, GELU, fused causal attention), AdamW with betas 0.9 and 0.99, gradients 
 shipped" is float32 without compiling; "at its best here" is bf16 autocast with torch.compile.
 """
 
-import argparse
 import dataclasses
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common import command_line
 from duomo.core.contract import Field, Head
 from duomo.core.device import Execution
 from duomo.core.recipe import AugmentConfig, TrainConfig
@@ -128,7 +128,7 @@ def flops_per_token() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--skip-compile", action="store_true")
     arguments = parser.parse_args()

@@ -6,7 +6,6 @@ PyTorch: eager, float32, NCHW, all cores, Adam, pictures normalised beforehand a
 Duomo: `duomo train`'s own loop as its probe chose to run it, its checks, log and clipping included. About ten seconds a turn.
 """
 
-import argparse
 import statistics
 import time
 
@@ -14,6 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from against_keras import BATCH, CLASSES, INPUTS, STEPS, Peer, fastest, our_rate, ours
+from common import command_line
 from duomo.core.device import Execution, cores
 
 NET = "resnet"
@@ -43,7 +43,7 @@ def plain_rate(steps: int, threads: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--steps", type=int, default=2 * STEPS[NET])
     parser.add_argument("--threads", type=int, default=cores(), help="of plain PyTorch")

@@ -6,9 +6,7 @@ scorecard's own simple models and, where aeon is installed, its MiniRocket (10,0
 training rows. Prints accuracy or RMSE and the seconds of CPU that each took, everything counted but the start of Python.
 """
 
-import argparse
 import importlib.util
-import tempfile
 import time
 from pathlib import Path
 
@@ -17,7 +15,7 @@ from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import duomo
+from common import command_line, trained
 from duomo.data.measured import read_ts
 
 SETS = ("ACSF1,ArrowHead,BasicMotions,CardanoSentiment,Covid3Month,GunPoint,ItalyPowerDemand,JapaneseVowels,OSULeaf,"
@@ -25,14 +23,12 @@ SETS = ("ACSF1,ArrowHead,BasicMotions,CardanoSentiment,Covid3Month,GunPoint,Ital
 
 
 def ours(folder: Path, name: str, model: str, seed: int) -> str:
-    start = time.process_time()
     settings = {"data": {"test": str(folder / f"{name}_TEST.ts")}, "train": {"seed": seed}}
     target = read_ts(folder / f"{name}_TRAIN.ts")[0].column_names[1]
-    with tempfile.TemporaryDirectory() as place:
-        card = duomo.train(folder / f"{name}_TRAIN.ts", settings, target=target, model=model or None, out=Path(place) / "run").scorecard
-    metric = "rmse" if "rmse" in card["results"][0]["metrics"] else "accuracy"
-    found = ", ".join(f"{result['name']} {result['metrics'][metric]['value']:.4g}" for result in card["results"])
-    return f"{metric}: {found} ({time.process_time() - start:.0f} s)"
+    judged = trained(folder / f"{name}_TRAIN.ts", settings, target=target, model=model or None)
+    metric = "rmse" if "rmse" in judged.results[0]["metrics"] else "accuracy"
+    found = ", ".join(f"{result['name']} {result['metrics'][metric]['value']:.4g}" for result in judged.results)
+    return f"{metric}: {found} ({judged.cpu:.0f} s)"
 
 
 def arrays(path: Path, longest: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +55,7 @@ def peer(folder: Path, name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", default=SETS)
     parser.add_argument("--model", default="")

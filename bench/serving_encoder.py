@@ -9,7 +9,6 @@ freezing, is timed for one shape: it is no candidate of a run, because it compil
 Wants transformers (extra `dev`), OpenVINO and ONNX Runtime (extras `openvino`, `onnx`).
 """
 
-import argparse
 import csv
 import json
 import statistics
@@ -25,6 +24,7 @@ import transformers
 from tokenizers import Tokenizer
 
 import duomo
+from common import command_line
 from duomo import prepared, samples
 from duomo.core.device import cores
 from duomo.core.reporter import Silent
@@ -119,7 +119,7 @@ def bare(run: Run) -> tuple[float, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = command_line(__doc__)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8)

@@ -7,7 +7,6 @@ connection, then over sixteen. The model's own time is measured in this process.
 with its batching; the faster of the two counts. Rounds alternate; medians are shown. Needs `pip install litserve` (extra `bench`).
 """
 
-import argparse
 import asyncio
 import csv
 import json
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 
 import duomo
+from common import command_line
 from duomo import samples
 from duomo.serve.rows import table_of
 
@@ -124,7 +124,7 @@ def own_time(run: duomo.Run, rows: list[dict[str, float]]) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = command_line(__doc__)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()

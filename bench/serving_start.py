@@ -3,7 +3,6 @@
 python bench/serving_start.py [--folder RUN] [--rounds 5]
 """
 
-import argparse
 import csv
 import json
 import statistics
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 
 import duomo
+from common import command_line
 from duomo import samples
 from duomo.core.device import cores
 from serving_overhead import Peer
@@ -21,7 +21,7 @@ BAR = 3.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--folder", type=Path, help="A finished run of the sample `clinic`; trained first when left out.")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()

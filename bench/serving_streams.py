@@ -10,7 +10,6 @@ llama-cpp-python with the same GGUF file (Q4_1; ours computes with the same weig
 `pip install sse-starlette starlette-context pydantic-settings` beside llama-cpp-python.
 """
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -19,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from common import command_line
 from duomo.core.device import cores
 from duomo.exchange.convert import convert
 from serving_overhead import Peer
@@ -94,7 +94,7 @@ def measure(peer: Peer, model: str, tokens: int, rounds: int) -> dict[str, float
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--data", type=Path, default=Path(".bench/data"))
     parser.add_argument("--run", type=Path, help="The run folder of that model, where it is made already.")
     parser.add_argument("--tokens", type=int, default=48)

@@ -4,12 +4,13 @@ Makes a fresh environment in .bench/size, installs this project into it and adds
 RECORD lists them (what a command compiled on first use, __pycache__, is counted apart).
 """
 
-import argparse
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from common import command_line
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / ".bench" / "size"
@@ -38,7 +39,7 @@ def installed(torch: str, again: bool) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--torch", default="2.13.0")
     parser.add_argument("--again", action="store_true", help="make the environment anew")
     options = parser.parse_args()

@@ -5,7 +5,6 @@ the rows are the test, divided anew; `duomo.train` does the rest with its defaul
 same rows. Prints log-loss and accuracy, or RMSE, as means over the seeds, and how often the scorecard's verdict was won, a tie or lost.
 """
 
-import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import duomo
+from common import command_line, r_table, trained, written
 
 SETS = ("crabs:sp,Pima.tr:type,kyphosis:Kyphosis,Participation:lfp,Rubber:loss,petrol:Y,longley:Employed,InsectSprays:spray,"
         "chickwts:weight,Salaries:salary")  # fmt: skip
@@ -25,22 +24,18 @@ def judged(frame: pd.DataFrame, target: str, seed: int) -> dict[str, Any]:
     frame = frame.dropna(subset=[target]).sample(frac=1, random_state=seed)
     with tempfile.TemporaryDirectory() as folder:
         cut = int(0.6 * len(frame))
-        frame[:cut].to_csv(f"{folder}/train.csv", index=False)
-        frame[cut:].to_csv(f"{folder}/test.csv", index=False)
-        settings = {"data": {"target": (target,), "test": f"{folder}/test.csv"}, "train": {"seed": seed}}
-        return dict(duomo.train(f"{folder}/train.csv", settings, out=f"{folder}/run").scorecard)
+        paths = written({"train": frame[:cut], "test": frame[cut:]}, folder)
+        return trained(paths["train"], {"data": {"target": (target,), "test": str(paths["test"])}, "train": {"seed": seed}}).card
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", default=SETS)
     parser.add_argument("--seeds", type=int, default=4)
     arguments = parser.parse_args()
     for name, target in (pair.split(":") for pair in arguments.sets.split(",")):
-        path = next(path for path in sorted(arguments.folder.rglob(f"{name}.csv")) if not path.name.startswith("._"))
-        frame = pd.read_csv(path)
-        frame = frame[[column for column in frame if not column.startswith("Unnamed")]]
+        frame = r_table(arguments.folder, name)
         cards = [judged(frame, target, seed) for seed in range(arguments.seeds)]
         told = [f"{name:14} {len(frame):5}"]
         for place, result in enumerate(cards[0]["results"]):

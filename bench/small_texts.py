@@ -6,7 +6,6 @@ while Duomo keeps some of them to validate: logistic regression on TF-IDF of wor
 words, C chosen among 1, 10, 100 and 1,000 by five folds. Prints log-loss and accuracy.
 """
 
-import argparse
 import tempfile
 import warnings
 
@@ -16,7 +15,7 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 
-import duomo
+from common import command_line, trained, written
 from duomo.core.reporter import Silent
 
 PEERS = {"words": {"ngram_range": (1, 2)}, "letters": {"analyzer": "char_wb", "ngram_range": (2, 5)}}
@@ -24,13 +23,11 @@ PEERS = {"words": {"ngram_range": (1, 2)}, "letters": {"analyzer": "char_wb", "n
 
 def ours(train: pd.DataFrame, test: pd.DataFrame, seed: int, advice: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        train.to_csv(f"{folder}/train.csv", index=False)
-        test.to_csv(f"{folder}/test.csv", index=False)
+        paths = written({"train": train, "test": test}, folder)
         kinds = {"text": "text", "target": "category"}
-        settings = {"data": {"test": f"{folder}/test.csv", "kind": kinds}, "train": {"seed": seed}}
+        settings = {"data": {"test": str(paths["test"]), "kind": kinds}, "train": {"seed": seed}}
         settings |= {} if advice else {"model": {"options": {"advice": False}}}
-        card = duomo.train(f"{folder}/train.csv", settings, target="target", out=f"{folder}/run", reporter=Silent()).scorecard
-        metrics = card["results"][0]["metrics"]
+        metrics = trained(paths["train"], settings, target="target", reporter=Silent()).results[0]["metrics"]
         return f"{metrics['log_loss']['value']:.3f} / {metrics['accuracy']['value']:.3f}"
 
 
@@ -46,7 +43,7 @@ def theirs(train: pd.DataFrame, test: pd.DataFrame, settings: dict[str, object])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("files", nargs="+")
     parser.add_argument("--rows", default="150,600,2000")
     parser.add_argument("--seeds", type=int, default=2)

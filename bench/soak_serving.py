@@ -6,7 +6,6 @@ A table, pictures and a small writer are trained and served together by real pro
 failure rate at 3/n (95 %). Exits with 1 where a bar is missed or a control is not caught. S7 stands in tests/serve/test_operations.py.
 """
 
-import argparse
 import asyncio
 import csv
 import json
@@ -29,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.serve.harness import LEAK, Server, drawn, flood, mutated, quantile, request_of, saturate, thrown
 
 import duomo
+from common import command_line
 from duomo import samples
 from duomo.serve import limits
 
@@ -234,7 +234,7 @@ def s6(ground: Ground, share: float, say: Verdict) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = command_line(__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="share of the full numbers")
     parser.add_argument("--only", default="S1,S2,S3,S4,S5,S6")
     options, held = parser.parse_args(), True

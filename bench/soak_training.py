@@ -5,13 +5,14 @@
 No failure in n trials bounds the failure rate at 3/n (95 %). Exits with 1 when a bar is missed or a control is not caught.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from common import command_line
 
 HARNESS = Path(__file__).parents[1] / "tests" / "crash" / "harness.py"
 
@@ -29,7 +30,7 @@ def bound(failures: int, trials: int) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
+    parser = command_line(__doc__)
     parser.add_argument("--share", type=float, default=1.0, help="share of the full numbers")
     share, held = parser.parse_args().share, True
 

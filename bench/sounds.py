@@ -8,12 +8,10 @@ seed. `duomo.train` does the rest with its defaults. The peers get its training 
 Prints accuracies on the test and the CPU seconds of duomo's training.
 """
 
-import argparse
 import re
 import shutil
 import struct
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
@@ -25,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-import duomo
+from common import command_line, trained
 
 MOST, RATE, SHORTEST = 60, 16_000, 0.03
 DRUMS = {
@@ -110,7 +108,7 @@ def peers(at: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sets", default="drums,samples,languages,instruments")
     parser.add_argument("--seeds", default="1,2,3")
@@ -121,18 +119,14 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 at = Path(folder)
                 divided([pair for pair in found(arguments.folder, name, at) if opens(pair[0])], seed, at / "x")
-                start = time.process_time()
                 settings = {"data": {"test": str(at / "x/test")}, "train": {"seed": seed}} | (
                     {"model": {"name": arguments.model}} if arguments.model else {}
                 )
-                card = duomo.train(at / "x/train", settings, out=at / "run").scorecard
-                spent = time.process_time() - start
-                own = {one["name"]: one["metrics"]["accuracy"]["value"] for one in card["results"]}
+                judged = trained(at / "x/train", settings)
+                own = {one["name"]: one["metrics"]["accuracy"]["value"] for one in judged.results}
                 told = " ".join(f"| {peer} {value:.3f}" for peer, value in (own | peers(at / "x")).items())
-                print(
-                    f"{name:11} seed {seed} {card['test']['rows']:4} tested, {spent:4.0f} CPU s {told} | {card['verdict']['outcome']}",
-                    flush=True,
-                )
+                tested, outcome = judged.card["test"]["rows"], judged.card["verdict"]["outcome"]
+                print(f"{name:11} seed {seed} {tested:4} tested, {judged.cpu:4.0f} CPU s {told} | {outcome}", flush=True)
 
 
 if __name__ == "__main__":

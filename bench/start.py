@@ -4,12 +4,13 @@ Each command runs in a fresh process; the median of the wall times is shown besi
 that computes cannot avoid; an empty interpreter is what nothing can avoid.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
 import time
+
+from common import command_line
 
 PYTHON = [sys.executable]
 CASES: dict[str, tuple[list[str], float]] = {
@@ -32,7 +33,7 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--times", type=int, default=7)
     times = parser.parse_args().times
     print(f"{'command':20} {'median s':>9} {'least':>7} {'most':>7} {'bar':>6}")

@@ -5,16 +5,13 @@ articles are kept apart: 70 % to learn, 15 % to validate, 15 % to test. Prints e
 them, for the model and each baseline, and the CPU time (all threads) of everything from reading the file to the finished scorecard.
 """
 
-import argparse
-import tempfile
-import time
 from pathlib import Path
 
-import duomo
+from common import command_line, ranged, trained
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=0.0, help="of training by the clock, instead of epochs")
     parser.add_argument("--epochs", type=float, default=6.0)
@@ -22,19 +19,16 @@ def main() -> None:
     arguments = parser.parse_args()
     print("| what | F1 (95 %) | precision | recall | training, minutes by the clock | CPU minutes, everything |\n|---|---|---|---|---|---|")
     for seed in range(arguments.seeds):
-        started = time.process_time()
-        with tempfile.TemporaryDirectory() as out:
-            settings = {"data": {"group": "document"}, "train": {"seed": seed, "epochs": arguments.epochs, "minutes": arguments.minutes}}
-            run = duomo.train(str(arguments.folder / "people" / "news.conll"), settings, out=str(Path(out) / "run"))
-            card = run.scorecard
-        cpu = (time.process_time() - started) / 60
-        for result in card["results"] if seed == 0 else card["results"][:1]:
+        settings = {"data": {"group": "document"}, "train": {"seed": seed, "epochs": arguments.epochs, "minutes": arguments.minutes}}
+        judged = trained(arguments.folder / "people" / "news.conll", settings)
+        learning = judged.card["facts"]["seconds"]["training"] / 60
+        for result in judged.results if seed == 0 else judged.results[:1]:
             f1, precision, recall = (result["metrics"][name] for name in ("f1", "precision", "recall"))
             own = result["kind"] == "model"
-            times = f"{card['facts']['seconds']['training'] / 60:.1f} | {cpu:.1f}" if own else f"{result['fit_seconds'] / 60:.1f} |"
+            times = f"{learning:.1f} | {judged.cpu / 60:.1f}" if own else f"{result['fit_seconds'] / 60:.1f} |"
             shares = f"{precision['value']:.3f} | {recall['value']:.3f}"
             name = f"{result['name']}, seed {seed}" if own else result["name"]
-            print(f"| {name} | {f1['value']:.4f} ({f1['low']:.3f}–{f1['high']:.3f}) | {shares} | {times} |")
+            print(f"| {name} | {ranged(f1)} | {shares} | {times} |")
 
 
 if __name__ == "__main__":

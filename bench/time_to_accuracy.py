@@ -7,7 +7,6 @@ written, in a virtual environment of its own, see against_keras.py). Longer trai
 the median is over seeds.
 """
 
-import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from against_keras import Peer
+from common import command_line
 from duomo.core import find, kinds
 from duomo.core.device import Execution, candidates
 from duomo.core.recipe import AugmentConfig, ModelConfig, TrainConfig
@@ -93,7 +93,7 @@ def report(name: str, fit: Fit, runs: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--no-peer", action="store_true")

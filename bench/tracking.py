@@ -9,7 +9,6 @@ IDF1 (Ristani et al. 2016, arXiv:1609.01775) is the share of boxes under the rig
 goes on under another number (Bernardin and Stiefelhagen 2008). A box is right from half overlap on.
 """
 
-import argparse
 import csv
 import tempfile
 from collections import defaultdict
@@ -21,6 +20,7 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
 import duomo
+from common import command_line
 from duomo.core import films
 from duomo.data.tracking import Detection, Tracker
 
@@ -157,7 +157,7 @@ def listed(path: Path) -> Tracks:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--run", help="a run of the task detect")
     parser.add_argument("--data", type=Path, help="with --run: the folder that holds cutouts/ and grounds/")

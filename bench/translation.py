@@ -6,18 +6,16 @@ everything from reading the file to the finished scorecard, and what validation 
 pages, for the curve over data. `--similarity 2` learns without the translation memory.
 """
 
-import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import pandas as pd
 
-import duomo
+from common import command_line, ranged, trained
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=0.0, help="of training by the clock, instead of epochs")
     parser.add_argument("--epochs", type=float, default=12.0)
@@ -42,15 +40,13 @@ def main() -> None:
                 data = {"task": "translate", "test": str(Path(out) / "test.tsv"), "group": "page", "ignore": ("page",)}
                 settings = {"data": data, "task": {"source": "en", "similarity": similarity}, "model": {"options": options}}
                 settings |= {"train": {"epochs": arguments.epochs, "minutes": arguments.minutes, "seed": arguments.seed}}
-                started = time.process_time()
-                run = duomo.train(str(Path(out) / "train.tsv"), settings, target="zh", out=str(Path(out) / "run"))
-                show(run.scorecard, len(some), similarity, (time.process_time() - started) / 60)
+                judged = trained(Path(out) / "train.tsv", settings, target="zh")
+                show(judged.card, len(some), similarity, judged.cpu / 60)
 
 
 def show(card: dict, pairs: int, similarity: float, minutes: float) -> None:
     for result in card["results"]:
-        figures = (result["metrics"][name] for name in ("chrf", "bleu"))
-        shown = " | ".join(f"{f['value']:.2f} ({f['low']:.1f}–{f['high']:.1f})" for f in figures)
+        shown = " | ".join(ranged(result["metrics"][name], 2) for name in ("chrf", "bleu"))
         own = result["kind"] == "model"
         print(f"| {pairs:,} | {similarity if own else ''} | {result['name']} | {shown} | {f'{minutes:.1f}' if own else ''} |", flush=True)
     told = [

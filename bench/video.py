@@ -11,7 +11,6 @@ action  which way does the player go (left, right, not at all) in six games: fil
 Printed: the scorecard's metrics with intervals (of whole films, and of clips), the baselines, and the CPU minutes of training.
 """
 
-import argparse
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 
 import duomo
+from common import command_line
 from duomo.terminal import TerminalReporter
 
 GAMES = (
@@ -151,7 +151,7 @@ def judged(place: Path, out: Path, settings: dict) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", choices=("game", "action"))
     parser.add_argument("--model", default="", help="vtn or r2plus1d; the recipe's own when left out")

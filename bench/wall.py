@@ -4,7 +4,6 @@
 execution, training, baselines, scorecard, HTML page. The median is shown beside its bar, and how much of it was training.
 """
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -12,6 +11,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from common import command_line
 
 CASES: dict[str, tuple[list[str], float]] = {
     "clinic": (["clinic.csv", "--target", "diagnosis"], 10.0),
@@ -36,7 +37,7 @@ def finished(name: str, words: list[str]) -> tuple[float, dict[str, float], dict
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--only", default=",".join(CASES))
     options = parser.parse_args()
