@@ -95,6 +95,22 @@ def test_pictures_that_are_not_decoded_are_named_with_the_remedy(tmp_path: Path,
         readable(kinds.infer(sources.read(tmp_path / "1" / f"x.{ending}"), {}))
 
 
+def test_pictures_with_other_endings_are_counted(tmp_path: Path) -> None:
+    for number in range(6):
+        place = tmp_path / str(number % 2) / f"{number}.{'bin' if number > 3 else 'png'}"
+        place.parent.mkdir(exist_ok=True)
+        Image.new("L", (9, 9), 40 * number).save(place, "jpeg")
+    (tmp_path / "0" / "notes.bin").write_bytes(b"BM, a text")
+    table = sources.read(tmp_path)
+    assert len(table) == 4 and table.problems == (
+        "2 pictures are left out, for their names do not end as a picture's (0/4.bin, 1/5.bin): rename them to .jpg or .png.",
+    )
+    for number in range(4):
+        (tmp_path / str(number % 2) / f"{number}.png").rename(tmp_path / str(number % 2) / f"{number}")
+    with pytest.raises(DataError, match=r"6 files of .* are pictures but do not \(0/0, 0/2, 0/4.bin\)"):
+        sources.read(tmp_path)
+
+
 def test_a_wrong_file_is_told_the_endings_of_pictures_too(tmp_path: Path) -> None:
     (tmp_path / "a.pgn").write_bytes(b"x")
     with pytest.raises(DataError, match=r"or of a picture, sound or film \(.*\.png"):

@@ -87,6 +87,36 @@ def test_via(folder: Path, version: int) -> None:
     assert "a polyline surrounds nothing" in said and "outline or mask is broken" in said
 
 
+def test_a_project_of_via_3(folder: Path) -> None:
+    files = {str(place): {"fid": str(place), "fname": name, "type": 2, "loc": 1, "src": ""} for place, name in enumerate(WANTED)}
+    files["9"] = {"fid": "9", "fname": "film.mp4", "type": 4, "loc": 1, "src": ""}
+    attribute = {"1": {"aname": "note", "type": 1}, "2": {"aname": "Class", "type": 4, "options": {"0": "cat", "1": "dog"}}}
+    marks = [
+        (place, [2, box.left, box.top, box.right - box.left, box.bottom - box.top], "01"[box.label == "dog"])
+        for place, things in enumerate(WANTED.values())
+        for box in things
+    ]
+    marks += [
+        (2, [7, 1, 2, 5, 2, 3, 9], "0"),
+        (2, [3, 10, 10, 5], "1"),
+        (2, [6, 1, 1, 2, 2], "1"),
+        (2, [2, 1], "1"),
+        (9, [2, 1, 1, 2, 2], "1"),
+    ]
+    told = [{"vid": str(place), "flg": 0, "z": [], "xy": shape, "av": {"1": "", "2": label}} for place, shape, label in marks]
+    project = {"project": {}, "config": {}, "attribute": attribute, "file": files, "metadata": dict(enumerate(told)),
+               "view": {key: {"fid_list": [key]} for key in files}}  # fmt: skip
+    (folder / "via_project.json").write_text(json.dumps(project))
+    found, said = read(folder)
+    assert found == WANTED | {"c.jpg": [Box("cat", 1, 2, 5, 9), Box("dog", 5, 5, 15, 15)]}
+    for part in (
+        "a polyline surrounds nothing",
+        "outline or mask is broken",
+        "films was passed over: export it as pictures; the first: film.mp4",
+    ):
+        assert part in said
+
+
 def test_via_without_any_class_names_things_alike(folder: Path) -> None:
     shapes = [{"shape_attributes": one["shape_attributes"], "region_attributes": {}} for one in via([CAT], 2)]
     (folder / "via.json").write_text(json.dumps({"a": {"filename": "a.jpg", "size": 1, "regions": shapes}}))
@@ -143,6 +173,74 @@ def test_label_studio(folder: Path, short: bool) -> None:
     near = [(one, other) for name in wanted for one, other in zip(found[name], wanted[name], strict=True)]
     assert all(one.label == other.label and np.allclose(one[1:5], other[1:5], atol=0.05) for one, other in near), found
     assert short or "a keypoint surrounds nothing" in said
+
+
+def test_brush_of_label_studio(folder: Path) -> None:
+    def brush(mask: np.ndarray, repeats: bool) -> list[int]:
+        """Every byte four times as in RGBA, in pieces of a repeated byte, or one after the other."""
+        flat = np.repeat(mask.astype(np.uint8) * 255, 4).tolist()
+        bits = f"{len(flat):032b}{7:05b}" + "".join(f"{width:04b}" for width in (2, 3, 7, 15))
+        while flat:
+            count = next((place for place, byte in enumerate(flat) if byte != flat[0]), len(flat)) if repeats else min(len(flat), 16)
+            listed = f"{flat[0]:08b}" if repeats else "".join(f"{byte:08b}" for byte in flat[:count])
+            bits += f"{int(repeats)}{3:02b}{count - 1:016b}{listed}"
+            flat = flat[count:]
+        bits += "0" * (-len(bits) % 8)
+        return [int(bits[start : start + 8], 2) for start in range(0, len(bits), 8)]
+
+    masks = []
+    for box in (CAT, DOG):
+        masks.append(np.zeros((HEIGHT, WIDTH), bool))
+        masks[-1][int(box.top) : int(box.bottom), int(box.left) : int(box.right)] = True
+    size, packed = {"original_width": WIDTH, "original_height": HEIGHT}, [brush(masks[0], True), brush(masks[1], False)]
+    values = [{"format": "rle", "rle": one, "brushlabels": [label]} for one, label in zip(packed, ("cat", "dog"), strict=True)]
+    broken = [
+        {"format": "rle", "rle": rle, "brushlabels": ["cat"]}
+        for rle in (packed[0][:-9], [255] * 40, [], [700], brush(masks[0] & False, True))
+    ]
+    told = [{"data": {"image": name}, "annotations": [{"result": [{"value": value, **size} for value in drawn]}]}
+            for name, drawn in (("a.jpg", values), ("b.jpg", [values[1], *broken]))]  # fmt: skip
+    (folder / "project.json").write_text(json.dumps(told))
+    found, said = read(folder)
+    assert found == {"a.jpg": [CAT, DOG], "b.jpg": [DOG]} and "5 × a box was left out because its outline or mask is broken" in said
+
+
+def test_cvat_of_a_film(folder: Path) -> None:
+    for place in (0, 2, 4, 5, 7):
+        (folder / f"frame_{place:06d}.png").write_bytes((folder / "a.jpg").read_bytes())
+    for name in WANTED:
+        (folder / name).unlink()
+
+    def box(frame: int, left: float, outside: int = 0) -> str:
+        return f'<box frame="{frame}" outside="{outside}" xtl="{left}" ytl="2" xbr="{left + 4}" ybr="9" keyframe="1"/>'
+
+    outline = '<polygon frame="2" points="1,2;5,2;3,9" outside="0"/><polygon frame="5" points="1,2;5,2;3,9" outside="1"/>'
+    size = f"<meta><task><original_size><width>{WIDTH}</width><height>{HEIGHT}</height></original_size></task></meta>"
+    tracks = f'<track id="0" label="cat">{box(0, 10)}{box(4, 18)}{box(7, 18, 1)}</track><track id="1" label="dog">{outline}</track>'
+    (folder / "annotations.xml").write_text(f"<annotations><version>1.1</version>{size}{tracks}</annotations>")
+    found, said = read(folder)
+    wanted = {0: [Box("cat", 10, 2, 14, 9)], 2: [Box("cat", 14, 2, 18, 9), Box("dog", 1, 2, 5, 9)]}
+    wanted |= {4: [Box("cat", 18, 2, 22, 9), Box("dog", 1, 2, 5, 9)], 5: [Box("cat", 18, 2, 22, 9)], 7: []}
+    assert found == {f"frame_{place:06d}.png": things for place, things in wanted.items()} and not said
+
+
+@pytest.mark.parametrize("places", [("label_2", "image_2"), ("labels", "images"), (".", ".")])
+def test_kitti(folder: Path, places: tuple[str, str]) -> None:
+    lines = {name: [f"{box.label} 0.00 0 -1.58 {box.left} {box.top}.00 {box.right} {box.bottom} 1.65 1.67 3.64 -0.65 1.71 46.70 -1.59"
+                    for box in things] for name, things in WANTED.items()}  # fmt: skip
+    lines["b.jpg"].append("DontCare -1 -1 -10 3.89 1.71 9.61 9.13 -1 -1 -1 -1000 -1000 -1000 -10")
+    for part in ("training", "testing"):
+        (folder / part / places[1]).mkdir(parents=True)
+        for name in WANTED:
+            (folder / part / places[1] / name).write_bytes((folder / name).read_bytes())
+            if part == "training":
+                (folder / part / places[0]).mkdir(exist_ok=True)
+                (folder / part / places[0] / f"{name[0]}.txt").write_text("\n".join(lines[name]))
+    for name in WANTED:
+        (folder / name).unlink()
+    found, said = read(folder)
+    assert {Path(name).name: things for name, things in found.items()} == WANTED
+    assert "DontCare was left out" in said and "3 × a picture was left out because it has no annotation; the first: testing" in said
 
 
 def test_cvat(folder: Path) -> None:

@@ -18,7 +18,7 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.documents import block_size, blocks
 from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, names_files, parts, sources
-from duomo.data.nameless import is_plain
+from duomo.data.nameless import is_plain, shows_picture
 from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.text_encoding import Encoding, detect, open_text
 
@@ -32,6 +32,8 @@ STILL = ".gif"
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
+MOST_OTHERS = 5000
+"""Files of no known ending that are looked into, whether they hold pictures all the same."""
 RUN = ("run.json", "recipe.toml")
 """Files that every folder of a run has."""
 SHARD = re.compile(r"^(part|chunk|shard|data)?[-_.]?\d+.*\.(parquet|csv|jsonl|feather|arrow)$", re.IGNORECASE)
@@ -56,6 +58,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
     if tables and not kinds[media]:
         refuse_without_pictures(root, tables)
+    if not kinds[media] or media == "image":
+        problems = (*problems, *_misnamed(root, files, bool(kinds[media] or kinds["text"] or tables)))
     pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
     if pictures and (scenes := read_scenes(root, files, pictures, problems)) is not None:
         return scenes
@@ -120,6 +124,20 @@ def _refuse_run(root: Path) -> None:
     if all((root / name).is_file() for name in RUN):
         raise DataError("What is learned from must be data; {folder} is the folder of a run. To go on with it: duomo resume {path}; "
                         "to begin from its weights: duomo train DATA --from {path}", folder=root.name, path=root)  # fmt: skip
+
+
+def _misnamed(root: Path, files: list[str], others: bool) -> list[str]:
+    """A sentence on pictures whose names do not end as a picture's; DataError where there is nothing else to read."""
+    found = [file for file in [file for file in files if not kind_of(file)][:MOST_OTHERS] if shows_picture(root / file)]
+    if not found:
+        return []
+    told = {"count": len(found), "names": ", ".join(found[:3])}
+    if others:
+        return [
+            tr("{count} pictures are left out, for their names do not end as a picture's ({names}): rename them to .jpg or .png.", **told)
+        ]
+    raise DataError("The names of pictures must end in .jpg, .png or the like; {count} files of {folder} are pictures but do not "
+                    "({names}). Rename them.", folder=root.name, **told)  # fmt: skip
 
 
 def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:

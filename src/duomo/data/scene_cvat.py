@@ -1,6 +1,14 @@
-"""Annotated pictures in one XML sheet for all: CVAT's (`annotations`, its version 1.1 for images) and dlib's (`dataset`, by imglab)."""
+"""Annotated pictures in one XML sheet for all: CVAT's (`annotations`, its version 1.1 for images and for films) and dlib's (`dataset`, by
+imglab).
 
-from pathlib import Path
+The sheet for a film holds tracks, a thing through its frames, each frame by its number; the pictures beside it are called by it
+(frame_000012.png). Between two frames that are told, a thing moves evenly from the one to the other.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
 from duomo.core.messages import tr
@@ -12,6 +20,8 @@ LARGEST = 1 << 28
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 ABOUT = ("tag", "attribute")
 """What CVAT says of a whole picture, not of a thing in it."""
+DIGITS = 9
+"""Of the number of a frame."""
 
 
 def read_cvat(root: Path, files: list[str], pictures: list[str], faults: Faults) -> list[Scene] | None:
@@ -21,7 +31,9 @@ def read_cvat(root: Path, files: list[str], pictures: list[str], faults: Faults)
         tree = read_tree(root / file, tuple(READINGS), LARGEST)
         sheets = list(tree.iter("image")) if tree is not None else []
         if tree is not None and tree.find("track") is not None:
-            faults.add(tr("a sheet for films was passed over: export it as pictures"), file)
+            sheets += list(_frames(tree, pictures))
+            if not sheets:
+                faults.add(tr("a sheet for films was passed over, for no picture here is called by a frame's number"), file)
         if tree is not None and sheets:
             told, found = True, [*found, *gather(file, sheets, READINGS[tree.tag], names, faults)]
     if told and not ("train" in (parts := {scene.part for scene in found}) and len(parts - {""}) > 1):
@@ -54,6 +66,41 @@ def _thing(thing: Element, _: Told) -> Thing:
     return label, thing.tag, None
 
 
+# -- films
+def _frames(tree: Element, pictures: list[str]) -> Iterator[Element]:
+    """A sheet as for images for each frame of the film that is here as a picture, with what the tracks hold then."""
+    by_number = {int(told[-1][:DIGITS]): file for file in pictures if (told := re.findall(r"\d+", PurePosixPath(file).stem))}
+    here, found = sorted(by_number), dict[int, list[Element]]()
+    for track in tree.iter("track"):
+        for place, thing in _moments([thing for thing in track if thing.get("frame", "").isdecimal()], here):
+            found.setdefault(place, []).append(Element(thing.tag, {**thing.attrib, "label": track.get("label", "")}))
+    size = {side: tree.findtext(f".//original_size/{side}") or "0" for side in ("width", "height")}
+    for place, file in by_number.items():
+        sheet = Element("image", {"name": file, **size})
+        sheet.extend(found.get(place, []))
+        yield sheet
+
+
+def _moments(things: list[Element], here: list[int]) -> Iterator[tuple[int, Element]]:
+    """The frames among those that are here in which a thing is seen: told, or between two that are."""
+    things = sorted(things, key=lambda thing: int(thing.attrib["frame"][:DIGITS]))
+    for thing, after in zip(things, [*things[1:], None], strict=True):
+        first = int(thing.attrib["frame"][:DIGITS])
+        last = first + 1 if after is None else int(after.attrib["frame"][:DIGITS])
+        for place in here[bisect_left(here, first) : bisect_left(here, last)] if thing.get("outside") != "1" else ():
+            yield place, thing if after is None or place == first else _between(thing, after, (place - first) / (last - first))
+
+
+def _between(thing: Element, after: Element, share: float) -> Element:
+    """A box on its way to the next one, which may say that the thing is gone; any other shape stays until then."""
+    sides = ("xtl", "ytl", "xbr", "ybr")
+    if after.get("outside") == "1" or not set(sides) <= set(thing.attrib) & set(after.attrib):
+        return thing
+    moved = {side: str((1 - share) * number(thing.get(side)) + share * number(after.get(side))) for side in sides}
+    return Element(thing.tag, {**thing.attrib, **moved})
+
+
+# -- dlib
 def _dlib_picture(sheet: Element) -> Told:
     return Told(sheet.attrib["file"], number(sheet.get("width")), number(sheet.get("height")), list(sheet.iter("box")))
 

@@ -18,7 +18,7 @@ from duomo.data.scene_tools import FORMS, Form, form_of
 
 LARGEST = 1 << 30
 COCO = {"images", "annotations", "categories"}
-MARKS = tuple(f'"{name}"'.encode() for name in ("annotations", "annotation", "imagePath", "regions", "original_width"))
+MARKS = tuple(f'"{name}"'.encode() for name in ("annotations", "annotation", "imagePath", "regions", "original_width", "fid_list"))
 """What stands in every file that says what is in pictures; one without is not parsed."""
 
 

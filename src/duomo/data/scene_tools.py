@@ -1,4 +1,4 @@
-"""Annotated pictures in JSON as tools for annotating export them: LabelMe, CreateML, VIA (VGG Image Annotator 1 and 2), Label Studio.
+"""Annotated pictures in JSON as tools for annotating export them: LabelMe, CreateML, VIA (VGG Image Annotator 1 to 3), Label Studio.
 
 LabelMe writes a file for each picture, the others one for many. CreateML tells a box by its centre, Label Studio in hundredths.
 """
@@ -10,6 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import numpy as np
+
+from duomo.core.kinds.image import LARGEST
 from duomo.core.messages import tr
 from duomo.data.annotated import FAULTS, ONLY_CLASS, Faults, Pictures, Scene, Sides, Thing, Told, around, gather, number
 
@@ -17,6 +20,10 @@ CLASSES = ("class", "label", "name", "category", "type", "class_name", "classnam
 """What a column or an attribute that names the class is called, in lower case."""
 AREAS = ("polygon", "rectangle", "circle", "mask")
 """Shapes of LabelMe that surround something; lines and points do not."""
+STILL = 2
+"""VIA 3's number of files that are pictures."""
+SHAPES = {1: "point", 2: "rectangle", 3: "circle", 4: "ellipse", 5: "line", 6: "polyline", 7: "polygon", 8: "polygon"}
+"""VIA 3's; the last is a rectangle by four points on its sides."""
 UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 """What Label Studio writes before the name of a file that it was given."""
 
@@ -128,6 +135,54 @@ def via_thing(shape: Mapping[str, Any], attributes: Any, named: str) -> Thing:
     return label, kind, None
 
 
+# -- VIA 3
+def _is_via3(told: Any) -> bool:
+    return (
+        isinstance(told, dict)
+        and {"file", "view", "metadata", "attribute"} <= set(told)
+        and any("xy" in one for one in _dicts(told["metadata"]))
+    )
+
+
+def _via3(file: str, told: Any, names: Pictures, faults: Faults) -> Iterator[Scene]:
+    """A project: files, views that show them, attributes, and marks that lie in a view, each with a shape and what its attributes say."""
+    marks: dict[str, list[tuple[Any, dict[str, str]]]] = {}
+    for one in (one for one in _dicts(told["metadata"]) if one.get("xy")):
+        shown = told["view"][str(one["vid"])]["fid_list"]
+        marks.setdefault(str(shown[0]), []).append((one["xy"], _words(one.get("av") or {}, told["attribute"])))
+    named = via_attribute([words for found in marks.values() for _, words in found], faults)
+    sheets = [one for one in _dicts(told["file"]) if one.get("type", STILL) == STILL]
+    for one in (one for one in _dicts(told["file"]) if one not in sheets and str(one["fid"]) in marks):
+        faults.add(tr("a sheet for films was passed over: export it as pictures"), str(one.get("fname")))
+
+    def picture(sheet: Mapping[str, Any]) -> Told:
+        return Told(str(sheet["fname"]), 0, 0, marks.get(str(sheet["fid"]), []))
+
+    def thing(mark: tuple[Any, dict[str, str]], _: Told) -> Thing:
+        (number_of, *numbers), words = mark
+        kind = SHAPES[int(number_of)]
+        label = words.get(named, "") if named else ONLY_CLASS
+        if kind == "rectangle":
+            left, top, width, height = map(float, numbers)
+            return label, kind, (left, top, left + width, top + height)
+        if kind in ("circle", "ellipse"):
+            return label, kind, ellipse(*numbers)
+        return label, kind, around(numbers) if kind == "polygon" else None
+
+    return gather(file, sheets, (picture, thing), names, faults)
+
+
+def _words(told: Mapping[str, Any], attributes: Mapping[str, Any]) -> dict[str, str]:
+    """What the attributes of a mark say, by their names; of options that were chosen by number, the first one's word."""
+    found = {}
+    for key, value in told.items():
+        about = attributes.get(key) or {}
+        options = about.get("options") or {}
+        first = str(value).partition(",")[0]
+        found[str(about.get("aname", key))] = str(options.get(first, value) if isinstance(options, dict) else value).strip()
+    return found
+
+
 # -- Label Studio
 def _results(sheet: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What was drawn into a picture: of its first annotation that was not given up; or, in the short form, the list in one of its keys."""
@@ -139,7 +194,7 @@ def _results(sheet: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_label_studio(told: Any) -> bool:
-    return isinstance(told, list) and any({"x", "points"} & set(one) for sheet in _dicts(told) for one in _results(sheet))
+    return isinstance(told, list) and any({"x", "points", "rle"} & set(one) for sheet in _dicts(told) for one in _results(sheet))
 
 
 def _label_studio(file: str, told: Any, names: Pictures, faults: Faults) -> Iterator[Scene]:
@@ -167,6 +222,8 @@ def _label_studio_thing(one: Mapping[str, Any], told: Told) -> Thing:
     across, down = told.width / 100, told.height / 100
     if not across or not down:
         raise ValueError
+    if "rle" in one:
+        return label, kind, around_brush(bytes(one["rle"]), round(told.width), round(told.height))
     if "points" in one:
         return label, kind, around([(float(x) * across, float(y) * down) for x, y in one["points"]])
     if "radiusX" in one:
@@ -181,9 +238,42 @@ def _label_studio_thing(one: Mapping[str, Any], told: Told) -> Thing:
     return label, kind, around([(left + x, top + y) for x, y in corners])
 
 
+def around_brush(packed: bytes, width: int, height: int) -> Sides:
+    """The box of a brush's mask, four bytes a pixel of which the last is how opaque it is; ValueError if broken.
+
+    Bits: 32 of how many bytes follow, 5 of the bits of one less one, four times 4 of the bits of a length less one; then pieces, each with
+    a bit whether it repeats one byte or lists several, two bits of which width its length has, the length less one, and the bytes.
+    """
+    bits, place = "".join(f"{byte:08b}" for byte in packed), 0
+
+    def read(count: int) -> int:
+        nonlocal place
+        place += count
+        if place > len(bits):
+            raise ValueError
+        return int(bits[place - count : place], 2)
+
+    size, word = read(32), read(5) + 1
+    widths = [read(4) + 1 for _ in range(4)]
+    if size != 4 * width * height or size > 4 * LARGEST:
+        raise ValueError
+    flat, start = np.zeros(size, np.uint8), 0
+    while start < size:
+        repeats, stop = read(1), start + 1 + read(widths[read(2)])
+        if stop > size:
+            raise ValueError
+        flat[start:stop] = min(255, read(word)) if repeats else [min(255, read(word)) for _ in range(start, stop)]
+        start = stop
+    down, across = np.nonzero(flat.reshape(height, width, 4)[..., 3])
+    if not len(down):
+        raise ValueError
+    return float(across.min()), float(down.min()), float(across.max() + 1), float(down.max() + 1)
+
+
 FORMS = (
     Form("CreateML", _is_createml, _createml),
     Form("VIA", lambda told: any(_dicts(one["regions"]) for one in _via_sheets(told)), _via),
+    Form("VIA 3", _is_via3, _via3),
     Form("Label Studio", _is_label_studio, _label_studio),
     Form("LabelMe", _is_labelme, _labelme),
 )

@@ -1,4 +1,4 @@
-"""Pictures with boxes: JSON of COCO and other tools, XML of Pascal VOC, CVAT and dlib, YOLO text, told apart by their shape.
+"""Pictures with boxes: JSON of COCO and other tools, XML of Pascal VOC, CVAT and dlib, texts of YOLO and KITTI, told apart by their shape.
 
 Broken boxes are left out one by one, counted and named; what crosses the picture's border is cut there.
 """
@@ -16,6 +16,7 @@ from duomo.core.table import Table
 from duomo.data.annotated import Faults, Scene
 from duomo.data.scene_cvat import LARGEST, READINGS, read_cvat
 from duomo.data.scene_json import is_json_annotation, read_json_scenes
+from duomo.data.scene_kitti import read_kitti
 from duomo.data.scene_voc import read_tree, read_voc
 from duomo.data.scene_yolo import read_yolo
 
@@ -30,7 +31,7 @@ SMALLEST = 1.0
 def read_scenes(root: Path, files: list[str], pictures: list[str], problems: tuple[str, ...]) -> Table | None:
     """The folder as pictures with boxes; None where nothing beside the pictures has the shape of any known format."""
     faults = Faults()
-    for reader in (read_json_scenes, read_voc, read_cvat, read_yolo):
+    for reader in (read_json_scenes, read_voc, read_cvat, read_yolo, read_kitti):
         found = reader(root, files, pictures, faults)
         if found is not None:
             if not found:
