@@ -88,13 +88,13 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help=tr("A file or folder; the recipe's own when left out."))
     parser.add_argument("--recipe", metavar="FILE", help=tr("A TOML file of settings (a run folder's recipe.toml is one)."))
     parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=tr("Any setting by its path, such as train.epochs=3."))
+    reads = tr("The column with the text or tokens that is read (translate, summarize, tag, embed, chat); found by name when left out.")
+    parser.add_argument("--source", dest="task.source", metavar="COLUMN", help=reads)
 
 
 def _train_flags(parser: argparse.ArgumentParser) -> None:
     _source_flags(parser)
     parser.add_argument("--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
-    reads = tr("The column with the text or tokens that is read (translate, summarize, tag, embed, chat); found by name when left out.")
-    parser.add_argument("--source", dest="task.source", metavar="COLUMN", help=reads)
     _config_flags(parser, ("data", "clean", "model", "adapt", "train", "encode", "augment"))
 
 

@@ -118,10 +118,13 @@ class Run:
 
     # -- answering
     def table(self, source: Any, encoding: str = "") -> Table:
-        """Any source as a table of this run's kinds; a list of texts fills its text column, one of paths its pictures or sounds."""
+        """Any source as a table of this run's kinds; a list of texts fills its text column, one of paths its pictures or sounds; a list of
+        conversations, each a list of messages, is what a run of chat answers."""
         if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, Path)) for item in source):
             texts = [str(item) for item in source]
             source = {self.facts["features"][0]: texts} if self._reads_files() else self._of_texts(texts)
+        if isinstance(source, (list, tuple)) and source and all(_is_conversation(item) for item in source):
+            source = [{"messages": item} for item in source]
         table = sources.read(source, encoding=encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
@@ -190,7 +193,7 @@ class Run:
             cells = json.loads(row or "")
         except JSON_FAULTS as error:
             raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
-        if not isinstance(cells, dict):
+        if not isinstance(cells, dict) and not _is_conversation(cells):
             raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)
         answer: dict[str, Any] = self.predict([cells])[0]
         return answer
@@ -316,6 +319,11 @@ def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> No
             "The weights must fit the model of the recipe; in {path} these do not: {names}.", path=folder.path, names=", ".join(wrong[:5])
         )
     model.load_state_dict(tensors)
+
+
+def _is_conversation(item: Any) -> bool:
+    """Whether these are messages, such as OpenAI's clients send."""
+    return isinstance(item, list) and bool(item) and all(isinstance(one, dict) and "role" in one for one in item)
 
 
 def without_target(table: Table, target: Sequence[str]) -> Table:

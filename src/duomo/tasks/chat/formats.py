@@ -2,7 +2,8 @@
 
 messages    OpenAI         {"messages": [{"role": "user", "content": "…"}, …]}
 sharegpt    ShareGPT       {"conversations": [{"from": "human", "value": "…"}, …]}, with or without a column `system`
-alpaca      Alpaca         {"instruction": "…", "input": "…", "output": "…"}, with or without `system`
+alpaca      Alpaca         {"instruction": "…", "input": "…", "output": "…"}, with or without `system` and `history`
+                           (what was said before: [["question", "answer"], …])
 pairs       plain          {"prompt": "…", "response": "…"} and the like, with or without `system`; either may be a list of messages
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
-from duomo.core.messages import nearest, tr
+from duomo.core.messages import listed, nearest, tr
 
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
@@ -42,6 +43,13 @@ class Shape:
     columns: tuple[str, ...]
     system: str = ""
     """The column with the instructions to the assistant, where there is one."""
+    history: str = ""
+    """Of Alpaca, the column with what was said before, where there is one."""
+
+    @property
+    def aside(self) -> tuple[str, ...]:
+        """The columns that are read beside the questions and answers."""
+        return tuple(name for name in (self.system, self.history) if name)
 
 
 def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
@@ -55,7 +63,7 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
         if column in known:
             return Shape("messages" if column == "messages" else "sharegpt", (known[column],), system)
     if not (source or target) and {"instruction", "output"} <= set(known):
-        return Shape("alpaca", tuple(known[name] for name in ("instruction", "input", "output") if name in known), system)
+        return _alpaca(known, system)
     ask = source or next((known[name] for name in ASKED if name in known and known[name] != answer), "")
     if ask and answer:
         return Shape("pairs", (ask, answer), system)
@@ -65,10 +73,35 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
     )  # fmt: skip
 
 
+def _alpaca(known: Mapping[str, str], system: str) -> Shape:
+    return Shape("alpaca", tuple(known.get(name, name) for name in ("instruction", "input", "output") if name in known or name == "output"),
+                 system, known.get("history", ""))  # fmt: skip
+
+
+def asked_shape(names: Sequence[str], learned: Shape) -> Shape:
+    """The shape of a table that is answered or judged by a run whose own columns, those of `learned`, it lacks; answers may be missing.
+
+    DataError where there is none.
+    """
+    known = {name.lower(): name for name in names}
+    system = known.get("system", known.get("system_prompt", ""))
+    with suppress(DataError):
+        return shape_of(names)
+    if "instruction" in known:
+        return _alpaca(known, system)
+    ask = next((known[name] for name in ASKED if name in known), "")
+    if not ask:
+        raise DataError(
+            "Questions are columns messages, conversations, instruction or prompt, or {learned} as this run learned from; the columns are "
+            "{names}. Rename them.", learned=listed([*learned.columns, *learned.aside]), names=", ".join(list(names)[:20]),
+        )  # fmt: skip
+    return Shape("messages", (ask,), system)
+
+
 def told(shape: Shape) -> str:
     """The shape in words."""
     name = {"messages": "OpenAI messages", "sharegpt": "ShareGPT", "alpaca": "Alpaca", "pairs": tr("question and answer")}[shape.name]
-    columns = ", ".join((*shape.columns, *((shape.system,) if shape.system else ())))
+    columns = ", ".join((*shape.columns, *shape.aside))
     return tr("Conversations found as {name} (columns {columns}). The first one as the model reads it; learned is what stands in colour:",
               name=name, columns=columns)  # fmt: skip
 
@@ -84,10 +117,25 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
         ask = "\n\n".join(part for part in asked if part.strip())
         found = [{"role": "user", "content": ask}] if ask else []
         found += [{"role": "assistant", "content": answer}] if answer.strip() and ask else []
+        found = [*_turns(cells.get(shape.history), shape.history, row), *found] if shape.history else found
     system = cells.get(shape.system) if shape.system else None
     if system and found and found[0]["role"] != "system":
         found = [{"role": "system", "content": str(system)}, *found]
     return found
+
+
+def _turns(cell: Any, name: str, row: int) -> list[dict[str, str]]:
+    """What was said before, from a list of pairs."""
+    with suppress(*JSON_FAULTS):
+        cell = json.loads(cell) if isinstance(cell, str) else cell
+    if cell is None or cell == "":
+        return []
+    if not isinstance(cell, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in cell):
+        raise DataError(
+            'What was said before is a list of questions with their answers, [["…", "…"], …]; {name!r} of row {row} is {value!r}. Write '
+            "it so, or leave it out with --ignore {name}.", name=name, row=row, value=str(cell)[:80],
+        )  # fmt: skip
+    return [{"role": role, "content": str(text)} for pair in cell for role, text in zip(("user", "assistant"), pair, strict=True)]
 
 
 def _is_list(cell: Any) -> bool:

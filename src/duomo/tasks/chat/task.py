@@ -27,7 +27,7 @@ from duomo.data.ngram import Ngrams
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
-from duomo.tasks.chat.formats import Shape, ToolsError, messages_of, shape_of, told
+from duomo.tasks.chat.formats import Shape, ToolsError, asked_shape, messages_of, shape_of, told
 from duomo.tasks.chat.probes import QUESTIONS
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
@@ -106,12 +106,12 @@ class Main(Task):
             )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        shape = {"name": self.shape.name, "columns": list(self.shape.columns), "system": self.shape.system}
+        shape = {"name": self.shape.name, "columns": list(self.shape.columns), "system": self.shape.system, "history": self.shape.history}
         return {"shape": shape, "tokenizer": self.tokenizer, "context": self.context}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         shape = state["shape"]
-        self.shape = Shape(shape["name"], tuple(shape["columns"]), shape["system"])
+        self.shape = Shape(shape["name"], tuple(shape["columns"]), shape["system"], shape.get("history", ""))
         self.tokenizer, self.context = dict(state["tokenizer"]), int(state["context"])
 
     @property
@@ -141,7 +141,7 @@ class Main(Task):
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Conversations in which the assistant answers and no tool is called; DataError naming the row for what is no conversation."""
-        self.shape = self._shape(table)
+        self.shape = self.shape if self.shape.columns else self._shape(table)
         rows = list(self._found(table))
         calls = sum(isinstance(row, ToolsError) for row in rows)
         said = [[] if isinstance(row, ToolsError) else row for row in rows]
@@ -164,16 +164,12 @@ class Main(Task):
             yield row
 
     def _found(self, table: Table) -> Iterator[list[dict[str, str]] | ToolsError]:
-        present = [name for name in (*self.shape.columns, self.shape.system) if name in table.names]
-        columns = {name: table.column(name) for name in present}
-        for name in self.columns:
-            columns.setdefault(name, table.column(name))
+        shape = self.shape if set(self.columns) <= set(table.names) else asked_shape(table.names, self.shape)
+        columns = {name: table.column(name) for name in (*shape.columns, *shape.aside) if name in table.names}
         for row in range(len(table)):
-            cells = {name: columns[name][row].as_py() if name in columns else None for name in self.shape.columns}
-            if self.shape.system in columns:
-                cells[self.shape.system] = columns[self.shape.system][row].as_py()
+            cells = {name: columns[name][row].as_py() if name in columns else None for name in (*shape.columns, *shape.aside)}
             try:
-                found = messages_of(cells, self.shape, row + 1)
+                found = messages_of(cells, shape, row + 1)
             except ToolsError as error:
                 yield error
                 continue

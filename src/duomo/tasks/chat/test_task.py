@@ -203,3 +203,43 @@ def test_probes_fit_every_shape():
 def test_one_setting_of_sampling_leaves_the_others_as_this_task_has_them() -> None:
     found = build(Config, {"sampling": {"new_tokens": 5}}).sampling
     assert (found.new_tokens, found.temperature) == (5, 0.0)
+
+
+@pytest.mark.parametrize("learned", list(ROWS))
+@pytest.mark.parametrize(
+    "asked", [{"prompt": "Hi"}, {"instruction": "Hi"}, {"messages": json.dumps(TALK[1:2])}, {"messages": TALK[1:2]}, {"Question": "Hi"},
+              {"conversations": json.dumps([{"from": "human", "value": "Hi"}])}],
+)  # fmt: skip
+def test_a_question_is_answered_under_any_usual_name(learned: str, asked: dict):
+    """Whatever the columns were called that the run learned from."""
+    task = fitted(learned)
+    cells = {name: [cell] for name, cell in asked.items()}
+    found = task.encode(Table(pa.table(cells), dict.fromkeys(cells, "text")), target=False).batch([0])["tokens"][0]
+    assert found.tolist() == dialogue.prompt(task.tokenizer, TALK[1:2]).tolist()
+
+
+def test_a_run_is_judged_on_conversations_of_another_shape():
+    task = fitted("messages")
+    mask, _ = task.usable(table("alpaca"))
+    assert mask.all() and task.shape.name == "messages"
+    learned = task.encode(table("alpaca", 1), target=True).batch([0])
+    assert text_kind.decode_text(task.tokenizer, learned["target"][0][learned["tokens.wanted"][0]].tolist()) == "cba"
+    with pytest.raises(DataError, match=r"messages as this run learned from; the columns are a, b\. Rename them\."):
+        task.usable(Table(pa.table({"a": ["x"], "b": ["y"]}), {"a": "text", "b": "text"}))
+
+
+def test_what_was_said_before_is_read():
+    """LLaMA-Factory's Alpaca files carry whole conversations in `history`."""
+    shape = shape_of(["instruction", "input", "output", "history", "system"])
+    assert (shape.columns, shape.aside) == (("instruction", "input", "output"), ("system", "history"))
+    cells = {"instruction": "Bye", "input": None, "output": "See you.", "system": "Be kind.", "history": json.dumps([["Hi", "Hello!"]])}
+    assert messages_of(cells, shape, 1) == messages_of({**cells, "history": [["Hi", "Hello!"]]}, shape, 1) == TALK
+    assert messages_of({**cells, "history": "[]"}, shape, 1) == messages_of({**cells, "history": None}, shape, 1) == [TALK[0], *TALK[3:]]
+    with pytest.raises(DataError, match=r"'history' of row 4 is 'long ago'.* --ignore history"):
+        messages_of({**cells, "history": "long ago"}, shape, 4)
+    history = table("alpaca", history=json.dumps([["Hi", "Hello!"]]))
+    task = make_task("chat", {})
+    task.fit(history)
+    task.restore(json.loads(json.dumps(task.state())))
+    tokens = task.encode(history, target=False).batch([0])["tokens"][0].tolist()
+    assert "Hello!" in text_kind.decode_text(task.tokenizer, tokens) and task.encode(table("alpaca"), target=False).batch([0])

@@ -1,0 +1,41 @@
+"""Conversations as people hand them to a run of chat: from Python, as a row, as a file with other columns than those learned from."""
+
+import json
+
+import pytest
+
+import duomo
+from duomo.core.errors import DataError
+from duomo.core.reporter import Silent
+
+TALK = [{"role": "user", "content": "Where is the mill?"}, {"role": "assistant", "content": "By the river."}]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("chat")
+    rows = [json.dumps({"messages": [{"role": "user", "content": f"Where is {n}?"}, TALK[1]]}) for n in range(40)]
+    (folder / "talk.jsonl").write_text("\n".join(rows))
+    tiny = {"name": "gpt", "options": {"depth": 1, "width": 32, "heads": 2, "key_heads": 2}}
+    settings = {"model": tiny, "train": {"steps": 60, "batch_size": 8, "learning_rate": 0.01}} | {
+        "data": {"task": "chat"},
+        "encode": {"vocabulary": 300},
+        "task": {"sampling": {"new_tokens": 8}},
+    }
+    return duomo.train(str(folder / "talk.jsonl"), settings, out=str(folder / "run"), reporter=Silent())
+
+
+def test_a_conversation_may_be_handed_over_as_it_is(run, tmp_path) -> None:
+    whole = run.predict([{"messages": TALK[:1]}])
+    assert whole == [{"prediction": "By the river."}]
+    assert run.predict([TALK[:1]]) == run.predict([{"prompt": TALK[0]["content"]}]) == run.predict([TALK[0]["content"]]) == whole
+    assert [
+        run.predict_one(row=json.dumps(row)) for row in (TALK[:1], {"messages": TALK[:1]}, {"question": TALK[0]["content"]})
+    ] == 3 * whole
+    (tmp_path / "ask.csv").write_text("id,instruction\n7,Where is the mill?\n")
+    (tmp_path / "pairs.csv").write_text("question,answer\n" + "Where is 3?,By the river.\n" * 30)
+    run.predict_file(tmp_path / "ask.csv", str(tmp_path / "out.jsonl"), reporter=Silent())
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == {"id": "7", "instruction": TALK[0]["content"], **whole[0]}
+    assert run.evaluate(tmp_path / "pairs.csv")["metrics"]["perplexity"]["value"] > 1
+    with pytest.raises(DataError, match="or messages as this run learned from; the columns are a, b"):
+        run.predict([{"a": "x", "b": "y"}])
