@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,8 @@ def test_many_rows_give_way_to_little_time() -> None:
     rows = council.Rows(25_000, {}, torch.zeros(5000, 2), [goal], False, 0.0, council.PRIOR, council.FIRM)
     assert council._affordable(rows, goal, x_NF, 0, 0.0) == council.TRIED
     assert council.TRIED < council._affordable(rows, goal, x_NF, 0, 20.0) <= council.TREE_ROWS
+    late = goal._replace(values=np.arange(len(x_NF)) * 12 // len(x_NF), size=12)  # classes one after the other
+    assert council.TRIED <= council._affordable(replace(rows, goals=[late]), late, x_NF, 0, 20.0) <= council.TREE_ROWS
 
 
 def test_a_hurried_council_and_what_goes_on_from_it(tmp_path: Path) -> None:

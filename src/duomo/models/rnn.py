@@ -25,6 +25,8 @@ from duomo.nn.recurrent import CELLS, Recurrent, last
 FORMS = ("tokens", "frames")
 TRAIN = {"learning_rate": 2e-3, "batch_size": 32, "weight_decay": 1e-2, "epochs": 20, "patience": 8, "ema": 0.99}
 POOLS = ("last", "mean", "max")
+SPREAD = 0.05
+"""Standard deviation of the vectors of a text's tokens at the start: at 1 they hardly turn in a short training (docs/experiments.md)."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,10 @@ class Model(nn.Module):
         self.recurrent = Recurrent(config.cell, config.embedding if text else field.shape[1], hidden, self.both, config.dropout)
         self.dropout, self.head = Dropout(config.dropout), nn.Linear(self.recurrent.width, head.size)
         self.pool, self.per_step = config.pool, head.per == "step"
-        if writes and self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, std=config.embedding**-0.5)
-            if config.tied and hidden[-1] == config.embedding:
-                self.head.weight = self.embedding.weight
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=config.embedding**-0.5 if writes else SPREAD)
+        if writes and self.embedding is not None and config.tied and hidden[-1] == config.embedding:
+            self.head.weight = self.embedding.weight
 
     def forward(self, batch: Batch) -> Tensor:
         x = batch[self.name]

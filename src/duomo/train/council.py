@@ -239,10 +239,9 @@ def _affordable(rows: Rows, goal: Goal, x_NF: np.ndarray, categories: int, secon
     some = rows.whole(goal, TRIED)
     if len(some) < TRIED:
         return TREE_ROWS
-    trees = Trees(goal, TRIED, categories)
-    trees.grow(1, x_NF, some[:100])  # what is imported for the first ones
-    started = time.monotonic()
-    trees.grow(1 + HURRIED, x_NF, some)
+    Trees(goal, TRIED, categories).grow(1, x_NF, spread(some, 100))  # what is imported for the first ones
+    trees, started = Trees(goal, TRIED, categories), time.monotonic()
+    trees.grow(HURRIED, x_NF, some)
     each = (time.monotonic() - started) / (HURRIED * TRIED)
     return min(TREE_ROWS, max(TRIED, int(THRIFT * seconds / (each * min(ENOUGH, _most(goal, x_NF.shape[1]))))))
 
