@@ -4,7 +4,7 @@ python -m duomo.prepared RUN...        or: duomo serve RUN --prepare
 
 Every candidate must first give the golden answers within `TOLERANCE`: the same words, numbers at most so far off, relative to
 max(1, |number|). From then on `predict`, `evaluate` and `serve` answer by the one that is noted; on another machine, with other weights or
-another version of the library, by torch in float32 as before. Rows share a block only at heights at which each has its bits of alone.
+another version of the library, by torch in float32 as before. A block has only heights among which each row's bits are the same.
 """
 
 import sys
@@ -36,7 +36,7 @@ MANY = 32
 SECONDS = 3.0
 """Spent on timing a candidate, at most; the first pass is not counted."""
 WIDTHS = (16, 40, 128)
-"""Positions, and the most that the run reads, at which a module must agree with its own rows computed alone."""
+"""Positions, and the most that the run reads, at which a module must give a row the same bits in blocks of each height."""
 RAGGED = ("tokens", "waveform", "frames")
 
 
@@ -61,7 +61,12 @@ def prepare(path: Path | str, reporter: Reporter) -> dict[str, Any]:
         return {"run": str(run.path), "engine": name}
     if run.task.writes or not len(run.golden()[0]):
         raise RunError("An engine is found for runs that answer rows at once; {task} writes token by token.", task=run.task.name)
-    measured = [_measured(run, engine) for engine in candidates()]
+    measured: list[dict[str, Any]] = []
+    unable = set[str]()  # a library that cannot compute the model in float32 is not asked for more
+    for engine in candidates():
+        if engine.name not in unable:
+            measured.append(_measured(run, engine))
+            unable |= {engine.name} if engine.precision == "float32" and "reason" in measured[-1] else set()
     able = [one for one in measured if not one["note"]]
     best = min(able, key=lambda one: one["alone_ms"] * one["together_ms"])
     engine = Engine(best["name"], best["precision"], tuple(best["heights"]), best["streams"])
@@ -96,7 +101,7 @@ def _measured(run: Run, engine: Engine) -> dict[str, Any]:
         times = {"alone_ms": _milliseconds(predictor, table.take(np.arange(1))), "together_ms": _milliseconds(predictor, many)}
         return told | {"heights": list(heights)} | times
     except expected as error:
-        return told | {"note": str(error)[:200]}
+        return told | {"note": tr("cannot compute this model"), "reason": engines.said(error)}
 
 
 def _proved(run: Run, predictor: Predictor, engine: Engine) -> tuple[int, ...]:
@@ -110,9 +115,9 @@ def _proved(run: Run, predictor: Predictor, engine: Engine) -> tuple[int, ...]:
     try:
         with torch.inference_mode(), predictor.execution.autocast():
             for width in sorted({min(width, longest) for width in (*widths, longest)}):
-                found = engines.independent(predictor.model, engines.resized(batch, width), found)
+                found = engines.independent(predictor.model, run.model, engines.resized(batch, width), found)
     except expected as error:
-        raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
+        raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=engines.said(error)) from None
     return found
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_products_of_bytes_are_near_and_leave_rows_alone(opinions: Path) -> None
     made = run.predicting(Engine("openvino", "int8", (1, 4)))
     assert 0 < engines.distance(made.answers(table), golden) <= prepared.TOLERANCE
     batches = [batch for _, batch in run.predictor.blocks(run.task.encode(table, target=False))]
-    assert engines.independent(made.model, batches[0], (1, 4, 16)) == (1, 4, 16)
+    assert engines.independent(made.model, run.model, batches[0], (1, 4, 16)) == (1, 4, 16)
     short = {name: value[:1] for name, value in engines.resized(batches[0], 16).items()}
     with pytest.raises(RunError, match="too short"):
         engines.built(Engine("openvino", "int8"), run.model, [short], run.execution)
@@ -96,12 +97,55 @@ def test_what_disagrees_or_cannot_be_converted_is_not_chosen(opinions: Path, mon
             engines.built(Engine("openvino", "bf16"), odd, [{"x": torch.zeros(2, 3)}], Run.open(opinions, engine=False).execution)
 
 
-def test_rows_that_change_in_company_stay_alone() -> None:
+@pytest.mark.parametrize(
+    ("off", "heights"),
+    [
+        (lambda rows: 1e-7 * (rows > 4), (1, 2, 4)),
+        (lambda rows: 1e-7 * (rows == 1), (2, 4, 8, 16, 32)),
+        (lambda rows: 9.0 * (rows > 2), (1, 2)),
+        (lambda rows: 9.0, (1,)),
+        (lambda rows: 0.0, (1, 2, 4, 8, 16, 32)),
+    ],
+)
+def test_rows_keep_their_bits(off: Callable[[int], float], heights: tuple[int, ...]) -> None:
+    """What changes in company stays in small blocks, what changes alone is computed in company of itself, what is wrong is not used."""
+
     class Leaning(nn.Module):
         def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            return batch["x"] + (1e-7 if len(batch["x"]) > 4 else 0.0)
+            return batch["x"] + off(len(batch["x"]))
 
-    assert engines.independent(Leaning(), {"x": torch.rand(3, 2) + 1}, (1, 4, 8)) == (1, 4)
+    class Plain(nn.Module):
+        def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            return batch["x"]
+
+    assert engines.independent(Leaning(), Plain(), {"x": torch.rand(3, 2) + 1}, (1, 2, 4, 8, 16, 32)) == heights
+
+
+@pytest.mark.parametrize("sample", ["reviews", "clinic"])
+def test_a_council_is_prepared_too(runs, tmp_path: Path, sample: str) -> None:
+    """Letters and trees beside a network are in the graph with it; OpenVINO cannot compute `widetext`, and says so in a line."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("openvino")
+    source = tmp_path / "some.csv"
+    source.write_text("".join(runs.source(sample).read_text(encoding="utf-8").splitlines(keepends=True)[:400]), encoding="utf-8")
+    settings = {"train": {"steps": 5, "batch_size": 32, "exact": True, "evaluate_steps": 10**6}}
+    run = duomo.train(source, settings, out=tmp_path / "run")
+    council = run.model.council
+    assert len(council.forest.root_T) and all(len(letters.weight_PS) for _, letters in council.texts())
+    table, golden = run.golden()
+    rows = table.data.to_pylist()
+    for name in ("onnxruntime", "openvino"):
+        engine = Engine(name, "float32", (1, 2, 4, 8, 16, 32))
+        if (sample, name) == ("reviews", "openvino"):
+            told = prepared._measured(run, engine)
+            assert told["note"] == "cannot compute this model" and "\n" not in told["reason"]
+            continue
+        made = run.predicting(engine)
+        heights = prepared._proved(run, made, engine)
+        assert len(heights) > 1 and engines.distance(made.answers(table), golden) < 1e-4
+        made = prepared.Predictor(run.task, made.model, made.execution, made.block, heights)
+        alone = [made.answers(table.take([row])) for row in range(len(rows))]
+        assert made.answers(table) == {key: [one[key][0] for one in alone] for key in golden}
 
 
 def test_distances() -> None:

@@ -9,7 +9,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +34,8 @@ MOST_ROWS = 256
 SEEN = 128
 """Vectors from which on the range of an activation is known: of a text of 128 tokens each layer sees so many."""
 READ_FAULTS = (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError)
+ASTRAY = 0.5
+"""Relative to max(1, |logit|): farther off is no rounding. OpenVINO 2026.4 gives products of transposed blocks of 32 rows other numbers."""
 PRECISIONS = ("float32", "bf16", "int8")
 Compute = Callable[[Sequence[np.ndarray]], np.ndarray]
 
@@ -48,7 +50,7 @@ class Engine:
     """Type of products: float32, bf16, or int8 (weights by channel; activations by the range that OpenVINO saw in half of the golden rows,
     so that rows may share a block, or that ONNX Runtime finds in each block, so that rows stay alone)."""
     heights: tuple[int, ...] = ()
-    """Rows of a block that may be computed together; (): the run's own rule. Of several, each was proved to give a row the same bits."""
+    """Rows that a block may have; (): the run's own rule. Of several, each was proved to give a row the same bits."""
 
     streams: int = 1
     """Of OpenVINO: several rows are shared among so many of its streams, each with a core of its own; a row alone has all cores."""
@@ -90,6 +92,11 @@ def faults(name: str) -> tuple[type[Exception], ...]:
     """What the engine raises for a module that it cannot compute."""
     own = vars(importlib.import_module(OWN[name])).values() if name in OWN else ()
     return (*FAULTS, *(one for one in own if isinstance(one, type) and issubclass(one, Exception)))
+
+
+def said(error: Exception) -> str:
+    """The last line of a library's words, which says what was wrong; those before it say where in its sources."""
+    return next((line.strip(" .") for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)[:200]
 
 
 class Converted(nn.Module):
@@ -157,7 +164,7 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
         try:
             compute = make(flat, names, values, engine)
         except expected as error:
-            raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=str(error)[:200]) from None
+            raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=said(error)) from None
     return Converted(names, compute).eval(), Execution()
 
 
@@ -248,7 +255,7 @@ def _onnxruntime(flat: nn.Module, names: Sequence[str], values: Sequence[tuple[T
     file: Any = io.BytesIO()
     torch.onnx.export(flat, values[0], file, input_names=inputs, output_names=["o"], dynamic_axes=axes | {"o": {0: "B"}}, dynamo=False)
     options = library.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = cores(), 3
+    options.intra_op_num_threads, options.log_severity_level = cores(), 4
     model = _quantized(file.getvalue()) if engine.precision == "int8" else file.getvalue()
     session = library.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     kept = [one.name for one in session.get_inputs()]
@@ -289,12 +296,20 @@ def rows(batch: Batch, count: int) -> Batch:
     return {name: value[index] for name, value in batch.items()}
 
 
-def independent(model: nn.Module, batch: Batch, heights: Sequence[int]) -> tuple[int, ...]:
-    """Those of the heights at which every row has the bits that it has alone; always 1."""
-    most = max(heights)
-    many = rows(batch, most)
-    alone = torch.cat([model({name: value[row : row + 1] for name, value in many.items()}) for row in range(most)])
-    return tuple(height for height in heights if height == 1 or torch.equal(model(rows(many, height)), alone[:height]))
+def independent(model: nn.Module, judged: nn.Module, batch: Batch, heights: Sequence[int]) -> tuple[int, ...]:
+    """The most of the heights among which every row has the same bits, whichever it is computed in: often all but 1, for a product with a
+    single row takes another path through a library than one with several. A row alone is then computed in a block of the least of them.
+    A height of which a row lies `ASTRAY` from what the module as it was `judged` says is out; the first stays where all are."""
+    many = rows(batch, max(heights))
+    found, expected = {height: torch.cat([model(block) for block in _blocks(many, height)]) for height in heights}, judged(many)
+    near = [one for one in heights if bool(((found[one] - expected).abs() <= ASTRAY * expected.abs().clamp(min=1)).all())]
+    alike = [tuple(one for one in near if one >= least and torch.equal(found[one], found[least])) for least in near]
+    return max(alike, key=len, default=tuple(heights[:1]))
+
+
+def _blocks(batch: Batch, height: int) -> Iterator[Batch]:
+    parts = {name: value.split(height) for name, value in batch.items()}
+    return (dict(zip(parts, values, strict=True)) for values in zip(*parts.values(), strict=True))
 
 
 def distance(found: Any, golden: Any) -> float:
