@@ -94,7 +94,7 @@ def _source_flags(parser: argparse.ArgumentParser) -> None:
 
 def _train_flags(parser: argparse.ArgumentParser) -> None:
     _source_flags(parser)
-    parser.add_argument("--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
+    parser.add_argument("-o", "--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
     _config_flags(parser, ("data", "clean", "model", "adapt", "train", "encode", "augment"))
 
 

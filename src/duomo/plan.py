@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from duomo.core import find, kinds
 from duomo.core.config import build, merge
-from duomo.core.contract import Task
+from duomo.core.contract import Decoder, EncoderDecoder, Task
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import values_of
 from duomo.core.messages import tr
@@ -296,7 +296,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     reporter.say(model_line)
     task = find.make_task(data.task, task_options(data, recipe))
     if pretrained:
-        task.adopt(pretrained.learned)
+        task.adopt(_learned(pretrained))
     return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences, *cut), words, pretrained)
 
 
@@ -312,6 +312,13 @@ def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) 
                           source=pretrained.source, name=said.encode.tokenizer or said.encode.vocabulary)  # fmt: skip
     options = {**pretrained.options, **said.model.options}
     return merge(dict(settings), {"model": {"name": pretrained.model, "size": "base", "options": options}})
+
+
+def _learned(pretrained: Pretrained) -> Mapping[str, Mapping[str, Any]]:
+    """What the task takes over, and whether its model only writes on."""
+    model = find.model_module(pretrained.model).Model
+    writes = issubclass(model, Decoder) and not issubclass(model, EncoderDecoder)
+    return {**pretrained.learned, "decoder": {}} if writes and "text" in pretrained.learned else pretrained.learned
 
 
 def _carried(

@@ -39,3 +39,20 @@ def test_a_conversation_may_be_handed_over_as_it_is(run, tmp_path) -> None:
     assert run.evaluate(tmp_path / "pairs.csv")["metrics"]["perplexity"]["value"] > 1
     with pytest.raises(DataError, match="or messages as this run learned from; the columns are a, b"):
         run.predict([{"a": "x", "b": "y"}])
+
+
+def test_a_model_that_only_writes_on_learns_to_summarize(run, tmp_path) -> None:
+    """Asked by its chat template, judged by ROUGE beside the first sentences, as any summary is."""
+    about = [
+        {"long": f"Of mill number {n} much is told. " + "It turns all day. " * (n % 5 + 1), "short": "A mill turns."} for n in range(40)
+    ]
+    given = {"start": str(run.path)}
+    settings = {"data": {"task": "summarize"}, "adapt": given, "train": {"steps": 50, "batch_size": 8, "learning_rate": 0.01}}
+    made = duomo.train(about, settings, out=str(tmp_path / "run"), reporter=Silent())
+    card = made.scorecard
+    assert card["results"][0]["metrics"]["rouge_l"]["value"] == 1.0
+    assert [one["name"] for one in card["results"][1:]] == ["first sentence", "lead-3 (first three sentences)"]
+    again = duomo.load(tmp_path / "run")
+    answers = again.predict([{"long": "Of mill number 99 much is told. " * 40}, {"long": ""}])
+    assert answers[0]["prediction"] == "A mill turns." and 0.5 < answers[0]["confidence"] <= 1
+    assert (again.path / "recipe.toml").read_text().count('name = "gpt"') == 1

@@ -184,7 +184,8 @@ class Task(ABC):
         return ()
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
-        """Before `fit`: kind -> what a model trained before encodes that kind with (`Pretrained.learned`). Without use by default."""
+        """Before `fit`: kind -> what a model trained before encodes that kind with (`Pretrained.learned`), and `decoder` where it only
+        writes on. Without use by default."""
         return
 
     # -- learned from the training split only

@@ -203,6 +203,8 @@ class Answer:
     text: str
     tokens: list[int]
     finish_reason: str
+    mean: float = 0.0
+    """Mean log-probability of its tokens, where these were asked for."""
 
 
 class Through(nn.Module):
@@ -219,7 +221,7 @@ class Through(nn.Module):
             for stream in [self._engine.submit(prompt, replace(sampling, logprobs=-1)) for prompt, sampling in asked]:
                 pieces = list(stream)
                 tokens = [piece.token for piece in pieces if piece.token >= 0]
-                found.append(Answer("".join(piece.text for piece in pieces), tokens, stream.finish_reason))
+                found.append(Answer("".join(piece.text for piece in pieces), tokens, stream.finish_reason, _mean(pieces)))
         return found
 
 
@@ -239,9 +241,14 @@ def write(
         while batch.busy():
             batch.step()
     return [
-        Answer("".join(piece.text for piece in part), request.written, part[-1].finish_reason)
+        Answer("".join(piece.text for piece in part), request.written, part[-1].finish_reason, _mean(part))
         for request, part in zip(requests, parts, strict=True)
     ]
+
+
+def _mean(pieces: Sequence[Piece]) -> float:
+    found = [piece.logprob for piece in pieces if piece.token >= 0]
+    return sum(found) / max(1, len(found))
 
 
 def write_batch(model: nn.Module, language: Language, batch: Batch, sampling: Sampling, context: int, *, roll: bool = False) -> list[str]:

@@ -11,8 +11,12 @@ from torch import nn
 from duomo.core.contract import EncoderDecoder
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
+from duomo.data.instructed import Instructed
 from duomo.data.pairs import Pairs
 from duomo.decode.beam import Beam, searches
+from duomo.decode.engine import write
+from duomo.decode.loop import Language
+from duomo.decode.sampling import Sampling
 
 ROOM = 3
 """A text may be this many times as long as its source, and SPARE tokens."""
@@ -21,11 +25,26 @@ Written = tuple[list[int], float]
 """Tokens and their mean log-probability."""
 
 
-def answers(model: nn.Module, batch: Batch, pairs: Pairs, width: int, penalties: Sequence[float]) -> list[list[tuple[str, float]]]:
-    """For each length penalty each row's text and mean log-probability of a token, `width` beams searched."""
+def answers(
+    model: nn.Module, batch: Batch, pairs: Pairs | Instructed, width: int, penalties: Sequence[float]
+) -> list[list[tuple[str, float]]]:
+    """For each length penalty each row's text and mean log-probability of a token, `width` beams searched; a model that only writes on
+    takes the likeliest token each time."""
+    if isinstance(pairs, Instructed):
+        return [_likeliest(model, batch, pairs)] * len(penalties)
     beam = Beam(width, new_tokens=pairs.longest[1], least=1)  # no text of a pair is empty
     found = written(model, batch, beam, penalties, pairs.start, pairs.end, (pairs.padding,))
     return [pairs.spoken(texts, batch) for texts in found]
+
+
+def _likeliest(model: nn.Module, batch: Batch, pairs: Instructed) -> list[tuple[str, float]]:
+    """Rows that are asked the same are answered once."""
+    requests = [tuple(row) for row in pairs.requests(batch)]
+    several = list(dict.fromkeys(requests))
+    sampling = Sampling(temperature=0.0, new_tokens=pairs.longest[1], logprobs=-1)
+    told = write(model, Language.of(pairs.tokenizer), several, [sampling] * len(several), pairs.longest[0])
+    known = {row: (answer.text.strip(), answer.mean) for row, answer in zip(several, told, strict=True)}
+    return [known[row] for row in requests]
 
 
 def written(

@@ -18,10 +18,11 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
+from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs
 from duomo.data.supervised import is_cjk
 from duomo.data.written import rouge_rows, shown
-from duomo.decode.penalty import Penalty
+from duomo.decode.penalty import USUAL, Penalty
 from duomo.decode.written import answers
 from duomo.tasks.summarize.baselines import Lead
 
@@ -31,6 +32,8 @@ PLAINLY = ("summary", "abstract", "highlights", "摘要")
 """Names of columns that hold summaries and nothing else."""
 LONGEST, LOOKED_AT = 512, 1000
 MANY = 5000
+REQUEST = "Summarize the following text in one line."
+"""What a model that only writes on is asked before each text; it is taught the answers."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Main(Task):
 
     def __init__(self, config: Config):
         self.config = config
-        self.pairs = Pairs(Asked(config.source, config.target, config.ignore, config.encode, SOURCES, longest=LONGEST))
+        self.asked = Asked(config.source, config.target, config.ignore, config.encode, SOURCES, longest=LONGEST)
+        self.pairs: Pairs | Instructed = Pairs(self.asked)
         self.characters = False
         """ROUGE counts characters (Chinese) instead of words."""
         self.penalty = Penalty(config.length_penalty)
@@ -76,15 +80,25 @@ class Main(Task):
         found = [(read, written) for read in SOURCES for written in PLAINLY if {read, written} == names == set(table.inputs())]
         if not found:
             return ""
-        sizes = [pc.mean(pc.utf8_length(text_of(table.column(name).slice(0, LOOKED_AT)))).as_py() or 0 for name in found[0]]
+        sizes = [_length(table, name) for name in found[0]]
         return tr("{written} is the short form of {read}", written=found[0][1], read=found[0][0]) if sizes[0] > 2 * sizes[1] else ""
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
-        return tuple(name for name in TARGETS if name in table.names)[:1]
+        """The column with a usual name, else of two columns with text the one that is plainly the shorter."""
+        texts = sorted((_length(table, name), name) for name in table.names if table.kinds.get(name) in ("text", "category"))
+        shorter = [texts[0][1]] if len(texts) == 2 and 2 * texts[0][0] < texts[1][0] else []
+        return tuple([name for name in TARGETS if name in table.names] or shorter)[:1]
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
-        self.pairs.given = learned.get("text")
+        if "decoder" in learned:
+            self._instruct(learned["text"])
+        else:
+            self.pairs.given = learned.get("text")
+
+    def _instruct(self, given: Mapping[str, Any]) -> None:
+        """The model only writes on: it is asked for summaries, and no beams are searched."""
+        self.pairs, self.penalty = Instructed(self.asked, REQUEST, given), Penalty(USUAL)
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
@@ -95,6 +109,8 @@ class Main(Task):
         return self.pairs.state() | {"characters": self.characters, "penalty": self.penalty.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        if "request" in state:
+            self._instruct(state["tokenizer"])
         self.pairs.restore(state)
         self.characters = state["characters"]
         self.penalty.restore(state.get("penalty", {}))
@@ -156,7 +172,8 @@ class Main(Task):
 
     def views(self, evidence: Evidence) -> Sequence[View]:
         unit = tr("characters") if self.characters else tr("words in lower case")
-        note = tr("Above each: the reference. ROUGE counts {unit}.", unit=unit) + " " + self.penalty.words("ROUGE-L")
+        note = tr("Above each: the reference. ROUGE counts {unit}.", unit=unit)
+        note += "" if isinstance(self.pairs, Instructed) else " " + self.penalty.words("ROUGE-L")
         return [shown(self.errors(evidence), evidence, tr("Summaries, from the best to the worst"), note)]
 
     def baselines(self) -> Sequence[Baseline]:
@@ -168,3 +185,8 @@ class Main(Task):
         """`prediction`, and `confidence`, the geometric mean probability of its tokens."""
         (written,) = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried[:1])
         return {"prediction": [text for text, _ in written], "confidence": [round(float(np.exp(mean)), 4) for _, mean in written]}
+
+
+def _length(table: Table, name: str) -> float:
+    """Characters of a cell on average."""
+    return float(pc.mean(pc.utf8_length(text_of(table.column(name).slice(0, LOOKED_AT)))).as_py() or 0)
