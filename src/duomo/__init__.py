@@ -8,11 +8,11 @@ Nothing heavy is imported before a name is used.
 """
 
 import importlib
+import os
+import signal
 import sys
 import types
 from typing import TYPE_CHECKING, Any
-
-from duomo.core.openmp import settle
 
 if TYPE_CHECKING:
     from duomo.core.errors import ConfigError, DataError, DuomoError, Interrupted, ResourceError, RunError
@@ -71,6 +71,8 @@ sys.modules[__name__].__class__ = _Package
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'duomo' has no attribute {name!r}")
+    from duomo.core.openmp import settle
+
     settle()
     value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
@@ -79,3 +81,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _command() -> int:
+    """The program `duomo`. As long as it loads, Ctrl-C ends it at once and quietly, with the exit code of an interrupted one."""
+    before = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from duomo import cli
+
+    signal.signal(signal.SIGINT, before)
+    return cli.main()

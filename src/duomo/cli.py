@@ -349,6 +349,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     sys.stdout, sys.stderr = (one or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for one in (sys.stdout, sys.stderr))  # closed by >&-
     words = list(sys.argv[1:] if arguments is None else arguments)
+    machine = "--json" in words
+    try:
+        return _run(words)
+    except DuomoError as error:
+        complain(error, machine)
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain(Interrupted("Interrupted; nothing was written by halves."), machine)
+        return Interrupted.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        refused = unusable(error)
+        complain(refused, machine)
+        return refused.exit_code
+    except MemoryError:
+        complain(ResourceError("The memory ran out. Lower train.batch_size, or choose a smaller --size."), machine)
+        return ResourceError.exit_code
+
+
+def _run(words: list[str]) -> int:
     parsed = _parser(words[:1]).parse_args(words)
     if parsed.version:
         from importlib.metadata import version
@@ -359,27 +381,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _parser([]).print_help()
         return 0
     settle()
-    try:
-        return _run(parsed)
-    except DuomoError as error:
-        complain(error, parsed.json)
-        return error.exit_code
-    except KeyboardInterrupt:
-        complain(Interrupted("Interrupted; nothing was written by halves."), parsed.json)
-        return Interrupted.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        refused = unusable(error)
-        complain(refused, parsed.json)
-        return refused.exit_code
-    except MemoryError:
-        complain(ResourceError("The memory ran out. Lower train.batch_size, or choose a smaller --size."), parsed.json)
-        return ResourceError.exit_code
-
-
-def _run(parsed: argparse.Namespace) -> int:
     if parsed.verb in ("sample", "list", "completion"):
         from duomo.core.reporter import Silent
 

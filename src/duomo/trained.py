@@ -14,6 +14,7 @@ from torch import nn
 
 from duomo import boxed, learned
 from duomo.core import find
+from duomo.core.bounded import Bounded
 from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
@@ -64,7 +65,8 @@ class Run:
             raise ConfigError(
                 "This run was trained with a module of your own; it must be given again: duomo.load({path!r}, model=...).", path=str(path)
             )
-        made = model if model is not None else find.make_model(recipe.model, task)
+        with Bounded(folder.path / "model.safetensors"):
+            made = model if model is not None else find.make_model(recipe.model, task)
         restore(made, folder, facts)
         run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, block))
         found = engines.read(folder) if engine else None

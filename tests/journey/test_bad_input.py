@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -363,3 +364,21 @@ def test_what_the_machine_says_is_chinese_too(command: Command, table: Path, mon
     assert "已经存在" in command("train", "clinic.csv", "--out", "clinic.csv").err
     shown = command("inspect", "clinic.csv").err
     assert "任务：" in shown and "。 " not in shown, shown
+
+
+@pytest.mark.parametrize("module", ["argparse", "duomo.core.parser"])
+def test_ctrl_c_before_anything_has_begun(module: str) -> None:
+    """While the program still loads: no traceback, the exit code of an interrupted command."""
+    code = f"""
+import signal, sys
+class Pressed:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Pressed())
+sys.argv = ["duomo", "list", "tasks"]
+from duomo import _command
+sys.exit(_command())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -141,6 +142,18 @@ def test_a_block_is_never_higher_than_blocks_are(run: Path) -> None:
     (run / "run.json").write_text(json.dumps(facts | {"block": [10**12, 0]}))
     sealed(run)
     assert duomo.load(run).predictor.block.rows <= 256
+
+
+@pytest.mark.parametrize("options", ["{width = 200_000}", "{width = 1_000_000_000_000_000}", "{depth = 900, width = 20_000}"])
+def test_a_run_asks_for_no_more_than_its_weights_hold(run: Path, options: str) -> None:
+    """Before anything is allocated."""
+    recipe = (run / "recipe.toml").read_text()
+    (run / "recipe.toml").write_text(recipe.replace("options = {}", f"options = {options}"))
+    sealed(run)
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(RunError, match="asks for more"):
+        duomo.load(run)
+    assert psutil.Process().memory_info().rss - before < 2**29
 
 
 def test_a_manifest_names_files_of_its_own_folder_only(run: Path) -> None:

@@ -1,6 +1,7 @@
 """Files as strangers have them: compressed, in NumPy's formats, in parts, series in their collections' formats or as columns."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import zipfile
@@ -16,8 +17,9 @@ from sklearn.datasets import load_iris
 
 import duomo
 from duomo.core import kinds, steps
-from duomo.core.errors import DataError
-from duomo.data import audit, packed, sources
+from duomo.core.errors import DataError, ResourceError
+from duomo.data import archive as archive_module
+from duomo.data import audit, listed, packed, sources
 from duomo.data.targets import guess_target
 
 
@@ -194,3 +196,28 @@ def test_a_long_table_is_divided_by_its_series() -> None:
     rows = [{"id": row, "time": step, "value": values[row, step], "label": "ab"[kind[row]]} for row in range(20) for step in range(90)]
     proposal = audit.propose(kinds.infer(sources.read(rows), {}), "label")[0]
     assert (proposal.how, proposal.group) == ("group", "id")
+
+
+def test_a_disk_that_fills_up_while_unpacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room was there when it was looked for: another program was quicker."""
+    rows = iris().to_csv(index=False).encode()
+    with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
+        archive.writestr("rows.csv", rows)
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(rows))
+    full = lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))  # noqa: E731
+    monkeypatch.setattr(archive_module, "_write", full)
+    monkeypatch.setattr(packed, "_opened", full)
+    for name in ("rows.zip", "rows.csv.gz"):
+        with pytest.raises(ResourceError, match="is full"):
+            sources.read(tmp_path / name)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_whole_disk_is_no_folder_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DataError, match="the whole disk"):
+        sources.read("/")
+    monkeypatch.setattr(listed, "MOST_FILES", 20)
+    for number in range(21):
+        (tmp_path / f"{number}.txt").touch()
+    with pytest.raises(DataError, match="20 files at most"):
+        sources.read(tmp_path)

@@ -47,6 +47,9 @@ def unpack(path: Path, cache: Path | None) -> Path:
                 for info, name in zip(infos, map(_name, infos), strict=True):
                     _write(archive, info, partly / name, path)
                 _settle(partly, into)
+            except OSError as error:
+                caches.refuse_full(error, into.parent)
+                raise
             finally:
                 shutil.rmtree(partly, ignore_errors=True)
     except FAULTS as error:

@@ -21,6 +21,7 @@ SOUNDS = frozenset((*audio.SUFFIXES, *audio.UNREAD))
 FILMS = frozenset(films.SUFFIXES) - PICTURES
 LOOKED_AT = 20
 LONGEST_NAME = 255
+MOST_FILES = 2_000_000
 FEWEST_FILMS = 5
 _CUT = re.compile(
     r"^(?P<film>.*?)(_c\d+|[ _.-](clip|part|scene|shot|seg|segment|chunk|cut|片段)[ _.-]?\d+([ _.-]\d+)?|[ _-]\d{6}[ _-]\d{6})$",
@@ -39,8 +40,10 @@ SOURCE = "source"
 
 
 def listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
-    """Relative paths of all files, sorted; hidden files and folders are passed over."""
+    """Relative paths of all files, sorted; hidden files and folders are passed over. DataError for a whole disk, or what is as large."""
     found: list[str] = []
+    if root.resolve() == Path(root.resolve().anchor):
+        raise DataError("A folder must hold data and little else; {folder} is the whole disk. Name the folder with the data.", folder=root)
     linked = 0
     for place, folders, files in os.walk(root):
         linked += sum(os.path.islink(os.path.join(place, name)) for name in folders)
@@ -48,6 +51,11 @@ def listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
         base = os.path.relpath(place, root).replace(os.sep, "/")
         prefix = "" if base == "." else f"{base}/"
         found += [prefix + name for name in files if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")]
+        if len(found) > MOST_FILES:
+            raise DataError(
+                "A folder must hold data and little else, {most:,} files at most; {folder} holds more. Name the folder with the data.",
+                most=MOST_FILES, folder=root,
+            )  # fmt: skip
     note = (tr("{count} links to folders were not followed.", count=linked),) if linked else ()
     return sorted(found), note
 

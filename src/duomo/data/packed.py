@@ -44,6 +44,8 @@ def unpacked(path: Path, cache: Path | None) -> Path:
             sink.flush()
             partly.rename(into)
         except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
+            if isinstance(error, OSError):
+                caches.refuse_full(error, into.parent)
             raise DataError("A compressed file must be whole; {file} is not: {why}. Make or download it again.",
                             file=path.name, why=str(error)[:200]) from None  # fmt: skip
         finally:

@@ -42,6 +42,15 @@ def folder(cache: Path | None) -> Path:
     return found
 
 
+def refuse_full(error: OSError, folder: Path) -> None:
+    """ResourceError where the disk, or this user's share of it, is full; nothing for another error."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise ResourceError(
+            "Large data need room on the disk for a working copy; {folder} is full. Free space, or set DUOMO_CACHE elsewhere.",
+            folder=folder,
+        ) from None
+
+
 def text_digest(*words: object) -> str:
     """SHA-256 of words, each kept apart from the next."""
     return hashlib.sha256(b"".join(len(word).to_bytes(8, "little") + word for word in (str(one).encode() for one in words))).hexdigest()
@@ -146,12 +155,8 @@ def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> 
         shutil.rmtree(path, ignore_errors=True)
         os.replace(partial, path)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise ResourceError(
-            "Large data need room on the disk for a working copy; {folder} is full. Free space, or set DUOMO_CACHE elsewhere.",
-            folder=path.parent,
-        ) from None
+        refuse_full(error, path.parent)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
