@@ -23,13 +23,11 @@ if TYPE_CHECKING:
 VERBS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], Any], Callable[[argparse.Namespace, "Reporter"], Any]]] = {}
 FLAGS = {"name": "model", "start": "from"}
 HIDDEN = ("source", "options")
-SHELLS = ("bash", "zsh", "tcsh")
-OPEN = "Open the page in the browser."
 
 
-def _verb(name: str, title: str, flags: Callable[[argparse.ArgumentParser], Any]) -> Callable[[Callable], Callable]:
+def _verb(name: str, title: str, own_flags: Callable[[argparse.ArgumentParser], Any]) -> Callable[[Callable], Callable]:
     def register(run: Callable[[argparse.Namespace, "Reporter"], Any]) -> Callable:
-        VERBS[name] = (title, flags, run)
+        VERBS[name] = (title, own_flags, run)
         return run
 
     return register
@@ -84,22 +82,14 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
-def _source_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", nargs="?", help=tr("A file or folder; the recipe's own when left out."))
-    parser.add_argument("--recipe", metavar="FILE", help=tr("A TOML file of settings (a run folder's recipe.toml is one)."))
-    parser.add_argument("--set", action="append", metavar="NAME=VALUE", help=tr("Any setting by its path, such as train.epochs=3."))
-    reads = tr("The column with the text or tokens that is read (translate, summarize, tag, embed, chat); found by name when left out.")
-    parser.add_argument("--source", dest="task.source", metavar="COLUMN", help=reads)
-
-
 def _train_flags(parser: argparse.ArgumentParser) -> None:
-    _source_flags(parser)
+    flags.source(parser)
     parser.add_argument("-o", "--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
     _config_flags(parser, ("data", "clean", "model", "adapt", "train", "encode", "augment"))
 
 
 def _inspect_flags(parser: argparse.ArgumentParser) -> None:
-    _source_flags(parser)
+    flags.source(parser)
     parser.add_argument("-o", "--html", metavar="FILE", help=tr("Where the page goes; <name>.inspect.html beside you when left out."))
     _config_flags(parser, ("data", "clean"))
 
@@ -157,42 +147,21 @@ def _compose(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return compose(Path(arguments.cutouts), Path(arguments.backgrounds), Path(arguments.out), config, reporter)
 
 
-@_verb("resume", "Continue a run that was interrupted.", lambda p: _run_flag(p))
+@_verb("resume", "Continue a run that was interrupted.", flags.run)
 def _resume(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.resume(arguments.run, reporter=reporter).summary()
 
 
-def _run_flag(parser: argparse.ArgumentParser, name: str = "run") -> argparse.ArgumentParser:
-    parser.add_argument(name, help=tr("A run folder (`duomo list runs`)."))
-    return parser
-
-
-def _evaluate_flags(parser: argparse.ArgumentParser) -> None:
-    _run_flag(parser)
-    parser.add_argument("source", help=tr("A file or folder that has the target."))
-    parser.add_argument("--encoding", default="", help=tr("Text encoding of the file; found when left out."))
-
-
-@_verb("evaluate", "Judge a run on other data.", _evaluate_flags)
+@_verb("evaluate", "Judge a run on other data.", flags.evaluate)
 def _evaluate(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.load(arguments.run).evaluate(arguments.source, encoding=arguments.encoding, reporter=reporter)
 
 
-def _predict_flags(parser: argparse.ArgumentParser) -> None:
-    _run_flag(parser)
-    parser.add_argument("source", nargs="?", help=tr("A file or folder of new rows."))
-    parser.add_argument("-o", "--out", metavar="FILE", help=tr("Where answers go: .csv, .jsonl or .parquet; the screen when left out."))
-    parser.add_argument("--text", help=tr("One text to answer, instead of a file."))
-    parser.add_argument("--row", help=tr("One row to answer, as a JSON object."))
-    parser.add_argument("--encoding", default="", help=tr("Text encoding of the file; found when left out."))
-    flags.engine(parser)
-
-
-@_verb("predict", "Answer new rows.", _predict_flags)
+@_verb("predict", "Answer new rows.", flags.predict)
 def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline, writing
 
@@ -210,9 +179,9 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 
 @_verb("search", "Passages nearest to a question (a run of embed), or pictures nearest to a picture (identify).", flags.search)
 def _search(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
-    from duomo import searching
+    from duomo import search
 
-    return searching.search(arguments, reporter)
+    return search.search(arguments, reporter)
 
 
 @_verb("enrol", "Make people known to a run of identify, a folder for each, without training anew.", flags.enrol)
@@ -222,50 +191,28 @@ def _enrol(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return gallery.enrol(pipeline.load(arguments.run), arguments.source, arguments.out, reporter)
 
 
-@_verb("show", "The scorecard of a run.", lambda p: _run_flag(p).add_argument("--open", action="store_true", help=tr(OPEN)))
+@_verb("show", "The scorecard of a run.", flags.show)
 def _show(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.show(arguments.run, reporter=reporter, browser=arguments.open)
 
 
-@_verb(
-    "compare", "Which of two runs is better, row by row of the test that both met.", lambda p: [_run_flag(p, name) for name in ("a", "b")]
-)
+@_verb("compare", "Which of two runs is better, row by row of the test that both met.", flags.compare)
 def _compare(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.compare(arguments.a, arguments.b, reporter=reporter)
 
 
-def _studio_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", nargs="?", default=".", help=tr("Where data and runs lie; the current folder when left out."))
-    parser.add_argument("--port", type=int, default=0, help=tr("Port to listen on; 8600, or a free one, when 0."))
-    parser.add_argument("--open", action=argparse.BooleanOptionalAction, default=True, help=tr(OPEN))
-
-
-@_verb("studio", "The whole journey on a local page.", _studio_flags)
+@_verb("studio", "The whole journey on a local page.", flags.studio)
 def _studio(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.studio import server
 
     return server.run(arguments.folder, arguments.port, browser=arguments.open, reporter=reporter)
 
 
-def _serve_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="run", help=tr("Run folders (`duomo list runs`)."))
-    parser.add_argument("--host", default="127.0.0.1", help=tr("Address to listen on; only this machine by default."))
-    parser.add_argument("--port", type=int, default=8000, help=tr("Port to listen on."))
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help=tr("Processes that answer, for each run."))
-    parser.add_argument("--token-file", metavar="FILE", help=tr("Who may ask: a token a line, or NAME TOKEN [PER_MINUTE] [RUN,RUN]."))
-    parser.add_argument("--name", action="append", default=[], metavar="HOST", help=tr("A further name that the server answers to."))
-    parser.add_argument("--tls-cert", metavar="FILE", help=tr("Certificate of TLS, as PEM."))
-    parser.add_argument("--tls-key", metavar="FILE", help=tr("Key of the certificate, as PEM."))
-    parser.add_argument("--quiet", action="store_true", help=tr("No log line for each request."))
-    parser.add_argument("--prepare", action="store_true", help=tr("First find the fastest engine for each run here, by measurement."))
-    flags.engine(parser)
-
-
-@_verb("serve", "Serve runs: JSON and OpenAI's API, and a page to try them.", _serve_flags)
+@_verb("serve", "Serve runs: JSON and OpenAI's API, and a page to try them.", flags.serve)
 def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.serve import server
 
@@ -274,29 +221,21 @@ def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return server.serve(arguments.runs, options, reporter)
 
 
-@_verb("chat", "Talk to a run that writes, in the terminal.", lambda p: flags.chat(_run_flag(p)))
+@_verb("chat", "Talk to a run that writes, in the terminal.", flags.chat)
 def _chat(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import conversation
 
     return conversation.chat(arguments.run, arguments.temperature, arguments.engine, reporter)
 
 
-@_verb("convert", "Write a model in another form: a Hugging Face folder, a GGUF file, a run folder.", lambda p: _convert_flags(p))
+@_verb("convert", "Write a model in another form: a Hugging Face folder, a GGUF file, a run folder.", flags.convert)
 def _convert(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.exchange import convert
 
     return convert.convert(arguments.model, arguments.to, arguments.out, arguments.type, reporter)
 
 
-def _convert_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help=tr("A run folder, a Hugging Face folder or a GGUF file."))
-    parser.add_argument("--to", required=True, help=tr("The form to write: hf, gguf or duomo."))
-    words = tr("Type of the weights: f32, f16, bf16, q8_0, q4_0; f16 for gguf and f32 otherwise when left out.")
-    parser.add_argument("--type", default="", help=words)
-    parser.add_argument("-o", "--out", required=True, help=tr("Where it is written."))
-
-
-@_verb("list", "Tasks, models, their published sizes, samples or runs.", lambda p: _list_flags(p))
+@_verb("list", "Tasks, models, their published sizes, samples or runs.", flags.listing)
 def _list(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import listing
 
@@ -315,12 +254,7 @@ def _list(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return found
 
 
-def _list_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("tasks", "models", "sizes", "samples", "runs"), help=tr("What to list."))
-    parser.add_argument("--folder", default="runs", help=tr("Where the run folders lie."))
-
-
-@_verb("completion", "Print the completion script of a shell.", lambda p: p.add_argument("shell", choices=SHELLS, help=tr("Your shell.")))
+@_verb("completion", "Print the completion script of a shell.", flags.completion)
 def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     import shtab
 

@@ -25,7 +25,7 @@ from duomo.data.cleaning import clean
 from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
-from duomo.own import own_module
+from duomo.own_module import own_module
 from duomo.plan import choose, make, read, run_name, task_options
 from duomo.train.guard import resumable
 from duomo.trained import Run

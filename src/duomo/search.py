@@ -1,96 +1,15 @@
-"""Search by meaning: passages of a folder as vectors of a run, kept beside it, and those nearest to a question.
+"""`duomo search`: texts by meaning (passages.py), pictures by whom they show (gallery.py)."""
 
-Legend: P passages, D width of a vector.
-"""
-
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import argparse
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
-
-from duomo.core.errors import ConfigError, DataError
-from duomo.core.files import write_atomically
-from duomo.core.messages import tr
-from duomo.core.reporter import Reporter, Silent
-from duomo.data.documents import blocks
-from duomo.data.folders import PROSE
-from duomo.data.listed import TEXTS
-from duomo.data.text_encoding import detect, open_text
-from duomo.trained import Run
-
-ENDINGS = tuple(sorted(TEXTS | PROSE))
-PASSAGE = 400
-"""Characters of a passage, about; paragraphs stay whole where they can."""
-MOST_FILES = 100_000
+from duomo import gallery, passages, pipeline
+from duomo.core.reporter import Reporter
 
 
-def search(run: Run, folder: Path | str, question: str, count: int = 5, reporter: Reporter | None = None) -> list[dict[str, Any]]:
-    """The passages nearest to the question: {"file", "passage", "score"}, best first."""
-    if run.facts["task"] != "embed":
-        raise ConfigError("Searching needs a run of the task embed; {run} is one of {task}.", run=str(run.path), task=run.facts["task"])
-    if not question.strip():
-        raise ConfigError("A question must have words; received an empty one.")
-    files, passages, vectors_PD = _index(run, Path(folder), reporter or Silent())
-    (asked,) = run.predict([question])
-    score_P = vectors_PD @ np.array(asked["prediction"], np.float32)
-    best = np.argsort(-score_P, kind="stable")[:count]
-    return [{"file": files[place], "passage": passages[place], "score": round(float(score_P[place]), 4)} for place in best.tolist()]
-
-
-def line(found: dict[str, Any]) -> str:
-    """One passage for a terminal."""
-    return f"{found['score']:.3f}  {found['file']}\n       {' '.join(found['passage'].split())}"
-
-
-def _index(run: Run, folder: Path, reporter: Reporter) -> tuple[list[str], list[str], np.ndarray]:
-    """File, text and vector (P, D) of each passage; made once for the same files and the same weights."""
-    if not folder.is_dir():
-        raise DataError("Searching needs a folder of texts; {folder} is none.", folder=folder)
-    found = [(path.relative_to(folder).as_posix(), text) for path in _files(folder) for text in _passages(path, reporter)]
-    if not found:
-        raise DataError("Searching needs texts ({endings}); {folder} holds none.", endings=" ".join(ENDINGS), folder=folder)
-    files, passages = [file for file, _ in found], [text for _, text in found]
-    weights = hashlib.sha256((run.path / "manifest.json").read_bytes()).hexdigest()
-    digest = hashlib.sha256(json.dumps([weights, files, passages]).encode()).hexdigest()
-    kept = run.path.with_name(f"{run.path.name}.index") / f"{digest[:32]}.safetensors"
-    if kept.exists():
-        return files, passages, load_tensors(kept.read_bytes())["vectors"]
-    vectors_PD = np.array(_vectors(run, passages, reporter), np.float32)
-    kept.parent.mkdir(exist_ok=True)
-    write_atomically(kept, save_tensors({"vectors": vectors_PD}))
-    reporter.say(tr("{count:,} passages of {files:,} files are indexed in {path}.", count=len(passages), files=len(set(files)), path=kept))
-    return files, passages, vectors_PD
-
-
-def _vectors(run: Run, passages: Sequence[str], reporter: Reporter) -> list[list[float]]:
-    found: list[list[float]] = []
-    with reporter.progress(tr("read"), len(passages), tr("passages")) as bar:
-        for start in range(0, len(passages), 1024):
-            found += [answer["prediction"] for answer in run.predict(list(passages[start : start + 1024]))]
-            bar.update(len(found))
-    return found
-
-
-def _files(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file() and path.stat().st_size)
-    if len(found) > MOST_FILES:
-        raise DataError("At most {most:,} files are searched; {folder} holds {count:,}.", most=MOST_FILES, folder=folder, count=len(found))
-    return found
-
-
-def _passages(path: Path, reporter: Reporter) -> Iterator[str]:
-    """One file that is no text does not keep the others from being found."""
-    try:
-        encoding = detect(path)
-    except DataError as error:
-        reporter.say(tr("{file} is left out: {reason}", file=path.name, reason=error))
-        return
-    with open_text(path, encoding) as file:
-        for text in blocks(file, PASSAGE):
-            if text.strip():
-                yield text.strip()
+def search(arguments: argparse.Namespace, reporter: Reporter) -> Any:
+    """What is nearest, printed, or returned as JSON values."""
+    run = pipeline.load(arguments.run)
+    kind = gallery if run.facts["task"] == "identify" else passages
+    found = kind.search(run, arguments.folder, arguments.question, arguments.count, reporter)
+    return found if arguments.json else print("\n".join(map(kind.line, found)))

@@ -40,7 +40,7 @@ from duomo.evaluate.report import html
 from duomo.exchange import runs
 from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
-from duomo.own import check
+from duomo.own_module import check
 from duomo.plan import Plan, telling
 from duomo.train import adapt, council, head, loop, lora, preflight, probe
 from duomo.train.job import Job, Outcome

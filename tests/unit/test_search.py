@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import duomo
-from duomo import search
+from duomo import passages
 from duomo.cli import main
 from duomo.core.errors import ConfigError, DataError, Interrupted
 from duomo.train import loop
@@ -37,19 +37,19 @@ def test_search(run, tmp_path, capsys):
     for town in ("Lima", "Oslo", "Rome"):
         (tmp_path / f"{town}.md").write_text(f"# {town}\n\nThe capital is {town}.\n")
     (tmp_path / "drawn.txt").write_bytes(bytes(range(255, 127, -1)) * 20)  # no text: left out, and told
-    found = search.search(run, tmp_path, "Which town governs Peru?", 2)
+    found = passages.search(run, tmp_path, "Which town governs Peru?", 2)
     assert found[0]["file"] == "Lima.md" and "Lima" in found[0]["passage"] and found[0]["score"] >= found[1]["score"]
     kept = list(run.path.with_name("run.index").iterdir())
-    assert search.search(run, tmp_path, "Which town governs Peru?", 2) == found
+    assert passages.search(run, tmp_path, "Which town governs Peru?", 2) == found
     assert list(run.path.with_name("run.index").iterdir()) == kept
     capsys.readouterr()
     assert main(["search", str(run.path), str(tmp_path), "x"]) == 0 and "drawn.txt is left out" in capsys.readouterr().err
     assert main(["search", str(run.path), str(tmp_path), "Italy: its capital?", "--count", "1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == search.search(run, tmp_path, "Italy: its capital?", 1)
+    assert json.loads(capsys.readouterr().out) == passages.search(run, tmp_path, "Italy: its capital?", 1)
     with pytest.raises(DataError):
-        search.search(run, tmp_path / "none", "x")
+        passages.search(run, tmp_path / "none", "x")
     with pytest.raises(ConfigError):
-        search.search(run, tmp_path, "  ")
+        passages.search(run, tmp_path, "  ")
 
 
 def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, monkeypatch):
