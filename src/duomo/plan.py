@@ -179,7 +179,7 @@ def divide(
         reporter.say(tr("{count:,} rows set aside are not judged on: {valid:,} and {test:,} tell enough, and in less time.",
                         count=spared, valid=len(valid_rows), test=len(test_rows)))  # fmt: skip
     column = {"group": data.group, "time": data.time, "folders": split.told(table, data.target)}.get(found.how)
-    how = tr("by {column}", column=column) if column else found.how
+    how = tr("by {column}", column=column) if column else tr(found.how)
     words = tr("Split {how}: {train:,} rows to learn, {valid:,} to validate, {test:,} to test.", how=how,
                train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
     spill.trim()

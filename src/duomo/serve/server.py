@@ -27,6 +27,8 @@ from duomo.serve.patience import Patient
 from duomo.serve.pool import Lost, Pool
 
 DOOR_FAULTS = (OSError, UnicodeError)
+SEVERAL = 2
+"""Processes from which on it is said that they start."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ async def _run(config: uvicorn.Config, application: Application, options: Option
         raise ConfigError("The certificate and key of TLS must be readable PEM files; they are not ({reason}).",
                           reason=error.strerror or error) from None  # fmt: skip
     door = listening(options.host, options.port)
+    if (count := len(application.pool.places) * options.workers) >= SEVERAL:  # each loads torch: on a busy machine that takes its time
+        reporter.say(tr("Starting {count} processes that answer …", count=count))
     try:
         await application.pool.start()
     except Lost:

@@ -37,6 +37,8 @@ BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _PLAIN = [*range(33, 127), *range(161, 173), *range(174, 256)]
 SIGNS = {chr(byte): byte for byte in _PLAIN} | {chr(256 + place): byte for place, byte in enumerate(sorted({*range(256)} - {*_PLAIN}))}
 """The byte that each sign of a byte-level vocabulary stands for (Radford et al. 2019, section 2.2)."""
+UNSPACED = 15
+"""Letters between two spaces, on average, from which on these do not part words."""
 LONGEST_TOKEN = 16
 LARGEST_FILE = 64 * 1024 * 1024
 NAMED = ("text", "transcript", "transcription", "sentence", "content", "review", "comment", "description", "message", "body",
@@ -62,6 +64,8 @@ class Text(Kind):
             return None
         length = pc.mean(pc.utf8_length(text)).as_py()
         spaces = pc.mean(pc.count_substring_regex(text, r"\s+")).as_py()
+        if length > UNSPACED * (spaces + 1):
+            return tr("{length:.0f} characters a cell on average, without spaces between words", length=length)
         return tr("{length:.0f} characters and {words:.1f} words a cell on average", length=length, words=spaces + 1)
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
