@@ -148,6 +148,19 @@ def test_a_council_is_prepared_too(runs, tmp_path: Path, sample: str) -> None:
         assert made.answers(table) == {key: [one[key][0] for one in alone] for key in golden}
 
 
+def test_what_a_sound_is_made_of_is_refused_in_a_line(opinions: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """torch's exporter prints the graph of what it cannot export, hundreds of lines."""
+    pytest.importorskip("onnx")
+
+    class Spectrum(nn.Module):
+        def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            return torch.stft(batch["x"], 16, window=torch.ones(16), return_complex=True).abs().mean(2)
+
+    with pytest.raises(RunError, match=r"cannot be computed by onnxruntime float32: .{1,200}$"):
+        engines.built(Engine("onnxruntime", "float32"), Spectrum(), [{"x": torch.rand(2, 64)}], Run.open(opinions, engine=False).execution)
+    assert "graph" not in "".join(capfd.readouterr())
+
+
 def test_distances() -> None:
     assert engines.distance({"a": [1, 0.5], "b": ["x"]}, {"a": [1, 0.51], "b": ["x"]}) == pytest.approx(0.01)
     assert engines.distance([110.0], [100.0]) == pytest.approx(0.1)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from duomo.core.device import Execution, bf16_on_cpu, cores, machine_facts
 from duomo.core.errors import RunError
+from duomo.core.hush import muted
 from duomo.core.run import RunFolder
 from duomo.core.tensors import Batch
 
@@ -253,7 +254,10 @@ def _onnxruntime(flat: nn.Module, names: Sequence[str], values: Sequence[tuple[T
     lengths = {name for name in names if name.endswith(".length")}
     axes = {key: {0: "B"} | ({1: "T"} if f"{name}.length" in lengths else {}) for key, name in zip(inputs, names, strict=True)}
     file: Any = io.BytesIO()
-    torch.onnx.export(flat, values[0], file, input_names=inputs, output_names=["o"], dynamic_axes=axes | {"o": {0: "B"}}, dynamo=False)
+    axes |= {"o": {0: "B"}}
+    torch._C._jit_set_onnx_log_output_stream("stderr")
+    with muted():  # it prints the whole graph of what it cannot export
+        torch.onnx.export(flat, values[0], file, input_names=inputs, output_names=["o"], dynamic_axes=axes, dynamo=False)
     options = library.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = cores(), 4
     model = _quantized(file.getvalue()) if engine.precision == "int8" else file.getvalue()
