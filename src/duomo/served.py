@@ -14,8 +14,6 @@ from duomo.serve.worker import Worker
 from duomo.trained import Run
 from duomo.writing import COMPANY, Choice
 
-MAIN_FAULTS = (BrokenPipeError, ConnectionResetError)
-
 
 def main() -> int:
     descriptor, folder = sys.argv[1:]
@@ -28,7 +26,7 @@ def main() -> int:
             return 1
         try:
             Worker(run, link, engine).work()
-        except MAIN_FAULTS:  # the front is gone
+        except (BrokenPipeError, ConnectionResetError):  # the front is gone
             return 0
     return 0
 

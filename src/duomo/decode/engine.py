@@ -28,7 +28,6 @@ from duomo.decode.sampling import Sampling
 QUEUE = 64
 WAVE = 32
 """Answers that are asked for at once where another engine writes."""
-FAULTS = (RuntimeError, DuomoError, ValueError, LookupError, TypeError, MemoryError)
 
 
 class Stream:
@@ -158,7 +157,7 @@ class Engine(Engines):
                 try:
                     torch.set_float32_matmul_precision(self._execution.matmul)
                     self._batch.step()
-                except FAULTS as error:
+                except (RuntimeError, DuomoError, ValueError, LookupError, TypeError, MemoryError) as error:
                     self._batch.clear()
                     self._fail(
                         error if isinstance(error, DuomoError) else ResourceError("Writing failed: {reason}.", reason=str(error)[:200])

@@ -15,7 +15,6 @@ from duomo.decode.sampling import Sampling
 
 TRIAL = Sampling(temperature=0, new_tokens=24)
 LEAST = 0.95
-ABSENT = (ConfigError, RunError)
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def fastest(
     for name, make in makers.items():
         try:
             engine = make()
-        except ABSENT as error:
+        except (ConfigError, RunError) as error:
             figures[name] = Figure(0.0, 0.0, 0.0, str(error))
             continue
         try:

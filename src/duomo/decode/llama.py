@@ -25,7 +25,6 @@ from duomo.decode.loop import Grammar, Language, Piece, common
 from duomo.decode.pieces import Pieces
 from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
 
-RUN_FAULTS = (DuomoError, RuntimeError, ValueError)
 SLOTS = 4
 STEP = 256
 """Tokens of one step: those of the answers, and of prompts that are read."""
@@ -100,7 +99,7 @@ class LlamaEngine(Engines):
             try:
                 if self._rows:
                     self._step()
-            except RUN_FAULTS as error:
+            except (DuomoError, RuntimeError, ValueError) as error:
                 self._fail(error if isinstance(error, DuomoError) else ResourceError("Writing failed: {reason}.", reason=str(error)[:200]))
         while not self._queue.empty():
             if (row := self._queue.get()) is not None:

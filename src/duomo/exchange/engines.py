@@ -34,7 +34,6 @@ FILE = "engine.json"
 MOST_ROWS = 256
 SEEN = 128
 """Vectors from which on the range of an activation is known: of a text of 128 tokens each layer sees so many."""
-READ_FAULTS = (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError)
 ASTRAY = 0.5
 """Relative to max(1, |logit|): farther off is no rounding. OpenVINO 2026.4 gives products of transposed blocks of 32 rows other numbers."""
 PRECISIONS = ("float32", "bf16", "int8")
@@ -85,7 +84,7 @@ def read(folder: RunFolder) -> Engine | None:
             and all(type(one) is int and 0 < one <= MOST_ROWS for one in engine.heights)
         )
         return engine if sound and installed(engine.name) and told["here"] == _here(folder, engine.name) else None
-    except READ_FAULTS:
+    except (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError):
         return None
 
 

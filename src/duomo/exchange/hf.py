@@ -24,14 +24,11 @@ from duomo.exchange import vocabularies
 from duomo.exchange.families import FAMILIES, Family
 from duomo.exchange.naming import family_of, to_ours, to_theirs
 
-SETTINGS_FAULTS = (OSError, *JSON_FAULTS)
-
 LARGEST_JSON = 64 * 1024 * 1024
 UNBOUNDED = 1 << 40
 TOKENS = "ForTokenClassification"
 SHARD = 4 * 1024**3
 TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
-WEIGHT_FAULTS = (SafetensorError, OSError, ValueError)
 
 
 def knows(path: Path) -> bool:
@@ -158,7 +155,7 @@ def _json(path: Path, other: Any = None) -> Any:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"more than {LARGEST_JSON >> 20} MB")
         found = json.loads(path.read_text(encoding="utf-8"))
-    except SETTINGS_FAULTS as error:
+    except (OSError, *JSON_FAULTS) as error:
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=str(error)[:120]) from None
     if not isinstance(found, dict):
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=type(found).__name__)
@@ -192,7 +189,7 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except WEIGHT_FAULTS as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise ConfigError("The weights must be a whole safetensors file; {path} cannot be read ({error}).",
                           path=path, error=str(error)[:120]) from None  # fmt: skip
 

@@ -14,13 +14,10 @@ from duomo.core.errors import ConfigError
 from duomo.core.files import write_atomically
 from duomo.core.kinds import text as text_kind
 
-TOKENIZER_FAULTS = (ValueError, TypeError)
-
 USES = {"padding": ("pad_token",), "unknown": ("unk_token",), "mask": ("mask_token",),
         "begin": ("bos_token", "cls_token"), "end": ("eos_token", "sep_token")}  # fmt: skip
 """Our uses of special tokens and the names that tokenizer_config.json has for them."""
 LARGEST = text_kind.LARGEST_FILE
-FAULTS = (OSError, ValueError, RecursionError)
 
 
 def read(path: Path, size: int, longest: int, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +86,7 @@ def _object(path: Path) -> dict[str, Any]:
             raise ValueError("too large")
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
-    except FAULTS as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=str(error)[:120]) from None
 
 
@@ -117,7 +114,7 @@ def _tokenizer(path: Path, names: Mapping[str, str]) -> str:
             return _pairs(_object(path / "vocab.json"), text_kind.read(path / "merges.txt"), names)
         if (path / "vocab.txt").is_file():
             return _wordpiece(text_kind.read(path / "vocab.txt").splitlines(), names)
-    except TOKENIZER_FAULTS as error:
+    except (ValueError, TypeError) as error:
         raise ConfigError("A tokenizer must be a tokenizer.json; this one cannot be read: {reason}", reason=str(error)[:200]) from None
     return ""
 

@@ -162,8 +162,10 @@ class Machine:
         self.stack[-1].extend(values)
 
     def named(self, module: Any, name: Any) -> None:
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise Refusal("a name that is none")
         if (module, name) not in NAMES:
-            raise Refusal(f"{str(module)[:80]}.{str(name)[:80]}, which is no tensor")
+            raise Refusal(f"{module[:80]}.{name[:80]}, which is no tensor")
         self.stack.append(Named(module, name))
 
     def reduce(self) -> None:
@@ -375,8 +377,9 @@ def described(tensors: dict[str, Tensor], places: dict[str, tuple[int, int]]) ->
     return found
 
 
-FAULTS = (ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error,
-          zipfile.BadZipFile)  # fmt: skip
+FAULTS = (zipfile.BadZipFile, NotImplementedError, OverflowError, ValueError, OSError, MemoryError)
+"""What zipfile raises for a damaged archive, for a version or method that it lacks and for places beyond 63 bits, a file for a place that
+is none, and the limit of this process; the machine itself refuses whatever it does not know."""
 
 
 def main(path: str) -> dict[str, Any]:

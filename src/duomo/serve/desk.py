@@ -23,9 +23,6 @@ from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts
 
 Answers = dict[str, list[Any]]
 FAULTS = (pa.ArrowException, ValueError, RuntimeError, MemoryError, ArithmeticError, LookupError, TypeError, OSError)
-
-TOGETHER_FAULTS = (DuomoError, *FAULTS)
-ASKED_FAULTS = (DataError, *FAULTS)
 """What a model or a decoder may still raise; the request gets 500 and the worker goes on."""
 
 
@@ -219,13 +216,13 @@ class Desk:
     def _together(self, made: Sequence[Mapping[str, Any]]) -> Answers | None:
         try:
             return self.run.answers(self._table(made))
-        except TOGETHER_FAULTS:
+        except (DuomoError, *FAULTS):
             return None
 
     def _alone(self, question: Question, rows: Rows) -> Reply:
         try:
             return self._reply(question, rows, self.run.answers(self._table(rows.made)))
-        except TOGETHER_FAULTS as error:
+        except (DuomoError, *FAULTS) as error:
             return failed(error)
 
     def _reply(self, question: Question, rows: Rows, columns: Answers) -> Reply:
@@ -242,5 +239,5 @@ def asked_of(desk: Desk, question: Question) -> Rows | Reply:
     """The question's rows, or why there are none."""
     try:
         return desk.rows(question)
-    except ASKED_FAULTS as error:
+    except (DataError, *FAULTS) as error:
         return failed(error)

@@ -28,7 +28,6 @@ Right = Callable[[Request], Key | None]
 Handler = Callable[[Request, Key | None], Awaitable[Response]]
 OPENAI = frozenset(ROUTES)
 """Routes that say 400 where the others say 422, as OpenAI's clients expect."""
-FORM_FAULTS = (MultiPartException, FormParserError, ValueError)
 
 
 class Refused(Exception):
@@ -129,7 +128,7 @@ async def parts_of(request: Request) -> tuple[list[tuple[str, bool, int]], bytes
         form = await request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=1024 * 1024)
     except HTTPException as error:
         raise Refused(413 if "Too many" in str(error.detail) or error.status_code == 413 else 422, str(error.detail)) from None
-    except FORM_FAULTS as error:
+    except (MultiPartException, FormParserError, ValueError) as error:
         raise Refused(422, tr("The upload is not understood: {reason}", reason=str(error)[:80])) from None
     parts, contents = [], []
     for name, value in form.multi_items():

@@ -5,7 +5,6 @@ machine may ask.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import time
@@ -15,10 +14,7 @@ from pathlib import Path
 
 from duomo.core.errors import ConfigError
 
-READ_FAULTS = (OSError, ValueError)
-
 SHORTEST = 16
-FAULTS = (binascii.Error, ValueError)
 
 
 @dataclass
@@ -57,7 +53,7 @@ class Keys:
             return cls([])
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except READ_FAULTS as error:
+        except (OSError, ValueError) as error:
             raise ConfigError("The file of tokens must be readable; {path} is not ({reason}).", path=path,
                               reason=getattr(error, "strerror", None) or error) from None  # fmt: skip
         keys = [_key(number, line.partition("#")[0].split()) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]
@@ -75,7 +71,7 @@ class Keys:
         if scheme.lower() == "basic":
             try:
                 token = base64.b64decode(token, validate=True).decode("utf-8").partition(":")[2]
-            except FAULTS:
+            except ValueError:
                 token = ""
         elif scheme.lower() != "bearer":
             token = ""

@@ -36,9 +36,6 @@ class Lost(Exception):
     """The worker died, or did not answer in time, or is not there yet."""
 
 
-WATCH_FAULTS = (RunError, Lost, OSError)
-
-
 class _Once:
     """Waits for one frame, like a queue of one."""
 
@@ -239,7 +236,7 @@ class Place:
             self._deaths += 1
             try:
                 await self.start([] if changed else [one for one in self.replicas if not one.ended.is_set()])
-            except WATCH_FAULTS as error:
+            except (RunError, Lost, OSError) as error:
                 self.fault = str(error) or tr("The worker ended while it started.")
                 self._event(why, run=self.name, ok=False)
             else:

@@ -25,8 +25,6 @@ from duomo.serve import tools
 from duomo.serve.desk import FAULTS, Question, Reply, Served, encoded, failed
 from duomo.serve.faults import error_body
 
-ANSWER_FAULTS = (DuomoError, *FAULTS)
-
 Send = Callable[[int, Reply], None]
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
 DONE = b"data: [DONE]\n\n"
@@ -119,7 +117,7 @@ class Scribe:
         except ResourceError as error:
             self._send(question.id, Reply.failure(503, str(error)))
             return
-        except ANSWER_FAULTS as error:
+        except (DuomoError, *FAULTS) as error:
             found = failed(error)
             self._send(question.id, Reply(400 if found.status == 422 else found.status, facts=found.facts))
             return

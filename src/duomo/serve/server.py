@@ -26,7 +26,6 @@ from duomo.serve.metrics import log
 from duomo.serve.patience import Patient
 from duomo.serve.pool import Lost, Pool
 
-DOOR_FAULTS = (OSError, UnicodeError)
 SEVERAL = 2
 """Processes from which on it is said that they start."""
 
@@ -109,7 +108,7 @@ def listening(host: str, port: int) -> socket.socket:
     door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         door.bind((host, port))
-    except DOOR_FAULTS as error:
+    except (OSError, UnicodeError) as error:
         door.close()
         raise ConfigError("The address {host}:{port} cannot be listened on: {reason}. Choose another with --port or --host.",
                           host=host, port=port, reason=getattr(error, "strerror", None) or str(error)) from None  # fmt: skip

@@ -33,7 +33,6 @@ MOST_ROWS, NEAREST, MOST_CELLS = 2000, 5, 6
 """Training rows that are compared, rows that are shown, and cells of a row that are."""
 TASKS = ("classify", "regress")
 WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+(?:['’-]\w+)*")
-FAULTS = (DuomoError, OSError, ValueError, RuntimeError, pa.ArrowException)
 _INDEXES: "weakref.WeakKeyDictionary[Run, Any]" = weakref.WeakKeyDictionary()
 
 
@@ -164,7 +163,7 @@ def neighbours(run: Run, table: Table) -> list[dict[str, Any]] | None:
         if index is None:
             return None
         near_N = index.features_ND @ index.of(table)[0]
-    except FAULTS:
+    except (DuomoError, OSError, ValueError, RuntimeError, pa.ArrowException):
         return None
     values, order = near_N.topk(min(NEAREST, len(near_N)))
     names = [name for name in [*run.facts["features"][:MOST_CELLS], *run.recipe.data.target] if name in index.table.names]

@@ -33,7 +33,6 @@ POLL_SECONDS = 0.3
 LONGEST_LOG = 2_000_000
 """Bytes of a log's end that are read."""
 STOP_SECONDS = 10.0
-JSON_FAULTS = (OSError, ValueError)
 PREFLIGHT = "Preflight: training will take about {time}, {memory} of memory and {disk} on the disk."
 
 
@@ -58,7 +57,7 @@ class Jobs:
         """The job file's facts; empty where the run was not started here."""
         try:
             found = json.loads((self.place.jobs / f"{plain_name(name)}.json").read_text(encoding="utf-8"))
-        except JSON_FAULTS:
+        except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
 

@@ -13,7 +13,6 @@ from duomo.core.errors import ResourceError
 from duomo.studio.place import Place
 
 READY_SECONDS = 90.0
-READY_FAULTS = (OSError, HTTPException)
 
 
 class Served:
@@ -80,7 +79,7 @@ def _ready(port: int) -> bool:
     try:
         link.request("GET", "/readyz")
         return link.getresponse().status == 200
-    except READY_FAULTS:
+    except (OSError, HTTPException):
         return False
     finally:
         link.close()

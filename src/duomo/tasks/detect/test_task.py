@@ -176,10 +176,10 @@ def test_learns_to_find(scenes: Table, tmp_path: Path) -> None:
     """Through the front door: two shapes are found in half a minute far better than where they are on average."""
     import duomo
 
-    settings = {"data": {"task": "detect", "target": ["boxes"]}, "encode": {"picture_size": 96}, "train": {"steps": 120, "batch_size": 8},
+    settings = {"data": {"task": "detect", "target": ["boxes"]}, "encode": {"picture_size": 64}, "train": {"steps": 100, "batch_size": 8},
                 "model": {"options": {"width": 32, "options": {"blocks": [1, 1, 1, 1], "width": 16, "stem": "large"}}}}  # fmt: skip
     random = np.random.default_rng(1)
-    rows = [{"picture": picture, "boxes": json.dumps(things)} for picture, things in (scene(random) for _ in range(160))]
+    rows = [{"picture": picture, "boxes": json.dumps(things)} for picture, things in (scene(random) for _ in range(120))]
     run = duomo.train(rows, settings, out=tmp_path / "run")
     figures = {result["name"]: result["metrics"]["map50"]["value"] for result in run.scorecard["results"]}
     assert figures["detector"] > 0.5

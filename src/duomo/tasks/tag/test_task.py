@@ -173,9 +173,9 @@ def test_weights_that_read_pieces_answer_for_words(tmp_path):
     rows = [[words[(place + row) % 6] for place in range(1 + row % 7)] for row in range(40)]
     (tmp_path / "texts.txt").write_text("\n\n".join(" ".join(row) * 3 for row in rows), "utf-8")
     encoder = duomo.train(tmp_path / "texts.txt", {"data": {"task": "fill"}, "encode": {"tokenizer": "bpe", "longest_text": 32},
-                          "model": {"size": "small"}, "train": {"steps": 2}}, out=tmp_path / "encoder")  # fmt: skip
+                          "model": {"size": "small"}, "train": {"steps": 2, "exact": True}}, out=tmp_path / "encoder")  # fmt: skip
     data = [{"tokens": row, "tags": ["LONG" if len(word) > 5 else "O" for word in row]} for row in rows]
-    settings = {"adapt": {"start": str(encoder.path)}, "train": {"steps": 60, "learning_rate": 3e-3}}
+    settings = {"adapt": {"start": str(encoder.path)}, "train": {"steps": 60, "learning_rate": 3e-3, "exact": True}}
     run = duomo.train(data, settings, target="tags", out=tmp_path / "tags")
     columns = run.task.encode(kinds.infer(sources.read(data), {}), target=True).batch(torch.arange(len(rows)))
     for row, whole in enumerate(rows):
