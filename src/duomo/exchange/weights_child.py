@@ -162,10 +162,10 @@ class Machine:
         self.stack[-1].extend(values)
 
     def named(self, module: Any, name: Any) -> None:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise Refusal("a name that is none")
-        if (module, name) not in NAMES:
-            raise Refusal(f"{module[:80]}.{name[:80]}, which is no tensor")
+        if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in NAMES:
+            raise Refusal(
+                f"{module if isinstance(module, str) else '?':.80}.{name if isinstance(name, str) else '?':.80}, which is no tensor"
+            )
         self.stack.append(Named(module, name))
 
     def reduce(self) -> None:
