@@ -162,10 +162,10 @@ class Machine:
         self.stack[-1].extend(values)
 
     def named(self, module: Any, name: Any) -> None:
-        if not isinstance(module, str) or not isinstance(name, str) or (module, name) not in NAMES:
-            raise Refusal(
-                f"{module if isinstance(module, str) else '?':.80}.{name if isinstance(name, str) else '?':.80}, which is no tensor"
-            )
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise Refusal("a name that is none")
+        if (module, name) not in NAMES:
+            raise Refusal(f"{module[:80]}.{name[:80]}, which is no tensor")
         self.stack.append(Named(module, name))
 
     def reduce(self) -> None:
@@ -378,8 +378,7 @@ def described(tensors: dict[str, Tensor], places: dict[str, tuple[int, int]]) ->
 
 
 FAULTS = (zipfile.BadZipFile, NotImplementedError, OverflowError, ValueError, OSError, MemoryError)
-"""What zipfile raises for a damaged archive, for a version or method that it lacks and for places beyond 63 bits, a file for a place that
-is none, and the limit of this process; the machine itself refuses whatever it does not know."""
+"""What zipfile, a place outside the file and this process's limit raise; the machine itself refuses whatever it does not know."""
 
 
 def main(path: str) -> dict[str, Any]:
