@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from duomo.core.errors import DataError
 from duomo.core.kinds import image
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
@@ -86,6 +87,32 @@ def test_other_pixels_under_the_same_name_size_and_time_are_seen(photos: Path) -
     assert (file.stat().st_size, file.stat().st_mtime_ns) == (about.st_size, about.st_mtime_ns)
     after = pixels(photos)
     assert not np.array_equal(after[3], before[3]) and np.array_equal(np.delete(after, 3, 0), np.delete(before, 3, 0))
+
+
+def test_one_picture_of_many_that_changed_is_decoded_alone(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = pixels(photos)
+    Image.fromarray(before[0].transpose(1, 2, 0)).save(photos / "a" / "other.bmp")
+    part = photos.parent / "part"  # decoded since, and holds one of them
+    part.mkdir()
+    (photos / "a" / "other.bmp").rename(part / "other.bmp")
+    pixels(part)
+    calls = counted(monkeypatch, image, "decode")
+    changed, gone = photos / "a" / "05.bmp", photos / "a" / "02.bmp"
+    Image.fromarray(255 - before[5].transpose(1, 2, 0)).save(changed)
+    gone.unlink()
+    Image.fromarray(255 - before[2].transpose(1, 2, 0)).save(photos / "a" / "zz.bmp")
+    after = pixels(photos)
+    assert sorted(Path(str(path)).name for path in calls) == ["05.bmp", "zz.bmp"]
+    wanted = np.concatenate([before[[row for row in range(COUNT) if row != 2]], 255 - before[2:3]])
+    wanted[4] = 255 - before[5]
+    assert np.array_equal(after, wanted) and np.array_equal(pixels(photos), wanted) and len(calls) == 2
+    changed.write_bytes(changed.read_bytes()[:80])
+    with pytest.raises(DataError, match=r"row 5 \(.*05.bmp\)"):
+        pixels(photos)
+    for file in (photos.parent / "cache" / "columns").glob("*.rows"):
+        file.write_bytes(file.read_bytes()[:-3])  # torn: everything is decoded
+    changed.unlink()
+    assert np.array_equal(pixels(photos), np.delete(wanted, 4, 0)) and len(calls) > COUNT
 
 
 def test_files_are_read_and_tried_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

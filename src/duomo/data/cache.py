@@ -1,6 +1,7 @@
 """Where encoded columns live: small ones in memory, large ones in a memory-mapped file that a second run finds again.
 
-A cached column is three files of one key: KEY.values, KEY.lengths (ragged columns) and, written last, KEY.json.
+A cached column is three files of one key: KEY.values, KEY.lengths (ragged columns) and, written last, KEY.json. Beside pictures and films
+lies KEY.FAMILY.rows, what each row's file holds: where few of many files have changed, the others' rows are taken over from there.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +33,8 @@ KEPT = 30 * 2**30
 """Bytes that the cache folder may hold; the columns that were unused for longest are removed first."""
 SPARE = 2**30
 """Bytes of the disk that are left free."""
+LOOKED_AT = 20
+"""Columns encoded alike that are looked through for rows that need not be encoded again."""
 
 
 def folder() -> Path:
@@ -73,14 +77,64 @@ def collect(blocks: Iterable[Block], rows: int, key: Callable[[], str]) -> Colum
     return _in_memory(held)
 
 
-def kept(blocks: Callable[[], Iterable[Block]], rows: int, key: Callable[[], str], size: int) -> Column:
+@final
+class Reused:
+    """Rows of equal cells in columns of the same family, which were encoded alike: (N,) `digests` tell what each row's cell holds."""
+
+    def __init__(self, family: str, digests: Callable[[], np.ndarray]):
+        self.family, self._digests = family, digests
+        self._own_N = np.zeros(0, np.uint64)
+        self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        """Of each column that has some of the rows: sorted digests, where each stands, and values."""
+
+    def _look(self) -> None:
+        self._own_N, place = self._digests(), folder()
+        for path in sorted(place.glob(f"*.{self.family}.rows"), key=lambda path: -path.stat().st_mtime)[:LOOKED_AT]:
+            column, told = _open(place, path.name.partition(".")[0]), np.fromfile(path, np.uint64)
+            if isinstance(column, Dense) and len(column.values) == len(told) and np.isin(told, self._own_N).any():
+                order = np.argsort(told, kind="stable")
+                self._found.append((told[order], order, column.values.numpy()))
+
+    def blocks(self, make: Callable[[int, np.ndarray | None], np.ndarray], chunk: int) -> Iterator[Block]:
+        """`make(start, rows)` encodes these of the rows that begin at `start`, all of the chunk where None."""
+        self._look()
+        for start in range(0, max(1, len(self._own_N)), chunk):
+            spill.release()
+            wanted = self._own_N[start : start + chunk]
+            values, known = np.zeros(0), np.zeros(len(wanted), bool)
+            for told, order, theirs in self._found:
+                place = np.minimum(np.searchsorted(told, wanted), len(told) - 1)
+                more = (told[place] == wanted) & ~known
+                values = values if known.any() else np.empty((len(wanted), *theirs.shape[1:]), theirs.dtype)
+                values[more] = theirs[order[place[more]]]
+                known |= more
+            if not known.any():
+                yield Block(make(start, None))
+                continue
+            if not known.all():
+                values[~known] = make(start, np.flatnonzero(~known))
+            yield Block(values)
+
+    def remember(self, key: str) -> None:
+        path = folder() / f"{key}.{self.family}.rows"
+        if path.exists():
+            os.utime(path)
+        elif path.with_name(f"{key}.json").exists():
+            write_atomically(path, (self._own_N if len(self._own_N) else self._digests()).tobytes())
+
+
+def kept(blocks: Callable[[], Iterable[Block]], rows: int, key: Callable[[], str], size: int, reused: Reused | None = None) -> Column:
     """What is dear to make and will be `size` bytes: found in its file, or made and written there; small ones are made anew each time.
 
     Where the cache folder has no room, what fits into memory is held there.
     """
     if size > DEAR:
         try:
-            return _in_file(iter(blocks()), key(), size)
+            name = key()
+            found = _in_file(iter(blocks()), name, size)
+            if reused:
+                reused.remember(name)
+            return found
         except ResourceError:
             if size > IN_MEMORY:
                 raise
@@ -191,7 +245,7 @@ def prune(place: Path, kept: int) -> None:
     """Remove the columns that were unused for longest until the folder holds at most `kept` bytes."""
     found = []
     for about in place.glob("*.json"):
-        files = [about, about.with_suffix(".values"), about.with_suffix(".lengths")]
+        files = list(place.glob(f"{about.stem}.*"))
         found.append((about.stat().st_mtime, sum(file.stat().st_size for file in files if file.exists()), files))
     total = sum(size for _, size, _ in found)
     for _, size, files in sorted(found, key=lambda item: item[0]):

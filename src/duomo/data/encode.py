@@ -3,6 +3,7 @@
 Legend: N rows, F number features, M category columns.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -21,7 +22,7 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Choices, Column, Dense
 from duomo.data import cache, spill
-from duomo.data.digests import files
+from duomo.data.digests import cell_digests, files
 
 CHUNK = {"numbers": 65536, "categories": 65536, "tokens": 8192, "frames": 8192, "pixels": 1024, "waveform": 256, "clips": 64}
 """Rows that are encoded at a time, by form."""
@@ -109,8 +110,10 @@ class InputEncoder:
             form = KINDS[group[0].kind].form or ""
             columns = [one.column for one in group]
             blocks, key = partial(_blocks, table, group, CHUNK[form]), _key(table, columns, group)
-            size = _bytes(group[0]) * len(table) if kept else 0
-            column = cache.kept(blocks, len(table), key, size) if size else cache.collect(blocks(), len(table), key)
+            if size := _bytes(group[0]) * len(table) if kept else 0:
+                column = _kept(table, group[0], CHUNK[form], key, size)
+            else:
+                column = cache.collect(blocks(), len(table), key)
             found[name] = Choices(column.values) if form == "clips" and isinstance(column, Dense) else column
         return found
 
@@ -190,6 +193,29 @@ def _blocks(table: Table, group: list[Learned], rows: int) -> Iterator[Block]:
             yield Block(np.concatenate(columns, axis=1) if len(columns) > 1 else columns[0])
 
 
+def _kept(table: Table, one: Learned, chunk: int, key: Callable[[], str], size: int) -> Column:
+    """Pictures or films, those taken over that were decoded alike at an earlier start."""
+    column = table.column(one.column)
+
+    def make(start: int, rows: np.ndarray | None) -> np.ndarray:
+        whole = column.slice(start, chunk)
+        try:
+            if rows is not None:
+                return KINDS[one.kind].encode(Cells(whole.take(pa.array(rows)), table.root), one.state).values
+        except DataError:  # told below, in rows of the table
+            pass
+        found = _encode(Cells(whole, table.root), one, start).values
+        return found if rows is None else found[rows]
+
+    reused = cache.Reused(spill.text_digest(one.kind, json.dumps(_seen(one), sort_keys=True)), lambda: cell_digests(table, one.column))
+    return cache.kept(lambda: reused.blocks(make, chunk), len(table), key, size, reused)
+
+
+def _seen(one: Learned) -> dict[str, Any]:
+    """What decoding follows from: the level of pictures is taken off later."""
+    return {name: value for name, value in one.state.items() if one.kind not in ("image", "video") or name not in ("mean", "std")}
+
+
 def _bytes(one: Learned) -> int:
     """Bytes of an encoded picture or film; 0 for what is cheap to encode or differs in size."""
     state = one.state
@@ -208,4 +234,4 @@ def _encode(cells: Cells, one: Learned, start: int) -> Block:
 
 
 def _key(table: Table, columns: list[str], group: list[Learned]) -> Callable[[], str]:
-    return lambda: cache.key_of(table, columns, [[one.column, one.kind, one.state] for one in group])
+    return lambda: cache.key_of(table, columns, [[one.column, one.kind, _seen(one)] for one in group])

@@ -318,10 +318,10 @@ def _fitted(layout: Layout, given: Tensors, place: Path) -> tuple[Tensors, dict[
             ).state_dict()
     except FIT_FAULTS:
         own = {}
-    own = {name: value for name, value in own.items() if not name.endswith("num_batches_tracked")}
+    own = {name: value for name, value in own.items() if value.numel() and not name.endswith("num_batches_tracked")}
     missing = [name for name, value in own.items() if name not in tensors or tensors[name].shape != value.shape]
     missing = [name for name in missing if not name.startswith(f"{layout.head}.")]
-    extra = [name for name in tensors if name not in own and not name.endswith("num_batches_tracked")]
+    extra = [name for name in tensors if name not in own and tensors[name].numel() and not name.endswith("num_batches_tracked")]
     if not own or missing or len(extra) > (1 - ENOUGH) * len(own):
         raise ConfigError(
             "The weights must be those of {title} as published; {file} differs: missing or of another shape {missing}, unknown {extra}.",

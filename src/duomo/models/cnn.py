@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
 from duomo.nn.pooled import convolve_and_pool
@@ -41,6 +42,8 @@ class Config:
     """Average each channel over the picture instead of keeping its places."""
     side: int = 8
     """Blocks are added until the shorter side of the map is at most this."""
+    advice: bool = True
+    """Whether a straight line over edges and colours is fitted beside at the end where there are few pictures, and weighed with it."""
 
 
 SIZES = {
@@ -98,6 +101,7 @@ class Model(nn.Module):
         self.dense = nn.Linear(flat, config.dense) if config.dense else None
         self.dropout = Dropout(config.dropout)
         self.head = nn.Linear(config.dense or flat, head.size)
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
         x_BCHW = self.blocks(batch[self.name][:, :, : self.used[0], : self.used[1]])
@@ -105,4 +109,5 @@ class Model(nn.Module):
         x_BD = x_BCHW.mean((2, 3)) if self.global_pool else x_BCHW.permute(0, 2, 3, 1).flatten(1)
         if self.dense is not None:
             x_BD = F.relu(self.dense(x_BD))
-        return self.head(self.dropout(x_BD))
+        logits_BS = self.head(self.dropout(x_BD))
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS

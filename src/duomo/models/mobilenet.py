@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
 from duomo.nn.pictures import convolution, is_large
@@ -35,6 +36,8 @@ class Config:
     """Part of the pooled features set to zero in training."""
     stem: str = "auto"
     """Halvings: large (as published, five), small (the first two are left out), or auto (by the picture's size)."""
+    advice: bool = True
+    """Whether a straight line over edges and colours is fitted beside at the end where there are few pictures, and weighed with it."""
 
 
 SIZES = {
@@ -92,6 +95,8 @@ class Model(nn.Module):
         layers.append(unit(width, config.last, 1))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(Dropout(config.dropout), nn.Linear(config.last, head.size))
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.classifier(self.features(batch[self.name]).mean((2, 3)))
+        logits_BS = self.classifier(self.features(batch[self.name]).mean((2, 3)))
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS

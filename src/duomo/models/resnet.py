@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
 from duomo.nn.pictures import convolution, is_large
@@ -39,6 +40,8 @@ class Config:
     """Keep the places of the last map instead of averaging over them: for pictures in which things stand where they always stand."""
     dropout: float = 0.0
     """Part of the pooled features set to zero in training."""
+    advice: bool = True
+    """Whether a straight line over edges and colours is fitted beside at the end where there are few pictures, and weighed with it."""
 
 
 SIZES = {
@@ -131,9 +134,11 @@ class Model(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.places = config.places
         self.fc = nn.Linear(width * (math.prod(sides) if config.places else 1), head.size)
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
         x = self.pool(torch.relu(self.bn1(self.pool_first(self.conv1(batch[self.name])))))
         for stage in self.stages:
             x = self.get_submodule(stage)(x)
-        return self.fc(self.dropout(x.flatten(1) if self.places else x.mean((2, 3))))
+        logits_BS = self.fc(self.dropout(x.flatten(1) if self.places else x.mean((2, 3))))
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS

@@ -3,8 +3,10 @@
     numbers (B, N) ──┬─ network ── logits (B, S) ─ × share ─┐
     categories (B, M)├─ trees ──── logits (B, S) ─ × share ─┼─ + ─> (B, S)
     sounds (B, D) ───┼─ line ───── logits (B, S) ─ × share ─┘
-    tokens (B, T) ───┘
-Of a sound they see what a few numbers tell of it (nn/heard.py); of texts the line alone sees something, their letters (nn/letters.py).
+    tokens (B, T) ───┤
+    pixels ──────────┘
+Of a sound they see what a few numbers tell of it (nn/heard.py); of texts the line alone sees something, their letters (nn/letters.py), and
+so of pictures, where there is nothing else (nn/glimpse.py).
 They are fitted when the network has learned, and the shares on validation (train/council.py); until then only the network speaks, and
 what is not fitted yet is empty. Weighing unlike models is what wins on tables: Caruana et al. 2004, "Ensemble Selection from Libraries of
 Models"; Erickson et al. 2020, arXiv:2003.06505, section 2.2.
@@ -21,6 +23,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field
 from duomo.core.tensors import Batch
 from duomo.nn.fields import of_forms
+from duomo.nn.glimpse import Glimpse
 from duomo.nn.grown import Grown
 from duomo.nn.heard import Heard
 from duomo.nn.letters import Letters
@@ -96,6 +99,9 @@ class Council(Grown):
         self.heard = nn.ModuleList(Heard(int(inputs[name].facts["rate"])) for name in self.sound_names)
         self.forest = Forest(size)
         self.letters = nn.ModuleList(Letters(size) for _ in self.token_names)
+        pictures = of_forms(inputs, "pixels")
+        self.picture_names = pictures if len(pictures) == len(inputs) else []
+        self.glimpses = nn.ModuleList(Glimpse(inputs[name], size) for name in self.picture_names)
         self.register_buffer("level_2D", torch.zeros(0))
         self.register_buffer("rank_V", torch.zeros(0, dtype=torch.int16))
         self.register_buffer("weight_FS", torch.zeros(0, size))
@@ -110,6 +116,14 @@ class Council(Grown):
         """The columns of tokens, and what reads them."""
         return [(name, one) for name, one in zip(self.token_names, self.letters, strict=True) if isinstance(one, Letters)]
 
+    def pictures(self) -> list[tuple[str, Glimpse]]:
+        """The columns of pictures, and what looks at them."""
+        return [(name, one) for name, one in zip(self.picture_names, self.glimpses, strict=True) if isinstance(one, Glimpse)]
+
+    def glimpsed(self, batch: Batch) -> Batch:
+        """The batch with what is told of its pictures, float32 (B, D), in their place."""
+        return {**batch, **{name: torch.cat(glimpse.describe(batch[name]), 1) for name, glimpse in self.pictures()}}
+
     def codes(self, batch: Batch) -> Tensor:
         """int64 (B, M); a value outside its vocabulary counts as unseen (0)."""
         code_BM = torch.cat([batch[name] for name in self.category_names], 1)
@@ -118,7 +132,7 @@ class Council(Grown):
     @property
     def names(self) -> list[str]:
         """The inputs that are looked at."""
-        return [*self.number_names, *self.category_names, *self.sound_names, *self.token_names]
+        return [*self.number_names, *self.category_names, *self.sound_names, *self.token_names, *self.picture_names]
 
     def describe(self, batch: Batch) -> Tensor:
         """float32 (B, D): what is told of each row's sounds, as it is."""
@@ -157,14 +171,20 @@ class Council(Grown):
         if len(self.forest.root_T):
             found_BS = found_BS + self.forest(self.features(batch)) * self.share_3[1]
         if len(self.bias_S):
-            line_BS = self.spelled(batch) @ self.weight_FS + self.bias_S
+            line_BS = self.bias_S
+            if len(self.weight_FS):  # OpenVINO computes a product over no columns wrongly
+                line_BS = line_BS + self.spelled(batch) @ self.weight_FS
             for name, letters in self.texts():
                 if len(letters.weight_PS):  # a run of before there were letters has none
                     line_BS = line_BS + letters(batch[name])
+            for name, glimpse in self.pictures():
+                line_BS = line_BS + glimpse(batch[name])
             found_BS = found_BS + line_BS * self.share_3[2]
         return found_BS
 
 
 def council_of(inputs: Mapping[str, Field], size: int, wanted: bool) -> Council | None:
-    """A council over the numbers, categories, sounds and tokens among the inputs; None where there are none, or it is not wanted."""
-    return Council(inputs, size) if wanted and of_forms(inputs, "numbers", "categories", "waveform", "tokens") else None
+    """A council over the numbers, categories, sounds and tokens among the inputs, or over pictures; None where there are none, or it is not
+    wanted."""
+    seen = of_forms(inputs, "numbers", "categories", "waveform", "tokens") or len(of_forms(inputs, "pixels")) == len(inputs)
+    return Council(inputs, size) if wanted and seen else None

@@ -47,6 +47,8 @@ TEXTS, LOOSE = (0.4, 0.1, 0.5), 1.0
 BLIND = (0.6, 0.2, 0.2)
 """The same, half as firm, where the network also sees what trees and line do not: a picture, a film."""
 FIRM, SAME, PROVED, HEARD_ROWS, FLAT = 8.0, 1e-3, 2000, 16, 1e-3
+PICTURES = 1500
+"""From so many on a network needs no line that glimpses at pictures."""
 ALONE = 0.9
 """Where the network counts more than this, the others are not worth their while."""
 SHARE = 0.2
@@ -81,7 +83,7 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
     `both`: training and validation; `apart`: rows of one group or time belong together; `seconds`: about what it may take.
     """
     council, alone = council_of(model), Fitted({}, _nothing)
-    if council is None or not len(both[1]):
+    if council is None or not len(both[1]) or (council.picture_names and len(both[0]) >= PICTURES):
         return alone
     device = next(model.parameters()).device
     council.cpu()
@@ -96,7 +98,7 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
         voices = [trees, said]
         shares = weigh(task, rows, voices)
     if shares[0] > ALONE:
-        for fitted in (council, council.forest, *(letters for _, letters in council.texts())):
+        for fitted in (council, council.forest, *(one for _, one in (*council.texts(), *council.pictures()))):
             fitted.clear()
         council.to(device)
         return alone
@@ -133,6 +135,7 @@ def _again(council: Council, rows: Rows, voices: Sequence[Voice | None]) -> None
 def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, Examples], apart: bool, ends: float) -> Rows:
     flat = {name: field for name, field in task.inputs.items() if name in council.names}
     width = sum(3 * BANDS if field.form == "waveform" else field.shape[0] for field in flat.values())
+    width += sum(sum(glimpse.parts) for _, glimpse in council.pictures())
     most = TREE_ROWS, JUDGED_TEXTS if council.token_names else JUDGED
     device = next(model.parameters()).device
     taken = [spread(np.arange(len(one)), min(limit, CELLS // width)) for one, limit in zip(both, most, strict=True)]
@@ -148,7 +151,7 @@ def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, 
     parts = []
     for one, rows in zip(both, taken, strict=True):
         kept = {name: column for name, column in one.columns.items() if name in flat or name.startswith("target.")}
-        pieces = np.array_split(rows, -(-len(rows) // HEARD_ROWS)) if council.sound_names else [rows]
+        pieces = np.array_split(rows, -(-len(rows) // at_once)) if council.sound_names or council.picture_names else [rows]
         parts += [_told(council, finish(Examples(kept).batch(torch.from_numpy(piece)), flat)) for piece in pieces]
     whole = {name: torch.cat(_even([part[name] for part in parts])) for name in parts[0]}
     _rank(council, whole, len(taken[0]))
@@ -156,7 +159,8 @@ def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, 
         heard_ND = whole[HEARD][: len(taken[0])]
         council.put(level_2D=torch.stack([heard_ND.mean(0), heard_ND.std(0, correction=0).clamp(min=FLAT)]))
     goals = [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(whole)]  # a row without weight teaches nothing
-    prior, firm = ((TEXTS, LOOSE) if council.token_names else (PRIOR, FIRM)) if len(flat) == len(task.inputs) else (BLIND, FIRM / 2)
+    loose = council.token_names or council.picture_names
+    prior, firm = ((TEXTS, LOOSE) if loose else (PRIOR, FIRM)) if len(flat) == len(task.inputs) else (BLIND, FIRM / 2)
     return Rows(len(taken[0]), whole, torch.cat(said), goals, apart, ends, prior, firm)
 
 
@@ -167,7 +171,8 @@ def _even(parts: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _told(council: Council, batch: Batch) -> Batch:
-    """The batch with what describes its sounds in their place."""
+    """The batch with what describes its sounds and pictures in their place."""
+    batch = council.glimpsed(batch)
     if not council.sound_names:
         return batch
     sounds = {f"{name}{end}" for name in council.sound_names for end in ("", ".length")}

@@ -1,9 +1,10 @@
-"""The straight line of a council (train/council.py): over cells as they are spelled out, and the letters of texts.
+"""The straight line of a council (train/council.py): over cells as they are spelled out, and the letters of texts or glimpses of pictures.
 
 Logistic and ridge regression with a penalty on squared weights lose nothing when the weights of n-grams are sought among the sums of the
 training rows (Schölkopf et al. 2001, "A Generalized Representer Theorem"). So texts are learned from as coordinates, as many as there are
-rows, found from the products of all pairs of rows, and what is learned is turned into weights of n-grams.
-Legend: N rows, R rows learned from, F features of the cells, D coordinates of the texts, G places of n-grams, P logits of one goal.
+rows, found from the products of all pairs of rows, and what is learned is turned into weights of n-grams; and so of pictures.
+Legend: N rows, R rows learned from, F features of the cells, D coordinates of the texts or pictures, G places of n-grams or numbers of
+glimpses, P logits of one goal.
 """
 
 import time
@@ -26,7 +27,7 @@ MOST, MOST_TEXTS = 20_000, 3000
 PACE, CUBES = 10**7, 10**9
 """Rows times columns times logits that are learned in a second, all penalties tried; products of pairs of rows, rows times pairs."""
 GAIN = 5.0
-"""How much longer a text is than a cell's deviation: the penalty is the same on both."""
+"""How much longer a text or picture is than a cell's deviation: the penalty is the same on both."""
 ENOUGH, FLAT = 400, 1e-7
 """Rows held out that choose a penalty for texts, which takes long; the smallest part of the largest root that is a coordinate."""
 
@@ -43,9 +44,9 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
     held, valid, found, chosen = list[np.ndarray](), list[np.ndarray](), list[Line](), list[float]()
     for goal in rows.goals:
         parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
-        looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if council.token_names else len(parts)
+        looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if seen.wide is not None else len(parts)
         lines, tried = [Line(goal) for _ in parts], list[tuple[float, float, np.ndarray]]()
-        for penalty in PENALTIES[2 if council.token_names else 0 :]:
+        for penalty in PENALTIES[2 if seen.wide is not None else 0 :]:
             said, started = np.zeros((len(goal.values), goal.size)), time.monotonic()
             for one, (learn, judge) in zip(lines, parts[:looks], strict=False):
                 said[judge] = seen.taught(one, learn, penalty, judge)
@@ -82,7 +83,7 @@ def _affordable(council: Council, rows: Rows, ends: float) -> int:
     most = MOST
     if columns:
         most = int(min(most, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
-    return int(min(most, MOST_TEXTS, (CUBES * left) ** (1 / 3))) if council.token_names else most
+    return int(min(most, MOST_TEXTS, (CUBES * left) ** (1 / 3))) if council.token_names or council.picture_names else most
 
 
 @final
@@ -91,18 +92,23 @@ class Seen:
 
     def __init__(self, council: Council, batch: Batch, basis: np.ndarray, learned: int):
         self.basis, self._council, self._batch, self._learned = basis, council, batch, learned
-        self._texts: Any = None
         columns_RX = [_spelled(council, batch, basis)]
         self._cells = columns_RX[0].shape[1]
-        if council.token_names:
-            self._texts = grams(council, batch, basis)
-            self._judged = grams(council, batch, np.arange(learned, len(batch[council.token_names[0]])))
-            values_R, vectors_RR = np.linalg.eigh((self._texts @ self._texts.T).toarray())
+        self.wide: Any = None
+        self._level = Level(council, batch, learned) if council.picture_names else None
+        if council.token_names or council.picture_names:
+            self.wide, self._judged = self._wide(basis), self._wide(np.arange(learned, len(next(iter(batch.values())))))
+            product = self.wide @ self.wide.T
+            values_R, vectors_RR = np.linalg.eigh(product.toarray() if council.token_names else product)
             kept = values_R > FLAT * max(values_R[-1], FLAT)
             root_D = np.sqrt(values_R[kept])
             self._turn_RD = vectors_RR[:, kept] / root_D
             columns_RX.append(vectors_RR[:, kept] * root_D)
-        self._rows_RX = np.concatenate(columns_RX, 1).astype(np.float32 if council.token_names else np.float64)
+        self._rows_RX = np.concatenate(columns_RX, 1).astype(np.float64 if self.wide is None else np.float32)
+
+    def _wide(self, rows: np.ndarray) -> Any:
+        """(N, G) float64: n-grams, or numbers of glimpses."""
+        return self._level.of(self._batch, rows) if self._level else grams(self._council, self._batch, rows)
 
     def taught(self, line: Line, learn: np.ndarray, penalty: float, judge: np.ndarray) -> np.ndarray:
         """Fit the line to rows of the basis; its logits (N, P) of the rows to be judged by."""
@@ -119,24 +125,54 @@ class Seen:
             return self.of(rows) @ line.weight_FP + line.bias_P
         pieces = np.array_split(rows, 1 + len(rows) // AT_ONCE)  # all at once they may not fit into memory
         said = np.concatenate([_spelled(self._council, self._batch, piece) @ line.weight_FP[: self._cells] for piece in pieces])
-        if self._texts is not None:
+        if self.wide is not None:
             said += self._judged[rows - self._learned] @ self._weights(line)
         return said + line.bias_P
 
     def _weights(self, line: Line) -> np.ndarray:
-        """(G, P) of the n-grams."""
-        return np.asarray(self._texts.T @ (self._turn_RD @ line.weight_FP[self._cells :]))
+        """(G, P) of the n-grams or numbers of glimpses."""
+        return np.asarray(self.wide.T @ (self._turn_RD @ line.weight_FP[self._cells :]))
 
     def write(self, lines: Sequence[Line]) -> None:
         """Into the council: the lines of all goals side by side."""
         weight_FS = np.concatenate([line.weight_FP[: self._cells] for line in lines], 1)
-        if self._texts is not None:
+        bias_S = np.concatenate([line.bias_P for line in lines])
+        if self._level is not None:
+            bias_S = bias_S - self._level.write(self._council, np.concatenate([self._weights(line) for line in lines], 1))
+        elif self.wide is not None:
             first = np.cumsum([letters.places + 1 for _, letters in self._council.texts()])[:-1]
             texts = np.split(GAIN * np.concatenate([self._weights(line) for line in lines], 1), first)
             for (_, letters), weight_GS in zip(self._council.texts(), texts, strict=True):
                 letters.put(weight_PS=torch.from_numpy(weight_GS))
-        bias_S = np.concatenate([line.bias_P for line in lines])
         self._council.put(weight_FS=torch.from_numpy(weight_FS), bias_S=torch.from_numpy(bias_S))
+
+
+@final
+class Level:
+    """What is told of pictures, less its mean over the rows learned from; each part of it (edges, colours, thumbnail) as long."""
+
+    def __init__(self, council: Council, batch: Batch, learned: int):
+        self._names = [name for name, _ in council.pictures()]
+        x_NG = self._told(batch, np.arange(learned))
+        parts = [part for _, glimpse in council.pictures() for part in glimpse.parts]
+        self._mean_G = x_NG.mean(0)
+        each_G = np.square(x_NG - self._mean_G).mean(0)
+        lengths = [max(FLAT, float(one.sum())) ** 0.5 for one in np.split(each_G, np.cumsum(parts)[:-1])]
+        self._scale_G = np.repeat([GAIN / len(parts) ** 0.5 / length for length in lengths], parts)
+
+    def _told(self, batch: Batch, rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([batch[name][rows].double().numpy() for name in self._names], 1)
+
+    def of(self, batch: Batch, rows: np.ndarray) -> np.ndarray:
+        return np.asarray((self._told(batch, rows) - self._mean_G) * self._scale_G)
+
+    def write(self, council: Council, weight_GS: np.ndarray) -> np.ndarray:
+        """Weights for the numbers as they are into the council; (S,) what is to be taken from the bias."""
+        weight_GS = weight_GS * self._scale_G[:, None]
+        first = np.cumsum([sum(glimpse.parts) for _, glimpse in council.pictures()])[:-1]
+        for (_, glimpse), weight_DS in zip(council.pictures(), np.split(weight_GS, first), strict=True):
+            glimpse.put(weight_DS=torch.from_numpy(weight_DS))
+        return np.asarray(self._mean_G @ weight_GS)
 
 
 def _spelled(council: Council, batch: Batch, rows: np.ndarray) -> np.ndarray:

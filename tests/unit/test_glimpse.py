@@ -1,0 +1,114 @@
+"""Few pictures are told by their edges and colours: a line over them answers beside a network, in every engine alike."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.linear_model import Ridge
+
+import duomo
+from duomo.core.contract import Field, Goal, Head
+from duomo.core.device import Execution
+from duomo.core.reporter import Silent
+from duomo.exchange import engines
+from duomo.models.resnet import SIZES, Model
+from duomo.nn.council import Council
+from duomo.train import council
+from duomo.train.line import GAIN, Seen
+from duomo.train.voices import Line
+
+
+def pictures(channels: int, side: int, count: int = 9) -> tuple[dict[str, Field], torch.Tensor]:
+    torch.manual_seed(channels)
+    mean, std = [0.4] * channels, [0.2] * channels
+    return {"p": Field("pixels", (channels, side, side + 3), facts={"mean": mean, "std": std})}, torch.randn(
+        count, channels, side, side + 3
+    )
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 64), (3, 96), (3, 5), (1, 1)])
+def test_a_glimpse_is_what_it_promises_alone_and_in_company(channels: int, side: int) -> None:
+    inputs, x_BCHW = pictures(channels, side)
+    (_, glimpse), *_ = Council(inputs, 2).pictures()
+    told = glimpse.describe(x_BCHW)
+    assert tuple(part.shape[1] for part in told) == glimpse.parts and all(part.isfinite().all() for part in told)
+    for part, alone in zip(told, glimpse.describe(x_BCHW[4:5]), strict=True):
+        torch.testing.assert_close(part[4:5], alone)
+    brighter = glimpse.describe(x_BCHW * 0.5)
+    assert side < 2 or not torch.allclose(brighter[1], told[1])
+
+
+def test_an_edge_is_told_by_its_way_and_place() -> None:
+    inputs, _ = pictures(1, 64)
+    (_, glimpse), *_ = Council(inputs, 2).pictures()
+    place = torch.arange(67.0) / 67
+    across, down = place.expand(1, 1, 64, 67), (torch.arange(64.0) / 64).view(1, 1, 64, 1).expand(1, 1, 64, 67)
+    one, same, other = (glimpse.describe((x - 0.4) / 0.2)[0] for x in (across, 0.7 * across, down))
+    assert torch.allclose(one, same, atol=0.02) and (one - other).abs().max() > 0.15
+
+
+def test_what_is_learned_of_coordinates_is_ridge_regression_on_glimpses() -> None:
+    inputs, x_BCHW = pictures(3, 20)
+    made, values = Council(inputs, 1), np.arange(9.0) ** 2
+    told = made.glimpsed({"p": x_BCHW})
+    seen = Seen(made, told, np.arange(6), 6)
+    line = Line(Goal("mean", values, np.ones(9, bool), 0, 1, np.ones(9)))
+    line.fit(seen.of(np.arange(6)), np.arange(6), 0.5)
+    seen.write([line])
+    made.put(share_3=torch.tensor([0.0, 0.0, 1.0]))
+    parts = [part.numpy() - part[:6].numpy().mean(0) for part in made.pictures()[0][1].describe(x_BCHW)]
+    x_NG = np.concatenate([part * GAIN / 3**0.5 / np.sqrt(np.square(part[:6]).sum(1).mean()) for part in parts], 1)
+    theirs = Ridge(alpha=0.5).fit(x_NG[:6], values[:6]).predict(x_NG)
+    assert np.allclose(seen.logits(line, np.arange(6, 9))[:, 0], theirs[6:], atol=1e-3)
+    assert np.allclose(made({"p": x_BCHW}, torch.zeros(9, 1))[:, 0].numpy(), theirs, atol=1e-2)
+
+
+@pytest.fixture(scope="module")
+def arrows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ninety pictures of three colours of stripes that run one way or the other, of unlike sizes."""
+    root, rng = tmp_path_factory.mktemp("arrows"), np.random.default_rng(0)
+    for number in range(90):
+        kind, side = number % 3, int(rng.integers(30, 60))
+        stripes = (np.arange(side) // 4 % 2 * 255).astype(np.uint8)
+        plain = np.broadcast_to(stripes, (side, side)) if kind else np.broadcast_to(stripes[:, None], (side, side))
+        pixels = np.stack([plain, plain // (1 + (kind == 2)), plain], 2).astype(np.int64) + rng.integers(-60, 60, (side, side, 3))
+        (root / "abc"[kind]).mkdir(exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / "abc"[kind] / f"{number}.png")
+    return root
+
+
+SETTINGS = {"train": {"epochs": 0.5, "exact": True}}
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_engines_take_a_glimpse(name: str) -> None:
+    if not engines.installed(name):
+        pytest.skip(f"{name} is not installed")
+    inputs, x_BCHW = pictures(3, 64)
+    net = Model(SIZES["tiny"], inputs, Head(3)).eval()
+    assert net.council is not None
+    (_, glimpse), *_ = net.council.pictures()
+    net.council.put(share_3=torch.tensor([0.4, 0.0, 0.6]), bias_S=torch.randn(3))
+    glimpse.put(weight_DS=torch.randn(sum(glimpse.parts), 3))
+    with torch.no_grad():
+        said = net({"p": x_BCHW})
+    made, _ = engines.built(engines.Engine(name), net, [{"p": x_BCHW}], Execution())
+    for rows in (1, 9):
+        torch.testing.assert_close(made({"p": x_BCHW[:rows]}), said[:rows], atol=1e-4, rtol=1e-4)
+
+
+def test_few_pictures_are_told_by_the_line(arrows: Path, tmp_path: Path) -> None:
+    run = duomo.train(arrows, SETTINGS, out=tmp_path / "run", reporter=Silent())
+    assert run.scorecard["facts"]["voices"]["line"] > 0.3
+    result = run.scorecard["results"][0]
+    assert result["kind"] == "model" and result["metrics"]["accuracy"]["value"] == 1.0
+    again = duomo.load(tmp_path / "run").predict(arrows / "b")
+    assert {row["prediction"] for row in again} == {"b"}
+
+
+def test_many_pictures_need_no_line(arrows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(council, "PICTURES", 40)
+    run = duomo.train(arrows, SETTINGS, out=tmp_path / "run", reporter=Silent())
+    assert run.scorecard["facts"]["voices"] == {}
