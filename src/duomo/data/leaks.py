@@ -6,11 +6,10 @@ Legend: N rows (of a sample), C classes.
 import re
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.kinds import date, number
-from duomo.core.kinds.cells import sample, text_of, values_of
+from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
 from duomo.core.table import Table
 from duomo.data.profile import words
 
@@ -43,7 +42,7 @@ def leak_scores(table: Table, target: str, digests: np.ndarray) -> dict[str, flo
         values, _ = number.parse(table.column(target))
         known = np.isfinite(values)
     else:
-        codes = _codes(values_of(table.column(target)))
+        codes = codes_of(values_of(table.column(target)))
         known = codes >= 0
         if len(np.unique(codes)) > 1000:
             return {}
@@ -78,14 +77,9 @@ def _cells(table: Table, name: str, fit: np.ndarray) -> np.ndarray | None:
             edges = np.unique(np.quantile(edges, np.linspace(0, 1, BINS + 1)))
         return np.where(np.isnan(values), 0, np.searchsorted(edges, values) + 1)
     if kind in ("category", "text"):
-        codes = _codes(values_of(column)) + 1
+        codes = codes_of(values_of(column)) + 1
         return codes if len(np.unique(codes)) <= 0.5 * len(codes) else None
     return None
-
-
-def _codes(cells: pa.ChunkedArray) -> np.ndarray:
-    indices = pc.dictionary_encode(cells.combine_chunks()).indices
-    return np.asarray(pc.fill_null(indices, -1).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _accuracy(cells: np.ndarray, codes: np.ndarray, fit: np.ndarray, check: np.ndarray) -> float:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from duomo.core.errors import DataError
 from duomo.core.kinds import KINDS, date, number, tells_when
 from duomo.core.kinds.base import Cells
-from duomo.core.kinds.cells import text_of, values_of
+from duomo.core.kinds.cells import codes_of, text_of, values_of
 from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Reporter
@@ -33,7 +33,7 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
     if not data.join:
         return table, data
     by, order = data.join[0], data.join[1] if len(data.join) > 1 else data.time or _only_date(table)
-    codes_N = _codes(text_of(table.column(by)))
+    codes_N = codes_of(text_of(table.column(by)))
     order_N = _sorted(table, codes_N, order)
     others = [name for name in table.names if name not in (by, order if order != data.time else "")]
     changing = [name for name in others if name != order and _changes(table, name, codes_N)]
@@ -60,7 +60,7 @@ def again(table: Table, join: Sequence[str], kinds: Mapping[str, str]) -> Table:
         return table
     if all(KINDS["series"].recognise(name, Cells(table.column(name), None)) for name in series):
         return table
-    codes_N = _codes(text_of(table.column(join[0])))
+    codes_N = codes_of(text_of(table.column(join[0])))
     order_N = _sorted(table, codes_N, join[1] if len(join) > 1 else "")
     return _joined(table, join[0], order_N, codes_N, series, [name for name in table.names if name in kinds and name not in series])
 
@@ -69,7 +69,7 @@ def recognised(table: Table, target: str, groups: Collection[str], times: Collec
     """The columns that name and order the rows of a series, where each has several rows and one value of the target."""
     order = next(iter(times), next((name for name in table.of_kind("number") if name != target and tells_when(name)), ""))
     for by in groups if order and target in table.names else ():
-        codes_N = _codes(text_of(table.column(by)))
+        codes_N = codes_of(text_of(table.column(by)))
         if len(table) < LEAST * (codes_N.max() + 1) or _changes(table, target, codes_N):
             continue
         if any(_changes(table, name, codes_N) for name in table.of_kind("number") if name not in (by, order, target)):
@@ -83,12 +83,6 @@ def _only_date(table: Table) -> str:
         raise DataError("What orders the rows of a series must be known; there are several columns of dates: {names}. Name one after the "
                         "column that joins, with a comma between them.", names=", ".join(found))  # fmt: skip
     return found[0] if found else ""
-
-
-def _codes(cells: pa.ChunkedArray) -> np.ndarray:
-    """(N,) numbers of the values in the order in which they are met; -1 where there is none."""
-    indices = pc.dictionary_encode(cells.combine_chunks()).indices
-    return np.asarray(pc.fill_null(indices, -1).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _sorted(table: Table, codes_N: np.ndarray, order: str) -> np.ndarray:
@@ -106,7 +100,7 @@ def _sorted(table: Table, codes_N: np.ndarray, order: str) -> np.ndarray:
 
 def _changes(table: Table, name: str, codes_N: np.ndarray) -> bool:
     """Whether some id has two values in the column."""
-    value_N = _codes(values_of(table.column(name)))
+    value_N = codes_of(values_of(table.column(name)))
     known = (codes_N >= 0) & (value_N >= 0)
     pairs = np.unique(codes_N[known] * (value_N.max(initial=0) + 1) + value_N[known])
     return len(pairs) > len(np.unique(codes_N[known]))

@@ -63,6 +63,12 @@ def values_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return without(text_of(column), MISSING)
 
 
+def codes_of(cells: pa.ChunkedArray) -> np.ndarray:
+    """(N,) int64: numbers of the values in the order in which they are met; -1 where there is none."""
+    indices = pc.dictionary_encode(cells.combine_chunks()).indices
+    return np.asarray(pc.fill_null(indices, -1).to_numpy(zero_copy_only=False), np.int64)
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether cells of this Arrow type are strings."""
     if pa.types.is_dictionary(kind):
