@@ -1,4 +1,5 @@
 """Pictures and films as a model sees them: features of the trunk, grouped, mapped in two dimensions, doubles and odd ones; a page and JSON.
+Without a model pictures are told by their edges and colours.
 
 Legend: N rows, D features, K groups.
 """
@@ -29,6 +30,7 @@ from duomo.data.readable import readable
 from duomo.evaluate.exhibits import bytes_of, strip, thumbnail
 from duomo.evaluate.report import explore as report
 from duomo.exchange.opening import open_pretrained
+from duomo.nn.glimpse import Glimpse
 from duomo.plan import read, run_name
 
 LEAST, BATCH, SEED = 5, 32, 0
@@ -66,10 +68,14 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
     if len(table) < LEAST:
         raise DataError("Exploring needs at least {least} pictures or films that open; {source} has {rows}.",
                         least=LEAST, source=source, rows=len(table))  # fmt: skip
-    features_ND = features(table, columns[0], open_pretrained(start), picture_size)
+    if not start and table.kinds[columns[0]] == "video":
+        raise ConfigError("Films are explored as a model sees them; none was named. Name a run with --from.")
+    features_ND = features(table, columns[0], open_pretrained(start), picture_size) if start else plain(table, columns[0], picture_size)
     found = grouped(features_ND)
     column = next((name for name in table.names if table.kinds[name] == "category" and 1 < len(_labels(table, name)) <= LABELS), "")
-    facts = _facts(table, columns[0], column, found, (Path(start).name, features_ND.shape[1]))
+    facts = _facts(
+        table, columns[0], column, found, (Path(start).name if start else tr("a glance at edges and colours"), features_ND.shape[1])
+    )
     page = Path(html or f"{run_name(source)}.explore.html")
     page.write_text(report.render(facts, _sources(table, columns[0], found), run_name(source)), encoding="utf-8")
     beside = page.with_suffix(".json")
@@ -78,6 +84,20 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
         reporter.say(line)
     reporter.say(tr("The page: {page}; its figures as JSON: {facts}", page=page, facts=beside))
     return facts
+
+
+def plain(table: Table, column: str, picture_size: int = 0) -> np.ndarray:
+    """(N, D) float32, rows of length one: edges, colours and a thumbnail of each picture (nn/glimpse.py), less their means."""
+    encoder = InputEncoder(EncodeConfig(picture_size=picture_size))
+    encoder.fit(table, [column])
+    (name, encoded), = encoder.encode(table, kept=True).items()  # fmt: skip
+    glimpse = Glimpse(encoder.fields()[name], 1)
+    with torch.inference_mode():
+        told = [glimpse.describe(batch[name]) for _, batch in batches(Examples({name: encoded}), encoder.fields(), BATCH)]
+    parts = [torch.cat(part).numpy() for part in zip(*told, strict=True)]
+    level = [part - part.mean(0) for part in parts]
+    found = np.concatenate([part / max(1e-9, float(np.sqrt(np.square(part).sum(1).mean()))) for part in level], 1)
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
 
 
 def features(table: Table, column: str, start: Pretrained, picture_size: int = 0) -> np.ndarray:

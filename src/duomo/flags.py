@@ -28,7 +28,8 @@ def sample(parser: argparse.ArgumentParser) -> None:
 
 def explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help=tr("A folder of pictures."))
-    parser.add_argument("--from", dest="start", required=True, help=tr("A run folder or weights whose features are compared."))
+    told = tr("A run folder or weights whose features are compared; pictures by their edges and colours when left out.")
+    parser.add_argument("--from", dest="start", default="", help=told)
     parser.add_argument("-o", "--html", default="", metavar="FILE", help=tr("Where the page goes; <name>.explore.html when left out."))
     parser.add_argument("--picture-size", type=int, default=0, help=tr("Pixels that pictures are brought to; the weights' own when 0."))
 

@@ -48,6 +48,15 @@ def test_a_page_and_its_figures(folder: Path, monkeypatch: pytest.MonkeyPatch, c
     assert cli.main(["explore", "photos", "--from", "nothing.pth"]) == 2
 
 
+def test_pictures_are_explored_without_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(folder)
+    assert cli.main(["explore", "photos"]) == 0 and "as a glance at edges and colours sees them" in capsys.readouterr().err
+    told = json.loads(Path("photos.explore.json").read_text(encoding="utf-8"))
+    pair = told["near_duplicates"][0]
+    assert {Path(told["rows"][row]["file"]).name for row in pair["rows"]} == {"3.png", "again.png"} and pair["similarity"] > 0.999
+    assert told["mutual_information"] > 0.4  # zeros and ones
+
+
 def test_groups_that_are_there_are_found() -> None:
     random = np.random.default_rng(0)
     middles = np.eye(16)[:3]
