@@ -65,6 +65,13 @@ def test_tags_in_plain_text(tmp_path) -> None:
     (tmp_path / "people.txt").write_text(WORDS * 5, encoding="utf-8")
     table = sources.read(tmp_path / "people.txt")
     assert json.loads(table.column("tokens")[0].as_py()) == ["中央", "电台", "在", "北京", "报道"] and plan(table).task == "tag"
+    brown = "The/at jury's/nn$ ``/`` top/jj-tl vote/nn ''/'' isn't/bez* 1/2/cd --/-- ,/, won't/md* ./.\n\n\nI'd/ppss+hv gone/vbn ./.\n" * 6
+    (tmp_path / "ca01").write_text(brown)
+    table = sources.read(tmp_path / "ca01")
+    assert json.loads(table.column("tags")[1].as_py()) == ["ppss+hv", "vbn", "."] and "1/2" in table.column("tokens")[0].as_py()
+    assert plan(table).task == "tag" and len(table.problems) == 1
+    (tmp_path / "paths.txt").write_text("src/main\nsrc/test\nbin/ls\n" * 20)
+    assert sources.read(tmp_path / "paths.txt").names[0] == "text"
     prose = "I/O and and/or are words. Nothing else is here, BIO or O.\n\nO\n" * 40
     (tmp_path / "prose.txt").write_text(prose, encoding="utf-8")
     assert sources.read(tmp_path / "prose.txt").kinds["text"] == "text"

@@ -47,12 +47,28 @@ def test_a_model_that_only_writes_on_learns_to_summarize(run, tmp_path) -> None:
         {"long": f"Of mill number {n} much is told. " + "It turns all day. " * (n % 5 + 1), "short": "A mill turns."} for n in range(40)
     ]
     given = {"start": str(run.path)}
-    settings = {"data": {"task": "summarize"}, "adapt": given, "train": {"steps": 50, "batch_size": 8, "learning_rate": 0.01}}
+    settings = {"data": {"task": "summarize"}, "adapt": given, "train": {"steps": 120, "batch_size": 8, "learning_rate": 0.01}}
     made = duomo.train(about, settings, out=str(tmp_path / "run"), reporter=Silent())
     card = made.scorecard
     assert card["results"][0]["metrics"]["rouge_l"]["value"] == 1.0
     assert [one["name"] for one in card["results"][1:]] == ["first sentence", "lead-3 (first three sentences)"]
     again = duomo.load(tmp_path / "run")
-    answers = again.predict([{"long": "Of mill number 99 much is told. " * 40}, {"long": ""}])
-    assert answers[0]["prediction"] == "A mill turns." and 0.5 < answers[0]["confidence"] <= 1
+    answers = again.predict(
+        [{"long": "Of mill number 7 much is told. It turns all day. "}, {"long": "Of mill number 99 all is told. " * 40}]
+    )
+    assert answers[0]["prediction"] == "A mill turns." and 0.5 < answers[0]["confidence"] <= 1 and answers[1]["prediction"]
     assert (again.path / "recipe.toml").read_text().count('name = "gpt"') == 1
+
+
+def test_a_model_that_only_writes_on_learns_to_translate(run, tmp_path) -> None:
+    pairs = [{"en": f"Mill {n}", "de": "Die Mühle"} for n in range(40)]
+    settings = {
+        "data": {"task": "translate"},
+        "adapt": {"start": str(run.path)},
+        "train": {"steps": 120, "batch_size": 8, "learning_rate": 0.01},
+    }
+    made = duomo.train(pairs, settings, out=str(tmp_path / "run"), reporter=Silent())
+    assert made.scorecard["results"][0]["metrics"]["chrf"]["value"] > 90
+    (answer,) = duomo.load(tmp_path / "run").predict([{"en": "Mill 99"}])
+    assert answer["prediction"] == "Die Mühle" and answer["memory"] is None
+    assert "from en to de" in json.loads((tmp_path / "run" / "task.json").read_text())["request"]

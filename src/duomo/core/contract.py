@@ -169,6 +169,9 @@ class Task(ABC):
     """Whether rows of one target value stay on one side of the split: people are told apart who were never learned from."""
     metric: Metric
     """May depend on what `fit` learned (binary or not)."""
+    chosen_by: ClassVar[Metric | None] = None
+    """What of validation chooses checkpoints and ends training early, where it is not `metric`: the loss, where the metric is told of
+    texts that only a search writes."""
 
     @abstractmethod
     def __init__(self, config: Any): ...

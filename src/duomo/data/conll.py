@@ -27,8 +27,12 @@ UNIVERSAL = ("tokens", "lemmas", "tags", "xpos", "features", "head", "relation")
 """Columns 2 to 8 of CoNLL-U (Nivre et al. 2016)."""
 
 SPAN_TAG = re.compile(r"O|[BIESLUMW]-\S+|[BMESIO]")
-SLASHED = re.compile(r"\[?(\S+)/([A-Za-z]{1,6}\d?)(?:\][A-Za-z]{1,6}\d?)?")
+TAG = r"[A-Za-z]{1,6}\d?(?:[-+*$][A-Za-z]{0,6}\d?)*|-[LR][RSC]B-|[^\w\s\[\]/]{1,3}"
+"""As the People's Daily, the Penn Treebank and Brown's corpus write them: n, PRP$, NNP, np-tl, ppss+hv, and a mark for a mark."""
+SLASHED = re.compile(rf"\[?(\S+)/({TAG})(?:\][A-Za-z]{{1,6}}\d?)?")
 """A word and its tag; brackets hold several words together, and their own tag is not read."""
+WORDS_A_LINE = 2
+"""On average, at least, where words have tags: one a line are paths."""
 SHORTEST = 2.0
 """Rows between blank lines on average, at least, where these divide sentences."""
 LOOKED_AT, FEWEST, MOST_PLAIN = 2000, 20, 0.02
@@ -79,7 +83,8 @@ def in_plain(path: Path, wanted: str = "") -> str:
     if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2 and "" in lines:
         return "columns"
     words = [bool(SLASHED.fullmatch(word)) for line in cells for word in line]
-    return "slashed" if sum(words) >= max(FEWEST, (1 - MOST_PLAIN) * len(words)) else ""
+    tagged = sum(words) >= max(FEWEST, (1 - MOST_PLAIN) * len(words)) and len(words) >= WORDS_A_LINE * len(cells)
+    return "slashed" if tagged else ""
 
 
 def in_sentences(path: Path, wanted: str = "") -> bool:

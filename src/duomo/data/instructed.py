@@ -20,7 +20,7 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
 from duomo.data import corpus
-from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns
+from duomo.data.pairs import MORE, Asked, Names, Pairs, cells_of, choose_columns
 
 LEAST_READ = 16
 """Tokens of a text that are read however short the model's context is."""
@@ -31,7 +31,7 @@ class Instructed:
     """Requests and answers as tensors; the tokenizer and its chat template belong to the model's weights."""
 
     def __init__(self, asked: Asked, request: str, given: Mapping[str, Any]):
-        """`request`: what is asked for, before the text."""
+        """`request`: what is asked for, before the text; it may name the columns, {source} and {target}."""
         self.asked, self.request, self.given = asked, request, given
         self.names = Names(asked.source, asked.target[0] if asked.target else "")
         self.tokenizer: dict[str, Any] = {}
@@ -41,6 +41,7 @@ class Instructed:
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
         self.names = choose_columns(self.asked, table)
+        self.request = self.request.format(source=self.names.source, target=self.names.target)
         self.tokenizer = dialogue.speaking(self.given)
         most = text_kind.within(self.asked.encode.longest_text, self.given)
         sources, targets = (self._lengths(table, name) for name in self.names)
@@ -91,6 +92,10 @@ class Instructed:
             for text, ids in zip(texts, found, strict=True)
         ]
 
+    def too_long(self, table: Table) -> np.ndarray:
+        """(N,) bool: sources of which only the beginning is read."""
+        return np.array([len(ids) > self.read for ids in text_kind.encode_text(self.tokenizer, self.sources(table))], bool)
+
     def encode(self, table: Table, *, target: bool) -> Examples:
         kind, empty = text_kind.type_of(self.tokenizer), np.zeros(0, np.int64)
         sources = self._cut(self.sources(table), self.read)
@@ -126,12 +131,13 @@ class Instructed:
         """The likeliest token behind each true beginning, as texts: cheap to have while training."""
         best_G = corpus.at_wanted(output, batch).argmax(-1).tolist()
         ends = np.cumsum(batch["tokens.wanted"].sum(1).cpu().numpy()).tolist()
-        return [self.text(best_G[start:stop]) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
+        return [self._text(best_G[start:stop]) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
 
-    def text(self, tokens: list[int]) -> str:
+    def _text(self, tokens: list[int]) -> str:
         end = text_kind.special(self.tokenizer, "end")
-        kept = tokens[: tokens.index(end)] if end in tokens else tokens
-        return text_kind.decode_text(self.tokenizer, kept).strip("\ufffd \n")
+        if end not in tokens:
+            return text_kind.decode_text(self.tokenizer, tokens).strip("\ufffd \n") + MORE
+        return text_kind.decode_text(self.tokenizer, tokens[: tokens.index(end)]).strip("\ufffd \n")
 
     def truths(self, batch: Batch) -> list[str]:
         return texts_of(batch["truth.points"], batch["truth.points.length"])

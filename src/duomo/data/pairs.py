@@ -29,6 +29,8 @@ from duomo.data.digests import number_of
 from duomo.data.memory import Memory
 
 LONGEST = 256
+MORE = " more"
+"""What is added to a text that is foretold without its end, so that the figures see it: written, it would go on."""
 WITHOUT = 5
 """One in so many training pairs is learned without what the memory holds, so that the model can do without."""
 
@@ -243,7 +245,8 @@ class Pairs:
         """The likeliest token behind each true beginning, as texts: cheap to have while training."""
         best_BT = output.argmax(-1)
         sizes = batch["target.length"].tolist()
-        return [self._text(row[:size]) for row, size in zip(best_BT.tolist(), sizes, strict=True)]
+        found = [row[:size] for row, size in zip(best_BT.tolist(), sizes, strict=True)]
+        return [self._text(row) + ("" if self.end in row else MORE) for row in found]
 
     def _text(self, tokens: Sequence[int]) -> str:
         kept = tokens[: tokens.index(self.end)] if self.end in tokens else tokens

@@ -45,7 +45,7 @@ class Outcome:
     steps: int
     best_step: int
     best: float | None
-    """Best value of task.metric on validation; None without validation."""
+    """Best value on validation of what chooses (task.chosen_by or task.metric); None without validation."""
     history: list[dict[str, Any]]
     """One entry for each evaluation: step, loss and the task's metrics."""
     seconds: float

@@ -49,6 +49,7 @@ class _Training:
     def __init__(self, job: Job, reporter: Reporter, signals: guard.Signals):
         self.job, self.reporter, self.signals = job, reporter, signals
         self.config, self.task, self.model = job.config, job.task, job.model
+        self.chooser = job.task.chosen_by or job.task.metric
         runner = job.execution.apply(job.model)
         self.weights = optim.trainable(self.model)
         self.gradient = Gradient(self.task, runner, self.weights, job.execution, self.config.accumulate)
@@ -172,7 +173,7 @@ class _Training:
         self.history.append({"step": self.step, **facts})
         if facts:
             self.log.event(self.step, {"valid": facts})
-            self._choose(facts.get(self.task.metric.name))
+            self._choose(facts.get(self.chooser.name))
             self._board(facts)
         seconds = time.monotonic() - start
         self.evaluate_seconds = min(seconds, self.evaluate_seconds or seconds) if len(self.history) == 2 else seconds
@@ -207,7 +208,7 @@ class _Training:
 
     def _choose(self, value: float | None) -> None:
         """Keep the best weights, of equals the latest: on few rows the first is but luck. Stop early when patience is at its end."""
-        higher = self.task.metric.higher_is_better
+        higher = self.chooser.higher_is_better
         better = value is not None and (self.best is None or (value > self.best if higher else value < self.best))
         if better or (value is not None and value == self.best):
             self.best, self.best_step = value, self.step
@@ -357,7 +358,7 @@ class _Training:
         self.last_shown = now
         facts: dict[str, float | str] = {"loss": self.loss, "rate": self.clock.rate(self.config.batch_size)}
         if self.best is not None:
-            facts[self.task.metric.name] = self.best
+            facts[self.chooser.name if self.task.chosen_by is None else f"valid {self.chooser.name}"] = self.best
         progress.update(self.step if self.budget is None else self.clock.elapsed(), **facts)
         if self.log.stale():
             self.log.clock(

@@ -64,6 +64,7 @@ class Main(Task):
     name = "summarize"
     judged_bytes = 60_000
     metric = Metric("rouge_l", True)
+    chosen_by = Metric("loss", False)
 
     def __init__(self, config: Config):
         self.config = config

@@ -18,9 +18,10 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
+from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs, find_target
 from duomo.data.written import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
-from duomo.decode.penalty import Penalty
+from duomo.decode.penalty import USUAL, Penalty
 from duomo.decode.written import answers
 from duomo.tasks.translate.baselines import Copy, Nearest
 
@@ -32,6 +33,8 @@ LANGUAGES = re.compile(
 )  # fmt: skip
 """By the codes of ISO 639-1."""
 MANY = 5000
+REQUEST = "Translate the following text from {source} to {target}."
+"""What a model that only writes on is asked before each text, by the names of the columns."""
 NEVER = 2.0
 """A similarity that no text reaches."""
 
@@ -66,10 +69,12 @@ class Main(Task):
     name = "translate"
     judged_bytes = 60_000
     metric = Metric("chrf", True)
+    chosen_by = Metric("loss", False)
 
     def __init__(self, config: Config):
         self.config = config
-        self.pairs = Pairs(Asked(config.source, config.target, config.ignore, config.encode, SOURCES, config.similarity))
+        self.asked = Asked(config.source, config.target, config.ignore, config.encode, SOURCES, config.similarity)
+        self.pairs: Pairs | Instructed = Pairs(self.asked)
         self.tokenisation = "13a"
         """Of BLEU: `zh` where the training translations are Chinese."""
         self.trust: float | None = None
@@ -90,7 +95,14 @@ class Main(Task):
         return find_target(table, TARGETS)
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
-        self.pairs.given = learned.get("text")
+        if "decoder" in learned:
+            self._instruct(learned["text"])
+        else:
+            self.pairs.given = learned.get("text")
+
+    def _instruct(self, given: Mapping[str, Any]) -> None:
+        """The model only writes on: it is asked for translations, without a memory and without beams."""
+        self.pairs, self.penalty, self.trust = Instructed(self.asked, REQUEST, given), Penalty(USUAL), NEVER
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
@@ -101,6 +113,8 @@ class Main(Task):
         return self.pairs.state() | {"tokenisation": self.tokenisation, "trust": self.trust, "penalty": self.penalty.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        if "request" in state:
+            self._instruct(state["tokenizer"])
         self.pairs.restore(state)
         self.tokenisation, self.trust = state["tokenisation"], state.get("trust", NEVER)
         self.penalty.restore(state.get("penalty", {}))
@@ -141,9 +155,9 @@ class Main(Task):
         """What is answered; before `calibrate` also what other length penalties and the memory alone would have answered, and how
         similar its source is."""
         written, truth = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried), self.pairs.truths(batch)
-        told = [[self._trusted(text, row) for (text, _), row in zip(texts, batch["retrieved"].tolist(), strict=True)] for texts in written]
+        told = [[self._trusted(text, row) for (text, _), row in zip(texts, _places(batch), strict=True)] for texts in written]
         found = self.penalty.beside([self._shown_facts(told[0], truth), *(self._facts(texts, truth) for texts in told[1:])])
-        if self.trust is not None:
+        if self.trust is not None or isinstance(self.pairs, Instructed):
             return found
         places_N, scores_N = batch["retrieved"].cpu().numpy().T
         kept = self._facts([self.pairs.kept[1][place] if place >= 0 else "" for place in places_N.tolist()], truth)
@@ -152,6 +166,8 @@ class Main(Task):
     def _trusted(self, text: str, row: Sequence[int]) -> str:
         """The memory's translation where its source is similar enough, else the text."""
         place, score = row
+        if isinstance(self.pairs, Instructed):
+            return text
         return self.pairs.kept[1][place] if place >= 0 and self.trust is not None and score >= self.trust * 1e4 else text
 
     def calibrate(self, evidence: Evidence) -> None:
@@ -200,7 +216,7 @@ class Main(Task):
         """`prediction`; `confidence`, the geometric mean probability of its tokens (of what the memory says: how similar its source is);
         `memory`, what was read beside the text."""
         (written,) = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried[:1])
-        places = batch["retrieved"].tolist()
+        places = _places(batch)
         said = [self._trusted(text, row) for (text, _), row in zip(written, places, strict=True)]
         own = [text == other for text, (other, _) in zip(said, written, strict=True)]
         return {
@@ -211,7 +227,12 @@ class Main(Task):
         }  # fmt: skip
 
     def _shown(self, place: int, score: int) -> dict[str, Any] | None:
-        if place < 0:
+        if place < 0 or isinstance(self.pairs, Instructed):
             return None
         sources, targets = self.pairs.kept
         return {"source": sources[place], "target": targets[place], "similarity": score / 1e4}
+
+
+def _places(batch: Batch) -> list[list[int]]:
+    """Of each row the place in the memory that was read beside it, and how similar; -1 where none was."""
+    return batch["retrieved"].tolist() if "retrieved" in batch else [[-1, 0]] * len(batch["tokens"])

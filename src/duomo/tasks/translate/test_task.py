@@ -5,15 +5,18 @@ import random
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import sacrebleu
 import torch
 from rouge_score import rouge_scorer
+from torch.nn import functional
 
 import duomo
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.find import make_model, make_task
 from duomo.core.recipe import ModelConfig
+from duomo.core.table import Table
 from duomo.data import sources, written
 from duomo.data.loader import finish
 from duomo.data.memory import Memory
@@ -177,3 +180,17 @@ def test_a_model_that_only_reads_is_refused():
     batch = finish(task.encode(table, target=False).batch(np.arange(2)), task.inputs)
     with pytest.raises(ConfigError, match="seq2seq"):
         task.answer(torch.nn.Linear(2, 2), batch)
+
+
+def test_a_text_foretold_without_its_end_is_not_whole():
+    """Otherwise a model that never stops would look perfect behind every true beginning."""
+    cells = {"source": ["one two three"] * 4, "target": ["eins zwei drei"] * 4}
+    table = Table(pa.table(cells), dict.fromkeys(cells, "text"))
+    task = make_task("translate", {"target": ("target",), "similarity": 2.0})
+    task.fit(table)
+    batch = task.encode(table, target=True).batch(np.arange(4))
+    labels_BT = task.pairs.labels(batch).clamp(min=0)
+    whole = functional.one_hot(labels_BT, task.head.size).float()
+    endless = whole.masked_fill((labels_BT == task.pairs.end).unsqueeze(-1), 0.0)
+    endless[..., labels_BT[0, 0]] += (labels_BT == task.pairs.end).float()
+    assert task.measure(task.evidence(whole, batch))["chrf"] == 100 > task.measure(task.evidence(endless, batch))["chrf"]
