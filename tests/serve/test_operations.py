@@ -17,10 +17,11 @@ from tests.serve.harness import Server
 from tests.serve.test_predict import rows_of
 
 from duomo.core.errors import ConfigError
+from duomo.core.reporter import Silent
 from duomo.serve import limits
 from duomo.serve.keys import Key, Keys
 from duomo.serve.metrics import Metrics
-from duomo.serve.server import _taken
+from duomo.serve.server import Options, _taken, serve
 
 TOKEN, SLOW = "a-token-of-many-letters", "b-token-of-many-letters"
 OPEN = {"/livez", "/readyz", "/health"}
@@ -236,6 +237,16 @@ def test_a_replaced_folder_is_served_and_a_damaged_one_is_not(guarded: Server, r
             assert client.post("/v1/predict", json=body(runs)).status_code in (200, 422)
             time.sleep(0.1)
         assert client.get("/v1/runs").json()["runs"][0]["task"] == "regress"
+
+
+def test_what_a_person_forgets_is_said(runs, tmp_path: Path) -> None:
+    """A run's name in a token file that is none; a certificate without its key."""
+    (tmp_path / "tokens").write_text(f"alice {'a' * 20} 60 clinic,clinik\nbob {'b' * 20}\n")
+    assert Keys.read(str(tmp_path / "tokens")).strange(["clinic"]) == ["clinik"]
+    flags = tls(tmp_path)
+    if flags:
+        with pytest.raises(ConfigError, match="needs its key"):
+            serve([str(runs("clinic").path)], Options(port=0, tls_cert=flags[1]), Silent())
 
 
 # -- S4

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,10 @@ class Keys:
         if not keys:
             raise ConfigError("The file of tokens must hold one on a line; {path} holds none.", path=path)
         return cls(keys)
+
+    def strange(self, runs: Iterable[str]) -> list[str]:
+        """Names of runs that tokens are for and that are not among these."""
+        return sorted({name for key in self._keys for name in key.runs} - set(runs))
 
     def __len__(self) -> int:
         return len(self._keys)

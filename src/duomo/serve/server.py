@@ -150,6 +150,10 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
         application.metrics.add("worker_events_total", event=what, **facts)
         log(what, **facts)
 
+    if strange := keys.strange(runs):
+        reporter.say(
+            tr("Tokens are for runs that are not served here: {names}. A run goes by the name of its folder.", names=", ".join(strange))
+        )
     pool = Pool(runs, options.workers, event)
     hosts = (*LOCAL, options.host, *options.names)
     application = Application(pool, keys, hosts, quiet=options.quiet)
@@ -168,6 +172,8 @@ async def _run(config: uvicorn.Config, application: Application, options: Option
     try:
         config.load()
     except OSError as error:
+        if options.tls_cert and not options.tls_key:
+            raise ConfigError("A certificate of TLS needs its key: give --tls-key too, or a --tls-cert that holds both.") from None
         raise ConfigError("The certificate and key of TLS must be readable PEM files; they are not ({reason}).",
                           reason=error.strerror or error) from None  # fmt: skip
     door = listening(options.host, options.port)
