@@ -3,10 +3,12 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -247,6 +249,22 @@ def test_what_a_person_forgets_is_said(runs, tmp_path: Path) -> None:
     if flags:
         with pytest.raises(ConfigError, match="needs its key"):
             serve([str(runs("clinic").path)], Options(port=0, tls_cert=flags[1]), Silent())
+
+
+def test_a_log_that_nobody_reads_any_more(runs) -> None:
+    """`duomo serve … 2>&1 | head -1`: requests are answered still, and the server ends when it is told to."""
+    words = [sys.executable, "-m", "duomo", "serve", str(runs("clinic").path), "--port", "0"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    address = next(found.group() for line in process.stderr if (found := re.search(r"http://\S+", line)))
+    process.stderr.close()
+    with httpx.Client(base_url=address) as client:
+        assert [client.get("/livez").status_code for _ in range(3)] == [200, 200, 200]
+    process.terminate()
+    try:
+        assert process.wait(timeout=30) is not None
+    finally:
+        process.kill()
 
 
 # -- S4

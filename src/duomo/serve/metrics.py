@@ -8,6 +8,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,9 +66,10 @@ def _labels(labels: tuple[tuple[str, str], ...]) -> str:
 
 
 def log(event: str, **facts: Any) -> None:
-    """One line on stderr."""
+    """One line on stderr; lost where nobody reads any more, for that must neither fail a request nor keep the server from ending."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
-    sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
+    with suppress(OSError, ValueError):
+        sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def elapsed(start: float) -> float:
