@@ -21,8 +21,10 @@ from duomo.train.checkpoint import disk_errors
 
 FLUSH_SECONDS = 2.0
 BOARD_STEPS = 20
-MOST_WEIGHTS = 100_000
+MOST_WEIGHTS = 10_000
 """A histogram is drawn from at most so many values of a tensor."""
+QUEUED = 1_000
+"""Events that may wait for the writer's thread; of its own ten most evaluations would stand in line."""
 
 
 def width(step: int) -> int:
@@ -150,7 +152,7 @@ class Board:
                 from tensorboardX import SummaryWriter
             except ImportError:
                 return None
-            self.writer = SummaryWriter(str(self.folder), purge_step=self.purge or None)
+            self.writer = SummaryWriter(str(self.folder), purge_step=self.purge or None, max_queue=QUEUED)
         return self.writer
 
 
