@@ -3,19 +3,25 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from sklearn.linear_model import Ridge
+from torch import nn
 
 import duomo
+from duomo.core import find
+from duomo.core.config import build
 from duomo.core.contract import Field, Goal, Head
 from duomo.core.device import Execution
 from duomo.core.reporter import Silent
 from duomo.exchange import engines
+from duomo.exchange.opening import open_pretrained
+from duomo.exchange.trunks import within
 from duomo.models.resnet import SIZES, Model
 from duomo.nn.council import Council
-from duomo.train import council
+from duomo.train import adapt, council
 from duomo.train.line import GAIN, Seen
 from duomo.train.voices import Line
 
@@ -106,6 +112,19 @@ def test_few_pictures_are_told_by_the_line(arrows: Path, tmp_path: Path) -> None
     assert result["kind"] == "model" and result["metrics"]["accuracy"]["value"] == 1.0
     again = duomo.load(tmp_path / "run").predict(arrows / "b")
     assert {row["prediction"] for row in again} == {"b"}
+
+
+def test_a_number_is_told_by_the_line_and_a_trunk_leaves_it_behind(arrows: Path, tmp_path: Path) -> None:
+    files = sorted(str(path) for path in arrows.rglob("*.png"))
+    rows = pd.DataFrame({"image": files, "height": [float(np.asarray(Image.open(file))[..., 1].mean()) for file in files]})
+    run = duomo.train(rows, SETTINGS, target="height", out=tmp_path / "run", reporter=Silent())
+    model, first, *_ = run.scorecard["results"]
+    assert run.scorecard["facts"]["voices"]["line"] > 0.3 and model["metrics"]["r2"]["value"] > first["metrics"]["r2"]["value"] + 0.3
+    start = within(open_pretrained(str(tmp_path / "run")), "detector", "small")
+    inputs = {"image:image": Field("pixels", (3, 64, 64))}
+    detector = find.trunk(build(find.model_module("detector").Config, start.options, "model.options"), inputs, Head(1))
+    words, _ = adapt.load(nn.ModuleDict({"maps": nn.ModuleDict({"trunk": detector})}), start)
+    assert "stay behind" in words and "council" not in words
 
 
 def test_many_pictures_need_no_line(arrows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
