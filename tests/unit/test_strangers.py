@@ -4,6 +4,7 @@ import bz2
 import errno
 import gzip
 import lzma
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -211,6 +212,13 @@ def test_a_disk_that_fills_up_while_unpacking(tmp_path: Path, monkeypatch: pytes
         with pytest.raises(ResourceError, match="is full"):
             sources.read(tmp_path / name)
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_file_that_is_larger_than_the_room_that_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(iris().to_csv(index=False).encode()))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1 << 20, 1 << 20, 1000))
+    with pytest.raises(ResourceError, match="more than is free"):
+        sources.read(tmp_path / "rows.csv.gz")
 
 
 def test_a_whole_disk_is_no_folder_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ MOST_BYTES = 64 << 30
 MOST_RATIO = 200
 FREE_BYTES = 256 << 20
 """Below this many unpacked bytes the ratio does not matter."""
+ROOM = "Unpacking needs room in the cache folder; {file} holds more than is free. Set DUOMO_CACHE to another disk."
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -38,10 +39,7 @@ def unpack(path: Path, cache: Path | None) -> Path:
             _check_count(path)
             infos = [info for info in checked(archive, path) if not info.is_dir()]
             if sum(info.file_size for info in infos) > shutil.disk_usage(into.parent).free:
-                raise ResourceError(
-                    "Unpacking needs room in the cache folder; {file} holds more than is free. Set DUOMO_CACHE to another disk.",
-                    file=path.name,
-                )
+                raise ResourceError(ROOM, file=path.name)
             partly = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into.parent))
             try:
                 for info, name in zip(infos, map(_name, infos), strict=True):

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from duomo.core.errors import DataError
+from duomo.core.errors import DataError, ResourceError
 from duomo.data import spill as caches
-from duomo.data.archive import FREE_BYTES, MOST_BYTES, MOST_RATIO
+from duomo.data.archive import FREE_BYTES, MOST_BYTES, MOST_RATIO, ROOM
 
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 MOST_MEMORY = 256 << 20
@@ -31,12 +31,14 @@ def unpacked(path: Path, cache: Path | None) -> Path:
     if into.is_file():
         return into
     into.parent.mkdir(parents=True, exist_ok=True)
-    most = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * path.stat().st_size), shutil.disk_usage(into.parent).free)
+    most, free = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * path.stat().st_size)), shutil.disk_usage(into.parent).free
     with tempfile.NamedTemporaryFile(dir=into.parent, delete=False) as sink:
         partly = Path(sink.name)
         try:
             with _opened(path) as source:
                 while piece := source.read(1 << 20):
+                    if sink.tell() + len(piece) > free:
+                        raise ResourceError(ROOM, file=path.name)
                     if sink.tell() + len(piece) > most:
                         raise DataError("A compressed file may unpack to at most {most} bytes; {file} is larger. "
                                         "Unpack it yourself if you trust it.", most=most, file=path.name)  # fmt: skip
