@@ -3,10 +3,14 @@
 import csv
 
 import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import duomo
 from duomo import samples
 from duomo.core.device import Execution
+from duomo.core.operations import Counter
 from duomo.data.predictor import Block
 
 BRIEF = {"train": {"steps": 1, "batch_size": 4, "exact": True, "evaluate_steps": 10**6}, "data": {"kind": {"text": "text"}}}
@@ -16,6 +20,18 @@ def test_height_follows_from_the_width_alone():
     block = Block(16, 100)
     assert [block.height(positions) for positions in (1, 16, 32, 64, 512)] == [16, 4, 2, 1, 1]
     assert Block.of(16) == Block(16) and Block.of([16, 100]) == block and Block(16).height(10**6) == 16
+
+
+def test_operations_are_counted_as_torch_counts_them():
+    """A convolution, a product, and what is made of several: attention in one call, a feed-forward."""
+    attention = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).requires_grad_(False)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3).requires_grad_(False), nn.Flatten(2), nn.Linear(36, 8).requires_grad_(False)).eval()
+    for part, x in ((model, torch.rand(2, 3, 8, 8)), (attention, torch.rand(2, 5, 16))):
+        with torch.inference_mode(), Counter() as ours:
+            part(x)
+        with torch.inference_mode(), FlopCounterMode(display=False) as theirs:
+            part(x)
+        assert ours.total == theirs.get_total_flops() > 0
 
 
 @pytest.mark.parametrize("width, alone", [(32, False), (768, True)])

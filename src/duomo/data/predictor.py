@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from duomo.core.contract import EncoderDecoder, Evidence, Field, Task
 from duomo.core.device import Execution
 from duomo.core.errors import DataError
 from duomo.core.kinds import number
 from duomo.core.messages import tr
+from duomo.core.operations import Counter
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
@@ -79,21 +79,14 @@ def block_of(task: Task, model: nn.Module, row: Table) -> Block:
     for name in ragged:  # a task may read what is longer than its model in windows
         longest = task.inputs[name].shape[0] if name in task.inputs else batch[name].shape[1]
         batch |= {name: batch[name][:, :longest], f"{name}.length": batch[f"{name}.length"].clamp(max=longest)}
-    mode, learning = model.training, [value for value in model.parameters() if value.requires_grad]
-    _learn(learning, False)  # the counter asks for the gradient of whatever a layer is given, be it a weight
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    mode = model.training
+    with torch.inference_mode(), Counter() as counter:
         model.eval()({name: value.to(where) for name, value in batch.items()})
-    _learn(learning, True)
     model.train(mode)
-    rows = OPERATIONS["ragged" if ragged else "fixed"] / max(1, counter.get_total_flops())
+    rows = OPERATIONS["ragged" if ragged else "fixed"] / max(1, counter.total)
     if not ragged:
         return Block(min(block.rows, _power_of_two(rows)))
     return Block(block.rows, max(1, round(rows * sum(batch[name].shape[1] for name in ragged))))
-
-
-def _learn(weights: Sequence[Tensor], whether: bool) -> None:
-    for weight in weights:
-        weight.requires_grad_(whether)
 
 
 def width(length: int) -> int:
