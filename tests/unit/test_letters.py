@@ -1,5 +1,6 @@
 """The straight line over the letters of texts (nn/letters.py, train/line.py)."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import Ridge
 
@@ -18,6 +20,8 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.reporter import Silent
 from duomo.nn.council import Council
 from duomo.nn.letters import ORDERS, Letters
+from duomo.train.descent import Weights, descend
+from duomo.train.held import loss
 from duomo.train.line import GAIN, Seen, read
 from duomo.train.voices import Line
 
@@ -36,10 +40,52 @@ def test_n_grams_are_those_within_words(tokenizer: str) -> None:
     field, tokens_BT = encoded(tokenizer)
     letters = Letters(2)
     letters.put(spelled_VL=torch.from_numpy(text.spelling(field.facts["json"], field.vocabulary[0])))
-    ours = (letters.where(tokens_BT) > 0).sum(1)
+    ours = (letters.where(tokens_BT)[1] > 0).sum(1)
     theirs = CountVectorizer(analyzer="char_wb", ngram_range=(ORDERS[0], ORDERS[-1]))
     for row in {"characters": (0, 1, 5, 6), "wordpiece": (0, 6)}.get(tokenizer, (0, 1, 6)):  # bytes are no letters; hyphens divide pieces
         assert int(ours[row]) == len(theirs.build_analyzer()(TEXTS[row])), TEXTS[row]
+
+
+@pytest.mark.parametrize("tokenizer", ["bpe", "unigram"])
+def test_words_and_pairs_are_counted_and_ideographs_are_words(tokenizer: str) -> None:
+    field, tokens_BT = encoded(tokenizer)
+    letters = Letters(2)
+    letters.put(spelled_VL=torch.from_numpy(text.spelling(field.facts["json"], field.vocabulary[0])))
+    place_BG = letters.where(tokens_BT)[0]
+    ours = (place_BG > 0).sum(1)
+    theirs = CountVectorizer(ngram_range=(1, 2), token_pattern=r"[a-z0-9]+")
+    for row in (0, 1, 2, 3, 4, 6):
+        assert int(ours[row]) == len(theirs.build_analyzer()(TEXTS[row])), TEXTS[row]
+    at_0, at_6 = (set(place_BG[row][place_BG[row] > 0].tolist()) for row in (0, 6))
+    assert len(at_0) == 8 and len(at_6) == 4  # "the" twice; "tide" twice, before and behind another
+    signs = Letters(2)
+    signs.put(spelled_VL=torch.tensor([[0], *([ord(sign)] for sign in "中文 a")], dtype=torch.int32))
+    assert [int((signs.where(torch.tensor([row]))[0] > 0).sum()) for row in ([1, 2], [1, 3, 2], [1, 4, 4], [4, 3, 4])] == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("kind", ["class", "label", "mean"])
+def test_the_descent_over_all_rows_ends_where_a_solver_does(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    x_NX = sparse.random(300, 40, 0.2, "csr", rng=rng).astype(np.float32)
+    score = x_NX @ rng.normal(size=(40, 3))
+    values = {"class": score.argmax(1), "label": (score[:, 0] > 0).astype(np.int64), "mean": score[:, 0] + 2}[kind]
+    size = 3 if kind == "class" else 1
+    goal = Goal("mean" if kind == "mean" else "class", values, np.ones(300, bool), 0, size, np.ones(300))
+    rows = np.arange(300)
+    line = Line(goal)
+    line.fit(x_NX.toarray(), rows, 0.3)
+    nothing = Weights(np.zeros((10, size)), np.zeros((30, size)), np.zeros(size))
+    seen = list[float]()
+
+    def judge(now: Weights) -> float:
+        weight_XP = np.concatenate([now.cells_FP, now.wide_GP])
+        half = 0.5 if kind == "mean" else 1.0
+        seen.append(half * 300 * loss(goal, x_NX @ weight_XP + now.bias_P, rows) + 0.15 * float(np.square(weight_XP).sum()))
+        return seen[-1]
+
+    found = descend(goal, x_NX, rows, nothing, [0.3], judge, time.monotonic() + 60)
+    assert judge(found) == min(seen) < 1.01 * judge(Weights(line.weight_FP[:10], line.weight_FP[10:], line.bias_P)) < 0.9 * seen[0]
+    assert descend(goal, x_NX, rows, nothing, [0.3], judge, 0.0) is nothing
 
 
 def test_an_answer_does_not_depend_on_the_company() -> None:
@@ -60,7 +106,7 @@ def test_what_is_learned_of_coordinates_is_ridge_regression_on_n_grams() -> None
     goal = Goal("mean", values, np.ones(7, bool), 0, 1, np.ones(7))
     line = Line(goal)
     line.fit(seen.of(np.arange(5)), np.arange(5), 0.5)
-    seen.write([line])
+    seen.write([seen.weights(line)])
     council.put(share_3=torch.tensor([0.0, 0.0, 1.0]))
     place_BG, value_BG = (one.numpy() for one in council.texts()[0][1].weighed(tokens_BT))
     x_BP = np.zeros((7, council.texts()[0][1].places + 1))

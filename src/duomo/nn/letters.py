@@ -1,9 +1,10 @@
-"""A straight line over a text's letters: logistic regression on TF-IDF of the n-grams of characters within words.
+"""A straight line over a text's letters: logistic regression on TF-IDF of words, pairs of words, and n-grams of characters within words.
 
-Of few texts these say more than words do, for a word's forms share them and a new word is made of known ones (Joachims 1998 for the line;
-McNamee & Mayfield 2004, "Character N-Gram Tokenization", for the n-grams). A model is given tokens: each is spelled by a table, the
-spellings are put one behind the other, and every n-gram without a space inside it counts.
-Legend: B rows, T tokens, V vocabulary, L longest spelling, W letters of a row, G n-grams of a row, P places, S logits.
+Of few texts the n-grams say more than words do, for a word's forms share them and a new word is made of known ones (Joachims 1998 for the
+line; McNamee & Mayfield 2004, "Character N-Gram Tokenization"); of many texts words say more, and both together most. A model is given
+tokens: each is spelled by a table, the spellings are put one behind the other, every n-gram without a space inside it counts, and every
+run of letters and digits is a word, of Chinese and its like each character.
+Legend: B rows, T tokens, V vocabulary, L longest spelling, W letters of a row, G words, pairs and n-grams of a row, P places, S logits.
 """
 
 import torch
@@ -19,6 +20,12 @@ LETTERS = 6
 PLACES, MOST = 2**18, 2**22
 """Places that n-grams are hashed to, and weights of the table at most: with many classes it gets fewer places."""
 PRIME, SPREAD, MODULUS = 1_000_003, 2_654_435_761, 2**31 - 1
+WORD, PAIR = 5, 6
+"""What tells a word and a pair of words from an n-gram of so many letters."""
+LONGEST_WORD = 64
+"""Letters by which a word is told from others."""
+IDEOGRAPHS = 0x2E80
+"""From here on a character is a word by itself."""
 LEAST = 1e-6
 
 
@@ -50,25 +57,53 @@ class Letters(Grown):
         row_BW = row_BW.scatter(1, (1 + count_BT.sum(1, keepdim=True)).minimum(room_B1), SPACE)[:, :beyond]
         return torch.cat([torch.full_like(row_BW[:, :1], SPACE), row_BW[:, 1:]], 1)
 
-    def where(self, tokens_BT: Tensor) -> Tensor:
-        """int64 (B, G): the place of each n-gram, from 1 on; 0 where there is none."""
+    def where(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
+        """int64 (B, G): the place of each word and pair, and of each n-gram, from 1 on; 0 where there is none."""
         letter_BW = self.spell(tokens_BT)
-        code_BW, following_BW, found = letter_BW, letter_BW, list[Tensor]()
-        whole_BW = letter_BW > 0
-        for order in range(2, ORDERS[-1] + 1):
-            inside_BW = following_BW != SPACE
-            following_BW = F.pad(following_BW[:, 1:], (0, 1))
-            code_BW = (code_BW * PRIME + following_BW) % MODULUS
-            whole_BW = whole_BW & (following_BW > 0) & (inside_BW if order > 2 else letter_BW + following_BW > 2 * SPACE)
-            found.append(torch.where(whole_BW, (code_BW + order) * SPREAD % MODULUS % self.places + 1, 0))
-        return torch.cat(found, 1)
+        return self._place(_words(letter_BW)), self._place(_n_grams(letter_BW))
+
+    def _place(self, code_BG: Tensor) -> Tensor:
+        return torch.where(code_BG >= 0, code_BG * SPREAD % MODULUS % self.places + 1, 0)
 
     def weighed(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """Places (B, G) and what each n-gram counts there: its inverse document frequency, each row of length one."""
-        place_BG = self.where(tokens_BT)
-        idf_BG = self.idf_P[place_BG]
-        return place_BG, idf_BG / idf_BG.square().sum(1, keepdim=True).sqrt().clamp(min=LEAST)
+        """Places (B, G) and what each counts there: its inverse document frequency, words and n-grams of a row each of half its length."""
+        places, values = self.where(tokens_BT), list[Tensor]()
+        for place_BG in places:
+            idf_BG = self.idf_P[place_BG]
+            values.append(idf_BG / (2 * idf_BG.square().sum(1, keepdim=True)).sqrt().clamp(min=LEAST))
+        return torch.cat(places, 1), torch.cat(values, 1)
 
     def forward(self, tokens_BT: Tensor) -> Tensor:
         place_BG, value_BG = self.weighed(tokens_BT)
         return F.embedding_bag(place_BG, self.weight_PS, mode="sum", per_sample_weights=value_BG)
+
+
+def _n_grams(letter_BW: Tensor) -> Tensor:
+    """int64 (B, G): a number for each n-gram of letters, below 0 where there is none."""
+    code_BW, following_BW, found = letter_BW, letter_BW, list[Tensor]()
+    whole_BW = letter_BW > 0
+    for order in range(2, ORDERS[-1] + 1):
+        inside_BW = following_BW != SPACE
+        following_BW = F.pad(following_BW[:, 1:], (0, 1))
+        code_BW = (code_BW * PRIME + following_BW) % MODULUS
+        whole_BW = whole_BW & (following_BW > 0) & (inside_BW if order > 2 else letter_BW + following_BW > 2 * SPACE)
+        found.append(torch.where(whole_BW, code_BW + order, -1))
+    return torch.cat(found, 1)
+
+
+def _words(letter_BW: Tensor) -> Tensor:
+    """int64 (B, G): a number for each word and each pair of words that follow one another, below 0 where there is none."""
+    digit_BW, latin_BW = (letter_BW >= ord("0")) & (letter_BW <= ord("9")), (letter_BW >= ord("a")) & (letter_BW <= ord("z"))
+    part_BW = digit_BW | latin_BW | (letter_BW > 127)
+    single_BW = letter_BW >= IDEOGRAPHS
+    goes_on_BW = F.pad(part_BW & ~single_BW, (1, 0))[:, :-1]
+    start_BW = part_BW & (single_BW | ~goes_on_BW)
+    number_BW = torch.where(part_BW, start_BW.cumsum(1), 0)  # of its word, from 1 on
+    at_BW = torch.arange(letter_BW.shape[1], device=letter_BW.device).expand_as(letter_BW)
+    first_BW = torch.zeros_like(letter_BW).scatter(1, torch.where(start_BW, number_BW, 0), at_BW)
+    power_L = torch.tensor([pow(PRIME, place, MODULUS) for place in range(LONGEST_WORD)], device=letter_BW.device)
+    term_BW = letter_BW * power_L[(at_BW - first_BW.gather(1, number_BW)).clamp(0, LONGEST_WORD - 1)] % MODULUS
+    code_BW = torch.zeros_like(letter_BW).scatter_add(1, number_BW, term_BW)[:, 1:] % MODULUS
+    there_BW = at_BW[:, 1:] <= number_BW.amax(1, keepdim=True)
+    pair_BW = (code_BW[:, :-1] * PRIME + code_BW[:, 1:]) % MODULUS
+    return torch.cat([torch.where(there_BW, code_BW + WORD, -1), torch.where(there_BW[:, 1:], pair_BW + PAIR, -1)], 1)

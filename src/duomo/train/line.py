@@ -2,7 +2,8 @@
 
 Logistic and ridge regression with a penalty on squared weights lose nothing when the weights of n-grams are sought among the sums of the
 training rows (Schölkopf et al. 2001, "A Generalized Representer Theorem"). So texts are learned from as coordinates, as many as there are
-rows, found from the products of all pairs of rows, and what is learned is turned into weights of n-grams; and so of pictures.
+rows, found from the products of all pairs of rows, and what is learned is turned into weights of n-grams; and so of pictures. Of more texts
+than that suits some choose the penalty, and the weights that they give are where the descent over all begins (train/descent.py).
 Legend: N rows, R rows learned from, F features of the cells, D coordinates of the texts or pictures, G places of n-grams or numbers of
 glimpses, P logits of one goal.
 """
@@ -14,20 +15,23 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from duomo.core.contract import Field
+from duomo.core.contract import Field, Goal
 from duomo.core.kinds import text
 from duomo.core.tensors import Batch
 from duomo.nn.council import Council
+from duomo.train.descent import Weights, descend
 from duomo.train.held import AT_ONCE, CELLS, FEW, Rows, Voice, beside, loss, spread
 from duomo.train.voices import Line
 
 PENALTIES = tuple(10.0**-power for power in range(-3, 5))
-MOST, MOST_TEXTS = 20_000, 3000
-"""Rows to learn from; fewer where there are texts, for the time goes with their cube."""
+MOST, MOST_TEXTS, SOME_TEXTS = 20_000, 3000, 2000
+"""Rows to learn from; fewer where there are texts or pictures, for the time goes with their cube: all of so many, or some of more."""
 PACE, CUBES = 10**7, 10**9
 """Rows times columns times logits that are learned in a second, all penalties tried; products of pairs of rows, rows times pairs."""
 GAIN = 5.0
 """How much longer a text or picture is than a cell's deviation: the penalty is the same on both."""
+SAMPLE, FITS, AROUND = 200, 2 * 10**7, (3.0, 1.0)
+"""Texts that tell how long all are; words and n-grams that fit into memory; penalties for all rows, in parts of what some of them chose."""
 ENOUGH, FLAT = 400, 1e-7
 """Rows held out that choose a penalty for texts, which takes long; the smallest part of the largest root that is a coordinate."""
 
@@ -41,7 +45,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
     read(council, inputs, rows.batch, rows.learned)
     taught = np.flatnonzero(np.any([goal.known[: rows.learned] for goal in rows.goals], axis=0))
     seen, judged_rows = Seen(council, rows.batch, spread(taught, most), rows.learned), np.arange(rows.learned, len(rows.goals[0].values))
-    held, valid, found, chosen = list[np.ndarray](), list[np.ndarray](), list[Line](), list[float]()
+    held, valid, found, chosen = list[np.ndarray](), list[np.ndarray](), list[Weights](), list[float]()
     for goal in rows.goals:
         parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
         looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if seen.wide is not None else len(parts)
@@ -58,9 +62,12 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
         _, penalty, kept = min(tried, key=lambda one: one[0])
         for one, (learn, judge) in zip(lines[looks:], parts[looks:] if council.has_cells else [], strict=False):
             kept[judge] = seen.taught(one, learn, penalty, judge)
-        whole = rows.whole(goal, rows.learned)
-        found.append(Line(goal))
-        valid.append(seen.taught(found[-1], whole[np.isin(whole, seen.basis)], penalty, judged_rows))
+        whole, line = rows.whole(goal, rows.learned), Line(goal)
+        line.fit(seen.of(some := whole[np.isin(whole, seen.basis)]), some, penalty)
+        found.append(seen.weights(line))
+        if council.token_names and len(taught) > len(seen.basis):
+            found[-1] = _descended(council, rows, goal, seen, found[-1], penalty, ends)
+        valid.append(seen.said(found[-1], judged_rows))
         held.append(kept)
         chosen.append(penalty)
     seen.write(found)
@@ -74,7 +81,30 @@ def again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
     for one, penalty in zip(found, penalties, strict=True):
         known = np.flatnonzero(one.goal.known)
         one.fit(seen.of(known), known, penalty)
-    seen.write(found)
+    seen.write([seen.weights(line) for line in found])
+
+
+def _descended(council: Council, rows: Rows, goal: Goal, seen: "Seen", start: Weights, penalty: float, ends: float) -> Weights:
+    """The weights after more rows than those of the basis were learned from, as many as fit."""
+    from scipy import sparse
+
+    whole = np.flatnonzero(goal.known[: rows.learned])
+    some = spread(whole, SAMPLE)
+    each = grams(council, rows.batch, some).nnz / len(some) + len(start.cells_FP)
+    whole = spread(whole, int(FITS / max(1.0, each)))
+    if len(whole) <= len(seen.basis):
+        return start
+    pieces = [_features(council, rows.batch, piece) for piece in np.array_split(whole, 1 + len(whole) // AT_ONCE)]
+    judged = rows.learned + np.flatnonzero(goal.known[rows.learned :])
+    penalties = [factor * penalty for factor in AROUND]
+    return descend(goal, sparse.vstack(pieces, "csr"), whole, start, penalties, lambda now: loss(goal, seen.said(now, judged), judged), ends)
+
+
+def _features(council: Council, batch: Batch, rows: np.ndarray) -> Any:
+    """CSR (N, F + G) float32."""
+    from scipy import sparse
+
+    return sparse.hstack([sparse.csr_matrix(_spelled(council, batch, rows)), grams(council, batch, rows)], "csr").astype(np.float32)
 
 
 def _affordable(council: Council, rows: Rows, ends: float) -> int:
@@ -83,7 +113,10 @@ def _affordable(council: Council, rows: Rows, ends: float) -> int:
     most = MOST
     if columns:
         most = int(min(most, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
-    return int(min(most, MOST_TEXTS, (CUBES * left) ** (1 / 3))) if council.token_names or council.picture_names else most
+    if not (council.token_names or council.picture_names):
+        return most
+    few = MOST_TEXTS if rows.learned <= MOST_TEXTS or council.picture_names else SOME_TEXTS
+    return int(min(most, few, (CUBES * left) ** (1 / 3)))
 
 
 @final
@@ -121,30 +154,31 @@ class Seen:
 
     def logits(self, line: Line, rows: np.ndarray) -> np.ndarray:
         """(N, P) of rows that are all of the basis, or all to be judged."""
-        if rows[0] < self._learned:
-            return self.of(rows) @ line.weight_FP + line.bias_P
+        return self.of(rows) @ line.weight_FP + line.bias_P if rows[0] < self._learned else self.said(self.weights(line), rows)
+
+    def said(self, weights: Weights, rows: np.ndarray) -> np.ndarray:
+        """(N, P) of rows to be judged."""
         pieces = np.array_split(rows, 1 + len(rows) // AT_ONCE)  # all at once they may not fit into memory
-        said = np.concatenate([_spelled(self._council, self._batch, piece) @ line.weight_FP[: self._cells] for piece in pieces])
+        said = np.concatenate([_spelled(self._council, self._batch, piece) @ weights.cells_FP for piece in pieces])
         if self.wide is not None:
-            said += self._judged[rows - self._learned] @ self._weights(line)
-        return said + line.bias_P
+            said += self._judged[rows - self._learned] @ weights.wide_GP
+        return said + weights.bias_P
 
-    def _weights(self, line: Line) -> np.ndarray:
-        """(G, P) of the n-grams or numbers of glimpses."""
-        return np.asarray(self.wide.T @ (self._turn_RD @ line.weight_FP[self._cells :]))
+    def weights(self, line: Line) -> Weights:
+        """The line's, of n-grams or numbers of glimpses in place of coordinates."""
+        wide = self.wide.T @ (self._turn_RD @ line.weight_FP[self._cells :]) if self.wide is not None else line.weight_FP[:0]
+        return Weights(line.weight_FP[: self._cells], np.asarray(wide), line.bias_P)
 
-    def write(self, lines: Sequence[Line]) -> None:
-        """Into the council: the lines of all goals side by side."""
-        weight_FS = np.concatenate([line.weight_FP[: self._cells] for line in lines], 1)
-        bias_S = np.concatenate([line.bias_P for line in lines])
+    def write(self, found: Sequence[Weights]) -> None:
+        """Into the council: the weights of all goals side by side."""
+        cells_FS, wide_GS, bias_S = (np.concatenate(parts, -1) for parts in zip(*found, strict=True))
         if self._level is not None:
-            bias_S = bias_S - self._level.write(self._council, np.concatenate([self._weights(line) for line in lines], 1))
+            bias_S = bias_S - self._level.write(self._council, wide_GS)
         elif self.wide is not None:
             first = np.cumsum([letters.places + 1 for _, letters in self._council.texts()])[:-1]
-            texts = np.split(GAIN * np.concatenate([self._weights(line) for line in lines], 1), first)
-            for (_, letters), weight_GS in zip(self._council.texts(), texts, strict=True):
+            for (_, letters), weight_GS in zip(self._council.texts(), np.split(GAIN * wide_GS, first), strict=True):
                 letters.put(weight_PS=torch.from_numpy(weight_GS))
-        self._council.put(weight_FS=torch.from_numpy(weight_FS), bias_S=torch.from_numpy(bias_S))
+        self._council.put(weight_FS=torch.from_numpy(cells_FS), bias_S=torch.from_numpy(bias_S))
 
 
 @final
@@ -186,7 +220,7 @@ def read(council: Council, inputs: Mapping[str, Field], batch: Batch, learned: i
         letters.put(spelled_VL=torch.from_numpy(text.spelling(inputs[name].facts["json"], inputs[name].vocabulary[0])))
         rows_P = torch.zeros(letters.places + 1)
         for tokens_BT in batch[name][:learned].split(AT_ONCE):
-            place_BG = letters.where(tokens_BT).sort(1).values
+            place_BG = torch.cat(letters.where(tokens_BT), 1).sort(1).values
             again_BG = torch.cat([torch.zeros_like(place_BG[:, :1], dtype=torch.bool), place_BG[:, 1:] == place_BG[:, :-1]], 1)
             rows_P += torch.bincount(place_BG[~again_BG], minlength=len(rows_P))
         idf_P = ((1 + learned) / (1 + rows_P)).log() + 1
