@@ -36,6 +36,8 @@ EACH_PART = 2
 """People of a part of the split, at least, where people are told apart."""
 FEWEST_STEPS, OF_FEW = 170, ("classify", "regress")
 """Where rows are few, a recipe's epochs are too few steps to learn anything: these tasks get as many epochs as make so many steps."""
+PASSES = 10**6
+"""Rows that may be read where a task asks for more epochs than its recipe has, all epochs counted."""
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
 MOST_CHOOSING = 300
@@ -286,7 +288,8 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     suggestion = task.suggest(train)
     if pretrained:
         settings, pretrained = _carried(settings, said, data, suggestion.recipe, pretrained)
-    recipe = _enough(_resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part)), said.train, len(train))
+    resolved = _resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part))
+    recipe = _enough(resolved, said.train, len(train), suggestion.longer)
     if recipe.adapt.start and not resumed:
         reporter.say(_tuning(recipe))
     for sentence in (cut := unheard(train, data.ignore, recipe.encode.longest_sound)):
@@ -377,13 +380,15 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bo
     return dataclasses.replace(recipe, data=data, model=model)
 
 
-def _enough(recipe: Recipe, said: TrainConfig, rows: int) -> Recipe:
-    """The recipe with epochs for `FEWEST_STEPS` where it learns from nothing and nobody said how long."""
+def _enough(recipe: Recipe, said: TrainConfig, rows: int, longer: float) -> Recipe:
+    """The recipe with epochs for `FEWEST_STEPS`, and `longer` while that is within `PASSES`, where it learns from nothing and nobody said
+    how long."""
     train = recipe.train
     if said.epochs or said.steps or said.minutes or recipe.adapt.start or recipe.data.task not in OF_FEW or not train.batch_size:
         return recipe
-    epochs = math.ceil(FEWEST_STEPS / math.ceil(rows / train.batch_size))
-    return dataclasses.replace(recipe, train=dataclasses.replace(train, epochs=max(train.epochs, float(epochs))))
+    least = math.ceil(FEWEST_STEPS / math.ceil(rows / train.batch_size))
+    more = max(1.0, min(longer, PASSES / max(1.0, rows * train.epochs)))
+    return dataclasses.replace(recipe, train=dataclasses.replace(train, epochs=max(float(round(more * train.epochs)), float(least))))
 
 
 def run_name(source: Any) -> str:

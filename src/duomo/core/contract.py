@@ -155,6 +155,8 @@ class Suggestion:
 
     recipe: str
     reason: str
+    longer: float = 1.0
+    """So many times the recipe's epochs."""
 
 
 class Task(ABC):

@@ -4,7 +4,7 @@ Legend: B rows of a batch, N rows, S logits side by side, C classes of one head,
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, final
 
 import numpy as np
@@ -26,6 +26,8 @@ from duomo.tasks.classify.measures import FLOOR, fit_temperature, lists, one_tar
 from duomo.tasks.classify.views import draw
 
 SHOWN_CLASSES = 20
+CLASSES, LONGEST, OF_MANY = 4, 8.0, ("table", "text")
+"""Epochs of these recipes suffice for so many classes; more take longer in proportion, but not longer than that (docs/experiments.md)."""
 SKEWED = 0.75
 
 
@@ -116,7 +118,12 @@ class Main(Task):
         return Metric("accuracy", True)
 
     def suggest(self, table: Table) -> Suggestion:
-        return suggest_recipe(table, self._features(table))
+        found = suggest_recipe(table, self._features(table))
+        labels = Labels(self.config.target, self.config.multilabel, self.config.separator)
+        labels.fit(table)
+        if labels.lists or found.recipe.partition("-")[0] not in OF_MANY:
+            return found
+        return replace(found, longer=min(max(1.0, max(labels.parts) / CLASSES), LONGEST))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         mask = self.labels.present(table)
