@@ -242,3 +242,10 @@ def test_pictures_are_compared_by_their_gradients():
 ])  # fmt: skip
 def test_commas_divide_labels_that_are_met_in_many_combinations(cells: list[str], sign: str) -> None:
     assert separator_of(pa.chunked_array([cells * 9])) == sign
+
+
+def test_many_classes_take_more_epochs():
+    row_N = np.arange(480)
+    columns = {"x": row_N % 7 + 0.5, "y": [f"class {row % 12}" for row in row_N], "z": row_N % 2}
+    table = Table(pa.table(columns), {"x": "number", "y": "category", "z": "category"})
+    assert [Main(Config(target=(name,))).suggest(table).longer for name in ("y", "z")] == [3.0, 1.0]
