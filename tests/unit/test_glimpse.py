@@ -62,7 +62,7 @@ def test_what_is_learned_of_coordinates_is_ridge_regression_on_glimpses() -> Non
     seen = Seen(made, told, np.arange(6), 6)
     line = Line(Goal("mean", values, np.ones(9, bool), 0, 1, np.ones(9)))
     line.fit(seen.of(np.arange(6)), np.arange(6), 0.5)
-    seen.write([line])
+    seen.write([seen.weights(line)])
     made.put(share_3=torch.tensor([0.0, 0.0, 1.0]))
     parts = [part.numpy() - part[:6].numpy().mean(0) for part in made.pictures()[0][1].describe(x_BCHW)]
     x_NG = np.concatenate([part * GAIN / 3**0.5 / np.sqrt(np.square(part[:6]).sum(1).mean()) for part in parts], 1)

@@ -97,7 +97,9 @@ def _descended(council: Council, rows: Rows, goal: Goal, seen: "Seen", start: We
     pieces = [_features(council, rows.batch, piece) for piece in np.array_split(whole, 1 + len(whole) // AT_ONCE)]
     judged = rows.learned + np.flatnonzero(goal.known[rows.learned :])
     penalties = [factor * penalty for factor in AROUND]
-    return descend(goal, sparse.vstack(pieces, "csr"), whole, start, penalties, lambda now: loss(goal, seen.said(now, judged), judged), ends)
+    return descend(
+        goal, sparse.vstack(pieces, "csr"), whole, start, penalties, lambda now: loss(goal, seen.said(now, judged), judged), ends
+    )
 
 
 def _features(council: Council, batch: Batch, rows: np.ndarray) -> Any:
