@@ -154,3 +154,10 @@ def test_indexes_that_were_unused_for_longest_go_first(photos: Path, monkeypatch
     copy = shutil.copytree(photos, photos.parent / "copy")
     cell_digests(table(copy), "photo")
     assert [file != first for file in (photos.parent / "cache" / "files").iterdir()] == [True]
+
+
+def test_a_film_where_pictures_were_learned_from_is_told(photos: Path) -> None:
+    encoder = InputEncoder(EncodeConfig())
+    encoder.restore({"columns": [{"column": "photo", "kind": "image", "state": {"size": [3, 8, 8]}}]})
+    with pytest.raises(DataError, match=r"learned from, image; these data hold video. Give files"):
+        encoder.encode(Table(pa.table({"video": ["a.mp4"]}), {"video": "video"}, root=photos))

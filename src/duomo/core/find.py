@@ -161,7 +161,10 @@ def model_config(choice: ModelConfig) -> Any:
 def trunk(config: Any, inputs: Mapping[str, Field], head: Head) -> nn.Module:
     """The model that another one is built on: its config says which by `trunk`, `size` and `options`."""
     choice = ModelConfig(config.trunk, config.size, options=config.options)
-    made: nn.Module = model_module(config.trunk).Model(model_config(choice), inputs, head)
+    own = model_config(choice)
+    if "advice" in {field.name for field in dataclasses.fields(own)}:
+        own = dataclasses.replace(own, advice=False)
+    made: nn.Module = model_module(config.trunk).Model(own, inputs, head)
     return made
 
 

@@ -17,9 +17,9 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import KINDS, audio, image, infer, media, number, video
 from duomo.core.kinds.base import Block, Cells
 from duomo.core.kinds.cells import is_bytes
-from duomo.core.messages import listed, nearest
+from duomo.core.messages import listed, nearest, tr
 from duomo.core.recipe import EncodeConfig
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 from duomo.core.tensors import Choices, Column, Dense
 from duomo.data import cache, spill
 from duomo.data.digests import cell_digests, files
@@ -120,6 +120,11 @@ class InputEncoder:
     def _demand(self, table: Table) -> None:
         names = set(table.names)
         missing = [name for name in self.columns if name not in names]
+        kinds = {one.column: one.kind for one in self.learned}
+        held = {kind for name in table.names if (kind := table.kinds.get(name, name)) in MEDIA}
+        if missing and held and kinds[missing[0]] in MEDIA and kinds[missing[0]] not in held:
+            raise DataError("What is answered must be what was learned from, {wanted}; these data hold {given}. Give files of that kind.",
+                            wanted=tr(kinds[missing[0]]), given=", ".join(tr(kind) for kind in sorted(held)))  # fmt: skip
         if missing:
             raise DataError(
                 "Every column that the model learned from must be there; missing: {missing}.{hint} Add it; cells may be empty.",

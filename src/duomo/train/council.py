@@ -60,12 +60,14 @@ LINE_SHARE = 0.3
 
 
 def council_of(model: nn.Module) -> Council | None:
-    return next((one for one in model.modules() if isinstance(one, Council)), None)
+    """The model's own; a trunk's has no say."""
+    return next((one for one in model.children() if isinstance(one, Council)), None)
 
 
 def minutes_left(model: nn.Module, minutes: float) -> float:
-    """What a limited time leaves for the network itself."""
-    return minutes * (1 - SHARE) if council_of(model) else minutes
+    """What a limited time leaves for the network itself; a line over pictures takes a second or two."""
+    council = council_of(model)
+    return minutes * (1 - SHARE) if council and not council.picture_names else minutes
 
 
 @dataclass(frozen=True)
