@@ -229,3 +229,24 @@ def test_a_whole_disk_is_no_folder_of_data(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / f"{number}.txt").touch()
     with pytest.raises(DataError, match="20 files at most"):
         sources.read(tmp_path)
+
+
+def test_folders_of_tables_that_are_a_series_each(tmp_path: Path) -> None:
+    """A recording a file, its class the folder: not the parts of one table, whose folder would be lost."""
+    draw = np.random.default_rng(0)
+    for name in ("walk", "run"):
+        for number in range(6):
+            path = tmp_path / "moves" / name / f"{number}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(draw.normal(size=(30 + number, 2)), columns=["x", "y"]).to_csv(path, index=False)
+    found = kinds.infer(sources.read(tmp_path / "moves"), {})
+    assert (found.kinds["series"], found.kinds["label"], len(found)) == ("series", "category", 12)
+    assert found.column("label").to_pylist() == ["run"] * 6 + ["walk"] * 6 and "x, y" in found.problems[0]
+    first = pd.read_csv(tmp_path / "moves" / "run" / "3.csv")
+    np.testing.assert_allclose(np.array(found.column("series")[3].as_py()), first.to_numpy(), rtol=1e-6)
+    for path in (tmp_path / "moves").rglob("*.csv"):
+        path.write_text(path.read_text().replace("x,y", "x,town").replace(",", ",Ulm ").replace("x,Ulm town", "x,town"))
+    assert len(sources.read(tmp_path / "moves")) == 2 * sum(range(30, 36))
+    for name, other in (("walk", "train"), ("run", "test")):
+        (tmp_path / "moves" / name).rename(tmp_path / "moves" / other)
+    assert len(sources.read(tmp_path / "moves")) == 2 * sum(range(30, 36))

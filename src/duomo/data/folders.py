@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from duomo.core import scans
 from duomo.core.errors import DataError
@@ -32,10 +34,16 @@ STILL = ".gif"
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
+FEWEST_SERIES = 5
+"""Tables in each class folder from which on a table is taken for one series."""
 MOST_OTHERS = 5000
 """Files of no known ending that are looked into, whether they hold pictures all the same."""
 RUN = ("run.json", "recipe.toml")
 """Files that every folder of a run has."""
+LARGEST_SERIES = 1 << 29
+"""Bytes of such tables together, which are held in memory."""
+YEAR = re.compile(r"^(19|20)\d\d([-_]?\d\d){0,2}/")
+"""Folders that part a table by time."""
 SHARD = re.compile(r"^(part|chunk|shard|data)?[-_.]?\d+.*\.(parquet|csv|jsonl|feather|arrow)$", re.IGNORECASE)
 """How the parts of one table are called by what writes it in parts."""
 
@@ -74,8 +82,9 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         return _written(root, files, cache, problems, wanted)
     if len(tables) == 1:
         return read_file(root / tables[0])
-    if tables and (whole := _sharded(root, tables, read_file)) is not None:
-        return whole
+    for made in (_recordings, _sharded) if tables else ():
+        if (whole := made(root, tables, read_file)) is not None:
+            return whole
     if tables:
         raise DataError(
             "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
@@ -138,6 +147,38 @@ def _misnamed(root: Path, files: list[str], others: bool) -> list[str]:
         ]
     raise DataError("The names of pictures must end in .jpg, .png or the like; {count} files of {folder} are pictures but do not "
                     "({names}). Rename them.", folder=root.name, **told)  # fmt: skip
+
+
+def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | None:
+    """Class folders of tables of numbers, all of the same columns: each is a series. None where they are something else."""
+    parted = any("=" in file or YEAR.match(file) for file in tables)
+    if parted or ({file.split("/")[0].lower() for file in tables} <= SPLITS and any(file.count("/") < 2 for file in tables)):
+        return None
+    labels = _labels(root, tables)
+    size = sum((root / file).stat().st_size for file in tables)
+    if labels is None or min(Counter(labels).values()) < FEWEST_SERIES or size > LARGEST_SERIES:
+        return None
+    steps, names = list[np.ndarray](), list[str]()
+    for file in tables:
+        data = read_file(root / file).data
+        names = names or data.column_names
+        try:
+            columns = [pc.cast(column, pa.float64()).to_numpy() for column in data.columns]
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return None
+        if data.column_names != names:
+            return None
+        steps.append(np.stack(columns, 1))
+    values, lengths = np.concatenate(steps), [len(one) for one in steps]
+    rows = pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1) * len(names), pa.int32()), pa.array(values.reshape(-1)))
+    cells = pa.ListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int32()), rows)
+    found = {"series": cells, "label": pa.array(labels, pa.large_string()), "file": pa.array(tables, pa.large_string())}
+    words = tr(
+        "{count} tables of the columns {columns} are a series each, their folders the classes.",
+        count=len(tables),
+        columns=", ".join(names[:8]),
+    )
+    return Table(pa.table(found), known(found), root=root, name=root.name, problems=(words,))
 
 
 def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:
