@@ -18,7 +18,7 @@ from duomo.core.contract import Goal
 
 STEPS, LOOK, HISTORY, TRIALS = 60, 5, 5, 20
 """Steps at most for a penalty, steps between two looks at validation, steps whose slopes are remembered, and lengths tried for a step."""
-STILL = 1e-4
+STILL = 5e-4
 """By so little of itself the loss falls between two looks where it is at its end."""
 
 
