@@ -1,6 +1,6 @@
 """Tables nobody had prepared, beside the field's boosting and forests: python bench/against_boosting.py FOLDER [--sets name:target,...]
 
-Needs `pip install catboost lightgbm`. FOLDER holds the tables as NAME.csv: the data frames of Debian's packages r-cran-mlbench, -kernlab,
+FOLDER holds the tables as NAME.csv: the data frames of Debian's packages r-cran-mlbench, -kernlab,
 -caret, -modeldata, -aer, -cardata and -ggplot2 as `write.csv(frame, "PACKAGE__NAME.csv", row.names = FALSE)` writes them. At most 10,000
 rows of each are taken, in an order drawn by seed 1; 30 % of them are the test. Duomo trains with its defaults. CatBoost (1,000 trees) and
 LightGBM (2,000, rate 0.03) stop by 15 % of the training rows, categories told to them; random forest and extra trees have 500 trees, and
@@ -77,7 +77,7 @@ def theirs(train: pd.DataFrame, test: pd.DataFrame, target: str, number: bool) -
     few = {"n_jobs": 1, "random_state": 0, "min_samples_leaf": 1 if number else 2}
     line = RidgeCV(np.logspace(-2, 4, 13)) if number else LogisticRegression(C=0.1, max_iter=500)
     cat = (CatBoostRegressor if number else CatBoostClassifier)(
-        iterations=1000, verbose=0, thread_count=1, cat_features=words, random_seed=0
+        iterations=1000, verbose=0, allow_writing_files=False, thread_count=1, cat_features=words, random_seed=0
     )
     made: dict[str, tuple[Callable[[], Any], pd.DataFrame]] = {
         "catboost": (lambda: boosted(cat, told, early_stopping_rounds=50), told),
