@@ -98,7 +98,7 @@ def _words(letter_BW: Tensor) -> Tensor:
     single_BW = letter_BW >= IDEOGRAPHS
     goes_on_BW = F.pad(part_BW & ~single_BW, (1, 0))[:, :-1]
     start_BW = part_BW & (single_BW | ~goes_on_BW)
-    number_BW = torch.where(part_BW, start_BW.cumsum(1), 0)  # of its word, from 1 on
+    number_BW = torch.where(part_BW, start_BW.long().cumsum(1), 0)  # of its word, from 1 on; long(): engines add no truths
     at_BW = torch.arange(letter_BW.shape[1], device=letter_BW.device).expand_as(letter_BW)
     first_BW = torch.zeros_like(letter_BW).scatter(1, torch.where(start_BW, number_BW, 0), at_BW)
     power_L = torch.tensor([pow(PRIME, place, MODULUS) for place in range(LONGEST_WORD)], device=letter_BW.device)
