@@ -123,6 +123,7 @@ def test_a_number_is_told_by_the_line_and_a_trunk_leaves_it_behind(arrows: Path,
     start = within(open_pretrained(str(tmp_path / "run")), "detector", "small")
     inputs = {"image:image": Field("pixels", (3, 64, 64))}
     detector = find.trunk(build(find.model_module("detector").Config, start.options, "model.options"), inputs, Head(1))
+    assert council.council_of(detector) is None
     words, _ = adapt.load(nn.ModuleDict({"maps": nn.ModuleDict({"trunk": detector})}), start)
     assert "stay behind" in words and "council" not in words
 
