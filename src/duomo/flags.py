@@ -39,6 +39,7 @@ def search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", help=tr("A folder of texts, or of pictures; or one picture to compare with."))
     parser.add_argument("question", help=tr("What is looked for: words, or a picture's file."))
     parser.add_argument("--count", type=int, default=5, help=tr("How many to show."))
+    parser.add_argument("--encoding", default="", help=tr("Text encoding of files that do not tell it themselves."))
 
 
 def enrol(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.data.documents import blocks
 from duomo.data.folders import PROSE
 from duomo.data.listed import TEXTS
-from duomo.data.text_encoding import detect, open_text
+from duomo.data.text_encoding import Encoding, detect, open_text
 from duomo.trained import Run
 
 ENDINGS = tuple(sorted(TEXTS | PROSE))
@@ -29,17 +29,26 @@ PASSAGE = 400
 MOST_FILES = 100_000
 
 
-def search(run: Run, folder: Path | str, question: str, count: int = 5, reporter: Reporter | None = None) -> list[dict[str, Any]]:
-    """The passages nearest to the question: {"file", "passage", "score"}, best first."""
+def search(
+    run: Run, folder: Path | str, question: str, count: int = 5, reporter: Reporter | None = None, encoding: str = ""
+) -> list[dict[str, Any]]:  # fmt: skip
+    """The passages nearest to the question: {"file", "passage", "score"}, best first; one that several files hold is told once.
+
+    `encoding`: of files that are not UTF-8 and do not tell it themselves.
+    """
     if run.facts["task"] != "embed":
         raise ConfigError("Searching needs a run of the task embed; {run} is one of {task}.", run=str(run.path), task=run.facts["task"])
     if not question.strip():
         raise ConfigError("A question must have words; received an empty one.")
-    files, passages, vectors_PD = _index(run, Path(folder), reporter or Silent())
+    files, passages, vectors_PD = _index(run, Path(folder), reporter or Silent(), encoding)
     (asked,) = run.predict([question])
     score_P = vectors_PD @ np.array(asked["prediction"], np.float32)
-    best = np.argsort(-score_P, kind="stable")[:count]
-    return [{"file": files[place], "passage": passages[place], "score": round(float(score_P[place]), 4)} for place in best.tolist()]
+    first: dict[str, int] = {}
+    for place in np.argsort(-score_P, kind="stable").tolist():
+        first.setdefault(passages[place], place)
+        if len(first) == count:
+            break
+    return [{"file": files[place], "passage": text, "score": round(float(score_P[place]), 4)} for text, place in first.items()]
 
 
 def line(found: dict[str, Any]) -> str:
@@ -47,11 +56,11 @@ def line(found: dict[str, Any]) -> str:
     return f"{found['score']:.3f}  {found['file']}\n       {' '.join(found['passage'].split())}"
 
 
-def _index(run: Run, folder: Path, reporter: Reporter) -> tuple[list[str], list[str], np.ndarray]:
+def _index(run: Run, folder: Path, reporter: Reporter, wanted: str) -> tuple[list[str], list[str], np.ndarray]:
     """File, text and vector (P, D) of each passage; made once for the same files and the same weights."""
     if not folder.is_dir():
         raise DataError("Searching needs a folder of texts; {folder} is none.", folder=folder)
-    found = [(path.relative_to(folder).as_posix(), text) for path in _files(folder) for text in _passages(path, reporter)]
+    found = [(path.relative_to(folder).as_posix(), text) for path in _files(folder) for text in _passages(path, reporter, wanted)]
     if not found:
         raise DataError("Searching needs texts ({endings}); {folder} holds none.", endings=" ".join(ENDINGS), folder=folder)
     files, passages = [file for file, _ in found], [text for _, text in found]
@@ -83,10 +92,10 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-def _passages(path: Path, reporter: Reporter) -> Iterator[str]:
+def _passages(path: Path, reporter: Reporter, wanted: str) -> Iterator[str]:
     """One file that is no text does not keep the others from being found."""
     try:
-        encoding = detect(path)
+        encoding = _encoding(path, wanted)
     except DataError as error:
         reporter.say(tr("{file} is left out: {reason}", file=path.name, reason=error))
         return
@@ -94,3 +103,13 @@ def _passages(path: Path, reporter: Reporter) -> Iterator[str]:
         for text in blocks(file, PASSAGE):
             if text.strip():
                 yield text.strip()
+
+
+def _encoding(path: Path, wanted: str) -> Encoding:
+    """As the file tells it; where it does not, the wanted one."""
+    try:
+        return detect(path)
+    except DataError:
+        if not wanted:
+            raise
+        return detect(path, wanted)

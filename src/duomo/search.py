@@ -10,6 +10,7 @@ from duomo.core.reporter import Reporter
 def search(arguments: argparse.Namespace, reporter: Reporter) -> Any:
     """What is nearest, printed, or returned as JSON values."""
     run = pipeline.load(arguments.run)
-    kind = gallery if run.facts["task"] == "identify" else passages
-    found = kind.search(run, arguments.folder, arguments.question, arguments.count, reporter)
-    return found if arguments.json else print("\n".join(map(kind.line, found)))
+    asked = (run, arguments.folder, arguments.question, arguments.count, reporter)
+    pictures = run.facts["task"] == "identify"
+    found = gallery.search(*asked) if pictures else passages.search(*asked, arguments.encoding)
+    return found if arguments.json else print("\n".join(map(gallery.line if pictures else passages.line, found)))

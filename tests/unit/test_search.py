@@ -39,6 +39,13 @@ def test_search(run, tmp_path, capsys):
     (tmp_path / "drawn.txt").write_bytes(bytes(range(255, 127, -1)) * 20)  # no text: left out, and told
     found = passages.search(run, tmp_path, "Which town governs Peru?", 2)
     assert found[0]["file"] == "Lima.md" and "Lima" in found[0]["passage"] and found[0]["score"] >= found[1]["score"]
+    (tmp_path / "again.md").write_text("# Lima\n\nThe capital is Lima.\n")  # what several files hold is told once
+    again = passages.search(run, tmp_path, "Which town governs Peru?", 2)
+    assert [one["passage"] for one in again] == [one["passage"] for one in found]
+    (tmp_path / "again.md").write_bytes(b"Universit\xe9 de Lima, \x93so named\x94.\n")
+    told = passages.search(run, tmp_path, "Which town governs Peru?", 9, encoding="cp1252")
+    assert any("Université" in one["passage"] for one in told)
+    (tmp_path / "again.md").unlink()
     kept = list(run.path.with_name("run.index").iterdir())
     assert passages.search(run, tmp_path, "Which town governs Peru?", 2) == found
     assert list(run.path.with_name("run.index").iterdir()) == kept
