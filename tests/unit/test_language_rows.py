@@ -19,7 +19,7 @@ def run(tmp_path_factory):
     tiny = {"name": "gpt", "options": {"depth": 1, "width": 32, "heads": 2, "key_heads": 2}}
     settings = {"model": tiny, "train": {"steps": 60, "batch_size": 8, "learning_rate": 0.01}} | {
         "data": {"task": "chat"},
-        "encode": {"vocabulary": 300},
+        "encode": {"vocabulary": 300, "longest_text": 600},
         "task": {"sampling": {"new_tokens": 8}},
     }
     return duomo.train(str(folder / "talk.jsonl"), settings, out=str(folder / "run"), reporter=Silent())
@@ -37,6 +37,12 @@ def test_a_conversation_may_be_handed_over_as_it_is(run, tmp_path) -> None:
     run.predict_file(tmp_path / "ask.csv", str(tmp_path / "out.jsonl"), reporter=Silent())
     assert json.loads((tmp_path / "out.jsonl").read_text()) == {"id": "7", "instruction": TALK[0]["content"], **whole[0]}
     assert run.evaluate(tmp_path / "pairs.csv")["metrics"]["perplexity"]["value"] > 1
+    longer = [
+        *TALK,
+        {"role": "user", "content": "And the river? " * 300},
+        TALK[1],
+    ]  # than the context, whose 600 tokens no block is as wide as
+    assert run.evaluate([{"messages": longer}])["rows"] == 1
     with pytest.raises(DataError, match="or messages as this run learned from; the columns are a, b"):
         run.predict([{"a": "x", "b": "y"}])
 

@@ -103,6 +103,12 @@ def _widths(lengths: np.ndarray, field: Field | None) -> np.ndarray:
     return np.array([max(int(n), min(width(int(n)), most)) for n in lengths])
 
 
+def _field(name: str, lengths: np.ndarray, ragged: Mapping[str, np.ndarray | None], fields: Mapping[str, Field]) -> Field | None:
+    """The input that a column is, or that it stands beside token by token (`tokens.wanted`, `target`): both are padded alike."""
+    beside = (other for other, found in ragged.items() if other in fields and found is not None and np.array_equal(found, lengths))
+    return fields.get(name) or fields.get(next(beside, ""))
+
+
 def _pad(value: Tensor, positions: int) -> Tensor:
     """(B, T, ...) -> (B, positions, ...) with zeros behind."""
     if value.shape[1] >= positions:
@@ -124,7 +130,7 @@ class Predictor:
         """Row numbers and a finished batch of one of the heights: the largest that they fill, else the smallest, the last row repeated."""
         fields = self.fields
         ragged = {name: column.lengths() for name, column in examples.columns.items()}
-        widths = {name: _widths(lengths, fields.get(name)) for name, lengths in ragged.items() if lengths is not None}
+        widths = {name: _widths(lengths, _field(name, lengths, ragged, fields)) for name, lengths in ragged.items() if lengths is not None}
         signature = np.stack([*widths.values()], axis=1) if widths else np.zeros((len(examples), 0), np.int64)
         order = np.lexsort(signature.T[::-1]) if widths else np.arange(len(examples))
         start = 0
