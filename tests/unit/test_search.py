@@ -62,7 +62,7 @@ def test_search(run, tmp_path, capsys):
 def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, monkeypatch):
     """Without new weights nothing needs to be learned first: the weights given are judged before the first step, of a resumed run too."""
     settings = {"data": {"task": "embed"}, "adapt": {"start": str(run.path)}}
-    settings |= {"train": {"steps": 4, "batch_size": 16, "learning_rate": 1.0, "optimizer": "sgd", "evaluate_steps": 2}}
+    settings |= {"train": {"steps": 4, "batch_size": 16, "learning_rate": 100.0, "optimizer": "sgd", "evaluate_steps": 2}}
 
     def stop(self):
         raise Stop
