@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     told = ("{} is the seat of government.", "They rule from {}.", "The capital is {}.")
     lines = [f"{a.format(land)}\t{b.format(town)}" for land, town in capitals.items() for a in asked for b in told]
     (folder / "pairs.tsv").write_text("question\tanswer\n" + "\n".join(lines) + "\n")
-    settings = {"data": {"task": "embed"}, "encode": {"vocabulary": 400, "tokenizer": "bpe"}}
+    settings = {"data": {"task": "embed"}, "encode": {"vocabulary": 400, "tokenizer": "bpe"}, "model": {"name": "bert", "size": "small"}}
     settings |= {"train": {"steps": 120, "batch_size": 16, "learning_rate": 2e-3, "evaluate_steps": 60, "exact": True}}
     return duomo.train(folder / "pairs.tsv", settings, out=folder / "run")
 
@@ -62,7 +62,7 @@ def test_search(run, tmp_path, capsys):
 def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, monkeypatch):
     """Without new weights nothing needs to be learned first: the weights given are judged before the first step, of a resumed run too."""
     settings = {"data": {"task": "embed"}, "adapt": {"start": str(run.path)}}
-    settings |= {"train": {"steps": 4, "batch_size": 16, "learning_rate": 100.0, "optimizer": "sgd", "evaluate_steps": 2}}
+    settings |= {"train": {"steps": 4, "batch_size": 16, "learning_rate": 1.0, "optimizer": "sgd", "evaluate_steps": 2}}
 
     def stop(self):
         raise Stop
