@@ -12,9 +12,12 @@ import numpy as np
 
 from duomo.core.contract import Goal
 from duomo.nn.council import DEPTH, KNOWN
+from duomo.train.held import FEW
 
 NEVER = -12.0
 """Logit of a class that the learner never saw."""
+SOME = 0.5
+"""Share of the columns that each division of few rows chooses from: trees that differ more (Breiman 2001, "Random Forests")."""
 WIDE, COARSE = 500, 32
 """With more columns than so many each is divided into so few bins: a tree of 240 rows and 5,000 columns looks at nothing but empty ones."""
 
@@ -43,7 +46,8 @@ class Trees:
         self.goal, self.categories = goal, categories
         self._judged, self._raw = 0, np.zeros(0)
         settings: dict[str, Any] = {
-            "learning_rate": 0.1 if rows < 2000 else 0.06, "max_leaf_nodes": 31, "max_depth": DEPTH, "l2_regularization": 1.0,
+            "learning_rate": 0.1 if rows < FEW else 0.06, "max_leaf_nodes": 31, "max_depth": DEPTH, "l2_regularization": 1.0,
+            "max_features": SOME if rows < FEW else 1.0,
             "min_samples_leaf": min(20, max(2, rows // 20)), "early_stopping": False, "warm_start": True, "random_state": 0,
             "categorical_features": list(range(categories)) or None,
         }  # fmt: skip
