@@ -37,8 +37,9 @@ class Table:
     def __len__(self) -> int:
         return self.data.num_rows
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
+        """Arrow writes the list anew each time that it is asked."""
         return self.data.column_names
 
     def column(self, name: str) -> pa.ChunkedArray:
@@ -54,7 +55,7 @@ class Table:
     @cached_property
     def _places(self) -> dict[str, int]:
         """Column name -> its place: Arrow looks a name up among all of them, each time."""
-        return {name: place for place, name in enumerate(self.data.column_names)}
+        return {name: place for place, name in enumerate(self.names)}
 
     def take(self, rows: np.ndarray) -> "Table":
         """The rows (n,) in that order, as a table of the same kinds."""

@@ -294,7 +294,8 @@ def _cut(after: np.ndarray, share: float, below: int) -> int:
 
 def _like(train: Table, other: Table, ignored: set[str]) -> Table:
     """The other file's rows with the training file's columns and types."""
-    lacking = [name for name in train.names if name not in (*other.names, *ignored) and train.kinds.get(name) != "id"]
+    there = {*other.names, *ignored}
+    lacking = [name for name in train.names if name not in there and train.kinds.get(name) != "id"]
     if lacking:
         raise DataError(
             "A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them.",

@@ -23,7 +23,7 @@ MANY_TEXTS = 3000
 MANY_PICTURES = 1500
 SMALL_PICTURE = 32
 MANY_SMALL_PICTURES = 4000
-MANY_ROWS = 3000
+MANY_ROWS, MANY_COLUMNS = 3000, 500
 MANY_SERIES = 4000
 """From so many on the head that was fitted to some of them learns on from all."""
 
@@ -112,9 +112,8 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
         reason = tr("{rows} rows whose columns {first} … {last} are the steps of a series; --model tabular reads them as columns", **told)
         return Suggestion("steps" if rows < MANY_SERIES else "steps-many", reason)
     if kinds <= set(FLAT):
-        small = rows < MANY_ROWS
-        reason = tr("{rows} rows of {columns} table columns", rows=rows, columns=len(names))
-        return Suggestion("table-small" if small else "table", reason)
+        size = "table-wide" if len(names) >= MANY_COLUMNS else "table-small" if rows < MANY_ROWS else "table"
+        return Suggestion(size, tr("{rows} rows of {columns} table columns", rows=rows, columns=len(names)))
     if "text" in kinds and kinds <= {"text", *FLAT} and kinds != {"text"}:
         reason = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds)))
         return Suggestion("text" if rows >= MANY_TEXTS else "text-small", reason)

@@ -249,3 +249,11 @@ def test_many_classes_take_more_epochs():
     columns = {"x": row_N % 7 + 0.5, "y": [f"class {row % 12}" for row in row_N], "z": row_N % 2}
     table = Table(pa.table(columns), {"x": "number", "y": "category", "z": "category"})
     assert [Main(Config(target=(name,))).suggest(table).longer for name in ("y", "z")] == [3.0, 1.0]
+
+
+def test_very_many_columns_get_a_network_of_their_size():
+    names = [f"gene{place}" for place in range(500)]
+    columns = {name: np.random.default_rng(place).normal(size=40) for place, name in enumerate(names)}
+    table = Table(pa.table({**columns, "y": ["a", "b"] * 20}), {**dict.fromkeys(names, "number"), "y": "category"})
+    assert Main(Config(target=("y",))).suggest(table).recipe == "table-wide"
+    assert Main(Config(target=("y",), ignore=("gene0",))).suggest(table).recipe == "table-small"
