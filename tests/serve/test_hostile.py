@@ -65,15 +65,24 @@ def test_the_door_is_shut_before_the_queue_grows(server: Server) -> None:
 
     heads = [one.partition(b"\r\n\r\n")[0] for one in (*requests, request_of("/v1/chat/completions", {"model": "poems", "messages": []}))]
 
+    async def refused(head: bytes) -> int:
+        """The status; 0 where the door was open after all, and the body is waited for."""
+        try:
+            return (await asyncio.wait_for(post(server.port, head + b"\r\n\r\n"), 5))[0]  # a body that never comes
+        except TimeoutError:
+            return 0
+
     async def all_at_once():
         crowd = [asyncio.create_task(post(server.port, requests[0])) for _ in range(3 * limits.QUEUE)]
         while not any(one.done() for one in crowd):
             await asyncio.sleep(0.001)
-        unread = await asyncio.gather(*(post(server.port, head + b"\r\n\r\n") for head in heads))  # bodies that never come
-        return [*unread, *await asyncio.gather(*crowd)]
+        return await asyncio.gather(*map(refused, heads)), await asyncio.gather(*crowd)
 
-    found = asyncio.run(all_at_once())
-    assert [one[0] for one in found[:2]] == [503, 503], "nor are they waited for, where no run that could answer has room"
+    for _ in range(4):  # on a busy machine the crowd may be answered before the two are heard
+        unread, found = asyncio.run(all_at_once())
+        if unread == [503, 503]:
+            break
+    assert unread == [503, 503], "nor are they waited for, where no run that could answer has room"
     statuses = [one[0] for one in found]
     assert set(statuses) <= {200, 503} and statuses.count(503) >= limits.QUEUE // 2
     assert all("retry-after" in one[3] for one in found if one[0] == 503)
