@@ -23,6 +23,8 @@ STILL = 5e-4
 
 
 class Weights(NamedTuple):
+    """What a line counts for a goal: of cells as they are spelled out, of words and n-grams (or numbers of pictures), and without any."""
+
     cells_FP: np.ndarray
     wide_GP: np.ndarray
     bias_P: np.ndarray
