@@ -57,6 +57,20 @@ def test_what_is_in_a_finished_run(command: Command, runs: Any) -> None:
         assert len(json.loads(command("list", what, "--json").out)) >= 4
 
 
+@pytest.mark.parametrize("name", ["clinic", "digits", "poems"])
+def test_an_answer_loads_nothing_that_only_training_needs(runs: Any, name: str) -> None:
+    """Each of these would cost every `duomo predict` and every server's start half a second or more."""
+    code = """
+import sys
+import duomo
+run = duomo.load(sys.argv[1])
+run.predictor.answers(run.golden()[0])
+print([name for name in ("torch._dynamo", "scipy", "sklearn", "sympy", "tensorboardX") if name in sys.modules])
+"""
+    found = subprocess.run([sys.executable, "-c", code, str(runs(name).path)], env=ENVIRONMENT, check=True, capture_output=True, text=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
 def test_outputs(command: Command, runs: Any, tmp_path: Path, clinic: Any, write: Any) -> None:
     run, new = runs("clinic").path, write(tmp_path / "new.csv", *clinic)
     for name in ("out.csv", "out.jsonl", "out.parquet"):

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, final
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 PLACE_NOISE, SPEED_NOISE = 1 / 20, 1 / 160
 """Standard deviations of a place and of its change from frame to frame, as shares of the box's size."""
@@ -137,6 +136,8 @@ class Tracker:
 
     def _match(self, tracks: list[_Track], found: list[Detection], most: float) -> tuple[list[_Track], list[Detection], list[Sighting]]:
         """The cheapest one-to-one matching: the tracks and detections that are left, and what was sighted."""
+        from scipy.optimize import linear_sum_assignment
+
         if not tracks or not found:
             return tracks, found, []
         fit_TD = _overlaps(_corners(np.stack([track.place_4 for track in tracks])), np.array([one.box for one in found]))

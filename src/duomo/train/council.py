@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
@@ -291,6 +290,8 @@ def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:
     Of numbers the loss counts by its logarithm, as a Gaussian's whose variance is not known: what matters is by how much it falls. Of
     classes all logits are scaled as well, for a voice that says nothing must not be heard because it tempers the others.
     """
+    from scipy.optimize import minimize
+
     numbers = rows.goals[0].kind != "class"
     prior = torch.tensor(rows.prior) * torch.tensor([True, *(voice is not None for voice in voices)])
     known, fixed = prior > 0, (prior / prior.sum()).clamp(min=1e-9)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor, nn
 
 from duomo.core.contract import Settles, Task
@@ -91,6 +90,8 @@ def _seen(model: nn.Module, batch: Batch, layer: nn.Linear) -> tuple[Tensor, Ten
 
 def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch]) -> None:
     """Least loss over (weights, bias) of standardised features, then written into the layer for the features as they are."""
+    from scipy.optimize import minimize
+
     mean_D, std_D = x_ND.mean(0), x_ND.std(0, correction=0).clamp(min=1e-3)
     size, inner = layer.weight.shape
     whole = list(zip(((x_ND - mean_D) / std_D).split(AT_ONCE), targets, strict=True))
