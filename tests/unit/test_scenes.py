@@ -1,6 +1,7 @@
 """Annotated pictures in the three formats of the field, with planted faults; scenes composed from cut-outs."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image, ImageOps
 from duomo import plan
 from duomo.core import kinds
 from duomo.core.errors import ConfigError, DataError
-from duomo.core.kinds import boxes
+from duomo.core.kinds import boxes, image, media
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
@@ -244,6 +245,19 @@ def test_cut_outs_beside_class_folders_and_on_their_side(parts: tuple[Path, Path
     (grounds / "broken.png").write_bytes((grounds / "g.png").read_bytes()[:200] + b"no chunk" * 20)
     told = compose(cuts, grounds, tmp_path / "out", ComposeConfig(count=20, side=48), Silent())
     assert told["scenes"] == 20
+
+
+def test_a_background_is_decoded_once(parts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, really = [], image.open_picture
+
+    def opening(source: media.Source) -> Image.Image:
+        opened.append(Path(str(source)).name)
+        return really(source)
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)  # two threads may both begin with it
+    monkeypatch.setattr(image, "open_picture", opening)
+    compose(*parts, tmp_path / "out", ComposeConfig(count=20, side=48), Silent())
+    assert opened.count("g.png") == 2  # its header, and it
 
 
 @pytest.mark.parametrize("shape", ["roboflow", "yolo", "coco"])

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -30,6 +31,8 @@ CUT_SIDE = 512
 """Longest side that a cut-out is kept at."""
 SHOWN = 0.4
 """Least visible share of a thing that gets a box."""
+KEPT = 256_000_000
+"""Bytes of backgrounds that stay decoded: a wallpaper takes longer to open than a scene to make."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class ComposeConfig:
 
 AHEAD = 16
 Made = tuple[str, list["Thing"]]
+Read = Callable[[Path], Image.Image]
+"""A background from its file."""
 
 
 class Cut(NamedTuple):
@@ -88,9 +93,10 @@ def compose(cutouts: Path, backgrounds: Path, out: Path, config: ComposeConfig, 
         raise ConfigError("Scenes need an empty folder; {folder} holds other files. Choose another with --out.", folder=out)
     (out / "images").mkdir(parents=True, exist_ok=True)
     labels = sorted({cut.label for cut in cuts})
+    read = lru_cache(KEPT // (3 * 2 * (2 * config.side) ** 2))(partial(_ground, side=2 * config.side))
 
     def one(number: int) -> tuple[str, list[Thing]]:
-        scene, things = make(cuts, grounds, config, number)
+        scene, things = make(cuts, grounds, config, number, read)
         name = f"images/{number:06d}.jpg"
         scene.save(out / name, quality=90)
         return name, _visible(things)
@@ -167,10 +173,10 @@ def _cuts(folder: Path, reporter: Reporter) -> list[Cut]:
     return found
 
 
-def make(cuts: list[Cut], grounds: list[Path], config: ComposeConfig, number: int) -> tuple[Image.Image, list[Thing]]:
+def make(cuts: list[Cut], grounds: list[Path], config: ComposeConfig, number: int, read: Read) -> tuple[Image.Image, list[Thing]]:
     """Scene `number`: an RGB picture and what was pasted, in order."""
     random = np.random.default_rng([config.seed, number])
-    scene = _ground(grounds, config.side, random)
+    scene = _square(grounds, config.side, random, read)
     things: list[Thing] = []
     wanted = int(random.integers(1, config.most + 1))
     for _ in range(4 * wanted):
@@ -184,14 +190,21 @@ def make(cuts: list[Cut], grounds: list[Path], config: ComposeConfig, number: in
     return _lit(scene, random), things
 
 
-def _ground(grounds: list[Path], side: int, random: np.random.Generator) -> Image.Image:
+def _ground(path: Path, side: int) -> Image.Image:
+    """A background as RGB, its shorter side `side` at most; FAULTS where it cannot be read."""
+    with image.open_picture(path) as opened:
+        opened.draft("RGB", (side, side))
+        white = 65535.0 if opened.mode.startswith("I") else 255.0
+        picture = image.plain(ImageOps.exif_transpose(opened), white).convert("RGB")
+    share = min(1.0, side / min(picture.size))
+    return picture.resize((round(picture.width * share), round(picture.height * share)), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _square(grounds: list[Path], side: int, random: np.random.Generator, read: Read) -> Image.Image:
     """A random square of a background; one that cannot be read is passed over."""
     for _ in range(10):
         try:
-            with image.open_picture(grounds[int(random.integers(len(grounds)))]) as opened:
-                opened.draft("RGB", (2 * side, 2 * side))
-                white = 65535.0 if opened.mode.startswith("I") else 255.0
-                picture = image.plain(ImageOps.exif_transpose(opened), white).convert("RGB")
+            picture = read(grounds[int(random.integers(len(grounds)))])
         except FAULTS:
             continue
         cut = min(picture.size) * random.uniform(0.5, 1.0)
