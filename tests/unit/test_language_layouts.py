@@ -77,6 +77,40 @@ def test_tags_in_plain_text(tmp_path) -> None:
     assert sources.read(tmp_path / "prose.txt").kinds["text"] == "text"
 
 
+def test_words_between_spaces_are_a_lesson_in_segmentation(tmp_path) -> None:
+    lines = "共同  创造  美好  的  新  世纪\n１２月  ３１日  ，  总书记  发表  讲话  。\n" * 10
+    for name in ("training.utf8", "words.txt", "words"):
+        (tmp_path / name).write_text(lines, encoding="utf-8")
+        table = sources.read(tmp_path / name)
+        assert table.names == ["text", "tokens", "tags"] and table.column("text")[0].as_py() == "共同创造美好的新世纪"
+        assert json.loads(table.column("tags")[0].as_py()) == list("BEBEBESSBE") and plan(table).task == "tag"
+        assert any("where a word begins" in problem for problem in table.problems)
+    for other in (
+        "山有木兮木有枝 心悦君兮君不知\n" * 20,
+        "我 们 在 北 京\n" * 20,
+        "저는 학교에 갑니다 오늘도\n" * 20,
+        "在 Linux 上 使用 git 命令\n" * 5,
+    ):
+        (tmp_path / "other.txt").write_text(other, encoding="utf-8")
+        assert sources.read(tmp_path / "other.txt").names[0] == "text" and len(sources.read(tmp_path / "other.txt").names) == 2
+
+
+def test_odd_columns(tmp_path) -> None:
+    def tokens(text: str, name: str = "odd.conll") -> list[list[str]]:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return [json.loads(cell) for cell in sources.read(tmp_path / name).column("tokens").to_pylist()]
+
+    assert tokens("# id 3 x\n#now O\nin O\n# O\n1 O\nRome B-LOC\n\n#so O\nit O\nis O\n") == [
+        ["#now", "in", "#", "1", "Rome"],
+        ["#so", "it", "is"],
+    ]
+    assert tokens("1\tAnn\tO\tB-PER\n2\tsings\tO\tO\n\n1\tBo\tO\tB-PER\n") == [["Ann", "sings"], ["Bo"]]
+    assert tokens("token\tlabel\nAnn\tB-PER\n\nBo\tB-PER\n") == [["Ann"], ["Bo"]]
+    alone = "Ann B-PER\nsings O\n. O\nBo B-PER\nsits O\n! O\n" * 40
+    assert tokens(alone) == tokens(alone, "odd.txt") == [["Ann", "sings", "."], ["Bo", "sits", "!"]] * 40
+    assert "80 sentences" in sources.read(tmp_path / "odd.txt").problems[0]
+
+
 def test_tasks_told_by_their_columns() -> None:
     text = [f"words of text number {number}" for number in range(30)]
     for names, task, target in [

@@ -1,9 +1,9 @@
 """CoNLL files: one token a line, its tags in further columns, a blank line after each sentence.
 
-Columns are divided by tabs, or else by spaces. The first holds the token and the last the tag; CoNLL-U's ten columns are known by
-their numbers. A sentence becomes a row: `tokens` and `tags` (and columns between as `column 2` ...) as JSON lists.
-Plain text may hold the same: columns under the ending .txt, or words with their tags behind a stroke (新华社/nt 北京/ns 电/n);
-`in_plain` tells.
+Columns are divided by tabs, or else by spaces. The first holds the token (the second, where the first numbers them) and the last the
+tag; CoNLL-U's ten columns are known by their numbers. A sentence becomes a row: `tokens` and `tags` (and columns between as `column 2`
+...) as JSON lists. Plain text may hold the same: columns under the ending .txt, words with their tags behind a stroke (新华社/nt 北京/ns
+电/n), or words of Chinese between spaces; `in_plain` tells.
 """
 
 import json
@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
+from duomo.data.gathered import TAGS, WORDS
+from duomo.data.segmented import is_segmented
 from duomo.data.text_encoding import detect, numbered, open_text
 
 LARGEST = 1 << 30
@@ -26,6 +28,10 @@ DOCUMENT = re.compile(r"-DOCSTART-|#\s*newdoc\b")
 UNIVERSAL = ("tokens", "lemmas", "tags", "xpos", "features", "head", "relation")
 """Columns 2 to 8 of CoNLL-U (Nivre et al. 2016)."""
 
+ENDS = re.compile(r"[.!?。！？…]+")
+"""Tokens behind which a sentence ends, where no blank line says it."""
+LONG = 200
+"""Tokens of a lone sentence that is divided there."""
 SPAN_TAG = re.compile(r"O|[BIESLUMW]-\S+|[BMESIO]")
 TAG = r"[A-Za-z]{1,6}\d?(?:[-+*$][A-Za-z]{0,6}\d?)*|-[LR][RSC]B-|[^\w\s\[\]/]{1,3}"
 """As the People's Daily, the Penn Treebank and Brown's corpus write them: n, PRP$, NNP, np-tl, ppss+hv, and a mark for a mark."""
@@ -54,6 +60,8 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
             sentences.append(sentence)
     if not sentences:
         raise DataError("A CoNLL file must hold sentences; {file} has none. Write one token a line, its tag behind it.", file=path.name)
+    sentences, told = _divided(sentences, path.name)
+    documents = documents if len(documents) == len(sentences) else [0] * len(sentences)
     width = _width(sentences)
     whole = [all(len(line) == width for line in sentence) for sentence in sentences]
     if width < 2 or sum(whole) < len(whole) / 2:
@@ -62,29 +70,27 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
             "A blank line divides sentences.", file=path.name,
         )  # fmt: skip
     kept = [place for place, fits in enumerate(whole) if fits]
-    names = _names(sentences[kept[0]], width)
+    names = _names([sentences[row] for row in kept[:100]], width)
     columns = {
         name: pa.array([_json(line[place] for line in sentences[row]) for row in kept], pa.large_string()) for name, place in names.items()
     }
     if documents[-1] > 0:
         columns["document"] = pa.array([str(documents[row]) for row in kept], pa.large_string())
-    return pa.table(columns), encoding.problems + _left_out([row for row, fits in enumerate(whole, 1) if not fits])
+    return pa.table(columns), encoding.problems + told + _left_out([row for row, fits in enumerate(whole, 1) if not fits])
 
 
 def in_plain(path: Path, wanted: str = "") -> str:
-    """What a text file holds beside prose: "columns" of tokens and span tags, "slashed" words with their tags, or "" for neither."""
-    with path.open("rb") as file:
-        if b"/" not in (start := file.read(1 << 12)) and b"O" not in start and b"B" not in start:
-            return ""
+    """What a text file holds beside prose: "columns" of tokens and span tags, "slashed" words with their tags, words between spaces
+    where the script has none ("segmented"), or "" for none of them."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.strip() for line in islice(text, LOOKED_AT)]
     cells = [line.split() for line in lines if line and not DOCUMENT.match(line)]
     spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in cells]
-    if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2 and "" in lines:
+    if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2:
         return "columns"
     words = [bool(SLASHED.fullmatch(word)) for line in cells for word in line]
     tagged = sum(words) >= max(FEWEST, (1 - MOST_PLAIN) * len(words)) and len(words) >= WORDS_A_LINE * len(cells)
-    return "slashed" if tagged else ""
+    return "slashed" if tagged else "segmented" if is_segmented(cells) else ""
 
 
 def in_sentences(path: Path, wanted: str = "") -> bool:
@@ -114,12 +120,13 @@ def read_slashed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...
 
 def _sentences(lines: Iterable[str], name: str) -> Iterator[tuple[int, Lines]]:
     """(number of the document, lines cut into columns) of each sentence."""
-    document, sentence, seen = 0, list[list[str]](), False
+    document, sentence, seen, last = 0, list[list[str]](), False, list[str]()
     for line in lines:
         text = line.rstrip("\r\n")
         marks = bool(DOCUMENT.match(text))
-        if text.strip() and not marks and not (text.startswith("#") and "\t" not in text and " " in text):
+        if text.strip() and not marks and not _is_comment(text, last, bool(sentence)):
             cells = [cell.strip() for cell in text.split("\t")] if "\t" in text else text.split()
+            last = [text, *cells]
             if not re.fullmatch(r"\d+[-.]\d+", cells[0]) or len(cells) != 10:  # CoNLL-U: words that were taken apart, and empty ones
                 sentence.append(cells)
             if len(sentence) > LONGEST:
@@ -134,6 +141,33 @@ def _sentences(lines: Iterable[str], name: str) -> Iterator[tuple[int, Lines]]:
         yield document, sentence
 
 
+def _is_comment(text: str, last: list[str], inside: bool) -> bool:
+    """Whether the line is a remark such as "# sent_id = 7", and not a token that is or begins with this sign.
+
+    `last` is the line of a token before it and its cells, `inside` whether that belongs to the same sentence.
+    """
+    if not text.startswith("#") or "\t" in text or " " not in text:
+        return False
+    if last and "\t" in last[0]:
+        return True
+    cells = text.split()
+    return len(cells) != (len(last) - 1 if last else 2) or not (inside or SPAN_TAG.fullmatch(cells[-1]))
+
+
+def _divided(sentences: list[Lines], name: str) -> tuple[list[Lines], tuple[str, ...]]:
+    """Without a line of column names; a lone long sentence cut behind its marks, and that said."""
+    head = [cell.lower() for cell in sentences[0][0]]
+    if head[0] in WORDS and head[-1] in TAGS:
+        sentences = [part for part in (sentences[0][1:], *sentences[1:]) if part]
+    if len(sentences) > 1 or not sentences or len(sentences[0]) < LONG:
+        return sentences, ()
+    edges = [place for place, line in enumerate(sentences[0], 1) if ENDS.fullmatch(line[0])]
+    if len(edges) < 2:
+        return sentences, ()
+    parts = [sentences[0][start:stop] for start, stop in pairwise([0, *edges, len(sentences[0])]) if start < stop]
+    return parts, (tr("{file} has no blank lines; its {count:,} sentences were divided behind their marks.", file=name, count=len(parts)),)
+
+
 def _width(sentences: list[Lines]) -> int:
     """How many columns most lines have."""
     counts: dict[int, int] = {}
@@ -143,11 +177,17 @@ def _width(sentences: list[Lines]) -> int:
     return max(counts, key=lambda width: (counts[width], width))
 
 
-def _names(sentence: Lines, width: int) -> dict[str, int]:
+def _names(sentences: list[Lines], width: int) -> dict[str, int]:
     """Name -> place of the columns that are kept."""
-    if width == 10 and [line[0] for line in sentence] == [str(place + 1) for place in range(len(sentence))]:
+    first = int(width > 2 and all([line[0] for line in lines] in _counted(len(lines)) for lines in sentences))
+    if width == 10 and first:
         return dict(zip(UNIVERSAL, range(1, 8), strict=True))
-    return {"tokens": 0, **{f"column {place + 1}": place for place in range(1, width - 1)}, "tags": width - 1}
+    return {"tokens": first, **{f"column {place + 1}": place for place in range(first + 1, width - 1)}, "tags": width - 1}
+
+
+def _counted(length: int) -> tuple[list[str], list[str]]:
+    """The numbers of so many tokens, from 0 and from 1."""
+    return [str(place) for place in range(length)], [str(place) for place in range(1, length + 1)]
 
 
 def _json(cells: Iterable[str]) -> str:

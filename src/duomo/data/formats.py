@@ -28,6 +28,8 @@ from duomo.data.text_encoding import detect, numbered, open_text, read_text
 
 Found = tuple[pa.Table, tuple[str, ...]]
 MOST_JSON = 1 << 30
+MESSAGE = {"role", "from"}
+"""A key of either makes an object a message."""
 MOST_EXPANDED = 16 << 30
 
 
@@ -72,7 +74,12 @@ def _object(line: str) -> Mapping[str, Any] | None:
         found = json.loads(line)
     except JSON_FAULTS:
         return None
-    return found if isinstance(found, dict) else None
+    return {"messages": found} if _conversation(found) else found if isinstance(found, dict) else None
+
+
+def _conversation(found: Any) -> bool:
+    """Whether it is a list of messages."""
+    return isinstance(found, list) and bool(found) and all(isinstance(one, dict) and MESSAGE & one.keys() for one in found)
 
 
 def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
@@ -92,6 +99,8 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
             return read_json_lines(path, cache, wanted)
         raise DataError("A JSON file must be whole; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
     found = _wrapped(found)
+    if isinstance(found, list) and found and all(_conversation(row) for row in found):
+        found = [{"messages": row} for row in found]
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
         schema, batches = from_rows(lambda: found)
         return pa.Table.from_batches(list(batches), schema), problems

@@ -24,6 +24,7 @@ MAKES = {
     "json": "JSON",
     "conll": "CoNLL",
     "slashed": "words with their tags",
+    "segmented": "words between spaces",
 }
 """What a file can turn out to be, in words."""
 
@@ -62,7 +63,7 @@ def make_of(path: Path, wanted: str = "") -> str:
 
 
 def _by_lines(path: Path, lines: list[str], wanted: str) -> str:
-    found = {"columns": "conll", "slashed": "slashed"}.get(in_plain(path, wanted), "")
+    found = {"columns": "conll"}.get(seen := in_plain(path, wanted), seen)
     return found or ("delimited" if any(_divided(lines[:-1] or lines, mark) for mark in DELIMITERS) else "text")
 
 

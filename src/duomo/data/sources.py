@@ -26,6 +26,7 @@ from duomo.data.measured import is_ts, read_arff, read_ts
 from duomo.data.nameless import MAKES, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.scans import unfolded
+from duomo.data.segmented import read_segmented
 
 _FORMATS = {
     "delimited": ".csv .tsv .tab .psv",
@@ -36,8 +37,8 @@ _FORMATS = {
     "excel": ".xlsx .xlsm .xlsb .xls .ods",
     "sqlite": ".db .sqlite .sqlite3",
     "zip": ".zip",
-    "text": ".txt .text .md .rst .log",
-    "conll": ".conll .conllu .bio .iob .iob2",
+    "text": ".txt .text .utf8 .md .rst .log",
+    "conll": ".conll .conllu .bio .iob .iob2 .bioes .bmes",
     "tmx": ".tmx",
     "po": ".po .pot",
     "mo": ".mo .gmo",
@@ -119,7 +120,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     nameless = not real and path.suffix.lower() in NAMELESS and not is_dicom(path) and make_of(path, encoding)
     kind = nameless or _format(path, real)
     if kind == "text" and path.suffix.lower() not in CODE:
-        kind = {"columns": "conll", "slashed": "slashed"}.get(in_plain(path, encoding), kind)
+        kind = {"columns": "conll"}.get(found := in_plain(path, encoding), found) or kind
     if kind == "delimited" and path.suffix.lower() in TABBED and in_sentences(path, encoding):
         kind = "conll"
     if part and kind not in ("excel", "sqlite"):
@@ -161,7 +162,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather":
             data, problems = read_feather(path)
-        case "conll" | "slashed" | "tmx" | "po" | "mo":
+        case "conll" | "slashed" | "segmented" | "tmx" | "po" | "mo":
             data, problems, known = _lessons(kind, path, encoding)
         case "numpy":
             data, problems = read_numpy(path)
@@ -179,7 +180,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
-    readers = {"conll": read_conll, "slashed": read_slashed, "po": read_po}
+    readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po}
     data, problems = {"tmx": read_tmx, "mo": read_mo}[kind](path) if kind in ("tmx", "mo") else readers[kind](path, encoding)
     return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
 

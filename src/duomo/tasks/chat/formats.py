@@ -3,8 +3,9 @@
 messages    OpenAI         {"messages": [{"role": "user", "content": "…"}, …]}
 sharegpt    ShareGPT       {"conversations": [{"from": "human", "value": "…"}, …]}, with or without a column `system`
 alpaca      Alpaca         {"instruction": "…", "input": "…", "output": "…"}, with or without `system` and `history`
-                           (what was said before: [["question", "answer"], …])
-pairs       plain          {"prompt": "…", "response": "…"} and the like, with or without `system`; either may be a list of messages
+pairs       plain          {"prompt": "…", "response": "…"} and the like, with or without `system` and `history`; either may be a list
+                           of messages
+`history` is what was said before, [["question", "answer"], …]. A conversation may also be a list of texts, in turns: ["Hi", "Hello"].
 """
 
 import json
@@ -20,6 +21,7 @@ from duomo.core.messages import listed, nearest, tr
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant",
+    "ai": "assistant",
 }  # fmt: skip
 TOOLS = ("tool", "tools", "function", "function_call", "observation")
 LISTS = {"messages": ("role", "content"), "conversations": ("from", "value"), "conversation": ("from", "value"),
@@ -44,7 +46,7 @@ class Shape:
     system: str = ""
     """The column with the instructions to the assistant, where there is one."""
     history: str = ""
-    """Of Alpaca, the column with what was said before, where there is one."""
+    """The column with what was said before, where there is one."""
 
     @property
     def aside(self) -> tuple[str, ...]:
@@ -66,7 +68,7 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
         return _alpaca(known, system)
     ask = source or next((known[name] for name in ASKED if name in known and known[name] != answer), "")
     if ask and answer:
-        return Shape("pairs", (ask, answer), system)
+        return Shape("pairs", (ask, answer), system, known.get("history", ""))
     raise DataError(
         "Conversations are columns messages, conversations, instruction with output, or prompt with response; the columns are {names}. "
         "Name the question's and the answer's: --source COLUMN --target COLUMN.", names=", ".join(list(names)[:20]),
@@ -156,6 +158,8 @@ def _listed(cell: Any, row: int) -> list[dict[str, str]]:
         return [{"role": "user", "content": cell}]
     if not isinstance(cell, list):
         raise DataError("A conversation is a list of messages; row {row} holds {value!r}.", row=row, value=str(cell)[:80])
+    if cell and all(isinstance(one, str) for one in cell):
+        return [{"role": ("user", "assistant")[place % 2], "content": one} for place, one in enumerate(cell)]
     return [_message(one, row, number) for number, one in enumerate(cell, start=1)]
 
 

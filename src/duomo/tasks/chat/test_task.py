@@ -1,6 +1,7 @@
 """chat: every shape is found, only answers are learned, nothing in a message can pass for a special token, wrong rows are named."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from duomo.core.find import make_task
 from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
+from duomo.data import sources
 from duomo.tasks.chat.formats import messages_of, shape_of
 from duomo.tasks.chat.task import Config
 
@@ -60,7 +62,7 @@ def test_shapes_are_found(name: str):
         ([{"content": "Hi"}], "needs a role; message 1 of row 3"),
         ([*TALK[:2], {"role": "asistant", "content": "x"}], "message 3 of row 3 has 'asistant'.* Did you mean 'assistant'"),
         ([{"role": "user", "content": 7}], "must be text; message 1 of row 3"),
-        (["Hi"], "message 1 of row 3 is 'Hi'"),
+        (["Hi", 7], "message 1 of row 3 is 'Hi'"),
     ],
 )
 def test_wrong_messages_are_named(cell: list, said: str, monkeypatch: pytest.MonkeyPatch):
@@ -186,6 +188,18 @@ def test_prompts_and_completions_that_are_lists_of_messages():
     assert messages_of({"prompt": json.dumps(TALK[:2]), "completion": None}, shape, 1) == TALK[:2]
 
 
+def test_texts_said_in_turn_are_a_conversation(tmp_path: Path):
+    assert messages_of({"dialog": ["Hi", "Hello!", "Bye"]}, shape_of(["dialog"]), 1)[1:] == [
+        {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye"}]  # fmt: skip
+    talks = [[{"role": "human", "content": "Hi"}, {"role": "ai", "content": "Hello!"}]] * 5
+    (tmp_path / "talks.json").write_text(json.dumps(talks))
+    (tmp_path / "talks.jsonl").write_text("\n".join(map(json.dumps, talks)))
+    for name in ("talks.json", "talks.jsonl"):
+        found = sources.read(tmp_path / name)
+        assert found.names == ["messages"]
+        assert messages_of({"messages": found.column("messages")[0].as_py()}, shape_of(found.names), 1)[1]["role"] == "assistant"
+
+
 def test_plain_names_where_a_tokenizer_has_no_template():
     given = text_kind.learn(pa.chunked_array([["some words and some more"]]), EncodeConfig(tokenizer="bpe"))
     state = dialogue.speaking(given)
@@ -237,6 +251,9 @@ def test_what_was_said_before_is_read():
     assert messages_of({**cells, "history": "[]"}, shape, 1) == messages_of({**cells, "history": None}, shape, 1) == [TALK[0], *TALK[3:]]
     with pytest.raises(DataError, match=r"'history' of row 4 is 'long ago'.* --ignore history"):
         messages_of({**cells, "history": "long ago"}, shape, 4)
+    pairs = shape_of(["query", "response", "history"])  # as ChatGLM's files have it
+    asked = {"query": "Bye", "response": "See you.", "history": [["Hi", "Hello!"]]}
+    assert messages_of(asked, pairs, 1) == messages_of({**cells, "system": None}, shape, 1)
     history = table("alpaca", history=json.dumps([["Hi", "Hello!"]]))
     task = make_task("chat", {})
     task.fit(history)

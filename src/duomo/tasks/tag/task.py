@@ -139,11 +139,11 @@ class Main(Task):
 
     def _cut(self, table: Table) -> dict[str, Any]:
         """How texts are cut: as the lists of tokens were, or by their script."""
-        sample = [cells.tokens_of(cell) for cell in table.column(self._source(table)).slice(0, 2000).to_pylist()]
-        lists = [row for row in sample if row is not None]
+        texts_N, tags_N = (table.column(name).slice(0, 2000).to_pylist() for name in (self._source(table), self._target()))
+        lists = [row for cell in texts_N if (row := cells.tokens_of(cell)) is not None]
         if lists:
-            return cells.how_cut(lists)
-        if cells.as_spaced(*(table.column(name).slice(0, 2000).to_pylist() for name in (self._source(table), self._target()))):
+            return cells.how_cut(lists, [tags for cell in tags_N if (tags := cells.tokens_of(cell))])
+        if cells.as_spaced(texts_N, tags_N):
             return {"how": "spaces"}
         return {"how": "characters" if is_cjk(texts(table.column(self._source(table)).slice(0, 2000))) else "words"}
 
@@ -151,13 +151,9 @@ class Main(Task):
         """Every row cut into tokens, and its tags."""
         column, known = self._source(table), self.features.words.get("token", {})
         cut = self.cut or self._cut(table)
-        rows = [self._row(cell, cut, known) for cell in table.column(column).to_pylist()]
-        return Tagged(rows, [cells.tags_of(cell, row) for cell, row in zip(table.column(self._target()).to_pylist(), rows, strict=True)])
-
-    @staticmethod
-    def _row(cell: Any, cut: Mapping[str, Any], known: Mapping[str, int]) -> cells.Row:
-        listed = cells.tokens_of(cell)
-        return cells.joined(listed, cut) if listed is not None else cells.cut_text("" if cell is None else str(cell), cut, known)
+        both = zip(table.column(column).to_pylist(), table.column(self._target()).to_pylist(), strict=True)
+        read = [cells.lesson(cell, target, cut, known) for cell, target in both]
+        return Tagged([row for row, _ in read], [tags for _, tags in read])
 
     def state(self) -> dict[str, Any]:
         found = {"column": self.column, "cut": self.cut, "features": self.features.state(), "scheme": self.scheme.state()}
@@ -221,7 +217,7 @@ class Main(Task):
                     "target.class": Ragged.of([row if len(row) else np.zeros(1, np.int16) for row in classes], np.zeros(0, np.int16)),
                 }
             )
-        rows = [self._row(cell, self.cut, self.features.words["token"]) for cell in table.column(self.column).to_pylist()]
+        rows = [cells.row_of(cell, self.cut, self.features.words["token"]) for cell in table.column(self.column).to_pylist()]
         columns = self._columns(rows)
         columns["text.points"] = Aside.of_texts([row.text for row in rows])
         for name, places in (("text.starts", [row.starts for row in rows]), ("text.stops", [row.stops for row in rows])):

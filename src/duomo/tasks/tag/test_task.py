@@ -77,15 +77,31 @@ def test_decoding_makes_sense_and_is_the_best():
 
 
 def test_texts_are_cut_as_the_training_texts():
-    assert cells.how_cut([list("我在北京工作。"), list("他很好！")]) == {"how": "characters"}
-    assert cells.how_cut([["我", "用", "GPT", "写", "100", "行"]] * 3) == {"how": "signs"}
-    assert cells.how_cut([["He", "lives", "in", "U.S.", "cities", "."]] * 3) == {"how": "words"}
-    assert cells.how_cut([["我们", "在", "北京", "工作"]] * 3) == {"how": "dictionary"}
+    assert cells.how_cut([list("我在北京工作。"), list("他很好！")], []) == {"how": "characters"}
+    assert cells.how_cut([["我", "用", "GPT", "写", "100", "行"]] * 3, []) == {"how": "signs"}
+    assert cells.how_cut([["He", "lives", "in", "U.S.", "cities", "."]] * 3, []) == {"how": "words"}
+    assert cells.how_cut([["Ankara'da", "güneş", "var", "."]] * 3, []) == {"how": "apostrophes"}
+    assert cells.how_cut([["L'", "homme", "parle", "."]] * 3, []) == {"how": "elisions"}
+    assert cells.how_cut([["@ann", "does", "n't", "read", "http://a.b/c?d", "#now"]] * 3, []) == {"how": "posts"}
     cut = cells.cut_text("我们在北京工作", {"how": "dictionary"}, {"我们": 2, "北京": 3})
     assert cut.tokens == ["我们", "在", "北京", "工", "作"]
     row = cells.cut_text("Dr. O'Neil doesn't live at 3.14, U.S.", {"how": "words"}, {})
     assert row.tokens == ["Dr", ".", "O", "'", "Neil", "does", "n't", "live", "at", "3.14", ",", "U.S."]
     assert row.text[row.starts[-1] : row.stops[-1]] == "U.S."
+
+
+def test_words_of_a_script_without_spaces_are_learned_as_spans_of_characters():
+    words, tags = ["我们", "用", "GPT", "在", "北京", "工作"], ["r", "p", "nx", "p", "ns", "v"]
+    cut = cells.how_cut([words] * 3, [tags] * 3)
+    assert cut == {"how": "signs", "spelled": "tags"}
+    row, found = cells.lesson(json.dumps(words), json.dumps(tags), cut, {})
+    assert row.tokens == ["我", "们", "用", "GPT", "在", "北", "京", "工", "作"]
+    assert found == ["B-r", "I-r", "B-p", "B-nx", "B-p", "B-ns", "I-ns", "B-v", "I-v"]
+    spans = ["O", "O", "O", "O", "B-LOC", "I-LOC"]  # one entity of two words
+    cut = cells.how_cut([words] * 3, [spans] * 3)
+    assert cells.lesson(words, spans, cut, {})[1] == ["O"] * 5 + ["B-LOC"] + ["I-LOC"] * 3
+    assert cells.lesson(words, spans[1:], cut, {})[1] is None  # not one tag for each word
+    assert cells.row_of("我们在北京", cut, {}).tokens == list("我们在北京")
 
 
 def test_spans_of_characters_become_tags():

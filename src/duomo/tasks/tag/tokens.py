@@ -10,15 +10,23 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from duomo.core.files import JSON_FAULTS
-from duomo.tasks.tag.labels import Span
+from duomo.tasks.tag.labels import Scheme, Span, spans_of
 
+MARKS = r"(?:[^\W\d_]\.){2,}|\d+(?:[.,:]\d+)*"
+WORD = r"[^\W_]+(?:-[^\W_]+)*|\.{2,}|\S"
+ENGLISH = rf"[^\W_]+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|{WORD}"
 PATTERNS = {
     "characters": re.compile(r"\S"),
     "signs": re.compile(r"[A-Za-z0-9]+|\S"),
     "spaces": re.compile(r"\S+"),
-    "words": re.compile(r"(?:[^\W\d_]\.){2,}|\d+(?:[.,:]\d+)*|[^\W_]+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|[^\W_]+(?:-[^\W_]+)*|\.{2,}|\S"),
+    "words": re.compile(rf"{MARKS}|{ENGLISH}"),
+    "posts": re.compile(rf"https?://\S+|[@#]\w+|{MARKS}|{ENGLISH}"),
+    "apostrophes": re.compile(rf"{MARKS}|[^\W_]+(?:['’-][^\W_]+)+|{WORD}"),
+    "elisions": re.compile(rf"{MARKS}|[^\W\d_]+['’](?=\s?\w)|{WORD}"),
 }
-"""How a text is cut: into characters; into characters but for Latin words and numbers; at spaces; into words and marks."""
+"""How a text is cut: into characters; into characters but for Latin words and numbers; at spaces; into words and marks as in English
+(does n't), with names and links whole (@duomo #now), with apostrophes inside of words (Ankara'da), or as in French (l' homme)."""
+LETTERED = ("words", "posts", "apostrophes", "elisions")
 WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")
 AGREE = 0.8
 LONGEST_WORD = 8
@@ -86,8 +94,12 @@ def as_spaced(texts: Sequence[Any], tags: Sequence[Any]) -> bool:
     return sum(any(len(tags) == len(words) for tags in cells) for words, cells in pairs) > AGREE * max(1, len(pairs))
 
 
-def how_cut(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """State: the pattern that cuts most training sentences as they were cut; words of a text without spaces are learned by heart."""
+def how_cut(rows: Sequence[Sequence[str]], tags: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """State: the pattern that cuts most training sentences as they were cut.
+
+    `spelled` where their tokens are words of a script without spaces: nothing cuts a text like that, so they are learned as characters
+    with the spans of the words ("tags"), or of what the tags call spans ("spans").
+    """
     rows = [row for row in rows[:2000] if row]
     best, share = "words", 0.0
     for name in ("characters", "signs"):
@@ -95,21 +107,55 @@ def how_cut(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
         if agree > share:
             best, share = name, agree
     joined = sum(bool(WIDE.fullmatch(token)) for row in rows for token in row) > 0.2 * sum(map(len, rows))
-    if share < AGREE:
-        best = "dictionary" if joined else "words"
-    return {"how": best}
+    if share >= AGREE:
+        return {"how": best}
+    if joined:
+        return {"how": "signs", "spelled": "spans" if Scheme.find(tags).written else "tags"}
+    return {"how": max(LETTERED, key=lambda name: sum(PATTERNS[name].findall(" ".join(row)) == list(row) for row in rows))}
+
+
+def row_of(cell: Any, state: Mapping[str, Any], known: Mapping[str, int]) -> Row:
+    """A cell cut into tokens."""
+    listed = tokens_of(cell)
+    if listed is None:
+        return cut_text("" if cell is None else str(cell), state, known)
+    return spelled(listed, None, state)[0] if state.get("spelled") else joined(listed, state)
+
+
+def lesson(cell: Any, target: Any, state: Mapping[str, Any], known: Mapping[str, int]) -> tuple[Row, list[str] | None]:
+    """A cell cut into tokens, and their tags; None where these do not fit."""
+    listed = tokens_of(cell) if state.get("spelled") else None
+    if listed is not None:
+        return spelled(listed, next((tags for tags in _written(parsed(target)) if len(tags) == len(listed)), None), state)
+    row = row_of(cell, state, known)
+    return row, tags_of(target, row)
+
+
+def spelled(words: Sequence[str], tags: Sequence[str] | None, state: Mapping[str, Any]) -> tuple[Row, list[str] | None]:
+    """Words as their characters, their tags as spans over these."""
+    places = [[match.span() for match in PATTERNS[state["how"]].finditer(word)] for word in words]
+    offsets = [0, *accumulate(map(len, words))]
+    starts = [offset + start for offset, found in zip(offsets, places, strict=False) for start, _ in found]
+    stops = [offset + stop for offset, found in zip(offsets, places, strict=False) for _, stop in found]
+    row = Row("".join(words), starts, stops)
+    if tags is None:
+        return row, None
+    spans = spans_of(tags) if state["spelled"] == "spans" else [Span(place, place + 1, tag) for place, tag in enumerate(tags)]
+    edges = [0, *accumulate(map(len, places))]
+    found = [Span(edges[span.start], edges[span.stop], span.type) for span in spans]
+    return row, bio([span for span in found if span.start < span.stop], len(starts))
 
 
 def joined(tokens: Sequence[str], state: Mapping[str, Any]) -> Row:
     """Tokens as a text: with spaces between, but none where the training texts have none."""
-    gap = 0 if state["how"] not in ("words", "spaces") else 1
+    gap = 0 if state["how"] not in ("spaces", *LETTERED) else 1
     ends = list(accumulate(len(token) + gap for token in tokens))
     starts = [end - len(token) - gap for end, token in zip(ends, tokens, strict=True)]
     return Row((" " if gap else "").join(tokens), starts, [start + len(token) for start, token in zip(starts, tokens, strict=True)])
 
 
 def cut_text(text: str, state: Mapping[str, Any], known: Mapping[str, int]) -> Row:
-    """A text cut as training texts were; `known` are the words that a dictionary cuts by (the longest first)."""
+    """A text cut as training texts were; `known` are the words that runs of before cut by (the longest first)."""
     how = state["how"]
     places = [match.span() for match in PATTERNS["words" if how == "dictionary" else how].finditer(text)]
     if how == "dictionary":
