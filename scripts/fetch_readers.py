@@ -271,3 +271,16 @@ def help_pairs(root: Path) -> list[tuple[str, str, str]]:
 def _paragraphs(path: Path) -> dict[str, str]:
     text = path.read_text(encoding="utf-8")
     return {key: " ".join(html.unescape(re.sub(r"<[^>]*>", "", body)).split()) for _, key, body in PARAGRAPH.findall(text)}
+
+
+def descriptions(root: Path) -> list[tuple[str, str]]:
+    """(long description, one line) of Debian's packages, a source's first one only: 200 characters at least, told by nobody else."""
+    list_ = _one(root, "lists/*_dists_*_main_i18n_Translation-en")
+    found: dict[str, str] = {}
+    for block in list_.read_text(encoding="utf-8").split("\n\n"):
+        body = block.partition("\nDescription-en: ")[2]
+        short, _, rest = body.partition("\n")
+        text = "\n".join(line[1:] if line != " ." else "" for line in rest.split("\n")).strip()
+        if len(text) >= 200 and not PERSONAL.search(text) and text not in found:
+            found[text] = short.strip()
+    return list(found.items())

@@ -20,6 +20,7 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.data.documents import blocks
 from duomo.data.folders import PROSE
 from duomo.data.listed import TEXTS
+from duomo.data.pages import plain
 from duomo.data.text_encoding import Encoding, detect, open_text
 from duomo.trained import Run
 
@@ -95,11 +96,12 @@ def _files(folder: Path) -> list[Path]:
 def _passages(path: Path, reporter: Reporter, wanted: str) -> Iterator[str]:
     """One file that is no text does not keep the others from being found."""
     try:
-        encoding = _encoding(path, wanted)
+        page = plain(path, wanted=wanted)
+        encoding = _encoding(page, wanted if page == path else "")
     except DataError as error:
         reporter.say(tr("{file} is left out: {reason}", file=path.name, reason=error))
         return
-    with open_text(path, encoding) as file:
+    with open_text(page, encoding) as file:
         for text in blocks(file, PASSAGE):
             if text.strip():
                 yield text.strip()

@@ -15,19 +15,20 @@ from duomo.core import scans
 from duomo.core.errors import DataError
 from duomo.core.kinds import image
 from duomo.core.kinds.video import moves
-from duomo.core.messages import tr
+from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.documents import block_size, blocks
 from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, names_files, parts, sources
 from duomo.data.nameless import is_plain, shows_picture
+from duomo.data.pages import PAGES, plain, unread
 from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.text_encoding import Encoding, detect, open_text
 
-CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".html", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
+CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
                   ".r", ".rb", ".rs", ".sh", ".sql", ".swift", ".tex", ".vue"))  # fmt: skip
 """Endings of source texts: read where a folder holds nothing else to learn from."""
-PROSE = frozenset((".md", ".rst"))
+PROSE = frozenset((".md", ".rst")) | PAGES
 """Endings of pages: read as texts are, but where they only accompany other files."""
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
@@ -92,11 +93,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         )  # fmt: skip
     if any(_writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
-    raise DataError(
-        "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
-        "Name another folder.",
-        folder=root.name, count=len(files), examples=", ".join(files[:3]),
-    )  # fmt: skip
+    raise _refusal(root, files)
 
 
 def read_annotation(path: Path) -> Table | None:
@@ -108,6 +105,16 @@ def read_annotation(path: Path) -> Table | None:
     if not pictures:
         refuse_without_pictures(path.parent, [path.name])
     return read_scenes(path.parent, [path.name], pictures, problems)
+
+
+def _refusal(root: Path, files: list[str]) -> DataError:
+    if said := unread(files):
+        return DataError("{problems}", problems=together(said))
+    return DataError(
+        "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
+        "Name another folder.",
+        folder=root.name, count=len(files), examples=", ".join(files[:3]),
+    )  # fmt: skip
 
 
 def _writing(root: Path, file: str) -> str:
@@ -126,6 +133,7 @@ def _written(root: Path, files: list[str], cache: Path | None, problems: tuple[s
     if other:
         said = tr("{count} texts of other endings than most are not read: {names}.", count=len(other), names=", ".join(other[:3]))
         problems = (*problems, said)
+    problems = (*problems, *unread(files))
     return _texts(root, [file for file in files if kinds[file] == most], cache, problems, wanted, labelled=most != "code")
 
 
@@ -288,7 +296,7 @@ def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str
     def batches() -> Iterator[pa.RecordBatch]:
         held: list[dict[str, object]] = []
         for place, file in enumerate(files):
-            held += _text_rows(root, file, labels[place] if labels else None, works, wanted, notes)
+            held += _text_rows(root, file, labels[place] if labels else None, works, (cache, wanted), notes)
             if len(held) >= 1000:
                 yield pa.RecordBatch.from_pylist(held, schema)
                 held = []
@@ -326,10 +334,13 @@ def _unclear() -> str:
     return tr("its encoding is not clear; bytes that are not UTF-8 became \ufffd")
 
 
-def _text_rows(root: Path, file: str, label: str | None, works: bool, wanted: str, notes: list[str]) -> Iterator[dict[str, object]]:
-    path = root / file
+def _text_rows(
+    root: Path, file: str, label: str | None, works: bool, how: tuple[Path | None, str], notes: list[str]
+) -> Iterator[dict[str, object]]:
+    cache, wanted = how
+    path = plain(root / file, cache, wanted)
     try:
-        encoding = detect(path, wanted)
+        encoding = detect(path, wanted if path == root / file else "")
     except DataError:
         if wanted:
             raise
@@ -351,7 +362,7 @@ def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...],
     cells = []
     for file in found:
         beside = texts.get(os.path.splitext(file)[0])
-        rows = [] if beside is None else list(_text_rows(root, beside, None, False, wanted, notes))
+        rows = [] if beside is None else list(_text_rows(root, beside, None, False, (None, wanted), notes))
         cells.append(str(rows[0]["text"]).strip() if rows else None)
     columns = {
         media: pa.array(found, pa.large_string()),

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.kinds import audio, image
-from duomo.core.messages import nearest, tr
+from duomo.core.messages import nearest, together, tr
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
 from duomo.data.archive import unpack
@@ -25,6 +25,8 @@ from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
 from duomo.data.measured import is_ts, read_arff, read_ts
 from duomo.data.nameless import MAKES, make_of
 from duomo.data.packed import inside, unpacked
+from duomo.data.pages import PAGES, unread
+from duomo.data.pages import plain as page
 from duomo.data.scans import unfolded
 from duomo.data.segmented import read_segmented
 
@@ -37,6 +39,7 @@ _FORMATS = {
     "excel": ".xlsx .xlsm .xlsb .xls .ods",
     "sqlite": ".db .sqlite .sqlite3",
     "zip": ".zip",
+    "page": " ".join(sorted(PAGES)),
     "text": ".txt .text .utf8 .md .rst .log",
     "conll": ".conll .conllu .bio .iob .iob2 .bioes .bmes",
     "tmx": ".tmx",
@@ -52,7 +55,7 @@ TABBED = (".tsv", ".tab")
 NAMELESS = ("", ".data", ".dat")
 """Endings that say nothing of what a file holds."""
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
-          "numpy": ("npy", "zip")}  # fmt: skip
+          "page": ("", "zip"), "numpy": ("npy", "zip")}  # fmt: skip
 """What the first bytes of each binary format say; text formats say nothing."""
 
 
@@ -115,6 +118,10 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         raise DataError("A source must be a file or a folder; {file} is neither. Name another.", file=path.name)
     if not size:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    if path.suffix.lower() in PAGES and real in ("", "zip"):
+        note = tr("{file} was read as its text, without markup.", file=path.name)
+        told = _file(page(path, cache, encoding), part, cache, "")
+        return replace(told, root=path.parent, problems=(note, *told.problems))
     if inside(path) and Path(inside(path)).suffix.lower() in ENDINGS and not is_scan(path):
         return replace(_file(unpacked(path, cache), part, cache, encoding), root=path.parent)
     nameless = not real and path.suffix.lower() in NAMELESS and not is_dicom(path) and make_of(path, encoding)
@@ -198,6 +205,8 @@ def _format(path: Path, real: str) -> str:
     if not kind:
         if ending in PICTURES | SOUNDS | FILMS:
             return "image" if ending in PICTURES else "audio" if ending in SOUNDS else "video"
+        if said := unread([path.name]):
+            raise DataError("{problems}", problems=together(said))
         known = sorted(set(ENDINGS) - CODE)
         raise DataError(
             "The ending of a file must be one of {known}, or of a picture, sound or film ({media}); received {file}.{hint} "
