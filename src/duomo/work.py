@@ -250,7 +250,7 @@ class Work:
         lora.merge(self.model)  # what is judged, kept and served has plain weights
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
         minutes, both = self.config.minutes, (self.examples, self.valid)
-        seconds = council.SHARE * 60 * minutes if minutes else max(council.AT_LEAST, council.BESIDE * outcome.seconds)
+        seconds = council.seconds_of(minutes) if minutes else max(council.AT_LEAST, council.BESIDE * outcome.seconds)
         advised = council.fit(self.model, self.task, both, apart, seconds, self.reporter)
         self.voices = advised.shares
         # The encoded rows have done their work: judging starts from the table again, and needs the room.

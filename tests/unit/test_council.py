@@ -182,6 +182,17 @@ def test_who_knows_best_is_heard_most(make: object, voice: str, tmp_path: Path) 
     assert gap < 0.5 * float(make(1)["y"].std()), gap
 
 
+def test_many_classes_have_their_trees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Fields of a chessboard."""
+    monkeypatch.setattr(council, "MOST_TREES", 8 * 64)
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.random((800, 2)), columns=["east", "north"])
+    frame["field"] = [f"{'abcdefgh'[int(8 * east)]}{int(8 * north)}" for east, north in zip(frame.east, frame.north, strict=True)]
+    run = duomo.train(frame, {"train": {"steps": 5}}, target="field", out=tmp_path / "map", reporter=Silent())
+    assert run.scorecard["facts"]["voices"]["trees"] > 0.02
+    assert run.scorecard["results"][0]["metrics"]["accuracy"]["value"] > 0.6
+
+
 def test_labels_and_several_targets_take_advice_too(tmp_path: Path) -> None:
     frame = steps(0, 300)
     frame["tags"] = [";".join(filter(None, ("high" * (y > 0), "east" * (town < "d")))) for y, town in zip(frame.y, frame.town, strict=True)]

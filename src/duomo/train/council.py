@@ -31,9 +31,11 @@ from duomo.train.voices import Trees, joined
 
 TREE_ROWS, JUDGED, JUDGED_TEXTS = 100_000, 20_000, 5000
 """Most rows to fit trees to, and to judge by, the fewer where there are texts."""
-TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 50, 50
+TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 50, 200
 """Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped, but no more than `SPAN` at a
 time; more logits than these are not worth their trees."""
+ROUNDS, MOST_TREES = 80, 4000
+"""Of many classes more trees than that: so many rounds, while these suffice."""
 HURRIED, TRIED, ENOUGH, THRIFT, GLANCE = 4, 5000, 100, 1.5, 4.0
 """Rounds before the first look, and rows tried, to tell on how many rows so many rounds are grown in time, were many rows no thriftier than
 few; seconds between two looks."""
@@ -50,12 +52,12 @@ PICTURES = 1500
 """From so many on a network needs no line that glimpses at pictures."""
 ALONE = 0.9
 """Where the network counts more than this, the others are not worth their while."""
-SHARE = 0.2
-"""Of a limited time, for trees and line."""
+SHARE, SOON = 0.2, 10.0
+"""Of a limited time, for trees and line; of a short one up to twice as much, until they have so many seconds."""
 AT_LEAST, BESIDE = 60.0, 0.5
 """Seconds that they may take where no time was set; more where the network took long: so much of its own."""
-LINE_SHARE = 0.3
-"""What the line may take of it."""
+LINE_SHARE, TEXT_SHARE = 0.3, 0.5
+"""What the line may take of it, beside trees; more where it reads texts, which they do not."""
 
 
 def council_of(model: nn.Module) -> Council | None:
@@ -63,10 +65,16 @@ def council_of(model: nn.Module) -> Council | None:
     return next((one for one in model.children() if isinstance(one, Council)), None)
 
 
+def seconds_of(minutes: float) -> float:
+    """What trees and line have of a limited time."""
+    share = 60 * minutes * SHARE
+    return max(share, min(SOON, 2 * share))
+
+
 def minutes_left(model: nn.Module, minutes: float) -> float:
     """What a limited time leaves for the network itself; a line over pictures takes a second or two."""
     council = council_of(model)
-    return minutes * (1 - SHARE) if council and not council.picture_names else minutes
+    return minutes - seconds_of(minutes) / 60 if council and not council.picture_names else minutes
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
     rows = _rows(model, council, task, both, apart, time.monotonic() + seconds)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
         return alone
-    soon = time.monotonic() + (LINE_SHARE if council.has_cells else 1.0) * max(0.0, rows.ends - time.monotonic())
+    share = 1.0 if not council.has_cells else TEXT_SHARE if council.token_names else LINE_SHARE
+    soon = time.monotonic() + share * max(0.0, rows.ends - time.monotonic())
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
             said = line.fit(council, task.inputs, rows, soon)
@@ -236,7 +245,7 @@ def _shown(bar: Progress, before: int, now: int) -> None:
 
 def _most(goal: Goal, columns: int) -> int:
     """Rounds of trees at most."""
-    most = TREES if goal.size < 3 else max(40, TREES // goal.size)
+    most = TREES if goal.size < 3 else max(TREES // goal.size, min(ROUNDS, MOST_TREES // goal.size))
     return max(1, min(most, SPLITS // columns))
 
 
