@@ -309,7 +309,8 @@ class Run:
 
 def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> None:
     """Weights of the run into the model; RunError when they do not fit."""
-    expected = model.state_dict()
+    empty = {name: value for name, value in model.named_buffers() if not value.numel()}  # what is fitted late is in no state yet
+    expected = empty | model.state_dict()
     tensors = renamed(folder.read_tensors("model.safetensors"), expected)
     # what is empty waits to be filled: it takes any size, and older runs do without it
     tensors |= {name: own for name, own in expected.items() if not own.numel() and name not in tensors}

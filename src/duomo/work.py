@@ -42,7 +42,7 @@ from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
 from duomo.own_module import check
 from duomo.plan import Plan, telling
-from duomo.train import adapt, council, head, loop, lora, preflight, probe
+from duomo.train import adapt, council, counts, head, loop, lora, preflight, probe
 from duomo.train.job import Job, Outcome
 from duomo.trained import Run, without_target
 
@@ -187,8 +187,23 @@ class Work:
         if self.task.writes and len(self.valid):
             told["samples"] = self._samples
         valid = self._valid_batches if len(self.valid) else None
-        config = dataclasses.replace(self.config, minutes=council.minutes_left(self.model, self.config.minutes))
+        config = dataclasses.replace(self.config, minutes=self._minutes_left())
         return Job(self.task, model, self.stream, valid, config, execution, self.folder.path, self.rates, self._fresh, told)
+
+    def _minutes_left(self) -> float:
+        """What a limited time leaves for the network itself."""
+        if counts.wanted(self.model, self.task, self.examples):
+            return self.config.minutes - counts.seconds_of(self.config.minutes) / 60
+        return council.minutes_left(self.model, self.config.minutes)
+
+    def _advised(self, seconds: float) -> council.Fitted:
+        """What speaks beside the network, fitted when that took so many seconds to learn."""
+        minutes, both = self.config.minutes, (self.examples, self.valid)
+        if counts.wanted(self.model, self.task, self.examples):
+            return counts.fit(self.model, self.task, both, counts.seconds_of(minutes), self.reporter)
+        apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
+        limit = council.seconds_of(minutes) if minutes else max(council.AT_LEAST, council.BESIDE * seconds)
+        return council.fit(self.model, self.task, both, apart, limit, self.reporter)
 
     def _samples(self, model: nn.Module) -> dict[str, str]:
         """What a model that writes makes of a validation row, for the training log."""
@@ -248,10 +263,7 @@ class Work:
         outcome = loop.train(job, self.reporter)
         self.learned, _ = adapt.counts(self.model)
         lora.merge(self.model)  # what is judged, kept and served has plain weights
-        apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
-        minutes, both = self.config.minutes, (self.examples, self.valid)
-        seconds = council.seconds_of(minutes) if minutes else max(council.AT_LEAST, council.BESIDE * outcome.seconds)
-        advised = council.fit(self.model, self.task, both, apart, seconds, self.reporter)
+        advised = self._advised(outcome.seconds)
         self.voices = advised.shares
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples

@@ -21,14 +21,18 @@ MOST = 3_000_000
 
 
 @dataclass(frozen=True)
-class _Order:
+class Order:
     """Grams of one order: keys (G,) = context number * V + token, sorted; what a context passes on, by context number."""
 
     keys: np.ndarray
+    counts: np.ndarray
+    """(G,)"""
     discounted: np.ndarray
     """(G,) max(c - D, 0) / c(h·)"""
     passed: np.ndarray
     """(contexts,) γ(h)"""
+    totals: np.ndarray
+    """(contexts,) c(h·)"""
 
 
 class KneserNey:
@@ -36,7 +40,7 @@ class KneserNey:
 
     def __init__(self, order: int, vocabulary: int):
         self.order, self.vocabulary = order, vocabulary
-        self._orders: list[_Order] = []
+        self.orders: list[Order] = []
         self._keys: list[np.ndarray] = []
 
     def fit(self, tokens: np.ndarray) -> None:
@@ -47,9 +51,9 @@ class KneserNey:
             keys, inverse = np.unique(context * self.vocabulary + tokens[length - 1 :], return_inverse=True)
             self._keys.append(keys)
             numbers.append(inverse)
-        self._orders = [self._count(length, numbers) for length in range(1, self.order + 1)]
+        self.orders = [self._count(length, numbers) for length in range(1, self.order + 1)]
 
-    def _count(self, length: int, numbers: list[np.ndarray]) -> _Order:
+    def _count(self, length: int, numbers: list[np.ndarray]) -> Order:
         keys = self._keys[length - 1]
         if length == self.order:
             counts = np.bincount(numbers[length], minlength=len(keys))
@@ -64,7 +68,36 @@ class KneserNey:
         discounts = _discounts(counts)
         taken = discounts[np.minimum(counts, 3)]
         passed = np.where(totals > 0, np.bincount(context, taken, minlength=size) / np.maximum(totals, 1), 1.0)
-        return _Order(keys, (counts - taken) / totals[context], passed)
+        return Order(keys, counts, (counts - taken) / totals[context], passed, totals)
+
+    def thin(self, most: int) -> bool:
+        """Leave out grams met once, of the longest orders first, until there are `most` in all; whether that was enough.
+
+        What they stood for is passed on. A gram stays where a longer one begins with it.
+        """
+        for length in range(self.order, 1, -1):
+            if sum(len(order.keys) for order in self.orders) <= most:
+                break
+            order = self.orders[length - 1]
+            kept = order.counts > 1
+            if length < self.order:
+                kept[np.unique(self.orders[length].keys // self.vocabulary)] = True
+            self._leave(length, kept)
+        return sum(len(order.keys) for order in self.orders) <= most
+
+    def _leave(self, length: int, kept: np.ndarray) -> None:
+        """Only these grams (G,) of one order stay, renumbered as contexts of the next."""
+        order = self.orders[length - 1]
+        keys, discounted = order.keys[kept], order.discounted[kept]
+        passed = 1 - np.bincount(keys // self.vocabulary, discounted, minlength=len(order.passed))
+        self.orders[length - 1] = Order(keys, order.counts[kept], discounted, passed, order.totals)
+        self._keys[length - 1] = keys
+        if length < self.order:
+            longer, number = self.orders[length], np.cumsum(kept) - 1
+            renumbered = number[longer.keys // self.vocabulary] * self.vocabulary + longer.keys % self.vocabulary
+            contexts = np.flatnonzero(kept[: len(longer.passed)])
+            self.orders[length] = Order(renumbered, longer.counts, longer.discounted, longer.passed[contexts], longer.totals[contexts])
+            self._keys[length] = renumbered
 
     def log_probability(self, tokens: np.ndarray) -> np.ndarray:
         """(M,) natural logarithms: each token given the `order` - 1 before it."""
@@ -81,7 +114,7 @@ class KneserNey:
         for length in range(1, self.order + 1):
             context = self._context(tokens, length)
             known = context >= 0
-            order = self._orders[length - 1]
+            order = self.orders[length - 1]
             keys = context * self.vocabulary + tokens
             place = np.minimum(np.searchsorted(order.keys, keys), len(order.keys) - 1)
             found = known & (order.keys[place] == keys)

@@ -1,5 +1,6 @@
 """From any form of a model to any other: run folders, Hugging Face folders, GGUF. What is written is read again and must say the same."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +34,7 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
     place = Path(out).expanduser()
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise ConfigError("A converted model needs a place of its own; {path} exists already. Choose another with -o.", path=place)
-    model = open_pretrained(source)
+    model = _network(open_pretrained(source), reporter)
     if runs.knows(Path(source).expanduser()):
         runs.prove(Path(source).expanduser())
     reporter.say(
@@ -65,6 +66,14 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
     reporter.say(tr("Wrote {path} ({kind}). Golden logits moved by {apart:.2g} standard deviations; allowed: {most}.",
                     path=place, kind=kind, apart=apart, most=most))  # fmt: skip
     return {"out": str(place), "type": kind, "distance": apart, "tolerance": most, "left": left, "notes": notes}
+
+
+def _network(model: Pretrained, reporter: Reporter) -> Pretrained:
+    """The model without the counts beside it, for which other forms have no place; says so."""
+    tensors = {name: value for name, value in model.tensors.items() if not name.startswith("counts.")}
+    if len(tensors) < len(model.tensors):
+        reporter.say(tr("The counts beside the network stay behind: what is written, and compared, is the network alone."))
+    return dataclasses.replace(model, tensors=tensors)
 
 
 def _written(model: Pretrained, to: str, place: Path, kind: str) -> tuple[float, list[str]]:

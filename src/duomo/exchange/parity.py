@@ -84,7 +84,7 @@ def rebuilt(pretrained: Pretrained, *, bare: bool = False) -> tuple[nn.Module, l
                        names=", ".join(missing[:5]), source=pretrained.source)  # fmt: skip
     made.load_state_dict(own, assign=True)
     for name, value in made.named_buffers():
-        if value.is_meta:  # derived from the settings: built anew
+        if value.is_meta and value.numel():  # derived from the settings: built anew
             fresh = find.model_module(pretrained.model).Model(config, {n: Field("tokens", (8,), (2,)) for n in names}, head)
             owner, _, last = name.rpartition(".")
             made.get_submodule(owner).register_buffer(last, dict(fresh.named_buffers())[name], persistent=False)

@@ -9,7 +9,8 @@ Llama, SmolLM2, Qwen2, Qwen3: RMSNorm (arXiv:1910.07467), rotary positions (arXi
 arXiv:2002.05202), grouped key-value heads (Ainslie et al. 2023, arXiv:2305.13245), biases of queries, keys and values (Qwen2), normalised
 queries and keys (Henry et al. 2020, arXiv:2010.04245; Qwen3). Output: (B, T, head.size); for a task with one answer per row the last true
 position answers, (B, head.size). `forward_cached` reads on from a key-value cache. Where the batch holds `<input>.document` (B, T),
-the number of the document that a position belongs to, no position reads another document.
+the number of the document that a position belongs to, no position reads another document. Where the next token is what is asked for, counts
+may speak beside the network (nn/counts.py): in training it answers alone, afterwards both give log-probabilities.
 """
 
 import math
@@ -24,6 +25,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.attention import Attend, check_heads
 from duomo.nn.cache import Cache
+from duomo.nn.counts import ORDER, Counts, before
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
 from duomo.nn.fields import single, wanted
@@ -73,6 +75,8 @@ class Config:
     """What keeps a norm's divisor from zero."""
     bias: str = "none"
     """Which linear layers have biases: none, qkv (of queries, keys and values) or all."""
+    advice: bool = True
+    """Let counts of what followed what answer beside the network, where that helps on validation."""
 
 
 GPT2 = Config(768, 12, 12, activation="gelu_tanh", positions="learned", longest=1024, norm="layer", eps=1e-5, bias="all")
@@ -203,6 +207,8 @@ class Model(nn.Module):
         self.norm = norm(config.norm, config.width, config.eps) if config.place == "before" else nn.Identity()
         tied = config.tied and head.size == field.vocabulary[0] and not self.per_row
         self.head = None if tied else nn.Linear(config.width, head.size, bias=False) if head.size else nn.Identity()
+        foretells = not self.per_row and head.size == field.vocabulary[0]
+        self.counts = Counts(head.size) if config.advice and foretells else None
         rotary = config.positions == "rotary"
         self.register_buffer("table_2TK", self._rotary(field.shape[0]) if rotary else None, persistent=False)
         self._initialise()
@@ -257,7 +263,10 @@ class Model(nn.Module):
             x_BTD = block(x_BTD, table_2TK, allowed)
         if self.per_row:
             return self._logits(last(x_BTD, batch[f"{self.name}.length"]))
-        return self._logits(wanted(x_BTD, batch, self.name))
+        logits = self._logits(wanted(x_BTD, batch, self.name))
+        if self.counts is None or self.training or not self.counts.fitted:
+            return logits
+        return self.counts(wanted(before(tokens_BT, batch.get(f"{self.name}.document")), batch, self.name), logits)
 
     def start(self, rows: int, positions: int) -> Cache:
         """An empty cache for `rows` rows of up to `positions` tokens."""
@@ -271,7 +280,10 @@ class Model(nn.Module):
         start, end, allowed = cache.start(), cache.used + steps, cache.allowed(steps)
         x_BTD = as_autocast(self._embed(tokens_BT, start, end))
         table_2TK = self._angles(start, end)
+        before_BTK = cache.read(tokens_BT, ORDER - 1) if self.counts is not None and self.counts.fitted else None
         for number, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, table_2TK, allowed, cache, number)
         cache.advance(steps)
-        return self._logits(x_BTD[:, -1:] if cache.last else x_BTD)
+        told = slice(-1, None) if cache.last else slice(None)
+        logits = self._logits(x_BTD[:, told])
+        return logits if self.counts is None or before_BTK is None else self.counts(before_BTK[:, told], logits)

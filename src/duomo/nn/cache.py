@@ -23,6 +23,8 @@ class Cache:
     def __init__(self, layers: int, rows: int, heads: int, places: int, width: int, like: Tensor):
         laid = -(-places // STEP) * STEP
         self.values_L2BGPK = torch.zeros(layers, 2, rows, heads, laid, width, dtype=like.dtype, device=like.device)
+        self.tokens_BP = torch.full((rows, laid), -1, device=like.device)
+        """What was read, where the model asks for it (`read`)."""
         self.places, self.used = places, 0
         self.lengths_B: Tensor | None = None
         self.last = False
@@ -40,6 +42,7 @@ class Cache:
         """
         made = Cache.__new__(Cache)
         made.values_L2BGPK = self.values_L2BGPK[:, :, first : first + len(lengths)]
+        made.tokens_BP = self.tokens_BP[first : first + len(lengths)]
         made.places, made.used, made.last = self.places, max(lengths), True
         made.lengths_B, made._mask_B11S, made._rows_B, made._only = None, None, None, False
         if ragged:
@@ -56,14 +59,17 @@ class Cache:
         """Exchange two rows."""
         pair = self.values_L2BGPK[:, :, [other, one]]
         self.values_L2BGPK[:, :, [one, other]] = pair
+        self.tokens_BP[[one, other]] = self.tokens_BP[[other, one]]
 
     def copy(self, source: int, target: int, length: int) -> None:
         """The first `length` tokens of one row also in another."""
         self.values_L2BGPK[:, :, target, :, :length] = self.values_L2BGPK[:, :, source, :, :length]
+        self.tokens_BP[target, :length] = self.tokens_BP[source, :length]
 
     def select(self, rows_B: Tensor) -> None:
         """Rows become copies of these rows: beams that go on from one another."""
         self.values_L2BGPK[:, :, :, :, : self.used] = self.values_L2BGPK[:, :, rows_B, :, : self.used]
+        self.tokens_BP[:, : self.used] = self.tokens_BP[rows_B, : self.used]
 
     # -- what a model does with it
     def start(self) -> int | Tensor:
@@ -99,6 +105,16 @@ class Cache:
             end = self.used + k_BGTK.shape[2]
             keys[:, :, self.used : end], values[:, :, self.used : end] = k_BGTK.detach(), v_BGTK.detach()
         return keys[:, :, :end].to(k_BGTK.dtype), values[:, :, :end].to(v_BGTK.dtype)
+
+    def read(self, tokens_BT: Tensor, back: int) -> Tensor:
+        """int64 (B, T, back): the new tokens, which are kept, each behind those before it; the last one last, -1 where there is none."""
+        rows_B1 = torch.arange(len(tokens_BT), device=tokens_BT.device).unsqueeze(1)
+        start = self.start()
+        first_B1 = start.unsqueeze(1) if isinstance(start, Tensor) else torch.full_like(rows_B1, start)
+        place_BT = first_B1 + torch.arange(tokens_BT.shape[1], device=tokens_BT.device)
+        self.tokens_BP[rows_B1, place_BT] = tokens_BT
+        place_BTK = place_BT.unsqueeze(2) + torch.arange(1 - back, 1, device=tokens_BT.device)
+        return torch.where(place_BTK >= 0, self.tokens_BP[rows_B1.unsqueeze(2), place_BTK.clamp(min=0)], -1)
 
     def advance(self, steps: int) -> None:
         self.used += steps

@@ -34,8 +34,8 @@ GENTLE: Mapping[str, float] = {"gpt": 2e-4}
 """Rates of low-rank changes to models that know more than is taught: at 5e-4 a chat model answered everything as it was taught."""
 PART: Mapping[str, Any] = {"still": 0.35}
 """How weights for a part of the model, a detector's trunk, are gone on from."""
-COUNCIL = "council"
-"""Part of the names of the weights that are fitted beside a network, a trunk too (train/council.py)."""
+ADVICE = {"council", "counts"}
+"""Parts of the names of what is fitted beside a network, a trunk too (train/council.py, train/counts.py)."""
 SLOWER, NEW = 0.3, 10.0
 """A model of its own learns on at this share of its rate; weights that are new and unfitted at this multiple of the others'."""
 
@@ -67,7 +67,7 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     with torch.no_grad():
         for name, value in fitting.items():
             own[name].copy_(value)
-    advice = [name for name in given if COUNCIL in name.split(".")]
+    advice = [name for name in given if not ADVICE.isdisjoint(name.split("."))]
     left = [name for name in given if name not in fitting and name not in advice]
     told = [name for name in new if not name.endswith("num_batches_tracked")]  # counts of batches, which say nothing
     words = tr("Weights taken from {source}: {taken:,} of {whole:,} numbers; new: {new}; left out: {left}.",
