@@ -138,3 +138,47 @@ def test_sounds_that_go_on_unheard_are_told(tmp_path: Path) -> None:
     settings = {"encode": {"longest_sound": 0.4}}
     assert "12 of 12" not in " ".join(plan.make(tmp_path, {}, Silent()).problems)
     assert "go on after 0.4 s" in " ".join(plan.make(tmp_path, settings, Silent()).problems)
+
+
+SPACED = {
+    "aligned.csv": "".join(f'{18 + n % 7}.0   {n % 3}   {3504 + n}.   {n % 5}\t"chevrolet {n}"\n' for n in range(20)),
+    "named.csv": "a b y\n" + "".join(f"{n} {n / 7:.3f}  {'xyz'[n % 3]}\r\n" for n in range(20)),
+    "uci.data": "".join(f"  {n}.5 {n % 4}   {n}e-3  ?\n" for n in range(20)),
+    "r.txt": '"mpg" "cyl"\n' + "".join(f'"Mazda RX{n}" {20 + n} {n % 3}\n' for n in range(20)),
+    "commas.txt": "a,b,y\n" + "".join(f"{n},{n % 3},{'xyz'[n % 3]}\n" for n in range(20)),
+}
+FOUND = {
+    "aligned.csv": (["c0", "c1", "c2", "c3", "c4"], ["23.0", "1", "3523.", "4", "chevrolet 19"]),
+    "named.csv": (["a", "b", "y"], ["19", "2.714", "y"]),
+    "uci.data": (["c0", "c1", "c2", "c3"], ["19.5", "3", "19e-3", "?"]),
+    "r.txt": (["index", "mpg", "cyl"], ["Mazda RX19", "39", "1"]),
+    "commas.txt": (["a", "b", "y"], ["19", "1", "y"]),
+}
+
+
+@pytest.mark.parametrize("name", SPACED)
+def test_cells_between_spaces_and_tables_in_text_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file is streamed, and where blocks end within a line."""
+    (tmp_path / name).write_bytes(SPACED[name].encode())
+    for large, block in ((1 << 40, 1 << 16), (0, 7)):
+        monkeypatch.setattr("duomo.data.spill.LARGE", large)
+        monkeypatch.setattr("duomo.data.spaced.MANY", block)
+        table = sources.read(tmp_path / name, cache=tmp_path / f"cache{large}")
+        assert (table.names, [column[-1].as_py() for column in table.data.columns]) == FOUND[name]
+        assert len(table) == 20
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "2020-01-01 10:00:00 UTC,{n}\n",
+        "Jan {n} 2020\t{n}\n",
+        "{n} 1 2,{n}\n",
+        "one two three {n}\n" + "four five\n",
+        "it came, saw, went\n",
+    ],
+)
+def test_what_holds_spaces_is_not_cut_by_them(lines: str, tmp_path: Path) -> None:
+    for name in ("rows.csv", "rows.txt"):
+        (tmp_path / name).write_text("".join(lines.format(n=n) for n in range(10, 30)), encoding="utf-8")
+        assert len(sources.read(tmp_path / name).names) <= 3

@@ -1,8 +1,8 @@
 """CSV and its kin: delimiter and header are found, every cell stays a string, bad rows are numbered."""
 
 import csv
+import io
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from csv import Error as CSVError
@@ -18,6 +18,7 @@ from pyarrow import ArrowInvalid
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.data import spill as caches
+from duomo.data.spaced import NUMBER, Spaced, is_spaced
 from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
 
 HEAD, LINES, WIDEST = 120_000, 4, 1 << 23
@@ -28,7 +29,6 @@ LONGEST_CELL = 1 << 22
 """Bytes that a cell in quotes may have."""
 BLOCKS = (1 << 21, 1 << 25, 1 << 29)
 MOST_ABOVE = 20
-_NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|\.\d+)([eE][-+]?\d+)?%?\s*")
 _FORMATS = {
     b"PAR1": "parquet",
     b"ARROW1": "feather",
@@ -60,6 +60,8 @@ class Layout:
     problems: tuple[str, ...]
     lines: int = 0
     """Rows up to these, with the column names."""
+    spaced: bool = False
+    """Cells stand between spaces; the delimiter is what they are read as."""
 
 
 @dataclass
@@ -95,7 +97,8 @@ def read_delimited(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
                         most=MOST_COLUMNS, file=path.name, count=len(layout.names))  # fmt: skip
     if path.stat().st_size <= caches.LARGE:
         return _balanced(path, encoding, layout)
-    key = caches.file_digest(path, encoding.name, layout.delimiter, layout.names, layout.header_bytes)
+    delimiter = " " if layout.spaced else layout.delimiter
+    key = caches.file_digest(path, encoding.name, delimiter, layout.names, layout.header_bytes)
     beside = caches.folder(cache) / "tables" / f"{key}.json"
     found = caches.stored(cache, key) if beside.exists() else None
     if found is None:
@@ -126,7 +129,7 @@ def _schema(layout: Layout) -> pa.Schema:
 
 
 def _batches(path: Path, encoding: Encoding, layout: Layout, tally: Tally, block: int, quote: str | bool) -> Iterator[pa.RecordBatch]:
-    with DecodedFile(path, encoding) as file:
+    with _opened(path, encoding, layout.spaced) as file:
         left = layout.header_bytes
         while left and (skipped := file.read(left)):
             left -= len(skipped)
@@ -234,8 +237,14 @@ def _unreadable(path: Path, error: Exception) -> None:
     ) from None
 
 
-def _layout(path: Path, encoding: Encoding) -> Layout:
-    with DecodedFile(path, encoding) as file:
+def _opened(path: Path, encoding: Encoding, spaced: bool) -> io.RawIOBase:
+    file = DecodedFile(path, encoding)
+    return Spaced(file) if spaced else file
+
+
+def _head(path: Path, encoding: Encoding, spaced: bool) -> str:
+    """The first lines, all whole."""
+    with _opened(path, encoding, spaced) as file:
         raw = b""
         while (wanted := (HEAD if _lines(raw) >= LINES or _too_wide(raw) else WIDEST) - len(raw)) > 0 and (
             chunk := file.read(min(wanted, HEAD))
@@ -244,9 +253,15 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
     head = raw.decode("utf-8", "ignore")
     if not head.strip("\r\n\0 "):
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
-    if len(raw) >= HEAD and "\n" in head:
-        head = head[: head.rindex("\n") + 1]
-    delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") and "\t" in head else _delimiter(head)
+    return head[: head.rindex("\n") + 1] if len(raw) >= HEAD and "\n" in head else head
+
+
+def _layout(path: Path, encoding: Encoding) -> Layout:
+    head = _head(path, encoding, False)
+    widths = sorted(len(row) for row in _parsed(head, _delimiter(head)))
+    if spaced := is_spaced(head, widths[len(widths) // 2]):
+        head = _head(path, encoding, True)
+    delimiter = "\t" if (spaced or path.suffix.lower() in (".tsv", ".tab")) and "\t" in head else _delimiter(head)
     rows = _parsed(head, delimiter)
     skipped, notes = lead(rows)
     first, body = rows[skipped], rows[skipped + 1 : skipped + 200]
@@ -260,9 +275,9 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
         first = ["", *first] if any(row[-1].strip() for row in body) else [*first, ""]
     if not (_quoted_alone(head, delimiter, skipped) or _has_header(first, body)):
         note = tr("The file has no line of column names; the columns are called {first} … {last}.", first="c0", last=f"c{len(first) - 1}")
-        return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,))
+        return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,), spaced=spaced)
     names, problems = repaired(first)
-    return Layout(delimiter, tuple(names), _header_bytes(head, skipped + 1), notes + problems, skipped + 1)
+    return Layout(delimiter, tuple(names), _header_bytes(head, skipped + 1), notes + problems, skipped + 1, spaced)
 
 
 def _lines(raw: bytes) -> int:
@@ -284,7 +299,7 @@ def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:
     count = next((place for place, cells in enumerate(filled) if cells > max(1, width // 4)), 0)
     names, body = rows[count], rows[count + 1 : count + 200]
     alike = sum(len(row) == len(names) for row in body) >= 0.9 * len(body) > 0
-    whole = filled[count] >= len(names) - 1 and not any(_NUMBER.fullmatch(cell) for row in rows[:count] for cell in row)
+    whole = filled[count] >= len(names) - 1 and not any(NUMBER.fullmatch(cell) for row in rows[:count] for cell in row)
     if not (count and alike and whole and _has_header(names, body)):
         return 0, ()
     lines = "; ".join(
@@ -342,7 +357,7 @@ def _quoted_alone(head: str, delimiter: str, skipped: int) -> bool:
 def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     """No header: the first row is numbers only, repeats itself, or looks like the rows below it."""
     filled = [cell for cell in first if cell.strip()]
-    numeric = [bool(_NUMBER.fullmatch(cell)) for cell in filled]
+    numeric = [bool(NUMBER.fullmatch(cell)) for cell in filled]
     if filled and all(numeric):
         return False
     body = [row for row in body if len(row) == len(first)]
@@ -350,7 +365,7 @@ def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
         return True
     for place in range(len(first)):
         cells = [row[place] for row in body if row[place].strip()]
-        if cells and sum(bool(_NUMBER.fullmatch(cell)) for cell in cells) >= 0.9 * len(cells) and not _NUMBER.fullmatch(first[place]):
+        if cells and sum(bool(NUMBER.fullmatch(cell)) for cell in cells) >= 0.9 * len(cells) and not NUMBER.fullmatch(first[place]):
             return True
     if any(numeric) and not _is_years(filled):
         return False

@@ -9,6 +9,7 @@ from pathlib import Path
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.data.conll import in_plain
+from duomo.data.spaced import numeric, width
 from duomo.data.text_encoding import detect, open_text
 
 HEAD, LINES, FEWEST = 1 << 14, 40, 5
@@ -54,17 +55,29 @@ def make_of(path: Path, wanted: str = "") -> str:
     """How such a file is read: jsonl, json, conll, slashed, delimited or text; empty where it is no text."""
     if not is_plain(path):
         return ""
-    with open_text(path, detect(path, wanted)) as file:
-        lines = [line for line in islice(file, LINES) if line.strip()]
+    lines = _lines(path, wanted)
     first = lines[0].strip() if lines else ""
     with suppress(*JSON_FAULTS):
         return "jsonl" if isinstance(json.loads(first), dict) else "json" if first[0] == "[" else _by_lines(path, lines, wanted)
     return "json" if first in ("{", "[") or first.startswith("[{") else _by_lines(path, lines, wanted)
 
 
+def is_table(path: Path, wanted: str = "") -> bool:
+    """Whether the lines of a file of texts are those of a table: all cut into as many cells, with numbers in one column, or in half of
+    them where spaces cut."""
+    lines = _lines(path, wanted)
+    return bool(width(lines, 0.5)) or any(_divided(lines, mark) and numeric(list(csv.reader(lines, delimiter=mark))) for mark in DELIMITERS)
+
+
+def _lines(path: Path, wanted: str) -> list[str]:
+    with open_text(path, detect(path, wanted)) as file:
+        return [line for line in islice(file, LINES) if line.strip()]
+
+
 def _by_lines(path: Path, lines: list[str], wanted: str) -> str:
     found = {"columns": "conll"}.get(seen := in_plain(path, wanted), seen)
-    return found or ("delimited" if any(_divided(lines[:-1] or lines, mark) for mark in DELIMITERS) else "text")
+    lines = lines[:-1] or lines
+    return found or ("delimited" if any(_divided(lines, mark) for mark in DELIMITERS) or width(lines) else "text")
 
 
 def _divided(lines: list[str], mark: str) -> bool:

@@ -23,7 +23,7 @@ from duomo.data.frames import from_memory, plain
 from duomo.data.gathered import gathered
 from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
 from duomo.data.measured import is_ts, read_arff, read_ts
-from duomo.data.nameless import MAKES, make_of
+from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
@@ -128,6 +128,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     kind = nameless or _format(path, real)
     if kind == "text" and path.suffix.lower() not in CODE:
         kind = {"columns": "conll"}.get(found := in_plain(path, encoding), found) or kind
+        if kind == "text" and path.suffix.lower() == ".txt" and is_table(path, encoding):
+            kind = nameless = "delimited"
     if kind == "delimited" and path.suffix.lower() in TABBED and in_sentences(path, encoding):
         kind = "conll"
     if part and kind not in ("excel", "sqlite"):
