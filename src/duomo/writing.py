@@ -32,6 +32,7 @@ from duomo.decode.llama import SLOTS, LlamaEngine
 from duomo.decode.loop import Language
 from duomo.decode.quantize import quantize
 from duomo.exchange import convert, parity
+from duomo.nn.counts import counts_of
 from duomo.trained import Run
 
 OWN = "own"
@@ -112,6 +113,9 @@ class Choice:
     def make(self, name: str, *, roll: bool = False) -> Engines:
         """The engine of this name. ConfigError where it cannot be had here; RunError where an export does not say the same."""
         if name.startswith("llama"):
+            counts = counts_of(self.run.model)
+            if counts is not None and counts.fitted:
+                self.reporter.say(tr("The counts beside the network stay behind: what is written, and compared, is the network alone."))
             return LlamaEngine(self._exported(name), self.language, self.task.context, slots=max(1, min(self.company, SLOTS)))
         model, execution = self.run.model, self.run.execution
         if name != OWN:

@@ -1,5 +1,6 @@
 """Counts beside a language model: they say what Kneser–Ney says, add up to one, and answer alike however they are asked."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from duomo.core.device import Execution
 from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
 from duomo.core.reporter import Silent
+from duomo.core.run import RunFolder
 from duomo.data.ngram import KneserNey
 from duomo.decode.beam import Beam, search
 from duomo.decode.engine import running
@@ -215,6 +217,16 @@ def test_a_run_keeps_its_counts_and_answers_with_them(told: tuple[Path, list[str
     table, answers = run.golden()
     assert run.answers(table) == answers
     assert run.model.counts.fitted
+
+
+def test_a_run_from_before_there_were_counts_opens(told: tuple[Path, list[str]], tmp_path: Path) -> None:
+    shutil.copytree(told[0] / "run", tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    tensors = folder.read_tensors("model.safetensors")
+    folder.write_tensors("model.safetensors", {name: value for name, value in tensors.items() if not name.startswith("counts.")})
+    folder.seal()
+    run = duomo.load(tmp_path / "run")
+    assert not run.model.counts.fitted and run.predict_one("The ")["prediction"]
 
 
 def test_others_get_the_network_alone(told: tuple[Path, list[str]]) -> None:
