@@ -7,6 +7,7 @@ max(1, |number|). From then on `predict`, `evaluate` and `serve` answer by the o
 another version of the library, by torch in float32 as before. A block has only heights among which each row's bits are the same.
 """
 
+import math
 import sys
 import time
 from dataclasses import asdict
@@ -90,9 +91,10 @@ def _measured(run: Run, engine: Engine) -> dict[str, Any]:
     expected: tuple[type[Exception], ...] = (DuomoError, *later)
     try:
         predictor = run.predictor if engine == Engine() else run.predicting(engine)
-        told["distance"] = engines.distance(predictor.answers(table), golden)
-        if told["distance"] > TOLERANCE:
-            return told | {"note": tr("answers differ")}
+        off = engines.distance(predictor.answers(table), golden)
+        if off > TOLERANCE:
+            return told | {"note": tr("answers differ")} | ({"distance": off} if math.isfinite(off) else {})
+        told["distance"] = off
         heights = _proved(run, predictor, engine) if len(engine.heights) > 1 else engine.heights
         predictor = (
             predictor if heights == engine.heights else Predictor(run.task, predictor.model, predictor.execution, predictor.block, heights)

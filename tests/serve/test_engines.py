@@ -11,7 +11,11 @@ from torch import nn
 
 import duomo
 from duomo import prepared, samples
+from duomo.core import find
+from duomo.core.contract import Field, Head
+from duomo.core.device import Execution
 from duomo.core.errors import RunError
+from duomo.core.recipe import ModelConfig
 from duomo.core.reporter import Silent
 from duomo.exchange import engines
 from duomo.exchange.engines import Engine
@@ -97,6 +101,31 @@ def test_what_disagrees_or_cannot_be_converted_is_not_chosen(opinions: Path, mon
     for odd in (Pair(), Bessel()):
         with pytest.raises(RunError, match="cannot be computed"):
             engines.built(Engine("openvino", "bf16"), odd, [{"x": torch.zeros(2, 3)}], Run.open(opinions, engine=False).execution)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(("model", "head"), [("detector", Head(3, "place")), ("embedder", Head(4, "vector"))])
+def test_what_says_several_things_of_a_row_is_converted_too(model: str, head: Head, name: str) -> None:
+    """Boxes and vectors: converted from one picture, asked for two; a detector's places have no rows."""
+    if not engines.installed(name):
+        pytest.skip(f"{name} is not installed")
+    torch.manual_seed(0)
+    fields = {"x": Field("pixels", (3, 64, 64), facts={"mean": [0.5] * 3, "std": [0.5] * 3})}
+    choice = ModelConfig(name=model, size="small")
+    module = find.model_module(model).Model(find.model_config(choice), fields, head).eval()
+    batch = {"x": torch.rand(2, 3, 64, 64)}
+    made, _ = engines.built(Engine(name), module, [{"x": batch["x"][:1]}], Execution())
+    with torch.inference_mode():
+        found, expected = made(batch), module(batch)
+    assert type(found) is type(expected)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_another_number_of_things_found_is_told_and_kept_out_of_the_note(opinions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "distance", lambda found, golden: float("inf"))
+    told = prepared._measured(Run.open(opinions, engine=False), Engine("torch", "bf16", (1,)))
+    assert told["note"] and json.dumps(told, allow_nan=False)
 
 
 @pytest.mark.parametrize(

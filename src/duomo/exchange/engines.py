@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from duomo.core.contract import Places, Vectors
 from duomo.core.device import Execution, bf16_on_cpu, cores, machine_facts
 from duomo.core.errors import RunError
 from duomo.core.hush import muted
@@ -38,6 +39,8 @@ ASTRAY = 0.5
 """Relative to max(1, |logit|): farther off is no rounding. OpenVINO 2026.4 gives products of transposed blocks of 32 rows other numbers."""
 PRECISIONS = ("float32", "bf16", "int8")
 Compute = Callable[[Sequence[np.ndarray]], np.ndarray]
+Output = Tensor | Places | Vectors
+"""Of a model that answers rows at once."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,14 @@ def said(error: Exception) -> str:
 
 
 class Converted(nn.Module):
-    """Called like the module that it was made from: batch -> logits."""
+    """Called like the module that it was made from, whose output looks `like` this."""
 
-    def __init__(self, names: Sequence[str], compute: Compute):
+    def __init__(self, names: Sequence[str], compute: Compute, like: Output):
         super().__init__()
-        self._names, self._compute = names, compute
+        self._names, self._compute, self._like = names, compute, like
 
-    def forward(self, batch: Batch) -> Tensor:
-        return torch.from_numpy(self._compute([batch[name].numpy() for name in self._names]))
+    def forward(self, batch: Batch) -> Output:
+        return _unpacked(torch.from_numpy(self._compute([batch[name].numpy() for name in self._names])), self._like)
 
 
 class _Flat(nn.Module):
@@ -117,8 +120,21 @@ class _Flat(nn.Module):
         super().__init__()
         self._model, self._names = model, names
 
-    def forward(self, *values: Tensor) -> Any:
-        return self._model(dict(zip(self._names, values, strict=True)))
+    def forward(self, *values: Tensor) -> Tensor:
+        return packed(self._model(dict(zip(self._names, values, strict=True))))
+
+
+def packed(output: Output) -> Tensor:
+    """All that a model says of its rows in one tensor: converters, and whoever compares, want one."""
+    return output if isinstance(output, Tensor) else torch.cat([value for value in output if value.dim() == output[0].dim()], -1)
+
+
+def _unpacked(packed_B: Tensor, like: Output) -> Output:
+    """The parts again; what has no rows (a detector's places) is the same for all."""
+    if isinstance(like, Tensor):
+        return packed_B
+    parts = iter(packed_B.split([value.shape[-1] for value in like if value.dim() == like[0].dim()], -1))
+    return type(like)(*(next(parts) if value.dim() == like[0].dim() else value for value in like))
 
 
 class _Watched(dict[str, Tensor]):
@@ -151,12 +167,15 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
     `examples`: finished batches of real rows; the first shows what the module reads, all of them how large its activations become.
     """
     if engine.name == "torch":
-        found = execution if engine.precision == "float32" else Execution(precision="bf16", matmul="medium", attention=execution.attention)
+        pictures = any(isinstance(module, nn.Conv2d) for module in model.modules())
+        fast = Execution(precision="bf16", matmul="medium", attention=execution.attention, channels_last=pictures)
+        found = execution if engine.precision == "float32" else fast
         return found.apply(model).eval(), found
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         watched = _Watched(examples[0])
-        if not isinstance(model(watched), Tensor):
+        like = model(watched)
+        if not isinstance(like, Tensor | Places | Vectors):
             raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason="the output is no tensor")
         names = list(watched.read)
         flat, values = _Flat(model, names).eval(), [tuple(example[name] for name in names) for example in examples]
@@ -165,7 +184,7 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
             compute = make(flat, names, values, engine)
         except expected as error:
             raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=said(error)) from None
-    return Converted(names, compute).eval(), Execution()
+    return Converted(names, compute, like).eval(), Execution()
 
 
 def _openvino(flat: nn.Module, names: Sequence[str], values: Sequence[tuple[Tensor, ...]], engine: Engine) -> Compute:
@@ -304,7 +323,8 @@ def independent(model: nn.Module, judged: nn.Module, batch: Batch, heights: Sequ
     single row takes another path through a library than one with several. A row alone is then computed in a block of the least of them.
     A height of which a row lies `ASTRAY` from what the module as it was `judged` says is out; the first stays where all are."""
     many = rows(batch, max(heights))
-    found, expected = {height: torch.cat([model(block) for block in _blocks(many, height)]) for height in heights}, judged(many)
+    found = {height: torch.cat([packed(model(block)) for block in _blocks(many, height)]) for height in heights}
+    expected = packed(judged(many))
     near = [one for one in heights if bool(((found[one] - expected).abs() <= ASTRAY * expected.abs().clamp(min=1)).all())]
     alike = [tuple(one for one in near if one >= least and torch.equal(found[one], found[least])) for least in near]
     return max(alike, key=len, default=tuple(heights[:1]))
