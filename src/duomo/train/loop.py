@@ -29,6 +29,8 @@ from duomo.train.seed import seed_step
 
 CHECKPOINT_SECONDS = 30.0
 PROGRESS_SECONDS = 0.25
+EARLIEST = 300
+"""No training stops early before so many steps, or half of its own: of few rows many an epoch passes before a net begins to learn."""
 SMALL_BUFFER = 1_000_000
 """Buffers up to this size are put back when a step is abandoned; larger ones are tables that no step changes."""
 
@@ -217,7 +219,7 @@ class _Training:
             self.waits = 0
             return
         self.waits += 1
-        if 0 < self.config.patience <= self.waits and self.step < self.plan.total:
+        if 0 < self.config.patience <= self.waits and min(EARLIEST, self.plan.total // 2) <= self.step < self.plan.total:
             self.plan.change(self.step, self.step)
             self.log.event(self.step, {"event": "early stop", "best_step": self.best_step})
 
