@@ -32,8 +32,8 @@ from duomo.train import adapt
 FEW_VALUES = 20
 SURELY_CLASSES, ROWS_EACH = 5, 5
 """Whole numbers of at most so many values are classes however few rows there are; of more, where each has so many rows on average."""
-EACH_PART = 2
-"""People of a part of the split, at least, where people are told apart."""
+EACH_PART, OF_FEW_PEOPLE = 2, 0.3
+"""People of a part of the split, at least, where people are told apart; of fewer the share of pictures to validate by, and to test on."""
 FEWEST_STEPS, OF_FEW = 170, ("classify", "regress")
 """Where rows are few, a recipe's epochs are too few steps to learn anything: these tasks get as many epochs as make so many steps."""
 PASSES = 10**6
@@ -73,8 +73,8 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
         )
     spill.release()
     if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
-        raise DataError("Pictures, sounds and films are learned from as folders; received the single file {name}. "
-                        "Give the folder that holds it.", name=table.column(table.names[-1])[0].as_py())  # fmt: skip
+        raise DataError("One picture, sound or film alone is too little; received {name} and no other. "
+                        "Give a folder of several.", name=table.column(table.names[-1])[0].as_py())  # fmt: skip
     for problem in table.problems:
         reporter.say(problem)
     if not len(table):
@@ -230,11 +230,12 @@ def _met(cells: pa.ChunkedArray, test: np.ndarray, learned: np.ndarray) -> list[
 def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     """The split as it was asked for, or else the one that the audit holds safe; a column that groups rows is no input."""
     if find.task_module(data.task).Main.apart and data.target and not data.group:
-        people = pc.count_distinct(values_of(table.column(data.target[0]))).as_py()
+        people = pc.sum(pc.greater(pc.value_counts(values_of(table.column(data.target[0]))).field("counts"), 1)).as_py()
         if people < 3 * EACH_PART and not (data.split or data.test):
             reporter.say(tr("{count} people are too few for a test of strangers, which needs {needed}: pictures are divided at random, and "
                             "the test tells only how well these people are known again.", count=people, needed=3 * EACH_PART))  # fmt: skip
-            data = dataclasses.replace(data, split="random")
+            usual = [name for name in ("valid_share", "test_share") if getattr(data, name) == getattr(DataConfig, name)]
+            data = dataclasses.replace(data, split="random", **dict.fromkeys(usual, OF_FEW_PEOPLE))  # type: ignore[arg-type]
         data = dataclasses.replace(data, split=data.split or "group", group=data.target[0])
     named = split.told(table, data.target)
     if not (data.split or data.group or data.time or data.test):

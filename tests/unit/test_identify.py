@@ -70,6 +70,18 @@ def test_few_people_are_divided_by_pictures_and_counted_as_people(tmp_path):
     assert caution(card).startswith("The test has only 3 people")
 
 
+@pytest.mark.parametrize(("counts", "people"), [([4] * 6, 2), ([4] * 5 + [1], 1)])
+def test_of_six_people_two_are_the_test_and_a_single_picture_makes_none(tmp_path, counts, people):
+    """A test of one person tells nothing; of too few people so many pictures are the test that some are of the same."""
+    for number, count in enumerate(counts):
+        person(tmp_path / "people", number, count)
+    made = make(str(tmp_path / "people"), {"data": {"task": "identify"}, "train": {"steps": 2, "exact": True}}, Silent())
+    named = {part: made.task._names(getattr(made, part)).tolist() for part in ("train", "valid", "test")}
+    apart = not set(named["train"]) & set(named["test"])
+    assert apart == (people == 2) and min(len(set(names)) for names in named.values()) >= 2
+    assert all(len(set(names)) < len(names) for names in named.values())
+
+
 def test_people_stay_apart_and_are_judged(run):
     card = run.scorecard
     assert {"rank_1", "auc", "tpr_1", "tpr_01", "d_prime"} <= set(card["results"][0]["metrics"])

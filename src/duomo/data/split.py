@@ -118,7 +118,9 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
     if len(keys) < least * len(wanted):
         _too_few(how, len(keys), config, max(3, least * len(wanted)))
     shares_P = [1 - shares.sum(), *shares]
-    fill(part_U, place_U, config, least_of := {part: max(least, round(SHORT * shares_P[part] * len(keys))) for part in wanted})
+    least_of = {part: max(least, round(SHORT * shares_P[part] * len(keys))) for part in wanted}
+    least_of[TRAIN] = max(least, min(least_of[TRAIN], len(keys) - sum(least_of[part] for part in wanted[1:])))
+    fill(part_U, place_U, config, least_of)
     if how == "group" and len(keys) <= FEW_GROUPS:
         even(part_U, np.bincount(unit_N), len(table) * np.array(shares_P), least_of)
     notes: tuple[str, ...] = (tr(REPEATING),) if repeating else ()
