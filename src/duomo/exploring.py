@@ -136,9 +136,11 @@ def grouped(features_ND: np.ndarray) -> Grouping:
     from sklearn.neighbors import NearestNeighbors
 
     count = len(features_ND)
-    small = PCA(min(COMPONENTS, *features_ND.shape), random_state=SEED).fit_transform(features_ND)
+    with np.errstate(invalid="ignore"):  # of pictures that are all the same no share of the variance can be told
+        small = PCA(min(COMPONENTS, *features_ND.shape), random_state=SEED).fit_transform(features_ND)
     best: tuple[float, Any] = (-2.0, None)
-    for groups in range(2, min(MOST_GROUPS, count - 1) + 1):
+    unlike = len(np.unique(small.round(6), axis=0))  # doubles make no group of their own
+    for groups in range(2, min(MOST_GROUPS, count - 1, unlike) + 1):
         made = KMeans(groups, n_init=3, random_state=SEED).fit(small)
         if 1 < len(set(made.labels_)) < count:
             score = float(silhouette_score(small, made.labels_, sample_size=JUDGED if count > JUDGED else None, random_state=SEED))
@@ -155,7 +157,15 @@ def grouped(features_ND: np.ndarray) -> Grouping:
     flat = TSNE(2, init="pca", perplexity=min(30, count / 4), random_state=SEED).fit_transform(small) if method == "t-SNE" else small[:, :2]
     flat = flat if flat.shape[1] == 2 else np.concatenate([flat, np.zeros_like(flat)], 1)
     order = sorted(((score, int(a), int(b)) for (a, b), score in pairs.items()), reverse=True)
-    return Grouping(group_N, np.linalg.norm(small - middle_ND, axis=1), best[0], flat, method, order, distance[:, 1:].mean(1))
+    return Grouping(
+        group_N,
+        np.linalg.norm(small - middle_ND, axis=1),
+        best[0] if best[1] is not None else 0.0,
+        flat,
+        method,
+        order,
+        distance[:, 1:].mean(1),
+    )
 
 
 def _labels(table: Table, name: str) -> set[Any]:

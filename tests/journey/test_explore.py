@@ -1,6 +1,7 @@
 """`duomo explore`: groups, doubles and odd ones of real pictures, by features of weights or of a run."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,15 @@ def test_pictures_are_explored_without_a_model(folder: Path, monkeypatch: pytest
     pair = told["near_duplicates"][0]
     assert {Path(told["rows"][row]["file"]).name for row in pair["rows"]} == {"3.png", "again.png"} and pair["similarity"] > 0.999
     assert told["mutual_information"] > 0.4  # zeros and ones
+
+
+def test_doubles_alone_are_one_group_and_no_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = grouped(np.repeat(np.eye(2, 5, dtype=np.float32), (5, 1), axis=0))
+        alone = grouped(np.ones((6, 5), np.float32))
+    assert sorted(found.group_N.tolist()) in ([0, 0, 0, 0, 0, 1], [0, 1, 1, 1, 1, 1])
+    assert set(alone.group_N.tolist()) == {0} and alone.silhouette == 0 and len(alone.pairs) == 15
 
 
 def test_groups_that_are_there_are_found() -> None:
