@@ -274,13 +274,16 @@ def _paragraphs(path: Path) -> dict[str, str]:
 
 
 def descriptions(root: Path) -> list[tuple[str, str]]:
-    """(long description, one line) of Debian's packages, a source's first one only: 200 characters at least, told by nobody else."""
-    list_ = _one(root, "lists/*_dists_*_main_i18n_Translation-en")
-    found: dict[str, str] = {}
-    for block in list_.read_text(encoding="utf-8").split("\n\n"):
+    """(long description, one line) of Debian's packages: 200 characters at least, and of those that begin or end alike the first."""
+    lists = root.glob("lists/*_main_i18n_Translation-en")  # those of updates are small
+    found: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    for block in max(lists, key=lambda path: path.stat().st_size).read_text(encoding="utf-8").split("\n\n"):
         body = block.partition("\nDescription-en: ")[2]
         short, _, rest = body.partition("\n")
         text = "\n".join(line[1:] if line != " ." else "" for line in rest.split("\n")).strip()
-        if len(text) >= 200 and not PERSONAL.search(text) and text not in found:
-            found[text] = short.strip()
-    return list(found.items())
+        ends = {re.sub(r"\d+", "0", part).lower() for part in (text[:60], text[-60:])}
+        if len(text) >= 200 and not PERSONAL.search(text) and not ends & seen:
+            found.append((text, short.strip()))
+        seen |= ends
+    return found

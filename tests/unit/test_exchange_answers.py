@@ -27,7 +27,8 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> duomo.Run:
     (folder / "text.txt").write_text(TEXT, encoding="utf-8")
     options = {"width": 32, "depth": 1, "heads": 2, "place": "after", "types": 1, "pool": "first"}
     settings = {"data": {"task": "fill"}, "encode": {"longest_text": 48, "vocabulary": 400},
-                "model": {"name": "bert", "size": "small", "options": options}, "train": {"steps": 10, **SETTINGS}}  # fmt: skip
+                "model": {"name": "bert", "size": "small", "options": options},
+                "train": {"steps": 10, "optimizer": "adamw", "learning_rate": 2e-3, **SETTINGS}}  # fmt: skip
     return duomo.train(folder / "text.txt", settings, out=folder / "fill")
 
 

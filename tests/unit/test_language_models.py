@@ -157,11 +157,12 @@ def test_gpt_refuses_more_than_it_has_places() -> None:
         gpt.Model(gpt.Config(activation="swigl"), TEXT, Head(50, "step"))
 
 
-READERS = [bert.Config(32, 2), bert.Config(32, 2, place="after", types=2, longest=20, offset=2, pool="first", tied=False)]
+READERS = [bert.Config(32, 2), bert.Config(32, 2, place="after", types=2, longest=20, offset=2, pool="first", tied=False),
+           bert.Config(32, 2, near=2)]  # fmt: skip
 
 
 @pytest.mark.parametrize("head", [Head(3), Head(0), Head(50, "step"), Head(7, "step")], ids=["row", "vector", "fill", "tag"])
-@pytest.mark.parametrize("config", READERS, ids=["before", "roberta"])
+@pytest.mark.parametrize("config", READERS, ids=["before", "roberta", "near"])
 def test_bert_never_reads_padding(config: bert.Config, head: Head) -> None:
     torch.manual_seed(0)
     model = bert.Model(config, TEXT, head).eval()
@@ -173,6 +174,16 @@ def test_bert_never_reads_padding(config: bert.Config, head: Head) -> None:
     for row, true in enumerate(length.tolist()[:3]):
         here = slice(0, true) if head.per == "step" else slice(None)
         torch.testing.assert_close(longer[row][here], found[row][here], atol=1e-5, rtol=1e-5)
+
+
+def test_bert_adds_what_stands_near() -> None:
+    torch.manual_seed(0)
+    model = bert.Model(bert.Config(32, 0, near=2), TEXT, Head(7, "step")).eval()
+    tokens = torch.randint(0, 50, (1, 9))
+    found = model({"text": tokens})
+    tokens[0, 4] += 1
+    changed = (model({"text": tokens}) != found).any(-1)[0]
+    assert changed.tolist() == [2 <= place <= 6 for place in range(9)]
 
 
 def test_bert_learns_to_fill_a_gap() -> None:

@@ -192,6 +192,13 @@ def tfidf(cells: Sequence[str]) -> Any:
         return _fit_text(by_character, cells)
 
 
+def tfidf_letters(cells: Sequence[str]) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    shared = {"sublinear_tf": True, "max_features": TEXT_FEATURES, "dtype": np.float64}
+    return _fit_text(TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), **shared), cells)
+
+
 def _fit_text(vectorizer: Any, cells: Sequence[str]) -> Any:
     try:
         return vectorizer.fit(cells)

@@ -341,6 +341,11 @@ def _class(stem: str, names: set[str]) -> str:
     return f"{stem}Model"
 
 
+def _encoder(options: Options, offset: int) -> bool:
+    published = _published(options, place="after", offset=offset) and not options.get("near")
+    return published and options["types"] > 0 and options["activation"] in NAMES
+
+
 def _published(options: Options, **wanted: Any) -> bool:
     return all(options[name] == value for name, value in wanted.items())
 
@@ -367,12 +372,12 @@ FAMILIES = {
     ),
     "bert": Family(
         "bert", "bert", "bert.", _bert_options, _bert_rules, _bert_settings,
-        lambda o: _published(o, place="after", offset=0) and o["types"] > 0 and o["activation"] in NAMES, partial(_class, "Bert"),
+        lambda o: _encoder(o, 0), partial(_class, "Bert"),
         ("position_ids", "cls.predictions.decoder.bias", "cls.seq_relationship.weight", "cls.seq_relationship.bias"),
     ),
     "roberta": Family(
         "roberta", "bert", "roberta.", partial(_bert_options, offset=2), _roberta_rules, _bert_settings,
-        lambda o: _published(o, place="after", offset=2) and o["types"] > 0 and o["activation"] in NAMES, partial(_class, "Roberta"),
+        lambda o: _encoder(o, 2), partial(_class, "Roberta"),
         ("position_ids", "lm_head.decoder.bias", "pooler.dense.weight", "pooler.dense.bias"),
     ),
     "t5": Family(

@@ -80,7 +80,7 @@ def to_theirs(family: Family, options: Options, tensors: Mapping[str, Tensor]) -
 
 
 REMEDIES: dict[str, dict[str, Any]] = {
-    "bert": {"place": "after", "types": 1},
+    "bert": {"place": "after", "types": 1, "near": 0},
     "gpt": {"positions": "rotary", "norm": "rms", "place": "before", "activation": "swiglu", "bias": "none", "norm_keys": False},
     "seq2seq": {
         "positions": "relative",
@@ -103,7 +103,9 @@ def family_of(model: str, options: Options) -> Family:
     known = sorted({family.model for family in FAMILIES.values()})
     wanted = REMEDIES.get(model, {})
     if any(family.model == model and family.fits({**options, **wanted}) for family in FAMILIES.values()):
-        words = " ".join(f"--set model.options.{name}={_said(value)}" for name, value in wanted.items() if options[name] != value)
+        words = " ".join(
+            f"--set model.options.{name}={_said(value)}" for name, value in wanted.items() if options.get(name, value) != value
+        )
         raise ConfigError("A model can be written for others where it is built like one of {families}; this {model} is not. "
                           "It is if it is trained with {words}", families=", ".join(FAMILIES), model=model, words=words)  # fmt: skip
     raise ConfigError(

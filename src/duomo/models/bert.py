@@ -1,13 +1,14 @@
 """An encoder that reads both ways: BERT, RoBERTa, MiniLM; fills gaps, tags each token, or answers for a whole text.
 
-    tokens (B, T) -> embedding + places + types -> norm -> depth x [attention, +, norm, feed-forward, +, norm]
+    tokens (B, T) -> embedding + places + types [+ neighbours] -> norm -> depth x [attention, +, norm, feed-forward, +, norm]
       per step, as many answers as tokens: dense, GELU, norm, embedding transposed -> (B, T, V)      (fill)
       per step: linear -> (B, T, size)      (tag)         per row: first position, dense, tanh; or mean -> linear -> (B, size)
 
 Legend: B rows, T positions, D width, V vocabulary.
 Devlin et al. 2019, arXiv:1810.04805; Liu et al. 2019, arXiv:1907.11692 (RoBERTa: no types, places counted from 2); the norm before each
 branch: Xiong et al. 2020, arXiv:2002.04745. A row's head of size 0 leaves the pooled vector itself, (B, D), as sentence embeddings need
-(Reimers and Gurevych 2019, arXiv:1908.10084). `<input>.types` (B, T), the segment of each token, is zero where the batch has none.
+(Reimers and Gurevych 2019, arXiv:1908.10084). Neighbours weighed dimension by dimension (Mnih and Kavukcuoglu 2013, eq. 3) say at once
+what attention must first learn to look for. `<input>.types` (B, T), the segment of each token, is zero where the batch has none.
 """
 
 from collections.abc import Mapping
@@ -54,6 +55,8 @@ class Config:
     """Number of the first place (2 in RoBERTa)."""
     pool: str = "mean"
     """What answers for a row: the mean over true positions, or the first position through a dense layer."""
+    near: int = 0
+    """Neighbours on either side whose vectors are added to a token's, each dimension with a weight for each place; none in BERT."""
     dropout: float = 0.1
     """Part of the attention and of each branch's output set to zero in training."""
     tied: bool = True
@@ -72,6 +75,22 @@ SIZES = {
     "roberta-large": replace(ROBERTA, width=1024, depth=24, heads=16),
     "minilm-l6": replace(BERT, width=384, depth=6, pool="mean"),
 }
+
+
+class Near(nn.Module):
+    """(B, T, D) -> (B, T, D): each position with those up to `near` places away, as a depthwise convolution; padding counts as nothing."""
+
+    def __init__(self, width: int, near: int):
+        super().__init__()
+        self.weight_KD = nn.Parameter(torch.empty(2 * near + 1, width))
+
+    def forward(self, x_BTD: Tensor, inside_BT: Tensor | None) -> Tensor:
+        near, steps = len(self.weight_KD) // 2, x_BTD.shape[1]
+        read_BTD = x_BTD if inside_BT is None else x_BTD * inside_BT.unsqueeze(-1).to(x_BTD.dtype)
+        wide_BTD = F.pad(read_BTD, (0, 0, near, near))
+        for place, weight_D in enumerate(self.weight_KD.to(x_BTD.dtype)):
+            x_BTD = x_BTD + weight_D * wide_BTD[:, place : place + steps]
+        return x_BTD
 
 
 class Fill(nn.Module):
@@ -104,6 +123,7 @@ class Model(nn.Module):
         self.embedding = nn.Embedding(field.vocabulary[0], config.width)
         self.places = nn.Embedding(self.room + config.offset, config.width)
         self.types = nn.Embedding(config.types, config.width) if config.types else None
+        self.near = Near(config.width, config.near) if config.near else None
         after = config.place == "after"
         self.enter = norm("layer", config.width, config.eps) if after else nn.Identity()
         self.dropout = Dropout(config.dropout)
@@ -126,8 +146,10 @@ class Model(nn.Module):
                 nn.init.normal_(value, std=0.02)
             elif name.endswith(".bias"):
                 nn.init.zeros_(value)
+        if self.near is not None:
+            nn.init.normal_(self.near.weight_KD, std=len(self.near.weight_KD) ** -0.5)
 
-    def _embed(self, batch: Batch) -> Tensor:
+    def _embed(self, batch: Batch, inside_BT: Tensor | None) -> Tensor:
         tokens_BT = batch[self.name]
         steps = tokens_BT.shape[1]
         if steps > self.room:
@@ -139,11 +161,13 @@ class Model(nn.Module):
         if self.types is not None:
             types_BT = batch.get(f"{self.name}.types")
             x_BTD = x_BTD + (self.types.weight[0] if types_BT is None else self.types(types_BT))
+        if self.near is not None:
+            x_BTD = self.near(x_BTD, inside_BT)
         return self.dropout(as_autocast(self.enter(x_BTD)))
 
     def forward(self, batch: Batch) -> Tensor:
-        x_BTD = self._embed(batch)
         inside_BT = inside(batch, self.name) if f"{self.name}.length" in batch else None
+        x_BTD = self._embed(batch, inside_BT)
         for block in self.blocks:
             x_BTD = block(x_BTD, inside_BT)
         x_BTD = self.norm(x_BTD)
@@ -164,3 +188,5 @@ def check(config: Config) -> None:
     check_activation(config.activation)
     check_choice("place", config.place, ("before", "after"))
     check_choice("pool", config.pool, ("mean", "first"))
+    if config.near < 0:
+        raise ConfigError("The number of neighbours must be 0 or more; received {near}.", near=config.near)

@@ -10,7 +10,7 @@ import numpy as np
 
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
-from duomo.data.classical import tfidf
+from duomo.data.classical import tfidf, tfidf_letters
 
 Texts = Callable[[Table], tuple[list[str], list[str]]]
 BLOCK = 1024
@@ -47,17 +47,17 @@ class Chance(Baseline):
 
 @final
 class Tfidf(Baseline):
-    """Cosine of TF-IDF: words and pairs of words, of Chinese characters 1 to 3."""
+    """Cosine of TF-IDF: words and pairs of words (of Chinese characters 1 to 3), or two to five letters within words, which share them
+    with their other forms."""
 
-    name = "TF-IDF cosine"
-
-    def __init__(self, texts: Texts):
-        self._texts = texts
+    def __init__(self, texts: Texts, letters: bool = False):
+        self.name = "TF-IDF cosine, letters" if letters else "TF-IDF cosine"
+        self._texts, self._letters = texts, letters
         self._vectors: Any = None
 
     def fit(self, train: Table) -> None:
         source, target = self._texts(train)
-        self._vectors = tfidf([*source, *target])
+        self._vectors = (tfidf_letters if self._letters else tfidf)([*source, *target])
 
     def evidence(self, test: Table) -> Evidence:
         source, target = (self._vectors.transform(some) for some in self._texts(test))

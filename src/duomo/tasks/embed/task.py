@@ -181,7 +181,7 @@ class Main(Task):
         return [View("bars", tr("Recall at each place"), data, note)]
 
     def baselines(self) -> Sequence[Baseline]:
-        return Chance(), Tfidf(self.texts)
+        return Chance(), Tfidf(self.texts), Tfidf(self.texts, letters=True)
 
     # -- answering
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:

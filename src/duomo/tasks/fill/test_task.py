@@ -24,7 +24,7 @@ def fitted(**options):
 
 
 def test_fifteen_percent_eighty_ten_ten():
-    task = fitted()
+    task = fitted(hidden=0.15)
     examples = task.encode(table(), target=True)
     column, rows = examples.columns["tokens"], torch.arange(len(examples)).repeat(200)
     batch = column.gather("tokens", rows, torch.Generator().manual_seed(1))
