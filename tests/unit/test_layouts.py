@@ -182,3 +182,20 @@ def test_what_holds_spaces_is_not_cut_by_them(lines: str, tmp_path: Path) -> Non
     for name in ("rows.csv", "rows.txt"):
         (tmp_path / name).write_text("".join(lines.format(n=n) for n in range(10, 30)), encoding="utf-8")
         assert len(sources.read(tmp_path / name).names) <= 3
+
+
+def test_a_list_of_folders_holds_for_the_files_in_them(tmp_path: Path) -> None:
+    """A patient's or a specimen's folder in place of a file's name; what lies elsewhere is counted."""
+    for number in range(6):
+        place = tmp_path / "owls" / f"{number:03d}" / "left wing"
+        place.mkdir(parents=True)
+        for side in "ab":
+            Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(place / f"{side}.png")
+    rows = [f"{number:03d},{'ill' if number % 2 else 'well'},{number}" for number in (0, 1, 2, 3, 4, 9, 4)]
+    (tmp_path / "owls" / "findings.csv").write_text("\n".join(["specimen,finding,age", *rows]), encoding="utf-8")
+    table = kinds.infer(sources.read(tmp_path / "owls"), {})
+    assert table.names == ["image", "specimen", "finding", "age", "file"] and table.kinds["specimen"] == "id"
+    assert table.column("file").to_pylist() == [f"{n:03d}/left wing/{side}.png" for n in range(5) for side in "ab"]
+    assert table.column("finding").to_pylist() == ["well", "well", "ill", "ill"] * 2 + ["well", "well"]
+    said = " ".join(table.problems)
+    assert "holds for the 10 files" in said and "'009'" in said and "name a folder again" in said and "005/left wing/a.png" in said

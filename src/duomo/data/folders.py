@@ -21,6 +21,7 @@ from duomo.data import spill as caches
 from duomo.data.documents import block_size, blocks
 from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, names_files, parts, sources
 from duomo.data.nameless import is_plain, shows_picture
+from duomo.data.owned import of_folders
 from duomo.data.pages import PAGES, plain, unread
 from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.text_encoding import Encoding, detect, open_text
@@ -57,7 +58,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if not any(kinds[kind] for kind in MEDIA) and (
         nameless := [file for file in files if not kind_of(file) and scans.is_dicom(root / file)]
     ):
-        return _classes(root, nameless, "image", problems)
+        lists = [file for file in files if kind_of(file) == "table"]
+        return of_folders(root, lists, read_file, (nameless, "image", problems)) or _classes(root, nameless, "image", problems)
     stills = [file for file in files if file.lower().endswith(STILL)]
     if stills and len(stills) == kinds["image"] and _moving(root, stills):
         kinds["video"] += kinds.pop("image")
@@ -73,6 +75,9 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if pictures and (scenes := read_scenes(root, files, pictures, problems)) is not None:
         return scenes
     if kinds[media]:
+        shown = [file for file in files if kind_of(file) == media]
+        if (found := of_folders(root, tables, read_file, (shown, media, problems))) is not None:
+            return found
         if (found := _listed(root, tables, read_file, (files, media, problems))) is not None:
             return found
         if kinds["text"] >= 0.5 * kinds[media] and (paired := _paired(root, files, media, problems, wanted)) is not None:
