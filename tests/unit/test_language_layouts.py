@@ -206,6 +206,14 @@ def test_folders_of_pages_and_of_files_without_endings(tmp_path) -> None:
     assert table.names == ["text", "file"] and len(table) == 4 and "requirements.txt" in table.problems[0]
 
 
+def test_a_long_text_is_not_called_few_rows(tmp_path) -> None:
+    for size, few in ((300_000, False), (9_000, True)):
+        (tmp_path / "books").mkdir(exist_ok=True)
+        (tmp_path / "books" / "a.txt").write_text("A sentence of a long book stands here.\n\n" * (size // 40))
+        found = audit(kinds.infer(sources.read(tmp_path / "books"), {}), guess=False).findings
+        assert {finding.code for finding in found} & {"few_rows", "constant", "id"} == ({"few_rows"} if few else set())
+
+
 def test_a_few_short_texts_are_cut_to_learn_from(tmp_path) -> None:
     """Three pages are enough text for a model, but three rows could not be divided; to be answered they stay whole."""
     texts = {f"{number}.txt": "".join(f"Line {line} of text {number}.\n" for line in range(90)) for number in range(3)}

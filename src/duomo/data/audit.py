@@ -33,6 +33,7 @@ JUDGED = 20_000
 OPENED = 400
 """Pictures, sounds and films that are opened; the others' headers are believed until training reads them."""
 FEW = 100
+FEW_BYTES = 100_000
 RARE = 0.01
 FIRST = 5
 __all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "guess_target", "near_rows", "propose"]
@@ -66,7 +67,8 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, guess: b
     proposal, about_split = propose(table, chosen)
     findings += about_target + about_split + ([] if test is None else _shared(test, inputs, digests))
     told_by = told(table, (chosen,))  # is no input anyway
-    findings = [finding for finding in findings if finding.code != "id" or finding.columns != (told_by,)]
+    places = {(name,) for name in ("part", "file") if "text" in table.names and table.kinds.get(name) == "id"}  # of a text, as it was read
+    findings = [finding for finding in findings if finding.code not in ("id", "constant") or finding.columns not in {(told_by,), *places}]
     findings = sorted(findings, key=lambda finding: _SEVERITY[finding.severity])
     return Audit(table.name, len(table), len(sample), tuple(columns), tuple(findings), chosen, reason, balance, proposal, table.problems)
 
@@ -90,7 +92,9 @@ def _firsts(rows: np.ndarray) -> tuple[int, ...]:
 
 
 def _size(table: Table) -> list[Finding]:
-    if len(table) >= FEW:
+    """Of a text that was cut into parts, its length counts, not theirs."""
+    cut = set(table.names) <= {"text", "part", "file"} and "part" in table.names
+    if len(table) >= FEW or (cut and table.column("text").nbytes >= FEW_BYTES):
         return []
     said = tr("{rows} rows are very few: every figure will be uncertain.", rows=len(table))
     return [Finding("warning", "few_rows", said, remedy=tr("Collect more."))]
