@@ -9,6 +9,8 @@ the rate, of a copy of a run that exists.
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +19,6 @@ import duomo
 from common import command_line
 from duomo.core.reporter import Silent
 from duomo.data.compose import ComposeConfig, compose
-from duomo.prepared import prepare
 from duomo.terminal import TerminalReporter
 
 BARS = {"map50": 0.70, "map": 0.45}
@@ -30,7 +31,7 @@ def rate(path: Path, scenes: Path) -> None:
     files = sorted((scenes / "images").iterdir())[:PICTURES]
     for how in ("as it is", "prepared"):
         if how == "prepared":
-            prepare(path, TerminalReporter())
+            subprocess.run([sys.executable, "-m", "duomo.prepared", str(path)], check=True)
         run = duomo.load(path)
         for rows in (1, 16):
             run.predict([{"image": str(file)} for file in files[:rows]])

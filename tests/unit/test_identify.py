@@ -16,7 +16,7 @@ from duomo.data import sources
 from duomo.evaluate.bootstrap import resample
 from duomo.evaluate.scorecard import caution, sentence
 from duomo.plan import make
-from duomo.tasks.identify.measures import compared, hits, measure
+from duomo.tasks.identify.measures import cautious, compared, hits, measure, threshold
 from duomo.tasks.identify.test_task import evidence
 
 
@@ -80,6 +80,15 @@ def test_of_six_people_two_are_the_test_and_a_single_picture_makes_none(tmp_path
     apart = not set(named["train"]) & set(named["test"])
     assert apart == (people == 2) and min(len(set(names)) for names in named.values()) >= 2
     assert all(len(set(names)) < len(names) for names in named.values())
+
+
+def test_few_strangers_pairs_do_not_show_the_rare_one():
+    """Of eight pairs the most alike is no 1 % level; of many it is seen. However they scatter, a person's own pictures still pass."""
+    many = np.random.default_rng(0).normal(0.5, 0.1, 4000)
+    assert cautious(many, np.ones(4000), 0.01) == threshold(many, np.ones(4000), 0.01) == pytest.approx(0.733, abs=0.02)
+    few = many[:8]
+    assert threshold(few, np.ones(8), 0.01) < 0.64 < cautious(few, np.ones(8), 0.01) < 0.8
+    assert cautious(np.array([0.1, 0.9]), np.ones(2), 0.0) == 0.99
 
 
 def test_people_stay_apart_and_are_judged(run):

@@ -3,6 +3,7 @@
 Legend: N pictures, U different pictures of a resample, P people, E enrolment pictures, M pairs.
 """
 
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ MOST = 3000
 """Pictures compared with one another: more of them say little more, and cost their square."""
 POINTS = 200
 ENROLLED = 12
+SUREST = 0.99
+"""A cosine that pictures of one person still reach."""
 
 
 class Compared(NamedTuple):
@@ -52,6 +55,15 @@ def threshold(similarity_M: np.ndarray, weight_M: np.ndarray, share: float) -> f
     order = np.argsort(-similarity_M, kind="stable")
     passed = np.cumsum(weight_M[order])
     return float(similarity_M[order][min(int(np.searchsorted(passed, share * passed[-1], "right")), len(order) - 1)])
+
+
+def cautious(similarity_M: np.ndarray, weight_M: np.ndarray, share: float) -> float:
+    """The same; of pairs too few to hold one so rare the tail of a normal distribution, so that not everybody is taken for somebody."""
+    seen = threshold(similarity_M, weight_M, share)
+    if len(similarity_M) * share >= 1:
+        return seen
+    mean, variance = _moments(similarity_M, weight_M)
+    return max(seen, min(SUREST, mean + NormalDist().inv_cdf(1 - max(share, 1e-6)) * variance**0.5))
 
 
 def roc(found: Compared) -> tuple[np.ndarray, np.ndarray]:

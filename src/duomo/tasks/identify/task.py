@@ -28,7 +28,7 @@ from duomo.data.digests import number_of
 from duomo.data.encode import InputEncoder
 from duomo.data.supervised import texts
 from duomo.tasks.identify.baselines import Chance, Eigenfaces, NearestPixels
-from duomo.tasks.identify.measures import MOST, compared, hits, measure, near_of, pairs, roc, threshold
+from duomo.tasks.identify.measures import MOST, cautious, compared, hits, measure, near_of, pairs, roc
 
 NAMES = ("person", "identity", "who", "subject", "name", "label", "class", "id", "individual", "人", "姓名", "身份", "标签")
 SIDE, SMALL = 64, 64
@@ -213,7 +213,7 @@ class Main(Task):
         """The least similarity at which a person is named: `false_accept` of the strangers' pairs of validation exceed it."""
         similarity_M, same_M, weight_M = pairs(compared(evidence))
         if not same_M.all():
-            self.least = threshold(similarity_M[~same_M], weight_M[~same_M], self.config.false_accept)
+            self.least = cautious(similarity_M[~same_M], weight_M[~same_M], self.config.false_accept)
 
     def views(self, evidence: Evidence) -> Sequence[View]:
         found = compared(evidence)
