@@ -109,6 +109,10 @@ def test_odd_columns(tmp_path) -> None:
     alone = "Ann B-PER\nsings O\n. O\nBo B-PER\nsits O\n! O\n" * 40
     assert tokens(alone) == tokens(alone, "odd.txt") == [["Ann", "sings", "."], ["Bo", "sits", "!"]] * 40
     assert "80 sentences" in sources.read(tmp_path / "odd.txt").problems[0]
+    commas = 'token,label\nAnn,B-PER\nsings,O\n",",O\n\nBo,B-PER\nsits,O\n\n'
+    assert tokens(commas + commas.partition("\n")[2] * 9, "odd.csv") == [["Ann", "sings", ","], ["Bo", "sits"]] * 10
+    (tmp_path / "table.csv").write_text("a,b\n" + "1,x\n2,y\n\n3,x\n" * 20)
+    assert sources.read(tmp_path / "table.csv").names == ["a", "b"]
 
 
 def test_tasks_told_by_their_columns() -> None:

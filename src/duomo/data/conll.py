@@ -1,11 +1,12 @@
 """CoNLL files: one token a line, its tags in further columns, a blank line after each sentence.
 
-Columns are divided by tabs, or else by spaces. The first holds the token (the second, where the first numbers them) and the last the
-tag; CoNLL-U's ten columns are known by their numbers. A sentence becomes a row: `tokens` and `tags` (and columns between as `column 2`
-...) as JSON lists. Plain text may hold the same: columns under the ending .txt, words with their tags behind a stroke (新华社/nt 北京/ns
-电/n), or words of Chinese between spaces; `in_plain` tells.
+Columns are divided by tabs, or else by spaces; by commas in a .csv. The first holds the token (the second, where the first numbers
+them) and the last the tag; CoNLL-U's ten columns are known by their numbers. A sentence becomes a row: `tokens` and `tags` (and columns
+between as `column 2` ...) as JSON lists. Plain text may hold the same: columns under the ending .txt, words with their tags behind a
+stroke (新华社/nt 北京/ns 电/n), or words of Chinese between spaces; `in_plain` tells.
 """
 
+import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -55,7 +56,7 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
     encoding = detect(path, wanted)
     with open_text(path, encoding) as file:
         documents, sentences = [], []
-        for document, sentence in _sentences(file, path.name):
+        for document, sentence in _sentences(file, path.name, "," if path.suffix.lower() == ".csv" else ""):
             documents.append(document)
             sentences.append(sentence)
     if not sentences:
@@ -93,11 +94,14 @@ def in_plain(path: Path, wanted: str = "") -> str:
     return "slashed" if tagged else "segmented" if is_segmented(cells) else ""
 
 
-def in_sentences(path: Path, wanted: str = "") -> bool:
-    """Whether a file of cells divided by tabs has blank lines after every few rows, as sentences have and tables have not."""
+def in_sentences(path: Path, wanted: str = "", mark: str = "\t") -> bool:
+    """Whether a file of cells divided by tabs has blank lines after every few rows, as sentences have and tables have not; where commas
+    divide, the last cells must be tags of spans as well."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.rstrip("\r\n") for line in islice(text, LOOKED_AT)]
-    rows = [line.split("\t") for line in lines if line.strip() and not DOCUMENT.match(line)]
+    rows = [_cut(line, mark) for line in lines if line.strip() and not DOCUMENT.match(line)]
+    if mark == "," and sum(bool(SPAN_TAG.fullmatch(row[-1])) for row in rows) < max(FEWEST, (1 - MOST_PLAIN) * len(rows)):
+        return False
     widths = {len(row) for row in rows}
     blank = sum(not line.strip() and bool(before.strip()) for before, line in pairwise(lines))
     return FEWEST <= 2 * blank <= 2 * len(rows) / SHORTEST and widths <= {1, max(widths, default=0)} and 2 <= max(widths) <= 10
@@ -118,14 +122,21 @@ def read_slashed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...
     return pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()}), encoding.problems + note
 
 
-def _sentences(lines: Iterable[str], name: str) -> Iterator[tuple[int, Lines]]:
+def _cut(text: str, mark: str = "") -> list[str]:
+    """A line as its cells: divided by the mark, or by tabs where it has any, or by spaces."""
+    if mark == ",":
+        return next(csv.reader([text]))
+    return [cell.strip() for cell in text.split("\t")] if mark or "\t" in text else text.split()
+
+
+def _sentences(lines: Iterable[str], name: str, mark: str) -> Iterator[tuple[int, Lines]]:
     """(number of the document, lines cut into columns) of each sentence."""
     document, sentence, seen, last = 0, list[list[str]](), False, list[str]()
     for line in lines:
         text = line.rstrip("\r\n")
         marks = bool(DOCUMENT.match(text))
         if text.strip() and not marks and not _is_comment(text, last, bool(sentence)):
-            cells = [cell.strip() for cell in text.split("\t")] if "\t" in text else text.split()
+            cells = _cut(text, mark)
             last = [text, *cells]
             if not re.fullmatch(r"\d+[-.]\d+", cells[0]) or len(cells) != 10:  # CoNLL-U: words that were taken apart, and empty ones
                 sentence.append(cells)

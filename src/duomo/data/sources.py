@@ -51,7 +51,8 @@ _FORMATS = {
 }
 ENDINGS = {ending: kind for kind, endings in _FORMATS.items() for ending in endings.split()} | dict.fromkeys(sorted(CODE), "text")
 READ = (PICTURES | SOUNDS | FILMS) - {*image.UNREAD, *audio.UNREAD}
-TABBED = (".tsv", ".tab")
+MARKS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
+"""What divides the cells of tables in which sentences may stand."""
 NAMELESS = ("", ".data", ".dat")
 """Endings that say nothing of what a file holds."""
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
@@ -130,7 +131,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         kind = {"columns": "conll"}.get(found := in_plain(path, encoding), found) or kind
         if kind == "text" and path.suffix.lower() == ".txt" and is_table(path, encoding):
             kind = nameless = "delimited"
-    if kind == "delimited" and path.suffix.lower() in TABBED and in_sentences(path, encoding):
+    if kind == "delimited" and path.suffix.lower() in MARKS and in_sentences(path, encoding, MARKS[path.suffix.lower()]):
         kind = "conll"
     if part and kind not in ("excel", "sqlite"):
         raise DataError(
