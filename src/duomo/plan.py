@@ -231,7 +231,7 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     """The split as it was asked for, or else the one that the audit holds safe; a column that groups rows is no input."""
     if find.task_module(data.task).Main.apart and data.target and not data.group:
         people = pc.sum(pc.greater(pc.value_counts(values_of(table.column(data.target[0]))).field("counts"), 1)).as_py()
-        if people < 3 * EACH_PART and not (data.split or data.test):
+        if 0 < people < 3 * EACH_PART and not (data.split or data.test):
             reporter.say(tr("{count} people are too few for a test of strangers, which needs {needed}: pictures are divided at random, and "
                             "the test tells only how well these people are known again.", count=people, needed=3 * EACH_PART))  # fmt: skip
             usual = [name for name in ("valid_share", "test_share") if getattr(data, name) == getattr(DataConfig, name)]

@@ -115,7 +115,7 @@ class Reader:
         if not self._capture.isOpened():
             if _sound_alone(path):
                 raise ValueError(tr("it holds sound and no pictures; make it a sound file, for example: ffmpeg -i IN OUT.wav"))
-            raise ValueError(tr("it is no film that can be read (its container or codec is unknown, or its end is missing)"))
+            raise ValueError(tr("it is no film that can be read (container or codec unknown, its end missing, or no frame in it)"))
         self.film = self._header()
         self._most = min(MOST_FRAMES, MOST_SENT // (self.film.width * self.film.height)) if sent else MOST_FRAMES
         if self.film.frames > self._most:
@@ -218,7 +218,7 @@ def _guard_file(path: Path) -> None:
 def _guard(head: bytes, size: int) -> None:
     """ValueError for what is no film by its first bytes, whatever it is called, and for what is too large."""
     if not magic(head):
-        raise ValueError(tr("it is no film that can be read (its container or codec is unknown, or its end is missing)"))
+        raise ValueError(tr("it is no film that can be read (container or codec unknown, its end missing, or no frame in it)"))
     if size > LARGEST_FILE:
         raise ValueError(tr("the file has {size} bytes, more than the {limit} that are read", size=size, limit=LARGEST_FILE))
 
