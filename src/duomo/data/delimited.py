@@ -4,11 +4,12 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from csv import Error as CSVError
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +19,8 @@ from pyarrow import ArrowInvalid
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.data import spill as caches
-from duomo.data.spaced import NUMBER, Spaced, is_spaced
+from duomo.data.headers import has_header, lead, quoted_alone, repaired
+from duomo.data.spaced import Spaced, is_spaced
 from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
 
 HEAD, LINES, WIDEST = 120_000, 4, 1 << 23
@@ -28,7 +30,6 @@ MOST_COLUMNS, MANY_BAD = 100_000, 100_000
 LONGEST_CELL = 1 << 22
 """Bytes that a cell in quotes may have."""
 BLOCKS = (1 << 21, 1 << 25, 1 << 29)
-MOST_ABOVE = 20
 _FORMATS = {
     b"PAR1": "parquet",
     b"ARROW1": "feather",
@@ -128,22 +129,32 @@ def _schema(layout: Layout) -> pa.Schema:
     return pa.schema([(name, pa.large_string()) for name in layout.names])
 
 
-def _batches(path: Path, encoding: Encoding, layout: Layout, tally: Tally, block: int, quote: str | bool) -> Iterator[pa.RecordBatch]:
+@contextmanager
+def _rows_of(path: Path, encoding: Encoding, layout: Layout) -> Iterator[io.RawIOBase]:
+    """The file behind its header."""
     with _opened(path, encoding, layout.spaced) as file:
         left = layout.header_bytes
         while left and (skipped := file.read(left)):
             left -= len(skipped)
+        yield file
+
+
+def _options(layout: Layout, tally: Tally, block: int, quote: str | bool) -> dict[str, Any]:
+    return {
+        "read_options": pyarrow.csv.ReadOptions(column_names=list(layout.names), block_size=block, use_threads=False),
+        "parse_options": pyarrow.csv.ParseOptions(
+            delimiter=layout.delimiter, newlines_in_values=quote is not False, quote_char=quote, invalid_row_handler=tally.refuse
+        ),
+        "convert_options": pyarrow.csv.ConvertOptions(
+            column_types=_schema(layout), strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
+        ),
+    }
+
+
+def _batches(path: Path, encoding: Encoding, layout: Layout, tally: Tally, block: int, quote: str | bool) -> Iterator[pa.RecordBatch]:
+    with _rows_of(path, encoding, layout) as file:
         try:
-            reader = pyarrow.csv.open_csv(
-                file,
-                pyarrow.csv.ReadOptions(column_names=list(layout.names), block_size=block, use_threads=False),
-                pyarrow.csv.ParseOptions(
-                    delimiter=layout.delimiter, newlines_in_values=quote is not False, quote_char=quote, invalid_row_handler=tally.refuse
-                ),
-                pyarrow.csv.ConvertOptions(
-                    column_types=_schema(layout), strings_can_be_null=True, quoted_strings_can_be_null=True, null_values=[""]
-                ),
-            )
+            reader = pyarrow.csv.open_csv(file, **_options(layout, tally, block, quote))
         except ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
@@ -152,12 +163,19 @@ def _batches(path: Path, encoding: Encoding, layout: Layout, tally: Tally, block
 
 
 def _held(path: Path, encoding: Encoding, layout: Layout, quote: str | bool) -> tuple[pa.Table, Tally]:
+    """All at once, from Arrow's own memory: it aborts a process that ends while a thread of `open_csv` lets go of an object of Python's."""
+    sink = pa.BufferOutputStream()
+    with _rows_of(path, encoding, layout) as file:
+        while chunk := file.read(HEAD):
+            sink.write(chunk)
+    whole = sink.getvalue()
     for place, block in enumerate(BLOCKS):
         tally = Tally()
         try:
-            batches = list(_batches(path, encoding, layout, tally, block, quote))
-            return pa.Table.from_batches(batches, schema=_schema(layout)), tally
+            return pyarrow.csv.read_csv(pa.BufferReader(whole), **_options(layout, tally, block, quote)), tally
         except ArrowInvalid as error:
+            if "Empty CSV" in str(error):
+                return _schema(layout).empty_table(), tally
             if "straddling" not in str(error) or place == len(BLOCKS) - 1:
                 _unreadable(path, error)
     raise RuntimeError
@@ -273,7 +291,7 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
         )
     if body and all(len(row) == len(first) + 1 for row in body):  # R leaves the names of rows unnamed; others end rows with a delimiter
         first = ["", *first] if any(row[-1].strip() for row in body) else [*first, ""]
-    if not (_quoted_alone(head, delimiter, skipped) or _has_header(first, body)):
+    if not (quoted_alone(head, delimiter, skipped) or has_header(first, body)):
         note = tr("The file has no line of column names; the columns are called {first} … {last}.", first="c0", last=f"c{len(first) - 1}")
         return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,), spaced=spaced)
     names, problems = repaired(first)
@@ -287,25 +305,6 @@ def _lines(raw: bytes) -> int:
 def _too_wide(raw: bytes) -> bool:
     """Whether what has been read of a line makes more columns than a table may have."""
     return max(map(raw.count, (b",", b";", b"\t", b"|"))) > LINES * MOST_COLUMNS
-
-
-def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:
-    """Rows above the column names (a title, a date, an empty line) and the note about them.
-
-    They fill a quarter of the cells at most, with no number alone; beneath them come names and rows that are all as wide.
-    """
-    width = Counter(len(row) for row in rows[:200]).most_common(1)[0][0]
-    filled = [sum(bool(cell.strip()) for cell in row) for row in rows[: MOST_ABOVE + 1]]
-    count = next((place for place, cells in enumerate(filled) if cells > max(1, width // 4)), 0)
-    names, body = rows[count], rows[count + 1 : count + 200]
-    alike = sum(len(row) == len(names) for row in body) >= 0.9 * len(body) > 0
-    whole = filled[count] >= len(names) - 1 and not any(NUMBER.fullmatch(cell) for row in rows[:count] for cell in row)
-    if not (count and alike and whole and _has_header(names, body)):
-        return 0, ()
-    lines = "; ".join(
-        " ".join(cell for cell in row if cell.strip())[:40] for row, cells in zip(rows[:count], filled, strict=False) if cells
-    )
-    return count, (tr("{count} lines above the column names were left out: {lines}.", count=count, lines=lines[:200]),)
 
 
 def _delimiter(head: str) -> str:
@@ -345,52 +344,3 @@ def _header_bytes(head: str, records: int) -> int:
             if not records:
                 break
     return len(head[: place + 1].encode())
-
-
-def _quoted_alone(head: str, delimiter: str, skipped: int) -> bool:
-    """Whether the first line has all its cells in quotation marks and those below have some without: names, though they may be numbers."""
-    lines = [line for line in head.splitlines() if line][skipped : skipped + 20]
-    bare = [any(cell.strip()[:1] != '"' for cell in line.split(delimiter)) for line in lines]
-    return len(lines) > 1 and not bare[0] and all(bare[1:])
-
-
-def _has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
-    """No header: the first row is numbers only, repeats itself, or looks like the rows below it."""
-    filled = [cell for cell in first if cell.strip()]
-    numeric = [bool(NUMBER.fullmatch(cell)) for cell in filled]
-    if filled and all(numeric):
-        return False
-    body = [row for row in body if len(row) == len(first)]
-    if not body:
-        return True
-    for place in range(len(first)):
-        cells = [row[place] for row in body if row[place].strip()]
-        if cells and sum(bool(NUMBER.fullmatch(cell)) for cell in cells) >= 0.9 * len(cells) and not NUMBER.fullmatch(first[place]):
-            return True
-    if any(numeric) and not _is_years(filled):
-        return False
-    repeats = [first[place] in {row[place] for row in body} for place in range(len(first)) if first[place].strip()]
-    return not any(repeats)
-
-
-def _is_years(cells: list[str]) -> bool:
-    numbers = [int(cell) for cell in cells if cell.strip().isdigit()]
-    return len(numbers) > 1 and all(1900 <= a < b <= 2100 for a, b in pairwise(numbers))
-
-
-def repaired(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Column names that are filled and unlike one another, and what was changed; a first column without one is where rows are named."""
-    found: dict[str, None] = {}
-    changed: list[str] = []
-    first = "index" if len(names) > 1 and "index" not in names else "c0"
-    for place, name in enumerate(names):
-        clean = str(name).strip().replace("\0", "") or (f"c{place}" if place else first)
-        unlike, copy = clean, 2
-        while unlike in found:
-            unlike, copy = f"{clean}_{copy}", copy + 1
-        if unlike != str(name).strip():
-            changed.append(unlike)
-        found[unlike] = None
-    if not changed:
-        return list(found), ()
-    return list(found), (tr("Empty or repeated column names were mended: {names}.", names=", ".join(changed[:10])),)

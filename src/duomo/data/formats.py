@@ -22,8 +22,8 @@ from duomo.core.kinds.cells import is_text
 from duomo.core.messages import nearest, tr
 from duomo.data import spill as caches
 from duomo.data.archive import check_packed
-from duomo.data.delimited import lead, repaired
 from duomo.data.frames import from_columns, from_rows, plain
+from duomo.data.headers import lead, repaired
 from duomo.data.text_encoding import detect, numbered, open_text, read_text
 
 Found = tuple[pa.Table, tuple[str, ...]]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
 from duomo.core.kinds.cells import CAST_FAULTS, whole
-from duomo.data.delimited import repaired
+from duomo.data.headers import repaired
 
 BATCH = 10_000
 DEEPEST, MOST_FIELDS, LOOKED_AT = 4, 64, 1000

@@ -1,0 +1,79 @@
+"""Which line of a table names its columns, what stands above it, and names that are filled and unlike one another."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from duomo.core.messages import tr
+from duomo.data.spaced import NUMBER
+
+MOST_ABOVE = 20
+"""Lines that may stand above the names."""
+
+
+def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:
+    """Rows above the column names (a title, a date, an empty line) and the note about them.
+
+    They fill a quarter of the cells at most, with no number alone; beneath them come names and rows that are all as wide.
+    """
+    width = Counter(len(row) for row in rows[:200]).most_common(1)[0][0]
+    filled = [sum(bool(cell.strip()) for cell in row) for row in rows[: MOST_ABOVE + 1]]
+    count = next((place for place, cells in enumerate(filled) if cells > max(1, width // 4)), 0)
+    names, body = rows[count], rows[count + 1 : count + 200]
+    alike = sum(len(row) == len(names) for row in body) >= 0.9 * len(body) > 0
+    whole = filled[count] >= len(names) - 1 and not any(NUMBER.fullmatch(cell) for row in rows[:count] for cell in row)
+    if not (count and alike and whole and has_header(names, body)):
+        return 0, ()
+    lines = "; ".join(
+        " ".join(cell for cell in row if cell.strip())[:40] for row, cells in zip(rows[:count], filled, strict=False) if cells
+    )
+    return count, (tr("{count} lines above the column names were left out: {lines}.", count=count, lines=lines[:200]),)
+
+
+def quoted_alone(head: str, delimiter: str, skipped: int) -> bool:
+    """Whether the first line has all its cells in quotation marks and those below have some without: names, though they may be numbers."""
+    lines = [line for line in head.splitlines() if line][skipped : skipped + 20]
+    bare = [any(cell.strip()[:1] != '"' for cell in line.split(delimiter)) for line in lines]
+    return len(lines) > 1 and not bare[0] and all(bare[1:])
+
+
+def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """No header: the first row is numbers only, repeats itself, or looks like the rows below it."""
+    filled = [cell for cell in first if cell.strip()]
+    numeric = [bool(NUMBER.fullmatch(cell)) for cell in filled]
+    if filled and all(numeric):
+        return False
+    body = [row for row in body if len(row) == len(first)]
+    if not body:
+        return True
+    for place in range(len(first)):
+        cells = [row[place] for row in body if row[place].strip()]
+        if cells and sum(bool(NUMBER.fullmatch(cell)) for cell in cells) >= 0.9 * len(cells) and not NUMBER.fullmatch(first[place]):
+            return True
+    if any(numeric) and not _is_years(filled):
+        return False
+    repeats = [first[place] in {row[place] for row in body} for place in range(len(first)) if first[place].strip()]
+    return not any(repeats)
+
+
+def _is_years(cells: list[str]) -> bool:
+    numbers = [int(cell) for cell in cells if cell.strip().isdigit()]
+    return len(numbers) > 1 and all(1900 <= a < b <= 2100 for a, b in pairwise(numbers))
+
+
+def repaired(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Column names that are filled and unlike one another, and what was changed; a first column without one is where rows are named."""
+    found: dict[str, None] = {}
+    changed: list[str] = []
+    first = "index" if len(names) > 1 and "index" not in names else "c0"
+    for place, name in enumerate(names):
+        clean = str(name).strip().replace("\0", "") or (f"c{place}" if place else first)
+        unlike, copy = clean, 2
+        while unlike in found:
+            unlike, copy = f"{clean}_{copy}", copy + 1
+        if unlike != str(name).strip():
+            changed.append(unlike)
+        found[unlike] = None
+    if not changed:
+        return list(found), ()
+    return list(found), (tr("Empty or repeated column names were mended: {names}.", names=", ".join(changed[:10])),)
