@@ -199,3 +199,20 @@ def test_a_list_of_folders_holds_for_the_files_in_them(tmp_path: Path) -> None:
     assert table.column("finding").to_pylist() == ["well", "well", "ill", "ill"] * 2 + ["well", "well"]
     said = " ".join(table.problems)
     assert "holds for the 10 files" in said and "'009'" in said and "name a folder again" in said and "005/left wing/a.png" in said
+
+
+@pytest.mark.parametrize(
+    ("written", "names", "first"),
+    [
+        ({"a": {"x": 1, "y": "u"}, "b": {"x": 2, "y": "v"}, "c": {"x": 3}}, ["index", "x", "y"], ["a", 1, "u"]),
+        ({"x": {"0": 1, "1": 2}, "y": {"0": "u", "1": "v"}}, ["x", "y"], [1, "u"]),
+        ({"columns": ["x", "y"], "index": [5, 6], "data": [[1, "u"], [2, "v"]]}, ["x", "y"], [1, "u"]),
+        ([["x", "y"], [1, "u"], [2, "v"]], ["x", "y"], [1, "u"]),
+        ([[1, "u"], [2, "v"]], ["c0", "c1"], [1, "u"]),
+    ],
+)
+def test_json_as_pandas_and_others_turn_it(written: object, names: list[str], first: list[object], tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps(written), encoding="utf-8")
+    table = sources.read(tmp_path / "rows.json")
+    assert table.names == names
+    assert [column[0].as_py() for column in table.data.columns] == first

@@ -98,7 +98,7 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
         if len(first) > 1 and _object(first[0]) is not None:
             return read_json_lines(path, cache, wanted)
         raise DataError("A JSON file must be whole; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
-    found = _wrapped(found)
+    found = _turned(_wrapped(found))
     if isinstance(found, list) and found and all(_conversation(row) for row in found):
         found = [{"messages": row} for row in found]
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
@@ -123,6 +123,26 @@ def _wrapped(found: Any) -> Any:
     tables = [value for value in lists if value and all(isinstance(row, dict) for row in value)]
     columns = len(lists) == len(found) > 1 and len({len(value) for value in lists}) == 1
     return tables[0] if len(tables) == 1 and not columns else found
+
+
+def _turned(found: Any) -> Any:
+    """Rows that are lists, beneath their names or beside {"columns": names}, and rows by their names {"a": {...}, "b": {...}}, as a list of
+    objects; else what was given."""
+    if isinstance(found, dict) and _lists(found.get("data")) and isinstance(found.get("columns"), list):
+        found = [found["columns"], *found["data"]]
+    if _lists(found) and len({len(row) for row in found}) == 1:
+        named = all(isinstance(name, str) for name in found[0]) and len(set(found[0])) == len(found[0]) and len(found) > 1
+        names, rows = (found[0], found[1:]) if named else ([f"c{place}" for place in range(len(found[0]))], found)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+    if isinstance(found, dict) and found and all(isinstance(row, dict) for row in found.values()):
+        names = {name for row in found.values() for name in row}
+        if len(names) < len(found) and not all(name.isdigit() for name in names):
+            return [{"index": name, **row} for name, row in found.items()]
+    return found
+
+
+def _lists(found: Any) -> bool:
+    return isinstance(found, list) and bool(found) and all(isinstance(row, list) and row for row in found)
 
 
 def read_parquet(path: Path, cache: Path | None) -> Found:

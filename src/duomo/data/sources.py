@@ -32,8 +32,8 @@ from duomo.data.segmented import read_segmented
 
 _FORMATS = {
     "delimited": ".csv .tsv .tab .psv",
-    "jsonl": ".jsonl .ndjson",
-    "json": ".json",
+    "jsonl": ".jsonl .ndjson .jsonlines",
+    "json": ".json .geojson",
     "parquet": ".parquet .pq",
     "feather": ".feather .arrow .ipc",
     "excel": ".xlsx .xlsm .xlsb .xls .ods",
