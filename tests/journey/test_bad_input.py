@@ -321,7 +321,8 @@ def test_argparse_speaks_chinese_too(command: Command, monkeypatch: pytest.Monke
         (("train", "clinic.csv", "--source", "mean_area"), 2, "--source is for translate"),
         (("train", "clinic.csv", "--out", ""), 2, "; . holds other files"),
         (("train", "bytes.csv"), 3, "must hold text"),
-        (("train", "letter.docx"), 3, "received letter.docx. Rename"),
+        (("train", "letter.docx"), 3, "letter.docx is not: File is not a zip file. Save it again"),
+        (("train", "letter.pages"), 3, "received letter.pages. Rename"),
         (("train", "mine"), 3, "duomo resume mine"),
         (("inspect",), 2, "duomo inspect reviews.csv"),
         (("inspect", "clinic.csv", "-o", "mine"), 5, "mine is not: Is a directory"),
@@ -332,7 +333,8 @@ def test_argparse_speaks_chinese_too(command: Command, monkeypatch: pytest.Monke
 )
 def test_what_newcomers_mistake(command: Command, table: Path, words: tuple[str, ...], code: int, answer: str) -> None:
     Path("bytes.csv").write_bytes(bytes(range(256)) * 9)
-    Path("letter.docx").write_bytes(b"PK\x03\x04")
+    for name in ("letter.docx", "letter.pages"):
+        Path(name).write_bytes(b"PK\x03\x04")
     Path("mine").mkdir()
     for name in ("run.json", "recipe.toml"):
         Path("mine", name).write_text("{}")

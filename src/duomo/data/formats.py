@@ -130,7 +130,7 @@ def _turned(found: Any) -> Any:
     objects; else what was given."""
     if isinstance(found, dict) and _lists(found.get("data")) and isinstance(found.get("columns"), list):
         found = [found["columns"], *found["data"]]
-    if _lists(found) and len({len(row) for row in found}) == 1:
+    if _lists(found) and len({len(row) for row in found}) == 1 and not any(isinstance(cell, dict) for row in found for cell in row):
         named = all(isinstance(name, str) for name in found[0]) and len(set(found[0])) == len(found[0]) and len(found) > 1
         names, rows = (found[0], found[1:]) if named else ([f"c{place}" for place in range(len(found[0]))], found)
         return [dict(zip(names, row, strict=True)) for row in rows]

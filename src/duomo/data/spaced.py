@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from typing import final
 
+from duomo.data.text_encoding import Pieces
+
 FEWEST, LOOKED_AT, ENOUGH, MANY = 5, 200, 0.9, 1 << 16
 """Lines that such a table shows itself by, and at most; share of the cells of one column that must be numbers; bytes read at a time."""
 NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d*)?|\.\d+)([eE][-+]?\d+)?%?\s*")
@@ -38,32 +40,26 @@ def is_spaced(head: str, found: int) -> bool:
 
 
 @final
-class Spaced(io.RawIOBase):
+class Spaced(Pieces):
     """A file's lines with one tab in place of each run of spaces and tabs outside quotes, none at the edges."""
 
     def __init__(self, file: io.RawIOBase):
-        self._file, self._rest, self._ready, self._done = file, b"", b"", False
+        self._file, self._rest = file, b""
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        if size is None or size < 0:
-            return b"".join(iter(lambda: self.read(MANY), b""))
-        while not self._ready and not self._done:
-            chunk = self._file.read(MANY) or b""
-            self._done, block = not chunk, self._rest + chunk
-            whole = block.rfind(b"\n") + 1 if chunk else len(block)
+    def piece(self, size: int) -> bytes:
+        while chunk := self._file.read(MANY):
+            block = self._rest + chunk
+            whole = block.rfind(b"\n") + 1
             self._rest = block[whole:]
-            self._ready = _RUNS.sub(lambda run: run[1] or b"\t", _EDGES.sub(b"", block[:whole]))
-        found, self._ready = self._ready[:size], self._ready[size:]
+            if found := _cut(block[:whole]):
+                return found
+        found, self._rest = _cut(self._rest), b""
         return found
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        found = self.read(len(buffer))
-        buffer[: len(found)] = found
-        return len(found)
 
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def _cut(lines: bytes) -> bytes:
+    return _RUNS.sub(lambda run: run[1] or b"\t", _EDGES.sub(b"", lines))

@@ -6,6 +6,7 @@ What stays ambiguous is asked; lines that do not fit are numbered.
 
 import codecs
 import io
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,15 +82,14 @@ def fits(path: Path, name: str, skip: int = 0) -> bool:
     return True
 
 
-class DecodedFile(io.RawIOBase):
-    """A file of any encoding, read as UTF-8 bytes chunk by chunk."""
+class Pieces(io.RawIOBase):
+    """Bytes that come in pieces of any size, as a file."""
 
-    def __init__(self, path: Path, encoding: Encoding):
-        self._file = path.open("rb")
-        self._file.seek(encoding.skip)
-        self._plain = encoding.name == "utf-8" and not encoding.problems
-        self._decoder = codecs.getincrementaldecoder(encoding.name)("replace")
-        self._ready = b""
+    _ready = b""
+
+    @abstractmethod
+    def piece(self, size: int) -> bytes:
+        """The next bytes, about so many; none at the end."""
 
     def readable(self) -> bool:
         return True
@@ -97,13 +97,7 @@ class DecodedFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if size is None or size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
-        if self._plain:
-            return self._file.read(size)
-        while not self._ready:
-            chunk = self._file.read(max(size, 1 << 16))
-            self._ready = self._decoder.decode(chunk, not chunk).encode()
-            if not chunk:
-                break
+        self._ready = self._ready or self.piece(size)
         found, self._ready = self._ready[:size], self._ready[size:]
         return found
 
@@ -111,6 +105,24 @@ class DecodedFile(io.RawIOBase):
         found = self.read(len(buffer))
         buffer[: len(found)] = found
         return len(found)
+
+
+class DecodedFile(Pieces):
+    """A file of any encoding, read as UTF-8 bytes chunk by chunk."""
+
+    def __init__(self, path: Path, encoding: Encoding):
+        self._file = path.open("rb")
+        self._file.seek(encoding.skip)
+        self._plain = encoding.name == "utf-8" and not encoding.problems
+        self._decoder = codecs.getincrementaldecoder(encoding.name)("replace")
+
+    def piece(self, size: int) -> bytes:
+        if self._plain:
+            return self._file.read(size)
+        while chunk := self._file.read(max(size, 1 << 16)):
+            if found := self._decoder.decode(chunk).encode():
+                return found
+        return self._decoder.decode(b"", True).encode()
 
     def close(self) -> None:
         self._file.close()
