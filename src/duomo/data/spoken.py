@@ -1,0 +1,164 @@
+"""Recordings with their transcripts: lists with a recording a line, Kaldi's folders, a file of words beside each recording.
+
+A list is known by what it holds, not by its name: its lines begin with names of recordings. So LibriSpeech's `*.trans.txt`, AISHELL's
+transcript in a folder apart, Kaldi's `text` with `wav.scp`, VoxForge's PROMPTS, `name|text`, `name: text` and the like are one thing.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+
+from duomo.core.errors import DataError
+from duomo.core.table import Table
+from duomo.data.listed import kind_of, known
+from duomo.data.text_encoding import detect, open_text
+
+LISTS = frozenset(("", ".txt", ".text", ".lst", ".list", ".data", ".prompts", ".trans", ".tra"))
+"""Endings of files that may be lists."""
+OTHER = frozenset(("wav.scp", "segments", "utt2spk", "spk2utt", "utt2dur", "utt2num_frames", "spk2gender", "reco2dur", "utt2lang"))
+"""Files of a Kaldi folder that begin with names of recordings but hold no words."""
+MARKS = ("\t", "|", "：", ":", ",", None)
+"""What may stand between a name and its words; None is any white space."""
+CELLS = ("\t", "|")
+"""Marks between which a line may have further cells, such as a speaker: the words are the longest of them."""
+WORDS = (".lab", ".trn", ".wrd", ".srt", ".vtt")
+"""Endings of files of words beside a recording, apart from .txt."""
+UNREAD = (".textgrid", ".eaf", ".stm", ".ctm", ".trs")
+"""Endings of transcripts by time that are not read."""
+LARGEST = 1 << 28
+LONGEST = 30.0
+"""Seconds of a recording whose subtitles are read as its words."""
+_TIME = re.compile(r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)")
+_QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
+
+
+def read_spoken(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
+    """The recordings of a folder with their words; None where fewer than half of them have any."""
+    sounds = [file for file in files if kind_of(file) == "audio"]
+    words = _listed(root, files, sounds, wanted) or _beside(root, files, sounds, wanted)
+    if len(words) < 0.5 * len(sounds):
+        _refuse_times(root, files, sounds)
+        return None
+    places = pa.array(sounds, pa.large_string())
+    columns = {"audio": places, "text": pa.array([words.get(file) for file in sounds], pa.large_string()), "file": places}
+    return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
+
+
+def refuse_elsewhere(root: Path, files: Sequence[str]) -> None:
+    """DataError for a Kaldi folder without its recordings."""
+    if any(PurePosixPath(file).name == "wav.scp" for file in files):
+        raise DataError("The recordings that a wav.scp names must lie in the folder that is given; {folder} holds none. "
+                        "Put the list into the folder of the recordings, and give that one.", folder=root.name)  # fmt: skip
+
+
+def _listed(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
+    """Recording -> words, of all files that are lists."""
+    names = _names(sounds)
+    texts = [file for file in files if os.path.splitext(file)[1].lower() in LISTS and (root / file).stat().st_size <= LARGEST]
+    for file in [file for file in files if PurePosixPath(file).name == "wav.scp"]:
+        for line in _lines(root / file, wanted):
+            name, _, rest = line.partition(" ")
+            paths = [word for word in rest.split() if kind_of(word) == "audio"]
+            if paths and (found := _found(paths[-1], "", names)):
+                names[name] = found
+    words: dict[str, str] = {}
+    for file in texts:
+        if PurePosixPath(file).name not in OTHER:
+            for sound, text in _rows(_lines(root / file, wanted), str(PurePosixPath(file).parent), names, len(sounds)).items():
+                words.setdefault(sound, text)
+    return words
+
+
+def _names(sounds: list[str]) -> dict[str, str]:
+    """Recordings by path and by name, with and without ending; a name that several share stands for none."""
+    found = {name: sound for sound in sounds for name in (sound, os.path.splitext(sound)[0])}
+    short: dict[str, list[str]] = {}
+    for sound in sounds:
+        name = PurePosixPath(sound).name
+        for key in {name, os.path.splitext(name)[0]}:
+            short.setdefault(key, []).append(sound)
+    return {key: one[0] for key, one in short.items() if len(one) == 1} | found
+
+
+def _found(name: str, folder: str, names: dict[str, str]) -> str | None:
+    """The recording of that name, first beside the list."""
+    name = name.strip().strip("\"'<>").replace("\\", "/").removeprefix("./")
+    base = PurePosixPath(name).name
+    return names.get(f"{folder}/{name}") or names.get(name) or names.get(base) or names.get(os.path.splitext(base)[0])
+
+
+def _rows(lines: list[str], folder: str, names: dict[str, str], sounds: int) -> dict[str, str]:
+    """Recording -> words by the mark that divides most lines; nothing where the lines are no list."""
+    best: dict[str, str] = {}
+    for mark in MARKS:
+        divided = [(sound, cells) for cells in _cells(lines, mark) if (sound := _found(cells[0], folder, names))]
+        if len({sound for sound, _ in divided}) > len(best):
+            width = min(len(cells) for _, cells in divided)
+            sizes = [sum(len(cells[place]) for _, cells in divided) for place in range(1, width)]
+            place = 1 + max(range(len(sizes)), key=lambda number: (sizes[number], number))
+            best = {sound: cells[place].strip() for sound, cells in divided if cells[place].strip()}
+    return best if len(best) >= 0.5 * min(len(lines), sounds) else {}
+
+
+def _cells(lines: list[str], mark: str | None) -> Iterator[list[str]]:
+    for line in lines:
+        quoted = _QUOTED.match(line)
+        cells = list(quoted.groups()) if quoted else line.split(mark) if mark in CELLS else line.split(mark, 1)
+        if len(cells) > 1:
+            yield cells
+
+
+def _lines(path: Path, wanted: str) -> list[str]:
+    """The lines that are not empty; none where the file is no text."""
+    try:
+        with open_text(path, detect(path, wanted)) as text:
+            return [line.strip() for line in text if line.strip()]
+    except DataError:
+        return []
+
+
+def _beside(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
+    """Recording -> words of the file of its name, beside it (clip.lab, clip.wav.trn) or in a folder apart (wav/clip.wav, txt/clip.txt)."""
+    names, found = _names(sounds), dict[str, str]()
+    for file in files:
+        stem, ending = os.path.splitext(file)
+        written = kind_of(file) == "text"
+        if not written and ending.lower() not in WORDS:
+            continue
+        if sound := _found(stem, "", names) or _found(stem.rpartition(".")[0] or stem, "", names):
+            lines = _lines(root / file, wanted)
+            said = _subtitles(root / file, lines) if ending.lower() in (".srt", ".vtt") else " ".join(lines if written else lines[:1])
+            if said:
+                found.setdefault(sound, said)
+    return found
+
+
+def _subtitles(path: Path, lines: list[str]) -> str:
+    """The words of subtitles; DataError where they are those of a recording that is too long to be learned from whole."""
+    times = [found for line in lines if (found := _TIME.search(line))]
+    ends = [int(found[5] or 0) * 3600 + int(found[6]) * 60 + int(found[7]) for found in times]
+    if ends and max(ends) > LONGEST:
+        raise DataError("Recordings with subtitles must be cut into sentences of at most {most} s first; {file} goes to {end} s. "
+                        "Cut at each cue's times: ffmpeg -i IN -ss START -to END OUT.wav, with its words in OUT.txt.",
+                        most=f"{LONGEST:g}", file=path.name, end=max(ends))  # fmt: skip
+    kept, after = list[str](), False
+    for place, line in enumerate(lines):
+        numbered = line.isdigit() and place + 1 < len(lines) and _TIME.search(lines[place + 1])
+        if after and not numbered and not _TIME.search(line):
+            kept.append(re.sub(r"<[^>]*>", "", line))
+        after = after or bool(_TIME.search(line))
+    return " ".join(kept)
+
+
+def _refuse_times(root: Path, files: Sequence[str], sounds: list[str]) -> None:
+    """DataError where transcripts are there, but by time."""
+    stems = {os.path.splitext(file)[0] for file in sounds}
+    timed = [file for file in files if os.path.splitext(file)[1].lower() in UNREAD and os.path.splitext(file)[0] in stems]
+    cut = [file for file in files if PurePosixPath(file).name == "segments"]
+    if cut or len(timed) >= 0.5 * len(sounds):
+        raise DataError("Transcripts must say what is in a whole recording; {file} of {folder} divides recordings by time. Cut them at "
+                        "these times into a file for each sentence, with its words in a .txt of the same name.",
+                        file=(cut or timed)[0], folder=root.name)  # fmt: skip

@@ -1,0 +1,90 @@
+"""Transcripts in the forms that corpora of speech have them, told by what the files hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from duomo.core.errors import DataError
+from duomo.data import sources
+
+SAID = ["鸟儿，在唱歌", "une alouette", "the second bird: a lark", "rain"]
+LINES = {
+    "tab": "{n}\t{t}", "ending": "wavs/{n}.wav|{t}", "speaker": "{n}.wav|{t}|0", "colon": "{n}: {t}", "wide": "{n}：{t}",
+    "comma": "{n},{t}", "space": "{n} {t}", "festival": '( {n} "{t}" )', "prompts": "mfc/{n} {t}",
+}  # fmt: skip
+
+
+def sounds(folder: Path, count: int = len(SAID)) -> None:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        soundfile.write(folder / f"u{number}.wav", np.zeros(800), 8000)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def said(root: Path) -> list[str | None]:
+    return sources.read(root).column("text").to_pylist()
+
+
+@pytest.mark.parametrize("form", LINES)
+def test_a_list_with_a_recording_a_line(tmp_path: Path, form: str) -> None:
+    sounds(tmp_path / "wavs")
+    write(tmp_path / "etc" / "lines.txt", "\n".join(LINES[form].format(n=f"u{n}", t=text) for n, text in enumerate(SAID)))
+    write(tmp_path / "README.txt", "Recorded in a quiet room.\nAll rights given away.")
+    assert said(tmp_path) == SAID
+
+
+def test_kaldis_names_lead_to_recordings(tmp_path: Path) -> None:
+    sounds(tmp_path / "audio")
+    write(tmp_path / "data/train/text", "\n".join(f"spk-{n} {text}" for n, text in enumerate(SAID)))
+    write(tmp_path / "data/train/wav.scp", "\n".join(f"spk-{n} sox /far/u{n}.wav -t wav - |" for n in range(len(SAID))))
+    write(tmp_path / "data/train/utt2spk", "\n".join(f"spk-{n} spk" for n in range(len(SAID))))
+    assert said(tmp_path) == SAID
+    (tmp_path / "lone").mkdir()
+    write(tmp_path / "lone/wav.scp", "a /far/a.wav")
+    with pytest.raises(DataError, match="holds none"):
+        sources.read(tmp_path / "lone")
+
+
+def test_chapters_have_lists_of_their_own_names(tmp_path: Path) -> None:
+    for chapter in ("1", "2"):  # the names are the same in both
+        sounds(tmp_path / chapter)
+        write(tmp_path / chapter / "c.trans.txt", "\n".join(f"u{n} {chapter} {text}" for n, text in enumerate(SAID)))
+    assert said(tmp_path) == [f"{chapter} {text}" for chapter in ("1", "2") for text in SAID]
+
+
+@pytest.mark.parametrize("name", ("u{}.lab", "u{}.wav.trn", "u{}.normalized.txt", "../text/u{}.txt"))
+def test_words_in_a_file_of_the_recordings_name(tmp_path: Path, name: str) -> None:
+    sounds(tmp_path / "wav")
+    for number, text in enumerate(SAID):
+        write(tmp_path / "wav" / name.format(number), f"{text}\n")
+    assert said(tmp_path) == SAID
+
+
+def test_subtitles_of_short_recordings_are_words_and_of_long_ones_a_remedy(tmp_path: Path) -> None:
+    sounds(tmp_path / "a", 1)
+    write(tmp_path / "a/u0.srt", "1\n00:00:00,000 --> 00:00:01,000\n<i>one</i>\n7 birds\n\n2\n00:00:01,000 --> 00:00:02,000\ntwo\n")
+    assert said(tmp_path / "a") == ["one 7 birds two"]
+    write(tmp_path / "a/u0.srt", "1\n00:00:00,000 --> 00:01:01,000\none\n")
+    with pytest.raises(DataError, match=r"u0\.srt goes to 61 s.*ffmpeg"):
+        sources.read(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ("u0.TextGrid", "segments"))
+def test_transcripts_by_time_are_refused(tmp_path: Path, name: str) -> None:
+    sounds(tmp_path / "a", 1)
+    write(tmp_path / "a" / name, "x")
+    with pytest.raises(DataError, match=r"whole recording.*Cut them"):
+        sources.read(tmp_path / "a")
+
+
+def test_class_folders_with_a_note_stay_classes(tmp_path: Path) -> None:
+    for label in ("dog", "cat"):
+        sounds(tmp_path / label)
+    write(tmp_path / "README.txt", "dog and cat\nu0 is the first")
+    assert set(sources.read(tmp_path).column("label").to_pylist()) == {"dog", "cat"}
