@@ -17,14 +17,15 @@ from duomo.core.kinds.cells import text_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.core.tensors import Batch, Examples
+from duomo.core.tensors import Aside, Batch, Examples, texts_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs
 from duomo.data.supervised import is_cjk
 from duomo.data.written import rouge_rows, shown
 from duomo.decode.penalty import USUAL, Penalty
 from duomo.decode.written import answers
-from duomo.tasks.summarize.baselines import Lead
+from duomo.tasks.summarize.baselines import Lead, lead
+from duomo.tasks.summarize.fallback import COUNTS, Fallback
 
 SOURCES = ("text", "document", "article", "source", "body", "content", "正文", "内容", "文本")
 TARGETS = ("summary", "abstract", "highlights", "headline", "title", "摘要", "标题")
@@ -72,7 +73,7 @@ class Main(Task):
         self.pairs: Pairs | Instructed = Pairs(self.asked)
         self.characters = False
         """ROUGE counts characters (Chinese) instead of words."""
-        self.penalty = Penalty(config.length_penalty)
+        self.penalty, self.fallback = Penalty(config.length_penalty), Fallback()
 
     @classmethod
     def suits(cls, table: Table) -> str:
@@ -107,7 +108,7 @@ class Main(Task):
         self.characters = is_cjk(self.pairs.texts(table)[1][:2000])
 
     def state(self) -> dict[str, Any]:
-        return self.pairs.state() | {"characters": self.characters, "penalty": self.penalty.state()}
+        return self.pairs.state() | {"characters": self.characters, "penalty": self.penalty.state(), "fallback": self.fallback.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         if "request" in state:
@@ -115,6 +116,7 @@ class Main(Task):
         self.pairs.restore(state)
         self.characters = state["characters"]
         self.penalty.restore(state.get("penalty", {}))
+        self.fallback.restore(state.get("fallback", {}))
 
     @property
     def inputs(self) -> Mapping[str, Field]:
@@ -135,7 +137,9 @@ class Main(Task):
         return self.pairs.usable(table)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
-        return self.pairs.encode(table, target=target)
+        """The pairs, and beside them how each text begins, which may be the answer."""
+        beginnings = [lead(text, max(COUNTS)) for text in self.pairs.sources(table)]
+        return Examples({**self.pairs.encode(table, target=target).columns, "lead.points": Aside.of_texts(beginnings)})
 
     # -- learning and judging
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -146,14 +150,32 @@ class Main(Task):
         return self._shown_facts(self.pairs.foretold(output, batch), self.pairs.truths(batch))
 
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
-        """What is written; before `calibrate` also by other length penalties."""
+        """What is answered; before `calibrate` also by other length penalties, and by the beginnings of the texts."""
         written = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried)
-        told, truth = [[text for text, _ in texts] for texts in written], self.pairs.truths(batch)
-        return self.penalty.beside([self._shown_facts(told[0], truth), *(self._facts(texts, truth) for texts in told[1:])])
+        truth, doubts = self.pairs.truths(batch), [_doubts(texts) for texts in written]
+        told, leads = self._answered(written[0], batch)
+        found = [self._shown_facts(told, truth) | {"doubt": doubts[0], "lead": np.array(leads, bool)}]
+        others = zip(written[1:], doubts[1:], strict=True)
+        found += [self._facts([text for text, _ in texts], truth) | {"doubt": doubt_B} for texts, doubt_B in others]
+        evidence = self.penalty.beside(found)
+        if self.fallback.doubt is None:
+            beginnings = _beginnings(batch)
+            for count in COUNTS:
+                evidence[f"lead.{count}"] = self._facts([lead(text, count) for text in beginnings], truth)["rouge"]
+        return evidence
 
     def calibrate(self, evidence: Evidence) -> None:
-        """The length penalty, by ROUGE-L."""
-        self.penalty.choose(evidence, ("rouge",), lambda found: self.measure(found)["rouge_l"])
+        """The length penalty; then whether and where the text's own beginning is the better answer: both by ROUGE-L."""
+        evidence = self.penalty.choose(evidence, ("rouge", "doubt"), lambda found: self.measure(found)["rouge_l"])
+        if f"lead.{COUNTS[0]}" in evidence:
+            leads = {count: evidence[f"lead.{count}"][:, 2] for count in COUNTS}
+            self.fallback.choose(evidence["rouge"][:, 2], leads, evidence["doubt"])
+
+    def _answered(self, written: list[tuple[str, float]], batch: Batch) -> tuple[list[str], list[bool]]:
+        """Each row's answer, and whether it is how its text begins."""
+        rows = zip(written, _doubts(written).tolist(), _beginnings(batch), strict=True)
+        found = [self.fallback.answered(text, doubt, beginning) for (text, _), doubt, beginning in rows]
+        return [text for text, _ in found], [taken for _, taken in found]
 
     def _facts(self, told: list[str], truth: list[str]) -> Evidence:
         return {"rouge": rouge_rows(told, truth, self.characters)}
@@ -175,6 +197,7 @@ class Main(Task):
         unit = tr("characters") if self.characters else tr("words in lower case")
         note = tr("Above each: the reference. ROUGE counts {unit}.", unit=unit)
         note += "" if isinstance(self.pairs, Instructed) else " " + self.penalty.words("ROUGE-L")
+        note = f"{note} {self.fallback.words(evidence)}".rstrip()
         return [shown(self.errors(evidence), evidence, tr("Summaries, from the best to the worst"), note)]
 
     def baselines(self) -> Sequence[Baseline]:
@@ -183,9 +206,20 @@ class Main(Task):
 
     # -- answering
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
-        """`prediction`, and `confidence`, the geometric mean probability of its tokens."""
+        """`prediction`; `confidence`, the geometric mean probability of the tokens that the model wrote; `lead`: whether the prediction is
+        the beginning of the text in their place."""
         (written,) = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried[:1])
-        return {"prediction": [text for text, _ in written], "confidence": [round(float(np.exp(mean)), 4) for _, mean in written]}
+        told, leads = self._answered(written, batch)
+        return {"prediction": told, "confidence": [round(float(np.exp(mean)), 4) for _, mean in written], "lead": leads}
+
+
+def _doubts(written: list[tuple[str, float]]) -> np.ndarray:
+    """(B,) 1 less each summary's confidence."""
+    return 1 - np.exp(np.array([mean for _, mean in written]))
+
+
+def _beginnings(batch: Batch) -> list[str]:
+    return texts_of(batch["lead.points"], batch["lead.points.length"])
 
 
 def _length(table: Table, name: str) -> float:

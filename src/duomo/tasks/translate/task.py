@@ -22,6 +22,7 @@ from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs, find_target
 from duomo.data.written import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
 from duomo.decode.penalty import USUAL, Penalty
+from duomo.decode.trust import NEVER, best
 from duomo.decode.written import answers
 from duomo.tasks.translate.baselines import Copy, Nearest
 
@@ -35,8 +36,6 @@ LANGUAGES = re.compile(
 MANY = 5000
 REQUEST = "Translate the following text from {source} to {target}."
 """What a model that only writes on is asked before each text, by the names of the columns."""
-NEVER = 2.0
-"""A similarity that no text reaches."""
 
 
 @dataclass(frozen=True)
@@ -177,13 +176,12 @@ class Main(Task):
         evidence = self.penalty.choose(evidence, ("chrf", "bleu"), self._mean)
         if "similarity" not in evidence:
             return
-        similar_N = evidence["similarity"]
-        found: dict[float, tuple[float, float]] = {}
-        for least in (NEVER, *np.unique(similar_N[similar_N > 0].round(2)).tolist()):
-            kept_N1 = (similar_N >= least)[:, None]
-            chosen = {name: np.where(kept_N1, evidence[f"memory.{name}"], evidence[name]) for name in ("chrf", "bleu")}
-            found[least] = (self._mean(chosen), chrf(chosen["chrf"]))
-        self.trust = max(found, key=lambda least: (*found[least], least))
+
+        def figure(kept_N: np.ndarray) -> tuple[float, float]:
+            chosen = {name: np.where(kept_N[:, None], evidence[f"memory.{name}"], evidence[name]) for name in ("chrf", "bleu")}
+            return self._mean(chosen), chrf(chosen["chrf"])
+
+        self.trust = best(evidence["similarity"], figure)
 
     def _mean(self, evidence: Evidence) -> float:
         """The geometric mean of chrF and BLEU."""
