@@ -56,9 +56,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     _refuse_run(root)
     files, problems = listing(root)
     kinds = Counter(kind_of(file) for file in files)
-    if not any(kinds[kind] for kind in MEDIA) and (
-        nameless := [file for file in files if not kind_of(file) and scans.is_dicom(root / file)]
-    ):
+    silent = not any(kinds[kind] for kind in MEDIA)
+    if silent and (nameless := [file for file in files if not kind_of(file) and scans.is_dicom(root / file)]):
         lists = [file for file in files if kind_of(file) == "table"]
         return of_folders(root, lists, read_file, (nameless, "image", problems)) or _classes(root, nameless, "image", problems)
     stills = [file for file in files if file.lower().endswith(STILL)]
@@ -69,9 +68,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if not files:
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
     if not kinds[media]:
-        refuse_elsewhere(root, files)
-    if tables and not kinds[media]:
-        refuse_without_pictures(root, tables)
+        _refuse_lists_alone(root, files, tables)
     if not kinds[media] or media == "image":
         problems = (*problems, *_misnamed(root, files, bool(kinds[media] or kinds["text"] or tables)))
     pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
@@ -104,6 +101,13 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if any(_writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise _refusal(root, files)
+
+
+def _refuse_lists_alone(root: Path, files: list[str], tables: list[str]) -> None:
+    """DataError for lists of recordings or pictures that lie elsewhere."""
+    refuse_elsewhere(root, files)
+    if tables:
+        refuse_without_pictures(root, tables)
 
 
 def read_annotation(path: Path) -> Table | None:
