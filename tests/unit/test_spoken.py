@@ -39,10 +39,11 @@ def test_a_list_with_a_recording_a_line(tmp_path: Path, form: str) -> None:
     assert said(tmp_path) == SAID
 
 
-def test_kaldis_names_lead_to_recordings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", (" ", "\t"))
+def test_kaldis_names_lead_to_recordings(tmp_path: Path, mark: str) -> None:
     sounds(tmp_path / "audio")
     write(tmp_path / "data/train/text", "\n".join(f"spk-{n} {text}" for n, text in enumerate(SAID)))
-    write(tmp_path / "data/train/wav.scp", "\n".join(f"spk-{n} sox /far/u{n}.wav -t wav - |" for n in range(len(SAID))))
+    write(tmp_path / "data/train/wav.scp", "\n".join(f"spk-{n}{mark}sox /far/u{n}.wav -t wav - |" for n in range(len(SAID))))
     write(tmp_path / "data/train/utt2spk", "\n".join(f"spk-{n} spk" for n in range(len(SAID))))
     assert said(tmp_path) == SAID
     (tmp_path / "lone").mkdir()

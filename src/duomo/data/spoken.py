@@ -28,7 +28,8 @@ WORDS = (".lab", ".trn", ".wrd", ".srt", ".vtt")
 """Endings of files of words beside a recording, apart from .txt."""
 UNREAD = (".textgrid", ".eaf", ".stm", ".ctm", ".trs")
 """Endings of transcripts by time that are not read."""
-LARGEST = 1 << 28
+LARGEST = 1 << 26
+"""Bytes of a file that may be a list: it is read whole."""
 LONGEST = 30.0
 """Seconds of a recording whose subtitles are read as its words."""
 _TIME = re.compile(r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)")
@@ -60,8 +61,8 @@ def _listed(root: Path, files: Sequence[str], sounds: list[str], wanted: str) ->
     texts = [file for file in files if os.path.splitext(file)[1].lower() in LISTS and (root / file).stat().st_size <= LARGEST]
     for file in [file for file in files if PurePosixPath(file).name == "wav.scp"]:
         for line in _lines(root / file, wanted):
-            name, _, rest = line.partition(" ")
-            paths = [word for word in rest.split() if kind_of(word) == "audio"]
+            name, *rest = line.split()
+            paths = [word for word in rest if kind_of(word) == "audio"]
             if paths and (found := _found(paths[-1], "", names)):
                 names[name] = found
     words: dict[str, str] = {}
