@@ -56,6 +56,25 @@ def test_others_are_heard_from_many_threads(damaged: Path, capfd: pytest.Capture
     assert "still here" in capfd.readouterr().err
 
 
+def test_a_line_written_while_another_thread_leaves_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
+    def work(number: int) -> None:
+        for turn in range(500):
+            with hush.hushed():
+                os.write(2, b"ours %d %d\n" % (number, turn))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert len(set(capfd.readouterr().err.splitlines())) == 3000
+
+
 def test_without_an_error_stream(damaged: Path) -> None:
     code = "import os, sys; from pathlib import Path; from duomo.core.kinds import audio; os.close(2); "
     code += "print(len(audio.decode(Path(sys.argv[1]), 8000, 8000)))"

@@ -16,6 +16,8 @@ THEIRS = re.compile(rb"^(\[src/libmpg123/|Note: |Warning: (Xing|Encountered|Big 
 _LOCK = threading.Lock()
 _inside = 0
 _kept: tuple[int, IO[bytes]] | None = None
+_passed = 0
+"""How many of the file's bytes have been judged. The file is never cut: a thread that writes meanwhile would lose its line."""
 
 
 @contextmanager
@@ -46,7 +48,7 @@ def muted() -> Iterator[None]:
 
 
 def _enter() -> None:
-    global _inside, _kept
+    global _inside, _kept, _passed
     with _LOCK:
         if not _inside:
             try:
@@ -56,12 +58,12 @@ def _enter() -> None:
             else:
                 file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (closed by whoever leaves last)
                 os.dup2(file.fileno(), 2)
-                _kept = own, file
+                _kept, _passed = (own, file), 0
         _inside += 1
 
 
 def _leave() -> None:
-    global _inside, _kept
+    global _inside, _kept, _passed
     with _LOCK:
         _inside -= 1
         if _kept is None:
@@ -69,11 +71,10 @@ def _leave() -> None:
         own, file = _kept
         if not _inside:
             os.dup2(own, 2)
-        size = os.lseek(file.fileno(), 0, os.SEEK_CUR)
-        said = os.pread(file.fileno(), size, 0) if size else b""
-        if said:
-            os.ftruncate(file.fileno(), 0)
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
+        said = os.pread(file.fileno(), os.lseek(file.fileno(), 0, os.SEEK_CUR) - _passed, _passed)
+        if _inside:  # a line that somebody is still writing is judged when it is whole
+            said = said[: said.rfind(b"\n") + 1]
+        _passed += len(said)
         for line in said.splitlines(keepends=True):
             if not THEIRS.match(line):
                 os.write(own, line)
