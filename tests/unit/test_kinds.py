@@ -11,6 +11,7 @@ import soundfile
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from duomo import samples
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import KINDS, audio, date, image, infer, number, series, set_row_numbers_aside, text
 from duomo.core.kinds.base import Cells
@@ -433,3 +434,11 @@ def test_words_are_counted_where_spaces_part_them() -> None:
     texts = {"zh": ["配置还行了，最满意的是京东的工作效率前一天买的第二天就到了！"] * 3, "en": ["I like this top a lot, it fits"] * 3}
     said = {name: KINDS["text"].recognise("text", Cells(pa.chunked_array([cells]))) for name, cells in texts.items()}
     assert "words" not in str(said["zh"]).replace("between words", "") and "8.0 words" in str(said["en"])
+
+
+def test_byte_level_pieces_of_chinese_are_whole_characters(tmp_path: Path) -> None:
+    """However short the text: with one token for every 500 characters most would be cut into bytes."""
+    poems, novel = (samples.write(name, tmp_path).read_text(encoding="utf-8")[:50_000] for name in ("poems", "novel"))
+    chinese, english = (text.learn(pa.chunked_array([[one]]), EncodeConfig(tokenizer="bpe")) for one in (poems, novel))
+    assert 1536 <= chinese["size"] <= 3072 and english["size"] == 512
+    assert len(text.encode_text(chinese, [poems])[0]) < 1.15 * len(poems)

@@ -101,7 +101,7 @@ def learn(known: pa.ChunkedArray, config: EncodeConfig) -> dict[str, Any]:
     amount = int(pc.sum(pc.utf8_length(known)).as_py() or 0)
     some = sample(known, max(1, int(len(known) * min(1.0, CHARACTERS / max(1, amount)))))
     name = config.tokenizer or choose(some, amount)
-    tokenizer = _train(name, some, config.vocabulary or vocabulary_for(name, amount))
+    tokenizer = _train(name, some, config.vocabulary or vocabulary_for(name, amount, some))
     state: dict[str, Any] = {"tokenizer": name, "json": tokenizer.to_str(), "size": tokenizer.get_vocab_size(), "longest": 1 << 40}
     return kept(state, known, config.longest_text, config.most_text)
 
@@ -179,9 +179,15 @@ def choose(known: pa.ChunkedArray, amount: int) -> str:
     return "characters" if wide > 0.3 * letters else "bpe"
 
 
-def vocabulary_for(name: str, amount: int) -> int:
-    """Size for this many characters: one token for every 500, between 512 and 16,384; characters up to 8,192."""
-    return 8192 if name == "characters" else int(np.clip(amount // 500 // 256 * 256, 512, 16384))
+def vocabulary_for(name: str, amount: int, some: pa.ChunkedArray) -> int:
+    """Size for this many characters: one token for every 500, between 512 and 16,384, and room for each Chinese character that is met
+    three times in `some`: in pieces of characters there is little to learn; characters up to 8,192.
+    """
+    if name == "characters":
+        return 8192
+    met = pa.array([chr(code) for code, times in _frequencies(some).items() if times >= 3], pa.string())
+    wide = pc.sum(pc.count_substring_regex(met, WIDE)).as_py() or 0
+    return int(np.clip(max(amount // 500, 512 + wide) // 256 * 256, 512, 16384))
 
 
 def _pieces(known: pa.ChunkedArray) -> Iterable[str]:
@@ -223,8 +229,8 @@ def _train(name: str, known: pa.ChunkedArray, size: int) -> Tokenizer:
     return tokenizer
 
 
-def _characters(known: pa.ChunkedArray, size: int) -> Tokenizer:
-    """One token for each character, the most frequent first."""
+def _frequencies(known: pa.ChunkedArray) -> dict[int, int]:
+    """How often each character is there, by its number in Unicode."""
     counts: dict[int, int] = {}
     for start in range(0, len(known), 10_000):
         codes, times = np.unique(
@@ -232,6 +238,12 @@ def _characters(known: pa.ChunkedArray, size: int) -> Tokenizer:
         )
         for code, time in zip(codes.tolist(), times.tolist(), strict=True):
             counts[code] = counts.get(code, 0) + time
+    return counts
+
+
+def _characters(known: pa.ChunkedArray, size: int) -> Tokenizer:
+    """One token for each character, the most frequent first."""
+    counts = _frequencies(known)
     order = sorted(counts, key=lambda code: (-counts[code], code))[: max(1, size - len(SPECIAL))]
     vocabulary = {token: place for place, token in enumerate([*SPECIAL, *map(chr, order)])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIAL[UNKNOWN]))
