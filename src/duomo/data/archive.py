@@ -20,7 +20,7 @@ FREE_BYTES = 256 << 20
 """Below this many unpacked bytes the ratio does not matter."""
 ROOM = "Unpacking needs room in the cache folder; {file} holds more than is free. Set DUOMO_CACHE to another disk."
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
-_JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 FAULTS = (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OverflowError, zlib.error, EOFError)
@@ -44,7 +44,7 @@ def unpack(path: Path, cache: Path | None) -> Path:
             try:
                 for info, name in zip(infos, map(_name, infos), strict=True):
                     _write(archive, info, partly / name, path)
-                _settle(partly, into)
+                settle(partly, into)
             except OSError as error:
                 caches.refuse_full(error, into.parent)
                 raise
@@ -69,7 +69,7 @@ def check_packed(path: Path) -> None:
 
 def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
     """The members, once names, kinds, sizes and places have been found harmless."""
-    infos = [info for info in archive.infolist() if not any(junk in info.filename for junk in _JUNK)]
+    infos = [info for info in archive.infolist() if not any(junk in info.filename for junk in JUNK)]
     total = sum(info.file_size for info in infos)
     packed = max(1, path.stat().st_size)
     if len(infos) > MOST_FILES or total > MOST_BYTES or (total > FREE_BYTES and total > MOST_RATIO * packed):
@@ -98,18 +98,24 @@ def checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
 
 
 def _hostile(info: zipfile.ZipInfo) -> str:
-    name = _name(info)
-    parts = PurePosixPath(name).parts
     kind = (info.external_attr >> 16) & 0o170000
     if kind not in (0, 0o100000, 0o040000):
         return tr("a link or a device")
+    if why := unsafe(_name(info)):
+        return why
+    if info.flag_bits & 1:
+        return tr("encrypted")
+    return "" if info.compress_type in _METHODS else tr("an unknown compression")
+
+
+def unsafe(name: str) -> str:
+    """Why a member of this name may not be written, if it may not."""
+    parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or (len(name) > 1 and name[1] == ":"):
         return tr("a path that leads outside")
     if any(ord(letter) < 32 for letter in name) or len(parts) > 20 or any(len(part.encode()) > 255 for part in parts):
         return tr("a name that no file may have")
-    if info.flag_bits & 1:
-        return tr("encrypted")
-    return "" if info.compress_type in _METHODS else tr("an unknown compression")
+    return ""
 
 
 def _name(info: zipfile.ZipInfo) -> str:
@@ -170,7 +176,7 @@ def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
         raise zipfile.BadZipFile(str(error)) from error
 
 
-def _settle(partly: Path, into: Path) -> None:
+def settle(partly: Path, into: Path) -> None:
     """Name the finished folder; another process may have finished first, with the same content."""
     try:
         partly.rename(into)

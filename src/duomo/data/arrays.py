@@ -67,7 +67,7 @@ def _table(arrays: dict[str, np.ndarray]) -> pa.Table:
     x, y = (next((lower[name] for name in names if name in lower), "") for names in (FEATURES, TARGETS))
     if len(arrays) == 1:
         return from_memory(next(iter(arrays.values())))
-    if x and y and len(arrays) == 2:
+    if x and y and len(arrays) == 2 and arrays[x].ndim > 1:
         return from_memory((arrays[x], arrays[y]))
     columns: dict[str, Any] = {}
     for name, array in arrays.items():

@@ -33,6 +33,7 @@ BLOCKS = (1 << 21, 1 << 25, 1 << 29)
 _FORMATS = {
     b"PAR1": "parquet",
     b"ARROW1": "feather",
+    b"ORC": "orc",
     b"PK\x03\x04": "zip",
     b"SQLite format 3\0": "sqlite",
     b"\x1f\x8b": "gz",

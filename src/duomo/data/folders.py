@@ -19,6 +19,7 @@ from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.documents import block_size, blocks
+from duomo.data.foreign import refuse_any
 from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, names_files, parts, sources
 from duomo.data.nameless import is_plain, shows_picture
 from duomo.data.owned import of_folders
@@ -124,6 +125,7 @@ def read_annotation(path: Path) -> Table | None:
 def _refusal(root: Path, files: list[str]) -> DataError:
     if said := unread(files):
         return DataError("{problems}", problems=together(said))
+    refuse_any(root, files)
     return DataError(
         "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
         "Name another folder.",

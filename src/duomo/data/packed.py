@@ -15,19 +15,21 @@ from duomo.core.errors import DataError, ResourceError
 from duomo.data import spill as caches
 from duomo.data.archive import FREE_BYTES, MOST_BYTES, MOST_RATIO, ROOM
 
-PACKED = (".gz", ".bz2", ".xz", ".zst")
+PACKED = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst", ".tgz": "gz", ".tbz2": "bz2", ".tbz": "bz2", ".txz": "xz", ".tzst": "zst"}
+"""By ending: how the file is packed."""
 MOST_MEMORY = 256 << 20
 """Bytes that an .xz file may ask its reader to remember."""
 
 
 def inside(path: Path) -> str:
     """The name of the file within, where the ending says that there is one."""
-    return path.stem if path.suffix.lower() in PACKED else ""
+    ending = path.suffix.lower()
+    return "" if ending not in PACKED else f"{path.stem}.tar" if ending.startswith(".t") else path.stem
 
 
 def unpacked(path: Path, cache: Path | None) -> Path:
     """The file within, in the cache. DataError for one that is damaged, or too large for its size."""
-    into = caches.folder(cache) / "archives" / caches.file_digest(path, "unpacked") / path.stem
+    into = caches.folder(cache) / "archives" / caches.file_digest(path, "unpacked") / inside(path)
     if into.is_file():
         return into
     into.parent.mkdir(parents=True, exist_ok=True)
@@ -56,12 +58,12 @@ def unpacked(path: Path, cache: Path | None) -> Path:
 
 
 def _opened(path: Path) -> BinaryIO | pa.NativeFile:
-    match path.suffix.lower():
-        case ".gz":
+    match PACKED[path.suffix.lower()]:
+        case "gz":
             return gzip.open(path)  # type: ignore[return-value]
-        case ".bz2":
+        case "bz2":
             return bz2.open(path)
-        case ".xz":
+        case "xz":
             with path.open("rb") as file:  # what its header asks for is refused before it is given
                 lzma.LZMADecompressor(memlimit=MOST_MEMORY).decompress(file.read(1 << 16), 1)
             return lzma.open(path)

@@ -11,6 +11,7 @@ from duomo.core.kinds import audio, image
 from duomo.core.messages import nearest, together, tr
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
+from duomo.data import foreign
 from duomo.data.archive import unpack
 from duomo.data.arrays import read_numpy
 from duomo.data.bilingual import read_mo, read_po, read_tmx
@@ -18,7 +19,7 @@ from duomo.data.conll import in_plain, in_sentences, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
 from duomo.data.folders import CODE, read_annotation, read_folder
-from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_parquet, read_sqlite
+from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_orc, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.gathered import gathered
 from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
@@ -29,6 +30,7 @@ from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
 from duomo.data.scans import unfolded
 from duomo.data.segmented import read_segmented
+from duomo.data.tarred import unpack_tar
 
 _FORMATS = {
     "delimited": ".csv .tsv .tab .psv",
@@ -39,6 +41,8 @@ _FORMATS = {
     "excel": ".xlsx .xlsm .xlsb .xls .ods",
     "sqlite": ".db .sqlite .sqlite3",
     "zip": ".zip",
+    "tar": ".tar",
+    "orc": ".orc",
     "page": " ".join(sorted(PAGES)),
     "text": ".txt .text .utf8 .md .rst .log",
     "conll": ".conll .conllu .bio .iob .iob2 .bioes .bmes",
@@ -56,7 +60,7 @@ MARKS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
 NAMELESS = ("", ".data", ".dat")
 """Endings that say nothing of what a file holds."""
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
-          "page": ("", "zip"), "numpy": ("npy", "zip")}  # fmt: skip
+          "orc": ("orc",), "page": ("", "zip"), "numpy": ("npy", "zip")}  # fmt: skip
 """What the first bytes of each binary format say; text formats say nothing."""
 
 
@@ -139,15 +143,15 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             source=f"{path.name}::{part}",
             part=part,
         )
-    if kind == "zip":
-        return _zip(path, cache, encoding)
+    if kind in ("zip", "tar"):
+        return _archive(path, unpack_tar(path, cache) if kind == "tar" else unpack(path, cache), cache, encoding)
     if kind in MEDIA:
         names = pa.array([path.name], pa.large_string())
         return unfolded(Table(pa.table({kind: names, "file": names}), {kind: kind, "file": "id"}, root=path.parent, name=path.stem))
     data, problems, known = _table(kind, path, part, cache, encoding)
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
-    if kind in ("delimited", "excel", "parquet", "feather", "jsonl"):
+    if kind in ("delimited", "excel", "parquet", "feather", "orc", "jsonl"):
         data, words = gathered(data)
         problems, known = (*words, *problems), known | (dict.fromkeys(data.column_names, "text") if words else {})
     if nameless:
@@ -170,8 +174,8 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_json(path, cache, encoding)
         case "parquet":
             data, problems = read_parquet(path, cache)
-        case "feather":
-            data, problems = read_feather(path)
+        case "feather" | "orc":
+            data, problems = {"feather": read_feather, "orc": read_orc}[kind](path)
         case "conll" | "slashed" | "segmented" | "tmx" | "po" | "mo":
             data, problems, known = _lessons(kind, path, encoding)
         case "numpy":
@@ -203,13 +207,14 @@ def _format(path: Path, real: str) -> str:
     kind = "image" if is_scan(path) or (not ENDINGS.get(ending) and is_dicom(path)) else ENDINGS.get(ending, "")
     if kind == "image":
         return kind
-    if not kind and real in ("parquet", "feather", "sqlite"):
+    if not kind and real in ("parquet", "feather", "orc", "sqlite"):
         return real
     if not kind:
         if ending in PICTURES | SOUNDS | FILMS:
             return "image" if ending in PICTURES else "audio" if ending in SOUNDS else "video"
         if said := unread([path.name]):
             raise DataError("{problems}", problems=together(said))
+        foreign.refuse(path)
         known = sorted(set(ENDINGS) - CODE)
         raise DataError(
             "The ending of a file must be one of {known}, or of a picture, sound or film ({media}); received {file}.{hint} "
@@ -233,15 +238,14 @@ def _format(path: Path, real: str) -> str:
     )
 
 
-def _zip(path: Path, cache: Path | None, encoding: str) -> Table:
+def _archive(path: Path, root: Path, cache: Path | None, encoding: str) -> Table:
     """The archive as the folder that it holds; a single outer folder is entered."""
-    root = unpack(path, cache)
     while True:
         inside = list(root.iterdir())
         if len(inside) != 1 or not inside[0].is_dir():
             break
         root = inside[0]
-    if len(inside) == 1 and inside[0].suffix.lower() == ".zip":
+    if len(inside) == 1 and inside[0].suffix.lower() in (".zip", ".tar"):
         raise DataError("An archive may not hold another archive; {file} does. Unpack it yourself.", file=path.name)
     if len(inside) == 1 and inside[0].suffix.lower() in ENDINGS:
         return replace(_file(inside[0], "", cache, encoding), name=path.stem)
