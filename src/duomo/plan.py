@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, documents, longform, sources, spill, split
+from duomo.data import audit, documents, longform, sources, spill, split, targets
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -29,8 +29,6 @@ from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import carries, within
 from duomo.train import adapt
 
-FEW_VALUES = 20
-SURELY_CLASSES, ROWS_EACH = 5, 5
 """Whole numbers of at most so many values are classes however few rows there are; of more, where each has so many rows on average."""
 EACH_PART, OF_FEW_PEOPLE = 2, 0.3
 """People of a part of the split, at least, where people are told apart; of fewer the share of pictures to validate by, and to test on."""
@@ -131,19 +129,7 @@ def _task_of(table: Table, target: tuple[str, ...]) -> tuple[str, str]:
     name, own, why = _plainly(table)
     if name and own == target:
         return name, why
-    cells = table.column(target[0])
-    if table.kinds.get(target[0]) == "number":
-        values, _ = kinds.number.parse(cells)
-        values = values[np.isfinite(values)]
-        distinct = len(np.unique(values))
-        scarce = distinct > SURELY_CLASSES and len(values) < ROWS_EACH * distinct
-        if distinct > FEW_VALUES or scarce or (values != np.round(values)).any():
-            return "regress", tr(
-                "Task: regress, because {target} is a number with {distinct:,} values.", target=target[0], distinct=distinct
-            )
-    else:
-        distinct = pc.count_distinct(values_of(cells)).as_py()
-    return "classify", tr("Task: classify, because {target} has {distinct:,} different values.", target=target[0], distinct=distinct)
+    return targets.task_of(table, target)
 
 
 def task_options(data: DataConfig, recipe: Recipe) -> dict[str, Any]:

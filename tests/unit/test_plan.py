@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 from duomo import plan
+from duomo.core.errors import ConfigError
 from duomo.core.reporter import Silent
 
 
@@ -41,3 +42,13 @@ def test_a_model_named_alone_is_the_small_one_or_the_recipes(tmp_path: Path) -> 
     for name, size in names.items():
         assert plan.make(tmp_path, {"model": {"name": name}} if name else {}, Silent()).recipe.model.size == size, name
     assert plan.make(tmp_path, {"model": {"name": "vit", "size": "base"}}, Silent()).recipe.model.size == "base"
+
+
+def test_numbers_and_classes_are_two_runs() -> None:
+    frame = load_diabetes(as_frame=True).frame.iloc[:100, :4].assign(price=np.arange(100) * 1.5, rooms=np.arange(100) % 4)
+    frame["kind"] = ["flat", "house"] * 50
+    for target in (("price", "kind"), ("kind", "price")):
+        with pytest.raises(ConfigError, match=r"--target price --ignore kind, and --target kind --ignore price\."):
+            plan.make(frame, {"data": {"target": target}}, Silent())
+    assert plan.make(frame, {"data": {"target": ("rooms", "price")}}, Silent()).recipe.data.task == "regress"
+    assert plan.make(frame, {"data": {"target": ("rooms", "kind")}}, Silent()).recipe.data.task == "classify"

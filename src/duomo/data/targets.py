@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from duomo.core.errors import ConfigError
 from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, values_of
@@ -19,6 +20,7 @@ from duomo.data.profile import words
 
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20
+SURELY_CLASSES, ROWS_EACH = 5, 5
 _TARGETS = (
     *("label", "labels", "target", "targets", "class", "y", "diagnosis", "outcome", "category", "sentiment", "species", "income", "churn"),
     *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result"),
@@ -82,6 +84,37 @@ def _spoken(table: Table, by_words: Mapping[str, str]) -> str:
 
 def _likely(names: list[str]) -> list[str]:
     return [name for name in names if not _SELDOM & set(words(name).split())] or names
+
+
+def task_of(table: Table, target: Sequence[str]) -> tuple[str, str]:
+    """Whether the target's cells are numbers or classes, and why; DataError where some targets are the one and some the other."""
+    found = {name: _task_of(table, name) for name in target}
+    if numbers := [name for name in target if found[name][0] == "regress"]:
+        classes = [name for name in target if table.kinds.get(name) != "number"]
+        if classes:
+            told = {"number": numbers[0], "kind": classes[0], "numbers": ",".join(numbers), "classes": ",".join(classes)}
+            raise ConfigError(
+                "The targets of one run must all be numbers or all be classes; {number} is a number, {kind} is none. Train two runs, "
+                "each of which must not see what the other predicts: --target {numbers} --ignore {classes}, "
+                "and --target {classes} --ignore {numbers}.",
+                **told,
+            )  # fmt: skip
+        return found[numbers[0]]
+    return found[target[0]]
+
+
+def _task_of(table: Table, name: str) -> tuple[str, str]:
+    cells = table.column(name)
+    if table.kinds.get(name) == "number":
+        values, _ = number.parse(cells)
+        values = values[np.isfinite(values)]
+        distinct = len(np.unique(values))
+        scarce = distinct > SURELY_CLASSES and len(values) < ROWS_EACH * distinct
+        if distinct > FEW_VALUES or scarce or (values != np.round(values)).any():
+            return "regress", tr("Task: regress, because {target} is a number with {distinct:,} values.", target=name, distinct=distinct)
+    else:
+        distinct = pc.count_distinct(values_of(cells)).as_py()
+    return "classify", tr("Task: classify, because {target} has {distinct:,} different values.", target=name, distinct=distinct)
 
 
 def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Finding]]:
