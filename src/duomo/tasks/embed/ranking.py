@@ -13,17 +13,19 @@ from duomo.core.table import Table
 from duomo.data.classical import tfidf, tfidf_letters
 
 Texts = Callable[[Table], tuple[list[str], list[str]]]
-BLOCK = 1024
+BLOCK, EQUAL = 1024, 1e-6
 
 
 def ranks(source: Any, target: Any) -> np.ndarray:
-    """(N,) place of row i's own target among all targets by the product of vectors (N, D), from 1; equal ones do not count against it."""
-    found = np.ones(source.shape[0], np.int64)
+    """(N,) place of row i's own target among all targets by the product of vectors (N, D), from 1; of equal ones the middle of their places,
+    so that vectors that tell nothing win nothing."""
+    found = np.ones(source.shape[0])
     for start in range(0, source.shape[0], BLOCK):
         near = source[start : start + BLOCK] @ target.T
         near_BN = np.asarray(near.todense()) if not isinstance(near, np.ndarray) else near
         own_B = near_BN[np.arange(len(near_BN)), start + np.arange(len(near_BN))]
-        found[start : start + BLOCK] = 1 + (near_BN > own_B[:, None] + 1e-6).sum(1)
+        more_BN = near_BN - own_B[:, None]
+        found[start : start + BLOCK] = ((more_BN > -EQUAL).sum(1) + (more_BN > EQUAL).sum(1) + 1) / 2
     return found
 
 
