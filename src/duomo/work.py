@@ -42,7 +42,7 @@ from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
 from duomo.own_module import check
 from duomo.plan import Plan, telling
-from duomo.train import adapt, council, counts, head, loop, lora, preflight, probe
+from duomo.train import adapt, council, counts, hashed, head, loop, lora, preflight, probe
 from duomo.train.job import Job, Outcome
 from duomo.trained import Run, without_target
 
@@ -194,6 +194,8 @@ class Work:
         """What a limited time leaves for the network itself."""
         if counts.wanted(self.model, self.task, self.examples):
             return self.config.minutes - counts.seconds_of(self.config.minutes) / 60
+        if self.config.minutes and hashed.hashed_of(self.model):
+            return self.config.minutes - hashed.seconds_of(self.config.minutes) / 60
         return council.minutes_left(self.model, self.config.minutes)
 
     def _advised(self, seconds: float) -> council.Fitted:
@@ -201,6 +203,8 @@ class Work:
         minutes, both = self.config.minutes, (self.examples, self.valid)
         if counts.wanted(self.model, self.task, self.examples):
             return counts.fit(self.model, self.task, both, counts.seconds_of(minutes), self.reporter)
+        if letters := hashed.hashed_of(self.model):
+            return hashed.fit(letters, self.model, self.task, both, hashed.seconds_of(minutes), self.reporter)
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
         limit = council.seconds_of(minutes) if minutes else max(council.AT_LEAST, council.BESIDE * seconds)
         return council.fit(self.model, self.task, both, apart, limit, self.reporter)

@@ -342,7 +342,7 @@ def _class(stem: str, names: set[str]) -> str:
 
 
 def _encoder(options: Options, offset: int) -> bool:
-    published = _published(options, place="after", offset=offset) and not options.get("near")
+    published = _published(options, place="after", offset=offset) and not options.get("near") and not options.get("hashed")
     return published and options["types"] > 0 and options["activation"] in NAMES
 
 

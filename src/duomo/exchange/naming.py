@@ -80,7 +80,7 @@ def to_theirs(family: Family, options: Options, tensors: Mapping[str, Tensor]) -
 
 
 REMEDIES: dict[str, dict[str, Any]] = {
-    "bert": {"place": "after", "types": 1, "near": 0},
+    "bert": {"place": "after", "types": 1, "near": 0, "hashed": 0},
     "gpt": {"positions": "rotary", "norm": "rms", "place": "before", "activation": "swiglu", "bias": "none", "norm_keys": False},
     "seq2seq": {
         "positions": "relative",

@@ -7,17 +7,20 @@
 Legend: B rows, T positions, D width, V vocabulary.
 Devlin et al. 2019, arXiv:1810.04805; Liu et al. 2019, arXiv:1907.11692 (RoBERTa: no types, places counted from 2); the norm before each
 branch: Xiong et al. 2020, arXiv:2002.04745. A row's head of size 0 leaves the pooled vector itself, (B, D), as sentence embeddings need
-(Reimers and Gurevych 2019, arXiv:1908.10084). Neighbours weighed dimension by dimension (Mnih and Kavukcuoglu 2013, eq. 3) say at once
-what attention must first learn to look for. `<input>.types` (B, T), the segment of each token, is zero where the batch has none.
+(Reimers and Gurevych 2019, arXiv:1908.10084), and behind it what is hashed of the text (nn/hashed.py). Neighbours weighed dimension by
+dimension (Mnih and Kavukcuoglu 2013, eq. 3) say at once what attention must first learn to look for. `<input>.types` (B, T), the segment
+of each token, is zero where the batch has none.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from duomo.core.config import Within
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
@@ -25,6 +28,7 @@ from duomo.nn.attention import EncoderBlock, Rates
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
 from duomo.nn.fields import inside, masked_mean, single, wanted
+from duomo.nn.hashed import Hashed
 from duomo.nn.norm import as_autocast, norm
 
 FORMS = ("tokens",)
@@ -61,6 +65,9 @@ class Config:
     """Part of the attention and of each branch's output set to zero in training."""
     tied: bool = True
     """What fills gaps shares the weights of the embedding."""
+    hashed: Annotated[int, Within(0)] = 0
+    """Numbers of a sentence's vector that tell its words and n-grams of letters (TF-IDF by feature hashing), behind the network's own; for
+    embeddings only, none in BERT."""
 
 
 BERT = Config(768, 12, 12, place="after", types=2, longest=512, pool="first")
@@ -137,6 +144,7 @@ class Model(nn.Module):
         fills = not self.per_row and head.size == field.vocabulary[0]
         self.fill = Fill(config, head.size) if fills else None
         self.head = nn.Linear(config.width, head.size) if head.size and not fills else None
+        self.hashed = Hashed(config.hashed) if config.hashed and self.per_row and not head.size else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -166,6 +174,10 @@ class Model(nn.Module):
         return self.dropout(as_autocast(self.enter(x_BTD)))
 
     def forward(self, batch: Batch) -> Tensor:
+        answer = self._answer(batch)
+        return answer if self.hashed is None else self.hashed.beside(batch[self.name], answer)
+
+    def _answer(self, batch: Batch) -> Tensor:
         inside_BT = inside(batch, self.name) if f"{self.name}.length" in batch else None
         x_BTD = self._embed(batch, inside_BT)
         for block in self.blocks:

@@ -43,27 +43,11 @@ class Letters(Grown):
         self.register_buffer("idf_P", torch.zeros(0))
         self.register_buffer("weight_PS", torch.zeros(0, size))
 
-    def spell(self, tokens_BT: Tensor) -> Tensor:
-        """int64 (B, W): the letters between two spaces, 0 behind the last one."""
-        letter_BTL = self.spelled_VL[tokens_BT.clamp(0, len(self.spelled_VL) - 1)].long()
-        there_BTL = letter_BTL > 0
-        count_BT = there_BTL.sum(2)
-        first_BT = 1 + count_BT.cumsum(1) - count_BT
-        room_B1 = 1 + LETTERS * (tokens_BT > 0).sum(1, keepdim=True)  # of the row alone, however long the others are
-        beyond = LETTERS * tokens_BT.shape[1] + 2
-        place_BTL = first_BT.unsqueeze(2) + torch.arange(letter_BTL.shape[2], device=tokens_BT.device)
-        place_BTL = torch.where(there_BTL & (place_BTL < room_B1.unsqueeze(2)), place_BTL, beyond)
-        row_BW = letter_BTL.new_zeros(tokens_BT.shape[0], beyond + 1).scatter(1, place_BTL.flatten(1), letter_BTL.flatten(1))
-        row_BW = row_BW.scatter(1, (1 + count_BT.sum(1, keepdim=True)).minimum(room_B1), SPACE)[:, :beyond]
-        return torch.cat([torch.full_like(row_BW[:, :1], SPACE), row_BW[:, 1:]], 1)
-
     def where(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """int64 (B, G): the place of each word and pair, and of each n-gram, from 1 on; 0 where there is none."""
-        letter_BW = self.spell(tokens_BT)
-        return self._place(_words(letter_BW)), self._place(_n_grams(letter_BW))
-
-    def _place(self, code_BG: Tensor) -> Tensor:
-        return torch.where(code_BG >= 0, code_BG * SPREAD % MODULUS % self.places + 1, 0)
+        letter_BW = spell(self.spelled_VL, tokens_BT)
+        found = words(letter_BW), n_grams(letter_BW, ORDERS[-1])
+        return placed(torch.cat(found[0], 1), self.places), placed(torch.cat(found[1], 1), self.places)
 
     def weighed(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Places (B, G) and what each counts there: its inverse document frequency, words and n-grams of a row each of half its length."""
@@ -78,21 +62,41 @@ class Letters(Grown):
         return F.embedding_bag(place_BG, self.weight_PS, mode="sum", per_sample_weights=value_BG)
 
 
-def _n_grams(letter_BW: Tensor) -> Tensor:
-    """int64 (B, G): a number for each n-gram of letters, below 0 where there is none."""
+def placed(code_BG: Tensor, places: int) -> Tensor:
+    """int64 (B, G): the place of each number, from 1 on; 0 of one below 0."""
+    return torch.where(code_BG >= 0, code_BG * SPREAD % MODULUS % places + 1, 0)
+
+
+def spell(spelled_VL: Tensor, tokens_BT: Tensor) -> Tensor:
+    """int64 (B, W): the letters of tokens (B, T) between two spaces, 0 behind the last one."""
+    letter_BTL = spelled_VL[tokens_BT.clamp(0, len(spelled_VL) - 1)].long()
+    there_BTL = letter_BTL > 0
+    count_BT = there_BTL.sum(2)
+    first_BT = 1 + count_BT.cumsum(1) - count_BT
+    room_B1 = 1 + LETTERS * (tokens_BT > 0).sum(1, keepdim=True)  # of the row alone, however long the others are
+    beyond = LETTERS * tokens_BT.shape[1] + 2
+    place_BTL = first_BT.unsqueeze(2) + torch.arange(letter_BTL.shape[2], device=tokens_BT.device)
+    place_BTL = torch.where(there_BTL & (place_BTL < room_B1.unsqueeze(2)), place_BTL, beyond)
+    row_BW = letter_BTL.new_zeros(tokens_BT.shape[0], beyond + 1).scatter(1, place_BTL.flatten(1), letter_BTL.flatten(1))
+    row_BW = row_BW.scatter(1, (1 + count_BT.sum(1, keepdim=True)).minimum(room_B1), SPACE)[:, :beyond]
+    return torch.cat([torch.full_like(row_BW[:, :1], SPACE), row_BW[:, 1:]], 1)
+
+
+def n_grams(letter_BW: Tensor, longest: int) -> list[Tensor]:
+    """Of each length from 2 to the longest int64 (B, G): a number for each n-gram of letters, below 0 where there is none."""
     code_BW, following_BW, found = letter_BW, letter_BW, list[Tensor]()
     whole_BW = letter_BW > 0
-    for order in range(2, ORDERS[-1] + 1):
+    for order in range(2, longest + 1):
         inside_BW = following_BW != SPACE
         following_BW = F.pad(following_BW[:, 1:], (0, 1))
         code_BW = (code_BW * PRIME + following_BW) % MODULUS
         whole_BW = whole_BW & (following_BW > 0) & (inside_BW if order > 2 else letter_BW + following_BW > 2 * SPACE)
         found.append(torch.where(whole_BW, code_BW + order, -1))
-    return torch.cat(found, 1)
+    return found
 
 
-def _words(letter_BW: Tensor) -> Tensor:
-    """int64 (B, G): a number for each word and each pair of words that follow one another, below 0 where there is none."""
+def words(letter_BW: Tensor) -> list[Tensor]:
+    """int64 (B, G) twice: a number for each word, and for each pair of words that follow one another; below 0 where there is none."""
     digit_BW, latin_BW = (letter_BW >= ord("0")) & (letter_BW <= ord("9")), (letter_BW >= ord("a")) & (letter_BW <= ord("z"))
     part_BW = digit_BW | latin_BW | (letter_BW > 127)
     single_BW = letter_BW >= IDEOGRAPHS
@@ -106,4 +110,4 @@ def _words(letter_BW: Tensor) -> Tensor:
     code_BW = torch.zeros_like(letter_BW).scatter_add(1, number_BW, term_BW)[:, 1:] % MODULUS
     there_BW = at_BW[:, 1:] <= number_BW.amax(1, keepdim=True)
     pair_BW = (code_BW[:, :-1] * PRIME + code_BW[:, 1:]) % MODULUS
-    return torch.cat([torch.where(there_BW, code_BW + WORD, -1), torch.where(there_BW[:, 1:], pair_BW + PAIR, -1)], 1)
+    return [torch.where(there_BW, code_BW + WORD, -1), torch.where(there_BW[:, 1:], pair_BW + PAIR, -1)]

@@ -17,8 +17,8 @@ BLOCK, EQUAL = 1024, 1e-6
 
 
 def ranks(source: Any, target: Any) -> np.ndarray:
-    """(N,) place of row i's own target among all targets by the product of vectors (N, D), from 1; of equal ones the middle of their places,
-    so that vectors that tell nothing win nothing."""
+    """(N,) place of row i's own target among all targets by the product of vectors (N, D), from 1; of equal ones the middle of their
+    places, so that vectors that tell nothing win nothing."""
     found = np.ones(source.shape[0])
     for start in range(0, source.shape[0], BLOCK):
         near = source[start : start + BLOCK] @ target.T

@@ -99,7 +99,7 @@ class Main(Task):
 
     @property
     def inputs(self) -> Mapping[str, Field]:
-        return {"text": Field("tokens", (int(self.tokenizer["longest"]),), (int(self.tokenizer["size"]),))}
+        return {"text": text_kind.KIND.field(self.tokenizer)}
 
     @property
     def columns(self) -> list[str]:
