@@ -57,6 +57,27 @@ def test_logprobs(ai: openai.OpenAI) -> None:
     assert len(found.tokens) == len(found.token_logprobs) == len(found.text_offset)
 
 
+@pytest.mark.parametrize("echo", [False, True])
+def test_tokens_begin_at_the_same_places_streamed_or_not(ai: openai.OpenAI, echo: bool) -> None:
+    """Also where several tokens make a character, and where a stop text is waited for."""
+    for seed in range(4):
+        settings = {
+            "model": "poems",
+            "prompt": "春眠",
+            "max_tokens": 12,
+            "logprobs": 1,
+            "seed": seed,
+            "temperature": 2,
+            "stop": ["。，"],
+            "echo": echo,
+        }
+        whole = ai.completions.create(**settings).choices[0]
+        parts = [event.choices[0].logprobs for event in ai.completions.create(**settings, stream=True)]
+        streamed = [place for part in parts if part for place in part.text_offset]
+        starts = whole.logprobs.text_offset
+        assert streamed == starts == sorted(starts) and starts[-1] <= len(whole.text), seed
+
+
 def test_stop_texts(ai: openai.OpenAI) -> None:
     free = ai.completions.create(model="poems", prompt="春", max_tokens=12, seed=2).choices[0].text
     stop = next(letter for letter in free if letter != "\ufffd")

@@ -215,6 +215,10 @@ def test_parts_make_rows() -> None:
     assert rows_of_parts([("image", True, b"1"), ("age", False, b"4")], {"image": "image", "age": "number"}) == [
         {"image": b"1", "age": "4"}
     ]
+    kinds = {"image": "image", "motion": "series"}  # a form has no lists: a series is written as JSON, and what is none is told of later
+    assert rows_of_parts([("image", True, b"1"), ("motion", False, b"[[1, 2.5]]")], kinds) == [{"image": b"1", "motion": [[1, 2.5]]}]
+    with pytest.raises(DataError, match="takes a list of numbers"):
+        table_of(rows_of_parts([("image", True, b"1"), ("motion", False, b"[[1,")], kinds), kinds)
     for parts in ([("a", False, b"1"), ("a", False, b"2")], [("files", True, b"1"), ("age", False, b"4")]):
         with pytest.raises(DataError):
             rows_of_parts(parts, {"image": "image", "age": "number"})

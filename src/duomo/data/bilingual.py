@@ -3,9 +3,10 @@
 XML is read by expat, piece by piece; a file that declares entities is refused, so that none can grow without bound or reach outside.
 """
 
+import codecs
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from xml.parsers import expat
 from xml.parsers.expat import ExpatError
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
-from duomo.data.text_encoding import detect, open_text
+from duomo.data.text_encoding import Encoding, detect, fits, open_text
 
 LARGEST = 1 << 30
 PIECE = 1 << 20
@@ -22,6 +23,7 @@ LONGEST = 1_000_000
 CODES = ("bpt", "ept", "ph", "it", "ut")
 """Elements of a segment that hold mark-up of the original, not text."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
+DECLARED = re.compile(rb"<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 Found = tuple[pa.Table, tuple[str, ...]]
 
@@ -70,28 +72,58 @@ class _Tmx:
         raise DataError("A TMX file may not declare entities; {file} does. Write them out.", file=self.name)
 
 
-def read_tmx(path: Path) -> Found:
+def read_tmx(path: Path, wanted: str = "") -> Found:
     """A column for each language (`en`, `zh`; with the region where a language has several)."""
     _small(path)
+    encoding = _encoding(path, wanted)
     found = _Tmx(path.name)
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")  # what it is given; expat itself knows few of the encodings that files are declared in
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = found.open, found.close, found.text
     parser.EntityDeclHandler = found.entity
     try:
-        with path.open("rb") as file:
+        with open_text(path, encoding) as file:
             while piece := file.read(PIECE):
                 parser.Parse(piece, False)
-            parser.Parse(b"", True)
+            parser.Parse("", True)
     except ExpatError as error:
         raise DataError("A TMX file must be whole XML; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
-    languages = sorted({language for unit in found.units for language in unit})
-    if len(languages) < 2:
-        raise DataError("A TMX file must hold texts in two languages; {file} has {count}.", file=path.name, count=len(languages))
-    short = [re.split("[-_]", language.lower())[0] for language in languages]
-    names = {language: name if short.count(name) == 1 else language for language, name in zip(languages, short, strict=True)}
-    columns = {name: pa.array([unit.get(language) for unit in found.units], pa.large_string()) for language, name in names.items()}
-    return pa.table(columns), ()
+    names = _called({language for unit in found.units for language in unit})
+    columns = {name: pa.array([_of(unit, names, name) for unit in found.units], pa.large_string()) for name in sorted({*names.values()})}
+    if len(columns) < 2:
+        raise DataError("A TMX file must hold texts in two languages; {file} has {count}.", file=path.name, count=len(columns))
+    return pa.table(columns), encoding.problems
+
+
+def _encoding(path: Path, wanted: str) -> Encoding:
+    """What the file is written in: its marks tell, else what it declares where that reads it; many declare UTF-16 and are not."""
+    with path.open("rb") as file:
+        head = file.read(200)
+    declared = DECLARED.search(head)
+    name = declared[1].decode() if declared and not wanted else ""
+    try:
+        known = codecs.lookup(name).name if name else ""
+    except LookupError:
+        known = ""
+    if not known or known.startswith(("utf", "ascii")) or not fits(path, known):
+        return detect(path, wanted)
+    return Encoding(known)
+
+
+def _called(languages: Collection[str]) -> dict[str, str]:
+    """The column of each language as it is written: `en_US`, `EN-us` and `en` are one where no other region of it is told apart."""
+    plain = {language: language.strip().lower().replace("_", "-") for language in languages}
+    regions: dict[str, set[str]] = {}
+    for code in plain.values():
+        regions.setdefault(code.split("-")[0], set()).add(code)
+    several = {short for short, codes in regions.items() if len(codes - {short}) > 1}
+    told = {code: min(language for language in languages if plain[language] == code) for code in plain.values()}
+    return {language: told[code] if code.split("-")[0] in several else code.split("-")[0] for language, code in plain.items()}
+
+
+def _of(unit: Mapping[str, str], names: Mapping[str, str], name: str) -> str | None:
+    """The unit's first text in a language."""
+    return next((text for language, text in unit.items() if names[language] == name), None)
 
 
 def read_po(path: Path, wanted: str = "") -> Found:

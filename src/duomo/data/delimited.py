@@ -217,12 +217,14 @@ def _endless(path: Path) -> bool:
 
 
 def _swallowing_cells(table: pa.Table, layout: Layout) -> int:
-    """Cells holding a line that is itself a whole row."""
-    found = 0
+    """Cells holding a line that is itself a whole row; between tabs, one that is a part of a row."""
+    found, fields = 0, len(layout.names)
     for column in table.columns:
-        lines = column.filter(pc.match_substring(column, "\n")).slice(0, 200).to_pylist()
-        fields = len(layout.names)
-        found += sum(any(line.count(layout.delimiter) == fields - 1 for line in cell.split("\n")[1:]) for cell in lines if fields > 1)
+        cells = column.filter(pc.match_substring(column, "\n")).slice(0, 200).to_pylist()
+        if fields > 1 and layout.delimiter == "\t":
+            found += sum("\t" in cell for cell in cells)
+        elif fields > 1:
+            found += sum(any(line.count(layout.delimiter) == fields - 1 for line in cell.split("\n")[1:]) for cell in cells)
     return found
 
 
@@ -327,10 +329,14 @@ def _delimiter(head: str) -> str:
 
 
 def _parsed(head: str, delimiter: str) -> list[list[str]]:
+    plain = [line.split(delimiter) for line in head.splitlines() if line]
     try:
-        return [row for row in csv.reader(head.replace("\0", " ").splitlines(keepends=True), delimiter=delimiter) if row]
+        rows = [row for row in csv.reader(head.replace("\0", " ").splitlines(keepends=True), delimiter=delimiter) if row]
     except CSVError:
-        return [line.split(delimiter) for line in head.splitlines() if line]
+        return plain
+    # between tabs a quote may be a letter like any other, which then swallows all up to the next one
+    swallowed = delimiter == "\t" and any("\t" in cell and "\n" in cell for row in rows for cell in row)
+    return plain if swallowed and len({len(row) for row in plain}) == 1 else rows
 
 
 def _header_bytes(head: str, records: int) -> int:

@@ -7,6 +7,8 @@ from itertools import pairwise
 from duomo.core.messages import tr
 from duomo.data.spaced import NUMBER
 
+SENTENCE, CLOSING = ".!?…。！？", " \t\u00a0\u202f\"'»”’）)」』"
+"""What sentences end with, and what may stand behind that."""
 MOST_ABOVE = 20
 """Lines that may stand above the names."""
 
@@ -38,7 +40,7 @@ def quoted_alone(head: str, delimiter: str, skipped: int) -> bool:
 
 
 def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
-    """No header: the first row is numbers only, repeats itself, or looks like the rows below it."""
+    """No header: the first row is numbers only, repeats itself, or looks like the rows below it (a sentence above sentences does)."""
     filled = [cell for cell in first if cell.strip()]
     numeric = [bool(NUMBER.fullmatch(cell)) for cell in filled]
     if filled and all(numeric):
@@ -52,8 +54,17 @@ def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
             return True
     if any(numeric) and not _is_years(filled):
         return False
+    if sum(_is_sentence(first[place], [row[place] for row in body]) for place in range(len(first))) > 1:
+        return False
     repeats = [first[place] in {row[place] for row in body} for place in range(len(first)) if first[place].strip()]
     return not any(repeats)
+
+
+def _is_sentence(name: str, cells: list[str]) -> bool:
+    """Whether it ends as sentences do, and half of the cells below too; a question may stand above answers, but not above questions."""
+    ends = "?？" if name.rstrip(CLOSING).endswith(("?", "？")) else SENTENCE
+    alike = [cell.rstrip(CLOSING).endswith(tuple(ends)) for cell in (name, *cells)]
+    return alike[0] and 2 * sum(alike[1:]) >= len(cells)
 
 
 def _is_years(cells: list[str]) -> bool:

@@ -49,13 +49,23 @@ def rows_of_parts(parts: Iterable[tuple[str, bool, bytes]], columns: Mapping[str
         elif name in row:
             raise DataError("An upload is one row unless its files are named `files`; {name!r} comes twice.", name=_short(name))
         else:
-            row[name] = content if is_file else content.decode("utf-8", "replace")
+            row[name] = content if is_file else _written(columns.get(name, ""), content)
     if not files:
         return [row]
     if len(media) != 1 or len(columns) != 1 or row:
         raise DataError("Files named `files` are for runs that read one picture or sound and nothing else; this one reads {columns}. "
                         "Name each field after its column.", columns=", ".join(columns))  # fmt: skip
     return [{media[0]: content} for content in files]
+
+
+def _written(kind: str, content: bytes) -> Any:
+    """A field of a form is a text; a series is written there as in a table's cell, as a list."""
+    if kind == "series":
+        try:
+            return read_json(content)
+        except DataError:  # told of as a text where a list is expected
+            pass
+    return content.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from tokenizers.decoders import DecodeStream
 
 from duomo.core import dialogue
 from duomo.core.contract import Decoder, EncoderDecoder
@@ -229,6 +230,20 @@ def _reason(choice: Choice, calls: Sequence[Any]) -> str | None:
     return "tool_calls" if calls and choice.finish_reason == "stop" else choice.finish_reason
 
 
+class Starts:
+    """Where tokens begin in a text: behind the characters that are whole before them, of which a token may be a part."""
+
+    def __init__(self, state: Mapping[str, Any], start: int):
+        self._tokenizer, self._stream, self._next = text_kind.tokenizer_of(state), DecodeStream(skip_special_tokens=True), start
+
+    def of(self, pieces: Sequence[Piece]) -> list[int]:
+        found = []
+        for token in (piece.token for piece in pieces if piece.token >= 0):
+            found.append(self._next)
+            self._next += len(self._stream.step(self._tokenizer, token) or "")
+        return found
+
+
 class _Form:
     """How OpenAI's clients want answers written."""
 
@@ -256,7 +271,10 @@ class _Form:
             message: dict[str, Any] = {"role": "assistant", "content": said or None if calls else said, "refusal": None}
             message |= {"tool_calls": calls} if calls else {}
             told = {"message": message} if self._chat else {"text": choice.prompt + choice.text}
-            logprobs = self._logprobs([*choice.known, *choice.pieces], 0) if self._wants else None
+            logprobs = None
+            if self._wants:
+                starts = Starts(self._state, 0).of(choice.known) + Starts(self._state, len(choice.prompt)).of(choice.pieces)
+                logprobs = self._logprobs([*choice.known, *choice.pieces], starts, begins=bool(choice.known))
             found.append({"index": choice.index, **told, "logprobs": logprobs, "finish_reason": _reason(choice, calls)})
         kind = "chat.completion" if self._chat else "text_completion"
         return {**self._head, "object": kind, "choices": found, "usage": self.usage(choices)}
@@ -266,11 +284,13 @@ class _Form:
         for choice in choices:
             if self._chat:
                 yield self._event(choice.index, {"delta": {"role": "assistant", "content": ""}}, None, None)
-            elif choice.prompt:
-                yield self._event(choice.index, {"text": choice.prompt}, self._logprobs(choice.known, 0) if choice.known else None, None)
-            shown = 0
+            elif choice.prompt or choice.known:
+                starts = Starts(self._state, 0).of(choice.known)
+                logprobs = self._logprobs(choice.known, starts, begins=True) if choice.known else None
+                yield self._event(choice.index, {"text": choice.prompt}, logprobs, None)
+            shown, places = 0, Starts(self._state, len(choice.prompt))
             for piece in choice.stream:
-                logprobs = self._logprobs([piece], len(choice.prompt + choice.text)) if self._wants and piece.token >= 0 else None
+                logprobs = self._logprobs([piece], places.of([piece])) if self._wants and piece.token >= 0 else None
                 choice.text += piece.text
                 text, shown = choice.text[shown : self._safe(choice.text)], max(shown, self._safe(choice.text))
                 if text or logprobs:
@@ -304,18 +324,17 @@ class _Form:
         choice = {"index": index, **told, "logprobs": logprobs, "finish_reason": reason}
         return b"data: " + encoded({**self._chunk(), "choices": [choice]}) + b"\n\n"
 
-    def _logprobs(self, pieces: Sequence[Piece], offset: int) -> dict[str, Any]:
+    def _logprobs(self, pieces: Sequence[Piece], starts: Sequence[int], *, begins: bool = False) -> dict[str, Any]:
+        """`begins`: the first token has nothing before it to be likely behind."""
         pieces = [piece for piece in pieces if piece.token >= 0]
         if self._chat:
             return {"content": [self._spelled(piece.token, piece.logprob) | {"top_logprobs": [self._spelled(*one) for one in piece.top]}
                                 for piece in pieces], "refusal": None}  # fmt: skip
         texts = [self._text(piece.token) for piece in pieces]
-        starts = [offset + sum(map(len, texts[:number])) for number in range(len(texts))]
         tops: list[dict[str, float] | None] = [self._likeliest(piece.top) for piece in pieces]
         values: list[float | None] = [piece.logprob for piece in pieces]
-        first = self._asked.get("echo") and offset == 0  # what a text begins with has nothing before it to be likely behind
-        values, tops = ([None, *values[1:]], [None, *tops[1:]]) if first else (values, tops)
-        return {"tokens": texts, "token_logprobs": values, "top_logprobs": tops, "text_offset": starts}
+        values, tops = ([None, *values[1:]], [None, *tops[1:]]) if begins else (values, tops)
+        return {"tokens": texts, "token_logprobs": values, "top_logprobs": tops, "text_offset": list(starts)}
 
     def _likeliest(self, top: Sequence[tuple[int, float]]) -> dict[str, float]:
         """By spelling: of tokens that are spelled alike, such as two parts of characters, the likeliest."""

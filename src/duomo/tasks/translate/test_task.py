@@ -106,6 +106,42 @@ def test_files(tmp_path):
     assert "1 message is" in table.problems[0]
 
 
+WRITTEN = {"UTF-16": "utf-16", "utf-16": "utf-8", "utf-16be": "utf-16-be", "GBK": "gbk", "Shift_JIS": "shift_jis", "no-such": "utf-8-sig",
+           "windows-1252": "cp1252"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("declared", "written"), WRITTEN.items())
+def test_tmx_in_the_encodings_of_other_tools(tmp_path, declared, written):
+    """What expat knows no encoding of, and files that are not what they declare."""
+    text = "café" if written == "cp1252" else "番号"
+    head = f'<?xml version="1.0" encoding="{declared}"?><tmx version="1.1"><header/><body>'
+    unit = f'<tu><tuv lang="EN"><seg>a number</seg></tuv><tuv lang="XX"><seg>{text}</seg></tuv></tu></body></tmx>'
+    (tmp_path / "a.tmx").write_bytes((head + unit).encode(written))
+    assert sources.read(tmp_path / "a.tmx").data.to_pylist() == [{"en": "a number", "xx": text}]
+
+
+def test_tmx_languages_written_in_several_ways(tmp_path):
+    def read(*pairs):
+        units = "".join(
+            f'<tu><tuv xml:lang="{one}"><seg>a</seg></tuv><tuv xml:lang="{other}"><seg>b</seg></tuv></tu>' for one, other in pairs
+        )
+        (tmp_path / "a.tmx").write_text(f'<tmx version="1.4"><header/><body>{units}</body></tmx>')
+        return sources.read(tmp_path / "a.tmx").names
+
+    assert read(("EN-US", "fr"), ("en-us", "FR-fr"), ("en_US", "fr-FR"), ("en", "fr")) == ["en", "fr"]
+    assert read(("en-US", "fr"), ("en-GB", "fr"), ("EN-us", "FR")) == ["EN-us", "en-GB", "fr"]
+
+
+def test_quotes_between_tabs_are_letters(tmp_path):
+    """A cell that begins with a quote swallows no rows, in the first line or later."""
+    rows = [f'"Word {n}.\t« Mot {n}. »\n' if n % 9 == 0 else f"Word {n}!\tMot {n} !\n" for n in range(100)]
+    (tmp_path / "a.tsv").write_text("".join(rows), encoding="utf-8")
+    table = sources.read(tmp_path / "a.tsv")  # a sentence above sentences names no column
+    assert len(table) == 100 and table.column("c0")[0].as_py() == '"Word 0.'
+    (tmp_path / "b.tsv").write_text('en\tfr\n"one\ttwo\n"three\tfour\n')
+    assert sources.read(tmp_path / "b.tsv").data.to_pylist() == [{"en": '"one', "fr": "two"}, {"en": '"three', "fr": "four"}]
+
+
 def test_an_empty_side_is_counted():
     rows = {"en": ["one", "", "three", "four"], "zh": ["一", "二", " ", None]}
     table = sources.read(rows)
