@@ -28,6 +28,7 @@ test: $(VENV)/.ready
 soak: $(VENV)/.ready
 	$(BIN)/python bench/soak_training.py
 	$(BIN)/python bench/soak_serving.py
+	$(BIN)/python bench/soak_equal.py
 
 bench: $(VENV)/.ready .bench/data/.ready
 	CMAKE_ARGS="-DGGML_NATIVE=ON" $(BIN)/python -m pip install --quiet -e '.[bench,llamacpp,openvino,onnx]'
