@@ -1,6 +1,7 @@
-"""Files of other programs: each is refused with a line that converts it; tar archives and ORC are read."""
+"""Files of other programs: each is refused with a line that converts it; tar archives, ORC, parts of JSON and lists of classes are read."""
 
 import io
+import json
 import pickle
 import shlex
 import subprocess
@@ -14,9 +15,14 @@ import polars
 import pyarrow as pa
 import pyarrow.orc
 import pytest
+import soundfile
+from PIL import Image
 from scipy.io import savemat
 
+from duomo import plan
+from duomo.core import kinds
 from duomo.core.errors import DataError
+from duomo.core.recipe import DataConfig
 from duomo.data import sources
 from duomo.data.foreign import FOREIGN
 
@@ -112,3 +118,35 @@ def test_hostile_tar(tmp_path) -> None:
     (tmp_path / "w.tar").write_bytes(b"A" + whole[1:])
     assert "damaged" in refusal(tmp_path / "w.tar")
     assert not (tmp_path.parent / "out.csv").exists()
+
+
+def test_a_graph_in_json_has_parts(tmp_path) -> None:
+    path = tmp_path / "graph.json"
+    nodes, links = [{"id": place, "group": place % 3} for place in range(9)], [{"source": 0, "target": 1}] * 12
+    path.write_text(json.dumps({"nodes": nodes, "links": links}))
+    assert "nodes (9), links (12)" in refusal(path) and "graph.json::NAME" in refusal(path)
+    assert len(sources.read(f"{path}::links")) == 12 and list(sources.read(f"{path}::nodes").names) == ["id", "group"]
+    with pytest.raises(DataError, match="Did you mean 'links'"):
+        sources.read(f"{path}::link")
+
+
+@pytest.mark.parametrize(("ending", "divided"), [(".txt", " "), (".csv", ","), (".txt", "\t")])
+@pytest.mark.parametrize("media", ["png", "wav"])
+def test_a_flat_folder_with_a_list_of_classes(tmp_path, media, ending, divided) -> None:
+    said = {f"clip{place:02}.{media}": ("dog", "cat", "牛")[place % 3] for place in range(30)}
+    for name in said:
+        if media == "png":
+            Image.new("RGB", (8, 8)).save(tmp_path / name)
+        else:
+            soundfile.write(tmp_path / name, np.zeros(800), 8000)
+    (tmp_path / f"list{ending}").write_text("".join(f"{name}{divided}{label}\n" for name, label in said.items()), encoding="utf-8")
+    table = kinds.infer(sources.read(tmp_path), {})
+    assert table.column("label").to_pylist() == [*said.values()] and table.kinds["label"] == "category"
+    assert plan.choose(table, DataConfig())[0].task == "classify"
+
+
+def test_what_is_said_only_once_is_no_class(tmp_path) -> None:
+    for place in range(12):
+        soundfile.write(tmp_path / f"clip{place}.wav", np.zeros(800), 8000)
+    (tmp_path / "list.txt").write_text("".join(f"clip{place}.wav word{place}\n" for place in range(12)))
+    assert "text" in sources.read(tmp_path).names

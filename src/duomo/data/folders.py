@@ -25,7 +25,7 @@ from duomo.data.nameless import is_plain, shows_picture
 from duomo.data.owned import of_folders
 from duomo.data.pages import PAGES, plain, unread
 from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
-from duomo.data.spoken import read_spoken, refuse_elsewhere
+from duomo.data.spoken import read_classes, read_spoken, refuse_elsewhere
 from duomo.data.text_encoding import Encoding, detect, open_text
 
 CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
@@ -83,8 +83,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             return found
         if kinds["text"] >= 0.5 * kinds[media] and (paired := _paired(root, files, media, problems, wanted)) is not None:
             return paired
-        if media == "audio" and (spoken := read_spoken(root, files, problems, wanted)) is not None:
-            return spoken
+        if (found := (read_spoken if media == "audio" else read_classes)(root, files, media, problems, wanted)) is not None:
+            return found
         moving = media == "video" and not kinds["image"]
         return _classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
     if kinds["text"] and kinds["text"] >= sum("/" not in file for file in tables):

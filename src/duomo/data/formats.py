@@ -83,8 +83,9 @@ def _conversation(found: Any) -> bool:
     return isinstance(found, list) and bool(found) and all(isinstance(one, dict) and MESSAGE & one.keys() for one in found)
 
 
-def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
-    """A list of objects, an object with one such list beside other things, or of columns; an object per line is JSON Lines."""
+def read_json(path: Path, cache: Path | None, wanted: str = "", part: str = "") -> Found:
+    """A list of objects, an object with one such list beside other things (of several the `part`), or of columns; an object per line is
+    JSON Lines."""
     if path.stat().st_size > MOST_JSON:
         raise DataError(
             "A JSON file is read whole and may have at most {most} bytes; {file} is larger. Save it as JSON Lines (.jsonl).",
@@ -99,7 +100,7 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
         if len(first) > 1 and _object(first[0]) is not None:
             return read_json_lines(path, cache, wanted)
         raise DataError("A JSON file must be whole; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
-    found = _turned(_wrapped(found))
+    found = _turned(_wrapped(found, path, part))
     if isinstance(found, list) and found and all(_conversation(row) for row in found):
         found = [{"messages": row} for row in found]
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
@@ -116,14 +117,18 @@ def read_json(path: Path, cache: Path | None, wanted: str = "") -> Found:
     )
 
 
-def _wrapped(found: Any) -> Any:
-    """The one list of objects in an object, where the other things in it are no columns beside it; else what was given."""
-    if not isinstance(found, dict):
-        return found
-    lists = [value for value in found.values() if isinstance(value, list)]
-    tables = [value for value in lists if value and all(isinstance(row, dict) for row in value)]
-    columns = len(lists) == len(found) > 1 and len({len(value) for value in lists}) == 1
-    return tables[0] if len(tables) == 1 and not columns else found
+def _wrapped(found: Any, path: Path, part: str) -> Any:
+    """The one list of objects in an object, or that named `part`, where the others are no columns beside it; else what was given."""
+    lists = {name: value for name, value in found.items() if isinstance(value, list)} if isinstance(found, dict) else {}
+    tables = {name: value for name, value in lists.items() if value and all(isinstance(row, dict) for row in value)}
+    columns = len(lists) > 1 and len(lists) == len(found) and len({len(value) for value in lists.values()}) == 1
+    if part in tables:
+        return tables[part]
+    if part or (len(tables) > 1 and not columns):
+        told = {"names": ", ".join(f"{name} ({len(rows)})" for name, rows in tables.items()), "hint": nearest(part, [*tables])}
+        raise DataError("One list of objects of a JSON file must be named as {file}::NAME; received {part!r}.{hint} "
+                        "Its lists, with their rows, are: {names}.", file=path.name, part=part, **told)  # fmt: skip
+    return next(iter(tables.values())) if len(tables) == 1 and not columns else found
 
 
 def _turned(found: Any) -> Any:

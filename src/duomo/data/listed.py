@@ -21,6 +21,9 @@ SOUNDS = frozenset((*audio.SUFFIXES, *audio.UNREAD))
 FILMS = frozenset(films.SUFFIXES) - PICTURES
 LOOKED_AT = 20
 LONGEST_NAME = 255
+LONGEST_CLASS, MANY_EACH = 30, 5
+NAMELESS = re.compile(r"c\d+")
+"""What columns without a name are called."""
 MOST_FILES = 2_000_000
 FEWEST_FILMS = 5
 _CUT = re.compile(
@@ -115,6 +118,9 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
     cut = sources([file or "" for file in found]) if media == "video" else None
     if cut is not None and SOURCE not in columns:
         columns[SOURCE] = pa.array(cut, pa.large_string())
+    others = [other for other in columns if other not in (media, SOURCE)]
+    if len(others) == 1 and NAMELESS.fullmatch(others[0]) and are_classes(columns[others[0]].cast(pa.large_string()).to_pylist()):
+        columns["label"] = columns.pop(others[0])
     columns["file"] = columns[media]
     note: tuple[str, ...] = ()
     if missing:
@@ -190,6 +196,14 @@ def _place(root: Path, cell: str | None, index: dict[str, str]) -> str | None:
         raise DataError("The files that a metadata file names must lie in its folder; received {path!r}. Move them there.", path=cell)
     key = str(path)
     return index.get(key) or index.get(path.name) or index.get(os.path.splitext(path.name)[0])
+
+
+def are_classes(cells: Iterable[str | None]) -> bool:
+    """Whether what stands beside files is a class: one short word, each such word beside several files."""
+    counts = Counter(cell.strip() for cell in cells if cell)
+    return len(counts) > 1 and counts.total() >= MANY_EACH * len(counts) and not any(
+        len(cell) > LONGEST_CLASS or len(cell.split()) > 1 for cell in counts
+    )  # fmt: skip
 
 
 def _headed(root: Path, listed: Table, index: dict[str, str]) -> Table:

@@ -137,9 +137,9 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             kind = nameless = "delimited"
     if kind == "delimited" and path.suffix.lower() in MARKS and in_sentences(path, encoding, MARKS[path.suffix.lower()]):
         kind = "conll"
-    if part and kind not in ("excel", "sqlite"):
+    if part and kind not in ("excel", "sqlite", "json"):
         raise DataError(
-            "Only a database or an Excel book has parts (`file::part`); received {source!r}. Leave `::{part}` out.",
+            "Only a database, an Excel book or a JSON file has parts (`file::part`); received {source!r}. Leave `::{part}` out.",
             source=f"{path.name}::{part}",
             part=part,
         )
@@ -171,7 +171,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
         case "jsonl":
             data, problems = read_json_lines(path, cache, encoding)
         case "json":
-            data, problems = read_json(path, cache, encoding)
+            data, problems = read_json(path, cache, encoding, part)
         case "parquet":
             data, problems = read_parquet(path, cache)
         case "feather" | "orc":

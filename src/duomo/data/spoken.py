@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.table import Table
-from duomo.data.listed import kind_of, known
+from duomo.data.listed import are_classes, kind_of, known
 from duomo.data.text_encoding import detect, open_text
 
 LISTS = frozenset(("", ".txt", ".text", ".lst", ".list", ".data", ".prompts", ".trans", ".tra"))
@@ -36,15 +36,29 @@ _TIME = re.compile(r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d)
 _QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
 
 
-def read_spoken(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
+def read_spoken(root: Path, files: Sequence[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
     """The recordings of a folder with their words; None where fewer than half of them have any."""
-    sounds = [file for file in files if kind_of(file) == "audio"]
+    sounds = [file for file in files if kind_of(file) == media]
     words = _listed(root, files, sounds, wanted) or _beside(root, files, sounds, wanted)
     if len(words) < 0.5 * len(sounds):
         _refuse_times(root, files, sounds)
         return None
     places = pa.array(sounds, pa.large_string())
-    columns = {"audio": places, "text": pa.array([words.get(file) for file in sounds], pa.large_string()), "file": places}
+    name = "label" if are_classes(words.values()) else "text"
+    columns = {"audio": places, name: pa.array([words.get(file) for file in sounds], pa.large_string()), "file": places}
+    return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
+
+
+def read_classes(root: Path, files: Sequence[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
+    """Pictures or films of one folder with the classes that a list names (`a.png dog`); None where there is no such list."""
+    shown = [file for file in files if kind_of(file) == media]
+    if len({os.path.dirname(file) for file in shown}) > 1:
+        return None
+    classes = _listed(root, files, shown, wanted)
+    if len(classes) < 0.5 * len(shown) or not are_classes(classes.values()):
+        return None
+    places = pa.array(shown, pa.large_string())
+    columns = {media: places, "label": pa.array([classes.get(file) for file in shown], pa.large_string()), "file": places}
     return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
 
 
