@@ -349,8 +349,9 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bo
     if chosen and chosen != suggested.get("model", {}).get("name"):
         suggested = {name: part for name, part in suggested.items() if name != "encode"} | {"model": {"size": "small"}}
         suggested = merge(suggested, {"train": {"optimizer": TrainConfig.optimizer, **find.model_module(chosen).TRAIN}})
-    elif settings.get("model", {}).get("size"):  # a size that was asked for is that size: the recipe's own options are for its own
-        suggested["model"] = {"name": suggested["model"]["name"]}
+    elif settings.get("model", {}).get("size"):  # a size that was asked for is that size: what the recipe says of its own is left out
+        started = settings.get("adapt", {}).get("start")
+        suggested["model"] = {"name": suggested["model"]["name"], "options": {} if started else _of_any_size(suggested["model"])}
     said = build(AdaptConfig, settings.get("adapt", {}), "adapt")
     if said.start and chosen:
         own = {**find.model_module(chosen).TRAIN, **suggested.get("train", {})}
@@ -365,6 +366,13 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bo
     recipe = build(Recipe, merge(suggested, settings))
     model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
     return dataclasses.replace(recipe, data=data, model=model)
+
+
+def _of_any_size(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's options of the model in which its named sizes do not differ: how it is built, not how large."""
+    first, *others = find.model_module(model["name"]).SIZES.values()
+    options = model.get("options", {}).items()
+    return {name: value for name, value in options if all(getattr(size, name) == getattr(first, name) for size in others)}
 
 
 def _enough(recipe: Recipe, said: TrainConfig, rows: int, longer: float) -> Recipe:

@@ -52,3 +52,13 @@ def test_numbers_and_classes_are_two_runs() -> None:
             plan.make(frame, {"data": {"target": target}}, Silent())
     assert plan.make(frame, {"data": {"target": ("rooms", "price")}}, Silent()).recipe.data.task == "regress"
     assert plan.make(frame, {"data": {"target": ("rooms", "kind")}}, Silent()).recipe.data.task == "classify"
+
+
+def test_a_size_that_is_asked_for_keeps_how_the_recipe_builds_the_model() -> None:
+    """Neighbours are what teaches a filler: `--size` says how large, not how it is built."""
+    rows = [{"text": f"Sentence number {place} of a short story about {place % 7} cats."} for place in range(60)]
+    made = plan.make(rows, {"data": {"task": "fill"}, "model": {"size": "large"}}, Silent()).recipe.model
+    assert (made.size, dict(made.options)) == ("large", {"near": 2})
+    pairs = [{"question": f"What is {place}?", "answer": f"It is {place}."} for place in range(60)]
+    made = plan.make(pairs, {"data": {"task": "embed"}, "model": {"size": "base"}}, Silent()).recipe.model
+    assert (made.size, dict(made.options)) == ("base", {"hashed": 2048})
