@@ -63,10 +63,12 @@ def make_of(path: Path, wanted: str = "") -> str:
 
 
 def is_table(path: Path, wanted: str = "") -> bool:
-    """Whether the lines of a file of texts are those of a table: all cut into as many cells, with numbers in one column, or in half of
-    them where spaces cut."""
+    """Whether the lines of a file of texts are those of a table: all cut into as many cells, by tabs, or with numbers in one column, or in
+    half of them where spaces cut."""
     lines = _lines(path, wanted)
-    return bool(width(lines, 0.5)) or any(_divided(lines, mark) and numeric(list(csv.reader(lines, delimiter=mark))) for mark in DELIMITERS)
+    tabs = {line.strip().count("\t") for line in lines} if len(lines) >= FEWEST else {0}
+    marked = (_divided(lines, mark) and numeric(list(csv.reader(lines, delimiter=mark))) for mark in DELIMITERS)
+    return (len(tabs) == 1 and tabs != {0}) or bool(width(lines, 0.5)) or any(marked)
 
 
 def _lines(path: Path, wanted: str) -> list[str]:

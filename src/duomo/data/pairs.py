@@ -61,8 +61,9 @@ def choose_columns(asked: Asked, table: Table) -> Names:
     """The named columns, else the ones with usual names, else the only other column with text; DataError where it cannot be told."""
     if len(asked.target) != 1:
         raise DataError(
-            "The column with the texts to write must be named; received {count}. Name it with --target.", count=len(asked.target)
-        )
+            "The one column with the texts to write must be named; received {count} of {columns}. Name it with --target.",
+            count=len(asked.target), columns=", ".join(table.names[:30]),
+        )  # fmt: skip
     target = asked.target[0]
     table.column(target)
     if asked.source:

@@ -142,6 +142,15 @@ def test_quotes_between_tabs_are_letters(tmp_path):
     assert sources.read(tmp_path / "b.tsv").data.to_pylist() == [{"en": '"one', "fr": "two"}, {"en": '"three', "fr": "four"}]
 
 
+def test_pairs_between_tabs_in_a_text_file(tmp_path):
+    """As decks of flash cards are: no names, a third column that says from where."""
+    (tmp_path / "fra.txt").write_text("".join(f"Word {n}.\tMot {n} !\tCC-BY #{n} (me)\n" for n in range(20)), encoding="utf-8")
+    table = sources.read(tmp_path / "fra.txt")
+    assert len(table) == 20 and table.names == ["c0", "c1", "c2"] and table.column("c1")[0].as_py() == "Mot 0 !"
+    (tmp_path / "prose.txt").write_text("\n".join(f"\tIt was day {n}, and raining.\tStill." if n % 7 else "A title" for n in range(20)))
+    assert sources.read(tmp_path / "prose.txt").names[0] == "text"
+
+
 def test_an_empty_side_is_counted():
     rows = {"en": ["one", "", "three", "four"], "zh": ["一", "二", " ", None]}
     table = sources.read(rows)
