@@ -250,3 +250,16 @@ def test_folders_of_tables_that_are_a_series_each(tmp_path: Path) -> None:
     for name, other in (("walk", "train"), ("run", "test")):
         (tmp_path / "moves" / name).rename(tmp_path / "moves" / other)
     assert len(sources.read(tmp_path / "moves")) == 2 * sum(range(30, 36))
+
+
+def test_codes_are_not_what_is_guessed(tmp_path: Path) -> None:
+    frame = iris().assign(ok=["yes", "no"] * 75, client=[f"C{place // 5:03}" for place in range(150)]).drop(columns="target")
+    assert guess_target(kinds.infer(sources.read(frame), {}))[0] == "ok"
+    assert guess_target(kinds.infer(sources.read(frame.drop(columns="ok")), {}))[0] == "client"
+
+
+def test_a_column_that_is_filled_for_one_class_only() -> None:
+    frame = iris().assign(target=["yes", "no"] * 75, paid=["2024-01-05", ""] * 75).rename(columns={"paid": "paid on"})
+    found = audit.audit(kinds.infer(sources.read(frame), {}), target="target").findings
+    told = {finding.code: (finding.sentence, finding.remedy) for finding in found if "paid on" in finding.columns}
+    assert told["leak"][1].endswith('--ignore "paid on"') and "whether its cell is empty" in told["constant"][0]

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
@@ -86,6 +87,11 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     """The first names, and how many more there are."""
     more = tr(" and {count} more", count=len(names) - most) if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def flagged(name: str) -> str:
+    """A column's name as it stands behind a flag: in quotes where a shell would divide it."""
+    return name if re.fullmatch(r"[\w.,:@%/+-]+", name) else f'"{name}"' if not set('"$`\\') & set(name) else shlex.quote(name)
 
 
 def together(sentences: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from duomo.core.errors import DataError
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, text_of
-from duomo.core.messages import tr
+from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import longform
 from duomo.data.cleaning import shares
@@ -206,7 +206,7 @@ def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
     for name in suspects(scores):
         said = tr("Column {name!r} alone gives {target!r} away (it explains {score:.1%} of it on rows held back).",
                   name=name, target=target, score=scores[name])  # fmt: skip
-        remedy = tr("Leave it out if it is only known afterwards: --ignore {name}", name=name)
+        remedy = tr("Leave it out if it is only known afterwards: --ignore {name}", name=flagged(name))
         found.append(Finding("error", "leak", said, (name, target), remedy=remedy))
     return found
 
@@ -222,14 +222,14 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
     for name, count in groups:
         said = tr("Column {name!r} repeats ({count} different values in {rows} rows): a random split would test on ones already seen.",
                   name=name, count=count, rows=len(table))  # fmt: skip
-        findings.append(Finding("warning", "groups", said, (name,), remedy=tr("Split by group: --group {name}", name=name)))
+        findings.append(Finding("warning", "groups", said, (name,), remedy=tr("Split by group: --group {name}", name=flagged(name))))
     for name, count in [] if groups else group_columns(table, target, 2):
         said = tr("Column {name!r} repeats, and its {count} different values are too few to keep them apart: the test will show more of "
                   "what was learned from.", name=name, count=count)  # fmt: skip
         findings.append(Finding("warning", "few_groups", said, (name,), (), tr("Collect more of them, or give a test of new ones: --test")))
     for name in times:
         said = tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name)
-        findings.append(Finding("note", "times", said, (name,), remedy=tr("Split by time: --time {name}", name=name)))
+        findings.append(Finding("note", "times", said, (name,), remedy=tr("Split by time: --time {name}", name=flagged(name))))
     findings += _long(table, target, [name for name, _ in groups], times)
     if groups:
         reason = tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])

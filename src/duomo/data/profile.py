@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from duomo.core.kinds import boxes, date, number, series
 from duomo.core.kinds.cells import is_bytes, is_text, text_of, values_of
-from duomo.core.messages import tr
+from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.findings import ColumnAudit, Finding
 
@@ -209,13 +209,16 @@ def _about(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
         said = tr("Column {name!r} is empty: it has no value in any row.", name=name)
         return [Finding("warning", "all_missing", said, one, (), tr("Leave it out, or fill it."))]
     found = _about_cells(audit, flaws, rows)
-    if audit.constant:
+    if audit.constant and flaws.missing:
+        said = tr("Column {name!r} has one value in all rows that have any: whether its cell is empty is all that it says.", name=name)
+        found.append(Finding("warning", "constant", said, one, (), tr("Leave it out if that is only known afterwards.")))
+    elif audit.constant:
         said = tr("Column {name!r} has one value in all rows and says nothing.", name=name)
         found.append(Finding("warning", "constant", said, one, (), tr("Leave it out.")))
     elif audit.id_like:
         said = tr("Column {name!r} names rows.", name=name)
-        apart = tr("It is not learned from; --kind {name}=category makes it an input.", name=name)
-        remedy = apart if audit.kind == "id" else tr("It should not be learned from; --ignore {name} leaves it out.", name=name)
+        apart = tr("It is not learned from; --kind {name}=category makes it an input.", name=flagged(name))
+        remedy = apart if audit.kind == "id" else tr("It should not be learned from; --ignore {name} leaves it out.", name=flagged(name))
         found.append(Finding("note", "id", said, one, (), remedy))
     return found
 
@@ -238,7 +241,7 @@ def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
     if flaws.bad:
         what = tr("dates") if audit.kind == "date" else tr("numbers")
         said = tr("Column {name!r} holds {count} cells that are no {what}.", name=name, count=flaws.bad, what=what)
-        remedy = tr("They are read as missing; mend them, or set --kind {name}=category.", name=name)
+        remedy = tr("They are read as missing; mend them, or set --kind {name}=category.", name=flagged(name))
         found.append(Finding("warning", "bad_cells", said, one, flaws.bad_rows, remedy))
     return found
 

@@ -1,6 +1,7 @@
 """The column to predict: which one it probably is, how its classes are balanced, what is wrong with it."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, values_of
-from duomo.core.messages import tr
+from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.findings import Finding
 from duomo.data.profile import words
@@ -30,6 +31,7 @@ _SELDOM = {"id", "index", "part", "year", "month", "day"}
 """Words in the names of columns that are predicted only where somebody asks for it."""
 SEPARATORS, LISTED = (";", "|", ","), "[]"
 """Signs between the labels of a cell; what stands for cells that are written as JSON lists."""
+CODE = re.compile(r"[A-Za-z]{0,5}[-_ #]?\d+")
 TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
 
 
@@ -50,7 +52,7 @@ def guess_target(table: Table) -> tuple[str, str]:
         name for name in table.of_kind("category") if len(pc.unique(values_of(table.column(name).slice(0, LOOKED_AT))).drop_null()) > 1
     ]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
-        return _likely(categories)[-1], tr("it is the last column of categories")
+        return _likely(categories, table)[-1], tr("it is the last column of categories")
     lone = _lone(table)
     if lone:
         return lone, tr("it is the only one of many columns of numbers that has few different values")
@@ -82,8 +84,18 @@ def _spoken(table: Table, by_words: Mapping[str, str]) -> str:
     return named[0] if named else ""
 
 
-def _likely(names: list[str]) -> list[str]:
-    return [name for name in names if not _SELDOM & set(words(name).split())] or names
+def _likely(names: list[str], table: Table | None = None) -> list[str]:
+    """Without those that are seldom predicted by their names, or of whose cells most are codes (C0012), where others are left."""
+    named = [name for name in names if not _SELDOM & set(words(name).split())] or names
+    if table is None:
+        return named
+    return [name for name in named if not _coded(values_of(table.column(name).slice(0, LOOKED_AT)))] or named
+
+
+def _coded(cells: pa.ChunkedArray) -> bool:
+    """Whether many different values are a few letters with a number behind."""
+    values = [str(value) for value in pc.unique(cells).drop_null().to_pylist()]
+    return len(values) > FEW_VALUES and sum(CODE.fullmatch(value) is not None for value in values) > 0.9 * len(values)
 
 
 def task_of(table: Table, target: Sequence[str]) -> tuple[str, str]:
@@ -92,7 +104,7 @@ def task_of(table: Table, target: Sequence[str]) -> tuple[str, str]:
     if numbers := [name for name in target if found[name][0] == "regress"]:
         classes = [name for name in target if table.kinds.get(name) != "number"]
         if classes:
-            told = {"number": numbers[0], "kind": classes[0], "numbers": ",".join(numbers), "classes": ",".join(classes)}
+            told = {"number": numbers[0], "kind": classes[0], "numbers": flagged(",".join(numbers)), "classes": flagged(",".join(classes))}
             raise ConfigError(
                 "The targets of one run must all be numbers or all be classes; {number} is a number, {kind} is none. Train two runs, "
                 "each of which must not see what the other predicts: --target {numbers} --ignore {classes}, "

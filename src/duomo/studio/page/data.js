@@ -114,7 +114,7 @@ function settle(found, proposal, target, again) {
 }
 // A remedy that names a flag is a button here: the page has no command line to put it on.
 function remedies(remedy, columns, again) {
-  const named = (start, end = "") => columns.find((column) => `${remedy} `.includes(`${start}${column.name}${end || " "}`) || remedy.endsWith(`${start}${column.name}${end}`))?.name;
+  const named = (start, end = "") => columns.find(({ name }) => [name, `"${name}"`].some((word) => `${remedy} `.includes(`${start}${word}${end || " "}`) || remedy.endsWith(`${start}${word}${end}`)))?.name;
   const group = named("--group "), kind = named("--kind ", "=category");
   return [group !== undefined && chosen.group !== group && button(t("Split by {name}", { name: group }), async () => { chosen.group = group; await again(); }, ".link"),
     kind !== undefined && !chosen.kind[kind] && button(t("Learn from it"), async () => { chosen.kind[kind] = "category"; await again(); }, ".link")].filter(Boolean);
