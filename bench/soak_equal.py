@@ -169,6 +169,7 @@ def served(asked: Asked, server: Server) -> Differs:
         if asked.media:
             got = [client.post(path, **uploaded(row, asked.media)).json() for row in asked.opened]
             yield from unlike("uploaded", expected, [one["answers"][0] if "answers" in one else one for one in got])
+        yield from of_a_long_text(asked, client)
         yield from others(asked, client)
     with ThreadPoolExecutor(CLIENTS) as clients:
         for found in clients.map(one_of_many, range(CLIENTS)):
@@ -178,6 +179,20 @@ def served(asked: Asked, server: Server) -> Differs:
 def uploaded(row: Mapping[str, Any], media: Sequence[str]) -> dict[str, Any]:
     data = {name: cell if isinstance(cell, str) else told(cell) for name, cell in row.items() if name not in media}
     return {"data": data, "files": {name: (name, row[name]) for name in media}}
+
+
+def of_a_long_text(asked: Asked, client: httpx.Client) -> Differs:
+    """Answered or refused in the same words."""
+    row = asked.rows[0]
+    if any(not isinstance(cell, str) for cell in row.values()) or asked.media:
+        return
+    row = {name: cell * (1 + 4000 // max(1, len(cell))) for name, cell in row.items()}
+    try:
+        expected = asked.run.predict([row])[0]
+    except DuomoError as error:
+        expected = str(error)
+    got = client.post(f"/v1/predict/{asked.run.path.name}", json={"rows": [row]}).json()
+    yield from unlike("a long text", [expected], [got["answers"][0] if "answers" in got else got["error"]["message"]])
 
 
 def others(asked: Asked, client: httpx.Client) -> Differs:

@@ -68,3 +68,19 @@ def test_served_as_predicted(toy) -> None:
     together = dict(desk.answer(group))
     assert [json.loads(together[n].body)["answers"][0] for n in range(len(rows))] == expected
     assert json.loads(dict(desk.answer(group[-1:]))[len(rows) - 1].body)["answers"] == expected[-1:]
+
+
+def test_a_text_that_would_be_cut_is_refused_as_predict_refuses_it(toy) -> None:
+    task, table = fitted(toy)
+    name = next((name for name in task.columns if table.kinds[name] == "text"), "")
+    if not name:
+        return
+    one = table.take(np.arange(1))
+    cell = (one.column(name)[0].as_py() * 400)[:20_000]
+    one = replace(one, data=one.data.set_column(one.names.index(name), name, pa.array([cell])))
+    desk = Desk(
+        Ready(Predictor(task, model_for(task), Execution()), {"kinds": dict(table.kinds), "features": task.columns, "task": task.name})
+    )
+    if task.too_long(one)[0]:
+        question = Question(0, "predict", json.dumps({"rows": one.data.select(task.columns).to_pylist()}).encode())
+        assert [reply.status for _, reply in desk.answer([(question, asked_of(desk, question))])] == [422]

@@ -193,8 +193,7 @@ class Desk:
         if written:
             self.run.predictor.refuse_unreadable(replace(table, data=table.data.select(written)))
         self.run.task.refuse(table)
-        if self.slow:
-            self.run.predictor.refuse_cut(table)
+        self.run.predictor.refuse_cut(table)
         return table
 
     def answer(self, group: Sequence[tuple[Question, Rows]]) -> Iterator[tuple[int, Reply]]:
