@@ -263,3 +263,14 @@ def test_a_column_that_is_filled_for_one_class_only() -> None:
     found = audit.audit(kinds.infer(sources.read(frame), {}), target="target").findings
     told = {finding.code: (finding.sentence, finding.remedy) for finding in found if "paid on" in finding.columns}
     assert told["leak"][1].endswith('--ignore "paid on"') and "whether its cell is empty" in told["constant"][0]
+
+
+def test_the_number_beside_a_date_is_the_target() -> None:
+    days = pd.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d")
+    assert guess_target(kinds.infer(sources.read(pd.DataFrame({"day": days, "sales": np.arange(60) * 1.5})), {}))[0] == "sales"
+
+
+def test_an_object_that_is_no_table_tells_its_parts(tmp_path: Path) -> None:
+    (tmp_path / "grid.json").write_text('{"width": 2, "values": [1, 2, 3]}')
+    with pytest.raises(DataError, match="an object of width, values"):
+        sources.read(tmp_path / "grid.json")

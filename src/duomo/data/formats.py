@@ -20,7 +20,7 @@ import python_calamine
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds.cells import is_text
-from duomo.core.messages import nearest, tr
+from duomo.core.messages import listed, nearest, tr
 from duomo.data import spill as caches
 from duomo.data.archive import check_packed
 from duomo.data.frames import from_columns, from_rows, plain
@@ -113,7 +113,7 @@ def read_json(path: Path, cache: Path | None, wanted: str = "", part: str = "") 
     raise DataError(
         'A JSON file must hold a list of objects, {{"data": [objects]}} or columns; {file} holds {kind}. Rearrange it.',
         file=path.name,
-        kind=type(found).__name__,
+        kind=tr("an object of {names}", names=listed([*found], 10)) if isinstance(found, dict) and found else type(found).__name__,
     )
 
 

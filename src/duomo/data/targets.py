@@ -57,7 +57,7 @@ def guess_target(table: Table) -> tuple[str, str]:
     if lone:
         return lone, tr("it is the only one of many columns of numbers that has few different values")
     numbers = _likely([name for name in table.of_kind("number") if words(name) != "part"])
-    if numbers and len(usable) > 1 and not table.of_kind("text"):
+    if numbers and len(usable) + len(table.of_kind("date")) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
     return "", tr("no column looks like a target")
 
