@@ -25,7 +25,7 @@ SETTINGS = {"exact": True, "batch_size": 8}
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> duomo.Run:
     folder = tmp_path_factory.mktemp("trunk")
     (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-    options = {"width": 32, "depth": 1, "heads": 2, "place": "after", "types": 1, "pool": "first"}
+    options = {"width": 32, "depth": 1, "heads": 2, "place": "after", "types": 1, "pool": "first", "near": 0}
     settings = {"data": {"task": "fill"}, "encode": {"longest_text": 48, "vocabulary": 400},
                 "model": {"name": "bert", "size": "small", "options": options},
                 "train": {"steps": 10, "optimizer": "adamw", "learning_rate": 2e-3, **SETTINGS}}  # fmt: skip
