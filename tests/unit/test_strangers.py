@@ -274,3 +274,12 @@ def test_an_object_that_is_no_table_tells_its_parts(tmp_path: Path) -> None:
     (tmp_path / "grid.json").write_text('{"width": 2, "values": [1, 2, 3]}')
     with pytest.raises(DataError, match="an object of width, values"):
         sources.read(tmp_path / "grid.json")
+
+
+def test_columns_that_are_counted_are_named(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 5)).round(2)
+    pd.DataFrame(rows).assign(y=["a", "b"] * 20).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame(rows).to_csv(tmp_path / "b.csv", index=False)
+    pd.DataFrame(np.arange(40)[:, None] + np.arange(5)).to_csv(tmp_path / "c.csv", index=False, header=False)
+    assert list(sources.read(tmp_path / "a.csv").names) == ["0", "1", "2", "3", "4", "y"]
+    assert [len(sources.read(tmp_path / name)) for name in ("a.csv", "b.csv", "c.csv")] == [40, 40, 40]

@@ -43,6 +43,8 @@ def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     """No header: the first row is numbers only, repeats itself, or looks like the rows below it (a sentence above sentences does)."""
     filled = [cell for cell in first if cell.strip()]
     numeric = [bool(NUMBER.fullmatch(cell)) for cell in filled]
+    if _counts(first) and not any(map(_counts, body[:3])):
+        return True
     if filled and all(numeric):
         return False
     body = [row for row in body if len(row) == len(first)]
@@ -58,6 +60,12 @@ def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
         return False
     repeats = [first[place] in {row[place] for row in body} for place in range(len(first)) if first[place].strip()]
     return not any(repeats)
+
+
+def _counts(row: Sequence[str]) -> bool:
+    """Whether its numbers count from 0 or 1, as frames and matrices call columns that have no name."""
+    numbers = [cell for cell in row if NUMBER.fullmatch(cell)]
+    return len(numbers) > 3 and any(numbers == [str(place + start) for place in range(len(numbers))] for start in (0, 1))
 
 
 def _is_sentence(name: str, cells: list[str]) -> bool:
