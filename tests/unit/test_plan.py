@@ -40,7 +40,7 @@ def test_a_model_named_alone_is_the_small_one_or_the_recipes(tmp_path: Path) -> 
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (28, 28), np.uint8)).save(place)
     names = {"vit": "small", "inception": "small", "alexnet": "small", "resnet18": "18", "cnn": "base", "vgg16": "16", "": "base"}
     for name, size in names.items():
-        assert plan.make(tmp_path, {"model": {"name": name}} if name else {}, Silent()).recipe.model.size == size, name
+        assert plan.make(tmp_path, {"model": {"name": name, "size": ""}}, Silent()).recipe.model.size == size, name
     assert plan.make(tmp_path, {"model": {"name": "vit", "size": "base"}}, Silent()).recipe.model.size == "base"
 
 

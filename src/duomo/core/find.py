@@ -86,6 +86,9 @@ def checked(settings: Mapping[str, Any]) -> tuple[Recipe, Mapping[str, Any]]:
     if problems:
         raise ConfigError("{problems}", problems="\n".join(problems))
     assert recipe is not None and chosen is not None
+    if model and not all(model.values()):  # an empty name or size is as good as none: the recipe says it
+        said = {key: value for key, value in settings["model"].items() if key not in ("name", "size") or value}
+        settings = {**settings, "model": said}
     if not chosen.name:
         return recipe, settings
     size = {"size": chosen.size} if chosen.size else {}  # a name alone leaves the size to the recipe
