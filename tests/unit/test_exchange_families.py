@@ -1,6 +1,7 @@
 """Random models of every family, made by `transformers`, give the same numbers when read here; and the other way round."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from duomo.core.find import model_config, model_module
 from duomo.core.kinds import text as text_kind
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import ModelConfig
-from duomo.exchange import hf
+from duomo.exchange import hf, naming
+from duomo.models import seq2seq
 
 transformers = pytest.importorskip("transformers")
 
@@ -186,3 +188,11 @@ def test_a_tokenizer_that_fills_up_and_cuts_does_neither_here(tmp_path: Path) ->
     state = text_kind.given(made.to_str())
     assert state["frame"] == [[2], [3]]
     assert text_kind.framed(state, text_kind.encode_text(state, ["cat mat cat cat cat"])[0]).tolist() == [2, 4, 5, 4, 4, 4, 3]
+
+
+def test_a_copying_transformer_is_refused_with_what_makes_it_a_t5() -> None:
+    """T5 cannot point at the source: written without its copier the model would say something else."""
+    options = {**asdict(seq2seq.T5), "heads": 8}
+    assert naming.family_of("seq2seq", options).name == "t5"
+    with pytest.raises(ConfigError, match=r"model\.options\.copies=false$"):
+        naming.family_of("seq2seq", {**options, "copies": True})

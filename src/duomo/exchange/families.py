@@ -383,7 +383,7 @@ FAMILIES = {
     "t5": Family(
         "t5", "seq2seq", "", _t5_options, _t5_rules, _t5_settings,
         lambda o: _published(o, positions="relative", norm="rms", place="before", bias=False, scaled=False) and o["shared"]
-        and o["activation"] != "gelu", lambda names: "T5ForConditionalGeneration",
+        and o["activation"] != "gelu" and not o.get("copies"), lambda names: "T5ForConditionalGeneration",
         ("coder.embed_tokens.weight", "layer.1.EncDecAttention.relative_attention_bias.weight"),
     ),
 }  # fmt: skip

@@ -90,6 +90,7 @@ REMEDIES: dict[str, dict[str, Any]] = {
         "scaled": False,
         "shared": True,
         "activation": "relu",
+        "copies": False,
     },
 }
 """Options with which a model from nothing is built like BERT, Llama, T5."""
