@@ -328,10 +328,14 @@ def check(name: str, case: Case, place: Path) -> list[tuple[str, int, Any, Any]]
 
 def main() -> int:
     parser = command_line(__doc__)
-    parser.add_argument("--only", default="", help="names of runs, with commas")
+    parser.add_argument("--only", default="", help="names of runs, with commas; what they go on from comes with them")
     parser.add_argument("--keep", default="", help="a folder for what is trained")
     options, book = parser.parse_args(), Book()
-    wanted = options.only.split(",") if options.only else list(CASES)
+    asked = set(options.only.split(",")) if options.only else set(CASES)
+    if strange := asked - set(CASES):
+        parser.error(f"--only takes {', '.join(CASES)}; received {', '.join(sorted(strange))}")
+    asked |= {CASES[name].start for name in asked} - {""}
+    wanted = [name for name in CASES if name in asked]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(options.keep or folder).absolute()
         for name in wanted:
