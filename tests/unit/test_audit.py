@@ -194,6 +194,9 @@ def test_targets_are_guessed() -> None:
     assert guess_target(infer(read(cancer().rename(columns={"target": "Diagnosis"})), {}))[0] == "Diagnosis"
     assert guess_target(infer(read({"text": sentences(50, np.random.default_rng(0))}), {}))[0] == ""
     assert guess_target(infer(read(cancer().rename(columns={"target": "zz"})), {}))[0] == "zz"
+    features = [{"type": "Feature", "size": place * 1.5, "kind": "ab"[place % 2]} for place in range(60)]
+    assert guess_target(infer(read(features), {}))[0] == "kind", "a word that a format gives every row is no target"
+    assert guess_target(infer(read([row | {"type": "Feature"[place % 2 :]} for place, row in enumerate(features)]), {}))[0] == "type"
     numbered = cancer().drop(columns="target").assign(patient_id=[7 * row for row in range(len(cancer()))], year=2001.5)
     assert guess_target(infer(read(numbered), {"patient_id": "number"}))[0] == "worst fractal dimension"
 

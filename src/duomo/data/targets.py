@@ -27,6 +27,8 @@ _TARGETS = (
     *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result"),
     *("status", "type", "标签", "类别", "目标", "诊断", "分类", "情感", "结果", "评分", "价格", "答案"),
 )
+_OFTEN_ELSE = {"status", "type"}
+"""Names that a format gives too, the same word in every row."""
 _SELDOM = {"id", "index", "part", "year", "month", "day"}
 """Words in the names of columns that are predicted only where somebody asks for it."""
 SEPARATORS, LISTED = (";", "|", ","), "[]"
@@ -43,14 +45,13 @@ def guess_target(table: Table) -> tuple[str, str]:
     if table.of_kind("audio") and not labelled and (spoken := _spoken(table, by_words)):
         return spoken, tr("it is the text of the recordings")
     for wanted in _TARGETS:
-        if wanted in by_words and table.kinds[by_words[wanted]] != "text":
-            return by_words[wanted], tr("its name says so")
+        name = by_words.get(wanted, "")
+        if name and table.kinds[name] != "text" and (wanted not in _OFTEN_ELSE or _varies(table, name)):
+            return name, tr("its name says so")
     for plain, name in by_words.items():
         if table.kinds[name] != "text" and {"label", "target", "class", "diagnosis", "outcome"} & set(plain.split()):
             return name, tr("its name says so")
-    categories = [
-        name for name in table.of_kind("category") if len(pc.unique(values_of(table.column(name).slice(0, LOOKED_AT))).drop_null()) > 1
-    ]
+    categories = [name for name in table.of_kind("category") if _varies(table, name)]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
         return _likely(categories, table)[-1], tr("it is the last column of categories")
     lone = _lone(table)
@@ -60,6 +61,10 @@ def guess_target(table: Table) -> tuple[str, str]:
     if numbers and len(usable) + len(table.of_kind("date")) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
     return "", tr("no column looks like a target")
+
+
+def _varies(table: Table, name: str) -> bool:
+    return len(pc.unique(values_of(table.column(name).slice(0, LOOKED_AT))).drop_null()) > 1
 
 
 def _lone(table: Table) -> str:
