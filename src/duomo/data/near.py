@@ -18,6 +18,7 @@ SHORTEST = 20
 LONGEST = 2000
 MOST_LETTERS = 12_000_000
 MOST_PAIRS = 40_000
+AT_ONCE = 1000
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ODD = mix(np.arange(1, 9, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
 
@@ -44,8 +45,8 @@ def near_texts(cells: pa.ChunkedArray, most: int | None = MOST_LETTERS) -> np.nd
     if not parts:
         return np.zeros((0, 2), np.int64)
     found = np.concatenate(used)[_candidates(np.concatenate(parts), None if most is None else MOST_PAIRS)]
-    sets: dict[int, np.ndarray] = {}
-    return found[np.array([_jaccard(cells, sets, int(one), int(other)) >= ALIKE for one, other in found], bool)].reshape(-1, 2)
+    sets = _sets(cells, np.unique(found))
+    return found[np.array([_jaccard(sets[one], sets[other]) >= ALIKE for one, other in found.tolist()], bool)].reshape(-1, 2)
 
 
 def _letters(cells: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,12 +111,21 @@ def _candidates(signature_NK: np.ndarray, most: int | None) -> np.ndarray:
     return pairs[order[alike[order] > 0.33][:most]]
 
 
-def _jaccard(cells: pa.ChunkedArray, sets: dict[int, np.ndarray], one: int, other: int) -> float:
-    for row in (one, other):
-        if row not in sets:
-            sets[row] = np.unique(_shingles(*_letters(cells.slice(row, 1)))[0])
-    shared = len(np.intersect1d(sets[one], sets[other], assume_unique=True))
-    return shared / max(1, len(sets[one]) + len(sets[other]) - shared)
+def _sets(cells: pa.ChunkedArray, rows: np.ndarray) -> dict[int, np.ndarray]:
+    """Of each of these rows the different hashes; many at once, for reading the pattern of `_letters` takes milliseconds."""
+    found: dict[int, np.ndarray] = {}
+    for start in range(0, len(rows), AT_ONCE):
+        some = rows[start : start + AT_ONCE]
+        hashes, owner = _shingles(*_letters(cells.take(pa.array(some))))
+        ends = np.bincount(owner, minlength=len(some)).cumsum()
+        parts = np.split(hashes[np.argsort(owner, kind="stable")], ends[:-1])
+        found.update((row, np.unique(part)) for row, part in zip(some.tolist(), parts, strict=True))
+    return found
+
+
+def _jaccard(one: np.ndarray, other: np.ndarray) -> float:
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / max(1, len(one) + len(other) - shared)
 
 
 def near_numbers(values_ND: np.ndarray, codes_NM: np.ndarray) -> np.ndarray:
