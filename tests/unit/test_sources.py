@@ -298,6 +298,20 @@ def test_excel(tmp_path: Path) -> None:
         read(f"{path}::Frist")
 
 
+def test_a_delimiter_may_end_the_line_of_names_alone(tmp_path: Path) -> None:
+    """As the Bureau of Labor Statistics writes its series, facts above the names."""
+    file = tmp_path / "unemployment.csv"
+    file.write_text(
+        "Series Id:           LNS14000000Q\n\nType of data:  Percent\n\nId,Year,Value,\nL1,1959,5.8\nL1,1960,5.1\nL1,1961,6.2\n"
+    )
+    table = read(file)
+    assert table.names == ["Id", "Year", "Value"] and table.column("Value").to_pylist() == ["5.8", "5.1", "6.2"]
+    file.write_text("a,b,c,\n1,2,x,\n2,3,y,\n")
+    assert len(read(file)) == 2
+    file.write_text("a,b,c,\n1,2,x\n2,3,y\n")
+    assert read(file).names == ["a", "b", "c"]
+
+
 def test_half_a_character_becomes_a_replacement(tmp_path: Path) -> None:
     """JSON can write half of a surrogate pair; scraped texts hold some. A whole pair stays one character."""
     (tmp_path / "x.jsonl").write_text('{"text": "a\\ud800b", "n": 1}\n{"text": "\\ud83d\\ude00", "n": 2}\n')

@@ -19,7 +19,7 @@ from pyarrow import ArrowInvalid
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.data import spill as caches
-from duomo.data.headers import has_header, lead, quoted_alone, repaired
+from duomo.data.headers import ends_open, has_header, lead, quoted_alone, repaired
 from duomo.data.spaced import Spaced, is_spaced
 from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
 
@@ -292,6 +292,8 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
             file=path.name,
             line=first[0][:60],
         )
+    if ends_open(first, body):
+        first = first[:-1]
     if body and all(len(row) == len(first) + 1 for row in body):  # R leaves the names of rows unnamed; others end rows with a delimiter
         first = ["", *first] if any(row[-1].strip() for row in body) else [*first, ""]
     if not (quoted_alone(head, delimiter, skipped) or has_header(first, body)):

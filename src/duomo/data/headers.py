@@ -22,6 +22,7 @@ def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:
     filled = [sum(bool(cell.strip()) for cell in row) for row in rows[: MOST_ABOVE + 1]]
     count = next((place for place, cells in enumerate(filled) if cells > max(1, width // 4)), 0)
     names, body = rows[count], rows[count + 1 : count + 200]
+    names = names[:-1] if ends_open(names, body) else names
     alike = sum(len(row) == len(names) for row in body) >= 0.9 * len(body) > 0
     whole = filled[count] >= len(names) - 1 and not any(NUMBER.fullmatch(cell) for row in rows[:count] for cell in row)
     if not (count and alike and whole and has_header(names, body)):
@@ -30,6 +31,11 @@ def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:
         " ".join(cell for cell in row if cell.strip())[:40] for row, cells in zip(rows[:count], filled, strict=False) if cells
     )
     return count, (tr("{count} lines above the column names were left out: {lines}.", count=count, lines=lines[:200]),)
+
+
+def ends_open(names: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether a delimiter ends the line of names and no row."""
+    return len(names) > 2 and not names[-1].strip() and len(body) > 0 and all(len(row) == len(names) - 1 for row in body)
 
 
 def quoted_alone(head: str, delimiter: str, skipped: int) -> bool:
