@@ -42,7 +42,7 @@ from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
 from duomo.own_module import check
 from duomo.plan import Plan, telling
-from duomo.train import adapt, council, counts, hashed, head, loop, lora, preflight, probe
+from duomo.train import adapt, council, counts, hashed, head, loop, lora, preflight, probe, sides
 from duomo.train.job import Job, Outcome
 from duomo.trained import Run, without_target
 
@@ -192,17 +192,21 @@ class Work:
 
     def _minutes_left(self) -> float:
         """What a limited time leaves for the network itself."""
-        if counts.wanted(self.model, self.task, self.examples):
+        if self._counting():
             return self.config.minutes - counts.seconds_of(self.config.minutes) / 60
         if self.config.minutes and hashed.hashed_of(self.model):
             return self.config.minutes - hashed.seconds_of(self.config.minutes) / 60
         return council.minutes_left(self.model, self.config.minutes)
 
+    def _counting(self) -> Any:
+        """The way in which the training text is counted beside the network, if it is."""
+        return next((way for way in (counts, sides) if way.wanted(self.model, self.task, self.examples)), None)
+
     def _advised(self, seconds: float) -> council.Fitted:
         """What speaks beside the network, fitted when that took so many seconds to learn."""
         minutes, both = self.config.minutes, (self.examples, self.valid)
-        if counts.wanted(self.model, self.task, self.examples):
-            return counts.fit(self.model, self.task, both, counts.seconds_of(minutes), self.reporter)
+        if counting := self._counting():
+            return counting.fit(self.model, self.task, both, counts.seconds_of(minutes), self.reporter)
         if letters := hashed.hashed_of(self.model):
             return hashed.fit(letters, self.model, self.task, both, hashed.seconds_of(minutes), self.reporter)
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)

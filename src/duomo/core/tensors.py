@@ -156,15 +156,21 @@ def texts_of(points_BT: Tensor, length_B: Tensor) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Windows(Column):
-    """Windows over one long stream (total,): row i starts at i * width, shifted at random in training.
+class Running(Column):
+    """Rows cut out of one long stream of tokens (total,)."""
+
+    values: Tensor
+    width: int
+
+
+@dataclass(frozen=True)
+class Windows(Running):
+    """Windows over the stream: row i starts at i * width, shifted at random in training.
 
     A batch holds the tokens `x` (B, width) and their successors `x.next` (B, width); where `offsets` (N + 1,) say where the documents
     begin, also `x.document` (B, width), the document that each token belongs to, so that none is read with another.
     """
 
-    values: Tensor
-    width: int
     offsets: Tensor | None = None
 
     def __len__(self) -> int:

@@ -70,7 +70,7 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
 
 def _network(model: Pretrained, reporter: Reporter) -> Pretrained:
     """The model without the counts beside it, for which other forms have no place; says so."""
-    tensors = {name: value for name, value in model.tensors.items() if not name.startswith("counts.")}
+    tensors = {name: value for name, value in model.tensors.items() if not name.startswith(("counts.", "sides."))}
     if len(tensors) < len(model.tensors):
         reporter.say(tr("The counts beside the network stay behind: what is written, and compared, is the network alone."))
     return dataclasses.replace(model, tensors=tensors)

@@ -1,14 +1,15 @@
 """An encoder that reads both ways: BERT, RoBERTa, MiniLM; fills gaps, tags each token, or answers for a whole text.
 
     tokens (B, T) -> embedding + places + types [+ neighbours] -> norm -> depth x [attention, +, norm, feed-forward, +, norm]
-      per step, as many answers as tokens: dense, GELU, norm, embedding transposed -> (B, T, V)      (fill)
+      per step, as many answers as tokens: dense, GELU, norm, embedding transposed -> (B, T, V) [x counts of both sides]      (fill)
       per step: linear -> (B, T, size)      (tag)         per row: first position, dense, tanh; or mean -> linear -> (B, size)
 
 Legend: B rows, T positions, D width, V vocabulary.
 Devlin et al. 2019, arXiv:1810.04805; Liu et al. 2019, arXiv:1907.11692 (RoBERTa: no types, places counted from 2); the norm before each
 branch: Xiong et al. 2020, arXiv:2002.04745. A row's head of size 0 leaves the pooled vector itself, (B, D), as sentence embeddings need
 (Reimers and Gurevych 2019, arXiv:1908.10084), and behind it what is hashed of the text (nn/hashed.py). Neighbours weighed dimension by
-dimension (Mnih and Kavukcuoglu 2013, eq. 3) say at once what attention must first learn to look for. `<input>.types` (B, T), the segment
+dimension (Mnih and Kavukcuoglu 2013, eq. 3) say at once what attention must first learn to look for. What fills gaps may have counts
+beside it (nn/sides.py): in training it answers alone, afterwards both give log-probabilities. `<input>.types` (B, T), the segment
 of each token, is zero where the batch has none.
 """
 
@@ -30,6 +31,7 @@ from duomo.nn.feed import GATED, activate, check_activation, check_choice
 from duomo.nn.fields import inside, masked_mean, single, wanted
 from duomo.nn.hashed import Hashed
 from duomo.nn.norm import as_autocast, norm
+from duomo.nn.sides import Sides
 
 FORMS = ("tokens",)
 TRAIN = {"learning_rate": 5e-4, "batch_size": 32, "weight_decay": 0.01, "epochs": 8, "patience": 4}
@@ -68,6 +70,8 @@ class Config:
     hashed: Annotated[int, Within(0)] = 0
     """Numbers of a sentence's vector that tell its words and n-grams of letters (TF-IDF by feature hashing), behind the network's own; for
     embeddings only, none in BERT."""
+    advice: bool = True
+    """Let counts of what stands beside what fill gaps with the network, where that helps on validation."""
 
 
 BERT = Config(768, 12, 12, place="after", types=2, longest=512, pool="first")
@@ -144,6 +148,7 @@ class Model(nn.Module):
         fills = not self.per_row and head.size == field.vocabulary[0]
         self.fill = Fill(config, head.size) if fills else None
         self.head = nn.Linear(config.width, head.size) if head.size and not fills else None
+        self.sides = Sides(head.size) if fills and config.advice else None
         self.hashed = Hashed(config.hashed) if config.hashed and self.per_row and not head.size else None
         self._initialise()
 
@@ -185,7 +190,12 @@ class Model(nn.Module):
         x_BTD = self.norm(x_BTD)
         if not self.per_row:
             x_BTD = wanted(x_BTD, batch, self.name)
-            return self.fill(x_BTD, self.embedding.weight) if self.fill is not None else self._head(x_BTD)
+            if self.fill is None:
+                return self._head(x_BTD)
+            logits: Tensor = self.fill(x_BTD, self.embedding.weight)
+            if self.sides is None or self.training or not self.sides.fitted:
+                return logits
+            return self.sides(batch[self.name], inside_BT, batch.get(f"{self.name}.wanted"), logits)
         if self.config.pool == "mean":
             return self._head(x_BTD.mean(1) if inside_BT is None else masked_mean(x_BTD, inside_BT))
         x_BD = x_BTD[:, 0]

@@ -107,25 +107,21 @@ class Contexts(NamedTuple):
     """Of each context the first gram and how many there are (2, N)."""
 
 
-class Counts(nn.Module):
-    """Tokens before (N, K), the last one last, -1 where there is none, and logits (N, V) -> log-probabilities (N, V)."""
+class Tables(nn.Module):
+    """Grams of one to `order` tokens, read in one direction: tokens before (N, K), the nearest last, -1 where there is none."""
 
-    def __init__(self, vocabulary: int):
+    def __init__(self, vocabulary: int, order: int):
         super().__init__()
         self.vocabulary = vocabulary
-        self.orders = nn.ModuleList(Grams() for _ in range(ORDER))
-        self.gate = Gate()
-
-    @property
-    def fitted(self) -> bool:
-        return len(self.gate.fall_W) > 0
+        self.orders = nn.ModuleList(Grams() for _ in range(order))
 
     def tables(self) -> list[Grams]:
         return [one for one in self.orders if isinstance(one, Grams)]
 
     def clear(self) -> None:
-        for one in (*self.tables(), self.gate):
-            one.clear()
+        for one in self.modules():
+            if isinstance(one, Late):
+                one.clear()
 
     def _numbers(self, before_NK: Tensor) -> Tensor:
         number_NK = torch.zeros_like(before_NK)
@@ -165,10 +161,34 @@ class Counts(nn.Module):
             shares.append(torch.where(place_N >= 0, grams.share_G[place_N.clamp(min=0)], 0.0))
         return torch.stack([*shares, torch.full_like(shares[0], 1 / self.vocabulary)], 1)
 
+    def add(self, mixed_NV: Tensor, found: Contexts, weight_NW: Tensor) -> Tensor:
+        """`mixed_NV` and what each voice but the network says, times its weight (N, W - 1); in place."""
+        first, *longer = self.tables()
+        one_V = torch.zeros(self.vocabulary, device=first.key_G.device).index_put((first.key_G,), first.share_G)
+        mixed_NV += weight_NW[:, :1] * one_V + weight_NW[:, -1:] / self.vocabulary
+        row_N, flat = torch.arange(len(mixed_NV), device=mixed_NV.device), mixed_NV.view(-1)
+        for grams, (first_N, count_N), weight_N in zip(longer, found.followers_NK, weight_NW[:, 1:-1].unbind(1), strict=True):
+            row_P = row_N.repeat_interleave(count_N)
+            place_P = torch.arange(len(row_P), device=row_P.device) + (first_N - count_N.cumsum(0) + count_N)[row_P]
+            token_P = grams.key_G[place_P] % self.vocabulary  # no token follows a context twice: the sum has no order
+            flat.index_add_(0, row_P * self.vocabulary + token_P, grams.share_G[place_P] * weight_N[row_P])
+        return mixed_NV
+
+
+class Counts(Tables):
+    """Tokens before (N, K), the last one last, -1 where there is none, and logits (N, V) -> log-probabilities (N, V)."""
+
+    def __init__(self, vocabulary: int):
+        super().__init__(vocabulary, ORDER)
+        self.gate = Gate()
+
+    @property
+    def fitted(self) -> bool:
+        return len(self.gate.fall_W) > 0
+
     def features(self, found: Contexts, network_NV: Tensor) -> Tensor:
         """(N, F) of contexts and of the network's log-probabilities: how sure it is."""
-        entropy_N = -(network_NV.exp() * network_NV).sum(1)
-        return torch.cat([found.told_NF, entropy_N.unsqueeze(1), network_NV.amax(1, keepdim=True)], 1)
+        return torch.cat([found.told_NF, sureness(network_NV)], 1)
 
     def weights(self, found: Contexts, features_NF: Tensor) -> Tensor:
         """(N, W), their sum is 1."""
@@ -184,17 +204,12 @@ class Counts(nn.Module):
         network_NV = logits_NV.float().log_softmax(1)
         found = self.contexts(before_NK)
         weight_NW = self.weights(found, self.features(found, network_NV))
-        first, *longer = self.tables()
-        one_V = torch.zeros(self.vocabulary, device=first.key_G.device).index_put((first.key_G,), first.share_G)
-        mixed_NV = network_NV.exp_().mul_(weight_NW[:, :1])
-        mixed_NV += weight_NW[:, 1:2] * one_V + weight_NW[:, -1:] / self.vocabulary
-        row_N, flat = torch.arange(len(before_NK), device=before_NK.device), mixed_NV.view(-1)
-        for grams, (first_N, count_N), weight_N in zip(longer, found.followers_NK, weight_NW[:, 2:-1].unbind(1), strict=True):
-            row_P = row_N.repeat_interleave(count_N)
-            place_P = torch.arange(len(row_P), device=row_P.device) + (first_N - count_N.cumsum(0) + count_N)[row_P]
-            token_P = grams.key_G[place_P] % self.vocabulary  # no token follows a context twice: the sum has no order
-            flat.index_add_(0, row_P * self.vocabulary + token_P, grams.share_G[place_P] * weight_N[row_P])
-        return mixed_NV.log()
+        return self.add(network_NV.exp_().mul_(weight_NW[:, :1]), found, weight_NW[:, 1:]).log()
+
+
+def sureness(network_NV: Tensor) -> Tensor:
+    """(N, 2) of log-probabilities: their entropy in nats, and the largest."""
+    return torch.stack([-(network_NV.exp() * network_NV).sum(1), network_NV.amax(1)], 1)
 
 
 def before(tokens_BT: Tensor, document_BT: Tensor | None = None) -> Tensor:

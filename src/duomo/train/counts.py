@@ -20,7 +20,7 @@ from duomo.core.reporter import Reporter
 from duomo.core.tensors import Examples, Windows
 from duomo.data.loader import finish
 from duomo.data.ngram import MOST, KneserNey
-from duomo.nn.counts import FEATURES, HIDDEN, LEAST, ORDER, VOICES, Counts, before, counts_of
+from duomo.nn.counts import FEATURES, HIDDEN, LEAST, VOICES, Counts, Tables, before, counts_of
 from duomo.train.council import Fitted
 from duomo.train.held import spread
 
@@ -97,14 +97,14 @@ def _again(counts: Counts, learned: Tensor, valid: Tensor) -> None:
         count(counts, torch.cat([learned, valid]))
 
 
-def count(counts: Counts, tokens: Tensor) -> bool:
+def count(tables: Tables, tokens: Tensor) -> bool:
     """The tables of a text; False where they are too large."""
-    model = KneserNey(ORDER, counts.vocabulary)
+    model = KneserNey(len(tables.orders), tables.vocabulary)
     model.fit(tokens.numpy())
     if not model.thin(GRAMS):
         return False
-    for grams, order in zip(counts.tables(), model.orders, strict=True):
-        said = np.maximum(1 - order.passed, LEAST)[order.keys // counts.vocabulary]
+    for grams, order in zip(tables.tables(), model.orders, strict=True):
+        said = np.maximum(1 - order.passed, LEAST)[order.keys // tables.vocabulary]
         grams.put(
             key_G=torch.from_numpy(order.keys), share_G=torch.from_numpy(order.discounted / said),
             passed_C=torch.from_numpy(order.passed), total_C=torch.from_numpy(order.totals),

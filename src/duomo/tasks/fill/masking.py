@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from duomo.core.tensors import Batch, Column
+from duomo.core.tensors import Batch, Running
 
 MASKED, RANDOM = 0.8, 0.9
 SEED = 0x5DEECE66D
@@ -34,14 +34,12 @@ class Hiding:
 
 
 @dataclass(frozen=True)
-class Masked(Column):
+class Masked(Running):
     """Row i holds tokens i * width … of the stream between `before` and `after`.
 
     A batch holds `x` (B, T) as the model reads it, `x.wanted` (B, T) bool where a token is to be guessed, and `target` (B, T).
     """
 
-    values: Tensor
-    width: int
     hiding: Hiding
 
     def __len__(self) -> int:
