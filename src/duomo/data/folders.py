@@ -18,6 +18,7 @@ from duomo.core.kinds.video import moves
 from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
+from duomo.data.aligned import read_sides, sides
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
 from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, names_files, parts, sources
@@ -87,6 +88,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             return found
         moving = media == "video" and not kinds["image"]
         return _classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
+    if not tables and (aligned := sides(files)):
+        return read_sides(root, aligned, problems, cache, wanted)
     if kinds["text"] and kinds["text"] >= sum("/" not in file for file in tables):
         return _written(root, files, cache, problems, wanted)
     if len(tables) == 1:

@@ -12,6 +12,7 @@ from duomo.core.messages import nearest, together, tr
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
 from duomo.data import foreign
+from duomo.data.aligned import is_barred, read_barred
 from duomo.data.archive import unpack
 from duomo.data.arrays import read_numpy
 from duomo.data.bilingual import read_mo, read_po, read_tmx
@@ -135,6 +136,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         kind = {"columns": "conll"}.get(found := in_plain(path, encoding), found) or kind
         if kind == "text" and path.suffix.lower() == ".txt" and is_table(path, encoding):
             kind = nameless = "delimited"
+        elif kind == "text" and is_barred(path, encoding):
+            kind = "barred"
     if kind == "delimited" and path.suffix.lower() in MARKS and in_sentences(path, encoding, MARKS[path.suffix.lower()]):
         kind = "conll"
     if part and kind not in ("excel", "sqlite", "json"):
@@ -176,7 +179,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather" | "orc":
             data, problems = {"feather": read_feather, "orc": read_orc}[kind](path)
-        case "conll" | "slashed" | "segmented" | "tmx" | "po" | "mo":
+        case "conll" | "slashed" | "segmented" | "barred" | "tmx" | "po" | "mo":
             data, problems, known = _lessons(kind, path, encoding)
         case "numpy":
             data, problems = read_numpy(path)
@@ -194,7 +197,8 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
-    readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "tmx": read_tmx}
+    readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "tmx": read_tmx,
+               "barred": read_barred}  # fmt: skip
     data, problems = read_mo(path) if kind == "mo" else readers[kind](path, encoding)
     return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
 
