@@ -59,8 +59,6 @@ class Config:
     """Places that are learned; the longest text of the data when 0."""
     offset: int = 0
     """Number of the first place (2 in RoBERTa)."""
-    norm_keys: bool = False
-    """Normalise queries and keys before their product; no in BERT."""
     pool: str = "mean"
     """What answers for a row: the mean over true positions, or the first position through a dense layer."""
     near: int = 0
@@ -142,7 +140,7 @@ class Model(nn.Module):
         self.dropout = Dropout(config.dropout)
         rates = Rates(config.dropout, config.dropout)
         self.blocks = nn.ModuleList(
-            EncoderBlock(config.width, config.heads, config.hidden, rates, config.activation, not after, config.eps, config.norm_keys)
+            EncoderBlock(config.width, config.heads, config.hidden, rates, config.activation, not after, config.eps)
             for _ in range(config.depth)
         )
         self.norm = nn.Identity() if after else norm("layer", config.width, config.eps)

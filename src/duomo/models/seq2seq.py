@@ -30,7 +30,7 @@ from duomo.nn.cache import Cache
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
 from duomo.nn.fields import check_forms, inside
-from duomo.nn.norm import RMSNorm, as_autocast, norm
+from duomo.nn.norm import as_autocast, norm
 from duomo.nn.positions import sinusoids
 
 FORMS = ("tokens",)
@@ -69,8 +69,6 @@ class Config:
     """Linear layers have biases."""
     scaled: bool = True
     """Divide the products of queries and keys by the root of the head width."""
-    norm_keys: bool = False
-    """Normalise queries and keys before their product."""
     dropout: float = 0.1
     """Part of the attention and of each branch's output set to zero in training."""
     shared: bool = True
@@ -166,18 +164,17 @@ class Attention(nn.Module):
         inner = self.heads * self.size
         self.q, self.kv = nn.Linear(config.width, inner, config.bias), nn.Linear(config.width, 2 * inner, config.bias)
         self.out = nn.Linear(inner, config.width, config.bias)
-        self.q_norm, self.k_norm = (RMSNorm(self.size) if config.norm_keys else nn.Identity() for _ in range(2))
         # `Attend` divides by the root of the head width; T5 does not
         self.scale, self.attend = 1.0 if config.scaled else self.size**0.5, Attend(config.dropout)
 
     def keys(self, x_BSD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, S, K)."""
         k, v = self.kv(x_BSD).view(*x_BSD.shape[:2], 2, self.heads, self.size).permute(2, 0, 3, 1, 4)
-        return self.k_norm(k), v
+        return k, v
 
     def forward(self, x_BTD: Tensor, keys: tuple[Tensor, Tensor], allowed: Tensor | None, bias: Tensor | None = None) -> Tensor:
         B, T, _ = x_BTD.shape
-        q = self.q_norm(self.q(x_BTD).view(B, T, self.heads, self.size).transpose(1, 2)) * self.scale
+        q = self.q(x_BTD).view(B, T, self.heads, self.size).transpose(1, 2) * self.scale
         return self.out(self.attend(q, *keys, allowed, bias=bias).transpose(1, 2).reshape(B, T, -1))
 
 

@@ -14,7 +14,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.kernels import Kernelled
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate
-from duomo.nn.norm import RMSNorm, as_autocast
+from duomo.nn.norm import as_autocast
 from duomo.nn.positions import rotate
 
 
@@ -56,21 +56,18 @@ class Attend(Kernelled):
 
 class SelfAttention(nn.Module):
     """(B, T, D) -> (B, T, D), queries, keys and values from one product; `inside` (B, T) bool marks what may be read, `table` (2, T, K/2)
-    turns queries and keys by their positions (nn/positions.py). With `norm_keys` both have the same length everywhere (Henry et al. 2020,
-    arXiv:2010.04245): attention can choose from the first step on, and no rate makes its choice harder than it can take back."""
+    turns queries and keys by their positions (nn/positions.py)."""
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0, norm_keys: bool = False):
+    def __init__(self, width: int, heads: int, dropout: float = 0.0):
         super().__init__()
         check_heads(width, heads)
         self.heads = heads
-        self.q_norm, self.k_norm = (RMSNorm(width // heads) if norm_keys else nn.Identity() for _ in range(2))
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.attend = Attend(dropout)
 
     def forward(self, x_BTD: Tensor, inside_BT: Tensor | None = None, table_2TK: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
         q, k, v = self.qkv(x_BTD).view(B, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        q, k = self.q_norm(q), self.k_norm(k)
         if table_2TK is not None:
             q, k = rotate(q, table_2TK), rotate(k, table_2TK)
         allowed = None
@@ -92,13 +89,10 @@ class Rates(NamedTuple):
 class EncoderBlock(nn.Module):
     """(B, T, D) -> (B, T, D): attention and feed-forward (any of nn/feed.py), each around an identity, their norms `before` or behind."""
 
-    def __init__(
-        self, width: int, heads: int, hidden: int, rates: Rates, activation: str = "gelu", before: bool = True, eps: float = 1e-5,
-        norm_keys: bool = False,
-    ):  # fmt: skip
+    def __init__(self, width: int, heads: int, hidden: int, rates: Rates, activation: str = "gelu", before: bool = True, eps: float = 1e-5):
         super().__init__()
         hidden, gated = hidden or 4 * width, activation in GATED
-        self.attention = SelfAttention(width, heads, rates.attention, norm_keys)
+        self.attention = SelfAttention(width, heads, rates.attention)
         self.rise, self.fall = nn.Linear(width, (2 if gated else 1) * hidden), nn.Linear(hidden, width)
         self.first, self.second = nn.LayerNorm(width, eps), nn.LayerNorm(width, eps)
         self.dropout, self.inner_dropout = Dropout(rates.branch), Dropout(rates.inner)
