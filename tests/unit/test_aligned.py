@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from duomo.core.errors import DataError
-from duomo.data import sources, split
+from duomo.data import aligned, sources, split
 from duomo.data import spill as caches
 
 
@@ -45,6 +45,37 @@ def test_a_line_that_has_no_other_is_said(tmp_path: Path) -> None:
         sources.read(written(tmp_path, {"a.en": "one\ntwo\n", "a.fr": "un\n"}))
 
 
+def test_a_return_within_a_line_shifts_nothing_and_blank_ends_pass(tmp_path: Path) -> None:
+    written(tmp_path, {"t.en": "one\rA\r\ntwo\r\nthree\n\n", "t.fr": "un\ndeux\rB\ntrois\n"})
+    found = sources.read(tmp_path).data.to_pydict()
+    assert [cell.split()[0] for cell in found["en"]] == ["one", "two", "three"]
+    assert [cell.split()[0] for cell in found["fr"]] == ["un", "deux", "trois"]
+
+
+TEXTS = {
+    "few among many": {f"{number}.txt": "A text.\n" * 9 for number in range(5)} | {"x.en.txt": "x\n", "x.fr.txt": "y\n"},
+    "what is about the others": {"a.txt": "One.\n" * 9, "README.en.txt": "x\n", "README.zh.txt": "y\n"},
+    "programs": {"main.pl": "print 1;\n" * 9, "main.cs": "class A {}\n"},
+    "no regions": {"run.no_dropout.txt": "a\n" * 9, "run.no_norm.txt": "b\n" * 9},
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_what_only_looks_like_languages_stays_texts(case: str, tmp_path: Path) -> None:
+    table = sources.read(written(tmp_path, TEXTS[case]))
+    assert "text" in table.names and len(set(table.column("file").to_pylist())) == len(TEXTS[case])
+
+
+def test_documents_of_unlike_lines_stay_texts_and_it_is_said(tmp_path: Path) -> None:
+    table = sources.read(written(tmp_path, {"1.en.txt": "One.\nTwo.\n", "1.de.txt": "Eins und zwei.\n"}))
+    assert "text" in table.names and any("unlike numbers of lines" in problem for problem in table.problems)
+
+
+def test_only_whole_words_name_a_part(tmp_path: Path) -> None:
+    texts = {f"{stem}.{language}": f"{language}\n" for stem in ("train", "latest", "contest") for language in ("en", "fr")}
+    assert sources.read(written(tmp_path, texts)).names == ["en", "fr", "file"]
+
+
 def test_texts_in_one_language_are_texts(tmp_path: Path) -> None:
     table = sources.read(written(tmp_path, {"a.en.txt": "One text.\n" * 9, "b.en.txt": "Another.\n" * 9}))
     assert table.names == ["text", "file"]
@@ -54,6 +85,9 @@ def test_a_large_corpus_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(caches, "LARGE", 100)
     texts = {f"train.{language}": "".join(f"{language} {number}\n" for number in range(500)) for language in ("en", "fr")}
     table = sources.read(written(tmp_path / "data", texts), cache=tmp_path / "cache")
+    monkeypatch.setattr(aligned, "_together", None)  # from now on it lies there
+    again = sources.read(tmp_path / "data", cache=tmp_path / "cache")
+    assert again.data.equals(table.data)
     assert len(table) == 500 and list((tmp_path / "cache").rglob("*aligned*")) and table.data.column("fr")[499].as_py() == "fr 499"
 
 
@@ -67,6 +101,10 @@ def test_bars_between_source_and_target(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert sources.read(tmp_path / "table.txt").names == ["source", "target", "part 3"]
     assert "text" in sources.read(tmp_path / "plain.txt").names
+    written(tmp_path, {"one.txt": "if (a ||| b) {}\n"})
+    assert "text" in sources.read(tmp_path / "one.txt").names
+    (tmp_path / "wide.txt").write_text("a ||| b\nc ||| d\n", encoding="utf-16")
+    assert sources.read(tmp_path / "wide.txt").names == ["source", "target"]
     written(tmp_path, {"late.txt": "a ||| b\n" * 200 + "alone\n"})
     with pytest.raises(DataError, match=r"line 201 of late\.txt has 1, the first has 2"):
         sources.read(tmp_path / "late.txt")

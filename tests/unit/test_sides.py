@@ -178,6 +178,20 @@ def test_a_run_fills_better_than_bigrams_and_answers_alike(told: tuple[Path, lis
     assert len(gap) == 2 and all(0 < choice["probability"] <= 1 for one in gap for choice in one)
 
 
+def test_windows_longer_than_what_is_looked_at_at_once(
+    told: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beside, "AT_ONCE", 1000)
+    run = duomo.train(str(told[0] / "text.txt"), QUICK | {"train": {"steps": 1}}, out=tmp_path / "run")
+    assert run.model.sides.fitted
+
+
+def test_a_task_without_gaps_asks_no_sides(told: tuple[Path, list[str]], tmp_path: Path) -> None:
+    settings = QUICK | {"data": {"task": "generate"}, "model": {"name": "bert", "options": {"width": 32, "depth": 1, "heads": 2}}}
+    run = duomo.train(str(told[0] / "text.txt"), settings | {"train": {"steps": 1}}, out=tmp_path / "run")
+    assert not run.model.sides.fitted
+
+
 def test_a_run_from_before_there_were_counts_opens(told: tuple[Path, list[str]], tmp_path: Path) -> None:
     shutil.copytree(told[0] / "run", tmp_path / "run")
     folder = RunFolder(tmp_path / "run")

@@ -1,5 +1,6 @@
 """Translations line by line, as machine translation keeps them: train.en beside train.fr (Moses, OPUS), or `a ||| b` in one file."""
 
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -9,10 +10,11 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill as caches
 from duomo.data.split import FOLDERS
-from duomo.data.text_encoding import detect, open_text
+from duomo.data.text_encoding import Encoding, detect, open_text
 
 _CODES = """
     af am ar as az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl gu ha he hi hr hu hy id ig is it ja ka kk km kn ko ky lo
@@ -20,6 +22,11 @@ _CODES = """
     xh yi yo zh zu"""
 LANGUAGES = frozenset(_CODES.split())
 """Codes of ISO 639-1 in which corpora are found; a region may stand behind (`zh_CN`, `pt-BR`)."""
+REGION = re.compile(r"([-_]([A-Za-z]{2}|[A-Za-z]{4}|\d{3}))*")
+ABOUT = re.compile(r"(readme|licen[cs]e|copying|notice|authors|changelog|makefile)", re.IGNORECASE)
+"""Beginnings of names of files that are about the others."""
+PROGRAMS = frozenset(("cs", "pl"))
+"""Languages whose endings are those of source texts too."""
 BAR, LOOKED_AT, AT_ONCE = "|||", 100, 10_000
 NAMES = ("source", "target")
 Sides = dict[str, dict[str, str]]
@@ -31,71 +38,95 @@ def language_of(file: str) -> str:
     endings = [ending.removeprefix(".") for ending in PurePosixPath(file).suffixes]
     if endings and endings[-1].lower() == "txt":
         endings.pop()
-    return endings[-1] if endings and re.split("[-_]", endings[-1])[0].lower() in LANGUAGES else ""
+    code = re.split("[-_]", endings[-1])[0] if endings else ""
+    return endings[-1] if code.lower() in LANGUAGES and REGION.fullmatch(endings[-1][len(code) :]) else ""
 
 
-def sides(files: list[str]) -> Sides:
-    """The texts that lie there in the same two languages or more; nothing where no two files are of one text."""
+def sides(root: Path, files: list[str]) -> tuple[Sides, tuple[str, ...]]:
+    """The texts that lie there in the same two languages or more, and what is to be said of them; none where few files are of one text,
+    or all were texts before and have unlike numbers of lines.
+    """
+    files = [file for file in files if not ABOUT.match(PurePosixPath(file).name)]
     found: Sides = defaultdict(dict)
     for file in files:
         if language := language_of(file):
             found[file[: file.rindex(f".{language}")]][language] = file
-    several = {stem: sorted(one) for stem, one in found.items() if len(one) > 1}
-    common = set.intersection(*map(set, several.values())) if several else set()
-    if len(common) < 2:
-        return {}
-    return {stem: {language: found[stem][language] for language in sorted(common)} for stem in several}
+    several = {stem: one for stem, one in found.items() if len(one) > 1}
+    common = sorted(set.intersection(*map(set, several.values()))) if several else []
+    texts = {stem: {language: one[language] for language in common} for stem, one in several.items()}
+    read = {file for one in texts.values() for file in one.values()}
+    rest = [file for file in files if file not in read]
+    if len(common) < 2 or len(read) < len(rest) or {language.lower() for language in common} <= PROGRAMS:
+        return {}, ()
+    for one in texts.values() if all(file.endswith(".txt") for file in read) else ():
+        if len({_lines(root / file) for file in one.values()}) > 1:
+            told = tr("{names} have unlike numbers of lines, so they are read as texts and not as translations of one another.",
+                      names=", ".join(one.values()))  # fmt: skip
+            return {}, (told,)
+    return texts, (tr("{count} files beside the translations are not read: {names}.", count=len(rest), names=", ".join(rest[:3])),) * bool(
+        rest
+    )
+
+
+def _lines(path: Path) -> int:
+    """Line ends up to the last line that is not blank."""
+    return path.read_bytes().rstrip().count(b"\n")
 
 
 def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path | None, wanted: str) -> Table:
     """A column for each language, a row for each line; `split` where names tell train, valid, test. DataError where lines are missing."""
-    languages, notes = list(next(iter(texts.values()))), list[str]()
+    languages, several = list(next(iter(texts.values()))), len(texts) > 1
+    encodings = {file: detect(root / file, wanted) for files in texts.values() for file in files.values()}
     parts = {stem: _part(stem) for stem in texts}
     beside = "split" if all(parts.values()) and "train" in parts.values() and len(set(parts.values())) > 1 else "file"
-    schema = pa.schema([(name, pa.large_string()) for name in (*languages, *((beside,) if len(texts) > 1 else ()))])
+    schema = pa.schema([(name, pa.large_string()) for name in (*languages, *((beside,) if several else ()))])
 
     def batches() -> Iterator[pa.RecordBatch]:
         for stem, files in texts.items():
-            for lines in _together(root, files, wanted, notes):
+            for lines in _together(root, {file: encodings[file] for file in files.values()}):
                 cells = list(zip(*lines, strict=True))
-                told = [[parts[stem] if beside == "split" else stem] * len(lines)] if len(texts) > 1 else []
+                told = [[parts[stem] if beside == "split" else stem] * len(lines)] if several else []
                 yield pa.record_batch([pa.array(column, pa.large_string()) for column in (*cells, *told)], schema=schema)
 
-    paths = [root / file for files in texts.values() for file in files.values()]
-    if sum(path.stat().st_size for path in paths) > caches.LARGE:
-        key = caches.text_digest(*(f"{path}\0{path.stat().st_size}\0{path.stat().st_mtime_ns}" for path in paths), wanted)
-        table = caches.store(cache, f"{key}-aligned", schema, batches())
+    stats = {file: (root / file).stat() for file in encodings}
+    if sum(stat.st_size for stat in stats.values()) > caches.LARGE:
+        key = (
+            caches.text_digest(*(f"{root / file}\0{stat.st_size}\0{stat.st_mtime_ns}" for file, stat in stats.items()), wanted) + "-aligned"
+        )
+        table = caches.stored(cache, key) or caches.store(cache, key, schema, batches())
     else:
         table = pa.Table.from_batches(list(batches()), schema)
-    known = dict.fromkeys(languages, "text") | ({"file": "id"} if beside in schema.names and beside == "file" else {})
-    return Table(table, known, root=root, name=root.name, problems=(*problems, *dict.fromkeys(notes)))
+    known = dict.fromkeys(languages, "text") | ({"file": "id"} if several and beside == "file" else {})
+    notes = [f"{file}: {problem}" for file, encoding in encodings.items() for problem in encoding.problems]
+    return Table(table, known, root=root, name=root.name, problems=(*problems, *notes))
 
 
 def _part(stem: str) -> str:
     """train of `opus.train`, valid of `dev/news`; empty where no word of the name is that of a part."""
     words = [word.rstrip("0123456789").lower() for word in re.split(r"[-_./]", stem)]
-    words = ["test" if word.endswith("test") else "dev" if word.endswith("dev") else word for word in words]  # newstest2014, newsdev
+    words = [word.removeprefix("news") or word for word in words]  # newstest2014, newsdev2016
+    words = ["test" if word == "devtest" else word for word in words]
     return next((("train", "valid", "test")[FOLDERS[word]] for word in words if word in FOLDERS), "")
 
 
-def _together(root: Path, files: dict[str, str], wanted: str, notes: list[str]) -> Iterator[list[tuple[str | None, ...]]]:
+def _open(path: Path, encoding: Encoding) -> io.TextIOWrapper:
+    """A text whose lines end with the newline alone: a carriage return within a line must not shift what stands beside it."""
+    with open_text(path, encoding, "") as text:
+        return open_text(path, encoding, "\n" if "\n" in text.read(1 << 16) else None)
+
+
+def _together(root: Path, encodings: dict[str, Encoding]) -> Iterator[list[tuple[str | None, ...]]]:
     """Lines of all files side by side, some thousand at a time; none where all are empty, None for one that is."""
-    encodings = {file: detect(root / file, wanted) for file in files.values()}
-    notes += [f"{file}: {problem}" for file, encoding in encodings.items() for problem in encoding.problems]
-    opened, held, ended = (
-        [open_text(root / file, encoding) for file, encoding in encodings.items()],
-        list[tuple[str | None, ...]](),
-        object(),
-    )
+    opened, held, ended = [_open(root / file, encoding) for file, encoding in encodings.items()], list[tuple[str | None, ...]](), object()
     try:
         for number, lines in enumerate(zip_longest(*opened, fillvalue=ended), 1):
-            if ended in lines:
+            cells = tuple(None if line is ended else str(line).strip() or None for line in lines)
+            if ended in lines and any(cells):
                 raise DataError(
                     "Texts side by side must have as many lines; {short} ends before line {number}, {long} goes on. Mend them.",
                     short=list(encodings)[lines.index(ended)], number=number,
                     long=next(file for file, line in zip(encodings, lines, strict=True) if line is not ended),
                 )  # fmt: skip
-            cells = tuple(str(line).strip() or None for line in lines)
             held += [cells] if any(cells) else []
             if len(held) >= AT_ONCE:
                 yield held
@@ -108,19 +139,16 @@ def _together(root: Path, files: dict[str, str], wanted: str, notes: list[str]) 
 
 
 def is_barred(path: Path, wanted: str) -> bool:
-    """Whether the lines of a text are `a ||| b`, all of as many parts."""
-    with path.open("rb") as file:
-        if BAR.encode() not in file.read(1 << 16):
-            return False
-    with open_text(path, detect(path, wanted)) as text:
-        counts = {line.count(BAR) for _, line in zip(range(LOOKED_AT), text, strict=False) if line.strip()}
-    return len(counts) == 1 and 0 not in counts
+    """Whether the lines of a text, two of them at least or of three parts, are `a ||| b`, all of as many parts."""
+    with _open(path, detect(path, wanted)) as text:
+        counts = [line.count(BAR) for _, line in zip(range(LOOKED_AT), text, strict=False) if line.strip()]
+    return len(set(counts)) == 1 and 0 not in counts and len(counts) + counts[0] > 2
 
 
 def read_barred(path: Path, wanted: str) -> tuple[pa.Table, tuple[str, ...]]:
     """Columns `source` and `target`, then `part 3` and so on; DataError for a line of another number of parts."""
     encoding, rows = detect(path, wanted), list[list[str | None]]()
-    with open_text(path, encoding) as text:
+    with _open(path, encoding) as text:
         for number, line in enumerate(text, 1):
             cells = [cell.strip() or None for cell in line.split(BAR)]
             if rows and len(cells) != len(rows[0]) and any(cells):

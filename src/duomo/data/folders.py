@@ -25,7 +25,7 @@ from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, kno
 from duomo.data.nameless import is_plain, shows_picture
 from duomo.data.owned import of_folders
 from duomo.data.pages import PAGES, plain, unread
-from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
+from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.spoken import read_classes, read_spoken, refuse_elsewhere
 from duomo.data.text_encoding import Encoding, detect, open_text
 
@@ -88,23 +88,36 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             return found
         moving = media == "video" and not kinds["image"]
         return _classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
-    if not tables and (aligned := sides(files)):
-        return read_sides(root, aligned, problems, cache, wanted)
+    if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
+        return aligned
     if kinds["text"] and kinds["text"] >= sum("/" not in file for file in tables):
         return _written(root, files, cache, problems, wanted)
     if len(tables) == 1:
         return read_file(root / tables[0])
-    for made in (_recordings, _sharded) if tables else ():
-        if (whole := made(root, tables, read_file)) is not None:
-            return whole
     if tables:
-        raise DataError(
-            "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
-            folder=root.name, files=", ".join(tables[:10]), choices=tables[:50],
-        )  # fmt: skip
+        return _several(root, tables, read_file)
     if any(_writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise _refusal(root, files)
+
+
+def _several(root: Path, tables: list[str], read_file: Reader) -> Table:
+    """Tables that are one together; DataError for others."""
+    for made in (_recordings, _sharded):
+        if (whole := made(root, tables, read_file)) is not None:
+            return whole
+    raise DataError(
+        "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
+        folder=root.name, files=", ".join(tables[:10]), choices=tables[:50],
+    )  # fmt: skip
+
+
+def _side_by_side(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table | None:
+    """Translations line by line, or texts that only seemed to be; None where nothing looks like them."""
+    texts, said = sides(root, files)
+    if texts:
+        return read_sides(root, texts, (*problems, *said), cache, wanted)
+    return _written(root, files, cache, (*problems, *said), wanted) if said else None
 
 
 def _refuse_lists_alone(root: Path, files: list[str], tables: list[str]) -> None:
@@ -112,17 +125,6 @@ def _refuse_lists_alone(root: Path, files: list[str], tables: list[str]) -> None
     refuse_elsewhere(root, files)
     if tables:
         refuse_without_pictures(root, tables)
-
-
-def read_annotation(path: Path) -> Table | None:
-    """The pictures beside a file that says what is in them, and nothing else of the folder; None where the file says no such thing."""
-    if not is_annotation(path):
-        return None
-    files, problems = listing(path.parent)
-    pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
-    if not pictures:
-        refuse_without_pictures(path.parent, [path.name])
-    return read_scenes(path.parent, [path.name], pictures, problems)
 
 
 def _refusal(root: Path, files: list[str]) -> DataError:

@@ -19,17 +19,18 @@ from duomo.data.bilingual import read_mo, read_po, read_tmx
 from duomo.data.conll import in_plain, in_sentences, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
-from duomo.data.folders import CODE, read_annotation, read_folder
+from duomo.data.folders import CODE, read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_orc, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.gathered import gathered
-from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside
+from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside, kind_of, listing
 from duomo.data.measured import is_ts, read_arff, read_ts
 from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
 from duomo.data.scans import unfolded
+from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.segmented import read_segmented
 from duomo.data.tarred import unpack_tar
 
@@ -99,7 +100,18 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
         _missing(path, source)
     if path.is_dir():
         return unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))
-    return read_annotation(path) or beside(_file(path, part, cache, encoding))
+    return _annotation(path) or beside(_file(path, part, cache, encoding))
+
+
+def _annotation(path: Path) -> Table | None:
+    """The pictures beside a file that says what is in them, and nothing else of the folder; None where the file says no such thing."""
+    if not is_annotation(path):
+        return None
+    files, problems = listing(path.parent)
+    pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
+    if not pictures:
+        refuse_without_pictures(path.parent, [path.name])
+    return read_scenes(path.parent, [path.name], pictures, problems)
 
 
 def _missing(path: Path, source: str) -> None:
@@ -132,12 +144,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         return replace(_file(unpacked(path, cache), part, cache, encoding), root=path.parent)
     nameless = not real and path.suffix.lower() in NAMELESS and not is_dicom(path) and make_of(path, encoding)
     kind = nameless or _format(path, real)
-    if kind == "text" and path.suffix.lower() not in CODE:
-        kind = {"columns": "conll"}.get(found := in_plain(path, encoding), found) or kind
-        if kind == "text" and path.suffix.lower() == ".txt" and is_table(path, encoding):
-            kind = nameless = "delimited"
-        elif kind == "text" and is_barred(path, encoding):
-            kind = "barred"
+    if kind == "text" and path.suffix.lower() not in CODE and (kind := _of_text(path, encoding)) == "delimited":
+        nameless = kind
     if kind == "delimited" and path.suffix.lower() in MARKS and in_sentences(path, encoding, MARKS[path.suffix.lower()]):
         kind = "conll"
     if part and kind not in ("excel", "sqlite", "json"):
@@ -163,6 +171,14 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             *problems,
         )
     return Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems)
+
+
+def _of_text(path: Path, encoding: str) -> str:
+    """How to read a file that ends as a text does."""
+    kind = {"columns": "conll"}.get(found := in_plain(path, encoding), found) or "text"
+    if kind == "text" and path.suffix.lower() == ".txt" and is_table(path, encoding):
+        return "delimited"
+    return "barred" if kind == "text" and is_barred(path, encoding) else kind
 
 
 def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:

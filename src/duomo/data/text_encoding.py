@@ -129,9 +129,9 @@ class DecodedFile(Pieces):
         super().close()
 
 
-def open_text(path: Path, encoding: Encoding) -> io.TextIOWrapper:
-    """The file as text, newlines made equal, streamed."""
-    return io.TextIOWrapper(io.BufferedReader(DecodedFile(path, encoding), CHUNK), encoding="utf-8", newline=None)
+def open_text(path: Path, encoding: Encoding, newline: str | None = None) -> io.TextIOWrapper:
+    """The file as text, streamed; newlines are made equal, or only `newline` ends a line."""
+    return io.TextIOWrapper(io.BufferedReader(DecodedFile(path, encoding), CHUNK), encoding="utf-8", newline=newline)
 
 
 def read_text(path: Path, wanted: str = "") -> tuple[str, tuple[str, ...]]:

@@ -21,7 +21,7 @@ from duomo.train.checkpoint import disk_errors
 
 FLUSH_SECONDS = 2.0
 BOARD_STEPS = 20
-MOST_WEIGHTS = 10_000
+MOST_WEIGHTS, BINS = 10_000, 64
 """A histogram is drawn from at most so many values of a tensor."""
 QUEUED = 1_000
 """Events that may wait for the writer's thread; of its own ten most evaluations would stand in line."""
@@ -129,7 +129,7 @@ class Board:
             flat = weight.detach().reshape(-1)
             values_N = flat[:: max(1, flat.numel() // MOST_WEIGHTS)].float().cpu()
             if values_N.numel() and bool(torch.isfinite(values_N).all()):
-                writer.add_histogram(f"weights/{name}", values_N.numpy(), step, bins="auto" if flat.numel() < 64 else "fd")
+                writer.add_histogram(f"weights/{name}", values_N.numpy(), step, bins=BINS)
         for name, text in texts.items():
             writer.add_text(name, text, step)
 

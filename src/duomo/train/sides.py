@@ -18,7 +18,7 @@ from duomo.core.contract import Task
 from duomo.core.kinds import text
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
-from duomo.core.tensors import Examples, Running
+from duomo.core.tensors import Examples, Running, Windows
 from duomo.data.loader import finish
 from duomo.data.ngram import MOST
 from duomo.nn.fields import inside
@@ -47,7 +47,8 @@ class Gaps(NamedTuple):
 
 def wanted(model: nn.Module, task: Task, learned: Examples) -> bool:
     """Whether the model has room for counts and the task a stream to take them from."""
-    return sides_of(model) is not None and isinstance(learned.columns.get(next(iter(task.inputs))), Running)
+    column = learned.columns.get(next(iter(task.inputs)))
+    return sides_of(model) is not None and isinstance(column, Running) and not isinstance(column, Windows)
 
 
 def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], limit: float, reporter: Reporter) -> Fitted:
@@ -97,7 +98,8 @@ def _gaps(model: nn.Module, sides: Sides, task: Task, valid: Examples, ends: flo
     (name,), device, parts, taken = task.inputs, next(model.parameters()).device, list[Gaps](), 0
     most = max(2, CELLS // sides.vocabulary)
     order = np.random.default_rng(0).permutation(len(valid))
-    for group in np.array_split(order, max(1, len(order) * valid.batch(np.arange(1))[name].shape[1] * sides.vocabulary // AT_ONCE)):
+    groups = len(order) * valid.batch(np.arange(1))[name].shape[1] * sides.vocabulary // AT_ONCE
+    for group in np.array_split(order, min(len(order), max(1, groups))):
         if taken >= most or (parts and time.monotonic() > ends):
             break
         batch = {key: value.to(device) for key, value in finish(valid.batch(group), task.inputs).items()}
