@@ -63,9 +63,8 @@ def sides(root: Path, files: list[str]) -> tuple[Sides, tuple[str, ...]]:
             told = tr("{names} have unlike numbers of lines, so they are read as texts and not as translations of one another.",
                       names=", ".join(one.values()))  # fmt: skip
             return {}, (told,)
-    return texts, (tr("{count} files beside the translations are not read: {names}.", count=len(rest), names=", ".join(rest[:3])),) * bool(
-        rest
-    )
+    told = tr("{count} files beside the translations are not read: {names}.", count=len(rest), names=", ".join(rest[:3]))
+    return texts, (told,) if rest else ()
 
 
 def _lines(path: Path) -> int:

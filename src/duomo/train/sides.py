@@ -24,9 +24,8 @@ from duomo.data.ngram import MOST
 from duomo.nn.fields import inside
 from duomo.nn.sides import FEATURES, VOICES, Sides, around, sides_of
 from duomo.train.council import Fitted
-from duomo.train.counts import FIRM, GAIN, TOKENS_A_SECOND, UNLIMITED, count, seconds_of
+from duomo.train.counts import FIRM, GAIN, TOKENS_A_SECOND, UNLIMITED, count
 
-__all__ = ["fit", "seconds_of", "wanted"]
 CELLS, AT_ONCE = 1 << 23, 1 << 22
 """Log-probabilities of a voice that powers are fitted to, and logits at a time."""
 ROUNDS, FEWER = 40, 15
