@@ -49,6 +49,16 @@ def text_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.cast(column, pa.large_string())
 
 
+def narrow(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text cells with full-width digits and signs (１２％) as plain ones, and spaces that do not break a line as spaces."""
+    if not pc.any(pc.invert(pc.string_is_ascii(text))).as_py():
+        return text
+    wide = pc.match_substring_regex(text, r"[\x{FF01}-\x{FF5E}\x{FFE0}-\x{FFE6}]")
+    text = pc.if_else(wide, pc.utf8_normalize(text, "NFKC"), text) if pc.any(wide).as_py() else text
+    text = pc.replace_substring(text, "℃", "°C")
+    return pc.replace_substring_regex(text, r"[\x{00A0}\x{2009}\x{202F}\x{3000}]", " ")
+
+
 def without(text: pa.ChunkedArray, words: tuple[str, ...]) -> pa.ChunkedArray:
     """Text cells with these words (in lower case) turned to null."""
     short = pc.less_equal(pc.utf8_length(text), max(map(len, words)))

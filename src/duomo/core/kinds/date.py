@@ -14,15 +14,22 @@ import pyarrow.compute as pc
 
 from duomo.core.contract import Field
 from duomo.core.kinds.base import Block, Cells, Kind
-from duomo.core.kinds.cells import is_text, sample, text_of, without
+from duomo.core.kinds.cells import is_text, narrow, sample, text_of, without
 from duomo.core.kinds.number import WORDS, learn, stack
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 NAMED = re.compile(r"(?i)(date|time|day|year|month|created|updated|日期|时间|年|月|日|dt$|_at$|^ts$)")
-CLOCK = r"(?:[T\s,]+(?P<hour>\d{1,2})[:时](?P<minute>\d{2})分?(?::?(?P<second>\d{2})(?P<part>\.\d+)?秒?)?\s*(?P<half>[aApP]\.?[mM]\.?)?)?"
+CLOCK = r"(?:[T\s,]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::?(?P<second>\d{2})(?P<part>\.\d+)?)?\s*(?P<half>[aApP]\.?[mM]\.?)?)?"
 ZONE = r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?$"
-YEAR_FIRST = r"^(?P<year>\d{4})\s*[-/.年]\s*(?P<month>\d{1,2})(?:\s*[-/.月]\s*(?P<day>\d{1,2})\s*日?)?月?" + CLOCK + ZONE
+YEAR_FIRST = r"^(?P<year>\d{4})\s*[-/.]\s*(?P<month>\d{1,2})(?:\s*[-/.]\s*(?P<day>\d{1,2}))?" + CLOCK + ZONE
+CHINESE = (
+    r"\s*(?P<month>\d{1,2})(?:\s*[-/.月]\s*(?P<day>\d{1,2})\s*[日号]?|\s*月)(?:\s*\(?(?:星期|周|礼拜)[一二三四五六日天]\)?)?"
+    r"(?:[\s,]*(?P<half>凌晨|清晨|早上|上午|下午|傍晚|晚上|[aApP][mM])?\s*(?P<hour>\d{1,2})\s*[:时点]整?"
+    r"(?:\s*(?P<minute>\d{1,2})(?:\s*分|\s*[:分]\s*(?P<second>\d{1,2})(?P<part>\.\d+)?秒?)?)?)?"
+)
+LONG, SHORT = r"^(?P<year>\d{4})\s*[-/.年]" + CHINESE + ZONE, r"^(?P<year>\d{2})\s*年" + CHINESE + ZONE
+"""2024年3月5日（星期二）下午2点30分, and what of it may stand behind 2024-03-05."""
 EIGHT = r"^(?P<year>[12]\d{3})(?P<month>\d{2})(?P<day>\d{2})" + CLOCK + ZONE
 YEAR_LAST = r"^(?P<first>\d{1,2})[-/.](?P<next>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + CLOCK + ZONE
 WEEKDAY = r"^(?:[A-Za-z]{3,9},?\s+)?"
@@ -43,7 +50,7 @@ def style_of(column: pa.ChunkedArray) -> Style:
     """Day first where some cell can be read in no other way, or where dots separate (as in German)."""
     if not is_text(column.type):
         return Style()
-    found = _fields(sample(text_of(column)), YEAR_LAST)
+    found = _fields(sample(narrow(text_of(column))), YEAR_LAST)
     first, following = found.get("first"), found.get("next")
     if first is None or following is None:
         return Style()
@@ -60,11 +67,11 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
     if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type) and not pa.types.is_duration(column.type):
         values = np.array(pc.cast(column, pa.timestamp("s"), safe=False).to_numpy()).astype("datetime64[s]")
         return values, np.zeros(len(values), bool)
-    text = without(text_of(column), WORDS)
+    text = without(narrow(text_of(column)), WORDS)
     style = style_of(column) if style is None else style
     seconds = np.full(len(text), NONE, np.int64)
     open_ = np.asarray(pc.is_valid(text).to_numpy(), dtype=bool)
-    for pattern in (YEAR_FIRST, EIGHT, YEAR_LAST, DAY_NAMED, MONTH_NAMED):
+    for pattern in (YEAR_FIRST, LONG, SHORT, EIGHT, YEAR_LAST, DAY_NAMED, MONTH_NAMED):
         if not open_.any():
             break
         found = _moments(_fields(pc.filter(text, pa.array(open_)), pattern), style)
@@ -107,7 +114,7 @@ def _word(name: str, word: str) -> int:
     if name == "name":
         return MONTHS.index(short) + 1 if short in MONTHS else 99 if word else -1
     if name == "half":
-        return -1 if not word else 12 if short.startswith("p") else 0
+        return -1 if not word else 12 if short.startswith(("p", "下", "傍", "晚")) else 0
     if not word or word in ("Z", "UTC", "GMT"):
         return 0
     digits = word[1:].replace(":", "")
@@ -153,7 +160,7 @@ class Date(Kind):
         named = NAMED.search(name) is not None
         if _numbers(pc.drop_null(text_of(cells.data)).slice(0, 100), 3 if named else 5):
             return None
-        text = without(text_of(cells.data), WORDS)
+        text = without(narrow(text_of(cells.data)), WORDS)
         total = len(text) - text.null_count
         if not total:
             return None

@@ -18,7 +18,7 @@ from duomo.core.recipe import EncodeConfig
 
 NAMED = re.compile(
     r"(?i)(^|[_\s.-])(id|ids|uuid|guid|key|index|idx|rowid|row|no|nr|serial|code|hash|sha1|md5|filename|unnamed: 0)$"
-    r"|(?-i:[a-z]I[dD]$)|编号|序号|学号|工号|流水号|身份证"
+    r"|(?-i:[a-z]I[dD]$)|[编序学工单证卡]号|流水号|手机号|[帐账]号|病[历案]号|住院号|门诊号|订单号|身份证|电话$"
 )
 ROWS = re.compile(r"(?i)^(index|row[ _.]?names?|unnamed: 0|__index_level_0__)?$")
 """What R, pandas and we call the column in which rows are named: a name may be several words there."""

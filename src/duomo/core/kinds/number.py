@@ -3,6 +3,7 @@
 Legend: N rows, F features of one column (the value, and a flag where training has missing cells).
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
@@ -13,18 +14,25 @@ import pyarrow.compute as pc
 
 from duomo.core.contract import Field
 from duomo.core.kinds.base import Block, Cells, Kind
-from duomo.core.kinds.cells import MISSING, is_number, is_text, text_of, without
+from duomo.core.kinds.cells import MISSING, is_number, is_text, narrow, text_of, without
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
-WORDS = (*MISSING, "-", "--", ".", "none", "nil", "missing", "缺失", "无")
+WORDS = (*MISSING, "-", "--", "—", "——", "–", "/", ".", "none", "nil", "missing", "unknown",
+         "缺失", "缺", "无", "空", "暂无", "未知", "不详", "未填", "未填写", "无数据")  # fmt: skip
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
-CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)\s*|\s*(?:[$€£¥￥₹₽₩元]|usd|eur|gbp|cny|rmb)$"
+CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|cn¥|[$€£¥₹₽₩元]|usd|eur|gbp|cny|rmb|人民币)\s*|\s*(?:[$€£¥₹₽₩元块]|usd|eur|gbp|cny|rmb|人民币)$"
 CLOCK = r"^(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?$"
 """A time of the day, or how long something took: hours."""
-UNIT, UNITED = r"[^\W\d_eE%°]{1,2}(?:[^\W\d_]|[/²³.]){0,6}|°[CF]?|[^\W\d_]/[^\W\d_]{1,6}", 0.95
+SCALES = {"百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8, "k": 1e3, "K": 1e3, "M": 1e6}
+SCALED = r"^(?P<number>.*\d)\s*(?P<scale>[百千万亿]{1,3}|[kKM])$"
+"""How many times a number is meant: 1.2万 is 12,000. Letters are units where a column has but one of them and no bare number."""
+AT_LEAST = r"(\d\d|[百千万亿kKM])\+$"
+AMOUNT = r"^[+-]?\d[\d.,]*\s*(?:[百千]?[万亿]+|[百千]?元?$)?"
+"""A number and how many times: a unit stands behind it. 千 before another word is the unit's own: 千克."""
+UNIT, UNITED = r"[^\W\d_eE%°]{1,2}(?:[^\W\d_]|[/²³.]){0,6}|°[CF]?|[㎡㎥]|[^\W\d_]?/[^\W\d_]{1,6}", 0.95
 """What a unit looks like, and in which share of the cells with more than digits it must be the same."""
 ROWS = 1_000_000
 DISTINCT, REPEATS = 256, 8
@@ -56,7 +64,7 @@ def _written(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray 
     plain = pc.match_substring_regex(text, PLAIN)
     if pc.all(plain).as_py():
         return text, None
-    text = without(text, WORDS)
+    text = without(narrow(text), WORDS)
     return text, pc.match_substring_regex(text, PLAIN)
 
 
@@ -66,8 +74,8 @@ def _style(text: pa.ChunkedArray, plain: pa.ChunkedArray) -> Style:
         return Style()
     share = int(pc.sum(pc.ends_with(odd, "%")).as_py() or 0)
     percent = share > 0.5 * (len(text) - text.null_count)
-    unit = _unit(odd)
-    bare = _bare(odd, unit)
+    unit = _unit(odd, bool(pc.any(plain).as_py()))
+    bare, _ = _bare(odd, unit)
     groups, comma = pc.match_substring_regex(bare, DOT_GROUPS), pc.match_substring_regex(bare, COMMA_DECIMAL)
     only_comma = pc.any(pc.and_(comma, pc.invert(groups))).as_py()
     only_dot = pc.any(pc.and_(groups, pc.or_(pc.match_substring(bare, "."), pc.match_substring_regex(bare, ",.*,")))).as_py()
@@ -75,25 +83,32 @@ def _style(text: pa.ChunkedArray, plain: pa.ChunkedArray) -> Style:
     return Style(bool(only_comma and not only_dot and not pc.any(fraction).as_py()), bool(percent), unit)
 
 
-def _unit(odd: pa.ChunkedArray) -> str:
-    """The one unit behind nearly all numbers that have more than digits; empty where there is none."""
-    behind = pc.replace_substring_regex(odd, r"^[+-]?\d[\d.,]*\s*", "")
+def _unit(odd: pa.ChunkedArray, bare: bool) -> str:
+    """The one unit behind nearly all numbers that have more than digits; empty where there is none. `bare`: other cells have none."""
+    behind = pc.replace_substring_regex(odd, AMOUNT, "")
     counted = pc.value_counts(behind)
-    counts = counted.field("counts").to_numpy()
-    unit = str(counted.field("values")[int(counts.argmax())].as_py())
+    counts, words = counted.field("counts").to_numpy(), counted.field("values").to_pylist()
+    unit = str(words[int(counts.argmax())])
+    if unit in SCALES and ((bare and unit != "M") or len(SCALES.keys() & words) > 1):
+        return ""  # 800 beside 1.2k
     return unit if counts.max() >= UNITED * len(odd) and re.fullmatch(UNIT, unit) else ""
 
 
-def _bare(text: pa.ChunkedArray, unit: str = "") -> pa.ChunkedArray:
-    """Cells without unit, currency, percent sign and spaces between digits; brackets as minus; full-width digits as plain ones."""
+def _bare(text: pa.ChunkedArray, unit: str = "") -> tuple[pa.ChunkedArray, np.ndarray]:
+    """Cells without unit, currency, percent sign and spaces between digits, brackets as minus; and how many times each is meant."""
     text = pc.replace_substring_regex(text, rf"\s*{re.escape(unit)}$", "") if unit else text
-    text = pc.utf8_normalize(text, "NFKC") if pc.any(pc.invert(pc.string_is_ascii(text))).as_py() else text
     text = pc.replace_substring(text, "\u2212", "-")
     text = pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1")
     text = pc.replace_substring_regex(text, CURRENCY, r"\1")
     text = pc.replace_substring_regex(text, r"\s*%$", "")
+    text = pc.replace_substring_regex(text, AT_LEAST, r"\1")
+    times, found = np.ones(len(text)), pc.extract_regex(text, SCALED)
+    words = pc.struct_field(found, "scale")
+    for word in pc.unique(pc.drop_null(words)).to_pylist():
+        times[np.asarray(pc.fill_null(pc.equal(words, word), False))] = math.prod(SCALES[sign] for sign in word)
+    text = pc.coalesce(pc.struct_field(found, "number"), text)
     spaced = pc.match_substring_regex(text, r"^[+-]?\d{1,3}([ '’]\d{3})+([.,]\d+)?$")
-    return pc.if_else(spaced, pc.replace_substring_regex(text, r"[ '’]", ""), text)
+    return pc.if_else(spaced, pc.replace_substring_regex(text, r"[ '’]", ""), text), times
 
 
 def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +143,7 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
 def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
     """Cells with more than digits: values and which are no numbers."""
     percent = np.asarray(pc.ends_with(text, "%").to_numpy(), dtype=bool)
-    bare = _bare(text, style.unit)
+    bare, times = _bare(text, style.unit)
     if style.comma:
         right = pc.match_substring_regex(bare, r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?$")
         bare = pc.replace_substring(pc.replace_substring(bare, ".", ""), ",", ".")
@@ -136,7 +151,7 @@ def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
         right = pc.or_(pc.match_substring_regex(bare, PLAIN), pc.match_substring_regex(bare, DOT_GROUPS))
         bare = pc.replace_substring(bare, ",", "")
     numbers = pc.cast(pc.if_else(right, bare, pa.scalar(None, bare.type)), pa.float64())
-    values = np.array(numbers.to_numpy(), dtype=np.float64)
+    values = np.array(numbers.to_numpy(), dtype=np.float64) * times
     values[percent] /= 100.0
     clock = pc.extract_regex(text, CLOCK)
     if clock.null_count < len(clock):
