@@ -32,6 +32,7 @@ from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import readable
 from duomo.data.scans import completed
 from duomo.evaluate.bootstrap import interval, resample
+from duomo.evaluate.scorecard import pretty
 from duomo.exchange import engines
 from duomo.plan import task_options
 
@@ -302,7 +303,7 @@ class Run:
             words = {
                 name: ["–" if one[key] is None else f"{one[key]:.4f}" for key in ("value", "low", "high")] for name, one in found.items()
             }
-            rows = [[name, value, f"{low} – {high}" if low != "–" else "–"] for name, (value, low, high) in words.items()]
+            rows = [[pretty(name), value, f"{low} – {high}" if low != "–" else "–"] for name, (value, low, high) in words.items()]
             reporter.table(tr("{rows:,} rows", rows=len(table)), [tr("metric"), tr("value"), tr("95 % interval")], rows)
         return result
 

@@ -20,7 +20,7 @@ from duomo.core.tensors import Batch
 from duomo.data.loader import finish
 from duomo.data.predictor import Predictor
 
-KINDS_OF_VIEWS = {"bars", "matrix", "curve", "points", "texts"}
+KINDS_OF_VIEWS = {"bars", "histogram", "matrix", "curve", "points", "texts"}
 
 
 def fitted(toy) -> tuple[Task, Table]:

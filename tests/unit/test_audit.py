@@ -128,7 +128,8 @@ def test_groups_times_and_shared_rows() -> None:
     assert found.proposal.how == "group"
     assert found.proposal.group == "patient_id"
     frame = cancer().assign(date=pd.date_range("2021-01-01", periods=569).strftime("%Y-%m-%d"))
-    assert audit_of(frame).proposal.time == "date"
+    found = audit_of(frame)
+    assert found.proposal.time == "date" and "--time" not in found.of("times")[0].remedy  # no advice to do what is done
     frame = cancer().assign(birth_date=pd.date_range("1921-01-01", periods=569).strftime("%Y-%m-%d"))
     assert audit_of(frame).proposal.how == "stratified"
     whole = infer(read(cancer()), {})

@@ -18,7 +18,7 @@ def card(values: list[float], **data: object) -> dict:
 
 @pytest.mark.parametrize(("values", "said"), [
     ([0.1, 0.3, 0.4, 0.5, 0.6, 0.7], "from 0.400 to 0.700"),
-    ([0.1, 0.3, 0.7, 0.6, 0.6, 0.5], "best (0.700) after step 20 of 50"),
+    ([0.1, 0.3, 0.7, 0.6, 0.6, 0.5], "best (0.700) at step 20 of 50"),
     ([0.1, 0.5, 0.7, 0.7, 0.7, 0.705], "hardly anything"),
 ])  # fmt: skip
 def test_time(values: list[float], said: str) -> None:

@@ -108,6 +108,7 @@ class View:
 
     kind     data
     bars     {"labels": [...], "values": [...]}
+    histogram {"edges": [...], "values": [...]}: one more edge than values
     matrix   {"rows": [...], "columns": [...], "values": [[...]]}
     curve    {"x": [...], "lines": {name: [...]}, "x_label": str, "y_label": str, "diagonal": bool}
     points   {"x": [...], "y": [...], "x_label": str, "y_label": str, "diagonal": bool}
@@ -115,7 +116,7 @@ class View:
     pictures {"rows": [{"title": str, "sources": [data: URI, ...]}, ...]}
     """
 
-    kind: Literal["bars", "matrix", "curve", "points", "texts", "pictures"]
+    kind: Literal["bars", "histogram", "matrix", "curve", "points", "texts", "pictures"]
     title: str
     data: Mapping[str, Any]
     note: str = ""

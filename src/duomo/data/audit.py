@@ -219,17 +219,21 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
         reason = tr("the column {name!r} says so", name=named) if named else tr("the files lie in folders of the parts")
         return Proposal("folders", reason=reason), findings
     groups, times = group_columns(table, target), time_columns(table, target)
+    followed = next(iter([name for name, _ in groups] or times), "")
+    kept = tr("Duomo splits by it unless another split is asked for.")
     for name, count in groups:
         said = tr("Column {name!r} repeats ({count} different values in {rows} rows): a random split would test on ones already seen.",
                   name=name, count=count, rows=len(table))  # fmt: skip
-        findings.append(Finding("warning", "groups", said, (name,), remedy=tr("Split by group: --group {name}", name=flagged(name))))
+        remedy = kept if name == followed else tr("Split by group: --group {name}", name=flagged(name))
+        findings.append(Finding("warning", "groups", said, (name,), remedy=remedy))
     for name, count in [] if groups else group_columns(table, target, 2):
         said = tr("Column {name!r} repeats, and its {count} different values are too few to keep them apart: the test will show more of "
                   "what was learned from.", name=name, count=count)  # fmt: skip
         findings.append(Finding("warning", "few_groups", said, (name,), (), tr("Collect more of them, or give a test of new ones: --test")))
     for name in times:
         said = tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name)
-        findings.append(Finding("note", "times", said, (name,), remedy=tr("Split by time: --time {name}", name=flagged(name))))
+        remedy = kept if name == followed else tr("Split by time: --time {name}", name=flagged(name))
+        findings.append(Finding("note", "times", said, (name,), remedy=remedy))
     findings += _long(table, target, [name for name, _ in groups], times)
     if groups:
         reason = tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])

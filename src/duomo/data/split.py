@@ -190,7 +190,7 @@ def _every_class(
         inside = part_U[units]
         for part in fill(inside, place_U[units], config, dict.fromkeys(wanted, 1)):
             notes.append(
-                tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=NAMES[part])
+                tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=tr(NAMES[part]))
             )
         part_U[units] = inside
     if len(notes) > MOST_NOTES:
@@ -280,7 +280,7 @@ def _by_time(table: Table, config: DataConfig) -> Split:
     for part, cut in ((VALID, cut_valid), (TEST, cut_test)):
         if cut < len(values):
             part_N[~unknown_N & (moments >= values[cut])] = part
-            notes.append(tr("{part} starts at {moment}.", part=NAMES[part], moment=str(values[cut]).replace("T00:00:00", "")))
+            notes.append(tr("{part} starts at {moment}.", part=tr(NAMES[part]), moment=str(values[cut]).replace("T00:00:00", "")))
     if unknown_N.any():
         notes.append(tr("{count} rows without a date are in train.", count=int(unknown_N.sum())))
     return _split(part_N, "time", tuple(notes))

@@ -25,7 +25,9 @@ def sentences(card: Mapping[str, Any]) -> list[str]:
     gained, everything = sign * (best[1] - half[1]), sign * (best[1] - told[0][1])
     values = {"metric": pretty(metric), "half": number(half[1]), "best": number(best[1]), "step": f"{best[0]:,}", "last": f"{last:,}"}
     if best[0] < STILL * last:
-        time = tr("Time: {metric} on validation was best ({best}) after step {step} of {last}; what came after brought nothing.", **values)
+        time = tr(
+            "Time: {metric} on validation reached its best ({best}) at step {step} of {last}; what came after brought nothing.", **values
+        )
     elif gained < FLAT * everything:
         time = tr("Time: the second half of the steps brought hardly anything ({metric} on validation {half}, then {best}).", **values)
     else:

@@ -299,7 +299,7 @@ def cells(results: Sequence[Mapping[str, Any]], metric: str, form: str = " [{}, 
 def weak_spots(card: Mapping[str, Any], most: int, safe: Callable[[str], str] = str) -> list[str]:
     """Slices that stand out, in words; what is the user's goes through `safe`."""
     return [
-        tr("Weak spot: where {slice}, the mean error is {error} against {rest} elsewhere ({rows} rows).",
-           slice=safe(label(item)), error=number(item["error"]), rest=number(item["rest"]), rows=item["rows"])
+        tr("Weak spot: where {slice}, the error is {times} times that of the other rows on average ({rows} rows).",
+           slice=safe(label(item)), times=f"{min(item['error'] / max(item['rest'], 1e-12), 999):.3g}", rows=item["rows"])
         for item in [item for item in card["slices"].get("worst", []) if item["stands_out"]][:most]
     ]  # fmt: skip

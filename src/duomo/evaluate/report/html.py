@@ -1,13 +1,14 @@
 """The scorecard as one HTML file: no script, no request, light and dark, every word of the user escaped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from duomo.core.messages import language, tr
+from duomo.core.device import Execution
+from duomo.core.messages import language, together, tr
 from duomo.evaluate.progress import sentences
 from duomo.evaluate.report.plots import picture, sparkline, whisker
 from duomo.evaluate.scorecard import caution, headline, number, pretty, ranged, sentence, signed
@@ -107,7 +108,7 @@ def _figures_note(card: Mapping[str, Any]) -> str:
         rows=f"{plan['rows']:,}", draws=plan["draws"],
     )  # fmt: skip
     if plan["rows_per_draw"] < plan["rows"]:
-        note += " " + tr("Each resample holds {rows} rows, its spread scaled to the whole.", rows=f"{plan['rows_per_draw']:,}")
+        note = together([note, tr("Each resample holds {rows} rows, its spread scaled to the whole.", rows=f"{plan['rows_per_draw']:,}")])
     return note
 
 
@@ -240,12 +241,12 @@ def _curves(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 SHOWN_ELSEWHERE = ("name", "problems", "execution", "reason", "recipe", "preflight")
 
 
-def flat(value: Any) -> str:
-    """A fact of any shape in one line."""
+def flat(value: Any, named: Callable[[str], str] = lambda name: tr(name.replace("_", " "))) -> str:
+    """A fact of any shape in one line, its parts named in words."""
     if isinstance(value, Mapping):
-        return " · ".join(f"{tr(str(name).replace('_', ' '))} {flat(part)}" for name, part in value.items())
+        return " · ".join(f"{named(str(name))} {flat(part, named)}" for name, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(flat(part) for part in value) or "—"
+        return ", ".join(flat(part, named) for part in value) or "—"
     if isinstance(value, bool):
         return tr("yes") if value else tr("no")
     if isinstance(value, int):
@@ -260,6 +261,10 @@ def _facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             continue
         if name == "seconds" and isinstance(value, Mapping):
             value = {stage: seconds(spent) for stage, spent in value.items()}
+        elif name == "execution_chosen":
+            value = str(Execution.from_dict(value))
+        elif name == "machine":
+            value = {part: _amount(part, fact) if part.endswith("bytes") else fact for part, fact in value.items()}
         found.append((tr(str(name).replace("_", " ")), flat(value)))
     return found
 
@@ -282,7 +287,7 @@ def _tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     timed = facts.get("execution")
     if isinstance(timed, list) and timed and isinstance(timed[0], Mapping):
         head = list(timed[0])
-        cells = [[flat(row.get(name)) for name in head] for row in timed]
+        cells = [[str(Execution.from_dict(row[name])) if name == "execution" else flat(row.get(name)) for name in head] for row in timed]
         found.append(
             {
                 "title": tr("Ways of execution that were timed"), "head": [tr(name.replace("_", " ")) for name in head], "rows": cells,
@@ -292,7 +297,10 @@ def _tables(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     recipe = facts.get("recipe")
     if isinstance(recipe, Mapping) and recipe:
         settings = [
-            [f"{part}.{name}", flat(value)] for part, inner in recipe.items() if isinstance(inner, Mapping) for name, value in inner.items()
+            [f"{part}.{name}", flat(value, str)]
+            for part, inner in recipe.items()
+            if isinstance(inner, Mapping)
+            for name, value in inner.items()
         ]
         found.append({"title": tr("The whole recipe"), "head": [tr("setting"), tr("value")], "rows": settings, "open": False})
     return found

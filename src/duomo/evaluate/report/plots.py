@@ -234,10 +234,21 @@ def points(data: Mapping[str, Any], title: str) -> Markup:
     return _svg(WIDTH, HEIGHT, title, found)
 
 
-def histogram(counts: Sequence[float], edges: Sequence[float], title: str, labels: Sequence[str] | None = None) -> Markup:
+def distribution(data: Mapping[str, Any], title: str) -> Markup:
+    """Counts between edges, as large as the other pictures."""
+    return histogram(data["values"], data["edges"], title, size=(WIDTH, 200.0))
+
+
+def histogram(
+    counts: Sequence[float],
+    edges: Sequence[float],
+    title: str,
+    labels: Sequence[str] | None = None,
+    size: tuple[float, float] = (240.0, 74.0),
+) -> Markup:
     """Counts between edges (one more edge than counts), small: for one column of a table; `labels` name the edges."""
     names = [figure(edge) for edge in edges] if labels is None else [str(label) for label in labels]
-    width, height, top = 240.0, 74.0, max([1.0, *counts])
+    (width, height), top = size, max([1.0, *counts])
     step, found = width / max(1, len(counts)), []
     for place, count in enumerate(counts):
         tall = (height - 20) * count / top
@@ -250,6 +261,9 @@ def histogram(counts: Sequence[float], edges: Sequence[float], title: str, label
     if len(edges) > 1:
         found += [_line((0, height - 17), (width, height - 17), "axis"), _text(0, height - 4, names[0], "start", "tick")]
         found.append(_text(width, height - 4, names[-1], "end", "tick"))
+        if 0.85 * edges[0] + 0.15 * edges[-1] < 0 < 0.15 * edges[0] + 0.85 * edges[-1]:
+            zero = -edges[0] / (edges[-1] - edges[0]) * width
+            found += [_line((zero, 0), (zero, height - 17), "guide"), _text(zero, height - 4, "0", "middle", "tick")]
     return _svg(width, height, title, found)
 
 
@@ -295,5 +309,5 @@ def pictures(data: Mapping[str, Any], title: str) -> Markup:
 
 
 PICTURES: dict[str, Callable[[Mapping[str, Any], str], Markup]] = {
-    "bars": bars, "matrix": matrix, "curve": curve, "points": points, "texts": texts, "pictures": pictures,
+    "bars": bars, "histogram": distribution, "matrix": matrix, "curve": curve, "points": points, "texts": texts, "pictures": pictures,
 }  # fmt: skip

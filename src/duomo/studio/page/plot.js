@@ -83,6 +83,7 @@ export function whisker(found, low, high) {
 export function view(found) {
   const data = found.data, draw = {
     bars: () => bars(data.labels.slice(0, 24), data.values.slice(0, 24), found.title),
+    histogram: () => histogram(data, found.title),
     matrix: () => matrix(data, found.title),
     curve: () => curves(Object.fromEntries(Object.entries(data.lines).map(([name, ys]) => [name, ys.map((y, place) => [data.x[place], y])])), data.x_label, found.title, data.diagonal),
     points: () => points(data, found.title),

@@ -291,6 +291,6 @@ def _draw(predicted: np.ndarray, target: np.ndarray, suffix: str) -> list[View]:
     }  # fmt: skip
     gaps = predicted - target
     counts, edges = np.histogram(np.clip(gaps, *np.percentile(gaps, [0.5, 99.5])), bins=BINS)
-    bars = {"labels": [f"{value:.3g}" for value in (edges[:-1] + edges[1:]) / 2], "values": counts.tolist()}
+    shares = {"edges": [float(f"{edge:.5g}") for edge in edges], "values": counts.tolist()}
     note = tr("Predicted minus true; the outermost 1 % are gathered at the ends.")
-    return [View("points", tr("Predicted against true") + suffix, points), View("bars", tr("Residuals") + suffix, bars, note)]
+    return [View("points", tr("Predicted against true") + suffix, points), View("histogram", tr("Residuals") + suffix, shares, note)]

@@ -30,6 +30,14 @@ def perfect(task: Main, table: Table) -> tuple[torch.Tensor, dict]:
     return batch["target.value"].clone(), batch
 
 
+def test_every_residual_is_drawn():
+    gaps = np.random.default_rng(0).exponential(size=400)
+    task = made(diabetes(), "progress")
+    (_, residuals) = task.views({"prediction": gaps[:, None], "target": np.zeros((400, 1))})
+    assert residuals.kind == "histogram" and len(residuals.data["edges"]) == len(residuals.data["values"]) + 1
+    assert sum(residuals.data["values"]) == 400
+
+
 @pytest.mark.parametrize("log", [False, True])
 def test_units(log):
     table = diabetes()
