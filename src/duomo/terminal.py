@@ -13,6 +13,7 @@ from rich.progress import Task as Bar
 from rich.table import Table as Grid
 from rich.text import Text
 
+from duomo.core.messages import tr
 from duomo.core.reporter import Progress, Reporter
 
 PLAIN_SECONDS = 10.0
@@ -39,7 +40,8 @@ class _Facts(ProgressColumn):
 
 
 def _facts(facts: dict[str, float | str]) -> str:
-    return "  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in facts.items())
+    named = {tr(name.replace("_", " ")): value for name, value in facts.items()}
+    return "  ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in named.items())
 
 
 class _LiveBar(Progress):

@@ -198,6 +198,11 @@ def test_targets_are_guessed() -> None:
     features = [{"type": "Feature", "size": place * 1.5, "kind": "ab"[place % 2]} for place in range(60)]
     assert guess_target(infer(read(features), {}))[0] == "kind", "a word that a format gives every row is no target"
     assert guess_target(infer(read([row | {"type": "Feature"[place % 2 :]} for place, row in enumerate(features)]), {}))[0] == "type"
+    chinese = {"是否流失": ["是", "否"] * 30, "得病史": ["有", "无", "无"] * 20, "省份": ["京", "沪", "粤", "川"] * 15}
+    assert guess_target(infer(read(chinese), {}))[0] == "是否流失"
+    assert (
+        guess_target(infer(read({name.replace("得病史", "疾病诊断"): chinese[name] for name in ("得病史", "省份")}), {}))[0] == "疾病诊断"
+    )
     numbered = cancer().drop(columns="target").assign(patient_id=[7 * row for row in range(len(cancer()))], year=2001.5)
     assert guess_target(infer(read(numbered), {"patient_id": "number"}))[0] == "worst fractal dimension"
 

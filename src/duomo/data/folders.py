@@ -341,7 +341,7 @@ def _summary(root: Path, files: list[str], notes: list[str]) -> tuple[str, ...]:
     return (
         tr(
             "{count} of {total} files are not plain UTF-8; the first: {first}.",
-            count=len(notes), total=len(files), first=notes[0].rstrip("."),
+            count=len(notes), total=len(files), first=notes[0].rstrip(".。"),
         ),
     )  # fmt: skip
 

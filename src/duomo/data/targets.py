@@ -22,14 +22,20 @@ from duomo.data.profile import words
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20
 SURELY_CLASSES, ROWS_EACH = 5, 5
+_CHINESE = (
+    "标签 类别 目标 诊断 分类 情感 结果 结局 流失 违约 逾期 欺诈 患病 存活 生存 购买 "
+    "离职 疾病 主题 质量 等级 星级 评分 得分 分数 房价 总价 价格 销量 答案 状态 类型"
+)
 _TARGETS = (
     *("label", "labels", "target", "targets", "class", "y", "diagnosis", "outcome", "category", "sentiment", "species", "income", "churn"),
     *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result"),
-    *("status", "type", "标签", "类别", "目标", "诊断", "分类", "情感", "结果", "评分", "价格", "答案"),
+    *("status", "type", *_CHINESE.split()),
 )
-_OFTEN_ELSE = {"status", "type"}
+_OFTEN_ELSE = {"status", "type", "状态", "类型"}
 """Names that a format gives too, the same word in every row."""
-_SELDOM = {"id", "index", "part", "year", "month", "day"}
+_ENDINGS = ("标签", "诊断", "诊断结果", "结局")
+"""Chinese puts no spaces between words: 疾病诊断."""
+_SELDOM = {"id", "index", "part", "year", "month", "day", "年", "月", "日", "年份", "月份"}
 """Words in the names of columns that are predicted only where somebody asks for it."""
 SEPARATORS, LISTED = (";", "|", ","), "[]"
 """Signs between the labels of a cell; what stands for cells that are written as JSON lists."""
@@ -40,7 +46,7 @@ TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "�
 def guess_target(table: Table) -> tuple[str, str]:
     """The column that is most likely to be predicted, and why; ("", why) where there is none."""
     usable = [name for name in table.names if table.kinds.get(name) in ("category", "number", "text")]
-    by_words = {words(name): name for name in reversed(usable)}
+    by_words = {words(name).removeprefix("是否"): name for name in reversed(usable)}
     labelled = any(wanted in by_words and table.kinds[by_words[wanted]] == "category" for wanted in _TARGETS)
     if table.of_kind("audio") and not labelled and (spoken := _spoken(table, by_words)):
         return spoken, tr("it is the text of the recordings")
@@ -49,7 +55,9 @@ def guess_target(table: Table) -> tuple[str, str]:
         if name and table.kinds[name] != "text" and (wanted not in _OFTEN_ELSE or _varies(table, name)):
             return name, tr("its name says so")
     for plain, name in by_words.items():
-        if table.kinds[name] != "text" and {"label", "target", "class", "diagnosis", "outcome"} & set(plain.split()):
+        if table.kinds[name] != "text" and (
+            {"label", "target", "class", "diagnosis", "outcome"} & set(plain.split()) or plain.endswith(_ENDINGS)
+        ):
             return name, tr("its name says so")
     categories = [name for name in table.of_kind("category") if _varies(table, name)]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:

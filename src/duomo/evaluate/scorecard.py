@@ -214,7 +214,7 @@ def caution(card: Mapping[str, Any]) -> str:
         return ""
     if people:
         return tr("The test has only {rows} people: read every figure through its interval.", rows=rows)
-    return tr("The test has only {rows} rows: read every figure through its interval.", rows=rows)
+    return tr("The test has only {rows} rows: read every figure through its interval.", rows=card["test"]["rows"])
 
 
 def pretty(metric: str) -> str:

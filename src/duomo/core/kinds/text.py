@@ -64,7 +64,7 @@ class Text(Kind):
             return None
         length = pc.mean(pc.utf8_length(text)).as_py()
         spaces = pc.mean(pc.count_substring_regex(text, r"\s+")).as_py()
-        if length > UNSPACED * (spaces + 1):
+        if length > UNSPACED * (spaces + 1) or unspaced(text):
             return tr("{length:.0f} characters a cell on average, without spaces between words", length=length)
         return tr("{length:.0f} characters and {words:.1f} words a cell on average", length=length, words=spaces + 1)
 
@@ -171,12 +171,15 @@ def framed(state: Mapping[str, Any], ids: np.ndarray) -> np.ndarray:
 
 def choose(known: pa.ChunkedArray, amount: int) -> str:
     """characters for mainly Chinese (Japanese, Korean) text and for less than 20,000 characters, else byte-level bpe."""
-    if amount < 20_000:
-        return "characters"
+    return "characters" if amount < 20_000 or unspaced(known) else "bpe"
+
+
+def unspaced(known: pa.ChunkedArray) -> bool:
+    """Whether texts are mainly of Chinese, Japanese or Korean characters, whose spaces count no words."""
     some = sample(known, 1000)
     wide = pc.sum(pc.count_substring_regex(some, WIDE)).as_py() or 0
     letters = pc.sum(pc.count_substring_regex(some, r"\S")).as_py() or 1
-    return "characters" if wide > 0.3 * letters else "bpe"
+    return bool(wide > 0.3 * letters)
 
 
 def vocabulary_for(name: str, amount: int, some: pa.ChunkedArray) -> int:

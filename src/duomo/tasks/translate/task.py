@@ -30,9 +30,10 @@ SOURCES = ("source", "src", "en", "english", "原文", "英文")
 TARGETS = ("target", "tgt", "translation", "译文", "中文")
 LANGUAGES = re.compile(
     "(ar|bg|bn|ca|cs|da|de|el|en|es|et|eu|fa|fi|fr|ga|gl|he|hi|hr|hu|id|is|it|ja|ka|ko|lt|lv|ms|nb|nl|no|pl|pt|ro|ru|sk|sl|sr|sv|ta|th|tr|uk"
-    "|ur|vi|zh)([-_][a-z]{2,4})?", re.IGNORECASE,
+    "|ur|vi|zh)([-_][a-z]{2,4})?|arabic|chinese|english|french|german|italian|japanese|korean|portuguese|russian|spanish|turkish|vietnamese"
+    "|[中英日韩法德俄]文|[汉英日韩法德俄泰]语|西班牙语|葡萄牙语|意大利语|阿拉伯语|越南语|原文|译文", re.IGNORECASE,
 )  # fmt: skip
-"""By the codes of ISO 639-1."""
+"""By the codes of ISO 639-1, or by name."""
 MANY = 5000
 REQUEST = "Translate the following text from {source} to {target}."
 """What a model that only writes on is asked before each text, by the names of the columns."""
