@@ -34,7 +34,7 @@ def render(card: Mapping[str, Any]) -> str:
     return page(
         "scorecard.html.jinja",
         {
-            "title": tr("{name}: scorecard", name=card["name"]), "eyebrow": tr("Duomo scorecard · {task}", task=card["task"]),
+            "title": tr("{name}: scorecard", name=card["name"]), "eyebrow": tr("Duomo scorecard · {task}", task=tr(card["task"])),
             "heading": card["name"], "subtitle": facts.get("reason") or "",
             "verdict": {
                 "outcome": verdict["outcome"], "headline": headline(verdict), "sentence": sentence(verdict), "others": others,

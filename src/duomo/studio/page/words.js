@@ -27,7 +27,7 @@ export const chinese = {
   "Record": "录音", "Stop recording": "停止录音", "The microphone may not be used. Allow it in the browser, or choose a file.": "无法使用麦克风。请在浏览器中允许，或选择文件。",
   "The recording could not be read.": "无法读取录音。", "Fill in at least one field.": "请至少填写一项。", "none": "无", "Probabilities": "概率", "Confidence {share} %": "置信度 {share} %",
   "Nine of ten times between {low} and {high}.": "十次有九次在 {low} 与 {high} 之间。", "(nothing was heard)": "（没有听到内容）",
-  "What do you have?": "您有什么数据？", "Drop a table, a folder of pictures or sounds, or a text. It stays on this machine.": "拖入表格、图片或声音的文件夹，或一段文本。数据不会离开本机。",
+  "What do you have?": "你有什么数据？", "Drop a table, a folder of pictures or sounds, or a text. It stays on this machine.": "拖入表格、图片或声音的文件夹，或一段文本。数据不会离开本机。",
   "Choose files": "选择文件", "Choose a folder": "选择文件夹", "Drop data here": "把数据拖到这里", "Drop a file or a folder here": "把文件或文件夹拖到这里",
   "There was no file in what you dropped.": "拖入的内容里没有文件。", "{done} of {total} have arrived.": "已收到 {done}，共 {total}。",
   "Or choose what is here already": "或者选择已有的数据", "Up": "上一级", "Look into it as data": "作为数据查看", "There is nothing here yet that could be learned from.": "这里还没有可以学习的数据。", "{count} more are not listed.": "另有 {count} 项未列出。",
