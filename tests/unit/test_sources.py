@@ -107,6 +107,14 @@ def test_csv_bad_rows_are_numbered(tmp_path: Path) -> None:
     assert "b_2, c3" in " ".join(table.problems)
 
 
+def test_cells_parted_by_full_width_commas_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("姓名，年龄，城市\n" + "王芳，35，北京\n" * 5, encoding="utf-8")
+    assert any("3 columns" in problem for problem in read(path).problems)
+    path.write_text("text\n" + "秦川雄帝宅，函谷壯皇居。\n" * 5, encoding="utf-8")
+    assert not read(path).problems
+
+
 def test_csv_header_and_quotes(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("5.1,3.5,setosa\n4.9,3.0,setosa\n6.2,2.9,virginica\n")

@@ -105,11 +105,11 @@ def _languages(table: Table) -> list[Finding]:
     found = []
     for name in table.of_kind("text"):
         languages = {language: share for language, share in shares(table.column(name)).items() if share >= RARE}
-        if not any(languages):
+        if not any(languages) or languages.get("", 0.0) > 0.5:  # names and numbers are of no language
             continue
         told = ", ".join(f"{language or '?'} {share:.0%}" for language, share in languages.items())
         known = [language for language in languages if language]
-        hint = tr("Keep some of them only: --languages {first}", first=known[0]) if len(languages) > 1 else ""
+        hint = tr("Keep some of them only: --languages {first}", first=known[0]) if len(known) > 1 else ""
         found.append(Finding("note", "languages", tr("The texts of {name!r} are in: {told}.", name=name, told=told), (name,), (), hint))
     return found
 

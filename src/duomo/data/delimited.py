@@ -299,6 +299,8 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
     if not (quoted_alone(head, delimiter, skipped) or has_header(first, body)):
         note = tr("The file has no line of column names; the columns are called {first} … {last}.", first="c0", last=f"c{len(first) - 1}")
         return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,), spaced=spaced)
+    if len(first) == 1 and (signs := first[0].count("，")) and sum(row[0].count("，") == signs for row in body if row) > 0.9 * len(body):
+        notes += (tr("Cells seem to be parted by the full-width comma ，; put , in its place to have {count} columns.", count=signs + 1),)
     names, problems = repaired(first)
     return Layout(delimiter, tuple(names), _header_bytes(head, skipped + 1), notes + problems, skipped + 1, spaced)
 

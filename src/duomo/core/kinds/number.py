@@ -26,6 +26,10 @@ COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
 CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|cn¥|[$€£¥₹₽₩元]|usd|eur|gbp|cny|rmb|人民币)\s*|\s*(?:[$€£¥₹₽₩元块]|usd|eur|gbp|cny|rmb|人民币)$"
 CLOCK = r"^(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?$"
 """A time of the day, or how long something took: hours."""
+SECONDS = r"\s*(?:(?P<seconds>\d{1,2}(?:\.\d+)?) ?(?:秒|s|sec))?$"
+HOURS = r"^(?P<hours>\d{1,4}) ?(?:小时|h|hours?|hrs?)\s*(?:(?P<minutes>\d{1,2}) ?(?:分钟?|m|min|mins|minutes?))?" + SECONDS
+MINUTES = r"^(?P<hours>)(?P<minutes>\d{1,4}) ?(?:分钟?|mins?|minutes?)" + SECONDS
+"""1小时30分 and 45分钟 in one column."""
 SCALES = {"百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8, "k": 1e3, "K": 1e3, "M": 1e6}
 SCALED = r"^(?P<number>.*\d)\s*(?P<scale>[百千万亿]{1,3}|[kKM])$"
 """How many times a number is meant: 1.2万 is 12,000. Letters are units where a column has but one of them and no bare number."""
@@ -153,11 +157,12 @@ def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
     numbers = pc.cast(pc.if_else(right, bare, pa.scalar(None, bare.type)), pa.float64())
     values = np.array(numbers.to_numpy(), dtype=np.float64) * times
     values[percent] /= 100.0
-    clock = pc.extract_regex(text, CLOCK)
-    if clock.null_count < len(clock):
-        parts = [pc.struct_field(clock, name) for name in ("hours", "minutes", "seconds")]
-        hours, minutes, seconds = (pc.cast(pc.if_else(pc.equal(part, ""), "0", part), pa.float64()).to_numpy() for part in parts)
-        values = np.where(np.isnan(hours), values, hours + minutes / 60 + seconds / 3600)
+    for written in (CLOCK,) if style.unit else (CLOCK, HOURS, MINUTES):
+        found = pc.extract_regex(text, written)
+        if found.null_count < len(found):
+            parts = [pc.struct_field(found, name) for name in ("hours", "minutes", "seconds")]
+            hours, minutes, seconds = (pc.cast(pc.if_else(pc.equal(part, ""), "0", part), pa.float64()).to_numpy() for part in parts)
+            values = np.where(np.isnan(hours), values, hours + minutes / 60 + seconds / 3600)
     bad = np.isnan(values) | (percent & (not style.percent))
     return np.where(bad, np.nan, values), bad
 
