@@ -31,6 +31,12 @@ def test_what_shells_and_hands_put_around_a_name_does_not_hide_it(wrong: str) ->
     assert "'y'" in messages.nearest(wrong, ["x1", "y", "z"])
 
 
+@pytest.mark.parametrize(("wrong", "right"), [("分类", "classify"), ("数字", "number"), ("学习率", "learning_rate")])
+def test_what_is_shown_in_chinese_is_found_by_its_chinese(wrong: str, right: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    assert repr(right) in messages.nearest(wrong, ["classify", "number", "text", "learning_rate", "chat"])
+
+
 @pytest.mark.parametrize("verb", ["", *cli.VERBS])
 def test_help_is_chinese_wherever_a_person_reads_it(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUOMO_LANG", "zh")

@@ -109,8 +109,16 @@ def few(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" (+{len(names) - most})" if len(names) > most else "") or "-"
 
 
+def _in_chinese(names: Iterable[str]) -> dict[str, str]:
+    """What is shown in Chinese for settings, tasks and kinds, to what they are called: 学习率 to learning_rate."""
+    keys = {key: name for name in names for key in (name, "--" + name.replace("_", "-")) if key in chinese()}
+    return {chinese()[key]: name for key, name in keys.items()}
+
+
 def nearest(wrong: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """The known name closest to a wrong one, ready to stand in a sentence; empty when nothing is close."""
     names = {_bare(name): str(name) for name in known}
+    if language() == "zh":
+        names = _in_chinese(names.values()) | names
     found = difflib.get_close_matches(_bare(wrong), names, n=1, cutoff=cutoff)
     return tr(" Did you mean {name!r}?", name=names[found[0]]) if found else ""
