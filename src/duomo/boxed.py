@@ -7,13 +7,15 @@ import colorsys
 import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image, ImageDraw, ImageFont
 
 from duomo.core import films
 from duomo.core.errors import ConfigError, DataError, Interrupted, ResourceError
@@ -33,6 +35,11 @@ CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SIDES = ("left", "top", "right", "bottom")
 LONGEST_LABEL = 32
+FONTS = (
+    "msyh.ttc", "PingFang.ttc", "NotoSansCJK-Regular.ttc", "NotoSansSC-Regular.otf", "wqy-zenhei.ttc", "wqy-microhei.ttc",
+    "DroidSansFallbackFull.ttf", "simhei.ttf",
+)  # fmt: skip
+"""Fonts of the systems that hold the letters which OpenCV's own lacks: Chinese ones among them."""
 DEEP = 65535.0
 """White of a picture with more than 8 bits."""
 FASTEST = 120.0
@@ -276,7 +283,7 @@ def _writer(path: Path, facts: films.Film) -> Iterator[Callable[[np.ndarray, flo
 
 
 def mark(rgb_HW3: np.ndarray, one: Sighting, words: str) -> None:
-    """Draw a box in the colour of its number, with its label and `words`; letters that the font lacks are left out."""
+    """Draw a box in the colour of its number, with its label and `words`; a label that no font here can write is left out."""
     cv2 = films.library()
     side = min(rgb_HW3.shape[:2])
     thick, scale = max(1, round(side / 240)), max(0.35, side / 900)
@@ -285,8 +292,35 @@ def mark(rgb_HW3: np.ndarray, one: Sighting, words: str) -> None:
     left, top, right, bottom = (round(value) for value in one.box)
     cv2.rectangle(rgb_HW3, (left, top), (max(left, right - 1), max(top, bottom - 1)), colour, thick)
     label = " ".join(one.label[:LONGEST_LABEL].split())
+    written = None if label.isascii() else _written(f"{label} {words}", max(10, round(26 * scale)))
+    if written is not None:
+        foot = top if top >= len(written) else top + len(written)
+        place = rgb_HW3[foot - len(written) : foot, left : left + written.shape[1]]
+        ink_HW1 = written[: place.shape[0], : place.shape[1], None]
+        place[:] = np.round(np.array(colour) * (1 - ink_HW1)).astype(rgb_HW3.dtype)
+        return
     text = f"{label} {words}" if label.isascii() else words
     (wide, tall), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     foot = top if top - tall - below >= 0 else top + tall + below
     cv2.rectangle(rgb_HW3, (left, foot - tall - below), (left + wide, foot), colour, -1)
     cv2.putText(rgb_HW3, text, (left, foot - below + thick), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick, cv2.LINE_AA)
+
+
+@lru_cache(maxsize=1024)
+def _written(text: str, size: int) -> np.ndarray | None:
+    """(H, W) float32 between 0 and 1: how much ink of the text each pixel has; None where the machine has none of the fonts."""
+    font = _font(size)
+    if font is None:
+        return None
+    _, _, right, bottom = font.getbbox(text)
+    page = Image.new("L", (round(right) + 4, round(bottom) + 4))
+    ImageDraw.Draw(page).text((2, 1), text, fill=255, font=font)
+    return np.asarray(page, np.float32) / 255
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont | None:
+    for name in FONTS:
+        with suppress(OSError):
+            return ImageFont.truetype(name, size)
+    return None

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 from torch import Tensor, nn
 
 from duomo import boxed
@@ -25,7 +25,7 @@ from duomo.core.reporter import Progress, Silent
 from duomo.core.table import Table
 from duomo.core.tensors import Batch
 from duomo.data.predictor import Predictor
-from duomo.data.tracking import Detection, Tracker
+from duomo.data.tracking import Detection, Sighting, Tracker
 from duomo.tasks.detect.task import Config, Main
 
 SIDE = 96
@@ -261,3 +261,15 @@ def test_the_pictures_of_a_folder_are_drawn_into_another(predictor: Predictor, t
         boxed.draw(predictor, source, out, Silent())
     with pytest.raises(ConfigError, match=r"such as boxed\.mp4"):
         boxed.draws(predictor, film(tmp_path / "film.avi", 2), None)
+
+
+def test_labels_beyond_ascii_are_written_where_a_font_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boxed, "_font", ImageFont.load_default)
+    pictures = []
+    for label in ("été", "àéôü"):
+        boxed._written.cache_clear()
+        pictures.append(np.full((120, 160, 3), 90, np.uint8))
+        boxed.mark(pictures[-1], Sighting(1, label, 0.5, (20, 40, 120, 100)), "0.50")
+        boxed.mark(pictures[-1], Sighting(2, label, 0.5, (150, 0, 158, 20)), "0.50")  # it does not fit beside the edge
+    assert (pictures[0] != pictures[1]).any()
+    boxed._written.cache_clear()
