@@ -43,7 +43,7 @@ def render(facts: Mapping[str, Any], sources: Mapping[int, str], name: str) -> s
          _map(facts["rows"], sources)),
         (tr("Groups"), tr("Each row shows the pictures nearest to the middle of its group."), pictures({"rows": groups}, "")),
         (tr("Near-duplicates"), tr("Pairs that the model can hardly tell apart: keep both on one side of a split."),
-         pictures({"rows": twins}, "")),
+         pictures({"rows": twins}, "") or tr("None were found.")),
         (tr("Odd ones"), tr("Pictures farthest from their nearest neighbours: look here for strangers and mistakes."),
          pictures({"rows": odd}, "")),
     ]  # fmt: skip
@@ -76,4 +76,4 @@ def _map(rows: Sequence[Mapping[str, Any]], sources: Mapping[int, str]) -> Marku
                 x - half - 1.5, y - half - 1.5, PICTURE + 3, PICTURE + 3, colour))  # fmt: skip
             marks.append(Markup('<image x="{:.1f}" y="{:.1f}" width="{}" height="{}" href="{}">{}</image>').format(
                 x - half, y - half, PICTURE, PICTURE, sources[number], title))  # fmt: skip
-    return Markup('<svg class="plot" viewBox="0 0 {} {}" role="img">{}</svg>').format(WIDTH, HEIGHT, Markup("").join(marks))
+    return Markup('<svg class="plot whole" viewBox="0 0 {} {}" role="img">{}</svg>').format(WIDTH, HEIGHT, Markup("").join(marks))
