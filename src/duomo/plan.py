@@ -389,6 +389,7 @@ def _enough(recipe: Recipe, said: TrainConfig, rows: int, longer: float) -> Reci
 def run_name(source: Any) -> str:
     """What a run is called after its data."""
     if isinstance(source, (str, Path)):
-        name = Path(str(source).split("::")[-1] if "::" in str(source) else str(source)).name
+        path = Path(str(source).split("::")[-1] if "::" in str(source) else str(source))
+        name = path.name or path.absolute().name
         return name.split(".")[0] or "data"
     return "data"

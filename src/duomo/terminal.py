@@ -29,7 +29,8 @@ class _Rate(ProgressColumn):
     """Units a second."""
 
     def render(self, task: Bar) -> Text:
-        return Text(f"{task.speed or 0:.1f} {task.fields['unit']}/s")
+        unit = task.fields["unit"]
+        return Text(f"{task.speed or 0:.1f} {unit}/s" if unit != "s" else unit)
 
 
 class _Facts(ProgressColumn):
@@ -72,7 +73,8 @@ class _PlainBar(Progress):
         self._last = now
         rate = done / (now - self._start)
         left = (self._total - done) / rate if rate else 0.0
-        line = f"{self._label} {done:.0f}/{self._total:.0f}  {rate:.1f} {self._unit}/s  {left:.0f} s  {_facts(facts)}"
+        speed = f"  {rate:.1f} {self._unit}/s  {left:.0f} s" if self._unit != "s" else " s"
+        line = f"{self._label} {done:.0f}/{self._total:.0f}{speed}  {_facts(facts)}"
         self._console.print(line, markup=False, highlight=False)
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,6 +1,7 @@
 """What is said: one of a thing is one thing, and a wrong name is told the right one."""
 
 import argparse
+import json
 import re
 
 import pytest
@@ -35,6 +36,13 @@ def test_what_shells_and_hands_put_around_a_name_does_not_hide_it(wrong: str) ->
 def test_what_is_shown_in_chinese_is_found_by_its_chinese(wrong: str, right: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUOMO_LANG", "zh")
     assert repr(right) in messages.nearest(wrong, ["classify", "number", "text", "learning_rate", "chat"])
+
+
+def test_what_is_said_of_json_that_is_none_is_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    with pytest.raises(json.JSONDecodeError) as fault:
+        json.loads("{“年龄”：35}")
+    assert "第 1 行第 2 个字符处" in messages.tr("{file}: {why}", file="a", why=fault.value)
 
 
 @pytest.mark.parametrize("verb", ["", *cli.VERBS])

@@ -25,8 +25,12 @@ NONE = re.compile(r"\bare no ((?:JSON )?[a-z]+)s\b")
 REASONS = frozenset(os.strerror(number) for number in errno.errorcode) | {
     "Name or service not known",
     "No address associated with hostname",
+    "File is not a zip file",
+    "Parquet magic bytes not found in footer. Either the file is corrupted or this is not a parquet file.",
 }
 """What the machine says when a file or an address cannot be had."""
+PLACED = re.compile(r"(.+): line (\d+) column (\d+) \(char \d+\)")
+"""What is said of JSON that is none."""
 
 _spoken: ContextVar[str] = ContextVar("language", default="")
 
@@ -67,6 +71,8 @@ def tr(template: str, **values: object) -> str:
 
 def _reason(value: object) -> object:
     """What the machine says of a failure in the reader's language; other values as they are, whatever they say."""
+    if isinstance(value, str | ValueError) and (found := PLACED.fullmatch(str(value))) and found[1] in chinese():
+        return f"第 {found[2]} 行第 {found[3]} 个字符处：{chinese()[found[1]]}"
     return chinese().get(value, value) if isinstance(value, str) and value in REASONS else value
 
 

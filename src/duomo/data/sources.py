@@ -96,6 +96,7 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
     if not path.exists() and "::" in source:
         file, part = source.rsplit("::", 1)
         path = Path(file).expanduser()
+    path = path if path.name or not source else path.absolute()  # where one stands has a name of its own
     if "\0" in source or not source or not path.exists():
         _missing(path, source)
     if path.is_dir():
