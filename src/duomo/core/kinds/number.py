@@ -105,12 +105,14 @@ def _bare(text: pa.ChunkedArray, unit: str = "") -> tuple[pa.ChunkedArray, np.nd
     text = pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1")
     text = pc.replace_substring_regex(text, CURRENCY, r"\1")
     text = pc.replace_substring_regex(text, r"\s*%$", "")
-    text = pc.replace_substring_regex(text, AT_LEAST, r"\1")
-    times, found = np.ones(len(text)), pc.extract_regex(text, SCALED)
-    words = pc.struct_field(found, "scale")
-    for word in pc.unique(pc.drop_null(words)).to_pylist():
-        times[np.asarray(pc.fill_null(pc.equal(words, word), False))] = math.prod(SCALES[sign] for sign in word)
-    text = pc.coalesce(pc.struct_field(found, "number"), text)
+    times = np.ones(len(text))
+    if pc.any(pc.match_substring_regex(text, r"[百千万亿kKM+]$")).as_py():
+        text = pc.replace_substring_regex(text, AT_LEAST, r"\1")
+        found = pc.extract_regex(text, SCALED)
+        words = pc.struct_field(found, "scale")
+        for word in pc.unique(pc.drop_null(words)).to_pylist():
+            times[np.asarray(pc.fill_null(pc.equal(words, word), False))] = math.prod(SCALES[sign] for sign in word)
+        text = pc.coalesce(pc.struct_field(found, "number"), text)
     spaced = pc.match_substring_regex(text, r"^[+-]?\d{1,3}([ '’]\d{3})+([.,]\d+)?$")
     return pc.if_else(spaced, pc.replace_substring_regex(text, r"[ '’]", ""), text), times
 
@@ -158,6 +160,8 @@ def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
     values = np.array(numbers.to_numpy(), dtype=np.float64) * times
     values[percent] /= 100.0
     for written in (CLOCK,) if style.unit else (CLOCK, HOURS, MINUTES):
+        if not np.isnan(values).any():
+            break
         found = pc.extract_regex(text, written)
         if found.null_count < len(found):
             parts = [pc.struct_field(found, name) for name in ("hours", "minutes", "seconds")]
