@@ -115,16 +115,16 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
         size = "table-wide" if len(names) >= MANY_COLUMNS else "table-small" if rows < MANY_ROWS else "table"
         return Suggestion(size, tr("{rows} rows of {columns} table columns", rows=rows, columns=len(names)))
     if "text" in kinds and kinds <= {"text", *FLAT} and kinds != {"text"}:
-        reason = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds)))
+        reason = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(map(tr, sorted(kinds))))
         return Suggestion("text" if rows >= MANY_TEXTS else "text-small", reason)
     if "series" in kinds and kinds <= {"series", *FLAT}:
-        mixed = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds)))
+        mixed = tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(map(tr, sorted(kinds))))
         reason = tr("{rows} series", rows=rows) if kinds == {"series"} else mixed
         return Suggestion("series" if rows < MANY_SERIES else "series-many", reason)
     if "video" in kinds and len(names) > 1:
-        return Suggestion("video-mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))
+        return Suggestion("video-mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(map(tr, sorted(kinds)))))
     if (len(names) > 1 and len(kinds) > 1) or kinds & set(FLAT):
-        return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))
+        return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(map(tr, sorted(kinds)))))
     if kinds == {"text"}:
         return Suggestion("text" if rows >= MANY_TEXTS else "text-small", tr("{rows} texts", rows=rows))
     if kinds == {"image"} and len(names) == 1:
@@ -137,4 +137,4 @@ def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
         return Suggestion("audio", tr("{rows} sounds", rows=rows))
     if kinds == {"video"} and len(names) == 1:
         return Suggestion("video", tr("{rows} films", rows=rows))
-    return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(sorted(kinds))))
+    return Suggestion("mixed", tr("{rows} rows that mix {kinds}", rows=rows, kinds=", ".join(map(tr, sorted(kinds)))))
