@@ -19,7 +19,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 WORDS = (*MISSING, "-", "--", "—", "——", "–", "/", ".", "none", "nil", "missing", "unknown",
-         "缺失", "缺", "无", "空", "暂无", "未知", "不详", "未填", "未填写", "无数据")  # fmt: skip
+         "缺失", "缺", "无", "空", "暂无", "未知", "不详", "未填", "未填写", "无数据", "未检出", "未测", "未查")  # fmt: skip
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
@@ -33,6 +33,8 @@ MINUTES = r"^(?P<hours>)(?P<minutes>\d{1,4}) ?(?:分钟?|mins?|minutes?)" + SECO
 SCALES = {"百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8, "k": 1e3, "K": 1e3, "M": 1e6}
 SCALED = r"^(?P<number>.*\d)\s*(?P<scale>[百千万亿]{1,3}|[kKM])$"
 """How many times a number is meant: 1.2万 is 12,000. Letters are units where a column has but one of them and no bare number."""
+BOUND, FEW_BOUNDS = r"^[<>≤≥]=?\s*", 0.3
+"""Where more cells than this share begin so, they are ranges and no numbers: <=50K."""
 AT_LEAST = r"(\d\d|[百千万亿kKM])\+$"
 AMOUNT = r"^[+-]?\d[\d.,]*\s*(?:[百千]?[万亿]+|[百千]?元?$)?"
 """A number and how many times: a unit stands behind it. 千 before another word is the unit's own: 千克."""
@@ -52,6 +54,12 @@ class Style(NamedTuple):
     """Cells end in %: 12% is 0.12."""
     unit: str = ""
     """What stands behind each number: kg."""
+    bounded: bool = False
+    """Some cells tell a bound, as laboratories do: <0.01 is 0.01."""
+
+    def to_list(self) -> list[Any]:
+        """As a run folder holds it; bounds only where there are some, so that an older Duomo reads all other runs."""
+        return list(self if self.bounded else self[:3])
 
 
 def style_of(column: pa.ChunkedArray) -> Style:
@@ -76,15 +84,18 @@ def _style(text: pa.ChunkedArray, plain: pa.ChunkedArray) -> Style:
     odd = pc.drop_null(pc.filter(text, pc.invert(plain)))
     if not len(odd):
         return Style()
+    known = len(text) - text.null_count
+    bounded = 0 < int(pc.sum(pc.match_substring_regex(odd, BOUND)).as_py()) <= FEW_BOUNDS * known
+    odd = pc.replace_substring_regex(odd, BOUND, "") if bounded else odd
     share = int(pc.sum(pc.ends_with(odd, "%")).as_py() or 0)
-    percent = share > 0.5 * (len(text) - text.null_count)
+    percent = share > 0.5 * known
     unit = _unit(odd, bool(pc.any(plain).as_py()))
     bare, _ = _bare(odd, unit)
     groups, comma = pc.match_substring_regex(bare, DOT_GROUPS), pc.match_substring_regex(bare, COMMA_DECIMAL)
     only_comma = pc.any(pc.and_(comma, pc.invert(groups))).as_py()
     only_dot = pc.any(pc.and_(groups, pc.or_(pc.match_substring(bare, "."), pc.match_substring_regex(bare, ",.*,")))).as_py()
     fraction = pc.and_(pc.match_substring_regex(text, r"\d\.\d"), pc.invert(pc.match_substring_regex(text, r"\.\d{3}(\D|$)")))
-    return Style(bool(only_comma and not only_dot and not pc.any(fraction).as_py()), bool(percent), unit)
+    return Style(bool(only_comma and not only_dot and not pc.any(fraction).as_py()), bool(percent), unit, bounded)
 
 
 def _unit(odd: pa.ChunkedArray, bare: bool) -> str:
@@ -148,6 +159,7 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
 
 def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
     """Cells with more than digits: values and which are no numbers."""
+    text = pc.replace_substring_regex(text, BOUND, "") if style.bounded else text
     percent = np.asarray(pc.ends_with(text, "%").to_numpy(), dtype=bool)
     bare, times = _bare(text, style.unit)
     if style.comma:
@@ -196,7 +208,7 @@ class Number(Kind):
         known = values[np.isfinite(values)]
         flagged = len(known) < len(values)
         known = known[:: max(1, len(known) // ROWS)]
-        return {"style": list(style), "flag": bool(flagged), **learn(known, config.bins)}
+        return {"style": style.to_list(), "flag": bool(flagged), **learn(known, config.bins)}
 
     def field(self, state: Mapping[str, Any]) -> Field:
         bins = [list(state["bins"])] + ([[0.0, 1.0]] if state["flag"] else [])

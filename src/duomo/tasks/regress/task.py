@@ -119,7 +119,7 @@ class Main(Task):
 
     def state(self) -> dict[str, Any]:
         return {"encoder": self.encoder.state(), "mean": self.mean_K, "scale": self.scale_K, "halfwidth": self.halfwidth_K,
-                "styles": self.styles_K}  # fmt: skip
+                "styles": [style.to_list() for style in self.styles_K]}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.encoder.restore(state["encoder"])
