@@ -217,7 +217,7 @@ def test_a_conversation(window: Any) -> None:
 
 def test_dark_chinese_on_a_phone_by_keyboard(window: Any) -> None:
     page = window.page(locale="zh-CN", color_scheme="dark", viewport={"width": 390, "height": 800}, has_touch=True)
-    page.get_by_role("heading", name="您有什么数据").wait_for()
+    page.get_by_role("heading", name="你有什么数据").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.keyboard.press("Tab")
     assert "跳到正文" in page.evaluate("document.activeElement.textContent")
