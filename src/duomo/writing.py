@@ -115,7 +115,7 @@ class Choice:
         if name.startswith("llama"):
             counts = counts_of(self.run.model)
             if counts is not None and counts.fitted:
-                self.reporter.say(tr("The counts beside the network stay behind: what is written, and compared, is the network alone."))
+                self.reporter.say(tr("What answers beside the network stays behind: what is written, and compared, is the network alone."))
             return LlamaEngine(self._exported(name), self.language, self.task.context, slots=max(1, min(self.company, SLOTS)))
         model, execution = self.run.model, self.run.execution
         if name != OWN:

@@ -12,6 +12,7 @@ import torch
 from sklearn import datasets
 
 import duomo
+from duomo.core.reporter import Silent
 from duomo.exchange.convert import convert
 
 transformers = pytest.importorskip("transformers")
@@ -19,6 +20,14 @@ TEXT = datasets.load_wine().DESCR + datasets.load_breast_cancer().DESCR + datase
 SENTENCES = [found.strip() for found in TEXT.replace("\n", " ").split(".") if len(found.split()) > 4]
 DIGIT = re.compile(r"\d")
 SETTINGS = {"exact": True, "batch_size": 8}
+
+
+class Listening(Silent):
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,7 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> duomo.Run:
 
 def taught(trunk: duomo.Run, rows: list[dict], task: str, steps: int, target: str = "", **more: object) -> duomo.Run:
     settings = {"data": {"task": task}, "adapt": {"start": str(trunk.path), "new_rate": 20.0}, "train": {"steps": steps, **SETTINGS}}
-    return duomo.train(rows, settings | more, target=target or (), out=trunk.path.parent / f"{task}{len(more)}")
+    return duomo.train(rows, settings | more, target=target or (), out=trunk.path.parent / f"{task}{len(list(trunk.path.parent.iterdir()))}")
 
 
 def test_gaps(trunk: duomo.Run) -> None:
@@ -52,7 +61,7 @@ def test_gaps(trunk: duomo.Run) -> None:
 
 def test_labels_and_their_probabilities(trunk: duomo.Run) -> None:
     rows = [{"text": text, "label": "digits" if DIGIT.search(text) else "letters"} for text in SENTENCES]
-    run = taught(trunk, rows, "classify", 40, "label")
+    run = taught(trunk, rows, "classify", 40, "label", model={"options": {"advice": False}})
     run.task.temperatures = [1.7]
     run.folder.write_json("task.json", run.task.state())
     run.folder.seal()
@@ -68,9 +77,26 @@ def test_labels_and_their_probabilities(trunk: duomo.Run) -> None:
     assert back["notes"] == [] and back["distance"] == 0
 
 
+def test_a_line_beside_the_network_stays_behind(trunk: duomo.Run) -> None:
+    rows = [{"text": text, "label": "digits" if DIGIT.search(text) else "letters"} for text in SENTENCES]
+    run, place = taught(trunk, rows, "classify", 2, "label", encode={}), trunk.path.parent / "alone-hf"
+    assert run.scorecard["facts"]["voices"]["line"] > 0.3
+    said = Listening()
+    convert(run.path, "hf", place, reporter=said)
+    assert any("the network alone" in sentence for sentence in said.sentences)
+    asked = [text[:120] for text in SENTENCES[:12]]
+    told = transformers.pipeline("text-classification", model=str(place), truncation=True)(asked)
+    alone = duomo.load(run.path)
+    alone.model.council.clear()
+    alone.task.temperatures = [1.0]
+    own = alone.predict(asked)
+    assert [one["label"] for one in told] == [one["prediction"] for one in own]
+    assert np.allclose([one["score"] for one in told], [one["confidence"] for one in own], atol=2e-4)
+
+
 def test_labels_from_the_mean(trunk: duomo.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"text": text, "label": "digits" if DIGIT.search(text) else "letters"} for text in SENTENCES]
-    run = taught(trunk, rows, "classify", 40, "label", model={"options": {"pool": "mean"}})
+    run = taught(trunk, rows, "classify", 40, "label", model={"options": {"pool": "mean", "advice": False}})
     place = trunk.path.parent / "mean-hf"
     assert any("mean over all tokens" in note for note in convert(run.path, "hf", place)["notes"])
     space = ran(place, monkeypatch, lambda code: code.replace('["a text"]', "texts"), texts=[text[:120] for text in SENTENCES[:12]])

@@ -127,3 +127,19 @@ def test_few_texts_are_told_by_their_letters(tmp_path: Path) -> None:
     assert run.scorecard["facts"]["voices"]["line"] > 0.3
     again = duomo.load(tmp_path / "run").predict(frame[120:])
     assert (again["prediction"].to_numpy() == frame.y[120:].to_numpy()).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt"])
+def test_a_pretrained_reader_is_advised_too(name: str, tmp_path: Path) -> None:
+    """Beside a network that hardly learned, alone and with words that say it all; from its weights another begins without the line."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"text": [" ".join(rng.choice(list("abcdefgh"), 6)) + (" plum" if row % 2 else " pear") for row in range(160)]})
+    frame["y"] = ["plum" if row % 2 else "pear" for row in range(160)]
+    model = {"name": name, "size": "small", "options": {"width": 16, "depth": 1, "heads": 2}}
+    data = {"kind": {"text": "text"}, "target": ("y",)}
+    run = duomo.train(frame[:120], {"data": data, "model": model, "train": {"steps": 1}}, out=tmp_path / "run", reporter=Silent())
+    assert run.scorecard["facts"]["voices"]["line"] > 0.3
+    assert (duomo.load(tmp_path / "run").predict(frame[120:])["prediction"].to_numpy() == frame.y[120:].to_numpy()).mean() > 0.95
+    settings = {"data": data, "adapt": {"start": str(tmp_path / "run")}, "train": {"steps": 1}, "model": {"options": {"advice": False}}}
+    again = duomo.train(frame[:120], settings, out=tmp_path / "again", reporter=Silent())
+    assert again.model.council is None and again.scorecard["facts"]["voices"] == {}

@@ -135,6 +135,21 @@ def test_muon_is_torchs_within_the_layers_and_adamw_around_them():
     assert [tuple(value.shape) for value in optimizer.kept["exp_avg_sq"]] == [(7, 6), (), (9,), (7, 9), (7,)]
 
 
+def test_muon_takes_a_filter_for_a_row_and_leaves_those_of_one_channel():
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last), torch.nn.Conv2d(8, 8, 3, groups=8), torch.nn.Linear(36, 8)]
+    model = torch.nn.ModuleDict({"blocks": torch.nn.ModuleList(layers)})
+    assert optim.inner_matrices(model) == [0, 4]
+    with torch.no_grad():
+        layers[2].weight.copy_(layers[0].weight.flatten(1))
+    optimizer = optim.build(model, TrainConfig(optimizer="muon", weight_decay=0.1, exact=True))
+    for _ in range(3):
+        layers[0].weight.grad = torch.randn_like(layers[0].weight)
+        layers[2].weight.grad = layers[0].weight.grad.flatten(1).contiguous()
+        optimizer.step(0.01)
+    torch.testing.assert_close(layers[0].weight.flatten(1), layers[2].weight, rtol=0, atol=1e-6)
+
+
 def test_muon_makes_orthogonal():
     torch.manual_seed(0)
     for shape in ((12, 40), (40, 12)):

@@ -19,6 +19,8 @@ WRITERS: dict[str, Callable[[Path, Pretrained, str], list[str] | None]] = {
     "duomo": lambda place, model, kind: runs.write(place, model),
 }
 """What writes each form, and names the weights that it has no place for."""
+BESIDE = ("council.", "counts.", "sides.")
+"""How the names of what is fitted beside a network begin."""
 
 
 def convert(source: Path | str, to: str, out: Path | str, kind: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
@@ -69,11 +71,12 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
 
 
 def _network(model: Pretrained, reporter: Reporter) -> Pretrained:
-    """The model without the counts beside it, for which other forms have no place; says so."""
-    tensors = {name: value for name, value in model.tensors.items() if not name.startswith(("counts.", "sides."))}
+    """The model without what is fitted beside it, for which other forms have no place; says so."""
+    tensors = {name: value for name, value in model.tensors.items() if not name.startswith(BESIDE)}
     if len(tensors) < len(model.tensors):
-        reporter.say(tr("The counts beside the network stay behind: what is written, and compared, is the network alone."))
-    return dataclasses.replace(model, tensors=tensors)
+        reporter.say(tr("What answers beside the network stays behind: what is written, and compared, is the network alone."))
+        return dataclasses.replace(model, tensors=tensors, facts={**model.facts, "temperature": 1.0})  # it was found for all voices
+    return model
 
 
 def _written(model: Pretrained, to: str, place: Path, kind: str) -> tuple[float, list[str]]:

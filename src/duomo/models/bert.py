@@ -26,6 +26,7 @@ from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.attention import EncoderBlock, Rates
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
 from duomo.nn.fields import inside, masked_mean, single, wanted
@@ -71,7 +72,8 @@ class Config:
     """Numbers of a sentence's vector that tell its words and n-grams of letters (TF-IDF by feature hashing), behind the network's own; for
     embeddings only, none in BERT."""
     advice: bool = True
-    """Let counts of what stands beside what fill gaps with the network, where that helps on validation."""
+    """Let simpler voices answer with the network where that helps on validation: counts of what stands beside where gaps are filled, a
+    line over letters where a row is answered for."""
 
 
 BERT = Config(768, 12, 12, place="after", types=2, longest=512, pool="first")
@@ -150,6 +152,7 @@ class Model(nn.Module):
         self.head = nn.Linear(config.width, head.size) if head.size and not fills else None
         self.sides = Sides(head.size) if fills and config.advice else None
         self.hashed = Hashed(config.hashed) if config.hashed and self.per_row and not head.size else None
+        self.council = council_of(inputs, head.size, config.advice and self.per_row and bool(head.size))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -180,6 +183,8 @@ class Model(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         answer = self._answer(batch)
+        if self.council is not None and not self.training:
+            return self.council(batch, answer)
         return answer if self.hashed is None else self.hashed.beside(batch[self.name], answer)
 
     def _answer(self, batch: Batch) -> Tensor:

@@ -25,6 +25,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.attention import Attend, check_heads
 from duomo.nn.cache import Cache
+from duomo.nn.council import council_of
 from duomo.nn.counts import ORDER, Counts, before
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
@@ -76,7 +77,8 @@ class Config:
     bias: str = "none"
     """Which linear layers have biases: none, qkv (of queries, keys and values) or all."""
     advice: bool = True
-    """Let counts of what followed what answer beside the network, where that helps on validation."""
+    """Let simpler voices answer beside the network where that helps on validation: counts of what followed what, or a line over letters
+    where a row is answered for."""
 
 
 GPT2 = Config(768, 12, 12, activation="gelu_tanh", positions="learned", longest=1024, norm="layer", eps=1e-5, bias="all")
@@ -209,6 +211,7 @@ class Model(nn.Module):
         self.head = None if tied else nn.Linear(config.width, head.size, bias=False) if head.size else nn.Identity()
         foretells = not self.per_row and head.size == field.vocabulary[0]
         self.counts = Counts(head.size) if config.advice and foretells else None
+        self.council = council_of(inputs, head.size, config.advice and self.per_row and bool(head.size))
         rotary = config.positions == "rotary"
         self.register_buffer("table_2TK", self._rotary(field.shape[0]) if rotary else None, persistent=False)
         self._initialise()
@@ -262,7 +265,8 @@ class Model(nn.Module):
         for block in self.blocks:
             x_BTD = block(x_BTD, table_2TK, allowed)
         if self.per_row:
-            return self._logits(last(x_BTD, batch[f"{self.name}.length"]))
+            answer = self._logits(last(x_BTD, batch[f"{self.name}.length"]))
+            return answer if self.council is None or self.training else self.council(batch, answer)
         logits = self._logits(wanted(x_BTD, batch, self.name))
         if self.counts is None or self.training or not self.counts.fitted:
             return logits

@@ -5,6 +5,7 @@ is built (1.5 to 3 s, as long as a small run), and their wrappers cost more per 
 """
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from duomo.core.messages import nearest
 from duomo.core.recipe import TrainConfig
 
 MUON_MOMENTUM = 0.95
+NUMBERED = re.compile(r"(^|\.)\d+(\.|$)")
 
 
 class Optimizer(ABC):
@@ -208,8 +210,9 @@ class Muon(AdamW):
         inner = [place for place in places if place in self.inner]
         for place, weight, moment in zip(inner, self._weights(inner, rate, decay), self._of("exp_avg", inner), strict=True):
             moment.lerp_(given[place], 1 - MUON_MOMENTUM)
-            change = orthogonal(given[place].lerp(moment, MUON_MOMENTUM), self.type)
-            weight.sub_(change, alpha=rate * 0.2 * math.sqrt(max(weight.shape)))
+            matrix_MN = given[place].lerp(moment, MUON_MOMENTUM).flatten(1)  # a filter is a row
+            change = orthogonal(matrix_MN, self.type).view(weight.shape)
+            weight.sub_(change, alpha=rate * 0.2 * math.sqrt(max(matrix_MN.shape)))
 
 
 def orthogonal(x_MN: Tensor, dtype: torch.dtype) -> Tensor:
@@ -226,13 +229,14 @@ def orthogonal(x_MN: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def inner_matrices(model: nn.Module) -> list[int]:
-    """Places among the trainable weights of the matrices of numbered layers (`blocks.0.…`), but for embeddings."""
+    """Places among the trainable weights of the matrices and filters of numbered layers (`blocks.0.…`), but for embeddings and filters that
+    each read one channel."""
     tables = {id(layer.weight) for layer in model.modules() if isinstance(layer, nn.Embedding)}
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     return [
         place
         for place, (name, weight) in enumerate(named)
-        if weight.ndim == 2 and id(weight) not in tables and any(part.isdigit() for part in name.split("."))
+        if (weight.ndim == 2 or (weight.ndim > 2 and weight.shape[1] > 1)) and id(weight) not in tables and NUMBERED.search(name)
     ]
 
 
