@@ -22,7 +22,7 @@ BARS = {"digits:cnn": 0.985, "fashion:cnn": 0.92, "fashion:resnet": 0.935}
 CNN = {"name": "cnn", "size": "base"}
 # clothes may be mirrored and hang straight, digits the other way round: the recipe for small pictures assumes neither
 CLOTHES = {"flip": True, "rotate": 0.0, "scale": 0.0}
-LONG = {"batch_size": 128, "learning_rate": 3e-3, "weight_decay": 5e-2, "ema": 0.998, "patience": 0}
+LONG = {"batch_size": 128, "ema": 0.998, "patience": 0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "digits:cnn": {"model": CNN},
     "fashion:cnn": {"model": CNN, "train": LONG | {"epochs": 20.0}, "augment": CLOTHES | {"crop": 0.04}},

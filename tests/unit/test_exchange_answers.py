@@ -43,7 +43,9 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> duomo.Run:
 
 def taught(trunk: duomo.Run, rows: list[dict], task: str, steps: int, target: str = "", **more: object) -> duomo.Run:
     settings = {"data": {"task": task}, "adapt": {"start": str(trunk.path), "new_rate": 20.0}, "train": {"steps": steps, **SETTINGS}}
-    return duomo.train(rows, settings | more, target=target or (), out=trunk.path.parent / f"{task}{len(list(trunk.path.parent.iterdir()))}")
+    return duomo.train(
+        rows, settings | more, target=target or (), out=trunk.path.parent / f"{task}{len(list(trunk.path.parent.iterdir()))}"
+    )
 
 
 def test_gaps(trunk: duomo.Run) -> None:
