@@ -354,7 +354,7 @@ def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bo
         suggested["model"] = {"name": suggested["model"]["name"], "options": {} if started else _of_any_size(suggested["model"])}
     said = build(AdaptConfig, settings.get("adapt", {}), "adapt")
     if said.start and chosen:
-        own = {**find.model_module(chosen).TRAIN, **suggested.get("train", {})}
+        own = adapt.lessons(find.model_module(chosen).TRAIN, suggested.get("train", {}))
         going_on = {"optimizer": TrainConfig.optimizer, **adapt.defaults(chosen, own, said, part)}
         suggested = merge(suggested, {"train": going_on, "adapt": adapt.PART if part else {}})
         if not said.lora:  # what this task found to suit weights that exist

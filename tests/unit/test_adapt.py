@@ -200,3 +200,9 @@ def test_weights_of_another_size_are_refused_with_the_remedy() -> None:
     given = Pretrained("mlp", {}, {"weight": torch.zeros(4, 3), "bias": torch.zeros(4)}, source="a run")
     with pytest.raises(ConfigError, match=r"weight is 4 × 3 there and 4 × 8 here.*leave --picture-size"):
         adapt.load(nn.Linear(8, 4), given)
+
+
+def test_what_a_recipe_says_of_its_optimizer_is_for_learning_from_nothing() -> None:
+    own = {"learning_rate": 1e-3, "weight_decay": 0.01, "epochs": 5.0}
+    assert adapt.lessons(own, {"epochs": 9.0, "learning_rate": 2e-3}) == own | {"epochs": 9.0, "learning_rate": 2e-3}
+    assert adapt.lessons(own, {"epochs": 9.0, "optimizer": "muon", "learning_rate": 6e-3, "weight_decay": 0.1}) == own | {"epochs": 9.0}

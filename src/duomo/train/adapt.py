@@ -48,6 +48,12 @@ def defaults(model: str, own: Mapping[str, Any], config: AdaptConfig, part: bool
     return {**found, **LORA, "learning_rate": GENTLE.get(model, LORA["learning_rate"])} if config.lora else found
 
 
+def lessons(model: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's settings over the model's, but for rate and decay where it names an optimizer: those are for learning from nothing."""
+    rated = ("optimizer", "learning_rate", "weight_decay") if "optimizer" in recipe else ()
+    return {**model, **{name: value for name, value in recipe.items() if name not in rated}}
+
+
 def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     """Take over every weight that fits by name and shape; in words what was taken and what is new, and the new names.
 
