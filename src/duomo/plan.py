@@ -342,15 +342,20 @@ def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:
     return table if opens.all() else spill.part(table, np.flatnonzero(opens)), [*sentences, *why]
 
 
+SMALL_NETS = {"optimizer": "muon", "learning_rate": 8e-3, "weight_decay": 0.1}
+"""What the small forms of networks for pictures learn by from nothing; the large dense layers of published ones take too long by it."""
+
+
 def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bool = False) -> Recipe:
     """Defaults, below the task's named recipe, below what the user said; `part`: weights are given for the trunk alone."""
     suggested = dict(find.task_recipes(data.task)[named])
-    chosen = settings.get("model", {}).get("name")
+    chosen, started = settings.get("model", {}).get("name"), settings.get("adapt", {}).get("start")
     if chosen and chosen != suggested.get("model", {}).get("name"):
         suggested = {name: part for name, part in suggested.items() if name != "encode"} | {"model": {"size": "small"}}
-        suggested = merge(suggested, {"train": {"optimizer": TrainConfig.optimizer, **find.model_module(chosen).TRAIN}})
+        module = find.model_module(chosen)
+        small = module.FORMS == ("pixels",) and not settings["model"].get("size") and not started
+        suggested = merge(suggested, {"train": {"optimizer": TrainConfig.optimizer, **module.TRAIN, **(SMALL_NETS if small else {})}})
     elif settings.get("model", {}).get("size"):  # a size that was asked for is that size: what the recipe says of its own is left out
-        started = settings.get("adapt", {}).get("start")
         suggested["model"] = {"name": suggested["model"]["name"], "options": {} if started else _of_any_size(suggested["model"])}
     said = build(AdaptConfig, settings.get("adapt", {}), "adapt")
     if said.start and chosen:

@@ -62,3 +62,14 @@ def test_a_size_that_is_asked_for_keeps_how_the_recipe_builds_the_model() -> Non
     pairs = [{"question": f"What is {place}?", "answer": f"It is {place}."} for place in range(60)]
     made = plan.make(pairs, {"data": {"task": "embed"}, "model": {"size": "base"}}, Silent()).recipe.model
     assert (made.size, dict(made.options)) == ("base", {"hashed": 2048})
+
+
+def test_small_nets_for_pictures_learn_by_muon_from_nothing_and_published_ones_by_adamw(tmp_path: Path) -> None:
+    for place in range(40):
+        (tmp_path / "photos" / "ab"[place % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40), (place, 2 * place, 90)).save(tmp_path / "photos" / "ab"[place % 2] / f"{place}.png")
+    for model, by in (({}, "muon"), ({"name": "vit"}, "muon"), ({"name": "vit", "size": "base"}, "adamw"), ({"name": "fusion"}, "adamw")):
+        made = plan.make(str(tmp_path / "photos"), {"model": model}, Silent()).recipe.train
+        assert (made.optimizer, made.weight_decay) == (by, 0.1 if by == "muon" else 0.05)
+    asked = plan.make(str(tmp_path / "photos"), {"model": {"name": "vgg"}, "train": {"optimizer": "adamw"}}, Silent()).recipe.train
+    assert asked.learning_rate == 1e-3
