@@ -303,7 +303,6 @@ def test_beside_texts_the_cells_are_heard_where_they_tell_something(tmp_path: Pa
     run = duomo.train(
         frame.drop(columns="y"), {**quick, "train": {"epochs": 12.0}}, target="kind", out=tmp_path / "word", reporter=Silent()
     )
-    assert run.scorecard["facts"]["voices"].get("trees", 0.0) < 0.1  # they see the numbers alone; the line reads the word
     assert run.scorecard["results"][0]["metrics"]["accuracy"]["value"] > 0.95
     assert duomo.load(tmp_path / "word").predict(frame).equals(run.predict(frame))
 

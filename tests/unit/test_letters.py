@@ -21,8 +21,8 @@ from duomo.core.reporter import Silent
 from duomo.nn.council import Council
 from duomo.nn.letters import ORDERS, Letters
 from duomo.train.descent import Weights, descend
-from duomo.train.held import loss
-from duomo.train.line import GAIN, Seen, read
+from duomo.train.held import Rows, loss
+from duomo.train.line import GAIN, Seen, fit, read
 from duomo.train.voices import Line
 
 TEXTS = ["The heart of the sea", "An old sea-bird, at rest", "HEARTS  and\ttides", "a", "", "Über Straße 中文", "tide after tide"]
@@ -114,6 +114,46 @@ def test_what_is_learned_of_coordinates_is_ridge_regression_on_n_grams() -> None
     theirs = Ridge(alpha=0.5).fit(x_BP[:5], values[:5]).predict(x_BP)
     assert np.allclose(seen.logits(line, np.arange(5, 7))[:, 0], theirs[5:], atol=1e-5)
     assert np.allclose(council(batch, torch.zeros(7, 1))[:, 0].numpy(), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_trees_are_not_told_what_a_line_learned_by_heart(apart: bool) -> None:
+    """Labels that no text explains: what is said of a row to learn from comes from a line that did not see it."""
+    rng = np.random.default_rng(0)
+    lines = [" ".join("".join(rng.choice(list("abcdefgh"), 4)) for _ in range(6)) for _ in range(300)]
+    state = text.KIND.fit(cells := Cells(pa.chunked_array([pa.array(lines)]), None), EncodeConfig(tokenizer="bpe"))
+    fields = {"text": text.KIND.field(state), "numbers": Field("numbers", (1,), (), {"bins": [[0.0]]})}
+    rows = [torch.from_numpy(text.framed(state, ids).astype(np.int64)) for ids in text.encode_text(state, cells.data.to_pylist())]
+    batch = {"text": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), "numbers": torch.zeros(300, 1)}
+    goal = Goal("class", wanted := rng.integers(0, 2, 300), np.ones(300, bool), 0, 2, np.ones(300))
+    council = Council(fields, 2)
+    voice = fit(
+        council,
+        fields,
+        Rows(240, batch, torch.zeros(60, 2), [goal], apart, time.monotonic() + 60, (0.4, 0.1, 0.5), 1.0),
+        time.monotonic() + 60,
+    )
+    assert voice is not None and len(voice.told) == 1
+    told_NS, again_NS = voice.told[0], council.said(batch)[0]
+    assert torch.equal(told_NS[240:], again_NS[240:]) and told_NS.std() > 0
+    right, by_heart = ((one[:240].argmax(1).numpy() == wanted[:240]).mean() for one in (told_NS, again_NS))
+    assert by_heart > 0.8 and right < 0.6, (by_heart, right)
+
+
+def test_a_text_that_means_the_opposite_in_another_row_is_understood(tmp_path: Path) -> None:
+    """What the line says of the words must be read beside the cell, which turns it round."""
+    rng = np.random.default_rng(1)
+    words = ["".join(rng.choice(list("bcdfglmnprst"), 5)) for _ in range(900)]
+    noun, sign = rng.integers(0, 2, 900), rng.choice(["plus", "minus", "zero"], 900, p=[0.6, 0.2, 0.2])
+    frame = pd.DataFrame(
+        {"text": [word + ("ation" if one else "eable") + " was said" for word, one in zip(words, noun, strict=True)], "sign": sign}
+    )
+    frame["y"] = np.where(sign == "zero", rng.normal(size=900) * 0.1, np.where(sign == "plus", 1.0, -1.0) * (2.0 * noun - 0.7))
+    settings = {"train": {"epochs": 1.0}, "data": {"kind": {"text": "text"}, "target": ("y",)}}
+    run = duomo.train(frame[:600], settings, out=tmp_path / "run", reporter=Silent())
+    found = duomo.load(tmp_path / "run").predict(frame[600:])["prediction"].to_numpy()
+    assert np.sqrt(np.mean((found - frame.y[600:]) ** 2)) < 0.35 * frame.y[600:].std()
+    assert run.scorecard["facts"]["voices"]["trees"] > 0.3
 
 
 def test_few_texts_are_told_by_their_letters(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@
     sounds (B, D) ───┼─ line ───── logits (B, S) ─ × share ─┘
     tokens (B, T) ───┤
     pixels ──────────┘
-Of a sound they see what a few numbers tell of it (nn/heard.py); of texts the line alone sees something, their letters (nn/letters.py), and
-so of pictures, where there is nothing else (nn/glimpse.py).
+Of a sound they see what a few numbers tell of it (nn/heard.py). Of texts the line sees their letters (nn/letters.py), and the trees beside
+cells what the line says of these: a text may mean something else in another row (Wolpert 1992, "Stacked Generalization"). Of pictures the
+line alone sees something, where there is nothing else (nn/glimpse.py).
 They are fitted when the network has learned, and the shares on validation (train/council.py); until then only the network speaks, and
 what is not fitted yet is empty. Weighing unlike models is what wins on tables: Caruana et al. 2004, "Ensemble Selection from Libraries of
 Models"; Erickson et al. 2020, arXiv:2003.06505, section 2.2.
@@ -14,7 +15,7 @@ Legend: B rows, N number columns, M category columns, D numbers that describe th
 trees, C splits by categories.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,8 @@ SPELLED = 200
 """A category of more values than this is left out of the straight line."""
 HEARD = "heard"
 """What describes the sounds of a batch, where it has been computed before: (B, D), in place of the sounds."""
+TOLD = 100
+"""Most columns in which trees see what the line says of texts; where each text by itself would need more, only their sum is told."""
 FAR = 5.0
 """Deviations from the middle at which the straight line ends: one odd cell must not carry an answer away."""
 
@@ -145,13 +148,18 @@ class Council(Grown):
         found_BD = batch[HEARD] if HEARD in batch else self.describe(batch)
         return [(found_BD - self.level_2D[0]) / self.level_2D[1]]
 
-    def features(self, batch: Batch) -> Tensor:
-        """float32 (B, F) for the trees: each category's rank (`rank_V`; KNOWN where trees do not tell it), numbers, what sounds hold."""
+    def said(self, batch: Batch) -> list[Tensor]:
+        """float32 (B, S) for each text: what the line says of it; nothing before the line is fitted."""
+        return [letters(batch[name]) for name, letters in self.texts() if len(letters.weight_PS)]
+
+    def features(self, batch: Batch, said: Sequence[Tensor] = ()) -> Tensor:
+        """float32 (B, F) for the trees: each category's rank (`rank_V`; KNOWN where trees do not tell it), numbers, what sounds hold, and
+        what the line said of texts."""
         found = [batch[name].float() for name in self.number_names] + self._described(batch)
         if self.category_names:
             first_M = torch.tensor(self.vocabulary).cumsum(0) - torch.tensor(self.vocabulary)
             found = [self.rank_V[self.codes(batch) + first_M.to(self.rank_V.device)].float(), *found]
-        return torch.cat(found, 1)
+        return torch.cat(found + told(said), 1)
 
     def spelled(self, batch: Batch) -> Tensor:
         """float32 (B, F) for the line: numbers, also of sounds, cut off far from the middle, and a column for each value of the smaller
@@ -167,20 +175,26 @@ class Council(Grown):
             return network_BS
         if self.sound_names and HEARD not in batch:
             batch = {**batch, HEARD: self.describe(batch)}
-        found_BS = network_BS * self.share_3[0]
+        found_BS, said = network_BS * self.share_3[0], self.said(batch)
         if len(self.forest.root_T):
-            found_BS = found_BS + self.forest(self.features(batch)) * self.share_3[1]
+            found_BS = found_BS + self.forest(self.features(batch, said)) * self.share_3[1]
         if len(self.bias_S):
             line_BS = self.bias_S
             if len(self.weight_FS):  # OpenVINO computes a product over no columns wrongly
                 line_BS = line_BS + self.spelled(batch) @ self.weight_FS
-            for name, letters in self.texts():
-                if len(letters.weight_PS):  # a run of before there were letters has none
-                    line_BS = line_BS + letters(batch[name])
+            line_BS = sum(said, line_BS)  # a run of before there were letters has none
             for name, glimpse in self.pictures():
                 line_BS = line_BS + glimpse(batch[name])
             found_BS = found_BS + line_BS * self.share_3[2]
         return found_BS
+
+
+def told(said: Sequence[Tensor]) -> list[Tensor]:
+    """What trees see of (B, S) said of each text: all together, and each by itself where these are not too many."""
+    if not said or said[0].shape[1] > TOLD:
+        return []
+    whole_BS = torch.stack(list(said)).sum(0)
+    return [whole_BS] if len(said) == 1 or len(said) * whole_BS.shape[1] > TOLD else [whole_BS, *said]
 
 
 def council_of(inputs: Mapping[str, Field], size: int, wanted: bool) -> Council | None:

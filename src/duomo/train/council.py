@@ -104,7 +104,8 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
             said = line.fit(council, task.inputs, rows, soon)
-            trees = _trees(council, rows, bar)
+            x_NF = council.features(rows.batch, said.told if said else ()).double().numpy() if council.has_cells else None
+            trees = None if x_NF is None else _trees(council, rows, x_NF, bar)
         voices = [trees, said]
         shares = weigh(task, rows, voices)
     if shares[0] > ALONE:
@@ -117,21 +118,21 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True) if share}
     told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
     reporter.say(tr("Simpler models were fitted beside the network; by rows held out they count: {shares}.", shares=told))
-    return Fitted(found, partial(_again, council, rows, voices) if rows.learned < FEW and not apart else _nothing)
+    return Fitted(found, partial(_again, council, rows, voices, x_NF) if rows.learned < FEW and not apart else _nothing)
 
 
 def _nothing() -> None:
     pass
 
 
-def _again(council: Council, rows: Rows, voices: Sequence[Voice | None]) -> None:
+def _again(council: Council, rows: Rows, voices: Sequence[Voice | None], x_NF: np.ndarray | None) -> None:
     """Learn from the validation rows too, with as many rounds and the penalties that were chosen."""
     device = council.share_3.device
     council.cpu()
     with threadpool_limits(1):
         trees, said = voices
-        if trees is not None:
-            x_NF, grown = council.features(rows.batch).double().numpy(), list[Trees]()
+        if trees is not None and x_NF is not None:
+            grown = list[Trees]()
             for goal, count in zip(rows.goals, trees.chosen, strict=True):
                 whole = np.flatnonzero(goal.known)
                 grown.append(Trees(goal, len(whole), len(council.vocabulary)))
@@ -202,12 +203,11 @@ def _rank(council: Council, batch: Batch, learned: int) -> None:
     council.put(rank_V=torch.cat(ranks) if ranks else torch.zeros(0))
 
 
-def _trees(council: Council, rows: Rows, bar: Progress) -> Voice | None:
-    """Grown for as many rounds as help what is held out; None where there are no cells or too many
-    classes, or where what is written answers otherwise."""
-    if sum(goal.size for goal in rows.goals) > MOST_PLACES or not council.has_cells:
+def _trees(council: Council, rows: Rows, x_NF: np.ndarray, bar: Progress) -> Voice | None:
+    """Grown for as many rounds as help what is held out; None where there are too many classes, or where what is written answers
+    otherwise."""
+    if sum(goal.size for goal in rows.goals) > MOST_PLACES:
         return None
-    x_NF = council.features(rows.batch).double().numpy()
     held, valid, grown, chosen = list[np.ndarray](), list[np.ndarray](), list[Trees](), list[int]()
     for place, goal in enumerate(rows.goals):
         now = time.monotonic()

@@ -65,6 +65,8 @@ class Voice:
     valid: Tensor
     chosen: Sequence[float]
     """What was chosen by these answers for each goal: rounds of trees, or a penalty."""
+    told: Sequence[Tensor] = ()
+    """(N, S) for each text what trees may see of it."""
 
 
 def spread(rows: np.ndarray, most: int) -> np.ndarray:

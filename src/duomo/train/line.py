@@ -14,13 +14,14 @@ from typing import Any, final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from duomo.core.contract import Field, Goal
 from duomo.core.kinds import text
 from duomo.core.tensors import Batch
 from duomo.nn.council import Council
 from duomo.train.descent import Weights, descend
-from duomo.train.held import AT_ONCE, CELLS, FEW, Rows, Voice, beside, loss, spread
+from duomo.train.held import AT_ONCE, CELLS, FEW, FOLDS, Rows, Voice, beside, loss, spread
 from duomo.train.voices import Line
 
 PENALTIES = tuple(10.0**-power for power in range(-3, 5))
@@ -30,8 +31,9 @@ PACE, CUBES = 10**7, 10**9
 """Rows times columns times logits that are learned in a second, all penalties tried; products of pairs of rows, rows times pairs."""
 GAIN = 5.0
 """How much longer a text or picture is than a cell's deviation: the penalty is the same on both."""
-SAMPLE, FITS, AROUND = 200, 2 * 10**7, (3.0, 1.0)
-"""Texts that tell how long all are; words and n-grams that fit into memory; penalties for all rows, in parts of what some of them chose."""
+SAMPLE, FITS, AROUND, FEWER = 200, 2 * 10**7, (3.0, 1.0), 3
+"""Texts that tell how long all are; words and n-grams that fit into memory; penalties for all rows, in parts of what some of them chose;
+parts of many rows that are told of by a line that learned from the others."""
 ENOUGH, FLAT = 400, 1e-7
 """Rows held out that choose a penalty for texts, which takes long; the smallest part of the largest root that is a coordinate."""
 
@@ -45,6 +47,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
     read(council, inputs, rows.batch, rows.learned)
     taught = np.flatnonzero(np.any([goal.known[: rows.learned] for goal in rows.goals], axis=0))
     seen, judged_rows = Seen(council, rows.batch, spread(taught, most), rows.learned), np.arange(rows.learned, len(rows.goals[0].values))
+    seen.all = seen.beyond(taught)
     held, valid, found, chosen = list[np.ndarray](), list[np.ndarray](), list[Weights](), list[float]()
     for goal in rows.goals:
         parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
@@ -62,16 +65,48 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
         _, penalty, kept = min(tried, key=lambda one: one[0])
         for one, (learn, judge) in zip(lines[looks:], parts[looks:] if council.has_cells else [], strict=False):
             kept[judge] = seen.taught(one, learn, penalty, judge)
-        whole, line = rows.whole(goal, rows.learned), Line(goal)
-        line.fit(seen.of(some := whole[np.isin(whole, seen.basis)]), some, penalty)
-        found.append(seen.weights(line))
-        if council.token_names and len(taught) > len(seen.basis):
-            found[-1] = _descended(council, rows, goal, seen, found[-1], penalty, ends)
+        found.append(_learned(seen, rows, goal, goal.known[: rows.learned], penalty, ends))
         valid.append(seen.said(found[-1], judged_rows))
         held.append(kept)
         chosen.append(penalty)
     seen.write(found)
-    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), chosen)
+    told = _told(seen, rows, chosen, ends) if council.token_names and council.has_cells else ()
+    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), chosen, told)
+
+
+def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: float, ends: float) -> Weights:
+    """What these rows (truths, of all to learn from) teach: those of the basis at once, then by descent all that fit."""
+    line, some = Line(goal), seen.basis[known[seen.basis]]
+    line.fit(seen.of(some), some, penalty)
+    start = seen.weights(line)
+    if seen.all is None:
+        return start
+    fits, x_NX = seen.all
+    learned = known[fits]
+    judged = rows.learned + np.flatnonzero(goal.known[rows.learned :])
+    penalties = [factor * penalty for factor in AROUND]
+    return descend(goal, x_NX[learned], fits[learned], start, penalties, lambda now: loss(goal, seen.said(now, judged), judged), ends)
+
+
+def _told(seen: "Seen", rows: Rows, penalties: Sequence[float], ends: float) -> Sequence[Tensor]:
+    """float32 (N, S) for each text: what the line says of it in rows to be judged, and of each row to learn from what a line says that
+    learned from the others, part by part. Nothing where the time does not suffice."""
+    order = np.arange(rows.learned) if rows.apart else np.random.default_rng(0).permutation(rows.learned)  # neighbours belong together
+    parts, started = np.array_split(order, FOLDS if rows.learned < FEW else FEWER), time.monotonic()
+    told_TNS = seen.told()
+    for count, part in enumerate(parts, 1):
+        others = np.ones(rows.learned, bool)
+        others[part] = False
+        for goal, penalty in zip(rows.goals, penalties, strict=True):
+            known = others & goal.known[: rows.learned]
+            if not known.any():
+                return ()
+            weights = _learned(seen, rows, goal, known, penalty, ends)
+            told_TNS[:, part, goal.first : goal.first + goal.size] = seen.texts(weights, part)
+        now = time.monotonic()
+        if now + (now - started) / count * (len(parts) - count) > ends:
+            return ()
+    return told_TNS.unbind(0)
 
 
 def again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
@@ -82,24 +117,6 @@ def again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
         known = np.flatnonzero(one.goal.known)
         one.fit(seen.of(known), known, penalty)
     seen.write([seen.weights(line) for line in found])
-
-
-def _descended(council: Council, rows: Rows, goal: Goal, seen: "Seen", start: Weights, penalty: float, ends: float) -> Weights:
-    """The weights after more rows than those of the basis were learned from, as many as fit."""
-    from scipy import sparse
-
-    whole = np.flatnonzero(goal.known[: rows.learned])
-    some = spread(whole, SAMPLE)
-    each = grams(council, rows.batch, some).nnz / len(some) + len(start.cells_FP)
-    whole = spread(whole, int(FITS / max(1.0, each)))
-    if len(whole) <= len(seen.basis):
-        return start
-    pieces = [_features(council, rows.batch, piece) for piece in np.array_split(whole, 1 + len(whole) // AT_ONCE)]
-    judged = rows.learned + np.flatnonzero(goal.known[rows.learned :])
-    penalties = [factor * penalty for factor in AROUND]
-    return descend(
-        goal, sparse.vstack(pieces, "csr"), whole, start, penalties, lambda now: loss(goal, seen.said(now, judged), judged), ends
-    )
 
 
 def _features(council: Council, batch: Batch, rows: np.ndarray) -> Any:
@@ -130,6 +147,7 @@ class Seen:
         columns_RX = [_spelled(council, batch, basis)]
         self._cells = columns_RX[0].shape[1]
         self.wide: Any = None
+        self.all: tuple[np.ndarray, Any] | None = None
         self._level = Level(council, batch, learned) if council.picture_names else None
         if council.token_names or council.picture_names:
             self.wide, self._judged = self._wide(basis), self._wide(np.arange(learned, len(next(iter(batch.values())))))
@@ -144,6 +162,20 @@ class Seen:
     def _wide(self, rows: np.ndarray) -> Any:
         """(N, G) float64: n-grams, or numbers of glimpses."""
         return self._level.of(self._batch, rows) if self._level else grams(self._council, self._batch, rows)
+
+    def beyond(self, rows: np.ndarray) -> tuple[np.ndarray, Any] | None:
+        """Of these rows, if they are more than the basis, as many as fit, and CSR (N, F + G) their features."""
+        from scipy import sparse
+
+        if not self._council.token_names or len(rows) <= len(self.basis):
+            return None
+        some = spread(rows, SAMPLE)
+        each = grams(self._council, self._batch, some).nnz / len(some) + self._cells
+        fits = spread(rows, int(FITS / max(1.0, each)))
+        if len(fits) <= len(self.basis):
+            return None
+        pieces = [_features(self._council, self._batch, piece) for piece in np.array_split(fits, 1 + len(fits) // AT_ONCE)]
+        return fits, sparse.vstack(pieces, "csr")
 
     def taught(self, line: Line, learn: np.ndarray, penalty: float, judge: np.ndarray) -> np.ndarray:
         """Fit the line to rows of the basis; its logits (N, P) of the rows to be judged by."""
@@ -171,14 +203,33 @@ class Seen:
         wide = self.wide.T @ (self._turn_RD @ line.weight_FP[self._cells :]) if self.wide is not None else line.weight_FP[:0]
         return Weights(line.weight_FP[: self._cells], np.asarray(wide), line.bias_P)
 
+    def texts(self, weights: Weights, rows: np.ndarray) -> Tensor:
+        """float32 (T, N, P): what the weights say of each text of these rows."""
+        each = np.split(weights.wide_GP, self._firsts())
+        pieces = np.array_split(rows, 1 + len(rows) // AT_ONCE)
+        found = [
+            [x_NG @ weight_GP for x_NG, weight_GP in zip(_grams(self._council, self._batch, piece), each, strict=True)] for piece in pieces
+        ]
+        return torch.from_numpy(np.concatenate(found, 1)).float()
+
+    def told(self) -> Tensor:
+        """float32 (T, N, S): the same of all rows by the weights that were written; 0 of those to learn from."""
+        count, names = len(next(iter(self._batch.values()))), self._council.token_names
+        batches = [{name: self._batch[name][piece] for name in names} for piece in torch.arange(self._learned, count).split(AT_ONCE)]
+        said_TNS = torch.cat([torch.stack(self._council.said(batch)) for batch in batches], 1)
+        return torch.cat([said_TNS.new_zeros(len(said_TNS), self._learned, said_TNS.shape[2]), said_TNS], 1)
+
+    def _firsts(self) -> np.ndarray:
+        """Where the places of each text but the first one begin."""
+        return np.cumsum([letters.places + 1 for _, letters in self._council.texts()])[:-1]
+
     def write(self, found: Sequence[Weights]) -> None:
         """Into the council: the weights of all goals side by side."""
         cells_FS, wide_GS, bias_S = (np.concatenate(parts, -1) for parts in zip(*found, strict=True))
         if self._level is not None:
             bias_S = bias_S - self._level.write(self._council, wide_GS)
         elif self.wide is not None:
-            first = np.cumsum([letters.places + 1 for _, letters in self._council.texts()])[:-1]
-            for (_, letters), weight_GS in zip(self._council.texts(), np.split(GAIN * wide_GS, first), strict=True):
+            for (_, letters), weight_GS in zip(self._council.texts(), np.split(GAIN * wide_GS, self._firsts()), strict=True):
                 letters.put(weight_PS=torch.from_numpy(weight_GS))
         self._council.put(weight_FS=torch.from_numpy(cells_FS), bias_S=torch.from_numpy(bias_S))
 
@@ -233,6 +284,13 @@ def grams(council: Council, batch: Batch, rows: np.ndarray) -> Any:
     """CSR (N, G) float64: what the n-grams of all texts count."""
     from scipy import sparse
 
+    return sparse.hstack(_grams(council, batch, rows), format="csr")
+
+
+def _grams(council: Council, batch: Batch, rows: np.ndarray) -> list[Any]:
+    """The same of each text by itself."""
+    from scipy import sparse
+
     found = []
     for name, letters in council.texts():
         parts = []
@@ -242,4 +300,4 @@ def grams(council: Council, batch: Batch, rows: np.ndarray) -> Any:
             shape = (len(place_BG), letters.places + 1)
             parts.append(sparse.csr_matrix((GAIN * value_BG[row, column].astype(np.float64), (row, place_BG[row, column])), shape=shape))
         found.append(sparse.vstack(parts, format="csr"))
-    return sparse.hstack(found, format="csr")
+    return found

@@ -1,9 +1,12 @@
 """Categories: few different values; each frequent one gets a place, the rest share place 0.
 
-Legend: N rows.
+Where cells hold lists ("Drama, Crime"; "red|blue"), whether a frequent part is among them is a category too: a list that is new, or met
+only once, is still made of parts that are known.
+Legend: N rows, K parts.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -19,6 +22,11 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 TRUTH = {"true", "false"}
+SEPARATORS = (";", "|", ",", "/", "；", "，", "、")
+LISTS, LISTED, PARTS = 20, 0.1, 32
+"""With fewer different values than that, or separators in a smaller share of the cells, no parts are looked for; most parts."""
+OFTEN, SELDOM = 0.01, 5
+"""Share of the cells, and number, in which a part must be among others (and as many in which it is not)."""
 
 
 @final
@@ -60,10 +68,11 @@ class Category(Kind):
         kept = [value for value, count in order[: max(1, config.categories)] if count > rare]
         numbers, _ = parse(pa.chunked_array([pa.array(kept, pa.large_string())]))
         numeric = bool(len(kept)) and not np.isnan(numbers).any() and len(np.unique(numbers)) == len(kept)
-        return {"values": kept, "numeric": numeric}
+        return {"values": kept, "numeric": numeric} | _parts(order)
 
     def field(self, state: Mapping[str, Any]) -> Field:
-        return Field("categories", (1,), vocabulary=(len(state["values"]) + 1,))
+        parts = len(state.get("parts", ()))
+        return Field("categories", (1 + parts,), vocabulary=(len(state["values"]) + 1, *[3] * parts))
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
         text = values_of(cells.data)
@@ -76,7 +85,48 @@ class Category(Kind):
         if state["numeric"] and (place_N == 0).any():
             open_ = place_N == 0
             place_N[open_] = _by_number(pc.filter(text, pa.array(open_)), known)
-        return Block(place_N)
+        if not state.get("parts"):
+            return Block(place_N)
+        return Block(np.concatenate([place_N[:, None], _among(text, state["parts"], state["separator"])], 1))
+
+
+def split(value: str, separator: str) -> set[str]:
+    """The parts of a list."""
+    return {part for one in value.split(separator) if (part := one.strip())}
+
+
+def _parts(values: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """The separator of lists and their frequent parts, by what is found in most cells; nothing where cells hold no lists.
+
+    `values`: each different one and its count. A part that is always alone, or always with the same others, tells nothing new.
+    """
+    cells = sum(count for _, count in values)
+    best: tuple[int, dict[str, Any]] = (0, {})
+    for separator in SEPARATORS if len(values) >= LISTS else ():
+        if sum(count for value, count in values if separator in value) < LISTED * cells:
+            continue
+        rows, lists = Counter[str](), Counter[str]()
+        for value, count in values:
+            found = split(value, separator)
+            rows.update(dict.fromkeys(found, count))
+            lists.update(found)
+        least = max(SELDOM, OFTEN * cells)
+        kept = [part for part, count in sorted(rows.items(), key=lambda one: (-one[1], one[0])) if least <= count <= cells - least]
+        kept = [part for part in kept if lists[part] > 1][:PARTS]
+        if len(kept) > 1 and (met := sum(rows[part] for part in kept)) > best[0]:
+            best = met, {"separator": separator, "parts": kept}
+    return best[1]
+
+
+def _among(text: pa.ChunkedArray, parts: Sequence[str], separator: str) -> np.ndarray:
+    """int64 (N, K): 2 where the part is in the list, 1 where it is not, 0 where the cell is missing."""
+    coded = text.combine_chunks().dictionary_encode()
+    known = {part: place for place, part in enumerate(parts)}
+    each_VK = np.ones((len(coded.dictionary) + 1, len(parts)), np.int64)
+    for row, value in enumerate(coded.dictionary.to_pylist()):
+        each_VK[row, [known[part] for part in split(value, separator) if part in known]] = 2
+    each_VK[-1] = 0
+    return each_VK[np.asarray(pc.fill_null(coded.indices, len(coded.dictionary)).to_numpy(zero_copy_only=False), np.int64)]
 
 
 def _by_number(text: pa.ChunkedArray, known: pa.Array) -> np.ndarray:
