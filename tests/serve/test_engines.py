@@ -1,10 +1,12 @@
 """Another engine may answer for a run: only after its answers were checked, and to the same bits alone and in company."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -17,6 +19,7 @@ from duomo.core.device import Execution
 from duomo.core.errors import RunError
 from duomo.core.recipe import ModelConfig
 from duomo.core.reporter import Silent
+from duomo.data.loader import finish
 from duomo.exchange import engines
 from duomo.exchange.engines import Engine
 from duomo.serve.desk import Desk, Question, asked_of
@@ -31,6 +34,25 @@ def opinions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts.write_text("".join(texts.read_text(encoding="utf-8").splitlines(keepends=True)[:600]), encoding="utf-8")
     settings = {"model": {"name": "bert", "size": "small"}, "train": {"steps": 3, "batch_size": 8, "exact": True, "evaluate_steps": 10**6}}
     return duomo.train(texts, settings, target="label", out=place / "opinions").path
+
+
+def test_two_texts_of_unlike_length_stand_beside_a_large_category(tmp_path: Path) -> None:
+    """Network, trees that are told what a line says, and the line itself, in ONNX Runtime."""
+    if not engines.installed("onnxruntime"):
+        pytest.skip("onnxruntime is not installed")
+    lines = samples.write("reviews", tmp_path).read_text(encoding="utf-8").splitlines()
+    frame = pd.read_csv(io.StringIO("\n".join(lines[:1300]))).rename(columns={"text": "long"})
+    frame["short"], frame["shop"] = frame["long"].str[:12] + frame.index.astype(str), [f"shop {row % 230}" for row in range(len(frame))]
+    settings = {"train": {"epochs": 1.0}, "data": {"kind": {"long": "text", "short": "text", "shop": "category"}}}
+    run = duomo.train(frame, settings, target="label", out=tmp_path / "run", reporter=Silent())
+    council = run.model.council
+    council.put(share_3=torch.tensor([0.4, 0.3, 0.3]))
+    assert len(council.said(finish(run.task.encode(run.table(frame[:4]), target=False).batch(torch.arange(4)), run.task.inputs))) == 3
+    rows = run.task.encode(run.table(frame), target=False)
+    batches = [finish(rows.batch(torch.arange(count)), run.task.inputs) for count in (8, 1, 50)]
+    made, _ = engines.built(Engine("onnxruntime"), run.model.eval(), batches[:1], Execution())
+    for batch in batches:
+        torch.testing.assert_close(made(batch), run.model(batch).detach(), atol=1e-4, rtol=1e-4)
 
 
 def test_the_fastest_that_agrees_answers_alone_and_in_company_alike(opinions: Path, monkeypatch: pytest.MonkeyPatch) -> None:

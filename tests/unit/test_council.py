@@ -182,6 +182,21 @@ def test_who_knows_best_is_heard_most(make: object, voice: str, tmp_path: Path) 
     assert gap < 0.5 * float(make(1)["y"].std()), gap
 
 
+def test_each_of_a_thousand_values_counts(tmp_path: Path) -> None:
+    """More shops than trees tell apart, each with a level of its own, which a number turns round."""
+    rng = np.random.default_rng(0)
+    level, shop = rng.normal(size=400), rng.integers(0, 400, 4000)
+    frame = pd.DataFrame({"shop": [f"shop {one}" for one in shop], "season": rng.normal(size=4000)})
+    frame["y"] = level[shop] * np.where(frame.season > 1, -1.0, 1.0) + rng.normal(size=4000) * 0.1
+    settings = {"data": {"target": ("y",)}, "train": {"epochs": 1.0}}
+    run = duomo.train(frame[:3000], settings, out=tmp_path / "run", reporter=Silent())
+    found = duomo.load(tmp_path / "run").predict(frame[3000:])
+    assert np.sqrt(np.mean((found["prediction"] - frame.y[3000:]) ** 2)) < 0.6 * frame.y[3000:].std()
+    assert found.equals(run.predict(frame[3000:])) and run.scorecard["facts"]["voices"]["trees"] > 0.5
+    new = run.predict(frame[3000:3010].assign(shop="never seen"))["prediction"]
+    assert new.notna().all() and new.abs().max() < 1.5
+
+
 def test_many_classes_have_their_trees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Fields of a chessboard."""
     monkeypatch.setattr(council, "MOST_TREES", 8 * 64)

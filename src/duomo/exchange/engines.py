@@ -270,7 +270,7 @@ def _onnxruntime(flat: nn.Module, names: Sequence[str], values: Sequence[tuple[T
     library: Any = importlib.import_module("onnxruntime")
     inputs = [f"i{number}" for number in range(len(names))]
     lengths = {name for name in names if name.endswith(".length")}
-    axes = {key: {0: "B"} | ({1: "T"} if f"{name}.length" in lengths else {}) for key, name in zip(inputs, names, strict=True)}
+    axes = {key: {0: "B"} | ({1: f"T{key}"} if f"{name}.length" in lengths else {}) for key, name in zip(inputs, names, strict=True)}
     file: Any = io.BytesIO()
     axes |= {"o": {0: "B"}}
     torch._C._jit_set_onnx_log_output_stream("stderr")

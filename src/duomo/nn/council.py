@@ -5,9 +5,10 @@
     sounds (B, D) ───┼─ line ───── logits (B, S) ─ × share ─┘
     tokens (B, T) ───┤
     pixels ──────────┘
-Of a sound they see what a few numbers tell of it (nn/heard.py). Of texts the line sees their letters (nn/letters.py), and the trees beside
-cells what the line says of these: a text may mean something else in another row (Wolpert 1992, "Stacked Generalization"). Of pictures the
-line alone sees something, where there is nothing else (nn/glimpse.py).
+Of a sound they see what a few numbers tell of it (nn/heard.py). Of texts the line sees their letters (nn/letters.py), of a category of many
+values each by itself, and the trees what the line says of both: a text may mean something else in another row, and of a thousand values
+none can be split off (Wolpert 1992, "Stacked Generalization"). Of pictures the line alone sees something, where there is nothing else
+(nn/glimpse.py).
 They are fitted when the network has learned, and the shares on validation (train/council.py); until then only the network speaks, and
 what is not fitted yet is empty. Weighing unlike models is what wins on tables: Caruana et al. 2004, "Ensemble Selection from Libraries of
 Models"; Erickson et al. 2020, arXiv:2003.06505, section 2.2.
@@ -34,11 +35,11 @@ DEPTH = 10
 KNOWN = 255
 """Most values of a category that trees tell apart; all others share one rank."""
 SPELLED = 200
-"""A category of more values than this is left out of the straight line."""
+"""A category of more values than this has no columns in the straight line, but a weight for each value (`Values`)."""
 HEARD = "heard"
 """What describes the sounds of a batch, where it has been computed before: (B, D), in place of the sounds."""
 TOLD = 100
-"""Most columns in which trees see what the line says of texts; where each text by itself would need more, only their sum is told."""
+"""Most columns in which trees see what the line says of texts and large categories; where each would need more, their sum alone is told."""
 FAR = 5.0
 """Deviations from the middle at which the straight line ends: one odd cell must not carry an answer away."""
 
@@ -83,6 +84,24 @@ class Forest(Grown):
         return self.value_L.index_select(0, node_N).view(shape) @ self.place_TS + self.base_S
 
 
+class Values(Grown):
+    """int64 (B,) -> (B, S): a weight for each value of a category of many."""
+
+    weight_PS: Tensor
+
+    def __init__(self, places: int, size: int):
+        super().__init__()
+        self.places = places
+        self.register_buffer("weight_PS", torch.zeros(0, size))
+
+    def weighed(self, code_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Places (B, 1) and what each counts there, as those of letters do."""
+        return code_B.unsqueeze(1), torch.ones(len(code_B), 1)
+
+    def forward(self, code_B: Tensor) -> Tensor:
+        return self.weight_PS[code_B]
+
+
 class Council(Grown):
     """Weighs a network's logits with those of trees and a line; `voices` names who speaks in the order of the shares."""
 
@@ -102,6 +121,8 @@ class Council(Grown):
         self.heard = nn.ModuleList(Heard(int(inputs[name].facts["rate"])) for name in self.sound_names)
         self.forest = Forest(size)
         self.letters = nn.ModuleList(Letters(size) for _ in self.token_names)
+        self.large = [place for place, known in enumerate(self.vocabulary) if known > SPELLED]
+        self.values = nn.ModuleList(Values(self.vocabulary[place], size) for place in self.large)
         pictures = of_forms(inputs, "pixels")
         self.picture_names = pictures if len(pictures) == len(inputs) else []
         self.glimpses = nn.ModuleList(Glimpse(inputs[name], size) for name in self.picture_names)
@@ -115,9 +136,23 @@ class Council(Grown):
     def has_cells(self) -> bool:
         return bool(self.number_names or self.category_names or self.sound_names)
 
+    @property
+    def has_sparse(self) -> bool:
+        """Whether there are texts or large categories, of whose many features a row has few."""
+        return bool(self.token_names or self.large)
+
     def texts(self) -> list[tuple[str, Letters]]:
         """The columns of tokens, and what reads them."""
         return [(name, one) for name, one in zip(self.token_names, self.letters, strict=True) if isinstance(one, Letters)]
+
+    def sparse(self) -> list[Letters | Values]:
+        """What reads texts, then what reads large categories."""
+        return [one for one in (*self.letters, *self.values) if isinstance(one, Letters | Values)]
+
+    def read(self, batch: Batch) -> list[Tensor]:
+        """What each of `sparse` reads."""
+        code_MB = self.codes(batch).unbind(1) if self.large else ()
+        return [batch[name] for name in self.token_names] + [code_MB[place] for place in self.large]
 
     def pictures(self) -> list[tuple[str, Glimpse]]:
         """The columns of pictures, and what looks at them."""
@@ -149,12 +184,12 @@ class Council(Grown):
         return [(found_BD - self.level_2D[0]) / self.level_2D[1]]
 
     def said(self, batch: Batch) -> list[Tensor]:
-        """float32 (B, S) for each text: what the line says of it; nothing before the line is fitted."""
-        return [letters(batch[name]) for name, letters in self.texts() if len(letters.weight_PS)]
+        """float32 (B, S) for each text and large category: what the line says of it; nothing before the line is fitted."""
+        return [one(x) for one, x in zip(self.sparse(), self.read(batch), strict=True) if len(one.weight_PS)]
 
     def features(self, batch: Batch, said: Sequence[Tensor] = ()) -> Tensor:
         """float32 (B, F) for the trees: each category's rank (`rank_V`; KNOWN where trees do not tell it), numbers, what sounds hold, and
-        what the line said of texts."""
+        what the line said of texts and large categories."""
         found = [batch[name].float() for name in self.number_names] + self._described(batch)
         if self.category_names:
             first_M = torch.tensor(self.vocabulary).cumsum(0) - torch.tensor(self.vocabulary)
@@ -182,7 +217,7 @@ class Council(Grown):
             line_BS = self.bias_S
             if len(self.weight_FS):  # OpenVINO computes a product over no columns wrongly
                 line_BS = line_BS + self.spelled(batch) @ self.weight_FS
-            line_BS = sum(said, line_BS)  # a run of before there were letters has none
+            line_BS = sum(said, line_BS)  # a run of before there were letters or values has none
             for name, glimpse in self.pictures():
                 line_BS = line_BS + glimpse(batch[name])
             found_BS = found_BS + line_BS * self.share_3[2]
@@ -190,7 +225,7 @@ class Council(Grown):
 
 
 def told(said: Sequence[Tensor]) -> list[Tensor]:
-    """What trees see of (B, S) said of each text: all together, and each by itself where these are not too many."""
+    """What trees see of (B, S) said of each text and category: all together, and each by itself where these are not too many."""
     if not said or said[0].shape[1] > TOLD:
         return []
     whole_BS = torch.stack(list(said)).sum(0)

@@ -99,7 +99,7 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
     rows = _rows(model, council, task, both, apart, time.monotonic() + seconds)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
         return alone
-    share = 1.0 if not council.has_cells else TEXT_SHARE if council.token_names else LINE_SHARE
+    share = 1.0 if not council.has_cells else TEXT_SHARE if council.has_sparse else LINE_SHARE
     soon = time.monotonic() + share * max(0.0, rows.ends - time.monotonic())
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
@@ -109,7 +109,7 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bo
         voices = [trees, said]
         shares = weigh(task, rows, voices)
     if shares[0] > ALONE:
-        for fitted in (council, council.forest, *(one for _, one in (*council.texts(), *council.pictures()))):
+        for fitted in (council, council.forest, *council.sparse(), *(one for _, one in council.pictures())):
             fitted.clear()
         council.to(device)
         return alone

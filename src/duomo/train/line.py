@@ -20,6 +20,7 @@ from duomo.core.contract import Field, Goal
 from duomo.core.kinds import text
 from duomo.core.tensors import Batch
 from duomo.nn.council import Council
+from duomo.nn.letters import Letters
 from duomo.train.descent import Weights, descend
 from duomo.train.held import AT_ONCE, CELLS, FEW, FOLDS, Rows, Voice, beside, loss, spread
 from duomo.train.voices import Line
@@ -53,7 +54,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
         parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
         looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if seen.wide is not None else len(parts)
         lines, tried = [Line(goal) for _ in parts], list[tuple[float, float, np.ndarray]]()
-        for penalty in PENALTIES[2 if seen.wide is not None else 0 :]:
+        for penalty in PENALTIES[2 if seen.wide is not None and not council.large else 0 :]:
             said, started = np.zeros((len(goal.values), goal.size)), time.monotonic()
             for one, (learn, judge) in zip(lines, parts[:looks], strict=False):
                 said[judge] = seen.taught(one, learn, penalty, judge)
@@ -70,7 +71,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
         held.append(kept)
         chosen.append(penalty)
     seen.write(found)
-    told = _told(seen, rows, chosen, ends) if council.token_names and council.has_cells else ()
+    told = _told(seen, rows, chosen, ends) if council.has_sparse and council.has_cells else ()
     return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), chosen, told)
 
 
@@ -132,7 +133,7 @@ def _affordable(council: Council, rows: Rows, ends: float) -> int:
     most = MOST
     if columns:
         most = int(min(most, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
-    if not (council.token_names or council.picture_names):
+    if not (council.has_sparse or council.picture_names):
         return most
     few = MOST_TEXTS if rows.learned <= MOST_TEXTS or council.picture_names else SOME_TEXTS
     return int(min(most, few, (CUBES * left) ** (1 / 3)))
@@ -149,10 +150,10 @@ class Seen:
         self.wide: Any = None
         self.all: tuple[np.ndarray, Any] | None = None
         self._level = Level(council, batch, learned) if council.picture_names else None
-        if council.token_names or council.picture_names:
+        if council.has_sparse or council.picture_names:
             self.wide, self._judged = self._wide(basis), self._wide(np.arange(learned, len(next(iter(batch.values())))))
             product = self.wide @ self.wide.T
-            values_R, vectors_RR = np.linalg.eigh(product.toarray() if council.token_names else product)
+            values_R, vectors_RR = np.linalg.eigh(product.toarray() if council.has_sparse else product)
             kept = values_R > FLAT * max(values_R[-1], FLAT)
             root_D = np.sqrt(values_R[kept])
             self._turn_RD = vectors_RR[:, kept] / root_D
@@ -167,7 +168,7 @@ class Seen:
         """Of these rows, if they are more than the basis, as many as fit, and CSR (N, F + G) their features."""
         from scipy import sparse
 
-        if not self._council.token_names or len(rows) <= len(self.basis):
+        if not self._council.has_sparse or len(rows) <= len(self.basis):
             return None
         some = spread(rows, SAMPLE)
         each = grams(self._council, self._batch, some).nnz / len(some) + self._cells
@@ -214,14 +215,15 @@ class Seen:
 
     def told(self) -> Tensor:
         """float32 (T, N, S): the same of all rows by the weights that were written; 0 of those to learn from."""
-        count, names = len(next(iter(self._batch.values()))), self._council.token_names
+        count = len(next(iter(self._batch.values())))
+        names = (*self._council.token_names, *self._council.category_names)
         batches = [{name: self._batch[name][piece] for name in names} for piece in torch.arange(self._learned, count).split(AT_ONCE)]
         said_TNS = torch.cat([torch.stack(self._council.said(batch)) for batch in batches], 1)
         return torch.cat([said_TNS.new_zeros(len(said_TNS), self._learned, said_TNS.shape[2]), said_TNS], 1)
 
     def _firsts(self) -> np.ndarray:
-        """Where the places of each text but the first one begin."""
-        return np.cumsum([letters.places + 1 for _, letters in self._council.texts()])[:-1]
+        """Where the places of each text or category but the first one begin."""
+        return np.cumsum(_widths(self._council))[:-1]
 
     def write(self, found: Sequence[Weights]) -> None:
         """Into the council: the weights of all goals side by side."""
@@ -229,8 +231,8 @@ class Seen:
         if self._level is not None:
             bias_S = bias_S - self._level.write(self._council, wide_GS)
         elif self.wide is not None:
-            for (_, letters), weight_GS in zip(self._council.texts(), np.split(GAIN * wide_GS, self._firsts()), strict=True):
-                letters.put(weight_PS=torch.from_numpy(weight_GS))
+            for one, weight_GS in zip(self._council.sparse(), np.split(GAIN * wide_GS, self._firsts()), strict=True):
+                one.put(weight_PS=torch.from_numpy(weight_GS))
         self._council.put(weight_FS=torch.from_numpy(cells_FS), bias_S=torch.from_numpy(bias_S))
 
 
@@ -280,24 +282,31 @@ def read(council: Council, inputs: Mapping[str, Field], batch: Batch, learned: i
         letters.put(idf_P=torch.where(rows_P > 0, idf_P, 0.0).index_fill(0, torch.tensor(0), 0.0))
 
 
+def _widths(council: Council) -> list[int]:
+    """Places of each text and large category."""
+    return [one.places + isinstance(one, Letters) for one in council.sparse()]
+
+
 def grams(council: Council, batch: Batch, rows: np.ndarray) -> Any:
-    """CSR (N, G) float64: what the n-grams of all texts count."""
+    """CSR (N, G) float64: what the n-grams of all texts count, and the values of large categories."""
     from scipy import sparse
 
     return sparse.hstack(_grams(council, batch, rows), format="csr")
 
 
 def _grams(council: Council, batch: Batch, rows: np.ndarray) -> list[Any]:
-    """The same of each text by itself."""
+    """The same of each text and category by itself."""
     from scipy import sparse
 
     found = []
-    for name, letters in council.texts():
+    some = {name: batch[name][torch.from_numpy(rows)] for name in (*council.token_names, *council.category_names)}
+    for one, width, x in zip(council.sparse(), _widths(council), council.read(some), strict=True):
         parts = []
-        for tokens_BT in batch[name][torch.from_numpy(rows)].split(AT_ONCE):
-            place_BG, value_BG = (one.numpy() for one in letters.weighed(tokens_BT))
-            row, column = np.nonzero(place_BG)
-            shape = (len(place_BG), letters.places + 1)
-            parts.append(sparse.csr_matrix((GAIN * value_BG[row, column].astype(np.float64), (row, place_BG[row, column])), shape=shape))
+        for piece in x.split(AT_ONCE):
+            place_BG, value_BG = (each.numpy() for each in one.weighed(piece))
+            row, column = np.nonzero(value_BG)
+            parts.append(
+                sparse.csr_matrix((GAIN * value_BG[row, column].astype(np.float64), (row, place_BG[row, column])), (len(piece), width))
+            )
         found.append(sparse.vstack(parts, format="csr"))
     return found
