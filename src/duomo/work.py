@@ -26,6 +26,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.kernels import has_attention
 from duomo.core.kinds import media
 from duomo.core.kinds.base import Cells
+from duomo.core.kinds.cells import codes_of, values_of
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.run import HEAD, OPENING, RunFolder
@@ -211,7 +212,9 @@ class Work:
             return hashed.fit(letters, self.model, self.task, both, hashed.seconds_of(minutes), self.reporter)
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
         limit = council.seconds_of(minutes) if minutes else max(council.AT_LEAST, council.BESIDE * seconds)
-        return council.fit(self.model, self.task, both, apart, limit, self.reporter)
+        group = self.plan.recipe.data.group
+        groups = codes_of(values_of(self.plan.train.column(group))) if group and len(self.plan.train) == len(self.examples) else None
+        return council.fit(self.model, self.task, both, apart, limit, self.reporter, groups)
 
     def _samples(self, model: nn.Module) -> dict[str, str]:
         """What a model that writes makes of a validation row, for the training log."""

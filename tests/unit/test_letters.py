@@ -1,6 +1,7 @@
 """The straight line over the letters of texts (nn/letters.py, train/line.py)."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from duomo.nn.council import Council
 from duomo.nn.letters import ORDERS, Letters
 from duomo.train.descent import Weights, descend
 from duomo.train.held import Rows, loss
-from duomo.train.line import GAIN, Seen, fit, read
+from duomo.train.line import GAIN, Seen, _apart, fit, read
 from duomo.train.voices import Line
 
 TEXTS = ["The heart of the sea", "An old sea-bird, at rest", "HEARTS  and\ttides", "a", "", "Über Straße 中文", "tide after tide"]
@@ -138,6 +139,15 @@ def test_trees_are_not_told_what_a_line_learned_by_heart(apart: bool) -> None:
     assert torch.equal(told_NS[240:], again_NS[240:]) and told_NS.std() > 0
     right, by_heart = ((one[:240].argmax(1).numpy() == wanted[:240]).mean() for one in (told_NS, again_NS))
     assert by_heart > 0.8 and right < 0.6, (by_heart, right)
+
+
+def test_trees_are_not_told_of_a_group_by_a_line_that_saw_it() -> None:
+    group_N = np.random.default_rng(1).integers(-1, 40, 300)
+    rows = Rows(300, {}, torch.zeros(0, 2), [], True, 0.0, (0.4, 0.1, 0.5), 1.0, group_N)
+    parts = _apart(rows)
+    assert len(parts) > 2 and sorted(np.concatenate(parts)) == list(range(300))
+    assert sum(len(np.unique(group_N[part])) for part in parts) == len(np.unique(group_N))  # none is in two of them
+    assert [len(part) for part in _apart(replace(rows, groups=np.zeros(300, np.int64)))] == [300]
 
 
 def test_a_text_that_means_the_opposite_in_another_row_is_understood(tmp_path: Path) -> None:

@@ -86,17 +86,26 @@ class Fitted:
     """To be called when the validation has done its work: few rows are all learned from, as what was chosen by them says."""
 
 
-def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], apart: bool, seconds: float, reporter: Reporter) -> Fitted:
+def fit(
+    model: nn.Module,
+    task: Task,
+    both: tuple[Examples, Examples],
+    apart: bool,
+    seconds: float,
+    reporter: Reporter,
+    groups: np.ndarray | None = None,
+) -> Fitted:
     """Fit trees and line and weigh all voices; none where the model has no council or the task no goals for one.
 
-    `both`: training and validation; `apart`: rows of one group or time belong together; `seconds`: about what it may take.
+    `both`: training and validation; `apart`: rows of one group or time belong together; `seconds`: about what it may take; `groups`: the
+    number of each training row's group, where there are groups.
     """
     council, alone = council_of(model), Fitted({}, _nothing)
     if council is None or not len(both[1]) or (council.picture_names and len(both[0]) >= PICTURES):
         return alone
     device = next(model.parameters()).device
     council.cpu()
-    rows = _rows(model, council, task, both, apart, time.monotonic() + seconds)
+    rows = _rows(model, council, task, both, apart, time.monotonic() + seconds, groups)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
         return alone
     share = 1.0 if not council.has_cells else TEXT_SHARE if council.has_sparse else LINE_SHARE
@@ -143,7 +152,15 @@ def _again(council: Council, rows: Rows, voices: Sequence[Voice | None], x_NF: n
     council.to(device)
 
 
-def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, Examples], apart: bool, ends: float) -> Rows:
+def _rows(
+    model: nn.Module,
+    council: Council,
+    task: Task,
+    both: tuple[Examples, Examples],
+    apart: bool,
+    ends: float,
+    groups: np.ndarray | None,
+) -> Rows:
     flat = {name: field for name, field in task.inputs.items() if name in council.names}
     width = sum(3 * BANDS if field.form == "waveform" else field.shape[0] for field in flat.values())
     width += sum(sum(glimpse.parts) for _, glimpse in council.pictures())
@@ -172,7 +189,7 @@ def _rows(model: nn.Module, council: Council, task: Task, both: tuple[Examples, 
     goals = [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(whole)]  # a row without weight teaches nothing
     loose = council.token_names or council.picture_names
     prior, firm = ((TEXTS, LOOSE) if loose else (PRIOR, FIRM)) if len(flat) == len(task.inputs) else (BLIND, FIRM / 2)
-    return Rows(len(taken[0]), whole, torch.cat(said), goals, apart, ends, prior, firm)
+    return Rows(len(taken[0]), whole, torch.cat(said), goals, apart, ends, prior, firm, None if groups is None else groups[taken[0]])
 
 
 def _even(parts: Sequence[Tensor]) -> list[Tensor]:

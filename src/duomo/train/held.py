@@ -37,6 +37,8 @@ class Rows:
     """Shares of network, trees and line that nothing speaks against."""
     firm: float
     """As many rows or so hold it."""
+    groups: np.ndarray | None = None
+    """(learned,) the number of each training row's group (-1: none), where a split by groups holds them together."""
 
     def taught(self, goal: Goal) -> bool:
         """Whether there is enough to learn it from, and to judge it by."""

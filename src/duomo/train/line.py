@@ -92,8 +92,7 @@ def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: f
 def _told(seen: "Seen", rows: Rows, penalties: Sequence[float], ends: float) -> Sequence[Tensor]:
     """float32 (N, S) for each text: what the line says of it in rows to be judged, and of each row to learn from what a line says that
     learned from the others, part by part. Nothing where the time does not suffice."""
-    order = np.arange(rows.learned) if rows.apart else np.random.default_rng(0).permutation(rows.learned)  # neighbours belong together
-    parts, started = np.array_split(order, FOLDS if rows.learned < FEW else FEWER), time.monotonic()
+    parts, started = _apart(rows), time.monotonic()
     told_TNS = seen.told()
     for count, part in enumerate(parts, 1):
         others = np.ones(rows.learned, bool)
@@ -108,6 +107,15 @@ def _told(seen: "Seen", rows: Rows, penalties: Sequence[float], ends: float) -> 
         if now + (now - started) / count * (len(parts) - count) > ends:
             return ()
     return told_TNS.unbind(0)
+
+
+def _apart(rows: Rows) -> list[np.ndarray]:
+    """The training rows in parts; a group, or neighbours in time, belong together."""
+    count, rng = FOLDS if rows.learned < FEW else FEWER, np.random.default_rng(0)
+    if rows.groups is not None:
+        part_N = rng.permutation(rows.groups.max() + 2)[rows.groups] % count
+        return [part for one in range(count) if len(part := np.flatnonzero(part_N == one))]
+    return np.array_split(np.arange(rows.learned) if rows.apart else rng.permutation(rows.learned), count)
 
 
 def again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
