@@ -23,7 +23,7 @@ from duomo.core.tensors import Batch
 from duomo.exchange import engines
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
-from duomo.train import adapt, council
+from duomo.train import adapt, council, line
 from duomo.train.gradient import Gradient
 from duomo.train.voices import Line, Trees, at_most, joined
 
@@ -195,6 +195,18 @@ def test_each_of_a_thousand_values_counts(tmp_path: Path) -> None:
     assert found.equals(run.predict(frame[3000:])) and run.scorecard["facts"]["voices"]["trees"] > 0.5
     new = run.predict(frame[3000:3010].assign(shop="never seen"))["prediction"]
     assert new.notna().all() and new.abs().max() < 1.5
+
+
+def test_a_large_category_does_not_silence_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where its thousand values would take too long, the line does without them, also when it learns from the validation."""
+    monkeypatch.setattr(line, "_affordable", lambda council, rows, ends, wide: 0 if wide else 20_000)
+    frame = slope(0, 1200).assign(shop=[f"shop {row % 300}" for row in range(1200)])
+    settings = {"data": {"target": ("y",), "kind": {"shop": "category"}}, "train": {"epochs": 1.0}}
+    run = duomo.train(frame, settings, out=tmp_path / "run", reporter=Silent())
+    council = next(one for one in run.model.modules() if isinstance(one, Council))
+    assert council.large and not len(council.values[0].weight_PS) and len(council.bias_S)
+    assert run.scorecard["facts"]["voices"]["line"] > 0.5
+    assert duomo.load(tmp_path / "run").predict(frame).equals(run.predict(frame))
 
 
 def test_many_classes_have_their_trees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_what_is_learned_of_coordinates_is_ridge_regression_on_glimpses() -> Non
     inputs, x_BCHW = pictures(3, 20)
     made, values = Council(inputs, 1), np.arange(9.0) ** 2
     told = made.glimpsed({"p": x_BCHW})
-    seen = Seen(made, told, np.arange(6), 6)
+    seen = Seen(made, told, np.arange(6), 6, True)
     line = Line(Goal("mean", values, np.ones(9, bool), 0, 1, np.ones(9)))
     line.fit(seen.of(np.arange(6)), np.arange(6), 0.5)
     seen.write([seen.weights(line)])

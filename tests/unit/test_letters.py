@@ -103,7 +103,7 @@ def test_what_is_learned_of_coordinates_is_ridge_regression_on_n_grams() -> None
     council = Council({"text": field}, 1)
     batch = {"text": tokens_BT}
     read(council, {"text": field}, batch, 5)
-    seen, values = Seen(council, batch, np.arange(5), 5), np.array([0.0, 1.0, 3.0, -1.0, 2.0, 0.0, 0.0])
+    seen, values = Seen(council, batch, np.arange(5), 5, True), np.array([0.0, 1.0, 3.0, -1.0, 2.0, 0.0, 0.0])
     goal = Goal("mean", values, np.ones(7, bool), 0, 1, np.ones(7))
     line = Line(goal)
     line.fit(seen.of(np.arange(5)), np.arange(5), 0.5)
@@ -132,6 +132,7 @@ def test_trees_are_not_told_what_a_line_learned_by_heart(apart: bool) -> None:
         council,
         fields,
         Rows(240, batch, torch.zeros(60, 2), [goal], apart, time.monotonic() + 60, (0.4, 0.1, 0.5), 1.0),
+        time.monotonic() + 60,
         time.monotonic() + 60,
     )
     assert voice is not None and len(voice.told) == 1

@@ -56,8 +56,8 @@ SHARE, SOON = 0.2, 10.0
 """Of a limited time, for trees and line; of a short one up to twice as much, until they have so many seconds."""
 AT_LEAST, BESIDE = 60.0, 0.5
 """Seconds that they may take where no time was set; more where the network took long: so much of its own."""
-LINE_SHARE, TEXT_SHARE = 0.3, 0.5
-"""What the line may take of it, beside trees; more where it reads texts, which they do not."""
+LINE_SHARES, TEXT_SHARES = (0.3, 0.3), (0.4, 0.7)
+"""By when the line must be fitted, and trees told of it, beside trees; later where it reads texts, which they do not."""
 
 
 def council_of(model: nn.Module) -> Council | None:
@@ -108,11 +108,11 @@ def fit(
     rows = _rows(model, council, task, both, apart, time.monotonic() + seconds, groups)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
         return alone
-    share = 1.0 if not council.has_cells else TEXT_SHARE if council.has_sparse else LINE_SHARE
-    soon = time.monotonic() + share * max(0.0, rows.ends - time.monotonic())
+    parts, now = (1.0, 1.0) if not council.has_cells else TEXT_SHARES if council.has_sparse else LINE_SHARES, time.monotonic()
+    soon, told_by = (now + share * max(0.0, rows.ends - now) for share in parts)
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
-            said = line.fit(council, task.inputs, rows, soon)
+            said = line.fit(council, task.inputs, rows, soon, told_by)
             x_NF = council.features(rows.batch, said.told if said else ()).double().numpy() if council.has_cells else None
             trees = None if x_NF is None else _trees(council, rows, x_NF, bar)
         voices = [trees, said]

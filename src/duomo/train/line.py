@@ -19,7 +19,7 @@ from torch import Tensor
 from duomo.core.contract import Field, Goal
 from duomo.core.kinds import text
 from duomo.core.tensors import Batch
-from duomo.nn.council import Council
+from duomo.nn.council import TOLD, Council
 from duomo.nn.letters import Letters
 from duomo.train.descent import Weights, descend
 from duomo.train.held import AT_ONCE, CELLS, FEW, FOLDS, Rows, Voice, beside, loss, spread
@@ -39,15 +39,20 @@ ENOUGH, FLAT = 400, 1e-7
 """Rows held out that choose a penalty for texts, which takes long; the smallest part of the largest root that is a coordinate."""
 
 
-def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) -> Voice | None:
+def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, told_by: float) -> Voice | None:
     """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice; None where it
-    has too many columns for so many rows, or for the time until `ends`."""
-    most = _affordable(council, rows, ends)
-    if most < min(rows.learned, FEW):
+    has too many columns for so many rows, or for the time until `ends`. Large categories are left out where they take too long; until
+    `told_by` trees are told what it says."""
+    least, wide = min(rows.learned, FEW), council.has_sparse or bool(council.picture_names)
+    most = _affordable(council, rows, ends, wide)
+    if most < least and wide and council.large and not council.token_names:
+        most, wide = _affordable(council, rows, ends, False), False
+    if most < least:
         return None
     read(council, inputs, rows.batch, rows.learned)
     taught = np.flatnonzero(np.any([goal.known[: rows.learned] for goal in rows.goals], axis=0))
-    seen, judged_rows = Seen(council, rows.batch, spread(taught, most), rows.learned), np.arange(rows.learned, len(rows.goals[0].values))
+    judged_rows = np.arange(rows.learned, len(rows.goals[0].values))
+    seen = Seen(council, rows.batch, spread(taught, most), rows.learned, wide)
     seen.all = seen.beyond(taught)
     held, valid, found, chosen = list[np.ndarray](), list[np.ndarray](), list[Weights](), list[float]()
     for goal in rows.goals:
@@ -71,7 +76,8 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float) 
         held.append(kept)
         chosen.append(penalty)
     seen.write(found)
-    told = _told(seen, rows, chosen, ends) if council.has_sparse and council.has_cells else ()
+    some = council.has_cells and wide and sum(goal.size for goal in rows.goals) <= TOLD
+    told = _told(seen, rows, chosen, told_by) if some else ()
     return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), chosen, told)
 
 
@@ -92,20 +98,17 @@ def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: f
 def _told(seen: "Seen", rows: Rows, penalties: Sequence[float], ends: float) -> Sequence[Tensor]:
     """float32 (N, S) for each text: what the line says of it in rows to be judged, and of each row to learn from what a line says that
     learned from the others, part by part. Nothing where the time does not suffice."""
-    parts, started = _apart(rows), time.monotonic()
-    told_TNS = seen.told()
-    for count, part in enumerate(parts, 1):
+    parts, told_TNS = _apart(rows), seen.told()
+    for count, part in enumerate(parts):
         others = np.ones(rows.learned, bool)
         others[part] = False
-        for goal, penalty in zip(rows.goals, penalties, strict=True):
-            known = others & goal.known[: rows.learned]
-            if not known.any():
+        for place, (goal, penalty) in enumerate(zip(rows.goals, penalties, strict=True)):
+            known, now = others & goal.known[: rows.learned], time.monotonic()
+            if not known[seen.basis].any() or now > ends:
                 return ()
-            weights = _learned(seen, rows, goal, known, penalty, ends)
+            soon = now + (ends - now) / ((len(parts) - count) * len(rows.goals) - place)
+            weights = _learned(seen, rows, goal, known, penalty, soon)
             told_TNS[:, part, goal.first : goal.first + goal.size] = seen.texts(weights, part)
-        now = time.monotonic()
-        if now + (now - started) / count * (len(parts) - count) > ends:
-            return ()
     return told_TNS.unbind(0)
 
 
@@ -120,7 +123,8 @@ def _apart(rows: Rows) -> list[np.ndarray]:
 
 def again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
     """Learn from the validation rows too."""
-    seen = Seen(council, rows.batch, np.arange(len(rows.goals[0].values)), rows.learned)
+    wide = bool(council.picture_names) or any(len(one.weight_PS) for one in council.sparse())
+    seen = Seen(council, rows.batch, np.arange(len(rows.goals[0].values)), rows.learned, wide)
     found = [Line(goal) for goal in rows.goals]
     for one, penalty in zip(found, penalties, strict=True):
         known = np.flatnonzero(one.goal.known)
@@ -135,13 +139,13 @@ def _features(council: Council, batch: Batch, rows: np.ndarray) -> Any:
     return sparse.hstack([sparse.csr_matrix(_spelled(council, batch, rows)), grams(council, batch, rows)], "csr").astype(np.float32)
 
 
-def _affordable(council: Council, rows: Rows, ends: float) -> int:
+def _affordable(council: Council, rows: Rows, ends: float, wide: bool) -> int:
     """On how many rows it is learned in time."""
     columns, left = _spelled(council, rows.batch, np.arange(1)).shape[1], max(0.0, ends - time.monotonic())
     most = MOST
     if columns:
         most = int(min(most, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
-    if not (council.has_sparse or council.picture_names):
+    if not wide:
         return most
     few = MOST_TEXTS if rows.learned <= MOST_TEXTS or council.picture_names else SOME_TEXTS
     return int(min(most, few, (CUBES * left) ** (1 / 3)))
@@ -151,14 +155,15 @@ def _affordable(council: Council, rows: Rows, ends: float) -> int:
 class Seen:
     """Rows as the line sees them: those of `basis` to learn from, in order, and from the row `learned` on those to be judged."""
 
-    def __init__(self, council: Council, batch: Batch, basis: np.ndarray, learned: int):
+    def __init__(self, council: Council, batch: Batch, basis: np.ndarray, learned: int, wide: bool):
+        """`wide`: whether texts, large categories or pictures are seen beside the cells."""
         self.basis, self._council, self._batch, self._learned = basis, council, batch, learned
         columns_RX = [_spelled(council, batch, basis)]
         self._cells = columns_RX[0].shape[1]
         self.wide: Any = None
         self.all: tuple[np.ndarray, Any] | None = None
         self._level = Level(council, batch, learned) if council.picture_names else None
-        if council.has_sparse or council.picture_names:
+        if wide:
             self.wide, self._judged = self._wide(basis), self._wide(np.arange(learned, len(next(iter(batch.values())))))
             product = self.wide @ self.wide.T
             values_R, vectors_RR = np.linalg.eigh(product.toarray() if council.has_sparse else product)
@@ -176,7 +181,7 @@ class Seen:
         """Of these rows, if they are more than the basis, as many as fit, and CSR (N, F + G) their features."""
         from scipy import sparse
 
-        if not self._council.has_sparse or len(rows) <= len(self.basis):
+        if self.wide is None or self._level or len(rows) <= len(self.basis):
             return None
         some = spread(rows, SAMPLE)
         each = grams(self._council, self._batch, some).nnz / len(some) + self._cells

@@ -23,7 +23,7 @@ from duomo.core.recipe import EncodeConfig
 
 TRUTH = {"true", "false"}
 SEPARATORS = (";", "|", ",", "/", "；", "，", "、", " ")
-AROUND = " []\"'"
+AROUND = " \t[](){}\"'"
 LISTS, LISTED, PARTS = 20, 0.1, 32
 """With fewer different values than that, or separators in a smaller share of the cells, no parts are looked for; most parts."""
 OFTEN, SELDOM = 0.01, 5
