@@ -316,6 +316,7 @@ def test_parts_of_lists_are_categories_too(separator: str) -> None:
         assert {part for part, there in zip(state["parts"], found[row, 1:], strict=True) if there == 2} == set(lists[row].split(separator))
     assert (found[300] == 0).all() and found[301, 0] == 0 and found[301, 1 + state["parts"].index("war")] == 2
     assert (found[301] == 2).sum() == 1  # an opera was not learned
+    assert "lists of 5 parts such as " in (KINDS["category"].recognise("genre", cells) or "")
     written = Cells(pa.chunked_array([pa.array([json.dumps(one.split(separator)) for one in lists])]), None)
     assert set(KINDS["category"].fit(written, EncodeConfig())["parts"]) == set(genres)
 

@@ -55,6 +55,9 @@ class Category(Kind):
         if limit == 0.5 and not pc.any(pc.match_substring_regex(text, r"\s")).as_py():  # of few single words more are met once by chance
             limit += min(0.3, len(text) ** -0.5)
         if distinct <= limit * len(text) or (distinct == 1 and not long):
+            if lists := _parts(_counted(text)):
+                return tr("{distinct} different values in {rows} cells, lists of {count} parts such as {parts}", distinct=distinct,
+                          rows=len(text), count=len(lists["parts"]), parts=", ".join(lists["parts"][:3]))  # fmt: skip
             return tr("{distinct} different values in {rows} cells", distinct=distinct, rows=len(text))
         return None
 
@@ -64,9 +67,7 @@ class Category(Kind):
         In 100 rows or more a value seen once shares place 0, so that the place of the unseen is trained too.
         """
         text = pc.drop_null(values_of(cells.data))
-        counted = pc.value_counts(text.combine_chunks())
-        values = counted.field("values").to_pylist()
-        order = sorted(zip(values, counted.field("counts").to_pylist(), strict=True), key=lambda item: (-item[1], item[0]))
+        order = _counted(text)
         rare = 1 if len(text) >= 100 else 0
         kept = [value for value, count in order[: max(1, config.categories)] if count > rare]
         numbers, _ = parse(pa.chunked_array([pa.array(kept, pa.large_string())]))
@@ -91,6 +92,13 @@ class Category(Kind):
         if not state.get("parts"):
             return Block(place_N)
         return Block(np.concatenate([place_N[:, None], _among(text, state["parts"], state["separator"])], 1))
+
+
+def _counted(text: pa.ChunkedArray) -> list[tuple[str, int]]:
+    """Each different value and its count, the most frequent first."""
+    counted = pc.value_counts(text.combine_chunks())
+    values, counts = (counted.field(name).to_pylist() for name in ("values", "counts"))
+    return sorted(zip(values, counts, strict=True), key=lambda item: (-item[1], item[0]))
 
 
 def split(value: str, separator: str) -> set[str]:
