@@ -6,6 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
+BESIDE = frozenset(("council", "counts", "sides"))
+"""Parts of the names of what is fitted beside a network when it has learned (nn/council.py, nn/counts.py, nn/sides.py)."""
+
 
 @dataclass(frozen=True)
 class Pretrained:

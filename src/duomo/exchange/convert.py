@@ -8,7 +8,7 @@ from typing import Any
 
 from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest, tr
-from duomo.core.pretrained import Pretrained
+from duomo.core.pretrained import BESIDE, Pretrained
 from duomo.core.reporter import Reporter, Silent
 from duomo.exchange import gguf_models, hf, parity, runs, said
 from duomo.exchange.opening import open_pretrained
@@ -19,8 +19,6 @@ WRITERS: dict[str, Callable[[Path, Pretrained, str], list[str] | None]] = {
     "duomo": lambda place, model, kind: runs.write(place, model),
 }
 """What writes each form, and names the weights that it has no place for."""
-BESIDE = ("council.", "counts.", "sides.")
-"""How the names of what is fitted beside a network begin."""
 
 
 def convert(source: Path | str, to: str, out: Path | str, kind: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
@@ -72,7 +70,7 @@ def convert(source: Path | str, to: str, out: Path | str, kind: str = "", report
 
 def _network(model: Pretrained, reporter: Reporter) -> Pretrained:
     """The model without what is fitted beside it, for which other forms have no place; says so."""
-    tensors = {name: value for name, value in model.tensors.items() if not name.startswith(BESIDE)}
+    tensors = {name: value for name, value in model.tensors.items() if name.split(".")[0] not in BESIDE}
     if len(tensors) < len(model.tensors):
         reporter.say(tr("What answers beside the network stays behind: what is written, and compared, is the network alone."))
         return dataclasses.replace(model, tensors=tensors, facts={**model.facts, "temperature": 1.0})  # it was found for all voices

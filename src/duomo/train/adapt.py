@@ -14,7 +14,7 @@ from torch import nn
 from duomo.core.contract import Head
 from duomo.core.errors import ConfigError
 from duomo.core.messages import few, nearest, tr
-from duomo.core.pretrained import Pretrained
+from duomo.core.pretrained import BESIDE, Pretrained
 from duomo.core.recipe import AdaptConfig
 from duomo.core.run import renamed
 from duomo.train import lora
@@ -34,8 +34,8 @@ GENTLE: Mapping[str, float] = {"gpt": 2e-4}
 """Rates of low-rank changes to models that know more than is taught: at 5e-4 a chat model answered everything as it was taught."""
 PART: Mapping[str, Any] = {"still": 0.35}
 """How weights for a part of the model, a detector's trunk, are gone on from."""
-ADVICE = {"council", "counts", "hashed", "sides"}
-"""Parts of the names of what is fitted beside a network, a trunk too (train/council.py, counts.py, hashed.py, sides.py)."""
+ADVICE = BESIDE | {"hashed"}
+"""The same, of a trunk too, and what an embedder hashes of a text."""
 SLOWER, NEW = 0.3, 10.0
 """A model of its own learns on at this share of its rate; weights that are new and unfitted at this multiple of the others'."""
 
