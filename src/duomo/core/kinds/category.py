@@ -24,8 +24,9 @@ from duomo.core.recipe import EncodeConfig
 TRUTH = {"true", "false"}
 SEPARATORS = (";", "|", ",", "/", "；", "，", "、", " ")
 AROUND = " \t[](){}\"'"
-LISTS, LISTED, PARTS = 20, 0.1, 32
-"""With fewer different values than that, or separators in a smaller share of the cells, no parts are looked for; most parts."""
+LISTS, LOOKED, LISTED, PARTS = 20, 20_000, 0.1, 32
+"""With fewer different values than that, or separators in a smaller share of the cells, no parts are looked for; most frequent values that
+are looked at; most parts."""
 OFTEN, SELDOM = 0.01, 5
 """Share of the cells, and number, in which a part must be among others (and as many in which it is not)."""
 CLOSED = 0.8
@@ -101,7 +102,7 @@ def _counted(text: pa.ChunkedArray) -> list[tuple[str, int]]:
     return sorted(zip(values, counts, strict=True), key=lambda item: (-item[1], item[0]))
 
 
-def split(value: str, separator: str) -> set[str]:
+def _split(value: str, separator: str) -> set[str]:
     """The parts of a list, also of one that is written as JSON or Python."""
     return {part for one in value.split(separator) if (part := one.strip(AROUND))}
 
@@ -109,8 +110,10 @@ def split(value: str, separator: str) -> set[str]:
 def _parts(values: Sequence[tuple[str, int]]) -> dict[str, Any]:
     """The separator of lists and their frequent parts, by what is found in most cells; nothing where cells hold no lists.
 
-    `values`: each different one and its count. A part that is always alone, or always with the same others, tells nothing new.
+    `values`: each different one and its count, the most frequent first. A part that is always alone, or always with the same others, tells
+    nothing new.
     """
+    values = values[:LOOKED]
     cells = sum(count for _, count in values)
     best: tuple[int, dict[str, Any]] = (0, {})
     for separator in SEPARATORS if len(values) >= LISTS else ():
@@ -118,15 +121,15 @@ def _parts(values: Sequence[tuple[str, int]]) -> dict[str, Any]:
             continue
         rows, lists = Counter[str](), Counter[str]()
         for value, count in values:
-            found = split(value, separator)
+            found = _split(value, separator)
             rows.update(dict.fromkeys(found, count))
             lists.update(found)
         least = max(SELDOM, OFTEN * cells)
         kept = [part for part, count in sorted(rows.items(), key=lambda one: (-one[1], one[0])) if least <= count <= cells - least]
         kept = [part for part in kept if lists[part] > 1][:PARTS]
-        if separator == " " and (best[0] or sum(rows[part] for part in kept) < CLOSED * rows.total()):
-            continue
-        if len(kept) > 1 and (met := sum(rows[part] for part in kept)) > best[0]:
+        met = sum(rows[part] for part in kept)
+        open_ = separator == " " and (best[0] or met < CLOSED * rows.total())
+        if len(kept) > 1 and met > best[0] and not open_:
             best = met, {"separator": separator, "parts": kept}
     return best[1]
 
@@ -137,7 +140,7 @@ def _among(text: pa.ChunkedArray, parts: Sequence[str], separator: str) -> np.nd
     known = {part: place for place, part in enumerate(parts)}
     each_VK = np.ones((len(coded.dictionary) + 1, len(parts)), np.int64)
     for row, value in enumerate(coded.dictionary.to_pylist()):
-        each_VK[row, [known[part] for part in split(value, separator) if part in known]] = 2
+        each_VK[row, [known[part] for part in _split(value, separator) if part in known]] = 2
     each_VK[-1] = 0
     return each_VK[np.asarray(pc.fill_null(coded.indices, len(coded.dictionary)).to_numpy(zero_copy_only=False), np.int64)]
 
