@@ -48,7 +48,7 @@ def trained(place: Path) -> Path:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
         writer.writerows([words[200 * n : 200 * n + 180].replace("\n", " "), "yes" if n % 2 else "no"] for n in range(80))
-    options = {"width": WIDTH, "depth": LAYERS, "heads": HEADS, "place": "after", "pool": "first", "dropout": 0.0}
+    options = {"width": WIDTH, "depth": LAYERS, "heads": HEADS, "place": "after", "pool": "first", "dropout": 0.0, "advice": False}
     settings = {
         "data": {"kind": {"text": "text"}},
         "model": {"name": "bert", "size": "base", "options": options},
