@@ -35,10 +35,11 @@ from serving_overhead import Peer
 LAYERS, WIDTH, HEADS, TOKENS, ROWS = 6, 768, 12, 128, 32
 
 
-def trained(place: Path) -> Path:
+def trained(place: Path, advised: bool) -> Path:
     """The run, made where it is not there yet: texts of more than 128 characters, a token each."""
-    if (place / "encoder" / "manifest.json").is_file():
-        return place / "encoder"
+    name = "advised" if advised else "encoder"
+    if (place / name / "manifest.json").is_file():
+        return place / name
     source = samples.write("pinglun", place)
     with source.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -48,14 +49,14 @@ def trained(place: Path) -> Path:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
         writer.writerows([words[200 * n : 200 * n + 180].replace("\n", " "), "yes" if n % 2 else "no"] for n in range(80))
-    options = {"width": WIDTH, "depth": LAYERS, "heads": HEADS, "place": "after", "pool": "first", "dropout": 0.0, "advice": False}
+    options = {"width": WIDTH, "depth": LAYERS, "heads": HEADS, "place": "after", "pool": "first", "dropout": 0.0, "advice": advised}
     settings = {
         "data": {"kind": {"text": "text"}},
         "model": {"name": "bert", "size": "base", "options": options},
         "task": {"encode": {"longest_text": TOKENS}},
         "train": {"steps": 1, "batch_size": 4, "exact": True, "evaluate_steps": 10**6},
     }
-    return duomo.train(found, settings, target="label", out=place / "encoder").path
+    return duomo.train(found, settings, target="label", out=place / name).path
 
 
 def pipeline(run: Run) -> Callable[[list[str], int], Any]:
@@ -123,12 +124,13 @@ def main() -> int:
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--advised", action="store_true", help="With the line over letters beside the network, as a run has it by default.")
     parser.add_argument("--compile", action="store_true", help="Also time torch.compile (half a minute).")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as spare:
         place = options.folder or Path(spare)
         place.mkdir(parents=True, exist_ok=True)
-        path = trained(place)
+        path = trained(place, options.advised)
         if options.rounds == 0:
             return 0
         torch.set_num_threads(cores())

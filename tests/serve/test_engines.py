@@ -28,12 +28,11 @@ from duomo.trained import Run
 
 @pytest.fixture(scope="module")
 def opinions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small encoder over real texts of many lengths; alone, for OpenVINO cannot spell the letters that a line reads beside it."""
+    """A small encoder over real texts of many lengths, and a line over their letters, which torch computes whatever the engine."""
     place = tmp_path_factory.mktemp("engines")
     texts = samples.write("pinglun", place)
     texts.write_text("".join(texts.read_text(encoding="utf-8").splitlines(keepends=True)[:600]), encoding="utf-8")
-    model = {"name": "bert", "size": "small", "options": {"advice": False}}
-    settings = {"model": model, "train": {"steps": 3, "batch_size": 8, "exact": True, "evaluate_steps": 10**6}}
+    settings = {"model": {"name": "bert", "size": "small"}, "train": {"steps": 3, "batch_size": 8, "exact": True, "evaluate_steps": 10**6}}
     return duomo.train(texts, settings, target="label", out=place / "opinions").path
 
 
@@ -60,12 +59,13 @@ def test_the_fastest_that_agrees_answers_alone_and_in_company_alike(opinions: Pa
     pytest.importorskip("openvino")
     monkeypatch.setattr(prepared, "SECONDS", 0.05)
     real = prepared._milliseconds  # on a busy machine any of them may be the slower one
-    faster = lambda predictor, table: real(predictor, table) * (0.01 if isinstance(predictor.model, engines.Converted) else 1)  # noqa: E731
+    faster = lambda predictor, table: real(predictor, table) * (0.01 if isinstance(predictor.model, engines.Advised) else 1)  # noqa: E731
     monkeypatch.setattr(prepared, "_milliseconds", faster)
     monkeypatch.setattr(prepared, "candidates", lambda: [Engine(), Engine("openvino", "bf16", (1, 4, 16))])
     told = prepared.prepare(opinions, Silent())
     assert told["engine"] == "openvino bf16" and told["measured"][1]["distance"] <= prepared.TOLERANCE
     run = Run.open(opinions)
+    assert isinstance(run.predictor.model, engines.Advised) and len(Run.open(opinions, engine=False).model.council.share_3)
     table, golden = run.golden()
     assert engines.distance(run.answers(table), golden) <= prepared.TOLERANCE
     together = run.answers(table)

@@ -4,6 +4,7 @@ Which one a run is answered by is found by measurement (duomo/prepared.py) and s
 is opened is always the run's own weights. Legend: B rows, T positions.
 """
 
+import copy
 import importlib.util
 import io
 import logging
@@ -25,6 +26,7 @@ from duomo.core.errors import RunError
 from duomo.core.hush import muted
 from duomo.core.run import RunFolder
 from duomo.core.tensors import Batch
+from duomo.nn.council import Council
 
 FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AssertionError)
 """What tracing a module raises, and PyTorch's exporter: its own errors are RuntimeErrors."""
@@ -153,6 +155,28 @@ class _Watched(dict[str, Tensor]):
         return super().get(name, default)
 
 
+class Advised(nn.Module):
+    """A network that an engine computes, and the council beside it (nn/council.py) in torch, where it stays exact."""
+
+    def __init__(self, network: nn.Module, council: Council):
+        super().__init__()
+        self._network, self._council = network, council
+
+    def forward(self, batch: Batch) -> Tensor:
+        found: Tensor = self._council(batch, self._network(batch))
+        return found
+
+
+def _parted(model: nn.Module) -> tuple[nn.Module, Council | None]:
+    """The network without a council that reads texts, and that council: OpenVINO counts in 32 bits, in which no letters can be hashed."""
+    council = getattr(model, "council", None)
+    if not isinstance(council, Council) or not council.has_sparse:
+        return model, None
+    network = copy.copy(model)
+    network._modules = {**model._modules, "council": None}
+    return network, council
+
+
 def installed(name: str) -> bool:
     try:
         importlib.import_module(LIBRARIES[name])
@@ -173,6 +197,7 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
         return found.apply(model).eval(), found
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        model, council = _parted(model) if engine.name == "openvino" else (model, None)
         watched = _Watched(examples[0])
         like = model(watched)
         if not isinstance(like, Tensor | Places | Vectors):
@@ -184,7 +209,8 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
             compute = make(flat, names, values, engine)
         except expected as error:
             raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=said(error)) from None
-    return Converted(names, compute, like).eval(), Execution()
+    made = Converted(names, compute, like)
+    return (Advised(made, council) if council else made).eval(), Execution()
 
 
 def _openvino(flat: nn.Module, names: Sequence[str], values: Sequence[tuple[Tensor, ...]], engine: Engine) -> Compute:
