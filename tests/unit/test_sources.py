@@ -5,6 +5,7 @@ import io
 import json
 import sqlite3
 import zipfile
+from importlib import resources
 from pathlib import Path
 
 import datasets
@@ -379,3 +380,17 @@ def test_a_line_of_names_longer_than_what_is_looked_at_first(tmp_path: Path) -> 
     path.write_text("\n".join([",".join(names), *(",".join([f"{row}.5"] * len(names)) for row in range(5))]), encoding="utf-8")
     table = read(path)
     assert table.names == names and len(table) == 5 and table.problems == ()
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_cell_may_hold_a_book(tmp_path: Path, mark: str) -> None:
+    """Longer than the 128 KiB that Python's csv module allows, in tables and in a text that is a single line."""
+    book = zipfile.ZipFile(io.BytesIO(resources.files("duomo.samples").joinpath("data/novel.zip").read_bytes()))
+    prose = " ".join(book.read(book.namelist()[0]).decode("utf-8").split())
+    cells = [prose[1000 * row :][: 200_000 if row % 3 == 0 else 300] for row in range(12)]
+    path = tmp_path / ("novels.tsv" if mark == "\t" else "novels.csv")
+    pd.DataFrame({"text": cells, "kind": ["a", "b"] * 6}).to_csv(path, sep=mark, index=False)
+    assert read(path).column("text").to_pylist() == cells
+    one = tmp_path / "one.txt"
+    one.write_text(prose[:400_000] if mark != "\t" else "的一是了我" * 60_000, encoding="utf-8")
+    assert "text" in read(one).names

@@ -56,7 +56,7 @@ def test_rows_that_repeat_by_nature_are_divided_like_any_others() -> None:
     frame = cancer()
     few = (frame.iloc[:, :4] > frame.iloc[:, :4].median()).astype(str).assign(target=frame["target"])
     found = split(table_of(few), DataConfig(), 0, ["target"])
-    assert any("combinations" in note for note in found.notes)
+    assert any("by chance" in note for note in found.notes)
     seen = [set(map(tuple, few.iloc[part, :4].to_numpy())) for part in (found.train, found.test)]
     assert seen[1] & seen[0] and 0.10 < len(found.test) / len(few) < 0.20  # judged on what was met in training too, in its proportions
     more = split(table_of(pd.concat([few, few.iloc[:100]], ignore_index=True)), DataConfig(), 0, ["target"])
@@ -64,6 +64,21 @@ def test_rows_that_repeat_by_nature_are_divided_like_any_others() -> None:
     copied = pd.concat([frame] * 6, ignore_index=True)  # copies of rows that could have been unlike
     found = split(table_of(copied), DataConfig(), 0, ["target"])
     assert not set(found.test % len(frame)) & set(found.train % len(frame))
+
+
+def test_rows_are_equal_by_chance_where_a_column_tells_another() -> None:
+    """A shop's name tells how many it has, so all combinations are more than the rows; a row that is there twice is a copy all the same."""
+    rng = np.random.default_rng(0)
+    shop = np.minimum(rng.geometric(0.02, 3000), 200)
+    frame = pd.DataFrame({"shop": [f"shop {one}" for one in shop], "shops": shop % 90 + 3, "year": 2000 + rng.integers(0, 12, 3000)})
+    frame["y"] = rng.normal(size=3000)
+    found = split(table_of(frame), DataConfig(), 0, ["y"])
+    keys = [set(map(tuple, frame.iloc[part, :3].to_numpy())) for part in (found.train, found.test)]
+    assert len(keys[1] & keys[0]) > 100
+    unlike = frame.assign(sold=rng.integers(0, 10**4, 3000), weather=rng.integers(0, 40, 3000))
+    twice = pd.concat([unlike, unlike.iloc[:600]], ignore_index=True)
+    found = split(table_of(twice), DataConfig(), 0, ["y"])
+    assert not set(found.test % 3000) & set(found.train % 3000)
 
 
 def test_groups_stay_together() -> None:

@@ -4,7 +4,8 @@
     number          as it is, NaN where missing        standardised, missing = mean and a column that says so
     category        code of its own, NaN where unseen  one column for each value
     date            the encoder's numbers              the encoder's numbers
-    text            -                                  TF-IDF: words 1-2, or characters 1-3 for Chinese, Japanese, Korean
+    text            -                                  TF-IDF: words 1-2, or characters 1-3 for Chinese, Japanese, Korean,
+                                                       or letters 2-5 within words where most words stand in one text only, as names do
     image           -                                  pixels, averaged down to at most 32 x 32, or histograms of gradients
     video           -                                  pixels of the mean frame, or of a middle frame, as of pictures
     audio           -                                  mean, deviation, change of 40 log-mel bands, and the length
@@ -14,6 +15,8 @@ scikit-learn is imported when it is first needed: training and serving do withou
 Legend: N rows, F features, C channels, T steps.
 """
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, final
@@ -108,7 +111,8 @@ class LinearMatrix:
         for name in self.names:
             kind = self.kinds.get(name, "text")
             if kind == "text":
-                self._vectorizers[name] = tfidf(texts(table.column(name)))
+                cells = texts(table.column(name))
+                self._vectorizers[name] = (tfidf_letters if _are_names(cells) else tfidf)(cells)
             elif kind == "category":
                 self._values[name] = _frequent(texts(table.column(name)), MOST_COLUMNS)
             else:
@@ -176,6 +180,13 @@ def _one_hot(cells: Sequence[str], known: Mapping[str, int]) -> Any:
     code = np.array([known.get(cell, -1) for cell in cells], np.int64)
     rows = np.flatnonzero(code >= 0)
     return sparse.csr_matrix((np.ones(len(rows)), (rows, code[rows])), shape=(len(cells), len(known)))
+
+
+def _are_names(cells: Sequence[str]) -> bool:
+    """Whether most words stand in one cell only: then none of them is known when a new cell comes, but their letters are."""
+    some = [cells[row] for row in sample_rows(len(cells), 5000)]
+    held = Counter(word for cell in some for word in set(re.findall(r"\w+", cell.lower())))
+    return not is_cjk(some[:2000]) and 2 * sum(count == 1 for count in held.values()) > held.total()
 
 
 def tfidf(cells: Sequence[str]) -> Any:

@@ -6,7 +6,6 @@ between as `column 2` ...) as JSON lists. Plain text may hold the same: columns 
 stroke (新华社/nt 北京/ns 电/n), or words of Chinese between spaces; `in_plain` tells.
 """
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.data.gathered import TAGS, WORDS
 from duomo.data.segmented import is_segmented
-from duomo.data.text_encoding import detect, numbered, open_text
+from duomo.data.text_encoding import cut, detect, numbered, open_text
 
 LARGEST = 1 << 30
 """Bytes of a file that is read whole."""
@@ -125,7 +124,7 @@ def read_slashed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...
 def _cut(text: str, mark: str = "") -> list[str]:
     """A line as its cells: divided by the mark, or by tabs where it has any, or by spaces."""
     if mark == ",":
-        return next(csv.reader([text]))
+        return next(cut([text]))
     return [cell.strip() for cell in text.split("\t")] if mark or "\t" in text else text.split()
 
 

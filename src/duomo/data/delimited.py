@@ -1,6 +1,5 @@
 """CSV and its kin: delimiter and header are found, every cell stays a string, bad rows are numbered."""
 
-import csv
 import io
 import json
 from collections import Counter
@@ -21,7 +20,7 @@ from duomo.core.messages import tr
 from duomo.data import spill as caches
 from duomo.data.headers import ends_open, has_header, lead, quoted_alone, repaired
 from duomo.data.spaced import Spaced, is_spaced
-from duomo.data.text_encoding import DecodedFile, Encoding, detect, numbered
+from duomo.data.text_encoding import DecodedFile, Encoding, cut, detect, numbered
 
 HEAD, LINES, WIDEST = 120_000, 4, 1 << 23
 """Bytes that are looked at first; more where they hold fewer lines, for a line of 20,000 columns is longer, but at most the last."""
@@ -335,7 +334,7 @@ def _delimiter(head: str) -> str:
 def _parsed(head: str, delimiter: str) -> list[list[str]]:
     plain = [line.split(delimiter) for line in head.splitlines() if line]
     try:
-        rows = [row for row in csv.reader(head.replace("\0", " ").splitlines(keepends=True), delimiter=delimiter) if row]
+        rows = [row for row in cut(head.replace("\0", " ").splitlines(keepends=True), delimiter=delimiter) if row]
     except CSVError:
         return plain
     # between tabs a quote may be a letter like any other, which then swallows all up to the next one

@@ -3,7 +3,6 @@
 Legend: T steps, C channels.
 """
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.steps import counted, smooth
 from duomo.data.frames import from_columns
-from duomo.data.text_encoding import detect, open_text
+from duomo.data.text_encoding import cut, detect, open_text
 
 LARGEST = 1 << 30
 """Bytes of a file that is read whole."""
@@ -123,7 +122,7 @@ def _cells(line: str, count: int) -> Iterator[str]:
         return
     line = line.replace("\\n", "\n")  # relational cells divide their channels so
     quote = "'" if line.count("'") > line.count('"') else '"'
-    yield from next(csv.reader([line], quotechar=quote, escapechar="\\", skipinitialspace=True))
+    yield from next(cut([line], quotechar=quote, escapechar="\\", skipinitialspace=True))
 
 
 def _cell(cell: str, kind: str) -> Any:

@@ -1,6 +1,5 @@
 """What a file holds whose name does not say it: told from its first bytes and lines."""
 
-import csv
 import json
 from contextlib import suppress
 from itertools import islice
@@ -10,7 +9,7 @@ from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.data.conll import in_plain
 from duomo.data.spaced import numeric, width
-from duomo.data.text_encoding import detect, open_text
+from duomo.data.text_encoding import cut, detect, open_text
 
 HEAD, LINES, FEWEST = 1 << 14, 40, 5
 """Bytes and lines that are looked at; lines at least of which a table shows itself."""
@@ -67,7 +66,7 @@ def is_table(path: Path, wanted: str = "") -> bool:
     half of them where spaces cut."""
     lines = _lines(path, wanted)
     tabs = {line.strip().count("\t") for line in lines} if len(lines) >= FEWEST else {0}
-    marked = (_divided(lines, mark) and numeric(list(csv.reader(lines, delimiter=mark))) for mark in DELIMITERS)
+    marked = (_divided(lines, mark) and numeric(list(cut(lines, delimiter=mark))) for mark in DELIMITERS)
     return (len(tabs) == 1 and tabs != {0}) or bool(width(lines, 0.5)) or any(marked)
 
 
@@ -84,5 +83,5 @@ def _by_lines(path: Path, lines: list[str], wanted: str) -> str:
 
 def _divided(lines: list[str], mark: str) -> bool:
     """Whether all lines have the same number of cells, two at least."""
-    widths = {len(row) for row in csv.reader(lines, delimiter=mark)}
+    widths = {len(row) for row in cut(lines, delimiter=mark)}
     return len(lines) >= FEWEST and len(widths) == 1 and widths != {1}

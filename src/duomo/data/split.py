@@ -29,9 +29,13 @@ COLUMNS = ("split", "subset", "partition")
 """What a column is called that says the same."""
 NAMES = ("train", "valid", "test")
 MOST_NOTES = 5
-FEW = 5
-"""Where rows outnumber the combinations of their columns' values so many times, they repeat by nature, not by mistake."""
-REPEATING = "The columns have fewer combinations of values than there are rows, so equal rows are divided like any others."
+FEW, BY_CHANCE = 5, 10.0
+"""Where rows outnumber the combinations of their columns' values so many times, or are equal at most so many times as often as they would
+be if no column knew of another, they repeat by nature, not by mistake."""
+SELDOM, LOOKED_AT, KNOWN = 0.98, 20_000, 1.02
+"""Fewer repeats than that are not looked into; rows that tell the values of columns; combinations of two columns, as a multiple of the
+values of one, with which it still determines the other."""
+REPEATING = "The columns have so few values that rows are equal by chance: they are divided like any others."
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,35 @@ def content_columns(table: Table, targets: Sequence[str] = ()) -> list[str]:
 
 
 def repeats_by_nature(table: Table, columns: Sequence[str], digests: np.ndarray) -> bool:
-    """Whether the rows must repeat, because their columns have too few values (a survey with three answers to each of four questions).
+    """Whether rows are equal as often as chance makes them, because their columns have few values (a survey with three answers to each of
+    four questions; a shop's name beside a year).
 
     Equal rows that could have been unlike are copies, and must not lie on both sides of a cut; these are observations of their own.
     """
-    if len(np.unique(digests)) * FEW > len(table) or not {table.kinds.get(name) for name in columns} <= {"category", "number"}:
+    _, counts = np.unique(digests, return_counts=True)
+    if len(counts) > SELDOM * len(table) or not {table.kinds.get(name) for name in columns} <= {"category", "number", "date"}:
         return False
-    combinations = 1
-    for name in columns:
-        combinations *= max(1, len(np.unique(cell_digests(table, name))))
-    return combinations * FEW <= len(table)
+    rows = np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64)
+    codes = sorted((np.unique(cell_digests(table, name)[rows], return_inverse=True)[1] for name in columns), key=lambda code: -code.max())
+    if np.prod([code.max() + 1.0 for code in codes]) * FEW <= len(table):
+        return True
+    chance, told = 1.0, list[np.ndarray]()
+    for code in codes:
+        if not any(_determines(other, code) for other in told):
+            told.append(code)
+            chance *= _alike(np.bincount(code))
+    return _alike(counts) <= BY_CHANCE * chance
+
+
+def _alike(counts: np.ndarray) -> float:
+    """The chance that two rows have the same value, of which there are so many."""
+    rows = float(counts.sum())
+    return float((counts * (counts - 1.0)).sum()) / max(1.0, rows * (rows - 1))
+
+
+def _determines(code: np.ndarray, other: np.ndarray) -> bool:
+    """Whether who knows the one value knows the other, but for a few rows."""
+    return len(np.unique(code * (other.max() + 1) + other)) <= KNOWN * (code.max() + 1)
 
 
 def _occurrences(digests: np.ndarray) -> np.ndarray:

@@ -5,11 +5,13 @@ What stays ambiguous is asked; lines that do not fit are numbered.
 """
 
 import codecs
+import csv
 import io
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest, tr
@@ -132,6 +134,12 @@ class DecodedFile(Pieces):
 def open_text(path: Path, encoding: Encoding, newline: str | None = None) -> io.TextIOWrapper:
     """The file as text, streamed; newlines are made equal, or only `newline` ends a line."""
     return io.TextIOWrapper(io.BufferedReader(DecodedFile(path, encoding), CHUNK), encoding="utf-8", newline=newline)
+
+
+def cut(lines: Iterable[str], **how: Any) -> Iterator[list[str]]:
+    """Rows of delimited text, as `csv.reader` cuts them, but a cell may hold a book."""
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))  # the standard library's limit, of the whole process, is 128 KiB
+    return csv.reader(lines, **how)
 
 
 def read_text(path: Path, wanted: str = "") -> tuple[str, tuple[str, ...]]:

@@ -83,7 +83,7 @@ class Fitted:
 
     shares: Mapping[str, float]
     again: Callable[[], None]
-    """To be called when the validation has done its work: few rows are all learned from, as what was chosen by them says."""
+    """To be called when the validation has done its work: its rows are learned from too, as what was chosen by them says."""
 
 
 def fit(
@@ -127,7 +127,7 @@ def fit(
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True) if share}
     told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
     reporter.say(tr("Simpler models were fitted beside the network; by rows held out they count: {shares}.", shares=told))
-    return Fitted(found, partial(_again, council, rows, voices, x_NF) if rows.learned < FEW and not apart else _nothing)
+    return Fitted(found, _nothing if apart else partial(_again, council, rows, voices, x_NF))
 
 
 def _nothing() -> None:
@@ -135,12 +135,12 @@ def _nothing() -> None:
 
 
 def _again(council: Council, rows: Rows, voices: Sequence[Voice | None], x_NF: np.ndarray | None) -> None:
-    """Learn from the validation rows too, with as many rounds and the penalties that were chosen."""
+    """Learn from the validation rows too, with as many rounds and the penalties that were chosen; trees only from few rows."""
     device = council.share_3.device
     council.cpu()
     with threadpool_limits(1):
         trees, said = voices
-        if trees is not None and x_NF is not None:
+        if trees is not None and x_NF is not None and rows.learned < FEW:
             grown = list[Trees]()
             for goal, count in zip(rows.goals, trees.chosen, strict=True):
                 whole = np.flatnonzero(goal.known)
@@ -148,7 +148,7 @@ def _again(council: Council, rows: Rows, voices: Sequence[Voice | None], x_NF: n
                 grown[-1].grow(int(count), x_NF, whole)
             _write(council, rows, grown)
         if said is not None:
-            line.again(council, rows, said.chosen)
+            line.again(council, rows, said)
     council.to(device)
 
 

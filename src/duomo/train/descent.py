@@ -31,9 +31,16 @@ class Weights(NamedTuple):
 
 
 def descend(
-    goal: Goal, x_NX: Any, rows: np.ndarray, start: Weights, penalties: Sequence[float], judge: Callable[[Weights], float], ends: float
-) -> Weights:
-    """The weights of least `judge` on the way from `start` to where each penalty on half the squared weights leads, one after the other.
+    goal: Goal,
+    x_NX: Any,
+    rows: np.ndarray,
+    start: Weights,
+    penalties: Sequence[float],
+    judge: Callable[[Weights], float] | None,
+    ends: float,
+) -> tuple[Weights, float]:
+    """The weights of least `judge` on the way from `start` to where each penalty on half the squared weights leads, one after the other,
+    and the penalty that led to them; without a judge the last ones.
 
     `x_NX` are the features (CSR) of these rows of the goal; after `ends` no step begins.
     """
@@ -41,7 +48,7 @@ def descend(
     weight_XP = torch.from_numpy(np.concatenate([start.cells_FP, start.wide_GP])).float()
     bias_P = torch.from_numpy(start.bias_P).float()
     value_N, rate_N = torch.from_numpy(goal.values[rows]), torch.from_numpy(goal.weight[rows]).float().unsqueeze(1)
-    best, found = judge(start), start
+    best, found, led = judge(start) if judge else 0.0, start, penalties[0]
     for penalty in penalties:
         solver = torch.optim.LBFGS([weight_XP, bias_P], max_iter=1, max_eval=TRIALS, history_size=HISTORY, line_search_fn="strong_wolfe")
 
@@ -54,16 +61,16 @@ def descend(
         losses = list[float]()
         for step in range(STEPS):
             if time.monotonic() > ends:
-                return found
+                return found, led
             loss = float(solver.step(slope))  # type: ignore[arg-type, no-untyped-call]
             if step % LOOK == 0:
                 now = Weights(weight_XP[:cells].double().numpy(), weight_XP[cells:].double().numpy(), bias_P.double().numpy())
-                if (judged := judge(now)) < best:
-                    best, found = judged, now
+                if judge is None or (judged := judge(now)) < best:
+                    best, found, led = judged if judge else best, now, penalty
                 losses.append(loss)
                 if len(losses) > 1 and losses[-2] - losses[-1] < STILL * losses[-2]:
                     break
-    return found
+    return found, led
 
 
 def _bags(x: Any) -> tuple[Tensor, Tensor, Tensor]:

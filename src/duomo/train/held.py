@@ -3,7 +3,7 @@
 Legend: N rows, P logits of one goal, S logits side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +69,8 @@ class Voice:
     """What was chosen by these answers for each goal: rounds of trees, or a penalty."""
     told: Sequence[Tensor] = ()
     """(N, S) for each text what trees may see of it."""
+    onward: Callable[[], None] = lambda: None
+    """Learns from many validation rows too."""
 
 
 def spread(rows: np.ndarray, most: int) -> np.ndarray:

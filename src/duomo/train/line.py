@@ -10,6 +10,7 @@ glimpses, P logits of one goal.
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -37,6 +38,8 @@ SAMPLE, FITS, AROUND, FEWER = 200, 2 * 10**7, (3.0, 1.0), 3
 parts of many rows that are told of by a line that learned from the others."""
 ENOUGH, FLAT = 400, 1e-7
 """Rows held out that choose a penalty for texts, which takes long; the smallest part of the largest root that is a coordinate."""
+LONELY = 0.5
+"""Where more of the words than this stand in one row only, these count nothing: like names they tell a row from all others, no more."""
 
 
 def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, told_by: float) -> Voice | None:
@@ -71,23 +74,26 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
         _, penalty, kept = min(tried, key=lambda one: one[0])
         for one, (learn, judge) in zip(lines[looks:], parts[looks:] if council.has_cells else [], strict=False):
             kept[judge] = seen.taught(one, learn, penalty, judge)
-        found.append(_learned(seen, rows, goal, goal.known[: rows.learned], penalty, ends))
-        valid.append(seen.said(found[-1], judged_rows))
+        weights, led = _learned(seen, rows, goal, goal.known[: rows.learned], penalty, ends)
+        found.append(weights)
+        valid.append(seen.said(weights, judged_rows))
         held.append(kept)
-        chosen.append(penalty)
+        chosen.append(led)
     seen.write(found)
     some = council.has_cells and wide and sum(goal.size for goal in rows.goals) <= TOLD
     told = _told(seen, rows, chosen, told_by) if some else ()
-    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), chosen, told)
+    onward = partial(_onward, seen, rows, found, chosen)
+    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), chosen, told, onward)
 
 
-def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: float, ends: float) -> Weights:
-    """What these rows (truths, of all to learn from) teach: those of the basis at once, then by descent all that fit."""
+def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: float, ends: float) -> tuple[Weights, float]:
+    """What these rows (truths, of all to learn from) teach, and the penalty that led there: those of the basis at once, then by descent all
+    that fit."""
     line, some = Line(goal), seen.basis[known[seen.basis]]
     line.fit(seen.of(some), some, penalty)
     start = seen.weights(line)
     if seen.all is None:
-        return start
+        return start, penalty
     fits, x_NX = seen.all
     learned = known[fits]
     judged = rows.learned + np.flatnonzero(goal.known[rows.learned :])
@@ -107,7 +113,7 @@ def _told(seen: "Seen", rows: Rows, penalties: Sequence[float], ends: float) -> 
             if not known[seen.basis].any() or now > ends:
                 return ()
             soon = now + (ends - now) / ((len(parts) - count) * len(rows.goals) - place)
-            weights = _learned(seen, rows, goal, known, penalty, soon)
+            weights, _ = _learned(seen, rows, goal, known, penalty, soon)
             told_TNS[:, part, goal.first : goal.first + goal.size] = seen.texts(weights, part)
     return told_TNS.unbind(0)
 
@@ -121,12 +127,27 @@ def _apart(rows: Rows) -> list[np.ndarray]:
     return np.array_split(np.arange(rows.learned) if rows.apart else rng.permutation(rows.learned), count)
 
 
-def again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
-    """Learn from the validation rows too."""
+def _onward(seen: "Seen", rows: Rows, found: Sequence[Weights], penalties: Sequence[float]) -> None:
+    """By descent over the validation rows too, where there are texts or large categories."""
+    every = seen.beyond(np.arange(len(rows.goals[0].values)))
+    if every is None or len(every[0]) <= rows.learned:
+        return
+    (fits, x_NX), more = every, list[Weights]()
+    for goal, start, penalty in zip(rows.goals, found, penalties, strict=True):
+        known = goal.known[fits]
+        more.append(descend(goal, x_NX[known], fits[known], start, [penalty], None, rows.ends)[0])
+    seen.write(more)
+
+
+def again(council: Council, rows: Rows, said: Voice) -> None:
+    """Learn from the validation rows too, with the penalties that were chosen: few rows at once, many by descent from where the line is."""
+    if rows.learned >= FEW:
+        said.onward()
+        return
     wide = bool(council.picture_names) or any(len(one.weight_PS) for one in council.sparse())
     seen = Seen(council, rows.batch, np.arange(len(rows.goals[0].values)), rows.learned, wide)
     found = [Line(goal) for goal in rows.goals]
-    for one, penalty in zip(found, penalties, strict=True):
+    for one, penalty in zip(found, said.chosen, strict=True):
         known = np.flatnonzero(one.goal.known)
         one.fit(seen.of(known), known, penalty)
     seen.write([seen.weights(line) for line in found])
@@ -286,13 +307,22 @@ def read(council: Council, inputs: Mapping[str, Field], batch: Batch, learned: i
     """Tell the council's letters how tokens are spelled, and how rare each n-gram is among the training rows."""
     for name, letters in council.texts():
         letters.put(spelled_VL=torch.from_numpy(text.spelling(inputs[name].facts["json"], inputs[name].vocabulary[0])))
-        rows_P = torch.zeros(letters.places + 1)
+        all_P, words_P = torch.zeros(2, letters.places + 1)
         for tokens_BT in batch[name][:learned].split(AT_ONCE):
-            place_BG = torch.cat(letters.where(tokens_BT), 1).sort(1).values
-            again_BG = torch.cat([torch.zeros_like(place_BG[:, :1], dtype=torch.bool), place_BG[:, 1:] == place_BG[:, :-1]], 1)
-            rows_P += torch.bincount(place_BG[~again_BG], minlength=len(rows_P))
-        idf_P = ((1 + learned) / (1 + rows_P)).log() + 1
-        letters.put(idf_P=torch.where(rows_P > 0, idf_P, 0.0).index_fill(0, torch.tensor(0), 0.0))
+            several_BG, grams_BG = letters.where(tokens_BT)
+            all_P += _rows(torch.cat([several_BG, grams_BG], 1), len(all_P))
+            words_P += _rows(several_BG[:, : -(-several_BG.shape[1] // 2)], len(all_P))
+        all_P[0] = words_P[0] = 0
+        once_P = (words_P == 1) & (all_P == 1)
+        left_P = (all_P == 0) | (once_P & (once_P.sum() > LONELY * words_P.sum()))
+        letters.put(idf_P=torch.where(~left_P, ((1 + learned) / (1 + all_P)).log() + 1, 0.0))
+
+
+def _rows(place_BG: Tensor, places: int) -> Tensor:
+    """(P,) how many of these rows hold each place."""
+    place_BG = place_BG.sort(1).values
+    again_BG = torch.cat([torch.zeros_like(place_BG[:, :1], dtype=torch.bool), place_BG[:, 1:] == place_BG[:, :-1]], 1)
+    return torch.bincount(place_BG[~again_BG], minlength=places)
 
 
 def _widths(council: Council) -> list[int]:
