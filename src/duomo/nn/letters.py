@@ -35,6 +35,8 @@ class Letters(Grown):
     spelled_VL: Tensor
     idf_P: Tensor
     weight_PS: Tensor
+    wordless_1: Tensor
+    """Of length 1 where words count nothing, and their n-grams alone are read."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -42,6 +44,7 @@ class Letters(Grown):
         self.register_buffer("spelled_VL", torch.zeros(0, 1, dtype=torch.int32))
         self.register_buffer("idf_P", torch.zeros(0))
         self.register_buffer("weight_PS", torch.zeros(0, size))
+        self.register_buffer("wordless_1", torch.zeros(0))
 
     def where(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """int64 (B, G): the place of each word and pair, and of each n-gram, from 1 on; 0 where there is none."""
@@ -51,7 +54,7 @@ class Letters(Grown):
 
     def weighed(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Places (B, G) and what each counts there: its inverse document frequency, words and n-grams of a row each of half its length."""
-        places, values = self.where(tokens_BT), list[Tensor]()
+        places, values = self.where(tokens_BT)[len(self.wordless_1) :], list[Tensor]()
         for place_BG in places:
             idf_BG = self.idf_P[place_BG]
             values.append(idf_BG / (2 * idf_BG.square().sum(1, keepdim=True)).sqrt().clamp(min=LEAST))

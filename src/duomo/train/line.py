@@ -39,7 +39,7 @@ parts of many rows that are told of by a line that learned from the others."""
 ENOUGH, FLAT = 400, 1e-7
 """Rows held out that choose a penalty for texts, which takes long; the smallest part of the largest root that is a coordinate."""
 LONELY = 0.5
-"""Where more of the words than this stand in one row only, these count nothing: like names they tell a row from all others, no more."""
+"""Where more of the words than this stand in one row only, words count nothing: like names they tell a row from all others, no more."""
 
 
 def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, told_by: float) -> Voice | None:
@@ -307,15 +307,16 @@ def read(council: Council, inputs: Mapping[str, Field], batch: Batch, learned: i
     """Tell the council's letters how tokens are spelled, and how rare each n-gram is among the training rows."""
     for name, letters in council.texts():
         letters.put(spelled_VL=torch.from_numpy(text.spelling(inputs[name].facts["json"], inputs[name].vocabulary[0])))
-        all_P, words_P = torch.zeros(2, letters.places + 1)
+        all_P, grams_P, words_P = torch.zeros(3, letters.places + 1)
         for tokens_BT in batch[name][:learned].split(AT_ONCE):
             several_BG, grams_BG = letters.where(tokens_BT)
             all_P += _rows(torch.cat([several_BG, grams_BG], 1), len(all_P))
-            words_P += _rows(several_BG[:, : -(-several_BG.shape[1] // 2)], len(all_P))
-        all_P[0] = words_P[0] = 0
-        once_P = (words_P == 1) & (all_P == 1)
-        left_P = (all_P == 0) | (once_P & (once_P.sum() > LONELY * words_P.sum()))
-        letters.put(idf_P=torch.where(~left_P, ((1 + learned) / (1 + all_P)).log() + 1, 0.0))
+            grams_P += _rows(grams_BG, len(all_P))
+            words_P += _rows(several_BG[:, : -(-several_BG.shape[1] // 2)], len(all_P))  # behind them pairs of words
+        names = words_P[1:][words_P[1:] == 1].sum() > LONELY * words_P[1:].sum()
+        rows_P = grams_P if names else all_P
+        idf_P = ((1 + learned) / (1 + rows_P)).log() + 1
+        letters.put(idf_P=torch.where(rows_P > 0, idf_P, 0.0).index_fill(0, torch.tensor(0), 0.0), wordless_1=torch.ones(int(names)))
 
 
 def _rows(place_BG: Tensor, places: int) -> Tensor:
