@@ -287,6 +287,7 @@ class Work:
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
             self.task.calibrate(predictor.evidence(telling(self.plan.valid, self.task.judged_bytes, self.config.seed)))
         advised.again()
+        del advised  # it holds rows
         self.task.remember(self.plan.train, predictor.facts)
         self.folder.write_json("task.json", self.task.state())
         self.folder.write_tensors("model.safetensors", model.state_dict())

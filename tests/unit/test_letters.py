@@ -24,7 +24,7 @@ from duomo.nn.council import Council
 from duomo.nn.letters import ORDERS, Letters
 from duomo.train.descent import Weights, descend
 from duomo.train.held import Rows, loss
-from duomo.train.line import GAIN, Seen, _apart, again, fit, read
+from duomo.train.line import GAIN, Seen, _apart, fit, read
 from duomo.train.voices import Line
 
 TEXTS = ["The heart of the sea", "An old sea-bird, at rest", "HEARTS  and\ttides", "a", "", "Über Straße 中文", "tide after tide"]
@@ -159,7 +159,7 @@ def test_many_texts_are_all_learned_from_in_the_end(tmp_path: Path) -> None:
     voice = fit(council, fields, given, time.monotonic() + 100, time.monotonic() + 100)
     assert voice is not None
     others, before = {"text": tokens[3200:]}, council.said({"text": tokens[3200:]})[0] + council.bias_S
-    again(council, given, voice)
+    voice.onward()
     after, wanted = council.said(others)[0] + council.bias_S, torch.from_numpy(values[3200:])
     losses = [float(torch.nn.functional.cross_entropy(one, wanted)) for one in (before, after)]
     assert losses[1] < 0.99 * losses[0], losses

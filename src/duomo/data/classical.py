@@ -38,6 +38,8 @@ PIXELS = 32
 MELS = 40
 MOST_TREE_CATEGORIES = 250
 MOST_COLUMNS = 500
+PROSE = 60
+"""Characters of a cell on average, above which it is no name."""
 
 
 def is_flat(names: Sequence[str], kinds: Mapping[str, str]) -> bool:
@@ -184,9 +186,11 @@ def _one_hot(cells: Sequence[str], known: Mapping[str, int]) -> Any:
 
 def _are_names(cells: Sequence[str]) -> bool:
     """Whether most words stand in one cell only: then none of them is known when a new cell comes, but their letters are."""
-    some = [cells[row] for row in sample_rows(len(cells), 5000)]
-    held = Counter(word for cell in some for word in set(re.findall(r"\w+", cell.lower())))
-    return not is_cjk(some[:2000]) and 2 * sum(count == 1 for count in held.values()) > held.total()
+    some = [cells[row] for row in sample_rows(len(cells), 2000)]
+    if is_cjk(some) or sum(map(len, some)) > PROSE * len(some):
+        return False
+    held = Counter(word for cell in cells for word in set(re.findall(r"\w+", cell.lower())))
+    return 2 * sum(count == 1 for count in held.values()) > held.total()
 
 
 def tfidf(cells: Sequence[str]) -> Any:

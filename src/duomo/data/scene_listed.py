@@ -6,7 +6,6 @@ Face's imagefolder has in metadata.jsonl: {"bbox": [[x, y, width, height], …],
 Classes by name, or by number where a classes.txt or data.yaml names them.
 """
 
-import csv
 import json
 import re
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from duomo.data.scene_tools import CLASSES, via_attribute, via_thing
 from duomo.data.scene_yolo import class_names
 from duomo.data.scenes import as_table
 from duomo.data.split import told
+from duomo.data.text_encoding import cut
 
 SIDES = (("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),
          ("left", "top", "right", "bottom"))  # fmt: skip
@@ -124,7 +124,7 @@ def _words(root: Path, files: list[str]) -> dict[str, str]:
     found = {str(number): word for number, word in class_names(root, files).items()}
     for file in (file for file in files if CODES in file.lower() and file.lower().endswith(".csv")):
         with (root / file).open(encoding="utf-8", errors="replace", newline="") as lines:
-            found |= {row[0]: row[1] for row in csv.reader(lines) if len(row) > 1}
+            found |= {row[0]: row[1] for row in cut(lines) if len(row) > 1}
     return found
 
 

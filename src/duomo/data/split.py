@@ -29,13 +29,13 @@ COLUMNS = ("split", "subset", "partition")
 """What a column is called that says the same."""
 NAMES = ("train", "valid", "test")
 MOST_NOTES = 5
-FEW, BY_CHANCE = 5, 10.0
+FEW, BY_CHANCE = 5, 3.0
 """Where rows outnumber the combinations of their columns' values so many times, or are equal at most so many times as often as they would
 be if no column knew of another, they repeat by nature, not by mistake."""
 SELDOM, LOOKED_AT, KNOWN = 0.98, 20_000, 1.02
 """Fewer repeats than that are not looked into; rows that tell the values of columns; combinations of two columns, as a multiple of the
 values of one, with which it still determines the other."""
-REPEATING = "The columns have so few values that rows are equal by chance: they are divided like any others."
+REPEATING = "Rows are equal as often as chance makes them: they are divided like any others."
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,17 @@ def repeats_by_nature(table: Table, columns: Sequence[str], digests: np.ndarray)
     _, counts = np.unique(digests, return_counts=True)
     if len(counts) > SELDOM * len(table) or not {table.kinds.get(name) for name in columns} <= {"category", "number", "date"}:
         return False
-    rows = np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64)
-    codes = sorted((np.unique(cell_digests(table, name)[rows], return_inverse=True)[1] for name in columns), key=lambda code: -code.max())
-    if np.prod([code.max() + 1.0 for code in codes]) * FEW <= len(table):
+    cells = [np.unique(cell_digests(table, name), return_inverse=True)[1] for name in columns]
+    cells.sort(key=lambda code_N: -code_N.max())
+    if sum(np.log(code_N.max() + 1.0) for code_N in cells) <= np.log(len(table) / FEW):
         return True
+    if FEW * (cells[0].max() + 1) > len(counts):  # copies make the values of every column repeat: they must do so among unlike rows
+        return False
+    rows = np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64)
     chance, told = 1.0, list[np.ndarray]()
-    for code in codes:
+    for code in (code_N[rows] for code_N in cells):
+        if _alike(counts) > BY_CHANCE * chance:
+            return False
         if not any(_determines(other, code) for other in told):
             told.append(code)
             chance *= _alike(np.bincount(code))

@@ -26,8 +26,8 @@ from duomo.data.loader import finish
 from duomo.nn.council import HEARD, KNOWN, Council
 from duomo.nn.heard import BANDS
 from duomo.train import line
-from duomo.train.held import AT_ONCE, CELLS, FEW, Parts, Rows, Voice, beside, loss, spread
-from duomo.train.voices import Trees, joined
+from duomo.train.held import AT_ONCE, CELLS, Parts, Rows, Voice, beside, loss, nothing, spread
+from duomo.train.voices import LEAVES, Trees, joined
 
 TREE_ROWS, JUDGED, JUDGED_TEXTS = 100_000, 20_000, 5000
 """Most rows to fit trees to, and to judge by, the fewer where there are texts."""
@@ -100,7 +100,7 @@ def fit(
     `both`: training and validation; `apart`: rows of one group or time belong together; `seconds`: about what it may take; `groups`: the
     number of each training row's group, where there are groups.
     """
-    council, alone = council_of(model), Fitted({}, _nothing)
+    council, alone = council_of(model), Fitted({}, nothing)
     if council is None or not len(both[1]) or (council.picture_names and len(both[0]) >= PICTURES):
         return alone
     device = next(model.parameters()).device
@@ -127,28 +127,17 @@ def fit(
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True) if share}
     told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
     reporter.say(tr("Simpler models were fitted beside the network; by rows held out they count: {shares}.", shares=told))
-    return Fitted(found, _nothing if apart else partial(_again, council, rows, voices, x_NF))
+    return Fitted(found, nothing if apart else partial(_again, council, voices))
 
 
-def _nothing() -> None:
-    pass
-
-
-def _again(council: Council, rows: Rows, voices: Sequence[Voice | None], x_NF: np.ndarray | None) -> None:
-    """Learn from the validation rows too, with as many rounds and the penalties that were chosen; trees only from few rows."""
+def _again(council: Council, voices: Sequence[Voice | None]) -> None:
+    """Learn from the validation rows too."""
     device = council.share_3.device
     council.cpu()
     with threadpool_limits(1):
-        trees, said = voices
-        if trees is not None and x_NF is not None and rows.learned < FEW:
-            grown = list[Trees]()
-            for goal, count in zip(rows.goals, trees.chosen, strict=True):
-                whole = np.flatnonzero(goal.known)
-                grown.append(Trees(goal, len(whole), len(council.vocabulary)))
-                grown[-1].grow(int(count), x_NF, whole)
-            _write(council, rows, grown)
-        if said is not None:
-            line.again(council, rows, said)
+        for voice, share in zip(voices, council.share_3[1:], strict=True):
+            if voice is not None and share > 0:
+                voice.onward()
     council.to(device)
 
 
@@ -225,30 +214,46 @@ def _trees(council: Council, rows: Rows, x_NF: np.ndarray, bar: Progress) -> Voi
     otherwise."""
     if sum(goal.size for goal in rows.goals) > MOST_PLACES:
         return None
-    held, valid, grown, chosen = list[np.ndarray](), list[np.ndarray](), list[Trees](), list[int]()
+    held, valid, grown, chosen = list[np.ndarray](), list[np.ndarray](), list[Trees](), list[tuple[int, int]]()
     for place, goal in enumerate(rows.goals):
         now = time.monotonic()
         ends = now + (rows.ends - now) / (len(rows.goals) - place)  # as much for each
         most = _affordable(rows, goal, x_NF, len(council.vocabulary), ends - now)
         parts = rows.parts(goal, most)
-        growing = [Trees(goal, len(learn), len(council.vocabulary)) for learn, _ in parts]
-        count, found = _rounds(rows, growing, parts, x_NF, ends, partial(_shown, bar, TREES * place))
+        tried = list[tuple[float, int, int, np.ndarray, Trees]]()
+        for turn, leaves in enumerate(LEAVES[: len(parts)]):  # of many rows, which are no folds, one size is tried
+            growing, now = [Trees(goal, len(learn), len(council.vocabulary), leaves) for learn, _ in parts], time.monotonic()
+            soon = now + (ends - now) / (min(len(parts), len(LEAVES)) - turn)
+            count, found = _rounds(rows, growing, parts, x_NF, soon, partial(_shown, bar, TREES * place))
+            dealt = np.flatnonzero(goal.known[: rows.learned])
+            tried.append((loss(goal, found[dealt], dealt), count, leaves, found, growing[0]))
+        _, count, leaves, found, trees = min(tried, key=lambda one: one[0])
         held.append(found)
-        trees = growing[0]
         if len(parts) > 1:
             whole = rows.whole(goal, most)
-            trees = Trees(goal, len(whole), len(council.vocabulary))
+            trees = Trees(goal, len(whole), len(council.vocabulary), leaves)
             trees.grow(count, x_NF, whole)
         valid.append(trees.logits(x_NF[rows.learned :]))
         grown.append(trees)
-        chosen.append(count)
+        chosen.append((count, leaves))
     _write(council, rows, grown)
     said = beside(valid)
     few = slice(rows.learned, rows.learned + PROVED)
     if not torch.allclose(council.forest(torch.from_numpy(x_NF[few]).float()), said[:PROVED], atol=SAME, rtol=SAME):
         council.forest.clear()
         return None
-    return Voice(beside(held) if len(parts) > 1 else None, said, chosen)
+    folds = len(parts) > 1
+    return Voice(beside(held) if folds else None, said, onward=partial(_onward, council, rows, x_NF, chosen) if folds else nothing)
+
+
+def _onward(council: Council, rows: Rows, x_NF: np.ndarray, chosen: Sequence[tuple[int, int]]) -> None:
+    """Grow as many rounds of trees of the chosen size on few rows and those of validation."""
+    grown = list[Trees]()
+    for goal, (count, leaves) in zip(rows.goals, chosen, strict=True):
+        whole = np.flatnonzero(goal.known)
+        grown.append(Trees(goal, len(whole), len(council.vocabulary), leaves))
+        grown[-1].grow(count, x_NF, whole)
+    _write(council, rows, grown)
 
 
 def _write(council: Council, rows: Rows, grown: Sequence[Trees]) -> None:

@@ -40,7 +40,7 @@ def descend(
     ends: float,
 ) -> tuple[Weights, float]:
     """The weights of least `judge` on the way from `start` to where each penalty on half the squared weights leads, one after the other,
-    and the penalty that led to them; without a judge the last ones.
+    and the penalty that led to them (to the start the last one); without a judge the last weights.
 
     `x_NX` are the features (CSR) of these rows of the goal; after `ends` no step begins.
     """
@@ -48,7 +48,7 @@ def descend(
     weight_XP = torch.from_numpy(np.concatenate([start.cells_FP, start.wide_GP])).float()
     bias_P = torch.from_numpy(start.bias_P).float()
     value_N, rate_N = torch.from_numpy(goal.values[rows]), torch.from_numpy(goal.weight[rows]).float().unsqueeze(1)
-    best, found, led = judge(start) if judge else 0.0, start, penalties[0]
+    best, found, led = judge(start) if judge else 0.0, start, penalties[-1]
     for penalty in penalties:
         solver = torch.optim.LBFGS([weight_XP, bias_P], max_iter=1, max_eval=TRIALS, history_size=HISTORY, line_search_fn="strong_wolfe")
 

@@ -59,18 +59,20 @@ class Rows:
         return spread(np.flatnonzero(goal.known[: self.learned]), most)
 
 
+def nothing() -> None:
+    """What is done where there is nothing to do."""
+
+
 @dataclass(frozen=True)
 class Voice:
     """What a learner says: of rows held out of folds (None where there were none), and of validation."""
 
     held: Tensor | None
     valid: Tensor
-    chosen: Sequence[float]
-    """What was chosen by these answers for each goal: rounds of trees, or a penalty."""
     told: Sequence[Tensor] = ()
     """(N, S) for each text what trees may see of it."""
-    onward: Callable[[], None] = lambda: None
-    """Learns from many validation rows too."""
+    onward: Callable[[], None] = nothing
+    """Learns from the validation rows too."""
 
 
 def spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -21,7 +21,7 @@ from duomo.core.contract import Field, Goal
 from duomo.core.kinds import text
 from duomo.core.tensors import Batch
 from duomo.nn.council import TOLD, Council
-from duomo.nn.letters import Letters
+from duomo.nn.letters import IDEOGRAPHS, SPACE, Letters, spell
 from duomo.train.descent import Weights, descend
 from duomo.train.held import AT_ONCE, CELLS, FEW, FOLDS, Rows, Voice, beside, loss, spread
 from duomo.train.voices import Line
@@ -57,7 +57,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
     judged_rows = np.arange(rows.learned, len(rows.goals[0].values))
     seen = Seen(council, rows.batch, spread(taught, most), rows.learned, wide)
     seen.all = seen.beyond(taught)
-    held, valid, found, chosen = list[np.ndarray](), list[np.ndarray](), list[Weights](), list[float]()
+    held, valid, found, chosen, ways = list[np.ndarray](), list[np.ndarray](), list[Weights](), list[float](), list[float]()
     for goal in rows.goals:
         parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
         looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if seen.wide is not None else len(parts)
@@ -78,12 +78,13 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
         found.append(weights)
         valid.append(seen.said(weights, judged_rows))
         held.append(kept)
-        chosen.append(led)
+        chosen.append(penalty)
+        ways.append(led)
     seen.write(found)
     some = council.has_cells and wide and sum(goal.size for goal in rows.goals) <= TOLD
     told = _told(seen, rows, chosen, told_by) if some else ()
-    onward = partial(_onward, seen, rows, found, chosen)
-    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), chosen, told, onward)
+    onward = partial(_again, council, rows, chosen) if rows.learned < FEW else partial(_onward, seen, rows, found, ways)
+    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), told, onward)
 
 
 def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: float, ends: float) -> tuple[Weights, float]:
@@ -129,7 +130,8 @@ def _apart(rows: Rows) -> list[np.ndarray]:
 
 def _onward(seen: "Seen", rows: Rows, found: Sequence[Weights], penalties: Sequence[float]) -> None:
     """By descent over the validation rows too, where there are texts or large categories."""
-    every = seen.beyond(np.arange(len(rows.goals[0].values)))
+    seen.all = None
+    every = seen.beyond(np.arange(len(rows.goals[0].values))) if time.monotonic() < rows.ends else None
     if every is None or len(every[0]) <= rows.learned:
         return
     (fits, x_NX), more = every, list[Weights]()
@@ -139,15 +141,12 @@ def _onward(seen: "Seen", rows: Rows, found: Sequence[Weights], penalties: Seque
     seen.write(more)
 
 
-def again(council: Council, rows: Rows, said: Voice) -> None:
-    """Learn from the validation rows too, with the penalties that were chosen: few rows at once, many by descent from where the line is."""
-    if rows.learned >= FEW:
-        said.onward()
-        return
+def _again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
+    """From few rows and those of validation at once."""
     wide = bool(council.picture_names) or any(len(one.weight_PS) for one in council.sparse())
     seen = Seen(council, rows.batch, np.arange(len(rows.goals[0].values)), rows.learned, wide)
     found = [Line(goal) for goal in rows.goals]
-    for one, penalty in zip(found, said.chosen, strict=True):
+    for one, penalty in zip(found, penalties, strict=True):
         known = np.flatnonzero(one.goal.known)
         one.fit(seen.of(known), known, penalty)
     seen.write([seen.weights(line) for line in found])
@@ -313,10 +312,16 @@ def read(council: Council, inputs: Mapping[str, Field], batch: Batch, learned: i
             all_P += _rows(torch.cat([several_BG, grams_BG], 1), len(all_P))
             grams_P += _rows(grams_BG, len(all_P))
             words_P += _rows(several_BG[:, : -(-several_BG.shape[1] // 2)], len(all_P))  # behind them pairs of words
-        names = words_P[1:][words_P[1:] == 1].sum() > LONELY * words_P[1:].sum()
+        names = words_P[1:][words_P[1:] == 1].sum() > LONELY * words_P[1:].sum() and not _is_cjk(letters, batch[name][:AT_ONCE])
         rows_P = grams_P if names else all_P
         idf_P = ((1 + learned) / (1 + rows_P)).log() + 1
         letters.put(idf_P=torch.where(rows_P > 0, idf_P, 0.0).index_fill(0, torch.tensor(0), 0.0), wordless_1=torch.ones(int(names)))
+
+
+def _is_cjk(letters: Letters, tokens_BT: Tensor) -> bool:
+    """Whether half of the letters are words by themselves."""
+    letter_BW = spell(letters.spelled_VL, tokens_BT)
+    return bool(2 * (letter_BW >= IDEOGRAPHS).sum() > (letter_BW > SPACE).sum())
 
 
 def _rows(place_BG: Tensor, places: int) -> Tensor:

@@ -16,6 +16,8 @@ from duomo.train.held import FEW
 
 NEVER = -12.0
 """Logit of a class that the learner never saw."""
+LEAVES = (31, 8)
+"""Leaves of a tree; of few rows the size is chosen that leaves the least loss on the folds."""
 SOME = 0.5
 """Share of the columns that each division of few rows chooses from: trees that differ more (Breiman 2001, "Random Forests")."""
 WIDE, COARSE = 500, 32
@@ -40,13 +42,13 @@ def wide(scores: np.ndarray, classes: np.ndarray, goal: Goal) -> np.ndarray:
 class Trees:
     """Gradient boosting (Friedman 2001) on histograms; the first `categories` features are ranks, KNOWN where one is missing."""
 
-    def __init__(self, goal: Goal, rows: int, categories: int):
+    def __init__(self, goal: Goal, rows: int, categories: int, leaves: int = LEAVES[0]):
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         self.goal, self.categories = goal, categories
         self._judged, self._raw = 0, np.zeros(0)
         settings: dict[str, Any] = {
-            "learning_rate": 0.1 if rows < FEW else 0.06, "max_leaf_nodes": 31, "max_depth": DEPTH, "l2_regularization": 1.0,
+            "learning_rate": 0.1 if rows < FEW else 0.06, "max_leaf_nodes": leaves, "max_depth": DEPTH, "l2_regularization": 1.0,
             "max_features": SOME if rows < FEW else 1.0,
             "min_samples_leaf": min(20, max(2, rows // 20)), "early_stopping": False, "warm_start": True, "random_state": 0,
             "categorical_features": list(range(categories)) or None,
