@@ -364,6 +364,19 @@ def test_plain_dates_and_a_wrapped_list_of_objects(tmp_path: Path) -> None:
     assert read(tmp_path / "a.json").names == ["x", "y"]  # as many of each: columns
 
 
+def test_json_of_texts_and_of_entries(tmp_path: Path) -> None:
+    path = tmp_path / "sentences.json"
+    path.write_text(json.dumps(["一係唔敢寫", "好嘅", "a third, with a comma"]), encoding="utf-8")
+    assert read(path).column("text").to_pylist() == ["一係唔敢寫", "好嘅", "a third, with a comma"]
+    entries = {f"word {number}": f"mot {number}" for number in range(25)}
+    path.write_text(json.dumps(entries))
+    table = read(path)
+    assert dict(zip(table.column("key").to_pylist(), table.column("value").to_pylist(), strict=True)) == entries
+    path.write_text(json.dumps({"name": "a", "version": "1"}))
+    with pytest.raises(DataError, match="holds an object of name, version"):
+        read(path)
+
+
 def test_rows_and_their_target_as_scikit_learn_takes_them(wine: pd.DataFrame) -> None:
     x, y = wine.drop(columns="target"), wine["target"]
     for given in ((x.to_numpy(), y.to_numpy()), (x, y), (pl.from_pandas(x), y.to_numpy()[:, None])):

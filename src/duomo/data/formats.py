@@ -29,6 +29,8 @@ from duomo.data.text_encoding import detect, numbered, open_text, read_text
 
 Found = tuple[pa.Table, tuple[str, ...]]
 MOST_JSON = 1 << 30
+ENTRIES = 20
+"""From so many on an object of words or numbers is a dictionary, not the settings of something."""
 MESSAGE = {"role", "from"}
 """A key of either makes an object a message."""
 MOST_EXPANDED = 16 << 30
@@ -132,8 +134,12 @@ def _wrapped(found: Any, path: Path, part: str) -> Any:
 
 
 def _turned(found: Any) -> Any:
-    """Rows that are lists, beneath their names or beside {"columns": names}, and rows by their names {"a": {...}, "b": {...}}, as a list of
-    objects; else what was given."""
+    """Rows that are lists, beneath their names or beside {"columns": names}, rows by their names {"a": {...}, "b": {...}}, texts, and the
+    entries of a dictionary of words or numbers, as a list of objects; else what was given."""
+    if isinstance(found, list) and found and all(isinstance(text, str) for text in found):
+        return [{"text": text} for text in found]
+    if isinstance(found, dict) and len(found) >= ENTRIES and all(isinstance(value, str | int | float) for value in found.values()):
+        return [{"key": key, "value": value} for key, value in found.items()]
     if isinstance(found, dict) and _lists(found.get("data")) and isinstance(found.get("columns"), list):
         found = [found["columns"], *found["data"]]
     if _lists(found) and len({len(row) for row in found}) == 1 and not any(isinstance(cell, dict) for row in found for cell in row):
