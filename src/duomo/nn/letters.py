@@ -54,7 +54,8 @@ class Letters(Grown):
 
     def weighed(self, tokens_BT: Tensor) -> tuple[Tensor, Tensor]:
         """Places (B, G) and what each counts there: its inverse document frequency, words and n-grams of a row each of half its length."""
-        places, values = self.where(tokens_BT)[len(self.wordless_1) :], list[Tensor]()
+        words_BG, grams_BG = self.where(tokens_BT)
+        places, values = (grams_BG,) if len(self.wordless_1) else (words_BG, grams_BG), list[Tensor]()
         for place_BG in places:
             idf_BG = self.idf_P[place_BG]
             values.append(idf_BG / (2 * idf_BG.square().sum(1, keepdim=True)).sqrt().clamp(min=LEAST))

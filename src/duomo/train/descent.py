@@ -65,8 +65,9 @@ def descend(
             loss = float(solver.step(slope))  # type: ignore[arg-type, no-untyped-call]
             if step % LOOK == 0:
                 now = Weights(weight_XP[:cells].double().numpy(), weight_XP[cells:].double().numpy(), bias_P.double().numpy())
-                if judge is None or (judged := judge(now)) < best:
-                    best, found, led = judged if judge else best, now, penalty
+                judged = judge(now) if judge else best
+                if judged < best or judge is None:
+                    best, found, led = judged, now, penalty
                 losses.append(loss)
                 if len(losses) > 1 and losses[-2] - losses[-1] < STILL * losses[-2]:
                     break
