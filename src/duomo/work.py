@@ -6,7 +6,7 @@ import hashlib
 import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -44,7 +44,9 @@ from duomo.nn.init import initialise
 from duomo.own_module import check
 from duomo.plan import Plan, telling
 from duomo.train import adapt, council, counts, hashed, head, loop, lora, preflight, probe, sides
+from duomo.train.held import nothing
 from duomo.train.job import Job, Outcome
+from duomo.train.schedule import planned_steps
 from duomo.trained import Run, without_target
 
 GOLDEN_ROWS = 8
@@ -52,7 +54,8 @@ PROBE_SECONDS = 1.5
 HEAD_SHARE = 0.25
 """Of a limited time, for fitting a new last layer."""
 LONG_MINUTES = 10.0
-GOLDEN_BYTES = 200_000
+GOLDEN_BYTES, GLANCED = 200_000, 3
+"""Most of a golden row; steps of a model that knows its work already, for which it is not worth looking for a faster way."""
 
 
 def fingerprint(plan: Plan) -> dict[str, Any]:
@@ -154,6 +157,8 @@ class Work:
         ways = candidates(self.model, self.task.inputs, exact=self.config.exact, long_run=minutes > LONG_MINUTES)
         if self.own is not None:  # nobody knows what a module of the user's own remembers from call to call
             ways = [way for way in ways if way.parts == 1]
+        if self.fitted and planned_steps(self.config, self.stream.steps_per_epoch) <= GLANCED:
+            ways = ways[:1]  # what looking for a faster way takes would be most of it
         trial = probe.Trial(self.task, self.model, self.stream, self.config)
         execution, timings = probe.choose(trial, ways, self.reporter, min(PROBE_SECONDS, 0.05 * 60 * minutes) if minutes else PROBE_SECONDS)
         self.timings = [timing.as_json() for timing in timings]
@@ -223,6 +228,11 @@ class Work:
         model.train()
         return {"sample": str(answers["prediction"][0])}
 
+    def _again(self) -> Callable[[], None]:
+        """How a last layer that was fitted is fitted to the validation rows too, unless rows of one group or time belong together."""
+        apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
+        return nothing if apart or not len(self.valid) else head.onward(self.model, self.task, (self.examples, self.valid))
+
     def open_folder(self, execution: Execution, source: Any) -> None:
         """Everything that a resume needs, before the first step."""
         if not isinstance(source, (str, Path)):
@@ -274,7 +284,7 @@ class Work:
         outcome = loop.train(job, self.reporter)
         self.learned, _ = adapt.counts(self.model)
         lora.merge(self.model)  # what is judged, kept and served has plain weights
-        advised = self._advised(outcome.seconds)
+        advised, again = self._advised(outcome.seconds), self._again()
         self.voices = advised.shares
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples
@@ -287,7 +297,8 @@ class Work:
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
             self.task.calibrate(predictor.evidence(telling(self.plan.valid, self.task.judged_bytes, self.config.seed)))
         advised.again()
-        del advised  # it holds rows
+        again()
+        del advised, again  # they hold rows
         self.task.remember(self.plan.train, predictor.facts)
         self.folder.write_json("task.json", self.task.state())
         self.folder.write_tensors("model.safetensors", model.state_dict())

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -364,6 +365,24 @@ def test_chinese_is_read_by_characters() -> None:
     assert text.KIND.fit(Cells(column(ENGLISH)), CONFIG)["tokenizer"] == "bpe"
     with pytest.raises(ConfigError, match="bpe"):
         text.KIND.fit(Cells(cells), EncodeConfig(tokenizer="bpee"))
+
+
+def test_of_long_series_neighbours_are_averaged() -> None:
+    draw = np.random.default_rng(0)
+    rows = [draw.normal(size=length) for length in (10_000, 7, 9_001)]
+    rows[0][:3] = np.nan
+    cells = Cells(pa.chunked_array([pa.array([row.tolist() for row in rows])]))
+    state = series.KIND.fit(cells, CONFIG)
+    assert (state["every"], state["longest"], state["unlike"]) == (3, 3334, True)
+    block = series.KIND.encode(cells, state)
+    assert block.lengths is not None and block.lengths.tolist() == [3334, 3, 3001]
+    raw = block.values[:, 0] * state["scale"][0] + state["centre"][0]
+    assert raw[1] == pytest.approx(rows[0][3:6].mean(), abs=1e-5) and block.values[0, 0] == 0
+    assert raw[3334] == pytest.approx(rows[1][:3].mean(), abs=1e-5) and raw[3336] == pytest.approx(rows[1][6], abs=1e-5)
+    assert raw[-1] == pytest.approx(rows[2][9000], abs=1e-5)
+    given = series.KIND.fit(cells, replace(CONFIG, longest_series=50))
+    assert (given["every"], given["longest"]) == (1, 50)
+    assert series.KIND.encode(cells, given).values[4, 0] * given["scale"][0] + given["centre"][0] == pytest.approx(rows[0][4], abs=1e-5)
 
 
 def test_series_from_lists_and_json_alike() -> None:

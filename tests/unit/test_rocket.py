@@ -57,9 +57,10 @@ def test_shares_are_those_of_the_steps() -> None:
     assert torch.allclose(1 - shares, kernels.levels[0, :, 0], atol=0.05)
 
 
-def test_padding_tells_nothing() -> None:
+@pytest.mark.parametrize("unlike", [False, True])
+def test_padding_tells_nothing(unlike: bool) -> None:
     torch.manual_seed(0)
-    model = Model(Config(3, 2), {"s": Field("frames", (90, 2))}, Head(2))
+    model = Model(Config(3, 2), {"s": Field("frames", (90, 2), facts={"unlike": unlike})}, Head(2))
     torch.nn.init.normal_(model.head.weight)
     x, length = torch.randn(4, 90, 2), torch.tensor([90, 41, 9, 1])
     x[torch.arange(90) >= length.unsqueeze(1)] = 0
@@ -68,6 +69,31 @@ def test_padding_tells_nothing() -> None:
     for row, steps in enumerate(length.tolist()):
         alone = model({"s": x[row : row + 1, :steps], "s.length": length[row : row + 1]})
         assert torch.allclose(alone[0], together[row], atol=1e-4)
+
+
+def test_of_series_of_unlike_length_shares_of_the_longest_are_told_too() -> None:
+    x_BTC, inside_BT = torch.randn(3, 40, 1), torch.arange(40) < torch.tensor([[40], [20], [9]])
+    x_BTC[~inside_BT] = 0
+    alike, unlike = (Kernels(Config(2, 1), 40, 1, 0, one) for one in (False, True))
+    assert unlike.size - alike.size == 2 * 84
+    found = unlike(x_BTC, inside_BT)
+    answers_BKT = unlike.answers(x_BTC.transpose(1, 2), 0)
+    assert torch.equal(found[:, :84], alike(x_BTC, inside_BT)[:, :84])
+    assert torch.allclose(found[:, 84:168], (answers_BKT > unlike.thresholds[0, :, 0].unsqueeze(1)).float().mean(2))
+
+
+def test_the_head_learns_from_validation_rows_in_the_end(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head, "onward", lambda *_: head.nothing)
+    before = duomo.train(shapes(60), target="kind", out=tmp_path / "before").folder.read_tensors("model.safetensors")
+    monkeypatch.undo()
+    run = duomo.train(shapes(60), target="kind", out=tmp_path / "run")
+    after = run.folder.read_tensors("model.safetensors")
+    assert not torch.equal(before["head.weight"], after["head.weight"])
+    assert all(torch.equal(value, after[name]) for name, value in before.items() if not name.startswith("head."))
+    assert run.recipe.train.steps == 1
+    monkeypatch.setattr(head, "onward", None)  # rows of one group stay on their sides: it is not called
+    grouped = [{**row, "who": f"p{place % 12}"} for place, row in enumerate(shapes(60))]
+    assert duomo.train(grouped, {"data": {"group": "who"}}, target="kind", out=tmp_path / "grouped").recipe.model.name == "rocket"
 
 
 def test_shapes_are_told_apart_by_the_recipe_that_is_suggested(tmp_path) -> None:

@@ -24,7 +24,7 @@ MANY_PICTURES = 1500
 SMALL_PICTURE = 32
 MANY_SMALL_PICTURES = 4000
 MANY_ROWS, MANY_COLUMNS = 3000, 500
-MANY_SERIES = 4000
+MANY_SERIES = 2000
 """From so many on the head that was fitted to some of them learns on from all."""
 
 

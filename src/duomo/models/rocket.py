@@ -3,7 +3,8 @@
 Legend: B rows, T steps, C channels, K = 84 kernels, J thresholds of a kernel at one spacing, F features, S head size.
 Source: Dempster, Schmidt and Webb 2021, "MiniRocket", arXiv:2012.08791, sections 3.1 and 3.2: nine weights of −1 and 2 whose sum is 0,
 spacings in powers of two, thresholds at quantiles of what the kernels answer to training rows, the shares of steps above them. Also
-here: level, deviation, extremes and length of each series, which the kernels do not see; rows of unlike length; numbers and categories.
+here: level, deviation, extremes and length of each series, which the kernels do not see; numbers and categories; where rows are of unlike
+length, shares of their own steps beside shares of the longest one's, in which those that are missing count as zeros.
 Nothing but the head is learned; `settle` reads the rest off the rows, and train/head.py fits the head (section 3.3).
 """
 
@@ -46,6 +47,11 @@ class Config:
 SIZES = {"small": Config(6, 2), "base": Config(), "large": Config(16, 7)}
 
 
+def _above(answer_BKT: Tensor, threshold_K: Tensor, room_BKT: Tensor) -> Tensor:
+    """(B, K): steps above the thresholds; floats compared into floats take a third of the time of booleans that are then turned."""
+    return torch.gt(answer_BKT, threshold_K.unsqueeze(1), out=room_BKT).sum(2)
+
+
 class Kernels(nn.Module):
     """float32 (B, T, C) -> (B, F): shares of steps above thresholds, and plain statistics."""
 
@@ -54,12 +60,13 @@ class Kernels(nn.Module):
     thresholds: Tensor
     mixes: Tensor
 
-    def __init__(self, config: Config, longest: int, channels: int, seed: int):
+    def __init__(self, config: Config, longest: int, channels: int, seed: int, unlike: bool = False):
         super().__init__()
+        self.longest = longest if unlike else 0
         most = math.log2(max(1.0, (longest - 1) / (TAPS - 1)))
         powers = torch.linspace(0, most, config.spacings).tolist() if most > 0 else [0.0]
         self.spacings = sorted({int(2**power) for power in powers})
-        self.size = len(self.spacings) * KERNELS * config.thresholds + 5 * channels + 1
+        self.size = len(self.spacings) * KERNELS * config.thresholds * (2 if unlike else 1) + 5 * channels + 1
         weights_K1T = torch.full((KERNELS, 1, TAPS), -1.0)
         kinds = list(itertools.combinations(range(TAPS), 3))
         for kernel, places in enumerate([*kinds[0::2], *kinds[1::2]]):
@@ -101,19 +108,24 @@ class Kernels(nn.Module):
                 self.thresholds[place, own] = steps.gather(1, ranks)
 
     def forward(self, x_BTC: Tensor, inside_BT: Tensor) -> Tensor:
-        x_BCT, length_B1 = x_BTC.transpose(1, 2).float(), inside_BT.sum(1, keepdim=True)
-        step_T, features = torch.arange(x_BTC.shape[1], device=x_BTC.device), []
+        missing = max(0, self.longest - x_BTC.shape[1])
+        x_BCT, length_B1 = functional.pad(x_BTC.transpose(1, 2).float(), (0, missing)), inside_BT.sum(1, keepdim=True)
+        inside_BT = functional.pad(inside_BT, (0, missing))
+        step_T, features = torch.arange(x_BCT.shape[2], device=x_BTC.device), list[Tensor]()
         for place, spacing in enumerate(self.spacings):
             edge = TAPS // 2 * spacing
             inner_BT = (step_T >= edge) & (step_T < length_B1 - edge)
             # half of the kernels look only at the steps where they lie inside the series, if there are any (section 3.2)
             looked_B2T = torch.stack([inside_BT, torch.where(length_B1 > 2 * edge, inner_BT, inside_BT)], 1)
             looked_BKT = looked_B2T.repeat_interleave(HALF, 1)
-            answer_BKT = self.answers(x_BCT, place).masked_fill(~looked_BKT, -math.inf)
-            share_B2 = 1 / looked_B2T.sum(2)
+            whole_BKT = self.answers(x_BCT, place)
+            answer_BKT = whole_BKT.masked_fill(~looked_BKT, -math.inf)
+            share_B2, room_BKT = 1 / looked_B2T.sum(2), torch.empty_like(whole_BKT)
             for threshold_K in self.thresholds[place].unbind(1):
-                features.append((answer_BKT > threshold_K.unsqueeze(1)).float().sum(2) * share_B2.repeat_interleave(HALF, 1))
-        return torch.cat([*features, *self._plain(x_BTC.float(), inside_BT)], 1)
+                features.append(_above(answer_BKT, threshold_K, room_BKT) * share_B2.repeat_interleave(HALF, 1))
+                if self.longest:
+                    features.append(_above(whole_BKT, threshold_K, room_BKT) / whole_BKT.shape[2])
+        return torch.cat([*features, *self._plain(x_BTC.float(), inside_BT[:, : x_BTC.shape[1]])], 1)
 
     @staticmethod
     def _plain(x_BTC: Tensor, inside_BT: Tensor) -> list[Tensor]:
@@ -138,14 +150,16 @@ class Model(nn.Module):
         check_forms("rocket", inputs, FORMS)
         check_per("rocket", head)
         self.series, self.numbers, self.categories = (of_forms(inputs, form) for form in FORMS)
-        shapes = [inputs[name].shape for name in self.series]
+        shapes = [(*inputs[name].shape, inputs[name].facts.get("unlike", False)) for name in self.series]
         self.sizes = [inputs[name].vocabulary for name in self.categories]
         self.places, self.others = self._columns(inputs) if config.steps and self.numbers else ([], [])
         if self.places:
             spread = torch.tensor([inputs[self.numbers[0]].facts["spread"][place] for place in self.places])
             self.register_buffer("spread", spread, persistent=False)
-            shapes.append((len(self.places), 1))
-        self.kernels = nn.ModuleList(Kernels(config, shape[0], shape[1], seed) for seed, shape in enumerate(shapes))
+            shapes.append((len(self.places), 1, False))
+        self.kernels = nn.ModuleList(
+            Kernels(config, steps, channels, seed, unlike) for seed, (steps, channels, unlike) in enumerate(shapes)
+        )
         plain = len(self.others) if self.places else sum(inputs[name].shape[0] for name in self.numbers)
         size = sum(one.size for one in self._each()) + plain + sum(map(sum, self.sizes))
         self.register_buffer("centre", torch.zeros(size))

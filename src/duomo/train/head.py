@@ -7,6 +7,7 @@ Legend: N rows, B rows of a batch, D features, S outputs.
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from duomo.core.contract import Settles, Task
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.train import ridge
+from duomo.train.held import nothing
 
 Rows = list[tuple[Tensor, Batch]]
 Solve = Callable[[Task, nn.Linear, Tensor, list[Batch]], None]
@@ -52,26 +54,42 @@ def settle(model: nn.Module, task: Task, examples: Examples, seconds: float = 0.
     return list(model.state_dict())
 
 
+def onward(model: nn.Module, task: Task, both: tuple[Examples, Examples]) -> Callable[[], None]:
+    """How a model that settles learns from training and validation rows, when they are few and the latter have done their work."""
+    layer = last(model, [name for name, _ in model.named_parameters()])
+    if not isinstance(model, Settles) or layer is None or sum(map(len, both)) > ridge.MOST:
+        return nothing
+    seen = [_looked(model, task, one, layer, torch.arange(len(one)), 0.0) for one in both]
+    return partial(
+        ridge.solve, task, layer, torch.cat([x_BD for part in seen for x_BD, _ in part]), [batch for part in seen for _, batch in part]
+    )
+
+
 def fit(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, seconds: float = 0.0, solve: Solve | None = None) -> int:
     """Fit `layer` by `solve`, else by the task's own loss with a penalty (L-BFGS), all else as it is; rows used, 0 if it is not the last.
 
     `seconds`: after which no more rows are looked at (0: all are).
     """
-    device = layer.weight.device
     count = max(1, min(len(examples), ROWS, PRODUCTS // (layer.in_features * layer.out_features)))
-    start, features, targets = time.monotonic(), list[Tensor](), list[Batch]()
     spread = torch.linspace(0, len(examples) - 1, count).round().long()
-    for rows in spread[torch.randperm(count, generator=torch.Generator().manual_seed(0))].split(AT_ONCE):
-        if features and seconds and time.monotonic() - start > seconds:
+    seen = _looked(model, task, examples, layer, spread[torch.randperm(count, generator=torch.Generator().manual_seed(0))], seconds)
+    if seen:
+        (solve or _solve)(task, layer, torch.cat([x_BD for x_BD, _ in seen]), [batch for _, batch in seen])
+    return sum(len(x_BD) for x_BD, _ in seen)
+
+
+def _looked(model: nn.Module, task: Task, examples: Examples, layer: nn.Linear, rows: Tensor, seconds: float) -> Rows:
+    """What reaches the layer of these rows, with their targets, batch by batch; nothing where it is not the last layer."""
+    start, seen, device = time.monotonic(), Rows(), layer.weight.device
+    for some in rows.split(AT_ONCE):
+        if seen and seconds and time.monotonic() - start > seconds:
             break
-        batch = finish(examples.batch(rows), task.inputs)
+        batch = finish(examples.batch(some), task.inputs)
         x_BD, output = _seen(model, {name: value.to(device) for name, value in batch.items()}, layer)
-        if x_BD.ndim != 2 or output.shape != (len(rows), layer.out_features) or not torch.allclose(output, layer(x_BD), atol=1e-5):
-            return 0
-        features.append(x_BD.cpu())
-        targets.append({name: value for name, value in batch.items() if name.partition(".")[0] not in task.inputs})
-    (solve or _solve)(task, layer, torch.cat(features), targets)
-    return sum(map(len, features))
+        if x_BD.ndim != 2 or output.shape != (len(some), layer.out_features) or not torch.allclose(output, layer(x_BD), atol=1e-5):
+            return []
+        seen.append((x_BD.cpu(), {name: value for name, value in batch.items() if name.partition(".")[0] not in task.inputs}))
+    return seen
 
 
 def _seen(model: nn.Module, batch: Batch, layer: nn.Linear) -> tuple[Tensor, Tensor]:

@@ -21,8 +21,9 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-LEAST = 8
-"""Numbers in every cell from which they are a series without brackets: fewer are a date, a place, a version."""
+LEAST, MOST = 8, 4096
+"""Numbers in every cell from which they are a series without brackets: fewer are a date, a place, a version. Steps of a series at most: of
+longer ones so many neighbours become one, their mean."""
 BARE = rf"^{NUMBER}(?:(?:\s+|\s*[;,|]\s*){NUMBER}){{{LEAST - 1},}}$"
 NUMBERS, DIVIDED = re.compile(rf"{NUMBER}(?:(?:\s+|\s*[;,|]\s*){NUMBER})+"), re.compile(r"\s*[;,|]\s*|\s+")
 ARRAY_FAULTS = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError)
@@ -58,7 +59,7 @@ class Series(Kind):
         )
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
-        """State: per channel `centre` and `scale`; `longest` steps kept."""
+        """State: per channel `centre` and `scale`; `longest` steps kept, each the mean of `every` steps; whether lengths are `unlike`."""
         steps_TC, lengths = parse(sample(cells.data, 100_000))
         channels = steps_TC.shape[1]
         steps_TC = np.where(np.isfinite(steps_TC), steps_TC, np.nan)
@@ -68,14 +69,18 @@ class Series(Kind):
             centre[seen] = np.nanmean(steps_TC[:, seen], axis=0, dtype=np.float64)
             scale[seen] = np.nanstd(steps_TC[:, seen], axis=0, dtype=np.float64)
         scale[scale < 1e-12 * np.maximum(1, np.abs(centre))] = 1.0
-        longest = config.longest_series or int(np.clip(lengths.max(initial=1), 1, 1024))
-        return {"centre": centre.tolist(), "scale": scale.tolist(), "longest": longest}
+        every = 1 if config.longest_series else max(1, -(-int(lengths.max(initial=1)) // MOST))
+        kept = -(-lengths[lengths > 0] // every)
+        longest = config.longest_series or int(kept.max(initial=1))
+        unlike = bool(np.ptp(np.minimum(kept, longest))) if len(kept) else False
+        return {"centre": centre.tolist(), "scale": scale.tolist(), "longest": longest, "every": every, "unlike": unlike}
 
     def field(self, state: Mapping[str, Any]) -> Field:
-        return Field("frames", (int(state["longest"]), len(state["centre"])))
+        return Field("frames", (int(state["longest"]), len(state["centre"])), facts={"unlike": state.get("unlike", False)})
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
         steps_TC, lengths = parse(cells.data, len(state["centre"]))
+        steps_TC, lengths = thinned(steps_TC, lengths, state.get("every", 1))
         kept = np.minimum(lengths, state["longest"])
         starts = np.cumsum(lengths) - lengths
         inside = np.arange(len(steps_TC)) - np.repeat(starts, lengths) < np.repeat(kept, lengths)
@@ -85,6 +90,18 @@ class Series(Kind):
             places = (np.cumsum(kept) - kept)[kept == 0]
             scaled_TC, kept = np.insert(scaled_TC, places, 0.0, axis=0), np.maximum(kept, 1)
         return Block(scaled_TC, kept)
+
+
+def thinned(steps_TC: np.ndarray, lengths: np.ndarray, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of so many neighbours of a series, each time; missing ones left out."""
+    if every == 1 or not len(steps_TC):
+        return steps_TC, lengths
+    fewer = -(-lengths // every)
+    place = np.arange(fewer.sum()) - np.repeat(np.cumsum(fewer) - fewer, fewer)
+    first = np.repeat(np.cumsum(lengths) - lengths, fewer) + place * every
+    there_TC = np.isfinite(steps_TC)
+    sums_TC, count_TC = np.add.reduceat(np.where(there_TC, steps_TC, 0.0), first), np.add.reduceat(there_TC.astype(np.int64), first)
+    return np.divide(sums_TC, count_TC, out=np.full_like(sums_TC, np.nan), where=count_TC > 0), fewer
 
 
 def parse(column: pa.ChunkedArray, channels: int | None = None) -> tuple[np.ndarray, np.ndarray]:
