@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -19,9 +20,11 @@ from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
+from duomo.data.classed import SPLITS, classes, labels_of
+from duomo.data.companions import above_classes, companions
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
-from duomo.data.listed import LOOKED_AT, SOURCE, Reader, described, kind_of, known, listing, names_files, parts, sources
+from duomo.data.listed import LOOKED_AT, Reader, described, kind_of, known, listing, names_files, parts
 from duomo.data.nameless import is_plain, shows_picture
 from duomo.data.owned import of_folders
 from duomo.data.pages import PAGES, plain, unread
@@ -36,7 +39,6 @@ PROSE = frozenset((".md", ".rst")) | PAGES
 """Endings of pages: read as texts are, but where they only accompany other files."""
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
-SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
 FEWEST_SERIES = 5
@@ -61,7 +63,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     silent = not any(kinds[kind] for kind in MEDIA)
     if silent and (nameless := [file for file in files if not kind_of(file) and scans.is_dicom(root / file)]):
         lists = [file for file in files if kind_of(file) == "table"]
-        return of_folders(root, lists, read_file, (nameless, "image", problems)) or _classes(root, nameless, "image", problems)
+        return of_folders(root, lists, read_file, (nameless, "image", problems)) or classes(root, nameless, "image", problems)
     stills = [file for file in files if file.lower().endswith(STILL)]
     if stills and len(stills) == kinds["image"] and _moving(root, stills):
         kinds["video"] += kinds.pop("image")
@@ -87,18 +89,22 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         if (found := (read_spoken if media == "audio" else read_classes)(root, files, media, problems, wanted)) is not None:
             return found
         moving = media == "video" and not kinds["image"]
-        return _classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
+        return classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
     if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
         return aligned
-    if kinds["text"] and kinds["text"] >= sum("/" not in file for file in tables):
+    about = companions(root, files, tables) if tables else []
+    if kinds["text"] > len(about) and kinds["text"] - len(about) >= sum("/" not in file for file in tables):
         return _written(root, files, cache, problems, wanted)
-    if len(tables) == 1:
-        return read_file(root / tables[0])
     if tables:
-        return _several(root, tables, read_file)
+        found = read_file(root / tables[0]) if len(tables) == 1 else _several(root, tables, read_file)
+        return replace(found, problems=(*problems, *_passed_over(about), *found.problems))
     if any(_writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise _refusal(root, files)
+
+
+def _passed_over(about: list[str]) -> list[str]:
+    return [tr("Texts that are about the data are not learned from: {names}.", names=", ".join(about[:5]))] if about else []
 
 
 def _several(root: Path, tables: list[str], read_file: Reader) -> Table:
@@ -154,8 +160,10 @@ def _written(root: Path, files: list[str], cache: Path | None, problems: tuple[s
     if other:
         said = tr("{count} texts of other endings than most are not read: {names}.", count=len(other), names=", ".join(other[:3]))
         problems = (*problems, said)
-    problems = (*problems, *unread(files))
-    return _texts(root, [file for file in files if kinds[file] == most], cache, problems, wanted, labelled=most != "code")
+    chosen = [file for file in files if kinds[file] == most]
+    about = above_classes(chosen)
+    problems = (*problems, *_passed_over(about), *unread(files))
+    return _texts(root, [file for file in chosen if file not in about], cache, problems, wanted, labelled=most != "code")
 
 
 def _refuse_run(root: Path) -> None:
@@ -183,7 +191,7 @@ def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | Non
     parted = any("=" in file or YEAR.match(file) for file in tables)
     if parted or ({file.split("/")[0].lower() for file in tables} <= SPLITS and any(file.count("/") < 2 for file in tables)):
         return None
-    labels = _labels(root, tables)
+    labels = labels_of(root, tables)
     size = sum((root / file).stat().st_size for file in tables)
     if labels is None or min(Counter(labels).values()) < FEWEST_SERIES or size > LARGEST_SERIES:
         return None
@@ -274,39 +282,9 @@ def _moving(root: Path, files: list[str]) -> bool:
     return sum(found) > 0.5 * len(found)
 
 
-def _labels(root: Path, files: list[str]) -> list[str] | None:
-    """The first folder of each path where all lie in folders of at least two names, else None; below the folders of splits, the second."""
-    if not all("/" in file for file in files):
-        return None
-    folders = [file.split("/")[:-1] for file in files]
-    labels = [names[0] for names in folders]
-    if len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS:
-        if all(len(names) > 1 for names in folders):
-            return [names[1] for names in folders]
-        first, *_, last = sorted(set(labels), key=lambda label: ("train" not in label.lower(), "test" in label.lower()))
-        raise DataError(
-            "The folders of {folder} are splits without folders of classes in them: {labels}. Put the files into a folder for each class, "
-            "or train on {first} and give {last} as the test.",
-            folder=root.name, labels=", ".join(sorted(set(labels))), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
-        )  # fmt: skip
-    return labels
-
-
-def _classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
-    labels = _labels(root, files)
-    columns = {media: pa.array(files, pa.large_string())}
-    if labels is not None:
-        columns["label"] = pa.array(labels, pa.large_string())
-    cut = sources(files) if media == "video" else None
-    if cut is not None:
-        columns[SOURCE] = pa.array(cut, pa.large_string())
-    columns["file"] = columns[media]
-    return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
-
-
 def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str, *, labelled: bool = True) -> Table:
     """One row per file, with its class folder as label; a few long works are cut into documents."""
-    labels = _labels(root, files) if labelled else None
+    labels = labels_of(root, files) if labelled else None
     sizes = [(root / file).stat().st_size for file in files]
     works = labels is None and len(files) < 50 and sum(sizes) > 16_000 * len(files)
     notes: list[str] = []

@@ -1,0 +1,41 @@
+"""Texts that come with data and are about it (a readme, a licence, a description), told by their names or by their size."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from duomo.data.listed import kind_of
+
+FEW, SMALL = 3, 16_000
+"""Texts of any name beside one table that are about it, and the bytes that each may have."""
+_NAMES = re.compile(
+    r"((data|dataset)?[-_ ]?(read[-_ ]?me|licen[cs]e|description|notice)([-_ .]\w{1,12})?"
+    r"|about|authors?|changelog|changes|citation|copying|copyright|terms"
+    r"|.{0,8}(说明|自述|简介|许可证?|版权|更新日志)(文件|文档)?|请?先?读我)",
+    re.IGNORECASE,
+)
+
+
+def companions(root: Path, files: Sequence[str], tables: Sequence[str]) -> list[str]:
+    """Texts that are about the tables: those so named; beside one table a few small ones of any name.
+
+    Beside JSON names alone count: it may be the settings of something that is not data.
+    """
+    texts = [file for file in files if kind_of(file) == "text"]
+    others = [file for file in texts if not is_named(file)]
+    one = len(tables) == 1 and not tables[0].lower().endswith(".json")
+    if one and len(others) <= FEW and all((root / file).stat().st_size <= SMALL for file in others):
+        return texts
+    return [file for file in texts if is_named(file)]
+
+
+def above_classes(files: Sequence[str]) -> list[str]:
+    """Texts so named on top of texts that all lie in folders, which without them are classes."""
+    found = [file for file in files if "/" not in file]
+    classes = {file.split("/")[0] for file in files if "/" in file}
+    plain = all(kind_of(file) == "text" for file in files)
+    return found if plain and len(classes) > 1 and all(map(is_named, found)) else []
+
+
+def is_named(file: str) -> bool:
+    return _NAMES.fullmatch(PurePosixPath(file).stem) is not None
