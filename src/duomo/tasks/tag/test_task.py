@@ -90,6 +90,19 @@ def test_texts_are_cut_as_the_training_texts():
     assert row.text[row.starts[-1] : row.stops[-1]] == "U.S."
 
 
+@pytest.mark.parametrize("sentence", [
+    "राहुल शर्मा नई दिल्ली में रहते हैं ।", "சென்னை நகரம் அழகு .", "مُحَمَّد عَلِي يَعِيش ، و می\u200cخواهم", "Zoe\u0301 a\u0300-demi lit", "ক্ষ\u200cণিক ।",
+])  # fmt: skip
+def test_combining_marks_belong_to_their_word(sentence):
+    words = sentence.split()
+    cut = cells.how_cut([words] * 3, [])
+    assert cut == {"how": "words"} and cells.cut_text(sentence, cut, {}).tokens == words
+    assert cells.cut_text(f"({sentence.replace(' ।', '।')}", cut, {}).tokens == ["(", *words]
+    post = cells.how_cut([["@राहुल_शर्मा", *words]] * 3, [])
+    assert post == {"how": "posts"} and cells.cut_text("@राहुल_शर्मा दिल्ली", post, {}).tokens == ["@राहुल_शर्मा", "दिल्ली"]
+    assert cells.cut_text("l'e\u0301te\u0301 ❤\ufe0f", {"how": "elisions"}, {}).tokens == ["l'", "e\u0301te\u0301", "❤\ufe0f"]
+
+
 def test_words_of_a_script_without_spaces_are_learned_as_spans_of_characters():
     words, tags = ["我们", "用", "GPT", "在", "北京", "工作"], ["r", "p", "nx", "p", "ns", "v"]
     cut = cells.how_cut([words] * 3, [tags] * 3)

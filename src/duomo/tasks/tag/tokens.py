@@ -10,19 +10,21 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from duomo.core.files import JSON_FAULTS
+from duomo.core.words import COMBINING, runs_of
 from duomo.tasks.tag.labels import Scheme, Span, spans_of
 
-MARKS = r"(?:[^\W\d_]\.){2,}|\d+(?:[.,:]\d+)*"
-WORD = r"[^\W_]+(?:-[^\W_]+)*|\.{2,}|\S"
+MARKS = rf"(?:[^\W\d_][{COMBINING}]*\.){{2,}}|\d+(?:[.,:]\d+)*"
+RUN, LETTERS, NAME = runs_of(r"[^\W_]"), runs_of(r"[^\W\d_]"), runs_of(r"\w")
+WORD = rf"{RUN}(?:-{RUN})*|\.{{2,}}|\S[{COMBINING}]*"
 ENGLISH = rf"[^\W_]+(?=n't\b)|n't\b|'(?:s|re|ve|ll|d|m)\b|{WORD}"
 PATTERNS = {
     "characters": re.compile(r"\S"),
     "signs": re.compile(r"[A-Za-z0-9]+|\S"),
     "spaces": re.compile(r"\S+"),
     "words": re.compile(rf"{MARKS}|{ENGLISH}"),
-    "posts": re.compile(rf"https?://\S+|[@#]\w+|{MARKS}|{ENGLISH}"),
-    "apostrophes": re.compile(rf"{MARKS}|[^\W_]+(?:['’-][^\W_]+)+|{WORD}"),
-    "elisions": re.compile(rf"{MARKS}|[^\W\d_]+['’](?=\s?\w)|{WORD}"),
+    "posts": re.compile(rf"https?://\S+|[@#]{NAME}|{MARKS}|{ENGLISH}"),
+    "apostrophes": re.compile(rf"{MARKS}|{RUN}(?:['’-]{RUN})+|{WORD}"),
+    "elisions": re.compile(rf"{MARKS}|{LETTERS}['’](?=\s?\w)|{WORD}"),
 }
 """How a text is cut: into characters; into characters but for Latin words and numbers; at spaces; into words and marks as in English
 (does n't), with names and links whole (@duomo #now), with apostrophes inside of words (Ankara'da), or as in French (l' homme)."""
