@@ -9,11 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+import duomo
 from duomo.core.errors import DataError
 from duomo.serve import limits
-from duomo.serve.desk import Desk, Question, encoded
+from duomo.serve.desk import Desk, Question, Reply, asked_of, encoded
 from duomo.serve.reading import read_json
 from duomo.serve.rows import checked, rows_of_parts, table_of
+from duomo.serve.schema import document
 
 
 def rows_of(path: Path, target: str, count: int) -> list[dict[str, str]]:
@@ -222,3 +224,44 @@ def test_parts_make_rows() -> None:
     for parts in ([("a", False, b"1"), ("a", False, b"2")], [("files", True, b"1"), ("age", False, b"4")]):
         with pytest.raises(DataError):
             rows_of_parts(parts, {"image": "image", "age": "number"})
+
+
+@pytest.fixture(scope="module")
+def club(tmp_path_factory: pytest.TempPathFactory):
+    """A run that learned from nested records, and the records."""
+    records = [
+        {"id": f"m-{row:04}", "user": {"age": 20 + row * 7 % 50, "home": {"city": "ABC"[row % 3]}}, "tags": ["new", "vip"][: row % 3],
+         "steps": [row / 7, row % 5, 1.1], "joined": f"{1 + row % 28}/{1 + row % 12}/2023", "share": f"{row * 3 % 100}%",
+         "left": row % 3 == 1}
+        for row in range(90)
+    ]  # fmt: skip
+    settings = {"data": {"target": ("left",)}, "train": {"epochs": 1.0}, "model": {"name": "linear"}}
+    return duomo.train(records, settings, out=tmp_path_factory.mktemp("club") / "run"), records
+
+
+def asked(run, rows: list[object]) -> object:
+    """The answers of a desk, or its message."""
+    desk = Desk(run)
+    question = Question(0, "predict", json.dumps({"rows": rows}).encode())
+    found = asked_of(desk, question)
+    reply = found if isinstance(found, Reply) else dict(desk.answer([(question, found)]))[0]
+    return json.loads(reply.body)["answers"] if reply.status == 200 else reply.facts["message"]
+
+
+def test_records_are_answered_as_they_were_learned_from(club) -> None:
+    """Objects within objects, lists, an id and the target: what `predict` takes, the server takes."""
+    run, records = club
+    assert asked(run, records[:20]) == run.predict(records[:20])
+    for row in records[:6]:
+        assert asked(run, [row]) == run.predict([row])
+    flat = {name: cell for name, cell in records[4].items() if name != "user"} | {"user.age": 48, "user.home.city": "B"}
+    assert asked(run, [flat]) == run.predict([records[4]])
+    for wrong, said in (({"user": {"age": 3, "town": "A"}}, "'user.town'"), ({"ids": 3}, "'ids'"), ({"user": "x"}, "'user'"),
+                        ({"user": None}, "missing: user.age, user.home.city")):  # fmt: skip
+        assert said in asked(run, [records[0] | wrong])
+    with pytest.raises(DataError, match="at most"):
+        table_of([{"a": ["x" * limits.LONGEST_TEXT]}], {"a": "text"})
+    schema = document({"club": Desk(run).facts()})["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    flat_row, nested_row = schema["properties"]["rows"]["items"]["anyOf"]
+    assert flat_row["properties"]["id"] == {} and "user.home.city" in flat_row["required"] and "id" not in flat_row["required"]
+    assert nested_row["properties"]["user"]["properties"]["home"]["required"] == ["city"]

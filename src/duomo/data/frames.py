@@ -286,8 +286,10 @@ _ARROW = {
     "int": pa.int64(),
     "float": pa.float64(),
     "bytes": pa.large_binary(),
-    "numbers": pa.large_list(pa.float32()),
-    "frames": pa.large_list(pa.large_list(pa.float32())),
+    "numbers": pa.large_list(pa.float64()),
+    "frames": pa.large_list(pa.large_list(pa.float64())),
+    "numbers32": pa.large_list(pa.float32()),
+    "frames32": pa.large_list(pa.large_list(pa.float32())),
     "time": pa.timestamp("us"),
 }
 
@@ -311,10 +313,11 @@ def _type_of(value: Any) -> str:
 
 def _list_type(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return {1: "numbers", 2: "frames"}.get(value.ndim, "text") if value.dtype.kind in "biuf" else "text"
+        found = {1: "numbers", 2: "frames"}.get(value.ndim, "text") if value.dtype.kind in "biuf" else "text"
+        return f"{found}32" if value.dtype == np.float32 and found != "text" else found
     if all(isinstance(cell, int | float | np.number) or cell is None for cell in value):
         return "numbers"
-    inner = all(isinstance(cell, list | tuple | np.ndarray) and _list_type(cell) == "numbers" for cell in value)
+    inner = all(isinstance(cell, list | tuple | np.ndarray) and _list_type(cell).startswith("numbers") for cell in value)
     return "frames" if inner else "text"
 
 
@@ -325,7 +328,8 @@ def _wider(one: str, other: str) -> str:
         return other
     if {one, other} == {"int", "float"}:
         return "float"
-    return "text"
+    alike = one.removesuffix("32")
+    return alike if alike == other.removesuffix("32") else "text"
 
 
 def _row_batches(rows: Callable[[], Iterable[Mapping[str, Any]]], found: dict[str, str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -345,7 +349,7 @@ def _batch(rows: list[Mapping[str, Any]], found: dict[str, str], schema: pa.Sche
         cells = [row.get(name) for row in rows]
         if kind == "text":
             cells = [None if cell is None else cell if isinstance(cell, str) else _text(cell) for cell in cells]
-        elif kind in ("numbers", "frames"):
+        elif kind.startswith(("numbers", "frames")):
             cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in cells]
         elif kind == "time":  # Arrow takes no plain dates among moments
             cells = [datetime.combine(cell, time()) if type(cell) is date else cell for cell in cells]

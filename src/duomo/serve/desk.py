@@ -17,7 +17,7 @@ from duomo.core.kinds import audio
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
-from duomo.serve.limits import MOST_INPUTS, MOST_ROWS
+from duomo.serve.limits import MOST_INPUTS
 from duomo.serve.reading import read_json
 from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts
 
@@ -140,6 +140,8 @@ class Desk:
     def __init__(self, run: Served):
         self.run = run
         self.columns = {name: run.facts["kinds"][name] for name in run.facts["features"]}
+        self.ignored = run.facts["kinds"].keys() - self.columns.keys()
+        """Columns that training saw and does not learn from: a client may send its rows as they are."""
         self.writing = False
         """Whether a scribe answers too (worker.py)."""
         self.slow = bool(run.task.writes)
@@ -149,19 +151,19 @@ class Desk:
         media = [name for name, kind in self.columns.items() if kind in MEDIA]
         verbs = ["chat", "complete"] if self.writing else []
         verbs += [verb for task, verb in (("transcribe", "hear"), ("embed", "embed")) if self.run.facts["task"] == task]
-        return {"task": self.run.facts["task"], "columns": self.columns, "media": media, "verbs": verbs}
+        return {"task": self.run.facts["task"], "columns": self.columns, "ignored": sorted(self.ignored), "media": media, "verbs": verbs}
 
     def rows(self, question: Question) -> Rows:
         """The rows that are asked; DataError where they cannot be."""
         if question.verb == "embed":
             return checked(self._texts(question), self.columns, MOST_INPUTS)
         if not question.parts:
-            return checked(rows_of(question.body), self.columns, MOST_ROWS)
+            return checked(rows_of(question.body), self.columns, ignored=self.ignored)
         parts, start = [], 0
         for name, is_file, size in question.parts:
             parts.append((name, is_file, question.body[start : start + size]))
             start += size
-        return checked(rows_of_parts(parts, self.columns), self.columns)
+        return checked(rows_of_parts(parts, self.columns), self.columns, ignored=self.ignored)
 
     def _texts(self, question: Question) -> list[Any]:
         """Texts to embed; those that came as tokens of the run's own tokenizer are spelled out."""

@@ -1,9 +1,10 @@
 """Requests as tables: every cell checked, media as bytes only, nothing read from this machine's files."""
 
 import base64
+import json
 import math
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -80,19 +81,28 @@ class Rows:
         return len(self.made)
 
 
-def checked(rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_ROWS) -> Rows:
-    """Rows of a request: dicts, or texts for a run that reads one text. DataError for no or too many rows, an unknown or missing field."""
+def checked(rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_ROWS, ignored: Collection[str] = ()) -> Rows:
+    """Rows of a request: dicts, or texts for a run that reads one text. DataError for no or too many rows, an unknown or missing field.
+
+    As where files are read, {"user": {"age": 3}} is user.age; `ignored` are columns that training saw and does not learn from.
+    """
     if not 1 <= len(rows) <= most:
         raise DataError("A request carries 1 to {most:,} rows; received {count:,}. Send several requests.", most=most, count=len(rows))
     texts = [name for name, kind in columns.items() if kind in ("text", "category")]
     made = [{texts[0]: row} if isinstance(row, str) and texts else row for row in rows]
+    objects: set[str] = set()
     for number, row in enumerate(made):
         if not isinstance(row, Mapping):
             raise DataError("A row must be a JSON object; row {number} is {value!r}.", number=number, value=_short(row))
         if not row.keys() <= columns.keys():
-            name, known = next(name for name in row if name not in columns), ", ".join(columns)
-            raise DataError("Row {number} has an unknown field {name!r}.{hint} The fields are: {known}.",
-                            number=number, name=_short(name), hint=nearest(name, columns), known=known)  # fmt: skip
+            objects = objects or {name[:end] for name in (*columns, *ignored) for end, sign in enumerate(name) if sign == "."}
+            made[number] = found = {}
+            for name, cell in _fields(row, columns, objects):
+                if name in columns:
+                    found[name] = cell
+                elif name not in ignored:  # at the first, so that no request makes more fields than the run has columns
+                    raise DataError("Row {number} has an unknown field {name!r}.{hint} The fields are: {known}.",
+                                    number=number, name=_short(name), hint=nearest(name, columns), known=", ".join(columns))  # fmt: skip
     missing = [name for name in columns.keys() - made[0].keys() if not any(name in row for row in made)]
     if missing:
         raise DataError(
@@ -100,6 +110,16 @@ def checked(rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_RO
         )
     forms = tuple(all(type(row.get(name)) in NUMERIC for row in made) for name, kind in columns.items() if kind == "number")
     return Rows(made, forms)
+
+
+def _fields(row: Mapping[str, Any], columns: Collection[str], objects: Collection[str], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The cells of a row by their columns' names; `objects` are the names under which others lie."""
+    for field, cell in row.items():
+        name = above + field
+        if name in columns or name not in objects or not (cell is None or isinstance(cell, Mapping)):
+            yield name, cell
+        elif cell is not None:
+            yield from _fields(cell, columns, objects, f"{name}.")
 
 
 def built(made: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
@@ -129,7 +149,7 @@ def _column(name: str, kind: str, cells: list[Any]) -> pa.Array:
         return pa.array([_series(name, cell) for cell in cells], pa.large_list(pa.large_list(pa.float64())))
     if kind == "number" and all(type(cell) in NUMERIC for cell in cells):
         return pa.array([None if cell is None else _number(name, cell) for cell in cells], pa.float64())
-    return pa.array([_text(name, cell) for cell in cells], pa.large_string())
+    return pa.array([_text(name, kind, cell) for cell in cells], pa.large_string())
 
 
 def _number(name: str, cell: float) -> float | None:
@@ -141,13 +161,15 @@ def _number(name: str, cell: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _text(name: str, cell: Any) -> str | None:
+def _text(name: str, kind: str, cell: Any) -> str | None:
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return None
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, (int, float)):
         return repr(cell)
+    if isinstance(cell, (list, dict)) and kind != "number":
+        cell = json.dumps(cell, ensure_ascii=False)  # as where files are read
     if not isinstance(cell, str):
         raise DataError("The field {name!r} takes a text or a number; received {value!r}.", name=name, value=_short(cell))
     if len(cell) > LONGEST_TEXT:

@@ -2,7 +2,7 @@
 because a run may be reloaded with other columns.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +12,8 @@ from duomo.serve.limits import LONGEST_TEXT, MOST_PARTS, MOST_ROWS
 from duomo.serve.rows import FILES
 
 Schema = dict[str, Any]
-TEXT: Schema = {"type": ["string", "number", "boolean", "null"], "maxLength": LONGEST_TEXT}
+TEXT: Schema = {"type": ["string", "number", "boolean", "null", "array", "object"], "maxLength": LONGEST_TEXT}
+"""A list or an object is read as the JSON that it is, as where files are read."""
 MEDIA: Schema = {
     "type": ["object", "null"], "required": ["base64"], "additionalProperties": False,
     "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
@@ -81,12 +82,36 @@ def _operation(summary: str, answer: Schema, bodies: Mapping[str, Schema] | None
     return found
 
 
+def _row(cells: Mapping[str, Schema], ignored: Iterable[str]) -> Schema:
+    """An object of these fields; what training saw and did not learn from may be anything."""
+    return {"type": "object", "properties": {**cells, **{name: {} for name in ignored}}, "required": list(cells),
+            "additionalProperties": False}  # fmt: skip
+
+
+def _unfolded(cells: Mapping[str, Schema], ignored: Iterable[str]) -> Schema:
+    """The same row with an object for each name before a dot."""
+    inside: dict[str, tuple[dict[str, Schema], list[str]]] = {}
+    plain: dict[str, Schema] = {}
+    for name in (*cells, *ignored):
+        first, dot, rest = name.partition(".")
+        if dot and name in cells:
+            inside.setdefault(first, ({}, []))[0][rest] = cells[name]
+        elif dot:
+            inside.setdefault(first, ({}, []))[1].append(rest)
+        elif name in cells:
+            plain[name] = cells[name]
+    return _row(plain | {first: _unfolded(*parts) for first, parts in inside.items()}, [name for name in ignored if "." not in name])
+
+
 def _predict(facts: Mapping[str, Any]) -> Schema:
     columns: Mapping[str, str] = facts["columns"]
     cells = {name: CELLS.get(kind, TEXT) for name, kind in columns.items()}
-    row: Schema = {"type": "object", "properties": cells, "required": list(columns), "additionalProperties": False}
-    texts = any(kind in ("text", "category") for kind in columns.values())
-    item: Schema = {"anyOf": [row, {"type": "string", "maxLength": LONGEST_TEXT}]} if texts and len(columns) == 1 else row
+    forms = [_row(cells, facts.get("ignored", ()))]
+    if any("." in name for name in columns):  # {"user": {"age": 3}} is user.age
+        forms.append(_unfolded(cells, facts.get("ignored", ())))
+    if len(columns) == 1 and set(columns.values()) <= {"text", "category"}:
+        forms.append({"type": "string", "maxLength": LONGEST_TEXT})
+    item: Schema = {"anyOf": forms} if len(forms) > 1 else forms[0]
     rows: Schema = {"type": "array", "minItems": 1, "maxItems": MOST_ROWS, "items": item}
     body: Schema = {"type": "object", "properties": {"rows": rows}, "required": ["rows"], "additionalProperties": False}
     binary: Schema = {"type": "string", "format": "binary"}
