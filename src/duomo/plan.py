@@ -282,9 +282,9 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     for sentence in (cut := unheard(train, data.ignore, recipe.encode.longest_sound)):
         reporter.say(sentence)
     notes += [*sentences, *cut, words, suggestion.reason]
-    model_line = tr("Model: {model} {size}; {reason}", model=recipe.model.name, size=recipe.model.size, reason=suggestion.reason)
-    reporter.say(model_line)
+    reporter.say(tr("Model: {model} {size}; {reason}", model=recipe.model.name, size=recipe.model.size, reason=suggestion.reason))
     task = find.make_task(data.task, task_options(data, recipe))
+    find.check_sides(recipe.model.name, task)
     if pretrained:
         task.adopt(_learned(pretrained))
     return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences, *cut), words, pretrained)

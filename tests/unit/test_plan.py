@@ -73,3 +73,16 @@ def test_small_nets_for_pictures_learn_by_muon_from_nothing_and_published_ones_b
         assert (made.optimizer, made.weight_decay) == (by, 0.1 if by == "muon" else 0.05)
     asked = plan.make(str(tmp_path / "photos"), {"model": {"name": "vgg"}, "train": {"optimizer": "adamw"}}, Silent()).recipe.train
     assert asked.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(("task", "model", "fitting"), [
+    ("generate", "bert", r"gpt \| rnn"), ("chat", "transformer", r"gpt \| rnn"),
+    ("translate", "tagger", "seq2seq"), ("fill", "gpt", "bert"),
+])  # fmt: skip
+def test_a_model_that_reads_what_it_should_foretell_is_refused(task: str, model: str, fitting: str) -> None:
+    """Its figures would be those of copying."""
+    names = {"chat": ("prompt", "response"), "translate": ("source", "target")}.get(task, ("text",))
+    rows = {name: [f"row {number} says {name}" for number in range(40)] for name in names}
+    data = {"task": task, "target": names[1:]}
+    with pytest.raises(ConfigError, match=f"{model} reads .* Choose {fitting}"):
+        plan.make(rows, {"data": data, "model": {"name": model}}, Silent())

@@ -166,6 +166,8 @@ class Task(ABC):
     name: ClassVar[str]
     writes: ClassVar[bool] = False
     """Whether an answer is written token by token (through duomo/decode, which keeps rows apart): rows are then given unpadded."""
+    reads: ClassVar[Literal["any", "before", "both"]] = "any"
+    """What a step's logits come from: of a text that is written on, steps `before` the one foretold alone; of a gap, `both` sides."""
     judged_bytes: ClassVar[int] = 0
     """Bytes of cells that tell enough about validation, and four times as many about the test; 0: rows are counted, not bytes."""
     apart: ClassVar[bool] = False

@@ -15,7 +15,7 @@ from torch import nn
 import duomo.models
 import duomo.tasks
 from duomo.core.config import build, hints, merge
-from duomo.core.contract import Field, Head, Task
+from duomo.core.contract import Decoder, EncoderDecoder, Field, Head, Task
 from duomo.core.errors import ConfigError
 from duomo.core.messages import nearest
 from duomo.core.recipe import ModelConfig, Recipe
@@ -171,8 +171,25 @@ def trunk(config: Any, inputs: Mapping[str, Field], head: Head) -> nn.Module:
     return made
 
 
+def check_sides(name: str, task: Task) -> None:
+    """ConfigError where a model of texts would see what the task has it foretell, or not see all that the task lets it read."""
+    made = {one: module.Model for one in model_names() if "tokens" in (module := model_module(one)).FORMS}
+    if task.reads == "any" or name not in made or issubclass(made[name], Decoder) == (task.reads == "before"):
+        return
+    if task.reads == "both":
+        raise ConfigError("The task {task} reads both sides of a gap; the model {model} reads only what stands before it. Choose bert.",
+                          task=task.name, model=name)  # fmt: skip
+    fitting = [one for one, model in made.items() if issubclass(model, Decoder) and issubclass(model, EncoderDecoder) != task.writes]
+    raise ConfigError(
+        "The task {task} foretells each token from those before it; the model {model} reads both sides and would see what it has to "
+        "foretell. Choose {fitting}; models that read both sides suit the task fill.",
+        task=task.name, model=name, fitting=" | ".join(fitting),
+    )  # fmt: skip
+
+
 def make_model(choice: ModelConfig, task: Task) -> nn.Module:
     """The model for a fitted task; ConfigError when it does not take the task's inputs."""
+    check_sides(choice.name, task)
     module = model_module(choice.name)
     refused = sorted({field.form for field in task.inputs.values()} - set(module.FORMS))
     if refused:

@@ -61,6 +61,7 @@ class Main(Task):
     """See the README beside this file."""
 
     name = "chat"
+    reads = "before"
     metric = Metric("perplexity", False)
     writes: ClassVar[bool] = True
 

@@ -58,6 +58,7 @@ class Main(Task):
     """See the README beside this file."""
 
     name = "fill"
+    reads = "both"
     judged_bytes: ClassVar[int] = 1_000_000
     metric = Metric("accuracy", True)
 

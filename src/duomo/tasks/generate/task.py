@@ -55,6 +55,7 @@ class Main(Task):
     """See the README beside this file."""
 
     name = "generate"
+    reads = "before"
     metric = Metric("bits_per_byte", False)
     writes: ClassVar[bool] = True
     judged_bytes: ClassVar[int] = 1_000_000

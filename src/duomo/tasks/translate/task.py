@@ -67,6 +67,7 @@ class Main(Task):
     """See the README beside this file."""
 
     name = "translate"
+    reads = "before"
     judged_bytes = 60_000
     metric = Metric("chrf", True)
     chosen_by = Metric("loss", False)
