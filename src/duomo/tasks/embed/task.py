@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from duomo.core.config import Within
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.kinds.cells import text_of
 from duomo.core.messages import tr
@@ -29,10 +29,16 @@ from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Turns
 from duomo.data.digests import number_of
 from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns, find_target
+from duomo.data.supervised import numbers
 from duomo.tasks.embed.ranking import Chance, Tfidf, figures, ranks
 
 SOURCES = ("source", "question", "query", "anchor", "text", "sentence1", "title", "问题")
 TARGETS = ("target", "answer", "positive", "passage", "sentence2", "response", "答案")
+JUDGED = ("label", "score", "similarity", "similarity_score", "relatedness", "relevance", "is_duplicate", "duplicate",
+          "标签", "分数", "得分", "相似度")  # fmt: skip
+"""Usual names of a column that says how alike the texts of a pair are."""
+SCALES = (1.0, 5.0, 10.0, 100.0)
+"""What such a column usually goes up to."""
 MANY = 5000
 
 
@@ -115,6 +121,15 @@ class Main(Task):
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         mask, told = Pairs(self.asked).usable(table)
+        taken = (*self.config.target, self.config.source, *self.config.ignore)
+        for name in [name for name in table.names if name.lower() in JUDGED and name not in taken]:
+            far = _unlike(_judgement(table.column(name)), name) & mask
+            mask = mask & ~far
+            if not mask.any():
+                raise DataError("Pairs are texts that belong together; by column {name!r} none of the {rows} rows do. Leave it out with "
+                                "--ignore {name} where it says something else.", name=name, rows=len(table))  # fmt: skip
+            told += [tr("{count} of {rows} pairs do not belong together by column {name!r} and are left out; --ignore {name} keeps them.",
+                        count=int(far.sum()), rows=len(table), name=name)] if far.any() else []  # fmt: skip
         unread = [name for name in table.names if name.lower().startswith("negative")]
         told += [tr("Column {name!r} is not read: a text is kept away from the partners of the others in its step.", name=name)
                  for name in unread]  # fmt: skip
@@ -188,6 +203,21 @@ class Main(Task):
         """`prediction`: the vector (length 1)."""
         vectors = functional.normalize(_vectors(model(batch)).float(), dim=1)
         return {"prediction": [[round(value, 6) for value in row] for row in vectors.tolist()]}
+
+
+def _judgement(cells: pa.ChunkedArray) -> np.ndarray:
+    """(N,) numbers of a column, of true and false too; NaN where a cell says nothing."""
+    said = [{"true": 1.0, "false": 0.0}.get((cell or "").lower(), np.nan) for cell in text_of(cells).to_pylist()]
+    return np.where(np.isnan(said), numbers(cells), said)
+
+
+def _unlike(values: np.ndarray, name: str) -> np.ndarray:
+    """bool (N,): below the middle of a scale. Classes that are no yes and no (a label 0, 1, 2) are not on one."""
+    known = values[np.isfinite(values)]
+    if not len(known) or (name.lower() in ("label", "标签") and not set(known.tolist()) <= {0.0, 1.0, -1.0}):
+        return np.zeros(len(values), bool)
+    middle = 0.0 if known.min() < 0 else next((top for top in SCALES if top >= known.max()), known.max()) / 2
+    return np.asarray(values < middle)
 
 
 def _vectors(output: Tensor) -> Tensor:

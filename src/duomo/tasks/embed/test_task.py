@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.find import make_task
 from duomo.data import sources
 from duomo.tasks.embed.ranking import figures, ranks
@@ -42,3 +42,21 @@ def test_both_sides_stand_in_turn():
     alone = task.encode(table, target=False).batch(np.array([2, 0]))
     assert batch["text"].shape[0] == 4 and batch["text.length"].tolist() == [5, 4, 3, 4]
     assert torch.equal(batch["text"][0::2], alone["text"])
+
+
+@pytest.mark.parametrize(("name", "values", "kept"), [
+    ("label", [0, 1, 1, 0], [False, True, True, False]), ("is_duplicate", ["False", "true", "true", "true"], [False, True, True, True]),
+    ("score", [0.4, 4.8, 2.4, 2.6], [False, True, False, True]), ("similarity", [0.9, 0.8, None, 0.3], [True, True, True, False]),
+    ("score", [-0.5, 0.1, 0.9, 0.2], [False, True, True, True]), ("label", [0, 1, 2, 1], [True] * 4), ("note", [0, 1, 0, 1], [True] * 4),
+])  # fmt: skip
+def test_texts_that_are_labelled_as_unlike_are_no_partners(name, values, kept):
+    table = sources.read({"sentence1": ["a b", "c d", "e f", "g h"], "sentence2": ["i j", "k l", "m n", "o p"], name: values})
+    mask, told = make_task("embed", {"target": ["sentence2"]}).usable(table)
+    assert mask.tolist() == kept and bool(told) == (not all(kept))
+    assert make_task("embed", {"target": ["sentence2"], "ignore": [name]}).usable(table)[0].all()
+
+
+def test_pairs_of_which_none_belongs_together_are_refused():
+    table = sources.read({"sentence1": ["a b", "c d"], "sentence2": ["i j", "k l"], "label": [0, 0]})
+    with pytest.raises(DataError, match="'label' none of the 2 rows"):
+        make_task("embed", {"target": ["sentence2"]}).usable(table)
