@@ -20,7 +20,7 @@ from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
 from duomo.core.table import Table
-from duomo.data import audit, longform, sources
+from duomo.data import audit, longform, sources, totals
 from duomo.data.cleaning import clean
 from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
@@ -65,7 +65,7 @@ def inspect(
         example = _example(task, table, reporter)
     except DuomoError as error:  # the audit must also serve data that nothing can be trained on yet
         proposal = {"problem": str(error)}
-    read_too = longform.again(sources.read(data.test, encoding=data.encoding), data.join, table.kinds) if data.test else None
+    read_too = longform.again(totals.read(data.test, encoding=data.encoding), data.join, table.kinds) if data.test else None
     other = read_too.with_kinds(table.kinds, table.reasons) if read_too else None
     found = _audited(table, data.target, other, proposal)
     inspection.show(found, reporter)

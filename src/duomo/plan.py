@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, documents, longform, sources, spill, split, targets
+from duomo.data import audit, documents, longform, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -29,7 +29,6 @@ from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import carries, within
 from duomo.train import adapt
 
-"""Whole numbers of at most so many values are classes however few rows there are; of more, where each has so many rows on average."""
 EACH_PART, OF_FEW_PEOPLE = 2, 0.3
 """People of a part of the split, at least, where people are told apart; of fewer the share of pictures to validate by, and to test on."""
 FEWEST_STEPS, OF_FEW = 170, ("classify", "regress")
@@ -59,7 +58,7 @@ class Plan:
 
 def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     """The source as a table of known kinds; what the source noticed is said."""
-    table = documents.cut(sources.read(source, encoding=data.encoding))
+    table = documents.cut(totals.read(source, encoding=data.encoding))
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = kinds.infer(table, data.kind)
@@ -242,7 +241,7 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
 
 
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Table:
-    other = longform.again(sources.read(path, encoding=data.encoding), data.join, table.kinds).with_kinds(table.kinds, table.reasons)
+    other = longform.again(totals.read(path, encoding=data.encoding), data.join, table.kinds).with_kinds(table.kinds, table.reasons)
     opens, why = readable(other, data.ignore)
     for problem in (*other.problems, *why):
         reporter.say(problem)

@@ -31,6 +31,7 @@ from duomo.data import cache, longform, outputs, sources
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import readable
 from duomo.data.scans import completed
+from duomo.data.totals import without_totals
 from duomo.evaluate.bootstrap import interval, resample
 from duomo.evaluate.scorecard import pretty
 from duomo.exchange import engines
@@ -275,7 +276,7 @@ class Run:
     def evaluate(self, source: Any, *, encoding: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
         """Metrics with 95 % intervals on other data that have the target: {metric: {"value", "low", "high"}} and the row count; None
         for what so few rows do not tell."""
-        table = self.table(source, encoding)
+        table = without_totals(self.table(source, encoding))
         for name in self.recipe.data.target:
             table.column(name)
         opens, broken = readable(table, [name for name in table.names if name not in self.facts["features"]])

@@ -1,0 +1,97 @@
+"""Rows at a table's end that sum up those above (Total, Average, 合计): they are no examples, and one can spoil all that is learned.
+
+They are left out of what is learned from and judged by; who asks for answers gets a row for each that came. Legend: N rows.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.kinds import number
+from duomo.core.kinds.cells import is_number, is_text, text_of
+from duomo.core.messages import tr
+from duomo.core.table import Table
+from duomo.data import sources
+from duomo.data.spaced import NUMBER
+
+MOST, FEWEST = 6, 3
+"""Such rows, with empty ones among them, and rows above them, at least."""
+NEAR = 0.005
+"""A sum or mean of rounded numbers is met to within this share."""
+EMPTY = 2
+"""Cells of other columns of words that are empty in such a row and in few above."""
+WORDS = (
+    r"(?i)^\W*((grand|sub|overall|sum)?[- ]?totals?|sums?|averages?|avg\.?|mean|(zwischen|gesamt)?summe|gesamt|insgesamt|durchschnitt"
+    r"|mittelwert|total (general|général|generale)|somme|moyenne|suma|promedio|media"
+    r"|合\s*计|总\s*计|共\s*计|小\s*计|平\s*均值?|均\s*值|总\s*和|总\s*数|汇\s*总)\W*$"
+)
+
+
+def read(source: Any, encoding: str = "") -> Table:
+    """A source as a table to learn from or to judge by."""
+    return without_totals(sources.read(source, encoding=encoding))
+
+
+def without_totals(table: Table) -> Table:
+    """The table up to such rows, with a sentence on them; as it was where there are none, or where one may be an example.
+
+    No row above may be called so, and each must have the sum or the mean of a column, or be empty where others have words.
+    """
+    found, body = _called_so(table.data)
+    if not found or body < FEWEST or any(_occurs(table.data.column(name), body) for name in {name for _, name in found}):
+        return table
+    if not all(_sums_up(table.data, body, row, name) for row, name in found):
+        return table
+    shown = [" ".join(_shown(cell) for cell in _filled(table.data.slice(row, 1).to_pylist()[0]).values())[:40] for row, _ in found]
+    said = tr("Left out at the end, for the rows above are summed up there: {rows}.", rows="; ".join(shown))
+    return replace(table, data=table.data.slice(0, body), problems=(*table.problems, said))
+
+
+def _called_so(data: pa.Table) -> tuple[list[tuple[int, str]], int]:
+    """The last rows that are called so, each with the column that says it, and how many rows are above them and empty rows among them."""
+    found = list[tuple[int, str]]()
+    for row in range(len(data) - 1, max(len(data) - MOST, 0) - 1, -1):
+        cells = _filled(data.slice(row, 1).to_pylist()[0])
+        name = next((name for name, cell in cells.items() if isinstance(cell, str) and not NUMBER.fullmatch(cell.strip())), "")
+        if cells and not (name and re.match(WORDS, cells[name])):
+            return found[::-1], row + 1
+        found += [(row, name)] if cells else []
+    return [], len(data)
+
+
+def _filled(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: cell for name, cell in row.items() if cell is not None and cell != "" and str(cell).strip()}
+
+
+def _shown(cell: Any) -> str:
+    return f"{cell:g}" if isinstance(cell, float) else str(cell)
+
+
+def _occurs(column: pa.ChunkedArray, body: int) -> bool:
+    """Whether a row above is called so."""
+    return bool(pc.any(pc.match_substring_regex(text_of(column.slice(0, body)), WORDS)).as_py())
+
+
+def _sums_up(data: pa.Table, body: int, row: int, name: str) -> bool:
+    """Whether the row has the sum or mean of some column above, or is empty where most rows have words."""
+    empty = 0
+    for other in (other for other in data.column_names if other != name):
+        column = data.column(other)
+        if not (is_number(column.type) or is_text(column.type)):
+            continue
+        values_N, bad_N = number.parse(column)
+        above = values_N[:body][np.isfinite(values_N[:body])]
+        if 2 * len(above) > body and _is_one_of(values_N[row], (above.sum(), above.mean()), above):
+            return True
+        empty += bool(2 * bad_N[:body].sum() > body and not bad_N[row] and not np.isfinite(values_N[row]))
+    return empty >= EMPTY
+
+
+def _is_one_of(value: float, known: Sequence[float], above: np.ndarray) -> bool:
+    """Whether it is one of these figures of a column of unlike numbers: of equal ones, or of zeros and ones, any cell might be."""
+    return len(np.unique(above)) > 2 and any(abs(value - one) <= NEAR * abs(one) for one in known)
