@@ -29,6 +29,17 @@ def test_a_cell_weighs_what_the_answer_loses_without_it(runs, monkeypatch: pytes
     assert abs(found["parts"][0]["change"]) == pytest.approx(max(map(abs, alone.values())), abs=2e-4)
 
 
+def test_parts_of_a_text_keep_their_combining_marks() -> None:
+    assert beside.PART.findall("हिन्दी में l'e\u0301te\u0301, 我们 กินน้ำ") == [
+        "हिन्दी",
+        "में",
+        "l'e\u0301te\u0301",
+        "我",
+        "们",
+        *("กิ", "น", "น้", "ำ"),
+    ]
+
+
 def test_the_nearest_were_learned_from(runs) -> None:
     run = runs("clinic")
     row = first(run)

@@ -19,6 +19,9 @@ def _combining() -> str:
 
 
 COMBINING = _combining()
+CJK = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+SOUTHEAST = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+"""Thai, Lao, Burmese, Khmer: as in Chinese no space divides words."""
 
 
 def runs_of(letter: str) -> str:

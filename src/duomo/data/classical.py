@@ -29,9 +29,10 @@ from duomo.core.kinds import number
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Choices, Column, Dense, Ragged
+from duomo.core.words import WORD
 from duomo.data.encode import InputEncoder
 from duomo.data.gradients import histograms
-from duomo.data.supervised import FLAT, is_cjk, numbers, texts
+from duomo.data.supervised import FLAT, is_unspaced, numbers, texts
 
 TEXT_FEATURES = 200_000
 PIXELS = 32
@@ -187,9 +188,9 @@ def _one_hot(cells: Sequence[str], known: Mapping[str, int]) -> Any:
 def _are_names(cells: Sequence[str]) -> bool:
     """Whether most words stand in one cell only: then none of them is known when a new cell comes, but their letters are."""
     some = [cells[row] for row in sample_rows(len(cells), 2000)]
-    if is_cjk(some) or sum(map(len, some)) > PROSE * len(some):
+    if is_unspaced(some) or sum(map(len, some)) > PROSE * len(some):
         return False
-    held = Counter(word for cell in cells for word in set(re.findall(r"\w+", cell.lower())))
+    held = Counter(word for cell in cells for word in set(re.findall(WORD, cell.lower())))
     return 2 * sum(count == 1 for count in held.values()) > held.total()
 
 
@@ -199,10 +200,10 @@ def tfidf(cells: Sequence[str]) -> Any:
     least = 2 if len(cells) > 200 else 1
     shared = {"sublinear_tf": True, "min_df": least, "max_features": TEXT_FEATURES, "dtype": np.float64}
     by_character = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), **shared)
-    if is_cjk(cells[:2000]):
+    if is_unspaced(cells[:2000]):
         return _fit_text(by_character, cells)
     try:
-        return TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **shared).fit(cells)
+        return TfidfVectorizer(ngram_range=(1, 2), token_pattern=WORD, **shared).fit(cells)
     except ValueError:  # no cell has a word
         return _fit_text(by_character, cells)
 

@@ -16,9 +16,10 @@ from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
 from duomo.core.steps import steps_of
 from duomo.core.table import Table
+from duomo.core.words import CJK, SOUTHEAST
 
 FLAT = ("number", "category", "date")
-CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+UNSPACED = re.compile(f"[{CJK}{SOUTHEAST}]")
 MANY_TEXTS = 3000
 MANY_PICTURES = 1500
 SMALL_PICTURE = 32
@@ -87,10 +88,10 @@ def texts(cells: pa.ChunkedArray) -> list[str]:
     return ["" if cell is None else str(cell) for cell in cells.to_pylist()]
 
 
-def is_cjk(sample: Sequence[str]) -> bool:
-    """Whether a fifth of the characters are Chinese, Japanese or Korean: words are then not divided by spaces."""
+def is_unspaced(sample: Sequence[str]) -> bool:
+    """Whether a fifth of the characters are Chinese, Japanese, Korean, Thai, Lao, Burmese or Khmer: spaces then do not divide words."""
     joined = "".join(sample)
-    return bool(joined) and len(CJK.findall(joined)) > 0.2 * len(joined)
+    return bool(joined) and len(UNSPACED.findall(joined)) > 0.2 * len(joined)
 
 
 def _picture_side(table: Table, name: str) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from duomo.core.contract import Evidence, View
-from duomo.data.supervised import is_cjk
+from duomo.data.supervised import is_unspaced
 
 ORDERS, LETTERS = 4, 6
 SHOWN = 8
@@ -47,7 +47,7 @@ def tokenise(text: str, how: str) -> list[str]:
 
 def tokenisation(references: Sequence[str]) -> str:
     """`zh` for references in Chinese, else `13a`."""
-    return "zh" if is_cjk(references[:2000]) else "13a"
+    return "zh" if is_unspaced(references[:2000]) else "13a"
 
 
 def _grams(items: Sequence[str], order: int) -> Counter[tuple[str, ...]]:

@@ -22,6 +22,7 @@ from duomo.core.errors import DuomoError
 from duomo.core.messages import tr
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
+from duomo.core.words import COMBINING, SOUTHEAST, WORD, runs_of
 from duomo.evaluate import exhibits
 from duomo.trained import Run
 
@@ -32,7 +33,10 @@ LEAST = 0.005
 MOST_ROWS, NEAREST, MOST_CELLS = 2000, 5, 6
 """Training rows that are compared, rows that are shown, and cells of a row that are."""
 TASKS = ("classify", "regress")
-WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+(?:['’-]\w+)*")
+ALONE = rf"\u3400-\u9fff{SOUTHEAST}"
+LETTER = rf"[^\W{ALONE}]"
+PART = re.compile(rf"[{ALONE}][{COMBINING}]*|{runs_of(LETTER)}(?:['’-]{WORD})*")
+"""What is taken from a text: a word, or a character where no spaces divide words; each with its combining marks."""
 _INDEXES: "weakref.WeakKeyDictionary[Run, Any]" = weakref.WeakKeyDictionary()
 
 
@@ -76,7 +80,7 @@ def _parts(run: Run, table: Table) -> list[tuple[str, str, Any]]:
         if cell is None:
             continue
         if kind == "text":
-            words = list(WORD.finditer(cell))
+            words = list(PART.finditer(cell))
             step = -(-len(words) // MOST_PARTS) or 1
             for first in range(0, len(words), step):
                 start, stop = words[first].start(), words[min(first + step, len(words)) - 1].end()

@@ -7,7 +7,8 @@ from typing import final
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
 
-SENTENCE = re.compile(r".+?(?:[.!?]+(?=\s|$)|[。！？]+[”’」』]?|\n|$)", re.DOTALL)
+SENTENCE = re.compile(r".+?(?:[.!?]+(?=\s|$)|[。！？।॥؟۔።။។]+[”’」』]?|\n|$)", re.DOTALL)
+"""Also the ends of Chinese sentences, the danda, the Arabic question mark, and the full stops of Urdu, Amharic, Burmese and Khmer."""
 Texts = Callable[[Table], tuple[list[str], list[str]]]
 Judge = Callable[[list[str], list[str]], Evidence]
 

@@ -20,7 +20,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Examples, texts_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs
-from duomo.data.supervised import is_cjk
+from duomo.data.supervised import is_unspaced
 from duomo.data.written import rouge_rows, shown
 from duomo.decode.penalty import USUAL, Penalty
 from duomo.decode.written import answers
@@ -106,7 +106,7 @@ class Main(Task):
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
         self.pairs.fit(table)
-        self.characters = is_cjk(self.pairs.texts(table)[1][:2000])
+        self.characters = is_unspaced(self.pairs.texts(table)[1][:2000])
 
     def state(self) -> dict[str, Any]:
         return self.pairs.state() | {"characters": self.characters, "penalty": self.penalty.state(), "fallback": self.fallback.state()}

@@ -19,7 +19,7 @@ from duomo.core.messages import together, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
-from duomo.data.supervised import is_cjk, texts
+from duomo.data.supervised import is_unspaced, texts
 from duomo.tasks.tag import pieces
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.baselines import Frequent, Linear, Truth
@@ -145,7 +145,7 @@ class Main(Task):
             return cells.how_cut(lists, [tags for cell in tags_N if (tags := cells.tokens_of(cell))])
         if cells.as_spaced(texts_N, tags_N):
             return {"how": "spaces"}
-        return {"how": "characters" if is_cjk(texts(table.column(self._source(table)).slice(0, 2000))) else "words"}
+        return {"how": "characters" if is_unspaced(texts(table.column(self._source(table)).slice(0, 2000))) else "words"}
 
     def read(self, table: Table) -> Tagged:
         """Every row cut into tokens, and its tags."""

@@ -115,6 +115,7 @@ def test_words_of_a_script_without_spaces_are_learned_as_spans_of_characters():
     assert cells.lesson(words, spans, cut, {})[1] == ["O"] * 5 + ["B-LOC"] + ["I-LOC"] * 3
     assert cells.lesson(words, spans[1:], cut, {})[1] is None  # not one tag for each word
     assert cells.row_of("我们在北京", cut, {}).tokens == list("我们在北京")
+    assert cells.how_cut([["ฉัน", "กิน", "ข้าว"]] * 3, [["PRON", "VERB", "NOUN"]] * 3) == {"how": "signs", "spelled": "tags"}
 
 
 def test_spans_of_characters_become_tags():

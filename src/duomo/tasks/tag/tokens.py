@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from duomo.core.files import JSON_FAULTS
-from duomo.core.words import COMBINING, runs_of
+from duomo.core.words import CJK, COMBINING, SOUTHEAST, runs_of
 from duomo.tasks.tag.labels import Scheme, Span, spans_of
 
 MARKS = rf"(?:[^\W\d_][{COMBINING}]*\.){{2,}}|\d+(?:[.,:]\d+)*"
@@ -29,7 +29,7 @@ PATTERNS = {
 """How a text is cut: into characters; into characters but for Latin words and numbers; at spaces; into words and marks as in English
 (does n't), with names and links whole (@duomo #now), with apostrophes inside of words (Ankara'da), or as in French (l' homme)."""
 LETTERED = ("words", "posts", "apostrophes", "elisions")
-WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")
+WIDE = re.compile(f"[{CJK}{SOUTHEAST}]{{2,}}")
 AGREE = 0.8
 LONGEST_WORD = 8
 

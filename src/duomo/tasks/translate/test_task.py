@@ -57,6 +57,8 @@ def test_figures_are_those_of_rouge_score(texts):
 def test_first_sentences():
     assert lead("One is 1.5. Two! Three? Four.", 3) == "One is 1.5. Two! Three?"
     assert lead("第一句。第二句！第三句？第四句。", 2) == "第一句。第二句！"
+    assert lead("वह आया। वह गया॥ क्यों?", 2) == "वह आया। वह गया॥"
+    assert lead("أين هو؟ هنا.", 1) == "أين هو؟" and lead("وہ آیا۔ وہ گیا۔", 1) == "وہ آیا۔"
     assert lead("no end", 3) == "no end"
 
 
