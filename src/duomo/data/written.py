@@ -1,7 +1,8 @@
 """How written text is judged against a reference: BLEU, chrF, ROUGE, each from counts that add up over rows.
 
 BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) as sacreBLEU computes them (Post 2018, arXiv:1804.08771), with its tokenisation
-`13a`, or `zh` where the references are Chinese; ROUGE-1, -2, -L (Lin 2004) on lower-case words, on characters of Chinese.
+`13a`, `zh` where the references are Chinese, or `char` of Japanese, Thai, Lao, Burmese and Khmer; ROUGE-1, -2, -L (Lin 2004) on lower-case
+words, on characters where no spaces divide them.
 Legend: N rows.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from duomo.core.contract import Evidence, View
+from duomo.core.words import SOUTHEAST, runs_of
 from duomo.data.supervised import is_unspaced
 
 ORDERS, LETTERS = 4, 6
@@ -29,11 +31,15 @@ CHINESE = re.compile(
     "\uf900-\ufa2d\ufa30-\ufa6a\ufa70-\ufad9\ufe10-\ufe1f\ufe30-\ufe4f\uff00-\uffef]"
 )
 """What sacreBLEU sets apart as Chinese: also quotation marks, arrows and the like (its table means U+20000 and reads U+2000)."""
-WORD = re.compile(r"[a-z0-9]+|[^\W_]+")
+WORD = re.compile(runs_of(r"[^\W_]"))
+APART = re.compile(f"[\u3041-\u309f\u30a1-\u30fa{SOUTHEAST}]")
+"""Kana, and scripts without spaces that are not ideographs."""
 
 
 def tokenise(text: str, how: str) -> list[str]:
-    """Words as sacreBLEU cuts them: `13a`, or `zh` (Chinese characters one by one, the rest as 13a)."""
+    """Words as sacreBLEU cuts them: `13a`, `zh` (Chinese characters one by one, the rest as 13a), or `char` (each character but spaces)."""
+    if how == "char":
+        return list("".join(text.split()))
     if how == "zh":
         text = CHINESE.sub(r" \g<0> ", text.strip())
     elif how == "13a":
@@ -46,7 +52,10 @@ def tokenise(text: str, how: str) -> list[str]:
 
 
 def tokenisation(references: Sequence[str]) -> str:
-    """`zh` for references in Chinese, else `13a`."""
+    """`char` for references of which a tenth is kana or of Thai and its like, `zh` for Chinese, else `13a`."""
+    some = "".join(references[:2000])
+    if len(APART.findall(some)) > 0.1 * len(some):
+        return "char"
     return "zh" if is_unspaced(references[:2000]) else "13a"
 
 

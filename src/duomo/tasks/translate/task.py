@@ -77,7 +77,7 @@ class Main(Task):
         self.asked = Asked(config.source, config.target, config.ignore, config.encode, SOURCES, config.similarity)
         self.pairs: Pairs | Instructed = Pairs(self.asked)
         self.tokenisation = "13a"
-        """Of BLEU: `zh` where the training translations are Chinese."""
+        """Of BLEU, by the script of the training translations (data/written.py)."""
         self.trust: float | None = None
         """Similarity from which on the memory's translation is the answer; chosen by `calibrate`, above 1: never."""
         self.penalty = Penalty(config.length_penalty)

@@ -47,6 +47,24 @@ def test_figures_are_those_of_sacrebleu(texts, which, how):
         assert written.chrf(written.chrf_counts(told, truth)) == pytest.approx(sacrebleu.corpus_chrf(told, [truth]).score)
 
 
+@pytest.mark.parametrize("truth", [
+    ["แมวนั่งบนเสื่อ สีแดง", "สุนัขกินข้าวแล้ว (2 ครั้ง)"], ["ແມວນັ່ງຢູ່ເທິງເສື່ອ", "ໝາກິນເຂົ້າ"], ["ឆ្មាអង្គុយលើកន្ទេល។", "ឆ្កែស៊ីបាយ"],
+    ["ကြောင်သည် ဖျာပေါ်တွင်ထိုင်သည်။", "ခွေးက ထမင်းစားသည်"], ["猫がマットの上に座った。", "犬はごはんを食べた。"],
+])  # fmt: skip
+def test_scripts_without_spaces_are_judged_by_characters(truth):
+    assert written.tokenisation(truth) == "char"
+    told = [truth[0][:-3], truth[1] + truth[0][:2]]
+    assert 0 < written.bleu(written.bleu_counts(told, truth, "char")) < 100
+    assert written.bleu(written.bleu_counts(told, truth, "char")) == pytest.approx(
+        sacrebleu.corpus_bleu(told, [truth], tokenize="char").score
+    )
+
+
+def test_words_of_rouge_keep_their_marks():
+    told, truth = ["लड़की गई", "e\u0301te\u0301"], ["लड़का गई", "e\u0301ta\u0301"]
+    assert written.rouge_rows(told, truth, False)[:, 0].tolist() == [0.5, 0.0]
+
+
 def test_figures_are_those_of_rouge_score(texts):
     truth, told = texts[1], spoiled(texts[1])
     scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"])
