@@ -248,6 +248,26 @@ def asked(run, rows: list[object]) -> object:
     return json.loads(reply.body)["answers"] if reply.status == 200 else reply.facts["message"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "like"),
+    [({"joined": "9/27/2023"}, " (3/4/2020 is the third of April)"), ({"joined": "never"}, "is not a date"), ({"share": "50"}, "as in 50%"),
+     ({"share": 50}, "as in 50%"), ({"share": 0.5}, "as in 50%")],
+)  # fmt: skip
+def test_a_date_or_a_share_that_is_written_otherwise_is_told(club, tmp_path: Path, cell: dict[str, object], like: str) -> None:
+    """By `predict` of rows and by the server as an error, of a file in a sentence."""
+    run, records = club
+    row = records[3] | cell
+    with pytest.raises(DataError) as refused:
+        run.predict([row])
+    for said in (str(refused.value), asked(run, [row])):
+        assert like in said and f"of {next(iter(cell))!r} in row 0" in said
+    (tmp_path / "rows.jsonl").write_text(json.dumps(records[2]) + "\n" + json.dumps(row))
+    told = run.predictor.counted(run.table(tmp_path / "rows.jsonl"))
+    assert len(told) == 1 and "in row 2." in told[0]
+    missing = run.predict([records[2], row | dict.fromkeys(cell)])
+    assert run.predict(tmp_path / "rows.jsonl") == missing != run.predict(records[2:4])
+
+
 def test_records_are_answered_as_they_were_learned_from(club) -> None:
     """Objects within objects, lists, an id and the target: what `predict` takes, the server takes."""
     run, records = club

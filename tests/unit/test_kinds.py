@@ -82,6 +82,18 @@ def test_a_decimal_comma_learned_is_kept_for_a_single_row() -> None:
     np.testing.assert_array_equal(alone, number.KIND.encode(Cells(column(["3,5", "4,25", "1,125"])), state).values[2:])
 
 
+def test_without_a_percent_sign_where_all_have_one_a_cell_is_no_number() -> None:
+    style = number.style_of(pa.chunked_array([["12%", "5 %", ""]]))
+    assert number.Style(*style.to_list()) == style and style.always
+    for cells in (["50", "50%", "0.5", None], [50.0, 0.5, None, 50.0]):
+        values, bad = number.parse(pa.chunked_array([cells]), style)
+        assert bad.tolist() == [isinstance(cell, float) or cell in ("50", "0.5") for cell in cells]
+        assert np.isnan(values).tolist() == [cell != "50%" for cell in cells]
+    mixed = number.style_of(pa.chunked_array([["12%", "5%", "0"]]))
+    assert mixed.percent and not mixed.always and len(mixed.to_list()) == 3
+    assert number.parse(pa.chunked_array([["50"]]), mixed)[0].tolist() == [50]
+
+
 def test_numbers_are_standardised_flagged_and_binned() -> None:
     values = [str(value) for value in np.random.default_rng(0).normal(50, 3, 1000)] + [""]
     state = json.loads(json.dumps(number.KIND.fit(Cells(column(values)), CONFIG)))

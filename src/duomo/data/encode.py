@@ -176,14 +176,18 @@ def _field(group: list[Learned]) -> Field:
     if parts[0].form == "numbers":
         facts["bins"] = [bins for part in parts for bins in part.facts["bins"]]
         facts["spread"] = [spread for part in parts for spread in part.facts.get("spread", [[0.0, 1.0]] * part.shape[0])]
-        facts["styles"] = {one.column: part.facts["style"] for one, part in zip(group, parts, strict=True) if "style" in part.facts}
+        facts["styles"] = {
+            one.column: (one.kind, part.facts["style"]) for one, part in zip(group, parts, strict=True) if "style" in part.facts
+        }
     return Field(parts[0].form, (len(names),), tuple(size for part in parts for size in part.vocabulary), facts)
 
 
 def _blocks(table: Table, group: list[Learned], rows: int) -> Iterator[Block]:
     """The input's blocks of at most `rows` rows; one empty block for a table without rows."""
     types, states = dict(zip(table.names, table.data.schema.types, strict=True)), [one.state for one in group]
-    plain = len(table) > 0 and all(one.kind == "number" and types[one.column] == pa.float64() for one in group)
+    plain = len(table) > 0 and all(
+        one.kind == "number" and types[one.column] == pa.float64() and not number.Style(*one.state["style"]).always for one in group
+    )
     for start in range(0, max(1, len(table)), rows):
         spill.release()
         if plain:

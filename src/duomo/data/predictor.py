@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from duomo.core.contract import EncoderDecoder, Evidence, Field, Task
 from duomo.core.device import Execution
 from duomo.core.errors import DataError
-from duomo.core.kinds import number
+from duomo.core.kinds import date, number
 from duomo.core.messages import tr
 from duomo.core.operations import Counter
 from duomo.core.table import Table
@@ -124,6 +124,9 @@ class Predictor:
         self.task, self.model, self.execution = task, model, execution
         self.fields = dict(task.inputs)
         self.block, self.heights = block or block_for(self.fields), tuple(sorted(heights))
+        found = [one for field in self.fields.values() for one in field.facts.get("styles", {}).items()]
+        self.styles = {name: number.Style(*style) if kind == "number" else date.Style(*style) for name, (kind, style) in found}
+        """How training wrote the numbers and dates of each column."""
         self._lock = threading.Lock()
 
     def blocks(self, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -200,32 +203,43 @@ class Predictor:
             rows = np.arange(start, min(start + WRITTEN, len(examples)))
             yield rows, finish(examples.batch(rows), self.fields)
 
-    def unreadable(self, table: Table) -> Iterator[tuple[str, np.ndarray, str]]:
-        """Number columns with cells that hold no number in the column's writing: name, the rows, and in words how it is written."""
-        for field in self.fields.values():
-            for column, style in field.facts.get("styles", {}).items():
-                if column not in table.names:
-                    continue  # encoding says which are missing
-                rows = np.flatnonzero(number.parse(table.column(column), number.Style(*style))[1])
-                if len(rows):
-                    yield column, rows, tr(" (3,5 is three and a half)") if style[0] else ""
+    def unreadable(self, table: Table) -> Iterator[tuple[str, str, np.ndarray, str]]:
+        """Columns of numbers or dates with cells that are none in the column's writing: kind, name, rows, how it is written."""
+        for column, style in self.styles.items():
+            if column not in table.names:
+                continue  # encoding says which are missing
+            cells = table.column(column)
+            bad = (number.parse(cells, style) if isinstance(style, number.Style) else date.parse(cells, style))[1]
+            if bad.any():
+                yield "number" if isinstance(style, number.Style) else "date", column, np.flatnonzero(bad), style.told()
 
     def refuse_unreadable(self, table: Table) -> None:
-        """DataError for the first cell of a number column that is no number: whoever asks for single rows must learn of it."""
-        for column, rows, like in self.unreadable(table):
+        """DataError for the first cell that is no number or date of its column: whoever asks for single rows must learn of it."""
+        for kind, column, rows, like in self.unreadable(table):
+            told = {"value": table.column(column)[int(rows[0])].as_py(), "column": column, "row": int(rows[0]), "like": like}
+            if kind == "date":
+                raise DataError(
+                    "A date must be written as the training data wrote it; {value!r} of {column!r} in row {row} is not a date "
+                    "written like that{like}. Write it that way, or leave the cell empty.", **told,
+                )  # fmt: skip
             raise DataError(
                 "A number must be written as the training data wrote it; {value!r} of {column!r} in row {row} is not a number "
-                "written like that{like}. Write it that way, or leave the cell empty.",
-                value=table.column(column)[int(rows[0])].as_py(), column=column, row=int(rows[0]), like=like,
+                "written like that{like}. Write it that way, or leave the cell empty.", **told,
             )  # fmt: skip
 
     def counted(self, table: Table) -> list[str]:
         """The same in words for a file: there such a cell counts as missing, as it did in training."""
-        return [
-            tr("{count:,} cells of {column!r} are no numbers as written in training{like} and count as missing: {value!r} in row {row}.",
-               count=len(rows), column=column, like=like, value=str(table.column(column)[int(rows[0])].as_py())[:60], row=int(rows[0]) + 1)
-            for column, rows, like in self.unreadable(table)
-        ]  # fmt: skip
+        found = []
+        for kind, column, rows, like in self.unreadable(table):
+            value = str(table.column(column)[int(rows[0])].as_py())[:60]
+            told = {"count": len(rows), "column": column, "like": like, "value": value, "row": int(rows[0]) + 1}
+            if kind == "date":
+                found.append(tr("{count:,} cells of {column!r} are no dates as written in training{like} and count as missing: {value!r} "
+                                "in row {row}.", **told))  # fmt: skip
+            else:
+                found.append(tr("{count:,} cells of {column!r} are no numbers as written in training{like} and count as missing: {value!r} "
+                                "in row {row}.", **told))  # fmt: skip
+        return found
 
     def refuse_cut(self, table: Table) -> None:
         """DataError for the first row that the task would read only a part of: in a file it is answered and counted."""

@@ -187,11 +187,10 @@ class Desk:
         return sum(len(text_kind.framed(state, tokens)) for tokens in text_kind.encode_text(state, texts))
 
     def _table(self, made: Sequence[Mapping[str, Any]]) -> Table:
-        """DataError for a cell of the wrong make, and where a number is written as a text that the run cannot read as one."""
+        """DataError for a cell of the wrong make, and where a number or a date is not written as the run can read it."""
         table = built(made, self.columns)
-        written = [
-            field.name for field in table.data.schema if self.columns[field.name] == "number" and not pa.types.is_floating(field.type)
-        ]
+        styles = self.run.predictor.styles
+        written = [name for name, style in styles.items() if not pa.types.is_floating(table.column(name).type) or style.always]
         if written:
             self.run.predictor.refuse_unreadable(replace(table, data=table.data.select(written)))
         self.run.task.refuse(table)

@@ -45,6 +45,10 @@ class Style(NamedTuple):
     day_first: bool = False
     """3/4/2020 is the third of April."""
 
+    def told(self) -> str:
+        """In words, beside a cell that is not written like that."""
+        return tr(" (3/4/2020 is the third of April)") if self.day_first else ""
+
 
 def style_of(column: pa.ChunkedArray) -> Style:
     """Day first where some cell can be read in no other way, or where dots separate (as in German)."""
@@ -184,7 +188,7 @@ class Date(Kind):
     def field(self, state: Mapping[str, Any]) -> Field:
         circle = [float(edge) for edge in np.linspace(-1, 1, 9)]
         bins = [list(state["bins"])] + [circle] * (6 if state["clock"] else 4) + ([[0.0, 1.0]] if state["flag"] else [])
-        return Field("numbers", (len(bins),), facts={"bins": bins})
+        return Field("numbers", (len(bins),), facts={"bins": bins, "style": list(state["style"])})
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
         moments, _ = parse(cells.data, Style(*state["style"]))

@@ -56,10 +56,16 @@ class Style(NamedTuple):
     """What stands behind each number: kg."""
     bounded: bool = False
     """Some cells tell a bound, as laboratories do: <0.01 is 0.01."""
+    always: bool = False
+    """Every number ends in %: 50 alone may be half or fifty times, so it is none."""
 
     def to_list(self) -> list[Any]:
-        """As a run folder holds it; bounds only where there are some, so that an older Duomo reads all other runs."""
-        return list(self if self.bounded else self[:3])
+        """As a run folder holds it; the last two only where they hold, so that an older Duomo reads all other runs."""
+        return list(self if self.always else self[:4] if self.bounded else self[:3])
+
+    def told(self) -> str:
+        """In words, beside a cell that is not written like that."""
+        return tr(" (3,5 is three and a half)") if self.comma else tr(" (with %, as in 50%)") if self.always else ""
 
 
 def style_of(column: pa.ChunkedArray) -> Style:
@@ -87,15 +93,15 @@ def _style(text: pa.ChunkedArray, plain: pa.ChunkedArray) -> Style:
     known = len(text) - text.null_count
     bounded = 0 < int(pc.sum(pc.match_substring_regex(odd, BOUND)).as_py()) <= FEW_BOUNDS * known
     odd = pc.replace_substring_regex(odd, BOUND, "") if bounded else odd
-    share = int(pc.sum(pc.ends_with(odd, "%")).as_py() or 0)
-    percent = share > 0.5 * known
+    percent = int(pc.sum(pc.ends_with(odd, "%")).as_py() or 0) > 0.5 * known
     unit = _unit(odd, bool(pc.any(plain).as_py()))
     bare, _ = _bare(odd, unit)
     groups, comma = pc.match_substring_regex(bare, DOT_GROUPS), pc.match_substring_regex(bare, COMMA_DECIMAL)
     only_comma = pc.any(pc.and_(comma, pc.invert(groups))).as_py()
     only_dot = pc.any(pc.and_(groups, pc.or_(pc.match_substring(bare, "."), pc.match_substring_regex(bare, ",.*,")))).as_py()
     fraction = pc.and_(pc.match_substring_regex(text, r"\d\.\d"), pc.invert(pc.match_substring_regex(text, r"\.\d{3}(\D|$)")))
-    return Style(bool(only_comma and not only_dot and not pc.any(fraction).as_py()), bool(percent), unit, bounded)
+    comma = bool(only_comma and not only_dot and not pc.any(fraction).as_py())
+    return Style(comma, percent, unit, bounded, percent and not pc.any(plain).as_py())
 
 
 def _unit(odd: pa.ChunkedArray, bare: bool) -> str:
@@ -135,11 +141,11 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
     if is_number(column.type) or pa.types.is_boolean(column.type):
         numbers = pc.cast(column, pa.float64(), safe=False) if not pa.types.is_boolean(column.type) else column.cast(pa.int8())
         values = np.array(pc.cast(numbers, pa.float64()).to_numpy(), dtype=np.float64)
-        bad = np.isinf(values)
+        bad = ~np.isnan(values) if style and style.always else np.isinf(values)
         values[bad] = np.nan
         return values, bad
     text, plain = _written(column)
-    if plain is None and not (style and style.comma):
+    if plain is None and not (style and (style.comma or style.always)):
         values = np.array(pc.cast(text, pa.float64()).to_numpy(), dtype=np.float64)
         return np.where(np.isinf(values), np.nan, values), np.isinf(values)
     plain = pc.match_substring_regex(text, PLAIN) if plain is None else plain
@@ -152,6 +158,8 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
         odd |= np.asarray(pc.fill_null(pc.match_substring(text, "."), False).to_numpy(), dtype=bool)
     if odd.any():
         values[odd], bad[odd] = _odd(pc.filter(text, pa.array(odd)), style)
+    if style.always:
+        bad |= ~np.isnan(values) & ~odd
     bad |= np.isinf(values)
     values[bad] = np.nan
     return values, bad
