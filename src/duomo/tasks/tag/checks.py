@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import EncodeConfig
 
 MOST_TAGS = 50
@@ -20,8 +20,13 @@ def check_encode(encode: EncodeConfig) -> None:
 
 
 def check_tags(known: Iterable[tuple[Sequence[str], Sequence[str]]], target: str) -> None:
-    """ConfigError where rows (tokens, tags) have more different tags than tokens: then these are the tokens."""
+    """DataError for tags that are all the same; ConfigError for more different tags than tokens: then these are the tokens."""
     tokens, tags = (set(chain.from_iterable(cells)) for cells in zip(*known, strict=True))
+    if len(tags) == 1:
+        raise DataError(
+            "A target must have at least two different tags among the training rows; every token of {name!r} has {tag!r}. "
+            "Choose another target, or add rows with another tag.", name=target, tag=next(iter(tags)),
+        )  # fmt: skip
     if len(tags) > max(MOST_TAGS, len(tokens)):
         raise ConfigError(
             "Tags are fewer than words; {name!r} has {tags:,} different ones for {words:,} different tokens. Name the tags' column "
