@@ -286,12 +286,14 @@ _ARROW = {
     "int": pa.int64(),
     "float": pa.float64(),
     "bytes": pa.large_binary(),
+    "whole": pa.large_list(pa.int64()),
     "numbers": pa.large_list(pa.float64()),
     "frames": pa.large_list(pa.large_list(pa.float64())),
     "numbers32": pa.large_list(pa.float32()),
     "frames32": pa.large_list(pa.large_list(pa.float32())),
     "time": pa.timestamp("us"),
 }
+LISTS = "whole", "numbers"
 
 
 def _type_of(value: Any) -> str:
@@ -314,10 +316,14 @@ def _type_of(value: Any) -> str:
 def _list_type(value: Any) -> str:
     if isinstance(value, np.ndarray):
         found = {1: "numbers", 2: "frames"}.get(value.ndim, "text") if value.dtype.kind in "biuf" else "text"
+        if found == "numbers" and value.dtype.kind in "iu" and np.can_cast(value.dtype, np.int64):
+            return "whole"
         return f"{found}32" if value.dtype == np.float32 and found != "text" else found
+    if all(cell is None or _type_of(cell) == "int" for cell in value):
+        return "whole"
     if all(isinstance(cell, int | float | np.number) or cell is None for cell in value):
         return "numbers"
-    inner = all(isinstance(cell, list | tuple | np.ndarray) and _list_type(cell).startswith("numbers") for cell in value)
+    inner = all(isinstance(cell, list | tuple | np.ndarray) and _list_type(cell).startswith(LISTS) for cell in value)
     return "frames" if inner else "text"
 
 
@@ -328,8 +334,10 @@ def _wider(one: str, other: str) -> str:
         return other
     if {one, other} == {"int", "float"}:
         return "float"
-    alike = one.removesuffix("32")
-    return alike if alike == other.removesuffix("32") else "text"
+    alike = {kind.removesuffix("32") for kind in (one, other)}
+    if alike == {"whole", "numbers"}:
+        return "numbers"
+    return alike.pop() if len(alike) == 1 else "text"
 
 
 def _row_batches(rows: Callable[[], Iterable[Mapping[str, Any]]], found: dict[str, str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -349,7 +357,7 @@ def _batch(rows: list[Mapping[str, Any]], found: dict[str, str], schema: pa.Sche
         cells = [row.get(name) for row in rows]
         if kind == "text":
             cells = [None if cell is None else cell if isinstance(cell, str) else _text(cell) for cell in cells]
-        elif kind.startswith(("numbers", "frames")):
+        elif kind.startswith((*LISTS, "frames")):
             cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in cells]
         elif kind == "time":  # Arrow takes no plain dates among moments
             cells = [datetime.combine(cell, time()) if type(cell) is date else cell for cell in cells]

@@ -96,10 +96,10 @@ class Scheme:
         return np.array([[_follows(one, two) for two in self.classes] for one in self.classes])
 
     def encode(self, tags: Sequence[str]) -> np.ndarray:
-        """(T,) int16 classes; len(classes) for what training never saw."""
+        """(T,) int16 classes; len(classes) for what training never saw. Runs of before know the number 1 as "1.0"."""
         unseen = len(self.classes)
         if not self.written:
-            return np.array([self._number.get(tag, unseen) for tag in tags], np.int16)
+            return np.array([self._number.get(tag, self._number.get(f"{tag}.0", unseen)) for tag in tags], np.int16)
         found = np.zeros(len(tags), np.int16)
         for start, stop, kind in spans_of(tags):
             names = [f"S-{kind}"] if stop == start + 1 else [f"B-{kind}", *[f"I-{kind}"] * (stop - start - 2), f"E-{kind}"]

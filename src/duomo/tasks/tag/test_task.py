@@ -198,6 +198,34 @@ def test_lists_of_tags_are_known_though_all_are_alike():
     assert not Main.suits(plain)
 
 
+def test_tags_that_are_numbers_stay_whole(tmp_path):
+    rows = [
+        {"tokens": ["Ann", "Lee", "sings"], "ner_tags": [1, 2, 0]},
+        {"tokens": ["Rain"], "ner_tags": [0]},
+        {"tokens": [], "ner_tags": []},
+    ]
+    (tmp_path / "ids.json").write_text(json.dumps(rows))
+    for table in (
+        sources.read(rows),
+        sources.read(tmp_path / "ids.json"),
+        sources.read([row | {"ner_tags": np.array(row["ner_tags"], int)} for row in rows]),
+    ):
+        assert table.column("ner_tags").to_pylist() == [[1, 2, 0], [0], []] and pa.types.is_integer(
+            table.column("ner_tags").type.value_type
+        )
+        task = make_task("tag", {"target": ["ner_tags"]})
+        task.fit(table)
+        assert task.scheme.types == ["0", "1", "2"]
+    assert sources.read([{"x": [1, 2]}, {"x": [0.5]}]).column("x").to_pylist() == [[1, 2], [0.5]]
+    assert Scheme(["0.0", "1.0"], "").encode(["1", "0.0", "2"]).tolist() == [1, 0, 2]  # a run of before
+
+
+def test_a_target_needs_two_tags():
+    task = make_task("tag", {"target": ["tags"]})
+    with pytest.raises(DataError, match="every token of 'tags' has 'O'"):
+        task.fit(sources.read([{"tokens": ["Ann", "sings"], "tags": ["O", "O"]}] * 20))
+
+
 def test_weights_that_read_pieces_answer_for_words(tmp_path):
     words = ["Rotterdam", "unbelievably", "of", "Smith's", "🙂", "x"]
     rows = [[words[(place + row) % 6] for place in range(1 + row % 7)] for row in range(40)]
