@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from duomo.core.contract import Field
-from duomo.core.errors import DataError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.kinds.cells import text_of
 from duomo.core.messages import tr
@@ -58,7 +58,7 @@ class Asked:
 
 
 def choose_columns(asked: Asked, table: Table) -> Names:
-    """The named columns, else the ones with usual names, else the only other column with text; DataError where it cannot be told."""
+    """The named columns, else the ones with usual names, else the only other column with text; an error where it cannot be told."""
     if len(asked.target) != 1:
         raise DataError(
             "The one column with the texts to write must be named; received {count} of {columns}. Name it with --target.",
@@ -66,6 +66,11 @@ def choose_columns(asked: Asked, table: Table) -> Names:
         )  # fmt: skip
     target = asked.target[0]
     table.column(target)
+    if asked.source == target:
+        raise ConfigError(
+            "What is read and what is written must be two columns; received {name!r} for both. Name another one with --source or --target.",
+            name=target,
+        )  # fmt: skip
     if asked.source:
         table.column(asked.source)
         return Names(asked.source, target)

@@ -180,6 +180,12 @@ def test_an_empty_side_is_counted():
         make_task("translate", {"target": ["zh"], "source": "en"}).usable(sources.read({"en": ["one"] * 3, "zh": [None, "", " "]}))
 
 
+def test_what_is_read_is_not_what_is_written():
+    task = make_task("translate", {"source": "en", "target": ["en"]})
+    with pytest.raises(ConfigError, match="two columns; received 'en' for both"):
+        task.usable(sources.read([{"en": "one", "th": "หนึ่ง"}]))
+
+
 def test_memory_finds_the_nearest():
     known = ["Click OK to close the dialog.", "Choose a font size.", "Choose a font.", "点击确定关闭对话框。"]
     memory = Memory(known)
