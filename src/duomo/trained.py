@@ -333,4 +333,4 @@ def _is_conversation(item: Any) -> bool:
 
 def without_target(table: Table, target: Sequence[str]) -> Table:
     """The table as a user without answers would have it."""
-    return dataclasses.replace(table, data=table.data.drop_columns([name for name in target if name in table.names]))
+    return table.without(target)

@@ -284,7 +284,8 @@ class Work:
         outcome = loop.train(job, self.reporter)
         self.learned, _ = adapt.counts(self.model)
         lora.merge(self.model)  # what is judged, kept and served has plain weights
-        advised, again = self._advised(outcome.seconds), self._again()
+        again = self._again()  # what reaches the last layer is read before others speak too
+        advised = self._advised(outcome.seconds)
         self.voices = advised.shares
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples

@@ -190,6 +190,22 @@ def test_near_duplicate_rows() -> None:
     assert near_rows(infer(read(iris), {}), list(iris.columns[:4])).tolist() == [[101, 142]]  # equal to the last digit
 
 
+def test_a_column_that_is_nearly_one_of_numbers_is_told() -> None:
+    cells = [f"{row / 7:.2f}" if row % 5 else "see note" for row in range(200)]
+    found = [
+        one for one in audit(infer(read({"v": cells, "y": [row % 2 for row in range(200)]}), {}), "y").findings if one.columns == ("v",)
+    ]
+    told = next(one for one in found if one.code == "nearly_numbers")
+    assert "80%" in told.sentence and "'see note'" in told.sentence and "--kind v=number" in told.remedy
+
+
+def test_a_long_tail_of_the_target_is_told() -> None:
+    tail, even = np.exp(np.random.default_rng(0).normal(0, 1.5, 300)), np.random.default_rng(0).uniform(1, 9, 300)
+    for values, told in ((tail, True), (even, False), (tail - 1, False)):
+        found = audit(infer(read({"x": np.arange(300) * 0.5, "price": values}), {}), "price").findings
+        assert ("tail" in [one.code for one in found]) is told
+
+
 def test_targets_are_guessed() -> None:
     assert guess_target(infer(read(cancer()), {}))[0] == "target"
     assert guess_target(infer(read(cancer().rename(columns={"target": "Diagnosis"})), {}))[0] == "Diagnosis"

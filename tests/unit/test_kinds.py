@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_image
 
 from duomo import samples
 from duomo.core.errors import ConfigError, DataError
-from duomo.core.kinds import KINDS, audio, date, image, infer, number, series, set_row_numbers_aside, text
+from duomo.core.kinds import KINDS, audio, category, date, image, infer, number, series, set_row_numbers_aside, text
 from duomo.core.kinds.base import Cells
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
@@ -61,6 +61,7 @@ def saved(picture: Image.Image, form: str, **options: object) -> bytes:
         (["45分", "90分"], [45, 90], 0),
         (["0.3", "1.2", "<0.01", "0.5", "未检出", ">5"] + ["2"] * 4, [0.3, 1.2, 0.01, 0.5, None, 5] + [2] * 4, 0),
         (["<=50K", ">50K", "<=50K"], [None] * 3, 3),
+        (["3", "n.a.", "#DIV/0!", "*", "\\N", "4"], [3, None, None, None, None, 4], 0),
         ([], [], 0),
     ],
 )
@@ -162,6 +163,30 @@ def test_names_of_rows_are_ids_though_they_are_words() -> None:
     assert infer(Table(pa.table({"index": [f"{place / 7:.3f}" for place in range(30)]})), {}).kinds["index"] == "number"
 
 
+def test_numbers_of_people_are_ids() -> None:
+    cards = [f"11010519{number:09d}{'X' if number % 11 == 0 else number % 10}" for number in range(40)]
+    phones = np.arange(40) * 7919 + 13_800_000_000
+    names = ("身份证", "身份证号码", "手机", "手机号码", "phone", "Mobile Number", "ssn", "uid")
+    table = infer(
+        Table(pa.table({name: cards if name.startswith("身") else phones for name in names} | {"twoyear.id": phones.astype(float)})), {}
+    )
+    assert set(table.kinds.values()) == {"id"}, table.kinds
+    assert infer(Table(pa.table({"phone_minutes": phones, "zoom": [f"{one}x" for one in range(40)]})), {}).kinds == {
+        "phone_minutes": "number", "zoom": "number",
+    }  # fmt: skip
+
+
+def test_numbers_of_things_that_come_again_are_categories() -> None:
+    place = np.arange(400)
+    cells = {"userId": place % 40, "store_id": place % 7, "店铺编号": place % 9 + 1000, "glycemic index": place % 50, "paid": place % 30}
+    table = infer(Table(pa.table(cells | {"film_id": place * 3 % 1200, "id": place})), {})
+    assert table.kinds == dict.fromkeys(("userId", "store_id", "店铺编号"), "category") | dict.fromkeys(
+        ("glycemic index", "paid"), "number"
+    ) | {"film_id": "id", "id": "id"}
+    state = category.KIND.fit(Cells(table.column("store_id")), CONFIG)
+    assert category.KIND.encode(Cells(pa.chunked_array([["3", "9"]])), state).values.ravel()[1] == 0
+
+
 def test_what_is_measured_is_no_id() -> None:
     cells = {
         "paid": [f"({place + 1},{place + 100}.50)" for place in range(40)],
@@ -230,6 +255,9 @@ def test_constant_and_empty_numbers(cells: list[str | None]) -> None:
         ("2020-03-04 上午9:05", "2020-03-04T09:05:00"),
         ("2020年3月40日", None),
         ("20200304", "2020-03-04T00:00:00"),
+        ("1583280000", "2020-03-04T00:00:00"),
+        ("1583280000123", "2020-03-04T00:00:00"),
+        ("13800000000", None),
         ("Jan 3, 2020", "2020-01-03T00:00:00"),
         ("3 January 2020 5:06 pm", "2020-01-03T17:06:00"),
         ("1960-02-29", "1960-02-29T00:00:00"),
@@ -242,6 +270,19 @@ def test_dates_are_read(cell: str, expected: str | None) -> None:
     found, wrong = date.parse(column([cell]))
     assert wrong.tolist() == [expected is None]
     assert np.isnat(found[0]) if expected is None else found[0] == np.datetime64(expected)
+
+
+def test_counts_since_1970_are_moments_where_the_name_says_so() -> None:
+    hours = 1_600_000_000 + 3600 * np.arange(30) + np.arange(30) ** 2
+    cells = {"timestamp": hours, "ts": hours * 1000.0, "created_at": hours.astype(str), "time": hours * 10**9, "event_time": hours + 0.25}
+    others = {"population": hours, "seconds": hours + 0.5, "runtime": np.arange(30) / 7, "daytime": np.arange(30) ** 5}
+    table = infer(Table(pa.table({**cells, **others, "late_date": np.where(hours % 2, np.nan, hours)})), {})
+    assert {name for name, kind in table.kinds.items() if kind == "date"} == {*cells, "late_date"}
+    for name in cells:
+        found, wrong = date.parse(table.column(name))
+        assert not wrong.any() and (found == hours.astype("datetime64[s]")).all(), name
+    late, wrong = date.parse(pa.chunked_array([[float(hours[0]), None, 7.0]]))
+    assert late[0] == np.datetime64(int(hours[0]), "s") and np.isnat(late[1:]).all() and wrong.tolist() == [False, False, True]
 
 
 def test_dates_become_trend_and_season() -> None:

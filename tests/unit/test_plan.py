@@ -9,8 +9,11 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 from duomo import plan
+from duomo.core import kinds
 from duomo.core.errors import ConfigError
+from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
+from duomo.data import sources
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,18 @@ def test_numbers_and_classes_are_two_runs() -> None:
             plan.make(frame, {"data": {"target": target}}, Silent())
     assert plan.make(frame, {"data": {"target": ("rooms", "price")}}, Silent()).recipe.data.task == "regress"
     assert plan.make(frame, {"data": {"target": ("rooms", "kind")}}, Silent()).recipe.data.task == "classify"
+
+
+def test_what_is_ignored_is_no_target() -> None:
+    frame = load_diabetes(as_frame=True).frame.iloc[:100, :4].assign(grade=["a", "b"] * 50, label=["x", "y"] * 50)
+    assert plan.make(frame, {}, Silent()).recipe.data.target == ("label",)
+    assert plan.make(frame, {"data": {"ignore": ("label",)}}, Silent()).recipe.data.target == ("grade",)
+
+
+def test_how_much_is_offered_where_whole_numbers_are_taken_for_classes() -> None:
+    frame = load_diabetes(as_frame=True).frame.iloc[:120, :4].assign(visits=np.arange(120) % 12)
+    told = plan.choose(kinds.infer(sources.read(frame), {}), DataConfig(target=("visits",)))
+    assert told[0].task == "classify" and "--task regress" in told[1][-1]
 
 
 def test_a_size_that_is_asked_for_keeps_how_the_recipe_builds_the_model() -> None:

@@ -140,6 +140,16 @@ def test_a_number_is_read_off_series_and_columns_beside_them() -> None:
     assert task.measure(found)["rmse"] < 0.35 * float(np.std(wanted)), task.measure(found)
 
 
+def test_cells_beside_series_that_tell_nothing_are_heard(tmp_path) -> None:
+    random = np.random.default_rng(0)
+    rows = [{"visits": random.integers(0, 50, 24).tolist(), "score": float(random.normal()), "plan": "abc"[row % 3]} for row in range(240)]
+    rows = [row | {"left": "yes" if row["score"] + (row["plan"] == "a") > 0.3 else "no"} for row in rows]
+    run = duomo.train(rows, target="left", out=tmp_path / "run")
+    card = run.scorecard["results"][0]
+    assert run.recipe.model.name == "rocket" and card["metrics"]["accuracy"]["value"] >= 0.85, card["metrics"]["accuracy"]
+    assert run.predict(rows[:3]) == duomo.load(tmp_path / "run").predict(rows[:3])
+
+
 def test_models_that_learn_all_over_do_not_settle() -> None:
     table = Table(pa.table({"a": np.arange(20.0), "y": np.arange(20.0)}), {"a": "number", "y": "number"})
     task = make_task("regress", {"target": ["y"]})

@@ -1,6 +1,6 @@
 """Everything enters as a table: named columns of one kind each, held by Arrow, read from disk where they are large."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +56,10 @@ class Table:
     def _places(self) -> dict[str, int]:
         """Column name -> its place: Arrow looks a name up among all of them, each time."""
         return {name: place for place, name in enumerate(self.names)}
+
+    def without(self, names: Iterable[str]) -> "Table":
+        """The table without these columns, as far as it has them."""
+        return replace(self, data=self.data.drop_columns([name for name in names if name in self._places]))
 
     def take(self, rows: np.ndarray) -> "Table":
         """The rows (n,) in that order, as a table of the same kinds."""

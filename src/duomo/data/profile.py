@@ -32,6 +32,8 @@ MOST_VALUES = 10_000
 MOST_COUNTED = 256 << 20
 """Bytes of a column up to which its different values are counted exactly."""
 _INFINITE = ("inf", "-inf", "+inf", "infinity", "-infinity", "+infinity", "∞", "-∞")
+NEARLY, NEARLY_VALUES = 0.5, 20
+"""From such a share of numbers, and so many different values, it is said that a column of words is nearly one of numbers."""
 
 
 @dataclass
@@ -68,7 +70,7 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
         case "category":
             top = _top(values_of(some))
             chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}
-            facts = {"alike": _alike(values_of(some))}
+            facts = {"alike": _alike(values_of(some))} | _nearly(some, distinct)
         case "boxes":
             top = _top(pa.chunked_array([[box.label for things in boxes.parse(some) for box in things]], pa.large_string()))
             chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}
@@ -77,6 +79,7 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
             lengths = pc.utf8_length(cells).drop_null().to_numpy().astype(np.float64)
             facts, chart = _spread(lengths, tr("characters"))
             top = tuple((value[:80], count) for value, count in _top(pc.utf8_slice_codeunits(cells, 0, 80))[:5] if count > 1)
+            facts |= _nearly(some, distinct)
     facts |= {"bad": flaws.bad, "infinite": flaws.infinite} if kind in ("number", "date") else {}
     known = len(table) - flaws.missing
     audit = ColumnAudit(
@@ -196,6 +199,15 @@ def _alike(cells: pa.ChunkedArray) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1][:FIRST]
 
 
+def _nearly(cells: pa.ChunkedArray, distinct: int) -> dict[str, Any]:
+    """What share of cells that are read as words are numbers, and a few that are none; nothing where most are none, or values are few."""
+    values, bad = number.parse(cells)
+    count, odd = int(np.isfinite(values).sum()), int(bad.sum())
+    if distinct < NEARLY_VALUES or not odd or count < NEARLY * (count + odd):
+        return {}
+    return {"numbers": count / (count + odd), "odd": [value for value, _ in _top(values_of(cells.filter(pa.array(bad))))[:3]]}
+
+
 def _counts_rows(values: np.ndarray, known: int, distinct: int) -> bool:
     """Whether a column's numbers (none of another kind) go up by one from row to row."""
     if not len(values) or known < 10 or distinct < known:
@@ -234,6 +246,13 @@ def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
         told = "; ".join(" = ".join(repr(value[:40]) for value in group) for group in alike)
         said = tr("Values of {name!r} seem to mean the same and count as different ones: {told}.", name=name, told=told)
         found.append(Finding("warning", "alike", said, one, (), tr("Write them alike where they mean the same.")))
+    if odd := audit.facts.get("odd"):
+        facts = {"name": name, "share": audit.facts["numbers"], "odd": ", ".join(repr(value[:20]) for value in odd), "kind": tr(audit.kind)}
+        said = tr(
+            "Of the cells of {name!r} that have a value {share:.0%} are numbers, others are none ({odd}): it is read as {kind}.", **facts
+        )
+        remedy = tr("--kind {name}=number reads the others as missing.", name=flagged(name))
+        found.append(Finding("warning", "nearly_numbers", said, one, (), remedy))
     if flaws.infinite:
         said = tr("Column {name!r} holds {count} infinite values.", name=name, count=flaws.infinite)
         remedy = tr("They are read as missing; mend them if they mean something.")

@@ -22,6 +22,8 @@ from duomo.data.profile import words
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20
 SURELY_CLASSES, ROWS_EACH = 5, 5
+TAIL, TAIL_ROWS = 8.0, 100
+"""How many times the median the hundredth part of a number must begin at to be a long tail, and rows to tell it by."""
 _CHINESE = (
     "标签 类别 目标 诊断 分类 情感 结果 结局 流失 违约 逾期 欺诈 患病 存活 生存 购买 "
     "离职 疾病 主题 质量 等级 星级 评分 得分 分数 房价 总价 价格 销量 答案 状态 类型"
@@ -37,8 +39,8 @@ _ENDINGS = ("标签", "诊断", "诊断结果", "结局")
 """Chinese puts no spaces between words: 疾病诊断."""
 _SELDOM = {"id", "index", "part", "year", "month", "day", "年", "月", "日", "年份", "月份"}
 """Words in the names of columns that are predicted only where somebody asks for it."""
-SEPARATORS, LISTED = (";", "|", ","), "[]"
-"""Signs between the labels of a cell; what stands for cells that are written as JSON lists."""
+SEPARATORS, LISTED, INSIDE = (";", "|", "；", "、", ",", "，", "/"), "[]", (",", "，", "/")
+"""Signs between the labels of a cell; what stands for cells that are written as JSON lists; signs that stand inside of names as well."""
 CODE = re.compile(r"[A-Za-z]{0,5}[-_ #]?\d+")
 TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
 
@@ -137,6 +139,10 @@ def _task_of(table: Table, name: str) -> tuple[str, str]:
         scarce = distinct > SURELY_CLASSES and len(values) < ROWS_EACH * distinct
         if distinct > FEW_VALUES or scarce or (values != np.round(values)).any():
             return "regress", tr("Task: regress, because {target} is a number with {distinct:,} values.", target=name, distinct=distinct)
+        if distinct > SURELY_CLASSES:
+            said = tr("Task: classify, because {target} has {distinct:,} different whole numbers; --task regress tells how much.",
+                      target=name, distinct=distinct)  # fmt: skip
+            return "classify", said
     else:
         distinct = pc.count_distinct(values_of(cells)).as_py()
     return "classify", tr("Task: classify, because {target} has {distinct:,} different values.", target=name, distinct=distinct)
@@ -150,7 +156,9 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
     found = []
     lacking = np.asarray(pc.is_null(cells).to_numpy(), dtype=bool)
     if table.kinds.get(target) == "number":
-        lacking = np.isnan(number.parse(table.column(target))[0])
+        values = number.parse(table.column(target))[0]
+        lacking = np.isnan(values)
+        found += _tail(values[~lacking], target)
     if lacking.any():
         said = tr("{count} of {rows} rows have no {target!r}.", count=int(lacking.sum()), rows=len(table), target=target)
         first, remedy = (
@@ -172,6 +180,16 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
         for value, count in zip(counted.field("values").take(pa.array(order)).to_pylist(), counts[order], strict=True)
     }
     return balance, found + _classes(balance, target)
+
+
+def _tail(values: np.ndarray, target: str) -> list[Finding]:
+    """Whether few rows are so much larger than the others that errors of these are nearly all that counts."""
+    if len(values) < TAIL_ROWS or values.min() <= 0 or np.percentile(values, 99) < TAIL * np.median(values):
+        return []
+    said = tr("The largest hundredth of {target!r} begins at {times:.0f} times its median: what is learned is mostly the few largest.",
+              target=target, times=np.percentile(values, 99) / np.median(values))  # fmt: skip
+    remedy = tr("Where errors count in percent, learn its logarithm: --set task.log=true")
+    return [Finding("note", "tail", said, (target,), remedy=remedy)]
 
 
 def _labels(cells: pa.ChunkedArray) -> pa.ChunkedArray | None:
@@ -220,7 +238,7 @@ def separator_of(cells: pa.ChunkedArray) -> str:
         parts = Counter(part.strip() for cell in sample for part in cell.split(sign) if part.strip())
         short = all(len(part) <= 40 for part in parts)
         if len(lists) >= max(2, 0.05 * len(sample)) and short and sum(parts.values()) >= 3 * len(parts):
-            return sign if sign != "," or _mixed(lists) else ""
+            return sign if sign not in INSIDE or _mixed(lists, sign) else ""
     return ""
 
 
@@ -235,9 +253,9 @@ def listed(cell: str) -> list[Any] | None:
     return None if any(isinstance(part, list | dict) for part in found) else found
 
 
-def _mixed(lists: Sequence[str]) -> bool:
-    """Whether the parts of cells with commas are met in many combinations: «Portland, OR» is a name with a comma inside."""
-    cells = {tuple(part.strip() for part in cell.split(",")) for cell in lists}
+def _mixed(lists: Sequence[str], sign: str) -> bool:
+    """Whether the parts of cells with such signs are met in many combinations: «Portland, OR» is a name with a comma inside."""
+    cells = {tuple(part.strip() for part in cell.split(sign)) for cell in lists}
     pairs = {frozenset(cell) for cell in cells}
     parts = set().union(*cells)
     alone = {cell[0] for cell in cells} & {cell[-1] for cell in cells}

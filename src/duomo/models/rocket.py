@@ -22,6 +22,7 @@ from duomo.core.config import Within
 from duomo.core.contract import Field, Head
 from duomo.core.steps import counted
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.fields import check_forms, check_per, inside, masked_mean, of_forms
 
 FORMS = ("frames", "numbers", "categories")
@@ -42,6 +43,8 @@ class Config:
     """Thresholds of each kernel at each spacing."""
     steps: bool = False
     """Read columns of numbers that are named alike and counted on (t0, t1, ...) as the steps of one series."""
+    advice: bool = False
+    """Whether boosted trees and a straight line over the cells beside the series are fitted too, and weighed with it."""
 
 
 SIZES = {"small": Config(6, 2), "base": Config(), "large": Config(16, 7)}
@@ -167,6 +170,7 @@ class Model(nn.Module):
         self.head = nn.Linear(size, head.size)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.council = council_of(inputs, head.size, config.advice and not self.places)
 
     def _columns(self, inputs: Mapping[str, Field]) -> tuple[list[int], list[int]]:
         """Places of the features that are the steps of a series, in order, and of all others."""
@@ -209,4 +213,5 @@ class Model(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         with torch.no_grad():
             features_BF = self._features(batch)
-        return self.head(features_BF)
+        logits_BS: Tensor = self.head(features_BF)
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from duomo.core.contract import Field
 from duomo.core.kinds.base import Block, Cells, Kind
-from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.kinds.cells import is_text, numbers_things, values_of
 from duomo.core.kinds.number import parse
 from duomo.core.kinds.text import NAMED as WRITTEN
 from duomo.core.messages import tr
@@ -44,7 +44,7 @@ class Category(Kind):
         kind = cells.data.type
         if pa.types.is_boolean(kind):
             return tr("the cells are true or false")
-        if not is_text(kind) and not pa.types.is_null(kind):
+        if not is_text(kind) and not pa.types.is_null(kind) and not numbers_things(name, cells.data):
             return None
         text = pc.drop_null(values_of(cells.data))
         if not len(text):

@@ -1,5 +1,7 @@
 """What several kinds ask of a column: its cells as text, a sample of them, which are missing."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -7,6 +9,9 @@ import pyarrow.compute as pc
 SAMPLE = 5000
 MISSING = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?")
 """Words that mean «no value» in a column of any kind, in lower case."""
+
+THINGS, MOST_THINGS = re.compile(r"(?i)(^|[_\s.-])ids?$|(?-i:[a-z]I[dD]$)|编号$|[工学]号$"), 1000
+"""Names of columns that hold the numbers of things, and how many things have a place of their own as categories."""
 
 CAST_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 """What Arrow raises for cells that cannot be had in another type."""
@@ -77,6 +82,14 @@ def codes_of(cells: pa.ChunkedArray) -> np.ndarray:
     """(N,) int64: numbers of the values in the order in which they are met; -1 where there is none."""
     indices = pc.dictionary_encode(cells.combine_chunks()).indices
     return np.asarray(pc.fill_null(indices, -1).to_numpy(zero_copy_only=False), np.int64)
+
+
+def numbers_things(name: str, column: pa.ChunkedArray) -> bool:
+    """Whether whole numbers are the names of few things that come again (user_id, 店铺编号): the number itself says nothing."""
+    if not pa.types.is_integer(column.type) or not THINGS.search(name):
+        return False
+    distinct = pc.count_distinct(column).as_py()
+    return 1 < distinct <= min(MOST_THINGS, 0.5 * len(column))
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from duomo.core.contract import Field
 from duomo.core.kinds.base import Block, Cells, Kind
-from duomo.core.kinds.cells import is_text, narrow, sample, text_of, without
+from duomo.core.kinds.cells import is_number, is_text, narrow, sample, text_of, without
 from duomo.core.kinds.number import WORDS, learn, stack
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
@@ -35,6 +35,10 @@ YEAR_LAST = r"^(?P<first>\d{1,2})[-/.](?P<next>\d{1,2})[-/.](?P<year>\d{4}|\d{2}
 WEEKDAY = r"^(?:[A-Za-z]{3,9},?\s+)?"
 DAY_NAMED = WEEKDAY + r"(?P<day>\d{1,2})(?:st|nd|rd|th)?[-\s]+(?P<name>[A-Za-z]{3,9})\.?,?[-\s]+(?P<year>\d{4}|\d{2})" + CLOCK + ZONE
 MONTH_NAMED = WEEKDAY + r"(?P<name>[A-Za-z]{3,9})\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})" + CLOCK + ZONE
+EPOCH = r"^\d{9,19}(\.\d+)?$"
+SINCE, UNTIL = 946_684_800, 2_208_988_800
+"""Seconds since 1970 (or thousandths, millionths, billionths of them) are read as a moment from 2000 to 2040, where the column's name says
+that it is one."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 NONE = np.iinfo(np.int64).min
 
@@ -71,6 +75,10 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
     if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type) and not pa.types.is_duration(column.type):
         values = np.array(pc.cast(column, pa.timestamp("s"), safe=False).to_numpy()).astype("datetime64[s]")
         return values, np.zeros(len(values), bool)
+    if is_number(column.type) and not pa.types.is_integer(column.type):
+        values = np.array(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
+        seconds = _epochs(values)
+        return seconds.view("datetime64[s]"), np.isfinite(values) & (seconds == NONE)
     text = without(narrow(text_of(column)), WORDS)
     style = style_of(column) if style is None else style
     seconds = np.full(len(text), NONE, np.int64)
@@ -82,7 +90,25 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
         if found is not None:
             seconds[open_] = found
             open_ &= seconds == NONE
+    if open_.any():
+        long = pc.match_substring_regex(text, EPOCH)
+        if pc.any(long).as_py():
+            counted = np.array(
+                pc.cast(pc.if_else(long, text, pa.scalar(None, pa.large_string())), pa.float64()).to_numpy(), dtype=np.float64
+            )
+            seconds[open_] = _epochs(counted[open_])
+            open_ &= seconds == NONE
     return seconds.view("datetime64[s]"), open_
+
+
+def _epochs(values: np.ndarray) -> np.ndarray:
+    """(N,) float64 -> (N,) int64: seconds since 1970 of moments written so, or in a smaller unit; NONE for other numbers."""
+    seconds = np.full(len(values), NONE, np.int64)
+    for unit in (1.0, 1e3, 1e6, 1e9):
+        with np.errstate(invalid="ignore"):
+            meant = (values >= SINCE * unit) & (values < UNTIL * unit)
+        seconds[meant] = np.floor(values[meant] / unit).astype(np.int64)
+    return seconds
 
 
 def _fields(text: pa.ChunkedArray, pattern: str) -> dict[str, np.ndarray]:
@@ -159,7 +185,7 @@ class Date(Kind):
         kind = cells.data.type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             return tr("the cells are dates")
-        if not (is_text(kind) or (pa.types.is_integer(kind) and NAMED.search(name))):
+        if not (is_text(kind) or (is_number(kind) and NAMED.search(name))):
             return None
         named = NAMED.search(name) is not None
         if _numbers(pc.drop_null(text_of(cells.data)).slice(0, 100), 3 if named else 5):
@@ -170,7 +196,8 @@ class Date(Kind):
             return None
         eight = pc.sum(pc.match_substring_regex(text, r"^\d{8}$")).as_py() or 0
         plain = pc.sum(pc.match_substring_regex(text, r"^\d{4}[./]\d{1,2}$")).as_py() or 0
-        if (eight or plain) and not named:
+        counted = pc.sum(pc.match_substring_regex(text, EPOCH)).as_py() or 0
+        if (eight or plain or counted) and not named:
             return None
         _, bad = parse(cells.data)
         return (

@@ -17,13 +17,16 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 NAMED = re.compile(
-    r"(?i)(^|[_\s.-])(id|ids|uuid|guid|key|index|idx|rowid|row|no|nr|serial|code|hash|sha1|md5|filename|unnamed: 0)$"
-    r"|(?-i:[a-z]I[dD]$)|[编序学工单证卡]号|流水号|手机号|[帐账]号|病[历案]号|住院号|门诊号|订单号|身份证|电话$"
+    r"(?i)(^|[_\s.-])(id|ids|uuid|guid|key|index|idx|rowid|row|no|nr|serial|code|hash|sha1|md5|filename|unnamed: 0"
+    r"|uid|ssn|phone|mobile|telephone|(phone|mobile|telephone)[ _.-]?number)$"
+    r"|(?-i:[a-z]I[dD]$)|[编序学工单证卡]号|流水号|手机号?(码|$)|[帐账]号|病[历案]号|住院号|门诊号|订单号|身份证|电话(号码)?$"
 )
 ROWS = re.compile(r"(?i)^(index|row[ _.]?names?|unnamed: 0|__index_level_0__)?$")
 """What R, pandas and we call the column in which rows are named: a name may be several words there."""
 MEASURED = r"^[-+.,\d%$€£¥eE]+$|^\d{1,4}([/:]\d{1,4}){1,3}$"
 """Ranges, pairs and times (120/80, 14:35) say something of a row, though each may be met once."""
+NUMBERED = r"^\d+[Xx]?$"
+"""Also the number of a Chinese identity card, whose last digit may be an X."""
 LONGEST_NAME = 64
 UUID = r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"
 WIDE = r"[\x{2E80}-\x{9FFF}\x{AC00}-\x{D7AF}\x{F900}-\x{FAFF}]"
@@ -37,14 +40,14 @@ class Id(Kind):
     form: ClassVar[str | None] = None
 
     def recognise(self, name: str, cells: Cells) -> str | None:
-        whole = pa.types.is_integer(cells.data.type)
+        whole = pa.types.is_integer(cells.data.type) or _is_whole(cells.data)
         if not whole and not is_text(cells.data.type):
             return None
         text = pc.drop_null(values_of(cells.data))
         if len(text) < 5 or len(pc.unique(text)) < 0.98 * len(text):
             return None
         named = bool(NAMED.search(name)) or name == ""
-        if whole or _all(text, r"^\d+$"):
+        if whole or _all(text, NUMBERED):
             return tr("nearly every cell is a different whole number, and the name says id") if named else None
         if _all(text, UUID):
             return tr("nearly every cell is a different UUID")
@@ -66,6 +69,14 @@ class Id(Kind):
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
         return Block(np.zeros((len(cells.data), 0), np.float32))
+
+
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    """Whether floats are whole numbers all: those that were read beside missing cells."""
+    if not pa.types.is_floating(column.type):
+        return False
+    known = pc.drop_null(column)
+    return bool(len(known) and pc.all(pc.equal(known, pc.floor(known))).as_py())
 
 
 def _names(text: pa.ChunkedArray) -> bool:

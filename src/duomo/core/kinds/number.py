@@ -14,11 +14,12 @@ import pyarrow.compute as pc
 
 from duomo.core.contract import Field
 from duomo.core.kinds.base import Block, Cells, Kind
-from duomo.core.kinds.cells import MISSING, is_number, is_text, narrow, text_of, without
+from duomo.core.kinds.cells import MISSING, is_number, is_text, narrow, numbers_things, text_of, without
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
-WORDS = (*MISSING, "-", "--", "—", "——", "–", "/", ".", "none", "nil", "missing", "unknown",
+WORDS = (*MISSING, "-", "--", "—", "——", "–", "/", ".", "*", "**", "\\", "\\n", "none", "nil", "missing", "unknown", "n.a.", "n.a", "n.d.",
+         "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!", "not available", "不适用", "保密", "未提供",
          "缺失", "缺", "无", "空", "暂无", "未知", "不详", "未填", "未填写", "无数据", "未检出", "未测", "未查")  # fmt: skip
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
@@ -199,6 +200,8 @@ class Number(Kind):
     form: ClassVar[str | None] = "numbers"
 
     def recognise(self, name: str, cells: Cells) -> str | None:
+        if numbers_things(name, cells.data):
+            return None
         if is_number(cells.data.type):
             return tr("the cells are numbers")
         if not is_text(cells.data.type):

@@ -238,6 +238,9 @@ def test_pictures_are_compared_by_their_gradients():
 @pytest.mark.parametrize(("cells", "sign"), [
     (["Drama, War", "War, Comedy", "Drama", "Comedy", "Drama, Comedy", "War, Drama, Comedy"], ","), (["a|b", "b", "a"], "|"),
     (['["a", "b"]', "[]", '["b"]'], "[]"), (["[a]", "[b]"], ""),
+    (["动作、喜剧", "喜剧", "动作"], "、"), (["动作；喜剧", "喜剧", "动作"], "；"),
+    (["动作，战争", "战争，喜剧", "动作", "喜剧", "动作，喜剧", "战争，动作，喜剧"], "，"), (["a/b", "b/c", "a", "c", "a/c", "b/a/c"], "/"),
+    (["km/h", "m/s", "km/h", "m/s"], ""),
     (["Portland, OR", "Austin, TX", "Salem, OR", "Dallas, TX"], ""), (["yes, strongly", "no, never", "yes, a bit", "maybe"], ""),
 ])  # fmt: skip
 def test_commas_divide_labels_that_are_met_in_many_combinations(cells: list[str], sign: str) -> None:
