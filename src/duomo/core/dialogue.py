@@ -91,7 +91,7 @@ def shows_tools(state: Mapping[str, Any]) -> bool:
 
 
 def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
-    """A whole conversation; of each answer of the assistant is learned what stands from where it begins to speak to the end of its turn.
+    """A whole conversation; of each answer that is `taught` is learned what stands from where it begins to speak to the end of its turn.
 
     DataError where the template does not show an answer as it was given.
     """
@@ -99,7 +99,7 @@ def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
     parts: list[tuple[str, bool]] = []
     place = 0
     for number, message in enumerate(messages):
-        if message["role"] != "assistant" or not message["content"].strip():  # silence is not taught
+        if not taught(message):
             continue
         before, behind = _text(state, messages[:number], True), _text(state, messages[: number + 1], False)
         shown = _shielded(state, message["content"])
@@ -112,6 +112,11 @@ def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
         parts += [(whole[place:start], False), (_turn(state, whole[start:stop]), True)]
         place = start + len(parts[-1][0])
     return Rendered((*parts, (whole[place:], False)))
+
+
+def taught(message: Message) -> bool:
+    """Whether a message is learned: an answer of the assistant, not silence, nor one that is marked by a weight of 0."""
+    return message["role"] == "assistant" and bool(message["content"].strip()) and message.get("weight") != 0
 
 
 def _turn(state: Mapping[str, Any], text: str) -> str:

@@ -33,8 +33,16 @@ ANSWERED = ("response", "completion", "answer", "assistant", "output", "reply", 
 """Usual names of the columns with what is asked and what is answered; one of each makes a pair."""
 
 
-class ToolsError(DataError):
-    """A conversation in which tools are called."""
+class UnlearnedError(DataError):
+    """A conversation that is left out of training, and why."""
+
+
+class ToolsError(UnlearnedError):
+    """Tools are called in it."""
+
+
+class PartsError(UnlearnedError):
+    """It holds pictures, sound or the like."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,11 @@ def told(shape: Shape) -> str:
               name=name, columns=columns)  # fmt: skip
 
 
-def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[str, str]]:
-    """Messages {role, content} of one row (counted from 1), none where it is empty; DataError naming row and message for what is none."""
+def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[str, Any]]:
+    """Messages {role, content} of one row (counted from 1), none where it is empty; `weight` is 0 where one is not learned.
+
+    DataError naming row and message for what is none.
+    """
     if shape.name in ("messages", "sharegpt") or _is_list(cells[shape.columns[0]]):
         found = _listed(cells[shape.columns[0]], row)
         answer = cells[shape.columns[-1]] if len(shape.columns) > 1 else None
@@ -126,7 +137,7 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
     return found
 
 
-def _turns(cell: Any, name: str, row: int) -> list[dict[str, str]]:
+def _turns(cell: Any, name: str, row: int) -> list[dict[str, Any]]:
     """What was said before, from a list of pairs."""
     with suppress(*JSON_FAULTS):
         cell = json.loads(cell) if isinstance(cell, str) else cell
@@ -148,7 +159,7 @@ def _is_list(cell: Any) -> bool:
     return False
 
 
-def _listed(cell: Any, row: int) -> list[dict[str, str]]:
+def _listed(cell: Any, row: int) -> list[dict[str, Any]]:
     if cell is None or cell == "":
         return []
     if isinstance(cell, str):
@@ -163,7 +174,7 @@ def _listed(cell: Any, row: int) -> list[dict[str, str]]:
     return [_message(one, row, number) for number, one in enumerate(cell, start=1)]
 
 
-def _message(one: Any, row: int, number: int) -> dict[str, str]:
+def _message(one: Any, row: int, number: int) -> dict[str, Any]:
     where = {"row": row, "number": number}
     if not isinstance(one, dict):
         raise DataError("A message has a role and a content; message {number} of row {row} is {value!r}.", value=str(one)[:80], **where)
@@ -179,10 +190,19 @@ def _message(one: Any, row: int, number: int) -> dict[str, str]:
         )  # fmt: skip
     content = one.get("content", one.get("value", ""))
     content = "" if content is None else content  # as an empty cell
-    if isinstance(content, list):  # parts, of which only the texts can be read
-        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if isinstance(content, list):
+        content = "".join(_part(part, where) for part in content)
     if not isinstance(content, str):
         raise DataError(
             "The content of a message must be text; message {number} of row {row} has {value!r}.", value=str(content)[:80], **where
         )
-    return {"role": ROLES[role.lower()], "content": content}
+    unlearned = {"weight": 0} if one.get("weight") in (0, "0") else {}  # so OpenAI marks answers that are only read
+    return {"role": ROLES[role.lower()], "content": content, **unlearned}
+
+
+def _part(part: Any, where: Mapping[str, int]) -> str:
+    text = part.get("text") if isinstance(part, dict) else part
+    if not isinstance(text, str):
+        raise PartsError("Only text is read of a conversation; message {number} of row {row} holds a part without: {value!r}.",
+                         value=str(part)[:80], **where)  # fmt: skip
+    return text

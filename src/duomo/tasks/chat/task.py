@@ -27,7 +27,7 @@ from duomo.data.ngram import Ngrams
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
-from duomo.tasks.chat.formats import Shape, ToolsError, asked_shape, messages_of, shape_of, told
+from duomo.tasks.chat.formats import PartsError, Shape, ToolsError, UnlearnedError, asked_shape, messages_of, shape_of, told
 from duomo.tasks.chat.probes import QUESTIONS
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
@@ -77,8 +77,11 @@ class Main(Task):
         found = [name for name in table.names if name.lower() in CONVERSATIONS]
         if found:
             return tr("the column {name} holds conversations", name=found[0])
-        known = {name.lower() for name in table.names}
-        return tr("the columns are those of instructions and answers (Alpaca)") if {"instruction", "output"} <= known else ""
+        known = {name.lower(): name for name in table.names}
+        if {"instruction", "output"} <= set(known):
+            return tr("the columns are those of instructions and answers (Alpaca)")
+        answers = [known[name] for name in ("completion", "response") if name in known and table.kinds.get(known[name]) == "text"]
+        return tr("the columns are those of prompts and answers") if "prompt" in known and answers else ""
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.given = learned.get("text")
@@ -141,37 +144,42 @@ class Main(Task):
         )
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        """Conversations in which the assistant answers and no tool is called; DataError naming the row for what is no conversation."""
+        """Conversations with an answer to learn; DataError naming the row for what is no conversation."""
         self.shape = self.shape if self.shape.columns else self._shape(table)
         rows = list(self._found(table))
-        calls = sum(isinstance(row, ToolsError) for row in rows)
-        said = [[] if isinstance(row, ToolsError) else row for row in rows]
-        mask = np.array([any(one["role"] == "assistant" and one["content"].strip() for one in row) for row in said], bool)
-        if not mask.any():
-            raise DataError("Chat is learned from answers; none of the {rows} conversations has a message of the assistant.",
-                            rows=len(table))  # fmt: skip
-        missing = int((~mask).sum()) - calls
+        said = [[] if isinstance(row, UnlearnedError) else row for row in rows]
+        mask = np.array([any(map(dialogue.taught, row)) for row in said], bool)
+        calls, parts = (sum(isinstance(row, kind) for row in rows) for kind in (ToolsError, PartsError))
+        read = sum(any(dialogue.taught({**one, "weight": 1}) for one in row) for row in said) - int(mask.sum())
+        missing = int((~mask).sum()) - calls - parts - read
         words = [
             tr("{missing} of {rows} conversations have no answer of the assistant and are left out.", missing=missing, rows=len(table)),
             tr("{count} of {rows} conversations call tools, which is not learned, and are left out.", count=calls, rows=len(table)),
-        ]
-        return mask, [sentence for sentence, count in zip(words, (missing, calls), strict=True) if count]
+            tr("{count} of {rows} conversations hold more than text (pictures, sound) and are left out.", count=parts,
+               rows=len(table)),
+            tr("{count} of {rows} conversations have answers of weight 0 alone and are left out.", count=read, rows=len(table)),
+        ]  # fmt: skip
+        words = [sentence for sentence, count in zip(words, (missing, calls, parts, read), strict=True) if count]
+        if not mask.any():
+            raise DataError("Chat is learned from answers of the assistant; not one of the {rows} conversations can be used. {reasons}",
+                            rows=len(table), reasons=" ".join(words))  # fmt: skip
+        return mask, words
 
     # -- tensors
-    def _conversations(self, table: Table) -> Iterator[list[dict[str, str]]]:
+    def _conversations(self, table: Table) -> Iterator[list[dict[str, Any]]]:
         for row in self._found(table):
-            if isinstance(row, ToolsError):
+            if isinstance(row, UnlearnedError):
                 raise row
             yield row
 
-    def _found(self, table: Table) -> Iterator[list[dict[str, str]] | ToolsError]:
+    def _found(self, table: Table) -> Iterator[list[dict[str, Any]] | UnlearnedError]:
         shape = self.shape if set(self.columns) <= set(table.names) else asked_shape(table.names, self.shape)
         columns = {name: table.column(name) for name in (*shape.columns, *shape.aside) if name in table.names}
         for row in range(len(table)):
             cells = {name: columns[name][row].as_py() if name in columns else None for name in (*shape.columns, *shape.aside)}
             try:
                 found = messages_of(cells, shape, row + 1)
-            except ToolsError as error:
+            except UnlearnedError as error:
                 yield error
                 continue
             if self.config.system and found and found[0]["role"] != "system":
@@ -188,7 +196,7 @@ class Main(Task):
     def _end(self) -> int:
         return max(text_kind.special(self.tokenizer, "end"), 0)
 
-    def _fitting(self, row: list[dict[str, str]]) -> np.ndarray:
+    def _fitting(self, row: list[dict[str, Any]]) -> np.ndarray:
         """The tokens of a question with what was said before, without its oldest messages where it is too long."""
         most, row = self.context - 1, self._asked(row)
         tokens = dialogue.prompt(self.tokenizer, row)
@@ -199,13 +207,13 @@ class Main(Task):
         return tokens
 
     @staticmethod
-    def _asked(row: list[dict[str, str]]) -> list[dict[str, str]]:
+    def _asked(row: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """A conversation up to the last message that is not the assistant's own."""
         while row and row[-1]["role"] == "assistant":
             row = row[:-1]
         return row or [{"role": "user", "content": ""}]
 
-    def _ending(self, row: list[dict[str, str]]) -> np.ndarray:
+    def _ending(self, row: list[dict[str, Any]]) -> np.ndarray:
         """As `_fitting`; of a question that is too long by itself its end alone."""
         tokens, most = self._fitting(row), self.context - 1
         if len(tokens) <= most:

@@ -93,6 +93,39 @@ def test_conversations_that_call_tools_are_left_out_and_counted():
     assert [text for text, learned in lesson.parts if learned] == ["See you.<|im_end|>"]
 
 
+def test_pictures_are_not_dropped_in_silence():
+    picture = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": "data:x"}}]}
+    texts = [{"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": " there"}]}, TALK[2]]
+    given = Table(pa.table({"messages": [json.dumps(cell) for cell in (TALK, [picture, TALK[2]], texts)]}), {"messages": "text"})
+    task = make_task("chat", {})
+    mask, said = task.usable(given)
+    assert mask.tolist() == [True, False, True] and "1 of 3 conversations holds more than text" in said[0]
+    with pytest.raises(DataError, match=r"message 1 of row 1 holds a part without.*image_url"):
+        messages_of({"messages": [picture]}, task.shape, 1)
+    assert messages_of({"messages": texts}, task.shape, 1)[0]["content"] == "Hi there"
+
+
+def test_an_answer_of_weight_0_is_read_and_not_learned():
+    marked = [*TALK[:2], {**TALK[2], "weight": 0}, TALK[3], {**TALK[4], "weight": 1}]
+    lesson = dialogue.lesson(fitted().tokenizer, messages_of({"messages": json.dumps(marked)}, shape_of(["messages"]), 1))
+    assert [text for text, learned in lesson.parts if learned] == ["See you.<|im_end|>"] and "Hello!" in lesson.text
+    mask, said = make_task("chat", {}).usable(table("messages", messages=[json.dumps(row) for row in (marked, marked[:3])]))
+    assert mask.tolist() == [True, False] and "weight 0" in said[0]
+
+
+def test_where_nothing_can_be_learned_the_reason_is_told():
+    talk = [{"from": "human", "value": "Hi"}, {"from": "function_call", "value": "{}"}, {"from": "gpt", "value": "Hello!"}]
+    with pytest.raises(DataError, match=r"of the 3 conversations can be used\. 3 of 3 conversations call tools"):
+        make_task("chat", {}).usable(table("sharegpt", conversations=[json.dumps(talk)] * 3, system=[""] * 3))
+
+
+def test_prompts_and_completions_are_known_by_their_names():
+    kinds = {"prompt": "text", "completion": "text", "id": "number"}
+    found = Table(pa.table({"prompt": ["a"], "completion": ["b"], "id": [1]}), kinds)
+    suits = make_task("chat", {}).suits
+    assert suits(found) and not suits(Table(found.data, {**kinds, "completion": "category"}))
+
+
 @pytest.mark.parametrize(
     ("names", "options"),
     [(("用户", "客服"), {}), (("Ask", "Reply"), {}), (("a", "b"), {"source": "a", "target": ("b",)}), (("x", "answer"), {"source": "x"})],
