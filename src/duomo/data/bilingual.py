@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
-from duomo.data.text_encoding import Encoding, detect, fits, open_text
+from duomo.data.text_encoding import Encoding, detect, fits, numbered, open_text
 
 LARGEST = 1 << 30
 PIECE = 1 << 20
@@ -24,6 +24,8 @@ CODES = ("bpt", "ept", "ph", "it", "ut")
 """Elements of a segment that hold mark-up of the original, not text."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 DECLARED = re.compile(rb"<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)")
+CHARSET = re.compile(rb"Content-Type:[^\n]*charset=([\w.:-]+)", re.IGNORECASE)
+KEYWORD = re.compile(r"(msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?)(?![\w\[])\s*(.*)")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 Found = tuple[pa.Table, tuple[str, ...]]
 
@@ -75,7 +77,7 @@ class _Tmx:
 def read_tmx(path: Path, wanted: str = "") -> Found:
     """A column for each language (`en`, `zh`; with the region where a language has several)."""
     _small(path)
-    encoding = _encoding(path, wanted)
+    encoding = _encoding(path, wanted, DECLARED)
     found = _Tmx(path.name)
     parser = expat.ParserCreate("utf-8")  # what it is given; expat itself knows few of the encodings that files are declared in
     parser.buffer_text = True
@@ -95,19 +97,22 @@ def read_tmx(path: Path, wanted: str = "") -> Found:
     return pa.table(columns), encoding.problems
 
 
-def _encoding(path: Path, wanted: str) -> Encoding:
+def _encoding(path: Path, wanted: str, declared: re.Pattern[bytes]) -> Encoding:
     """What the file is written in: its marks tell, else what it declares where that reads it; many declare UTF-16 and are not."""
     with path.open("rb") as file:
-        head = file.read(200)
-    declared = DECLARED.search(head)
-    name = declared[1].decode() if declared and not wanted else ""
+        name = _codec(file.read(1 << 12), declared)
+    return detect(path, wanted) if wanted or not name or not fits(path, name) else Encoding(name)
+
+
+def _codec(head: bytes, declared: re.Pattern[bytes]) -> str:
+    """The declared encoding by Python's name; empty for Unicode, which is known by itself, and where it is none of texts."""
+    found = declared.search(head)
     try:
-        known = codecs.lookup(name).name if name else ""
-    except LookupError:
-        known = ""
-    if not known or known.startswith(("utf", "ascii")) or not fits(path, known):
-        return detect(path, wanted)
-    return Encoding(known)
+        name = codecs.lookup(found[1].decode()).name if found else "ascii"
+        b"a".decode(name)
+    except (LookupError, UnicodeError):
+        return ""
+    return "" if name.startswith(("utf", "ascii", "idna", "punycode")) else name
 
 
 def _called(languages: Collection[str]) -> dict[str, str]:
@@ -127,14 +132,16 @@ def _of(unit: Mapping[str, str], names: Mapping[str, str], name: str) -> str | N
 
 
 def read_po(path: Path, wanted: str = "") -> Found:
-    """Columns `source` and `target`; fuzzy and obsolete messages are left out and counted, those without translation stay empty."""
+    """Columns `source` and `target`; messages that are fuzzy, obsolete or broken are left out and counted, those without translation stay
+    empty."""
     _small(path)
-    encoding = detect(path, wanted)
-    pairs, fuzzy = [], 0
+    encoding = _encoding(path, wanted, CHARSET)
+    pairs, fuzzy, broken = [], 0, list[int]()
     with open_text(path, encoding) as file:
-        for entry, unsure in _entries(file):
-            fuzzy += unsure
-            if not unsure and entry.get("msgid"):
+        for entry, unsure, fault in _entries(file):
+            broken += [fault] if fault else []
+            fuzzy += unsure and not fault
+            if not (unsure or fault) and entry.get("msgid"):
                 pairs.append((entry["msgid"], entry.get("msgstr") or entry.get("msgstr[0]") or None))
                 if entry.get("msgid_plural"):
                     forms = [text for key, text in entry.items() if key.startswith("msgstr[")]
@@ -143,10 +150,12 @@ def read_po(path: Path, wanted: str = "") -> Found:
         raise DataError("A PO file must hold messages; {file} has none.", file=path.name)
     columns = {name: pa.array(cells, pa.large_string()) for name, cells in zip(("source", "target"), zip(*pairs, strict=True), strict=True)}
     note = (tr("{count} messages are marked as fuzzy and were left out.", count=fuzzy),) if fuzzy else ()
+    note += (tr("{count} messages are broken (a text that is not closed or quoted, or no msgstr) and were left out: those that begin on "
+                "lines {lines}.", count=len(broken), lines=numbered(broken)),) if broken else ()  # fmt: skip
     return pa.table(columns), encoding.problems + note
 
 
-def read_mo(path: Path) -> Found:
+def read_mo(path: Path, wanted: str = "") -> Found:
     """Columns `source` and `target` of a compiled catalogue (GNU gettext manual, section 10.3); every place is checked against the file."""
     _small(path)
     data = path.read_bytes()
@@ -158,9 +167,11 @@ def read_mo(path: Path) -> Found:
         tables = [struct.unpack_from(f"{order}{2 * count}I", data, start) for start in starts]
         if any(size + place > len(data) for table in tables for size, place in zip(table[::2], table[1::2], strict=True)):
             raise ValueError("its texts lie outside")
-        texts = [[data[place : place + size].decode() for size, place in zip(table[::2], table[1::2], strict=True)] for table in tables]
-    except (ValueError, struct.error) as error:
-        raise DataError("An MO file must be a whole gettext catalogue in UTF-8; {file} is not ({why}). Make it again, or give its PO file.",
+        name = wanted or _codec(data, CHARSET) or "utf-8"
+        texts = [[data[place : place + size].decode(name) for size, place in zip(table[::2], table[1::2], strict=True)] for table in tables]
+    except (ValueError, LookupError, struct.error) as error:
+        raise DataError("An MO file must be a whole gettext catalogue in the charset that it declares; {file} is not ({why}). Make it "
+                        "again, or give its PO file.",
                         file=path.name, why=str(error)[:80]) from None  # fmt: skip
     pairs = []
     for source, target in zip(*texts, strict=True):
@@ -173,24 +184,28 @@ def read_mo(path: Path) -> Found:
                      for name, cells in zip(("source", "target"), zip(*pairs, strict=True), strict=True)}), ()  # fmt: skip
 
 
-def _entries(lines: Iterator[str]) -> Iterator[tuple[dict[str, str], bool]]:
-    """(keyword -> text, whether it is fuzzy) of each message."""
+def _entries(lines: Iterator[str]) -> Iterator[tuple[dict[str, str], bool, int]]:
+    """(keyword -> text, whether it is fuzzy, the line that it begins on where it is broken, else 0) of each message."""
     entry: dict[str, str] = {}
-    key, fuzzy = "", False
-    for line in [*lines, ""]:
+    key, fuzzy, begun, broken = "", False, 0, False
+    for number, line in enumerate([*lines, "", "msgid"], start=1):
         line = line.strip()
-        starts = line.startswith(("msgid ", "msgctxt "))
-        if (not line or line.startswith("#") or starts) and "msgid" in entry and any(name.startswith("msgstr") for name in entry):
-            yield entry, fuzzy
-            entry, fuzzy, key = {}, False, ""
+        found = KEYWORD.match(line)
+        whole = "msgid" in entry and any(name.startswith("msgstr") for name in entry)
+        begins = line.startswith("#") or (found and found[1] in ("msgid", "msgctxt"))
+        if "msgid" in entry and (begins or (whole and not line)):
+            yield entry, fuzzy, 0 if whole and not broken else begun
+            entry, fuzzy, key, broken = {}, False, "", False
         if line.startswith("#"):
             fuzzy = fuzzy or (line.startswith("#,") and "fuzzy" in line)
             continue
-        word, _, rest = line.partition(" ")
-        if word.startswith("msg"):
-            key, line = word, rest
+        if found:
+            begun = begun if entry else number
+            key, line = found[1], found[2]
             entry[key] = ""
-        if key and line.startswith('"'):
+            broken = broken or not line
+        if key and line:
+            broken = broken or STRING.fullmatch(line) is None
             entry[key] += "".join(_unescaped(part) for part in STRING.findall(line))
 
 

@@ -214,9 +214,9 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
-    readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "tmx": read_tmx,
+    readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "mo": read_mo, "tmx": read_tmx,
                "barred": read_barred}  # fmt: skip
-    data, problems = read_mo(path) if kind == "mo" else readers[kind](path, encoding)
+    data, problems = readers[kind](path, encoding)
     return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
 
 

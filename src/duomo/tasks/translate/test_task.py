@@ -2,6 +2,7 @@
 
 import json
 import random
+import struct
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,45 @@ msgstr ""
 #~ msgid "Gone"
 #~ msgstr "Weg"
 """
+
+
+BROKEN = """msgid "sound"
+msgstr "heil"
+
+msgid "unclosed
+msgstr "swallowed?"
+
+msgid "bare"
+msgstr un deux
+
+msgid "without"
+#, fuzzy
+msgid "unsure"
+msgstr "unsicher"
+
+msgid "escaped"
+msgstr "trois\\"
+
+msgid"near"
+msgstr"nah"
+"""
+
+
+def test_broken_messages_are_counted_by_line(tmp_path):
+    (tmp_path / "de.po").write_text(BROKEN, encoding="utf-8")
+    table = sources.read(tmp_path / "de.po")
+    assert table.column("source").to_pylist() == ["sound", "near"] and table.column("target").to_pylist() == ["heil", "nah"]
+    assert "4 messages" in (said := " ".join(table.problems)) and "lines 4, 7, 10, 15." in said and "1 message" in said
+
+
+def test_the_charset_that_a_catalogue_declares_is_read(tmp_path):
+    header = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=CP932\\n"\n\n'
+    (tmp_path / "ja.po").write_bytes((header + 'msgid "find"\nmsgstr "検索"\n').encode("cp932"))
+    assert sources.read(tmp_path / "ja.po").column("target").to_pylist() == ["検索"]
+    texts = [b"", b"find", b"Content-Type: text/plain; charset=cp932\n", "検索".encode("cp932")]
+    places = [value for place, text in enumerate(texts) for value in (len(text), 60 + sum(map(len, texts[:place])))]
+    (tmp_path / "ja.mo").write_bytes(struct.pack("<15I", 0x950412DE, 0, 2, 28, 44, 0, 0, *places) + b"".join(texts))
+    assert sources.read(tmp_path / "ja.mo").column("target").to_pylist() == ["検索"]
 
 
 def test_files(tmp_path):
