@@ -248,3 +248,17 @@ def test_rows_are_alike_by_their_tokens() -> None:
              "tags": [json.dumps(["N", "V"] * 6)] * 60}  # fmt: skip
     table = kinds.infer(sources.read(cells), dict.fromkeys(cells, "text"))
     assert not [finding for finding in audit(table, "tags").findings if finding.code == "near_duplicates"]
+
+
+def test_a_first_pair_in_two_scripts_is_no_line_of_names(tmp_path):
+    """A pair of single words could be either: what was taken is told."""
+    rows = [("Good night", "晚安"), ("I am tired", "我累了"), ("Where are you", "你在哪里"), ("OK", "OK 好")]
+    for first, names, told in (
+        (("How do I get there", "怎么去"), ["c0", "c1"], "no line of column names"),
+        (("Hello", "你好"), ["Hello", "你好"], "The first line was taken as column names: Hello, 你好"),
+        (("source", "target"), ["source", "target"], ""),
+    ):
+        (tmp_path / "pairs.tsv").write_text("".join(f"{a}\t{b}\n" for a, b in (first, *rows)), encoding="utf-8")
+        table = sources.read(tmp_path / "pairs.tsv")
+        assert table.names == names and len(table) == 5 - (names[0] != "c0") and told in " ".join(table.problems)
+        assert bool(told) == bool(table.problems)

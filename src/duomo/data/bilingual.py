@@ -203,7 +203,6 @@ def _entries(lines: Iterator[str]) -> Iterator[tuple[dict[str, str], bool, int]]
             begun = begun if entry else number
             key, line = found[1], found[2]
             entry[key] = ""
-            broken = broken or not line
         if key and line:
             broken = broken or STRING.fullmatch(line) is None
             entry[key] += "".join(_unescaped(part) for part in STRING.findall(line))

@@ -18,7 +18,7 @@ from pyarrow import ArrowInvalid
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.data import spill as caches
-from duomo.data.headers import ends_open, has_header, lead, quoted_alone, repaired
+from duomo.data.headers import ends_open, has_header, in_two_scripts, lead, quoted_alone, repaired
 from duomo.data.spaced import Spaced, is_spaced
 from duomo.data.text_encoding import DecodedFile, Encoding, cut, detect, numbered
 
@@ -300,6 +300,9 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
         return Layout(delimiter, tuple(f"c{place}" for place in range(len(first))), 0, (note,), spaced=spaced)
     if len(first) == 1 and (signs := first[0].count("，")) and sum(row[0].count("，") == signs for row in body if row) > 0.9 * len(body):
         notes += (tr("Cells seem to be parted by the full-width comma ，; put , in its place to have {count} columns.", count=signs + 1),)
+    if in_two_scripts(first, body):
+        notes += (tr("The first line was taken as column names: {names}. Where it is a row, put a line of names above it.",
+                     names=", ".join(first)[:80]),)  # fmt: skip
     names, problems = repaired(first)
     return Layout(delimiter, tuple(names), _header_bytes(head, skipped + 1), notes + problems, skipped + 1, spaced)
 

@@ -1,5 +1,6 @@
 """Which line of a table names its columns, what stands above it, and names that are filled and unlike one another."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,6 +10,8 @@ from duomo.data.spaced import NUMBER
 
 SENTENCE, CLOSING = ".!?…。！？", " \t\u00a0\u202f\"'»”’）)」』"
 """What sentences end with, and what may stand behind that."""
+PHRASE = 4
+"""Words that a name seldom has."""
 MOST_ABOVE = 20
 """Lines that may stand above the names."""
 
@@ -64,6 +67,8 @@ def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
         return False
     if sum(_is_sentence(first[place], [row[place] for row in body]) for place in range(len(first))) > 1:
         return False
+    if in_two_scripts(first, body) and any(len(name.split()) >= PHRASE for name in first):
+        return False
     repeats = [first[place] in {row[place] for row in body} for place in range(len(first)) if first[place].strip()]
     return not any(repeats)
 
@@ -79,6 +84,23 @@ def _is_sentence(name: str, cells: list[str]) -> bool:
     ends = "?？" if name.rstrip(CLOSING).endswith(("?", "？")) else SENTENCE
     alike = [cell.rstrip(CLOSING).endswith(tuple(ends)) for cell in (name, *cells)]
     return alike[0] and 2 * sum(alike[1:]) >= len(cells)
+
+
+def in_two_scripts(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether a row of two cells is written as those below it: one in Latin letters or the like, the other in another script."""
+    body = [row for row in body if len(row) == len(first) and all(cell.strip() for cell in row)]
+    scripts = [_script(cell) for cell in first]
+    alike = [sum(_script(row[place]) == script for row in body) >= 0.9 * len(body) for place, script in enumerate(scripts)]
+    return len(scripts) == 2 and "" not in scripts and scripts[0] != scripts[1] and len(body) > 1 and all(alike)
+
+
+def _script(text: str) -> str:
+    """The script of most letters, of those that are not Latin where there are any: names and units stand in any text."""
+    found = Counter(unicodedata.name(letter, "").split(" ")[0] for letter in text[:200] if letter.isalpha())
+    japanese = found.pop("HIRAGANA", 0) + found.pop("KATAKANA", 0)
+    found["CJK"] += japanese
+    others = {script: count for script, count in found.items() if count and script != "LATIN"}
+    return max(others, key=lambda script: others[script]) if others else "LATIN" if found["LATIN"] else ""
 
 
 def _is_years(cells: list[str]) -> bool:
