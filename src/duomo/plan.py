@@ -395,5 +395,5 @@ def run_name(source: Any) -> str:
     if isinstance(source, (str, Path)):
         path = Path(str(source).split("::")[-1] if "::" in str(source) else str(source))
         name = path.name or path.absolute().name
-        return name.split(".")[0] or "data"
+        return Path(Path(name).stem if name.endswith((".gz", ".bz2", ".xz", ".zst")) else name).stem.lstrip(".") or "data"
     return "data"

@@ -96,6 +96,21 @@ def test_what_fits_twice_is_asked_with_samples(tmp_path: Path) -> None:
     assert "gb18030" in str(caught.value)
 
 
+WRITTEN = {
+    "cp932": "これは文章です。とても短いですが、読むことができます。", "euc_jp": "これは文章です。とても短いですが、読むことができます。",
+    "cp949": "이것은 문장입니다. 아주 짧지만 읽을 수 있습니다.", "cp1251": "Это предложение. Оно короткое, но его можно прочитать.",
+    "cp1250": "Źdźbło trawy, łąka i świerszcz. Zażółć gęślą jaźń.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("encoding", "text"), WRITTEN.items())
+def test_what_reads_as_a_text_is_offered(tmp_path: Path, encoding: str, text: str) -> None:
+    (tmp_path / "a.txt").write_bytes("\n".join([text] * 12).encode(encoding))
+    with pytest.raises(DataError, match=f"could be .*{encoding}: “{text[:5]}") as caught:
+        read(tmp_path / "a.txt")
+    assert f"--encoding {encoding}" in str(caught.value)
+
+
 def test_a_told_encoding_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(("a,b\n" + POEMS).encode("utf-8"))

@@ -101,3 +101,11 @@ def test_a_model_that_reads_what_it_should_foretell_is_refused(task: str, model:
     data = {"task": task, "target": names[1:]}
     with pytest.raises(ConfigError, match=f"{model} reads .* Choose {fitting}"):
         plan.make(rows, {"data": data, "model": {"name": model}}, Silent())
+
+
+@pytest.mark.parametrize(("path", "name"), {
+    "a/iris.csv": "iris", "tutor.sjis.txt": "tutor.sjis", "cells.csv.gz": "cells", "images.tar.xz": "images", "runs/.hidden": "hidden",
+    "my.db::table": "table",
+}.items())  # fmt: skip
+def test_files_that_differ_before_their_ending_have_names_of_their_own(path: str, name: str) -> None:
+    assert plan.run_name(path) == name

@@ -149,10 +149,11 @@ def read_po(path: Path, wanted: str = "") -> Found:
     if not pairs:
         raise DataError("A PO file must hold messages; {file} has none.", file=path.name)
     columns = {name: pa.array(cells, pa.large_string()) for name, cells in zip(("source", "target"), zip(*pairs, strict=True), strict=True)}
-    note = (tr("{count} messages are marked as fuzzy and were left out.", count=fuzzy),) if fuzzy else ()
-    note += (tr("{count} messages are broken (a text that is not closed or quoted, or no msgstr) and were left out: those that begin on "
-                "lines {lines}.", count=len(broken), lines=numbered(broken)),) if broken else ()  # fmt: skip
-    return pa.table(columns), encoding.problems + note
+    notes = [tr("{count} messages are marked as fuzzy and were left out.", count=fuzzy)] if fuzzy else []
+    if broken:
+        notes.append(tr("{count} messages are broken (a text that is not closed or quoted, or no msgstr) and were left out: those that "
+                        "begin on lines {lines}.", count=len(broken), lines=numbered(broken)))  # fmt: skip
+    return pa.table(columns), (*encoding.problems, *notes)
 
 
 def read_mo(path: Path, wanted: str = "") -> Found:

@@ -7,6 +7,7 @@ What stays ambiguous is asked; lines that do not fit are numbered.
 import codecs
 import csv
 import io
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ _COMMON = frozenset(
     "無这個來國說們為麼時會對學過沒還後發從當與種開現點無風山月春花日雲水年生行時分家可出也就很再给让房间酒店服务早餐前"
     "間服務後裡樣經動實長見關頭問東車買賣書電話請謝裏還嗎吗没还"
 )
+OTHERS = ("big5", "cp932", "euc_jp", "cp949", "cp1251", "cp1252", "cp1250")
+"""What else a file that is asked about may be in: offered where it reads as a text."""
+MOST_ASKED = 4
+SYLLABLES = {"cp932": ("\u3040", "\u30ff"), "euc_jp": ("\u3040", "\u30ff"), "cp949": ("\uac00", "\ud7a3")}
+WORD = re.compile(r"[^\W\d_]+")
 _PUNCTUATION = frozenset("，。！？…：；（）“”‘’、《》·—　「」『』％～")
 
 
@@ -296,13 +302,34 @@ def _choose(path: Path, candidates: list[str], sample: bytes) -> str:
     if sum(byte < 32 and byte not in SPACES for byte in sample) > 0.02 * len(sample):
         raise DataError("A text file must hold text; {file} holds bytes of another kind. Give it its true ending, or save the data as CSV.",
                         file=path.name)  # fmt: skip
-    shown = [*ranked, "cp1252"] if not ranked or score[ranked[0]] < 0.55 else ranked
+    others = [name for name in OTHERS if name not in ranked and _sensible(sample, name)]
+    shown = ([*ranked, *others] if ranked and score[ranked[0]] >= 0.55 else [*others, *ranked])[:MOST_ASKED] or ["cp1252"]
     samples = "; ".join(f"{name}: “{_excerpt(sample, name)}”" for name in shown)
     raise DataError(
         "A text file must say which encoding it is in when that is not plain; {file} could be {samples}. Choose with --encoding {first}, "
         "or name another that Python knows (cp1250, cp1251, shift_jis, euc_jp, euc_kr).",
         file=path.name, samples=samples, first=" | --encoding ".join(shown), encodings=shown,
     )  # fmt: skip
+
+
+def _sensible(sample: bytes, name: str) -> bool:
+    """Whether what is not ASCII reads as a text of languages that are written so: whole words of one alphabet, kana, Korean syllables."""
+    text = sample.decode(name, "replace")
+    letters = [letter for letter in text if letter > "\x7f" and not letter.isspace()]
+    if name == "big5":
+        fitting = len(letters) if _reads_well(sample, name) >= 0.55 else 0
+    elif name in SYLLABLES:
+        first, last = SYLLABLES[name]
+        fitting = sum(first <= letter <= last for letter in letters) * (1 if name == "cp949" else 2)  # a text in kana is half of it Chinese
+    else:
+        words = [word for word in WORD.findall(text) if not word.isascii()]
+        fitting = sum(len(word) - len(re.findall("[a-zA-Z]", word)) for word in words if _is_word(word, name))
+    return text.count("\ufffd") <= 0.02 * len(letters) and fitting >= 0.9 * len(letters)
+
+
+def _is_word(word: str, name: str) -> bool:
+    """Whether a word is written as words are: no capital inside, and Russian without Latin letters."""
+    return (word.islower() or word.isupper() or word[1:].islower()) and (name != "cp1251" or not re.search("[a-zA-Z]", word))
 
 
 def _excerpt(sample: bytes, name: str) -> str:
