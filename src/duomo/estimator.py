@@ -112,10 +112,14 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
             self.feature_names_in_ = np.asarray(x.columns, dtype=object)
             table = sources.read(x)
             return kinds.infer(table, {}) if reset else table.with_kinds(self.kinds_, {})
-        values = validate_data(self, x, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
-        names = [f"x{place}" for place in range(values.shape[1])]
-        data = pa.table({name: values[:, place] for place, name in enumerate(names)})
-        return Table(data, dict.fromkeys(names, "number"))
+        return _of_numbers(validate_data(self, x, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"))
+
+
+def _of_numbers(values: np.ndarray) -> Table:
+    """(N, F) as scikit-learn validated it, which asks for the names of columns no second time."""
+    names = [f"x{place}" for place in range(values.shape[1])]
+    data = pa.table({name: values[:, place] for place, name in enumerate(names)})
+    return Table(data, dict.fromkeys(names, "number"))
 
 
 def _weights(given: Any, table: Table) -> np.ndarray | None:
@@ -179,7 +183,7 @@ class DuomoClassifier(ClassifierMixin, _Duomo):  # type: ignore[misc]
             table, labels = self._table(X, reset=True), np.asarray(y)
         else:
             X, labels = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
-            table = self._table(X, reset=False)
+            table = _of_numbers(X)
         check_classification_targets(labels)
         weights = _weights(sample_weight, table)
         self.classes_ = unique_labels(labels if weights is None else labels[weights > 0])
@@ -222,7 +226,7 @@ class DuomoRegressor(RegressorMixin, _Duomo):  # type: ignore[misc]
             table, wanted = self._table(X, reset=True), np.asarray(y, np.float64)
         else:
             X, wanted = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", multi_output=True, y_numeric=True)
-            table = self._table(X, reset=False)
+            table = _of_numbers(X)
         weights = _weights(sample_weight, table)
         self.flat_, wanted_NK = wanted.ndim == 1, np.asarray(wanted, np.float64).reshape(len(wanted), -1)
         counted_NK = wanted_NK if weights is None else wanted_NK[weights > 0]

@@ -45,6 +45,14 @@ def test_a_frame_with_words() -> None:
     assert model.predict_proba(frame).sum(axis=1) == pytest.approx(1)
 
 
+@pytest.mark.filterwarnings("error")
+def test_the_names_of_a_frame_are_taken_without_a_warning() -> None:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+    for model, y in ((DuomoClassifier(**QUICK), frame.a > 0), (DuomoRegressor(**QUICK), frame.a)):
+        assert model.fit(frame, y).predict(frame).shape == (60,)
+        assert list(model.feature_names_in_) == ["a", "b"]
+
+
 def test_rows_count_by_their_weight() -> None:
     x, y = load_breast_cancer(return_X_y=True)
     told = np.where(np.arange(len(y)) < 250, 1 - y, y)  # the first 250 are told the wrong way round
