@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,13 @@ class Run:
 
     # -- answering
     def table(self, source: Any, encoding: str = "") -> Table:
-        """Any source as a table of this run's kinds; a list of texts fills its text column, one of paths its pictures or sounds; a list of
-        conversations, each a list of messages, is what a run of chat answers."""
+        """Any source as a table of this run's kinds. A dict of cells is one row; a list of texts fills the run's text column, one of paths
+        its pictures or sounds; a list of conversations, each a list of messages, is what a run of chat answers."""
         if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, Path)) for item in source):
             texts = [str(item) for item in source]
             source = {self.facts["features"][0]: texts} if self._reads_files() else self._of_texts(texts)
+        if isinstance(source, Mapping) and any(_is_cell(value) for value in source.values()):
+            source = [source]
         if isinstance(source, (list, tuple)) and source and all(_is_conversation(item) for item in source):
             source = [{"messages": item} for item in source]
         table = sources.read(source, encoding=encoding)
@@ -324,6 +326,11 @@ def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> No
             "The weights must fit the model of the recipe; in {path} these do not: {names}.", path=folder.path, names=", ".join(wrong[:5])
         )
     model.load_state_dict(tensors)
+
+
+def _is_cell(value: Any) -> bool:
+    """Whether this stands in one row, where a column would be many values."""
+    return isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
 
 
 def _is_conversation(item: Any) -> bool:

@@ -39,6 +39,10 @@ def from_memory(source: Any) -> pa.Table | None:
         return _hugging_face(source)
     if isinstance(source, np.ndarray):
         return from_columns(_array_columns(source))
+    for part in source if isinstance(source, tuple) else (source,):
+        if type(part).__module__.startswith("scipy.sparse"):
+            raise DataError("An array must be dense; received a sparse one of shape {shape}. Give X.toarray(), or fewer columns where that "
+                            "does not fit in memory.", shape=part.shape)  # fmt: skip
     if isinstance(source, tuple) and len(source) == 2 and _are_rows_and_target(*source):
         return _with_target(*source)
     if isinstance(source, Mapping):
@@ -51,7 +55,12 @@ def from_memory(source: Any) -> pa.Table | None:
 def _are_rows_and_target(x: Any, y: Any) -> bool:
     """(X, y) as scikit-learn and Keras take them: an array or a frame, and one value for each of its rows."""
     known = [type(part).__module__.split(".")[0] in ("numpy", "pandas", "polars") for part in (x, y)]
-    return all(known) and len(np.shape(x)) > 1 and np.shape(y) in ((len(x),), (len(x), 1))
+    if not all(known) or len(np.shape(x)) < 2 or np.shape(y)[1:] not in ((), (1,)) or not np.shape(y):
+        return False
+    if len(x) != len(y):
+        raise DataError("Of (X, y), y must have a value for each row of X; received {rows:,} rows and {values:,} values. Make them equal.",
+                        rows=len(x), values=len(y))  # fmt: skip
+    return True
 
 
 def _with_target(x: Any, y: Any) -> pa.Table | None:
