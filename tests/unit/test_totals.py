@@ -31,7 +31,8 @@ def sums(word: str, how: str = "sum") -> dict[str, object]:
 
 LAST = [
     [sums("Total")], [sums("Grand total:"), sums("Average", "mean")], [{}, sums("合计：")], [sums("总 计"), {}], [sums("Gesamtsumme")],
-    [sums("TOTALS") | {"town": "everywhere"}], [{"shop": "Subtotal", "sales": shops().sales.sum()}],
+    [sums("TOTALS") | {"town": "everywhere"}], [{"shop": "Sum"}],
+    [{}, sums("Mean", "mean"), {"shop": "60 shops, as of May"}], [{"shop": "Subtotal", "sales": shops().sales.sum()}],
 ]  # fmt: skip
 
 

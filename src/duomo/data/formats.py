@@ -25,6 +25,7 @@ from duomo.data import spill as caches
 from duomo.data.archive import check_packed
 from duomo.data.frames import from_columns, from_rows, plain
 from duomo.data.headers import lead, repaired
+from duomo.data.merged import unmerged
 from duomo.data.text_encoding import detect, numbered, open_text, read_text
 
 Found = tuple[pa.Table, tuple[str, ...]]
@@ -244,7 +245,8 @@ def read_excel(path: Path, sheet: str) -> Found:
                     file=path.name, sheet=sheet, hint=nearest(sheet, names), names=", ".join(names),
                 )  # fmt: skip
             for chosen in [sheet] if sheet else names:
-                rows = book.get_sheet_by_name(chosen).to_python(skip_empty_area=True)
+                found = book.get_sheet_by_name(chosen)
+                rows, told = unmerged(found.to_python(skip_empty_area=True), found.merged_cell_ranges or [], found.start or (0, 0))
                 rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
                 if len(rows) > 1:
                     break
@@ -256,7 +258,7 @@ def read_excel(path: Path, sheet: str) -> Found:
     columns, problems = repaired([str(cell) for cell in rows[above]])
     body = [dict(zip(columns, map(_excel_cell, row), strict=True)) for row in rows[above + 1 :]]
     schema, batches = from_rows(lambda: body)
-    problems = notes + problems
+    problems = told + notes + problems
     if len(names) > 1 and not sheet:
         other = next(name for name in (names[1:] if chosen == names[0] else names) if name != chosen)
         problems += (tr("The book has several sheets and {sheet!r} was read; another is named {example}.", sheet=chosen,

@@ -20,7 +20,7 @@ from duomo.data import sources
 from duomo.data.spaced import NUMBER
 
 MOST, FEWEST = 6, 3
-"""Such rows, with empty ones among them, and rows above them, at least."""
+"""Such rows, with empty ones and remarks among them, and rows above them, at least."""
 NEAR = 0.005
 """A sum or mean of rounded numbers is met to within this share."""
 EMPTY = 2
@@ -47,20 +47,25 @@ def without_totals(table: Table) -> Table:
         return table
     if not all(_sums_up(table.data, body, row, name) for row, name in found):
         return table
-    shown = [" ".join(_shown(cell) for cell in _filled(table.data.slice(row, 1).to_pylist()[0]).values())[:40] for row, _ in found]
-    said = tr("Left out at the end, for the rows above are summed up there: {rows}.", rows="; ".join(shown))
+    shown = [" ".join(map(_shown, _filled(row).values()))[:40] for row in table.data.slice(body).to_pylist()]
+    said = tr("Left out at the end, for the rows above are summed up there: {rows}.", rows="; ".join(filter(None, shown)))
     return replace(table, data=table.data.slice(0, body), problems=(*table.problems, said))
 
 
 def _called_so(data: pa.Table) -> tuple[list[tuple[int, str]], int]:
-    """The last rows that are called so, each with the column that says it, and how many rows are above them and empty rows among them."""
+    """The last rows that are called so, with the column that says it; and how many rows are above them, empty ones not counted.
+
+    Below them a remark may stand alone in its row.
+    """
     found = list[tuple[int, str]]()
     for row in range(len(data) - 1, max(len(data) - MOST, 0) - 1, -1):
         cells = _filled(data.slice(row, 1).to_pylist()[0])
         name = next((name for name, cell in cells.items() if isinstance(cell, str) and not NUMBER.fullmatch(cell.strip())), "")
-        if cells and not (name and re.match(WORDS, cells[name])):
+        called = bool(name) and re.match(WORDS, cells[name]) is not None
+        remark = len(cells) == 1 and data.num_columns > 2 and not found
+        if cells and not called and not remark:
             return found[::-1], row + 1
-        found += [(row, name)] if cells else []
+        found += [(row, name)] if called else []
     return [], len(data)
 
 
@@ -78,7 +83,9 @@ def _occurs(column: pa.ChunkedArray, body: int) -> bool:
 
 
 def _sums_up(data: pa.Table, body: int, row: int, name: str) -> bool:
-    """Whether the row has the sum or mean of some column above, or is empty where most rows have words."""
+    """Whether the row has the sum or mean of some column above, or is empty where most rows have words, or everywhere."""
+    if data.num_columns > 2 and len(_filled(data.slice(row, 1).to_pylist()[0])) == 1:
+        return True
     empty = 0
     for other in (other for other in data.column_names if other != name):
         column = data.column(other)
