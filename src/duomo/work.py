@@ -51,6 +51,8 @@ from duomo.trained import Run, without_target
 
 GOLDEN_ROWS = 8
 PROBE_SECONDS = 1.5
+ASKING, ASKED = 0.1, 4
+"""The share of limited time that general questions may take before training, and how many are then asked at once."""
 HEAD_SHARE = 0.25
 """Of a limited time, for fitting a new last layer."""
 LONG_MINUTES = 10.0
@@ -238,7 +240,7 @@ class Work:
         if not isinstance(source, (str, Path)):
             feather.write_feather(sources.read(source).data, str(self.folder.path / "data.arrow"), compression="uncompressed")
         self.folder.write_text("recipe.toml", to_toml(self.plan.recipe))
-        self.before = self._probed(self.model)
+        self.before = self._before()
         self.folder.write_json("start.json", {"before": self.before, "task": self.task.state(), "root": str(Path.cwd()), "new": self.new})
         if self.head:
             self.folder.write_tensors(HEAD, {name: self.model.state_dict()[name] for name in self.head})
@@ -256,26 +258,44 @@ class Work:
             | {"python": platform.python_version()},
         }  # fmt: skip
 
-    def _probed(self, model: nn.Module) -> list[str]:
-        """What the model answers to the task's probes, where it goes on from another's weights."""
+    def _before(self) -> list[str]:
+        """What the model answers to the task's probes before it learns, where it goes on from another's weights."""
         probes = self.task.probes() if self.plan.recipe.adapt.start else None
         if probes is None:
             return []
-        answers = Predictor(self.task, model.eval(), Execution(device=self._device())).answers(probes)["prediction"]
-        model.train()
-        return [str(answer) for answer in answers]
+        start = time.monotonic()
+        answers = self._answers(probes, ASKING * 60 * self.config.minutes)
+        self.reporter.say(tr("{count} general questions were answered in {seconds:.0f} s; they are asked again when it has learned.",
+                             count=len(answers), seconds=time.monotonic() - start))  # fmt: skip
+        return answers
+
+    def _answers(self, probes: Table, seconds: float = 0.0) -> list[str]:
+        """The model's answers, in turn, as many as so many seconds allow; all without a limit."""
+        predictor = Predictor(self.task, self.model.eval(), Execution(device=self._device()))
+        size, start, answers = ASKED if self.config.minutes else len(probes), time.monotonic(), list[str]()
+        for first in range(0, len(probes), size):
+            if seconds and first and (time.monotonic() - start) * (first + size) > seconds * first:
+                break
+            answers += map(str, predictor.answers(probes.take(np.arange(first, min(first + size, len(probes)))))["prediction"])
+        self.model.train()
+        return answers
 
     def _compared(self) -> list[View]:
         """Probes with their answers before and after."""
-        probes, after = self.task.probes(), self._probed(self.model) if self.before else []
-        if probes is None or not after:
+        probes = self.task.probes() if self.before else None
+        if probes is None:
             return []
-        asked = probes.column(probes.names[0]).to_pylist()
+        after = self._answers(probes.take(np.arange(len(self.before))))
+        asked = probes.column(probes.names[0]).to_pylist()[: len(after)]
         items = [{"title": str(ask), "text": tr("before: {before}\nafter: {after}", before=old, after=new)}
                  for ask, old, new in zip(asked, self.before, after, strict=True)]  # fmt: skip
         same = sum(old == new for old, new in zip(self.before, after, strict=True))
         note = tr("None of them is from the data: what was known should stay. {same} of {count} answers are the same to the letter.",
                   same=same, count=len(after))  # fmt: skip
+        if 2 * same < len(after):
+            self.reporter.say(tr("{changed} of {count} general questions are now answered otherwise; whether what was known is lost, the "
+                                 "page shows. Fewer epochs or a lower learning rate keep more of it.", changed=len(after) - same,
+                                 count=len(after)))  # fmt: skip
         return [View("texts", tr("General questions, before and after"), {"items": items}, note)]
 
     def run(self, execution: Execution) -> Run:

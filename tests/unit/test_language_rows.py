@@ -78,3 +78,19 @@ def test_a_model_that_only_writes_on_learns_to_translate(run, tmp_path) -> None:
     (answer,) = duomo.load(tmp_path / "run").predict([{"en": "Mill 7"}])
     assert answer["prediction"].startswith("Die M") and answer["memory"] is None
     assert "from en to de" in json.loads((tmp_path / "run" / "task.json").read_text())["request"]
+
+
+def test_general_answers_that_changed_are_told(run, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of limited time a share goes to the questions: at least the first ones are asked."""
+    told: list[str] = []
+    monkeypatch.setattr(Silent, "say", lambda self, sentence: told.append(sentence))
+    rows = [
+        {"messages": json.dumps([{"role": "user", "content": f"Where is {n}?"}, {**TALK[1], "content": "Up hill."}])} for n in range(40)
+    ]
+    settings = {"data": {"task": "chat"}, "adapt": {"start": str(run.folder.path)}, "task": {"sampling": {"new_tokens": 8}},
+                "train": {"minutes": 0.02, "learning_rate": 0.01}}  # fmt: skip
+    taught = duomo.train(rows, settings, out=str(tmp_path / "run"), reporter=Silent())
+    card = json.loads((taught.folder.path / "scorecard.json").read_text())
+    asked = next(len(view["data"]["items"]) for view in card["views"] if view["kind"] == "texts" and "General" in view["title"])
+    said = " ".join(told)
+    assert 4 <= asked <= 20 and f"{asked} general questions were answered in" in said and f"of {asked} general questions are now" in said

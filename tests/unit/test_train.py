@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,27 @@ def test_probing_takes_the_fastest_that_agrees(tmp_path: Path):
     said = preflight.predict(job.model, job.config, 37, 597, timings[0].seconds)
     assert said.seconds > 0 and said.memory_bytes > 1e7 and said.disk_bytes > 1e4
     assert said.against(1.0, 10, 10)["seconds"]["actual"] == 1.0
+
+
+def test_a_plain_reference_that_would_take_the_time_is_not_timed(tmp_path: Path):
+    """Of a large model its few steps took longer than the training that was asked for."""
+
+    class Slow(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = plain_net()
+
+        def forward(self, batch: Any) -> torch.Tensor:
+            time.sleep(0.0 if torch.is_autocast_enabled("cpu") else 0.1)
+            return self.net(batch)
+
+    plain = Execution(threads=1)
+    ways = [plain, replace(plain, precision="bf16")]
+    for config, timed in ((toy.config(), True), (replace(toy.config(), steps=0, epochs=0.0, minutes=1.0), False)):
+        job = toy.job(tmp_path, config)
+        chosen, timings = probe.choose(probe.Trial(job.task, Slow(), job.stream, job.config), ways, Silent(), 0.05)
+        assert bool(timings[0].times) == timed and bool(timings[0].note) != timed
+        assert timings[1].times and chosen == ways[1] and timings[0].loss > 0
 
 
 def test_bf16_with_channels_last_learns(tmp_path: Path):

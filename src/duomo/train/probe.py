@@ -152,16 +152,19 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
         timing = timings[index]
         if timing.execution.compile and seconds < COMPILE_SECONDS:
             timing.note = tr("not tried: compiling would take too long")
-        elif index and time.monotonic() > end + 0.5 * seconds:
+        elif any(one.first and not one.note for one in timings) and time.monotonic() > end + 0.5 * seconds:
             timing.note = tr("not tried: no time left")
         else:
-            made = _first(trial, timing, timings[0], batches)
+            made = _first(trial, timing, timings[0], batches, seconds)
             if made is None or timing.note:
                 continue
             if together:
                 copies[index] = made
             else:
-                timing.times += [made.step(batches[number], number) for number in range(1, LEAST_ROUNDS)]
+                for number in range(1, LEAST_ROUNDS):
+                    timing.times.append(made.step(batches[number], number))
+                    if timed(trial.config) and time.monotonic() > end:
+                        break
             if not index:  # where even a few steps take long, so does the training
                 end = max(end, time.monotonic() + _room(trial, timing.first / 2 if together else timing.seconds))
     for number in range(ROUNDS):
@@ -191,8 +194,11 @@ def _visit(made: _Copy, batches: list[Batch], number: int) -> list[float]:
     return times[1:] or times
 
 
-def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch]) -> _Copy | None:
-    """Build the candidate, compare its loss with the reference, and run its first step, which is not counted."""
+def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch], seconds: float) -> _Copy | None:
+    """Build the candidate, compare its loss with the reference, and run its first step, which is not counted.
+
+    Where time is limited and the loss of the plain reference alone takes too much of it, it is not timed: it is the slowest by far.
+    """
     start = time.monotonic()
     try:
         made = _Copy(trial, timing.execution)
@@ -200,12 +206,15 @@ def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch]
         if timing.execution.parts > 1 and not made.divisible(batches[0]):
             timing.note = tr("not for this model: its parts of a batch depend on one another")
             return None
+        if reference is timing and timed(trial.config) and time.monotonic() > start + seconds:
+            timing.note = tr("not timed: its loss alone took long")
+            return None
         made.step(batches[0], 0)
     except RuntimeError as error:
         timing.note = tr("fails here: {error}", error=str(error).splitlines()[0][:60])
         return None
     timing.first = time.monotonic() - start
-    if reference is not timing and not reference.note:
+    if reference is not timing and reference.loss == reference.loss:
         limit = TOLERANCE["bf16" if timing.execution.precision == "bf16" else "float32"] * max(1.0, abs(reference.loss))
         if not abs(timing.loss - reference.loss) <= limit:
             timing.note = tr("loss differs: {loss:.4f}, not {expected:.4f}", loss=timing.loss, expected=reference.loss)
