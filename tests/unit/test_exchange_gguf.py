@@ -174,3 +174,10 @@ def test_what_llama_cpp_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="built like one of"):
         gguf_models.write(tmp_path / "m.gguf", Pretrained("gpt", {**found.options, "activation": "geglu"}, found.tensors, found.learned))
     assert not list(tmp_path.iterdir())
+
+
+def test_why_a_file_is_not_whole_is_told_in_one_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "m.gguf").write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 9, 9))
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    with pytest.raises(ConfigError, match="声明了 9 个张量，只剩 8 字节"), gguf.opened(tmp_path / "m.gguf"):
+        pass

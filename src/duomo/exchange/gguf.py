@@ -21,6 +21,7 @@ from torch import Tensor
 
 from duomo.core.errors import ConfigError
 from duomo.core.files import sync_folder
+from duomo.core.messages import tr
 from duomo.exchange.quants import BY_NUMBER, OTHERS, Packing
 
 MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
@@ -55,7 +56,7 @@ class Cursor:
 
     def take(self, size: int) -> bytes:
         if size > self.end - self.at:
-            self.fail(f"{size:,} bytes announced at {self.at:,}, {self.end - self.at:,} are left")
+            self.fail(tr("{size:,} bytes announced at {place:,}, {left:,} are left", size=size, place=self.at, left=self.end - self.at))
         self.at += size
         return self.data[self.at - size : self.at]
 
@@ -66,14 +67,14 @@ class Cursor:
         """A count of things of at least `least` bytes each."""
         found: int = self.number("<Q")
         if found > most or found * least > self.end - self.at:
-            self.fail(f"{found:,} {what} announced, {self.end - self.at:,} bytes are left")
+            self.fail(tr("{count:,} {what} announced, {left:,} bytes are left", count=found, what=what, left=self.end - self.at))
         return found
 
     def string(self, most: int = MOST_TEXT) -> str:
-        size = self.count(1, most, "bytes of text")
+        size = self.count(1, most, tr("bytes of text"))
         self.strings, self.text = self.strings + 1, self.text + size
         if self.strings > MOST_STRINGS or self.text > MOST_TEXT:
-            self.fail("more text than any model needs")
+            self.fail(tr("more text than any model needs"))
         return self.take(size).decode("utf-8", "surrogateescape")
 
     def value(self) -> Any:
@@ -83,18 +84,18 @@ class Cursor:
         if kind == ARRAY:
             return self.array()
         if kind not in PLAIN:
-            self.fail(f"an entry of type {kind}")
+            self.fail(tr("an entry of type {kind}", kind=kind))
         return np.frombuffer(self.take(np.dtype(PLAIN[kind]).itemsize), PLAIN[kind])[0].item()
 
     def array(self) -> Any:
         """Strings as a list, numbers as an array; arrays of arrays, which no model has, are refused."""
         kind = self.number("<I")
         if kind == STRING:
-            return [self.string() for _ in range(self.count(8, MOST_STRINGS, "strings"))]
+            return [self.string() for _ in range(self.count(8, MOST_STRINGS, tr("strings")))]
         if kind not in PLAIN:
-            self.fail(f"an array of type {kind}")
+            self.fail(tr("an array of type {kind}", kind=kind))
         size = np.dtype(PLAIN[kind]).itemsize
-        return np.frombuffer(self.take(size * self.count(size, 1 << 28, "numbers")), PLAIN[kind])
+        return np.frombuffer(self.take(size * self.count(size, 1 << 28, tr("numbers"))), PLAIN[kind])
 
 
 @final
@@ -105,20 +106,20 @@ class File:
         self.path, self.data = path, data
         cursor = Cursor(data, path)
         if cursor.take(4) != MAGIC:
-            cursor.fail("it does not begin with GGUF")
+            cursor.fail(tr("it does not begin with GGUF"))
         version = cursor.number("<I")
         if version not in (2, 3):
-            cursor.fail(f"version {version}; 2 and 3 are known")
-        tensors = cursor.count(32, MOST_TENSORS, "tensors")
+            cursor.fail(tr("version {version}; 2 and 3 are known", version=version))
+        tensors = cursor.count(32, MOST_TENSORS, tr("tensors"))
         self.metadata = self._metadata(cursor)
         self.entries = self._entries(cursor, tensors)
 
     def _metadata(self, cursor: Cursor) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for _ in range(cursor.count(13, MOST_ENTRIES, "entries")):
+        for _ in range(cursor.count(13, MOST_ENTRIES, tr("entries"))):
             key = cursor.string(MOST_NAME)
             if key in found:
-                cursor.fail(f"the key {key[:80]!r} twice")
+                cursor.fail(tr("the key {key!r} twice", key=key[:80]))
             found[key] = cursor.value()
         return found
 
@@ -127,7 +128,7 @@ class File:
         for _ in range(count):
             name, dimensions = cursor.string(MOST_NAME), cursor.number("<I")
             if not 1 <= dimensions <= 4:
-                cursor.fail(f"{dimensions} dimensions of {name[:80]!r}")
+                cursor.fail(tr("{count} dimensions of {name!r}", count=dimensions, name=name[:80]))
             sizes = struct.unpack(f"<{dimensions}Q", cursor.take(8 * dimensions))
             kind, place = cursor.number("<I"), cursor.number("<Q")
             if kind not in BY_NUMBER:
@@ -139,7 +140,7 @@ class File:
             listed.append((name, sizes[::-1], BY_NUMBER[kind], place))
         alignment = self.metadata.get("general.alignment", ALIGNMENT)
         if not isinstance(alignment, int) or alignment not in (1 << power for power in range(3, 17)):
-            cursor.fail(f"an alignment of {alignment!r}")
+            cursor.fail(tr("an alignment of {alignment!r}", alignment=alignment))
         base = -(-cursor.at // alignment) * alignment
         return _placed(listed, base, alignment, cursor)
 
@@ -164,15 +165,23 @@ def _placed(listed: list[tuple[str, tuple[int, ...], Packing, int]], base: int, 
     for name, shape, packing, place in listed:
         numbers = math.prod(shape)
         if name in found or numbers < 1 or shape[-1] % packing.numbers:
-            cursor.fail(f"the tensor {name[:80]!r} twice, empty, or with rows of {shape[-1]:,} that its blocks do not fill")
+            cursor.fail(
+                tr(
+                    "the tensor {name!r} twice, empty, or with rows of {width:,} that its blocks do not fill",
+                    name=name[:80],
+                    width=shape[-1],
+                )
+            )
         size = numbers // packing.numbers * packing.size
         if place % alignment or base + place + size > cursor.end:
-            cursor.fail(f"the tensor {name[:80]!r} of {size:,} bytes at {place:,} does not lie in the file")
+            cursor.fail(
+                tr("the tensor {name!r} of {size:,} bytes at {place:,} does not lie in the file", name=name[:80], size=size, place=place)
+            )
         found[name] = Entry(shape, packing, base + place, size)
     end = 0
     for entry in sorted(found.values(), key=lambda one: one.start):
         if entry.start < end:
-            cursor.fail("two tensors in one place")
+            cursor.fail(tr("two tensors in one place"))
         end = entry.start + entry.size
     return found
 
