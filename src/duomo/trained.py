@@ -131,11 +131,23 @@ class Run:
             source = [source]
         if isinstance(source, (list, tuple)) and source and all(_is_conversation(item) for item in source):
             source = [{"messages": item} for item in source]
-        table = sources.read(source, encoding=encoding)
+        table = self._read(source, encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
         table = longform.again(table, self.recipe.data.join, self.facts["kinds"])
         return self._named(completed(table, self.facts["features"])).with_kinds(self.facts["kinds"], {})
+
+    def _read(self, source: Any, encoding: str) -> Table:
+        """The source; a file that does not tell its encoding is in the one that was named for the training data."""
+        named = self.recipe.data.encoding
+        try:
+            return sources.read(source, encoding=encoding)
+        except DataError as error:
+            if encoding or not named or "encodings" not in error.values:
+                raise
+        table = sources.read(source, encoding=named)
+        said = tr("The file was read as {name}, as the training data; another encoding can be given with --encoding.", name=named)
+        return dataclasses.replace(table, problems=(said, *table.problems))
 
     def _named(self, table: Table) -> Table:
         """The picture, sound or film column of a folder, or the only one of a table, under the name that this run knows it by; a GIF may be

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import duomo
 from duomo.core.errors import DataError
 from duomo.data.sources import read
 from duomo.data.text_encoding import detect
@@ -125,3 +126,17 @@ def test_wide_csv_keeps_nul_cells(tmp_path: Path) -> None:
     path = tmp_path / "nul.csv"
     path.write_bytes(b"a,b\n1,x\0y\n2,z\n")
     assert read(path).data.column("b").to_pylist() == ["x\0y", "z"]
+
+
+def test_the_encoding_that_was_named_for_training_serves_the_files_to_answer(tmp_path: Path) -> None:
+    rows = [f"{town};{size};{place}" for size in range(15) for town, place in (("Köln", "west"), ("Zürich", "süd"), ("Łódź", "ost"))]
+    for name, code in (("train", "cp1250"), ("new", "cp1250"), ("wide", "utf-8")):
+        (tmp_path / f"{name}.csv").write_bytes("\n".join(["town;größe;place", *rows]).encode(code))
+    settings = {"data": {"encoding": "cp1250"}, "train": {"epochs": 1.0}, "model": {"name": "linear"}}
+    run = duomo.train(tmp_path / "train.csv", settings, target="place", out=tmp_path / "run")
+    found = run.table(tmp_path / "new.csv")
+    assert found.column("town")[2].as_py() == "Łódź" and "cp1250" in found.problems[0]
+    assert run.table(tmp_path / "wide.csv").column("town")[2].as_py() == "Łódź", "what tells its encoding is read by it"
+    assert run.predict(tmp_path / "new.csv") == run.predict(tmp_path / "wide.csv")
+    with pytest.raises(DataError):
+        run.table(tmp_path / "new.csv", "shift_jis")
