@@ -206,6 +206,17 @@ def test_a_long_tail_of_the_target_is_told() -> None:
         assert ("tail" in [one.code for one in found]) is told
 
 
+def test_a_number_that_stands_for_no_value_is_told() -> None:
+    values = np.random.default_rng(0).normal(20, 3, 300)
+    for number, told in ((-9999, True), (999, True), (20, False), (99, True)):
+        found = audit(
+            infer(read({"temperature": np.where(np.arange(300) % 10, values, number), "y": np.arange(300) % 2}), {}), "y"
+        ).findings
+        assert ("stand_in" in [one.code for one in found]) is told, number
+    ages = np.random.default_rng(0).integers(1, 100, 300)
+    assert "stand_in" not in [one.code for one in audit(infer(read({"age": ages, "y": np.arange(300) % 2}), {}), "y").findings]
+
+
 def test_targets_are_guessed() -> None:
     assert guess_target(infer(read(cancer()), {}))[0] == "target"
     assert guess_target(infer(read(cancer().rename(columns={"target": "Diagnosis"})), {}))[0] == "Diagnosis"

@@ -32,6 +32,8 @@ MOST_VALUES = 10_000
 MOST_COUNTED = 256 << 20
 """Bytes of a column up to which its different values are counted exactly."""
 _INFINITE = ("inf", "-inf", "+inf", "infinity", "-infinity", "+infinity", "∞", "-∞")
+NINES, OFTEN, FAR = (99, 999, 9999, 99_999, 999_999, 9_999_999), 0.005, 2.0
+"""Numbers that people write where nothing is known; in which share of the cells; how many times the spread of the others away from them."""
 NEARLY, NEARLY_VALUES = 0.5, 20
 """From such a share of numbers, and so many different values, it is said that a column of words is nearly one of numbers."""
 
@@ -61,6 +63,7 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
     match kind:
         case "number":
             facts, chart = _spread(values[np.isfinite(values)], name)
+            facts |= _stand_in(values[np.isfinite(values)])
         case "date":
             moments, _ = date.parse(some)
             facts, chart = _dates(moments[~np.isnat(moments)], name)
@@ -199,6 +202,17 @@ def _alike(cells: pa.ChunkedArray) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1][:FIRST]
 
 
+def _stand_in(values: np.ndarray) -> dict[str, Any]:
+    """A number of nines that is met often and far from all others: it stands for «no value» (-9999)."""
+    for one in np.unique(values[np.isin(np.abs(values), NINES)]):
+        others = values[values != one]
+        if len(others) > 1 and len(values) - len(others) >= OFTEN * len(values):
+            gap = others.min() - one if one < others.min() else one - others.max()
+            if gap > FAR * max(np.ptp(others), 1e-9):
+                return {"stand_in": float(one), "stands": 1 - len(others) / len(values)}
+    return {}
+
+
 def _nearly(cells: pa.ChunkedArray, distinct: int) -> dict[str, Any]:
     """What share of cells that are read as words are numbers, and a few that are none; nothing where most are none, or values are few."""
     values, bad = number.parse(cells)
@@ -246,6 +260,11 @@ def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
         told = "; ".join(" = ".join(repr(value[:40]) for value in group) for group in alike)
         said = tr("Values of {name!r} seem to mean the same and count as different ones: {told}.", name=name, told=told)
         found.append(Finding("warning", "alike", said, one, (), tr("Write them alike where they mean the same.")))
+    if (stand_in := audit.facts.get("stand_in")) is not None:
+        share = audit.facts["stands"]
+        said = tr("{share:.1%} of the cells of {name!r} are {number:g}, far from all others: it seems to stand for a missing value.",
+                  share=share, name=name, number=stand_in)  # fmt: skip
+        found.append(Finding("warning", "stand_in", said, one, (), tr("Empty these cells where they mean that nothing is known.")))
     if odd := audit.facts.get("odd"):
         facts = {"name": name, "share": audit.facts["numbers"], "odd": ", ".join(repr(value[:20]) for value in odd), "kind": tr(audit.kind)}
         said = tr(

@@ -21,7 +21,10 @@ from duomo.core.recipe import EncodeConfig
 
 NAMED = re.compile(r"(?i)(date|time|day|year|month|created|updated|日期|时间|年|月|日|dt$|_at$|^ts$)")
 CLOCK = r"(?:[T\s,]+(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::?(?P<second>\d{2})(?P<part>\.\d+)?)?\s*(?P<half>[aApP]\.?[mM]\.?)?)?"
-ZONE = r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?$"
+ZONES = {"Z": 0, "UTC": 0, "GMT": 0, "CET": 1, "MEZ": 1, "CEST": 2, "MESZ": 2, "BST": 1, "JST": 9, "EST": -5, "EDT": -4, "MST": -7,
+         "MDT": -6, "PST": -8, "PDT": -7}  # fmt: skip
+"""Hours east; CST is in America or in China and is not read."""
+ZONE = rf"\s*(?P<zone>{'|'.join(ZONES)}|[+-]\d{{2}}:?\d{{2}})?$"
 YEAR_FIRST = r"^(?P<year>\d{4})\s*[-/.]\s*(?P<month>\d{1,2})(?:\s*[-/.]\s*(?P<day>\d{1,2}))?" + CLOCK + ZONE
 CHINESE = (
     r"\s*(?P<month>\d{1,2})(?:\s*[-/.月]\s*(?P<day>\d{1,2})\s*[日号]?|\s*月)(?:\s*\(?(?:星期|周|礼拜)[一二三四五六日天]\)?)?"
@@ -32,14 +35,24 @@ LONG, SHORT = r"^(?P<year>\d{4})\s*[-/.年]" + CHINESE + ZONE, r"^(?P<year>\d{2}
 """2024年3月5日（星期二）下午2点30分, and what of it may stand behind 2024-03-05."""
 EIGHT = r"^(?P<year>[12]\d{3})(?P<month>\d{2})(?P<day>\d{2})" + CLOCK + ZONE
 YEAR_LAST = r"^(?P<first>\d{1,2})[-/.](?P<next>\d{1,2})[-/.](?P<year>\d{4}|\d{2})" + CLOCK + ZONE
-WEEKDAY = r"^(?:[A-Za-z]{3,9},?\s+)?"
-DAY_NAMED = WEEKDAY + r"(?P<day>\d{1,2})(?:st|nd|rd|th)?[-\s]+(?P<name>[A-Za-z]{3,9})\.?,?[-\s]+(?P<year>\d{4}|\d{2})" + CLOCK + ZONE
-MONTH_NAMED = WEEKDAY + r"(?P<name>[A-Za-z]{3,9})\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})" + CLOCK + ZONE
+WEEKDAY, MONTH = r"^(?:\p{L}{2,10}[.,]{0,2}\s+)?", r"(?P<name>\p{L}{3,10})"
+DAY_NAMED = (
+    WEEKDAY
+    + r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|\.)?(?:[-\s]+|\s+de\s+)"
+    + MONTH
+    + (r"\.?,?(?:[-\s]+|\s+de[l]?\s+)(?P<year>\d{4}|\d{2})" + CLOCK + ZONE)
+)
+MONTH_NAMED = WEEKDAY + MONTH + r"\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})" + CLOCK + ZONE
 EPOCH = r"^\d{9,19}(\.\d+)?$"
 SINCE, UNTIL = 946_684_800, 2_208_988_800
 """Seconds since 1970 (or thousandths, millionths, billionths of them) are read as a moment from 2000 to 2040, where the column's name says
 that it is one."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+ELSEWHERE = {
+    "jän": 1, "ene": 1, "gen": 1, "fev": 2, "fév": 2, "mär": 3, "mrz": 3, "abr": 4, "avr": 4, "mai": 5, "mag": 5, "juin": 6, "giu": 6,
+    "juil": 7, "lug": 7, "ago": 8, "aoû": 8, "aou": 8, "set": 9, "okt": 10, "ott": 10, "out": 10, "dez": 12, "dic": 12, "déc": 12,
+}  # fmt: skip
+"""Beginnings of months in German, French, Spanish, Italian and Portuguese that are unlike the English ones."""
 NONE = np.iinfo(np.int64).min
 
 
@@ -142,11 +155,11 @@ def _word(name: str, word: str) -> int:
     """One month name, half of the day or zone as a number."""
     short = word.lower()[:3]
     if name == "name":
-        return MONTHS.index(short) + 1 if short in MONTHS else 99 if word else -1
+        return MONTHS.index(short) + 1 if short in MONTHS else ELSEWHERE.get(word.lower()[:4], ELSEWHERE.get(short, 99)) if word else -1
     if name == "half":
         return -1 if not word else 12 if short.startswith(("p", "下", "傍", "晚")) else 0
-    if not word or word in ("Z", "UTC", "GMT"):
-        return 0
+    if not word or word in ZONES:
+        return 3600 * ZONES.get(word, 0)
     digits = word[1:].replace(":", "")
     return (-1 if word[0] == "-" else 1) * (int(digits[:2]) * 3600 + int(digits[2:]) * 60)
 
