@@ -81,9 +81,8 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
 
 def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     """Target and task, found where they were not given, and in words why."""
+    data = targets.called(table, data)
     notes, task, target = list[str](), data.task, data.target
-    for name in (*data.target, *data.ignore, *(column for column in (data.group, data.time) if column)):
-        table.column(name)
     table = table.without([name for name in data.ignore if name not in target])  # what nobody is to look at is no target either
     if task and not target:
         target = find.task_module(task).Main.find_target(table)

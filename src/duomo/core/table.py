@@ -52,6 +52,14 @@ class Table:
             )  # fmt: skip
         return self.data.column(place)
 
+    def called(self, name: str) -> str:
+        """The column of that name, else the only one whose dotted name ends in it (th: translation.th); DataError where there is none."""
+        ends = [own for own in self.names if own.endswith(f".{name}")]
+        if name not in self._places and len(ends) == 1:
+            return ends[0]
+        self.column(name)
+        return name
+
     @cached_property
     def _places(self) -> dict[str, int]:
         """Column name -> its place: Arrow looks a name up among all of them, each time."""

@@ -41,7 +41,8 @@ class Instructed:
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
         self.names = choose_columns(self.asked, table)
-        self.request = self.request.format(source=self.names.source, target=self.names.target)
+        source, target = (name.rpartition(".")[2] for name in self.names)
+        self.request = self.request.format(source=source, target=target)
         self.tokenizer = dialogue.speaking(self.given)
         most = text_kind.within(self.asked.encode.longest_text, self.given)
         sources, targets = (self._lengths(table, name) for name in self.names)

@@ -64,16 +64,15 @@ def choose_columns(asked: Asked, table: Table) -> Names:
             "The one column with the texts to write must be named; received {count} of {columns}. Name it with --target.",
             count=len(asked.target), columns=", ".join(table.names[:30]),
         )  # fmt: skip
-    target = asked.target[0]
-    table.column(target)
-    if asked.source == target:
+    target = table.called(asked.target[0])
+    source = table.called(asked.source) if asked.source else ""
+    if source == target:
         raise ConfigError(
             "What is read and what is written must be two columns; received {name!r} for both. Name another one with --source or --target.",
             name=target,
         )  # fmt: skip
-    if asked.source:
-        table.column(asked.source)
-        return Names(asked.source, target)
+    if source:
+        return Names(source, target)
     free = [name for name in table.names if name not in (target, *asked.ignore)]
     found = [name for name in asked.sources if name in free] or [name for name in free if table.kinds.get(name) in ("text", "category")]
     if not found:

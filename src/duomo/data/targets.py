@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import flagged, tr
+from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
 from duomo.data.findings import Finding
 from duomo.data.profile import words
@@ -43,6 +45,13 @@ SEPARATORS, LISTED, INSIDE = (";", "|", "；", "、", ",", "，", "/"), "[]", ("
 """Signs between the labels of a cell; what stands for cells that are written as JSON lists; signs that stand inside of names as well."""
 CODE = re.compile(r"[A-Za-z]{0,5}[-_ #]?\d+")
 TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
+
+
+def called(table: Table, data: DataConfig) -> DataConfig:
+    """The settings with the columns' whole names (`Table.called`)."""
+    target, ignore = (tuple(map(table.called, names)) for names in (data.target, data.ignore))
+    group, time = (table.called(name) if name else "" for name in (data.group, data.time))
+    return replace(data, target=target, ignore=ignore, group=group, time=time)
 
 
 def guess_target(table: Table) -> tuple[str, str]:

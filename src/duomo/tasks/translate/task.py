@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from duomo.core.config import Within
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
-from duomo.core.messages import tr
+from duomo.core.messages import listed, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
@@ -29,12 +29,16 @@ from duomo.tasks.translate.baselines import Copy, Nearest
 SOURCES = ("source", "src", "en", "english", "原文", "英文")
 TARGETS = ("target", "tgt", "translation", "译文", "中文")
 LANGUAGES = re.compile(
-    "(ar|bg|bn|ca|cs|da|de|el|en|es|et|eu|fa|fi|fr|ga|gl|he|hi|hr|hu|id|is|it|ja|ka|ko|lt|lv|ms|nb|nl|no|pl|pt|ro|ru|sk|sl|sr|sv|ta|th|tr|uk"
-    "|ur|vi|zh)([-_][a-z]{2,4})?|arabic|chinese|english|french|german|italian|japanese|korean|portuguese|russian|spanish|turkish|vietnamese"
+    "(am|ar|bg|bn|ca|cs|da|de|el|en|es|et|eu|fa|fi|fr|ga|gl|gu|he|hi|hr|hu|hy|id|is|it|ja|ka|kk|km|kn|ko|lo|lt|lv|ml|mn|mr|ms|my|nb|ne|nl|no"
+    "|pa|pl|pt|ro|ru|si|sk|sl|sr|sv|sw|ta|te|th|tr|uk|ur|uz|vi|zh)([-_][a-z]{2,4})?"
+    "|arabic|chinese|english|french|german|italian|japanese|korean|portuguese|russian|spanish|turkish|vietnamese"
     "|[中英日韩法德俄]文|[汉英日韩法德俄泰]语|西班牙语|葡萄牙语|意大利语|阿拉伯语|越南语|原文|译文", re.IGNORECASE,
 )  # fmt: skip
 """By the codes of ISO 639-1, or by name."""
 MANY = 5000
+READ_IN = ("source_lang", "source_language", "src_lang", "src_language")
+WRITTEN_IN = ("target_lang", "target_language", "tgt_lang", "tgt_language")
+"""Columns that say in which language a side is written."""
 REQUEST = "Translate the following text from {source} to {target}."
 """What a model that only writes on is asked before each text, by the names of the columns."""
 
@@ -84,12 +88,14 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        named = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
-        if len(named) != 2 or len(table.names) != 2:
+        named = [name for name in table.inputs() if name not in (*READ_IN, *WRITTEN_IN)]
+        if len(named) != 2 or any(table.kinds.get(name) not in ("text", "category") for name in named):
             return ""
-        if all(LANGUAGES.fullmatch(name) for name in named):
-            return tr("the columns are named after two languages, {names}", names=" → ".join(named))
-        return tr("the columns are source and target") if named == ["source", "target"] else ""
+        whole, last = {name.rpartition(".")[0] for name in named}, [name.rpartition(".")[2] for name in named]
+        if len(whole) == 1 and all(LANGUAGES.fullmatch(name) for name in last):
+            return tr("the columns are named after two languages, {names}", names=" → ".join(last))
+        alone = named == ["source", "target"] and {*table.names} <= {*named, *READ_IN, *WRITTEN_IN}
+        return tr("the columns are source and target") if alone else ""
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
@@ -136,7 +142,8 @@ class Main(Task):
         return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        return self.pairs.usable(table)
+        mask, told = self.pairs.usable(table)
+        return mask, [*told, *_mixed(table)]
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         return self.pairs.encode(table, target=target)
@@ -236,3 +243,14 @@ class Main(Task):
 def _places(batch: Batch) -> list[list[int]]:
     """Of each row the place in the memory that was read beside it, and how similar; -1 where none was."""
     return batch["retrieved"].tolist() if "retrieved" in batch else [[-1, 0]] * len(batch["tokens"])
+
+
+def _mixed(table: Table) -> list[str]:
+    """A sentence where the translations are in several languages: nothing tells the model which one to write."""
+    told = []
+    for name in (name for name in table.names if name in WRITTEN_IN):
+        languages = sorted(set(map(str, table.column(name).drop_null().to_pylist())))
+        if len(languages) > 1:
+            told.append(tr("Column {name!r} names {count} languages to write ({languages}), and the model is not told which of them is "
+                           "wanted: train on the rows of one.", name=name, count=len(languages), languages=listed(languages)))  # fmt: skip
+    return told

@@ -3,6 +3,7 @@
 import json
 import random
 import struct
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +15,13 @@ from rouge_score import rouge_scorer
 from torch.nn import functional
 
 import duomo
+from duomo import plan
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.find import make_model, make_task
-from duomo.core.recipe import ModelConfig
+from duomo.core.recipe import DataConfig, EncodeConfig, ModelConfig
+from duomo.core.reporter import Silent
 from duomo.core.table import Table
-from duomo.data import sources, written
+from duomo.data import pairs, sources, written
 from duomo.data.loader import finish
 from duomo.data.memory import Memory
 from duomo.samples import write
@@ -224,6 +227,38 @@ def test_what_is_read_is_not_what_is_written():
     task = make_task("translate", {"source": "en", "target": ["en"]})
     with pytest.raises(ConfigError, match="two columns; received 'en' for both"):
         task.usable(sources.read([{"en": "one", "th": "หนึ่ง"}]))
+
+
+def chosen(rows: list[dict[str, Any]], **said: Any) -> tuple[Table, DataConfig]:
+    table = plan.read(rows, DataConfig(), Silent())
+    return table, plan.choose(table, DataConfig(**said))[0]
+
+
+def test_translations_in_a_dictionary_are_known_by_their_languages():
+    rows = [{"id": str(row), "translation": {"en": f"number {row} of them", "th": f"ลำดับที่ {row}"}} for row in range(40)]
+    table, found = chosen(rows)
+    assert (found.task, found.target) == ("translate", ("translation.th",))
+    _, found = chosen(rows, target=("en",), task="translate")
+    assert found.target == ("translation.en",)
+    asked = pairs.Asked("th", found.target, (), EncodeConfig(), ())
+    assert pairs.choose_columns(asked, table) == ("translation.th", "translation.en")
+    with pytest.raises(DataError, match="no column 'de'"):
+        chosen(rows, target=("de",))
+    several = sources.read([{"a": {"en": "x"}, "b": {"en": "y"}}])
+    with pytest.raises(DataError, match="no column 'en'"):
+        several.called("en")
+
+
+def test_languages_written_beside_the_sides():
+    rows = [
+        {"source_lang": "en", "target_lang": ("de", "ja")[row % 2], "source": f"number {row}", "target": f"and also {row}"}
+        for row in range(40)
+    ]
+    table, found = chosen(rows)
+    assert (found.task, found.target) == ("translate", ("target",))
+    (said,) = make_task("translate", {"target": found.target}).usable(table)[1]
+    assert "2 languages to write (de, ja)" in said
+    assert not make_task("translate", {"target": found.target}).usable(table.take(np.arange(0, 40, 2)))[1]
 
 
 def test_memory_finds_the_nearest():
