@@ -1,41 +1,97 @@
-"""Class folders: which of the folders that files lie in name their class."""
+"""Class folders: which of the folders that files lie in name their class, and which what the files of several classes came from."""
 
+import re
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import SOURCE, known, sources
 
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
+GROUP = "group"
+"""The column of outer folders that are not the classes."""
+REPEATED = 0.5
+"""Where inner folders repeat, so many of them do, and of all pairs of an outer and an inner one so many are there, at least."""
+_ORIGINS = re.compile(
+    r"((batch|cam(era)?|cent(er|re)|clinic|day|device|domain|fold|group|hospital|img|image|lab|location|machine|operator|part|patient"
+    r"|person|photo|place|plant|region|round|run|scanner|sequence|session|set|shift|site|speaker|station|subject|user|view|video|week"
+    r"|writer|year|批次|医院|地点|工厂|患者|相机)s?[-_ ]?([a-z]|\d+)?|front|back|left|right|top|bottom|side|night|raw"
+    r"|(19|20)\d\d([-_]?\d\d){0,2})",
+    re.IGNORECASE,
+)
+"""What folders are called by where, when, or of whom the files were made, and how they lie."""
 
 
-def labels_of(root: Path, files: list[str]) -> list[str] | None:
-    """The first folder of each path where all lie in folders of at least two names, else None; below the folders of splits, the second."""
+class Classed(NamedTuple):
+    """Of each file the folder that is its class and, where that is the inner one, the outer one; and what is to be said."""
+
+    labels: list[str]
+    groups: list[str] | None = None
+    said: tuple[str, ...] = ()
+
+
+def labels_of(root: Path, files: list[str]) -> Classed | None:
+    """The first folder of each path where all lie in folders, else None; below the folders of splits, the second, and so where the second
+    ones repeat in first ones that are called after places and the like, or are fewer."""
     if not all("/" in file for file in files):
         return None
     folders = [file.split("/")[:-1] for file in files]
     labels = [names[0] for names in folders]
+    deep = all(len(names) > 1 for names in folders)
     if len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS:
-        if all(len(names) > 1 for names in folders):
-            return [names[1] for names in folders]
+        if deep:
+            return Classed([names[1] for names in folders])
         first, *_, last = sorted(set(labels), key=lambda label: ("train" not in label.lower(), "test" in label.lower()))
         raise DataError(
             "The folders of {folder} are splits without folders of classes in them: {labels}. Put the files into a folder for each class, "
             "or train on {first} and give {last} as the test.",
             folder=root.name, labels=", ".join(sorted(set(labels))), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
         )  # fmt: skip
-    return labels
+    return _of_two(labels, [names[1] for names in folders]) if deep else Classed(labels)
+
+
+def _of_two(outer: list[str], inner: list[str]) -> Classed:
+    pairs, outers, inners = set(zip(outer, inner, strict=True)), sorted(set(outer)), sorted(set(inner))
+    often = sum(count > 1 for count in Counter(name for _, name in pairs).values())
+    repeat = len(inners) > 1 and often >= REPEATED * len(inners) and len(pairs) >= REPEATED * len(outers) * len(inners)
+    if not repeat or {name.lower() for name in inners} & SPLITS:
+        return Classed(outer)
+    told = {"inner": listed(inners, 5), "outer": listed(outers, 5)}
+    if not _origins(inners) and (_origins(outers) or (len(inners) > len(outers) and not all(map(str.isdigit, inners)))):
+        said = tr(
+            "The inner folders repeat in several outer ones: they are the classes ({inner}), and the outer ones groups ({outer}).", **told
+        )
+        return Classed(inner, outer, (said,))
+    said = tr("The outer folders are the classes ({outer}); the inner ones, which repeat in them, are not learned ({inner}). To learn the "
+              "inner ones, put them outside.", **told)  # fmt: skip
+    return Classed(outer, None, (said,))
+
+
+def _origins(names: Collection[str]) -> bool:
+    return all(_ORIGINS.fullmatch(name) for name in names)
 
 
 def classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
-    labels = labels_of(root, files)
+    found = labels_of(root, files)
     columns = {media: pa.array(files, pa.large_string())}
-    if labels is not None:
-        columns["label"] = pa.array(labels, pa.large_string())
+    if found is not None:
+        columns["label"] = pa.array(found.labels, pa.large_string())
+        problems = (*problems, *found.said)
+    if found is not None and found.groups is not None:
+        columns[GROUP] = pa.array(found.groups, pa.large_string())
     cut = sources(files) if media == "video" else None
     if cut is not None:
         columns[SOURCE] = pa.array(cut, pa.large_string())
     columns["file"] = columns[media]
-    return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
+    return Table(pa.table(columns), kinds_of(columns), root=root, name=root.name, problems=problems)
+
+
+def kinds_of(columns: Collection[str]) -> dict[str, str]:
+    """Kinds that follow from how class folders are laid out."""
+    return known(columns) | ({GROUP: "id"} if GROUP in columns else {})

@@ -20,7 +20,7 @@ from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
-from duomo.data.classed import SPLITS, classes, labels_of
+from duomo.data.classed import GROUP, SPLITS, classes, kinds_of, labels_of
 from duomo.data.companions import above_classes, companions
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
@@ -191,9 +191,9 @@ def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | Non
     parted = any("=" in file or YEAR.match(file) for file in tables)
     if parted or ({file.split("/")[0].lower() for file in tables} <= SPLITS and any(file.count("/") < 2 for file in tables)):
         return None
-    labels = labels_of(root, tables)
+    classed = labels_of(root, tables)
     size = sum((root / file).stat().st_size for file in tables)
-    if labels is None or min(Counter(labels).values()) < FEWEST_SERIES or size > LARGEST_SERIES:
+    if classed is None or min(Counter(classed.labels).values()) < FEWEST_SERIES or size > LARGEST_SERIES:
         return None
     steps, names = list[np.ndarray](), list[str]()
     for file in tables:
@@ -209,13 +209,14 @@ def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | Non
     values, lengths = np.concatenate(steps), [len(one) for one in steps]
     rows = pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1) * len(names), pa.int32()), pa.array(values.reshape(-1)))
     cells = pa.ListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int32()), rows)
-    found = {"series": cells, "label": pa.array(labels, pa.large_string()), "file": pa.array(tables, pa.large_string())}
+    found = {"series": cells, "label": pa.array(classed.labels, pa.large_string()), "file": pa.array(tables, pa.large_string())}
+    found |= {GROUP: pa.array(classed.groups, pa.large_string())} if classed.groups else {}
     words = tr(
         "{count} tables of the columns {columns} are a series each, their folders the classes.",
         count=len(tables),
         columns=", ".join(names[:8]),
     )
-    return Table(pa.table(found), known(found), root=root, name=root.name, problems=(words,))
+    return Table(pa.table(found), kinds_of(found), root=root, name=root.name, problems=(words, *classed.said))
 
 
 def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:
@@ -284,18 +285,19 @@ def _moving(root: Path, files: list[str]) -> bool:
 
 def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str, *, labelled: bool = True) -> Table:
     """One row per file, with its class folder as label; a few long works are cut into documents."""
-    labels = labels_of(root, files) if labelled else None
+    classed = labels_of(root, files) if labelled else None
+    folders = {} if classed is None else {"label": classed.labels} | ({GROUP: classed.groups} if classed.groups else {})
     sizes = [(root / file).stat().st_size for file in files]
-    works = labels is None and len(files) < 50 and sum(sizes) > 16_000 * len(files)
+    works = classed is None and len(files) < 50 and sum(sizes) > 16_000 * len(files)
     notes: list[str] = []
-    names = ["text", *(["label"] if labels else []), *(["part"] if works else []), "file"]
-    types = {"text": pa.large_string(), "label": pa.large_string(), "part": pa.int64(), "file": pa.large_string()}
-    schema = pa.schema([(name, types[name]) for name in names])
+    names = ["text", *folders, *(["part"] if works else []), "file"]
+    schema = pa.schema([(name, pa.int64() if name == "part" else pa.large_string()) for name in names])
 
     def batches() -> Iterator[pa.RecordBatch]:
         held: list[dict[str, object]] = []
         for place, file in enumerate(files):
-            held += _text_rows(root, file, labels[place] if labels else None, works, (cache, wanted), notes)
+            facts = {name: values[place] for name, values in folders.items()}
+            held += ({**row, **facts} for row in _text_rows(root, file, works, (cache, wanted), notes))
             if len(held) >= 1000:
                 yield pa.RecordBatch.from_pylist(held, schema)
                 held = []
@@ -303,10 +305,11 @@ def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str
             yield pa.RecordBatch.from_pylist(held, schema)
 
     if sum(sizes) > caches.LARGE:
-        table = caches.store(cache, _folder_key(root, files, sizes), schema, batches())
+        table = caches.store(cache, _folder_key(root, files, sizes) + GROUP * (GROUP in names), schema, batches())
     else:
         table = pa.Table.from_batches(list(batches()), schema)
-    return Table(table, known(table.column_names), root=root, name=root.name, problems=problems + _summary(root, files, notes))
+    problems = (*problems, *(classed.said if classed else ()), *_summary(root, files, notes))
+    return Table(table, kinds_of(table.column_names), root=root, name=root.name, problems=problems)
 
 
 def _summary(root: Path, files: list[str], notes: list[str]) -> tuple[str, ...]:
@@ -333,9 +336,7 @@ def _unclear() -> str:
     return tr("its encoding is not clear; bytes that are not UTF-8 became \ufffd")
 
 
-def _text_rows(
-    root: Path, file: str, label: str | None, works: bool, how: tuple[Path | None, str], notes: list[str]
-) -> Iterator[dict[str, object]]:
+def _text_rows(root: Path, file: str, works: bool, how: tuple[Path | None, str], notes: list[str]) -> Iterator[dict[str, object]]:
     cache, wanted = how
     path = plain(root / file, cache, wanted)
     try:
@@ -348,7 +349,7 @@ def _text_rows(
     with open_text(path, encoding) as text:
         pieces = blocks(text, block_size(path.stat().st_size)) if works else iter([text.read()])
         for part, piece in enumerate(pieces):
-            yield {"text": piece, "label": label, "part": part, "file": file}
+            yield {"text": piece, "part": part, "file": file}
 
 
 def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
@@ -361,7 +362,7 @@ def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...],
     cells = []
     for file in found:
         beside = texts.get(os.path.splitext(file)[0])
-        rows = [] if beside is None else list(_text_rows(root, beside, None, False, (None, wanted), notes))
+        rows = [] if beside is None else list(_text_rows(root, beside, False, (None, wanted), notes))
         cells.append(str(rows[0]["text"]).strip() if rows else None)
     columns = {
         media: pa.array(found, pa.large_string()),
