@@ -11,6 +11,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_
 
 from duomo.core.kinds import infer
 from duomo.data.audit import Audit, audit, guess_target, near_rows
+from duomo.data.leaks import leak_scores
 from duomo.data.near import near_texts
 from duomo.data.profile import _alike
 from duomo.data.sources import read
@@ -108,6 +109,29 @@ def test_a_leak_of_a_number_is_found() -> None:
     frame = load_diabetes(as_frame=True).frame
     assert not audit_of(frame).of("leak")
     assert [f.columns[0] for f in audit_of(frame.assign(leak=frame["target"] ** 2 + 3)).of("leak")] == ["leak"]
+
+
+def test_neither_the_order_of_rows_nor_what_splits_them_is_a_leak() -> None:
+    """A target of one value, and one that is the same for all rows of a person, by whom the rows are split."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"patient": np.arange(200) // 5, "size": rng.normal(size=200), "age": rng.integers(20, 80, 200)})
+    assert not audit_of(frame.assign(row=np.arange(200) * 1.5, target=7)).of("leak")
+    found = audit_of(frame.assign(target=np.where(frame["patient"] * 7 % 3 > 1, "sick", "well")))
+    assert found.proposal.group == "patient" and not found.of("leak")
+
+
+def test_a_number_above_all_that_were_fitted_is_judged_as_the_largest() -> None:
+    frame = pd.DataFrame({"leak": np.arange(80) * 3, "size": np.random.default_rng(1).normal(size=80)})
+    table = infer(read(frame.assign(target=np.where(frame["leak"] > 180, "y", "n"))), {"leak": "number"})
+    scores = leak_scores(table, "target", np.arange(80, dtype=np.uint64) << np.uint64(17))  # of two rows the second is held back
+    assert scores["leak"] == 1 and scores["size"] < 0.5
+
+
+def test_a_column_of_one_value_is_proposed_only_where_its_name_says_so() -> None:
+    frame = pd.DataFrame({"size": np.random.default_rng(0).normal(size=30), "one": 1.0})
+    assert guess_target(infer(read(frame), {}))[0] == "size"
+    assert guess_target(infer(read(frame.assign(label=2, outcome=[1, 2, 3] * 10)), {}))[0] == "outcome"
+    assert guess_target(infer(read(frame.assign(label=2)), {}))[0] == "label", "so that it is told why nothing can be learned"
 
 
 def test_several_labels_in_a_cell_are_counted_one_by_one() -> None:

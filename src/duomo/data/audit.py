@@ -69,6 +69,7 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, guess: b
     told_by = told(table, (chosen,))  # is no input anyway
     places = {(name,) for name in ("part", "file") if "text" in table.names and table.kinds.get(name) == "id"}  # of a text, as it was read
     findings = [finding for finding in findings if finding.code not in ("id", "constant") or finding.columns not in {(told_by,), *places}]
+    findings = [finding for finding in findings if finding.code != "leak" or finding.columns[0] != proposal.group]  # nor is that
     findings = sorted(findings, key=lambda finding: _SEVERITY[finding.severity])
     return Audit(table.name, len(table), len(sample), tuple(columns), tuple(findings), chosen, reason, balance, proposal, table.problems)
 

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pyarrow.compute as pc
+from scipy.stats import rankdata
 
 from duomo.core.kinds import date, number
 from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
@@ -75,7 +76,8 @@ def _cells(table: Table, name: str, fit: np.ndarray) -> np.ndarray | None:
         edges = np.unique(values[fit & np.isfinite(values)])
         if len(edges) > 2 * BINS:
             edges = np.unique(np.quantile(edges, np.linspace(0, 1, BINS + 1)))
-        return np.where(np.isnan(values), 0, np.searchsorted(edges, values) + 1)
+        above = len(edges) - 1  # what is larger than all that was fitted is like the largest
+        return np.where(np.isnan(values), 0, np.minimum(np.searchsorted(edges, values), above) + 1)
     if kind in ("category", "text"):
         codes = codes_of(values_of(column)) + 1
         return codes if len(np.unique(codes)) <= 0.5 * len(codes) else None
@@ -99,7 +101,7 @@ def _accuracy(cells: np.ndarray, codes: np.ndarray, fit: np.ndarray, check: np.n
 
 def _explained(cells: np.ndarray, values: np.ndarray, fit: np.ndarray, check: np.ndarray) -> float:
     keys, place = np.unique(cells, return_inverse=True)
-    target = np.argsort(np.argsort(np.where(np.isfinite(values), values, 0))).astype(np.float64)
+    target = rankdata(np.where(np.isfinite(values), values, 0))  # equal ones have one rank: the order of the rows is no target
     counts = np.bincount(place[fit], minlength=len(keys))
     means = np.bincount(place[fit], weights=target[fit], minlength=len(keys)) / np.maximum(counts, 1)
     mean = target[fit].mean()

@@ -37,6 +37,7 @@ _TARGETS = (
 )
 _OFTEN_ELSE = {"status", "type", "状态", "类型"}
 """Names that a format gives too, the same word in every row."""
+_TELLING = {"label", "target", "class", "diagnosis", "outcome"}
 _ENDINGS = ("标签", "诊断", "诊断结果", "结局")
 """Chinese puts no spaces between words: 疾病诊断."""
 _SELDOM = {"id", "index", "part", "year", "month", "day", "年", "月", "日", "年份", "月份"}
@@ -61,22 +62,19 @@ def guess_target(table: Table) -> tuple[str, str]:
     labelled = any(wanted in by_words and table.kinds[by_words[wanted]] == "category" for wanted in _TARGETS)
     if table.of_kind("audio") and not labelled and (spoken := _spoken(table, by_words)):
         return spoken, tr("it is the text of the recordings")
-    for wanted in _TARGETS:
-        name = by_words.get(wanted, "")
-        if name and table.kinds[name] != "text" and (wanted not in _OFTEN_ELSE or _varies(table, name)):
-            return name, tr("its name says so")
-    for plain, name in by_words.items():
-        if table.kinds[name] != "text" and (
-            {"label", "target", "class", "diagnosis", "outcome"} & set(plain.split()) or plain.endswith(_ENDINGS)
-        ):
-            return name, tr("its name says so")
+    named = [by_words[wanted] for wanted in _TARGETS if wanted in by_words]
+    named = [name for name in named if words(name).removeprefix("是否") not in _OFTEN_ELSE or _varies(table, name)]
+    named += [name for plain, name in by_words.items() if _TELLING & set(plain.split()) or plain.endswith(_ENDINGS)]
+    named = [name for name in named if table.kinds[name] != "text"]
+    if named:  # where none has two values, the first of them: that is what must be told
+        return next((name for name in named if _varies(table, name)), named[0]), tr("its name says so")
     categories = [name for name in table.of_kind("category") if _varies(table, name)]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
         return _likely(categories, table)[-1], tr("it is the last column of categories")
     lone = _lone(table)
     if lone:
         return lone, tr("it is the only one of many columns of numbers that has few different values")
-    numbers = _likely([name for name in table.of_kind("number") if words(name) != "part"])
+    numbers = _likely([name for name in table.of_kind("number") if words(name) != "part" and _varies(table, name)])
     if numbers and len(usable) + len(table.of_kind("date")) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
     return "", tr("no column looks like a target")
