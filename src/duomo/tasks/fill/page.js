@@ -6,7 +6,7 @@ const GAP = /\[MASK\]|<mask>/;
 // Of an example its first line, one word of which is taken out.
 function gapped(text) {
   if (typeof text !== "string" || GAP.test(text)) return text;
-  const short = text.slice(0, 200).replace(/\s+\S*$/, ""), words = [...short.matchAll(/[\p{L}\p{N}]+/gu)], word = words[Math.floor(words.length / 2)];
+  const short = text.slice(0, 200).replace(/\s+\S*$/, ""), words = [...short.matchAll(/[\p{L}\p{M}\p{N}]+/gu)], word = words[Math.floor(words.length / 2)];
   return word ? `${short.slice(0, word.index)}[MASK]${short.slice(word.index + word[0].length)}` : short;
 }
 export function input(run, example = {}) {
