@@ -130,7 +130,8 @@ def test_inspect_names_files_that_do_not_open(tmp_path: Path) -> None:
     (tmp_path / "0" / "torn.png").write_bytes((tmp_path / "0" / "0.png").read_bytes()[:60])
     (tmp_path / "1" / "empty.png").write_bytes(b"")
     found = {one["code"]: one["sentence"] for one in pipeline.inspect(tmp_path)["findings"]}
-    assert "1 file" in found["missing_files"] and "0/torn.png" in found["broken_files"] and "1 of 21" in found["broken_files"]
+    assert "1 file" in found["missing_files"] and "1/empty.png" in found["missing_files"]
+    assert "0/torn.png" in found["broken_files"] and "1 of 21" in found["broken_files"]
 
 
 def test_sounds_that_go_on_unheard_are_told(tmp_path: Path) -> None:

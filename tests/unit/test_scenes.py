@@ -230,6 +230,18 @@ def test_one_broken_yolo_file_costs_one_picture(folder: Path) -> None:
     table = sources.read(folder)
     assert len(table) == 21 and "images/03.png" not in things(table)
     assert any("2 × a picture was left out because its annotation is no list of boxes" in said for said in table.problems)
+    assert any("images/03.txt:1 ('0 1.2.3 0.5 0.2 0.5')" in said for said in table.problems)
+
+
+def test_one_broken_yolo_line_costs_one_line(folder: Path) -> None:
+    for number in range(6):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(folder / "images" / f"{number:02}.png")
+        (folder / "images" / f"{number:02}.txt").write_text("0 0.5 0.5 0.2 0.5\n")
+    (folder / "images" / "03.txt").write_text("0 0.5 0.5 0.2 0.5\n\n0 0.5\n1 0.2 0.2 0.2 0.2\n")
+    table = sources.read(folder)
+    assert [box.label for box in things(table)["images/03.png"]] == ["0", "1"] and len(things(table)) >= 6
+    said = "1 × a line was left out because it is no box or outline; the first: images/03.txt:3 ('0 0.5')."
+    assert said in table.problems
 
 
 def test_cut_outs_beside_class_folders_and_on_their_side(parts: tuple[Path, Path], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from duomo.core.errors import DataError
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, text_of
-from duomo.core.messages import flagged, tr
+from duomo.core.messages import flagged, listed, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import longform
 from duomo.data.cleaning import shares
@@ -124,7 +124,8 @@ def _files(table: Table) -> list[Finding]:
         if is_text(column.type) and table.root is not None:
             lost_N = np.array([cell is not None and not _has_bytes(os.path.join(table.root, cell)) for cell in column.to_pylist()], bool)
         if lost_N.any():
-            said = tr("{count} files of column {name!r} are missing or empty.", count=int(lost_N.sum()), name=name)
+            names = listed(column.take(pa.array(np.flatnonzero(lost_N)[:FIRST])).to_pylist())
+            said = tr("{count} files of column {name!r} are missing or empty: {names}.", count=int(lost_N.sum()), name=name, names=names)
             remedy = tr("Put them back, or take the rows out.")
             found.append(Finding("warning", "missing_files", said, (name,), _firsts(np.flatnonzero(lost_N)), remedy))
         there = np.flatnonzero(~lost_N & np.asarray(pc.is_valid(column).to_numpy(), bool))

@@ -27,11 +27,15 @@ def read_yolo(root: Path, files: list[str], pictures: list[str], faults: Faults)
     """What the texts beside the pictures say of them; None where these are no lists of boxes."""
     texts = {file for file in files if file.lower().endswith(".txt") and PurePosixPath(file).name not in NAMES}
     beside = {picture: label for picture in pictures if (label := _file(picture, texts)) is not None}
-    lines = {label: _lines(root / label) for label in beside.values()}
+    read = {label: _lines(root, label) for label in beside.values()}
+    lines = {label: rows for label, (rows, _) in read.items()}
     if not any(lines.values()) or sum(found is None for found in lines.values()) > 0.1 * len(lines):
         return None
-    for label in (label for label, found in lines.items() if found is None):
-        faults.add(tr("a picture was left out because its annotation is no list of boxes"), label)
+    for rows, bad in read.values():
+        if rows is None:
+            faults.add(tr("a picture was left out because its annotation is no list of boxes"), bad[0])
+        for place in bad if rows is not None else ():
+            faults.add(tr("a line was left out because it is no box or outline"), place)
     sheet = _yaml(root, files)
     names, points = class_names(root, files), re.search(r"(?m)^kpt_shape:", sheet) is not None
     found = []
@@ -66,16 +70,26 @@ def _file(picture: str, texts: set[str]) -> str | None:
     return next((name for name in (f"{one}.txt" for one in (stem, *reversed(apart))) if name in texts), None)
 
 
-def _lines(path: Path) -> list[list[float]] | None:
-    """Each line's numbers; None where the file is no list of boxes."""
-    if path.stat().st_size > LARGEST_TEXT:
-        return None
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+def _lines(root: Path, label: str) -> tuple[list[list[float]] | None, list[str]]:
+    """Each line's numbers, and the lines that are no box by file and number; None where most are such: the file is no list of boxes."""
+    if (root / label).stat().st_size > LARGEST_TEXT:
+        return None, [label]
+    rows, bad = list[list[float]](), list[str]()
+    for number, line in enumerate((root / label).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        row = _numbers(line)
+        if row is not None:
+            rows.append(row)
+        elif line.strip():
+            bad.append(f"{label}:{number} ({line.strip()[:40]!r})")
+    return (rows if len(bad) <= len(rows) else None), bad
+
+
+def _numbers(line: str) -> list[float] | None:
     try:
-        rows = [[float(word) for word in line.split()] for line in lines] if all(map(LINE.fullmatch, lines)) else None
+        row = [float(word) for word in line.split()] if LINE.fullmatch(line) else None
     except ValueError:
         return None
-    return rows if rows is not None and all(row[0] < MOST_CLASSES for row in rows) else None
+    return row if row is not None and row[0] < MOST_CLASSES else None
 
 
 def _box(row: list[float], width: int, height: int, names: dict[int, str], place: tuple[str, Faults]) -> Box | None:
