@@ -218,7 +218,8 @@ def test_parts_make_rows() -> None:
         {"image": b"1", "age": "4"}
     ]
     kinds = {"image": "image", "motion": "series"}  # a form has no lists: a series is written as JSON, and what is none is told of later
-    assert rows_of_parts([("image", True, b"1"), ("motion", False, b"[[1, 2.5]]")], kinds) == [{"image": b"1", "motion": [[1, 2.5]]}]
+    series = table_of(rows_of_parts([("image", True, b"1"), ("motion", False, b"[[1, 2.5]]")], kinds), kinds)
+    assert series.column("motion").to_pylist() == [[[1, 2.5]]]
     with pytest.raises(DataError, match="takes a list of numbers"):
         table_of(rows_of_parts([("image", True, b"1"), ("motion", False, b"[[1,")], kinds), kinds)
     for parts in ([("a", False, b"1"), ("a", False, b"2")], [("files", True, b"1"), ("age", False, b"4")]):
@@ -272,7 +273,12 @@ def test_records_are_answered_as_they_were_learned_from(club) -> None:
     """Objects within objects, lists, an id and the target: what `predict` takes, the server takes."""
     run, records = club
     assert asked(run, records[:20]) == run.predict(records[:20])
-    for row in records[:6]:
+    for row in (
+        *records[:6],
+        records[0] | {"steps": []},
+        records[0] | {"steps": "[1, 2.5]"},
+        records[0] | {"user": {**records[0]["user"], "age": True}},
+    ):
         assert asked(run, [row]) == run.predict([row])
     flat = {name: cell for name, cell in records[4].items() if name != "user"} | {"user.age": 48, "user.home.city": "B"}
     assert asked(run, [flat]) == run.predict([records[4]])

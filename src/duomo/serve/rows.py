@@ -5,6 +5,7 @@ import json
 import math
 import reprlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -50,23 +51,13 @@ def rows_of_parts(parts: Iterable[tuple[str, bool, bytes]], columns: Mapping[str
         elif name in row:
             raise DataError("An upload is one row unless its files are named `files`; {name!r} comes twice.", name=_short(name))
         else:
-            row[name] = content if is_file else _written(columns.get(name, ""), content)
+            row[name] = content if is_file else content.decode("utf-8", "replace")
     if not files:
         return [row]
     if len(media) != 1 or len(columns) != 1 or row:
         raise DataError("Files named `files` are for runs that read one picture or sound and nothing else; this one reads {columns}. "
                         "Name each field after its column.", columns=", ".join(columns))  # fmt: skip
     return [{media[0]: content} for content in files]
-
-
-def _written(kind: str, content: bytes) -> Any:
-    """A field of a form is a text; a series is written there as in a table's cell, as a list."""
-    if kind == "series":
-        try:
-            return read_json(content)
-        except DataError:  # told of as a text where a list is expected
-            pass
-    return content.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)
@@ -165,7 +156,7 @@ def _text(name: str, kind: str, cell: Any) -> str | None:
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return None
     if isinstance(cell, bool):
-        return "true" if cell else "false"
+        return ("1" if cell else "0") if kind == "number" else "true" if cell else "false"
     if isinstance(cell, (int, float)):
         return repr(cell)
     if isinstance(cell, (list, dict)) and kind != "number":
@@ -196,7 +187,10 @@ def _media(name: str, cell: Any) -> bytes | None:
 
 
 def _series(name: str, cell: Any) -> list[list[float | None]] | None:
-    if cell is None:
+    if isinstance(cell, str):  # as in the cell of a table, or the field of a form
+        with suppress(DataError):  # told of as a text where a list is expected
+            cell = read_json(cell.encode("utf-8", "replace"))
+    if cell is None or cell == []:
         return None
     rows = [step if isinstance(step, list) else [step] for step in cell] if isinstance(cell, list) else []
     numbers = [value for row in rows for value in row]

@@ -19,11 +19,11 @@ MEDIA: Schema = {
     "properties": {"base64": {"type": "string", "contentEncoding": "base64"}},
 }  # fmt: skip
 SERIES: Schema = {
-    "type": ["array", "null"], "minItems": 1,
+    "type": ["array", "string", "null"], "maxLength": LONGEST_TEXT,
     "items": {"anyOf": [{"type": ["number", "null"]}, {"type": "array", "minItems": 1, "items": {"type": ["number", "null"]}}]},
 }  # fmt: skip
 CELLS: dict[str, Schema] = {
-    "number": {"type": ["number", "string", "null"], "maxLength": LONGEST_TEXT}, "image": MEDIA, "audio": MEDIA, "video": MEDIA,
+    "number": {"type": ["number", "string", "boolean", "null"], "maxLength": LONGEST_TEXT}, "image": MEDIA, "audio": MEDIA, "video": MEDIA,
     "series": SERIES,
 }  # fmt: skip
 FAILURE: Schema = {
