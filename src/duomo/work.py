@@ -51,8 +51,8 @@ from duomo.trained import Run, without_target
 
 GOLDEN_ROWS = 8
 PROBE_SECONDS = 1.5
-ASKING, ASKED = 0.1, 4
-"""The share of limited time that general questions may take before training, and how many are then asked at once."""
+ASKING, ASKED, SAMPLING = 0.1, 4, 0.02
+"""Of limited time: the share for general questions before training, how many are asked at once, the share for an answer in the log."""
 HEAD_SHARE = 0.25
 """Of a limited time, for fitting a new last layer."""
 LONG_MINUTES = 10.0
@@ -94,7 +94,7 @@ class Work:
             initialise(self.model, recipe.model.init)
         else:
             check(self.model, task, self.examples)
-        self.before: list[str] = []
+        self.before, self.written = list[str](), 0.0  # what was answered before; seconds that an answer took
         self.loaded = False
         self.new = self._start()
         self.head: list[str] = self._head_first() if self.loaded and recipe.adapt.head_first else self._settled()
@@ -224,11 +224,10 @@ class Work:
         return council.fit(self.model, self.task, both, apart, limit, self.reporter, groups)
 
     def _samples(self, model: nn.Module) -> dict[str, str]:
-        """What a model that writes makes of a validation row, for the training log."""
-        predictor = Predictor(self.task, model.eval(), Execution(device=self._device()))
-        answers = predictor.answers(self.plan.valid.take(np.arange(1)))
-        model.train()
-        return {"sample": str(answers["prediction"][0])}
+        """What a model that writes makes of a validation row, for the training log; none where writing takes too much of limited time."""
+        if self.config.minutes and self.written > SAMPLING * 60 * self.config.minutes:
+            return {}
+        return {"sample": self._answers(self.plan.valid.take(np.arange(1)))[0]}
 
     def _again(self) -> Callable[[], None]:
         """How a last layer that was fitted is fitted to the validation rows too, unless rows of one group or time belong together."""
@@ -278,12 +277,12 @@ class Work:
                 break
             answers += map(str, predictor.answers(probes.take(np.arange(first, min(first + size, len(probes)))))["prediction"])
         self.model.train()
+        self.written = (time.monotonic() - start) / max(1, len(answers))
         return answers
 
     def _compared(self) -> list[View]:
         """Probes with their answers before and after."""
-        probes = self.task.probes() if self.before else None
-        if probes is None:
+        if not self.before or (probes := self.task.probes()) is None:
             return []
         after = self._answers(probes.take(np.arange(len(self.before))))
         asked = probes.column(probes.names[0]).to_pylist()[: len(after)]
