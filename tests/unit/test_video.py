@@ -20,7 +20,7 @@ from duomo.core.kinds.base import Cells
 from duomo.core.recipe import AugmentConfig, EncodeConfig
 from duomo.core.reporter import Silent
 from duomo.core.tensors import Choices, Examples
-from duomo.data import audit, folders, sources
+from duomo.data import audit, listed, sources
 from duomo.data.augment import augment
 from duomo.data.loader import TableStream, finish
 from duomo.data.readable import readable
@@ -69,10 +69,10 @@ def test_class_folders_are_split_by_what_the_clips_were_cut_from(clips: Path) ->
 
 
 def test_which_names_say_that_clips_were_cut(clips: Path) -> None:
-    assert folders.sources(["v_Run_g01_c01.avi", "v_Run_g01_c02.avi"]) == ["v_Run_g01"] * 2
-    assert folders.sources(["a/id_000010_000020.mp4", "b/id_000030_000040.mp4"]) is None  # two films by their folders
-    assert folders.sources([f"{label}/talk{n}-part-0{p}.mp4" for label in "ab" for n in range(5) for p in range(2)])[:2] == ["talk0"] * 2  # type: ignore[index]
-    assert folders.sources(["a/episode_01.mp4", "a/episode_02.mp4"]) is None
+    assert listed.sources(["v_Run_g01_c01.avi", "v_Run_g01_c02.avi"]) == ["v_Run_g01"] * 2
+    assert listed.sources(["a/id_000010_000020.mp4", "b/id_000030_000040.mp4"]) is None  # two films by their folders
+    assert listed.sources([f"{label}/talk{n}-part-0{p}.mp4" for label in "ab" for n in range(5) for p in range(2)])[:2] == ["talk0"] * 2  # type: ignore[index]
+    assert listed.sources(["a/episode_01.mp4", "a/episode_02.mp4"]) is None
 
 
 def test_metadata_names_films_and_their_subjects(clips: Path) -> None:
