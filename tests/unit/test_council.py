@@ -283,6 +283,13 @@ def test_many_rows_give_way_to_little_time() -> None:
     assert council.TRIED <= council._affordable(replace(rows, goals=[late]), late, x_NF, 0, 20.0) <= council.TREE_ROWS
 
 
+def test_a_hurried_line_tries_all_penalties_on_few_rows(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = [{"a": float(a), "b": float(b), "y": 3 * a - 2 * b + 0.01 * float(noise)} for a, b, noise in random.normal(size=(90, 3))]
+    run = duomo.train(rows, {"train": {"minutes": 0.001}}, target="y", out=tmp_path / "run", reporter=Silent())
+    assert run.scorecard["results"][0]["metrics"]["r2"]["value"] > 0.99, run.scorecard["results"][0]["metrics"]
+
+
 def test_a_hurried_council_and_what_goes_on_from_it(tmp_path: Path) -> None:
     run = duomo.train(steps(0), {"train": {"minutes": 0.001}}, target="y", out=tmp_path / "run", reporter=Silent())
     advice = next(one for one in run.model.modules() if isinstance(one, Council))

@@ -38,6 +38,9 @@ SAMPLE, FITS, AROUND, FEWER = 200, 2 * 10**7, (3.0, 1.0), 3
 parts of many rows that are told of by a line that learned from the others."""
 ENOUGH, FLAT = 400, 1e-7
 """Rows held out that choose a penalty for texts, which takes long; the smallest part of the largest root that is a coordinate."""
+BLINK = 0.1
+"""Seconds that there always are, and that a try may take for another to follow though time is up: few rows are not to lack a line nor be
+judged by the first penalty alone."""
 LONELY = 0.5
 """Where more of the words than this stand in one row only, words count nothing: like names they tell a row from all others, no more."""
 
@@ -69,7 +72,8 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
             judged = np.concatenate([judge for _, judge in parts[:looks]])
             tried.append((loss(goal, said[judged], judged), penalty, said[: rows.learned]))
             now = time.monotonic()
-            if now + 2 * (now - started) > ends or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
+            late = now - started > BLINK and now + 2 * (now - started) > ends
+            if late or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
                 break
         _, penalty, kept = min(tried, key=lambda one: one[0])
         for one, (learn, judge) in zip(lines[looks:], parts[looks:] if council.has_cells else [], strict=False):
@@ -161,7 +165,7 @@ def _features(council: Council, batch: Batch, rows: np.ndarray) -> Any:
 
 def _affordable(council: Council, rows: Rows, ends: float, wide: bool) -> int:
     """On how many rows it is learned in time."""
-    columns, left = _spelled(council, rows.batch, np.arange(1)).shape[1], max(0.0, ends - time.monotonic())
+    columns, left = _spelled(council, rows.batch, np.arange(1)).shape[1], max(BLINK, ends - time.monotonic())
     most = MOST
     if columns:
         most = int(min(most, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
