@@ -232,7 +232,8 @@ class Work:
     def _again(self) -> Callable[[], None]:
         """How a last layer that was fitted is fitted to the validation rows too, unless rows of one group or time belong together."""
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
-        return nothing if apart or not len(self.valid) else head.onward(self.model, self.task, (self.examples, self.valid))
+        seconds = HEAD_SHARE * 60 * self.config.minutes
+        return nothing if apart or not len(self.valid) else head.onward(self.model, self.task, (self.examples, self.valid), seconds)
 
     def open_folder(self, execution: Execution, source: Any) -> None:
         """Everything that a resume needs, before the first step."""

@@ -75,7 +75,7 @@ CASES = {
         "unknown: layers.7.odd.weight",
     ),
     "a template without end": (template, "chat", (), 3, "A chat template must be rendered within"),
-    "a tokenizer without a mask": (lambda folder: None, "fill", (), 3, "needs a tokenizer with a mask token"),
+    "a decoder for gaps": (lambda folder: None, "fill", (), 2, "reads both sides of a gap; the model gpt reads only what stands before it"),
     **{
         f"a context beyond the model's, {task}": (
             lambda folder: None, task, ("--longest-text", "4096"), 2,

@@ -186,12 +186,6 @@ def test_windows_longer_than_what_is_looked_at_at_once(
     assert run.model.sides.fitted
 
 
-def test_a_task_without_gaps_asks_no_sides(told: tuple[Path, list[str]], tmp_path: Path) -> None:
-    settings = QUICK | {"data": {"task": "generate"}, "model": {"name": "bert", "options": {"width": 32, "depth": 1, "heads": 2}}}
-    run = duomo.train(str(told[0] / "text.txt"), settings | {"train": {"steps": 1}}, out=tmp_path / "run")
-    assert not run.model.sides.fitted
-
-
 def test_a_run_from_before_there_were_counts_opens(told: tuple[Path, list[str]], tmp_path: Path) -> None:
     shutil.copytree(told[0] / "run", tmp_path / "run")
     folder = RunFolder(tmp_path / "run")

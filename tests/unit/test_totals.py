@@ -62,6 +62,14 @@ def test_genuine_rows_stay() -> None:
         assert without_totals(table) is table
 
 
+def test_one_chance_match_among_many_columns_makes_no_total() -> None:
+    random = np.random.default_rng(0)
+    ratings = pd.DataFrame(random.uniform(1, 7, (60, 10)).round(2), columns=[f"r{place}" for place in range(10)])
+    last = {"word": "mean", "r0": round(ratings.r0.mean(), 2)} | {f"r{place}": 6.9 for place in range(1, 10)}
+    words = ratings.assign(word=[f"word{row}" for row in range(60)])
+    assert len(without_totals(read(with_last([last], words)))) == 61
+
+
 def test_words_that_are_missing_tell_too() -> None:
     rows = [{"name": f"n{row}", "town": f"t{row % 7}", "trade": f"b{row % 5}", "age": 30 + row} for row in range(30)]
     assert len(without_totals(read([*rows, {"name": "Total", "town": "", "trade": None, "age": None}]))) == 30

@@ -91,7 +91,7 @@ class EncodeConfig:
     frame_differences: bool = False
     """Give the model also how each frame of a film differs from the one before."""
     longest_series: Count = 0
-    """Steps kept of a series; when 0 all, but of more than 4,096 neighbours are averaged to fewer."""
+    """Steps kept of a series; when 0 all, but of more than 2,048 neighbours are averaged to fewer."""
     categories: Count = 1000
     """Most values of a category column that get a place of their own; rarer ones share the place of the unseen."""
     bins: Count = 48

@@ -24,7 +24,8 @@ def companions(root: Path, files: Sequence[str], tables: Sequence[str]) -> list[
     texts = [file for file in files if kind_of(file) == "text"]
     others = [file for file in texts if not is_named(file)]
     one = len(tables) == 1 and not tables[0].lower().endswith(".json")
-    if one and len(others) <= FEW and all((root / file).stat().st_size <= SMALL for file in others):
+    sizes = [(root / file).stat().st_size for file in others]
+    if one and len(others) <= FEW and max(sizes, default=0) <= SMALL and sum(sizes) <= (root / tables[0]).stat().st_size:
         return texts
     return [file for file in texts if is_named(file)]
 

@@ -7,7 +7,6 @@ import re
 
 import numpy as np
 import pyarrow.compute as pc
-from scipy.stats import rankdata
 
 from duomo.core.kinds import date, number
 from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
@@ -100,6 +99,8 @@ def _accuracy(cells: np.ndarray, codes: np.ndarray, fit: np.ndarray, check: np.n
 
 
 def _explained(cells: np.ndarray, values: np.ndarray, fit: np.ndarray, check: np.ndarray) -> float:
+    from scipy.stats import rankdata
+
     keys, place = np.unique(cells, return_inverse=True)
     target = rankdata(np.where(np.isfinite(values), values, 0))  # equal ones have one rank: the order of the rows is no target
     counts = np.bincount(place[fit], minlength=len(keys))

@@ -245,7 +245,7 @@ def separator_of(cells: pa.ChunkedArray) -> str:
         parts = Counter(part.strip() for cell in sample for part in cell.split(sign) if part.strip())
         short = all(len(part) <= 40 for part in parts)
         if len(lists) >= max(2, 0.05 * len(sample)) and short and sum(parts.values()) >= 3 * len(parts):
-            return sign if sign not in INSIDE or _mixed(lists, sign) else ""
+            return sign if sign not in INSIDE or (_mixed(lists, sign) and not (sign == "/" and _paired(lists, parts))) else ""
     return ""
 
 
@@ -258,6 +258,14 @@ def listed(cell: str) -> list[Any] | None:
     except JSON_FAULTS:
         return None
     return None if any(isinstance(part, list | dict) for part in found) else found
+
+
+def _paired(lists: Sequence[str], parts: Mapping[str, int]) -> bool:
+    """Whether what stands on either side of a slash is more than a set: results (2/1), portions (3/4), genotypes (A/A)."""
+    cells = [[part.strip() for part in cell.split("/")] for cell in lists]
+    numbers = sum(count for part, count in parts.items() if part.isdigit())
+    same = len({len(cell) for cell in cells}) == 1 and sum(parts.values()) == sum(map(len, cells))
+    return 2 * numbers > sum(parts.values()) or same or any(len(set(cell)) < len(cell) for cell in cells)
 
 
 def _mixed(lists: Sequence[str], sign: str) -> bool:

@@ -4,7 +4,7 @@ They are left out of what is learned from and judged by; who asks for answers ge
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -83,22 +83,19 @@ def _occurs(column: pa.ChunkedArray, body: int) -> bool:
 
 
 def _sums_up(data: pa.Table, body: int, row: int, name: str) -> bool:
-    """Whether the row has the sum or mean of some column above, or is empty where most rows have words, or everywhere."""
+    """Whether half of the row's numbers are sums or means of those above; where there are none, whether it is empty where most rows have
+    words, or everywhere."""
     if data.num_columns > 2 and len(_filled(data.slice(row, 1).to_pylist()[0])) == 1:
         return True
-    empty = 0
+    empty = told = met = 0
     for other in (other for other in data.column_names if other != name):
         column = data.column(other)
         if not (is_number(column.type) or is_text(column.type)):
             continue
         values_N, bad_N = number.parse(column)
         above = values_N[:body][np.isfinite(values_N[:body])]
-        if 2 * len(above) > body and _is_one_of(values_N[row], (above.sum(), above.mean()), above):
-            return True
+        if 2 * len(above) > body and len(np.unique(above)) > 2 and np.isfinite(values_N[row]):  # zeros and ones sum up to any cell
+            told += 1
+            met += any(abs(values_N[row] - one) <= NEAR * abs(one) for one in (above.sum(), above.mean()))
         empty += bool(2 * bad_N[:body].sum() > body and not bad_N[row] and not np.isfinite(values_N[row]))
-    return empty >= EMPTY
-
-
-def _is_one_of(value: float, known: Sequence[float], above: np.ndarray) -> bool:
-    """Whether it is one of these figures of a column of unlike numbers: of equal ones, or of zeros and ones, any cell might be."""
-    return len(np.unique(above)) > 2 and any(abs(value - one) <= NEAR * abs(one) for one in known)
+    return 2 * met >= told > 0 or (empty >= EMPTY and not told)

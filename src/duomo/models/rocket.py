@@ -52,7 +52,7 @@ SIZES = {"small": Config(6, 2), "base": Config(), "large": Config(16, 7)}
 
 def _above(answer_BKT: Tensor, threshold_K: Tensor, room_BKT: Tensor) -> Tensor:
     """(B, K): steps above the thresholds; floats compared into floats take a third of the time of booleans that are then turned."""
-    return torch.gt(answer_BKT, threshold_K.unsqueeze(1), out=room_BKT).sum(2)
+    return torch.gt(answer_BKT, threshold_K.unsqueeze(1), out=room_BKT).sum(2, dtype=torch.float32)
 
 
 class Kernels(nn.Module):

@@ -54,12 +54,15 @@ def settle(model: nn.Module, task: Task, examples: Examples, seconds: float = 0.
     return list(model.state_dict())
 
 
-def onward(model: nn.Module, task: Task, both: tuple[Examples, Examples]) -> Callable[[], None]:
-    """How a model that settles learns from training and validation rows, when they are few and the latter have done their work."""
+def onward(model: nn.Module, task: Task, both: tuple[Examples, Examples], seconds: float = 0.0) -> Callable[[], None]:
+    """How a model that settles learns from training and validation rows, when they are few and the latter have done their work; not at all
+    where the time, so many seconds of each (0: any), does not suffice to look at all."""
     layer = last(model, [name for name, _ in model.named_parameters()])
     if not isinstance(model, Settles) or layer is None or sum(map(len, both)) > ridge.MOST:
         return nothing
-    seen = [_looked(model, task, one, layer, torch.arange(len(one)), 0.0) for one in both]
+    seen = [_looked(model, task, one, layer, torch.arange(len(one)), seconds) for one in both]
+    if sum(len(x_BD) for part in seen for x_BD, _ in part) < sum(map(len, both)):
+        return nothing
     return partial(
         ridge.solve, task, layer, torch.cat([x_BD for part in seen for x_BD, _ in part]), [batch for part in seen for _, batch in part]
     )

@@ -47,12 +47,20 @@ EPOCH = r"^\d{9,19}(\.\d+)?$"
 SINCE, UNTIL = 946_684_800, 2_208_988_800
 """Seconds since 1970 (or thousandths, millionths, billionths of them) are read as a moment from 2000 to 2040, where the column's name says
 that it is one."""
+EPOCHS_NAMED = re.compile(
+    r"(?i)timestamp|epoch|unix|(^|[\W_])(ts|dt|at|dates?|datetime|times?|created|updated|modified)$|(?-i:[a-z](Time|Date|At))$|时间戳?$|日期$"
+)
+"""Stricter than of other dates: the time that something took is a number, however large."""
+LARGE = 10_000_000.0
+"""Floats are looked at as dates where nearly all are larger: 20240305."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 ELSEWHERE = {
     "jän": 1, "ene": 1, "gen": 1, "fev": 2, "fév": 2, "mär": 3, "mrz": 3, "abr": 4, "avr": 4, "mai": 5, "mag": 5, "juin": 6, "giu": 6,
     "juil": 7, "lug": 7, "ago": 8, "aoû": 8, "aou": 8, "set": 9, "okt": 10, "ott": 10, "out": 10, "dez": 12, "dic": 12, "déc": 12,
 }  # fmt: skip
-"""Beginnings of months in German, French, Spanish, Italian and Portuguese that are unlike the English ones."""
+FOREIGN = 200
+"""Beginnings of months in German, French, Spanish, Italian and Portuguese that are unlike the English ones; numbered from here
+on, for the year must have four digits: «3 out 10» is no date."""
 NONE = np.iinfo(np.int64).min
 
 
@@ -88,14 +96,27 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
     if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type) and not pa.types.is_duration(column.type):
         values = np.array(pc.cast(column, pa.timestamp("s"), safe=False).to_numpy()).astype("datetime64[s]")
         return values, np.zeros(len(values), bool)
-    if is_number(column.type) and not pa.types.is_integer(column.type):
-        values = np.array(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
+    if is_number(column.type):
+        values = np.array(pc.cast(column, pa.float64(), safe=False).to_numpy(), dtype=np.float64)
         seconds = _epochs(values)
-        return seconds.view("datetime64[s]"), np.isfinite(values) & (seconds == NONE)
-    text = without(narrow(text_of(column)), WORDS)
-    style = style_of(column) if style is None else style
+        open_ = np.isfinite(values) & (seconds == NONE)
+        if open_.any():  # 20240305
+            seconds[open_], open_[open_] = _written(text_of(column.filter(pa.array(open_))), Style())
+    else:
+        text = without(narrow(text_of(column)), WORDS)
+        seconds, open_ = _written(text, style_of(column) if style is None else style)
+    return seconds.view("datetime64[s]"), open_
+
+
+def _written(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds since 1970 (N,) of what is written, NONE where nothing is or where it is no date; and which of the two it is no date in."""
     seconds = np.full(len(text), NONE, np.int64)
     open_ = np.asarray(pc.is_valid(text).to_numpy(), dtype=bool)
+    long = pc.match_substring_regex(text, EPOCH)
+    if pc.any(long).as_py():
+        counted = pc.cast(pc.if_else(long, text, pa.scalar(None, pa.large_string())), pa.float64())
+        seconds = _epochs(np.array(counted.to_numpy(), dtype=np.float64))
+        open_ &= seconds == NONE
     for pattern in (YEAR_FIRST, LONG, SHORT, EIGHT, YEAR_LAST, DAY_NAMED, MONTH_NAMED):
         if not open_.any():
             break
@@ -103,15 +124,7 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
         if found is not None:
             seconds[open_] = found
             open_ &= seconds == NONE
-    if open_.any():
-        long = pc.match_substring_regex(text, EPOCH)
-        if pc.any(long).as_py():
-            counted = np.array(
-                pc.cast(pc.if_else(long, text, pa.scalar(None, pa.large_string())), pa.float64()).to_numpy(), dtype=np.float64
-            )
-            seconds[open_] = _epochs(counted[open_])
-            open_ &= seconds == NONE
-    return seconds.view("datetime64[s]"), open_
+    return seconds, open_
 
 
 def _epochs(values: np.ndarray) -> np.ndarray:
@@ -155,7 +168,8 @@ def _word(name: str, word: str) -> int:
     """One month name, half of the day or zone as a number."""
     short = word.lower()[:3]
     if name == "name":
-        return MONTHS.index(short) + 1 if short in MONTHS else ELSEWHERE.get(word.lower()[:4], ELSEWHERE.get(short, 99)) if word else -1
+        foreign = ELSEWHERE.get(word.lower()[:4], ELSEWHERE.get(short, 0))
+        return MONTHS.index(short) + 1 if short in MONTHS else FOREIGN + foreign if foreign else 99 if word else -1
     if name == "half":
         return -1 if not word else 12 if short.startswith(("p", "下", "傍", "晚")) else 0
     if not word or word in ZONES:
@@ -168,12 +182,13 @@ def _moments(found: dict[str, np.ndarray], style: Style) -> np.ndarray | None:
     """Seconds since 1970 (N,), NONE where the fields are no date; None when nothing matched."""
     if not found:
         return None
-    year = found["year"]
+    year, named = found["year"], found.get("name", found["year"] * 0)
+    named = np.where((named > FOREIGN) & (year >= 100), named - FOREIGN, named)
     year = np.where((year >= 0) & (year < 100), year + np.where(year < 70, 2000, 1900), year)
     if "first" in found:
         month, day = (found["next"], found["first"]) if style.day_first else (found["first"], found["next"])
     else:
-        month, day = found["name"] if "name" in found else found["month"], found["day"]
+        month, day = named if "name" in found else found["month"], found["day"]
     day = np.where((day < 0) & found["hit"], 1, day)
     hour, minute, second = (np.maximum(found[name], 0) for name in ("hour", "minute", "second"))
     half = found["half"]
@@ -201,7 +216,12 @@ class Date(Kind):
         if not (is_text(kind) or (is_number(kind) and NAMED.search(name))):
             return None
         named = NAMED.search(name) is not None
-        if _numbers(pc.drop_null(text_of(cells.data)).slice(0, 100), 3 if named else 5):
+        if pa.types.is_floating(kind):
+            known = pc.drop_null(cells.data).to_numpy()
+            known = known[np.isfinite(known)]
+            if not len(known) or (known > LARGE).mean() < 0.9:
+                return None
+        if _numbers(text_of(pc.drop_null(cells.data).slice(0, 100)), 3 if named else 5):
             return None
         text = without(narrow(text_of(cells.data)), WORDS)
         total = len(text) - text.null_count
@@ -210,7 +230,7 @@ class Date(Kind):
         eight = pc.sum(pc.match_substring_regex(text, r"^\d{8}$")).as_py() or 0
         plain = pc.sum(pc.match_substring_regex(text, r"^\d{4}[./]\d{1,2}$")).as_py() or 0
         counted = pc.sum(pc.match_substring_regex(text, EPOCH)).as_py() or 0
-        if (eight or plain or counted) and not named:
+        if ((eight or plain) and not named) or (counted and not EPOCHS_NAMED.search(name)):
             return None
         _, bad = parse(cells.data)
         return (

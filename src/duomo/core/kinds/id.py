@@ -12,7 +12,7 @@ from duomo.core.contract import Field
 from duomo.core.errors import DataError
 from duomo.core.kinds import number
 from duomo.core.kinds.base import Block, Cells, Kind
-from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.kinds.cells import THINGS, is_text, values_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
@@ -40,7 +40,7 @@ class Id(Kind):
     form: ClassVar[str | None] = None
 
     def recognise(self, name: str, cells: Cells) -> str | None:
-        whole = pa.types.is_integer(cells.data.type) or _is_whole(cells.data)
+        whole = pa.types.is_integer(cells.data.type) or (THINGS.search(name) is not None and _is_whole(cells.data))
         if not whole and not is_text(cells.data.type):
             return None
         text = pc.drop_null(values_of(cells.data))

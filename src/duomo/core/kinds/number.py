@@ -160,7 +160,7 @@ def parse(column: pa.ChunkedArray, style: Style | None = None) -> tuple[np.ndarr
     if odd.any():
         values[odd], bad[odd] = _odd(pc.filter(text, pa.array(odd)), style)
     if style.always:
-        bad |= ~np.isnan(values) & ~odd
+        bad |= (values != 0) & ~np.isnan(values) & ~odd  # 0 is 0 %
     bad |= np.isinf(values)
     values[bad] = np.nan
     return values, bad

@@ -21,7 +21,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-LEAST, MOST = 8, 4096
+LEAST, MOST = 8, 2048
 """Numbers in every cell from which they are a series without brackets: fewer are a date, a place, a version. Steps of a series at most: of
 longer ones so many neighbours become one, their mean."""
 BARE = rf"^{NUMBER}(?:(?:\s+|\s*[;,|]\s*){NUMBER}){{{LEAST - 1},}}$"
