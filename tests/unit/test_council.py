@@ -221,7 +221,7 @@ def test_many_classes_have_their_trees(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_labels_and_several_targets_take_advice_too(tmp_path: Path) -> None:
-    frame = steps(0, 300)
+    frame = steps(0, 120)
     frame["tags"] = [";".join(filter(None, ("high" * (y > 0), "east" * (town < "d")))) for y, town in zip(frame.y, frame.town, strict=True)]
     frame["z"] = -frame.y
     quick = {"train": {"epochs": 2.0}}
