@@ -109,3 +109,12 @@ def test_a_model_that_reads_what_it_should_foretell_is_refused(task: str, model:
 }.items())  # fmt: skip
 def test_files_that_differ_before_their_ending_have_names_of_their_own(path: str, name: str) -> None:
     assert plan.run_name(path) == name
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "words"), [("generate", "bert", "would see what it has to foretell"), ("fill", "gpt", "only what")]
+)
+def test_a_task_refuses_models_that_see_too_much_or_too_little(task: str, model: str, words: str) -> None:
+    rows = [{"text": f"Sentence number {place} of a short story about {place % 7} cats."} for place in range(60)]
+    with pytest.raises(ConfigError, match=words):
+        plan.make(rows, {"data": {"task": task}, "model": {"name": model}}, Silent())

@@ -191,7 +191,6 @@ def check_sides(name: str, task: Task) -> None:
 
 def make_model(choice: ModelConfig, task: Task) -> nn.Module:
     """The model for a fitted task; ConfigError when it does not take the task's inputs."""
-    check_sides(choice.name, task)
     module = model_module(choice.name)
     refused = sorted({field.form for field in task.inputs.values()} - set(module.FORMS))
     if refused:
