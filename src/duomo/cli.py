@@ -84,13 +84,13 @@ def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _train_flags(parser: argparse.ArgumentParser) -> None:
     flags.source(parser)
-    parser.add_argument("-o", "--out", metavar="DIR", help=tr("The run folder; runs/<name of the data> when left out."))
+    parser.add_argument("-o", "--out", metavar="DIR", help=tr("The run folder to write. Default: runs/<name of the data>."))
     _config_flags(parser, ("data", "clean", "model", "adapt", "train", "encode", "augment"))
 
 
 def _inspect_flags(parser: argparse.ArgumentParser) -> None:
     flags.source(parser)
-    parser.add_argument("-o", "--html", metavar="FILE", help=tr("Where the page goes; <name>.inspect.html beside you when left out."))
+    parser.add_argument("-o", "--html", metavar="FILE", help=tr("The page to write. Default: <name>.inspect.html in the current folder."))
     _config_flags(parser, ("data", "clean"))
 
 
@@ -106,21 +106,21 @@ def _sample(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return {"path": str(path)}
 
 
-@_verb("explore", "Pictures as a model sees them: groups, near-duplicates, odd ones, a map.", flags.explore)
+@_verb("explore", "Show pictures as a model sees them: groups, near-duplicates, outliers, a map.", flags.explore)
 def _explore(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import exploring
 
     return exploring.explore(arguments.source, arguments.start, arguments.html, arguments.picture_size, reporter)
 
 
-@_verb("inspect", "What is in the data, what is wrong with them, what would be trained.", _inspect_flags)
+@_verb("inspect", "Look at data: columns, problems, and what would be trained.", _inspect_flags)
 def _inspect(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.inspect(arguments.source, _settings(arguments), reporter=reporter, html=arguments.html or "")
 
 
-@_verb("train", "Train a model on your data and judge it honestly.", _train_flags)
+@_verb("train", "Train a model on your data and test it honestly.", _train_flags)
 def _train(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
@@ -136,7 +136,7 @@ def _compose_flags(parser: argparse.ArgumentParser) -> None:
     _fields(parser, ComposeConfig, "compose")
 
 
-@_verb("compose", "Make pictures with boxes from cut-outs, for a detector to learn from.", _compose_flags)
+@_verb("compose", "Compose labelled scenes from cut-outs, to train a detector on.", _compose_flags)
 def _compose(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from pathlib import Path
 
@@ -147,21 +147,21 @@ def _compose(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return compose(Path(arguments.cutouts), Path(arguments.backgrounds), Path(arguments.out), config, reporter)
 
 
-@_verb("resume", "Continue a run that was interrupted.", flags.run)
+@_verb("resume", "Continue an interrupted run.", flags.run)
 def _resume(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.resume(arguments.run, reporter=reporter).summary()
 
 
-@_verb("evaluate", "Judge a run on other data.", flags.evaluate)
+@_verb("evaluate", "Test a run on other data with known answers.", flags.evaluate)
 def _evaluate(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.load(arguments.run).evaluate(arguments.source, encoding=arguments.encoding, reporter=reporter)
 
 
-@_verb("predict", "Answer new rows.", flags.predict)
+@_verb("predict", "Predict for new data.", flags.predict)
 def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline, writing
 
@@ -177,42 +177,42 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return run.predict_file(arguments.source, arguments.out, encoding=arguments.encoding, reporter=reporter)
 
 
-@_verb("search", "Passages nearest to a question (a run of embed), or pictures nearest to a picture (identify).", flags.search)
+@_verb("search", "Find the passages nearest to a question (embed) or the pictures nearest to a picture (identify).", flags.search)
 def _search(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import search
 
     return search.search(arguments, reporter)
 
 
-@_verb("enrol", "Make people known to a run of identify, a folder for each, without training anew.", flags.enrol)
+@_verb("enrol", "Add people to an identify run without retraining: one folder of pictures per person.", flags.enrol)
 def _enrol(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import gallery, pipeline
 
     return gallery.enrol(pipeline.load(arguments.run), arguments.source, arguments.out, reporter)
 
 
-@_verb("show", "The scorecard of a run.", flags.show)
+@_verb("show", "Show the scorecard of a run.", flags.show)
 def _show(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.show(arguments.run, reporter=reporter, browser=arguments.open)
 
 
-@_verb("compare", "Which of two runs is better, row by row of the test that both met.", flags.compare)
+@_verb("compare", "Compare two runs, row by row, on the test they share.", flags.compare)
 def _compare(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline
 
     return pipeline.compare(arguments.a, arguments.b, reporter=reporter)
 
 
-@_verb("studio", "The whole journey on a local page.", flags.studio)
+@_verb("studio", "Do everything on a local web page.", flags.studio)
 def _studio(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.studio import server
 
     return server.run(arguments.folder, arguments.port, browser=arguments.open, reporter=reporter)
 
 
-@_verb("serve", "Serve runs: JSON and OpenAI's API, and a page to try them.", flags.serve)
+@_verb("serve", "Serve runs: a JSON API, OpenAI's API, and a page to try them.", flags.serve)
 def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.serve import server
 
@@ -221,21 +221,21 @@ def _serve(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return server.serve(arguments.runs, options, reporter)
 
 
-@_verb("chat", "Talk to a run that writes, in the terminal.", flags.chat)
+@_verb("chat", "Chat with a run that generates text, in the terminal.", flags.chat)
 def _chat(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import conversation
 
     return conversation.chat(arguments.run, arguments.temperature, arguments.engine, reporter)
 
 
-@_verb("convert", "Write a model in another form: a Hugging Face folder, a GGUF file, a run folder.", flags.convert)
+@_verb("convert", "Convert a model to a Hugging Face folder, a GGUF file or a run folder.", flags.convert)
 def _convert(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo.exchange import convert
 
     return convert.convert(arguments.model, arguments.to, arguments.out, arguments.type, reporter)
 
 
-@_verb("list", "Tasks, models, their published sizes, samples or runs.", flags.listing)
+@_verb("list", "List tasks, models, published sizes, samples or runs.", flags.listing)
 def _list(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import listing
 
@@ -254,7 +254,7 @@ def _list(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     return found
 
 
-@_verb("completion", "Print the completion script of a shell.", flags.completion)
+@_verb("completion", "Print a completion script for your shell.", flags.completion)
 def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     import shtab
 
@@ -264,7 +264,7 @@ def _completion(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
     """The parser; only the verbs that are wanted get their flags, so that the start stays instant."""
     argparse._ = tr  # type: ignore[attr-defined]  # its own words too: it looks each of them up by this name
-    words = tr("From whatever data you have to an honest, served model.")
+    words = tr("Turns the data you have into a tested model that is ready to serve.")
     parser = Parser(prog="duomo", description=words, epilog=tr(EXITS), allow_abbrev=False)  # --lang need not mean --languages
     parser.add_argument("--version", action="store_true", help=tr("Print the version."))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
@@ -272,11 +272,13 @@ def _parser(wanted: Sequence[str]) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=tr(title), description=tr(title), allow_abbrev=False)
         if name in wanted:
             own_flags(sub)
-            sub.add_argument("--json", action="store_true", help=tr("For machines: the result as JSON on stdout, events on stderr."))
+            sub.add_argument("--json", action="store_true", help=tr("For scripts: the result as JSON on stdout, events on stderr."))
     return parser
 
 
-EXITS = "Exit codes: 0 ok, 1 error, 2 setting, 3 data, 4 run folder, 5 memory or disk, 130 interrupted"
+EXITS = (
+    "Exit codes: 0 ok, 1 error, 2 wrong setting, 3 unusable data, 4 run folder damaged or busy, 5 out of memory or disk, 130 interrupted"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -244,6 +244,33 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / found["to"].split("#")[0]).exists(), found["to"]
 
 
+def typed(text: str) -> list[list[str]]:
+    """Words of the commands in a page's blocks, without remarks; a line with … or <…> is no command."""
+    lines = [line.removeprefix("$ ") for found in FENCE.finditer(text) for line in found["body"].splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("duomo ") and not set("…<") & set(line)]
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_parses(page: Path) -> None:
+    """In blocks everywhere; where a page tells users what to type also within its sentences."""
+    text = page.read_text(encoding="utf-8")
+    found = typed(text)
+    if page.name.startswith(("README", "guide")) and page.parent in (ROOT, DOCS):
+        inline = [said.split() for said in re.findall(r"`(duomo [^`…]*)`", FENCE.sub("", text))]
+        found += [words for words in inline if len(words) > 2]
+        assert len(found) > 15
+    for words in found:
+        cli._parser([words[1]]).parse_args(words[1:])
+
+
+def test_guides_say_the_same() -> None:
+    english, chinese = ((DOCS / name).read_text(encoding="utf-8") for name in ("guide.md", "guide.zh.md"))
+    assert len(typed(english)) > 30
+    assert typed(english) == typed(chinese)
+    for shape in (r"^(#+) ", r"^```\w*$", r"^\| (`\w+`)", r"\]\(([\w-]+)\.md[#)]"):
+        assert re.findall(shape, english, re.MULTILINE)[1:] == re.findall(shape, chinese, re.MULTILINE)[1:], shape
+
+
 def test_every_task_has_its_page() -> None:
     for path in SOURCE.glob("tasks/*/task.py"):
         assert path.with_name("README.md").is_file(), path.parent.name

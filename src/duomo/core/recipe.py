@@ -16,32 +16,32 @@ Count = Annotated[int, Within(0)]
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is learned from, and how it is divided."""
+    """The data, and how they are split."""
 
     source: str = ""
     """The file or folder to learn from."""
     target: tuple[str, ...] = ()
-    """Column(s) to predict; found by name and kind when empty."""
+    """Column(s) to predict. Empty: found by name and kind."""
     task: str = ""
-    """What to do (`duomo list tasks`); found from the data when empty."""
+    """What to do (`duomo list tasks`). Empty: chosen from the data."""
     kind: Mapping[str, str] = field(default_factory=dict)
-    """Kinds that override the inferred ones: column=text."""
+    """Kind of a column where the inferred one is wrong: column=text."""
     ignore: tuple[str, ...] = ()
     """Columns that the model must not see."""
     encoding: str = ""
-    """Text encoding of the files; found when empty."""
+    """Text encoding of the files. Empty: detected."""
     test: str = ""
-    """A file of its own for testing; otherwise a share of the rows."""
+    """A separate test file. Empty: a share of the rows is kept for testing."""
     valid: str = ""
-    """A file of its own for validation; otherwise a share of the rows."""
+    """A separate validation file (needs `test` too). Empty: a share of the rows is kept for validation."""
     split: Literal["", "random", "stratified", "group", "time", "folders"] = ""
-    """How rows are divided: random, stratified, group, time or folders (train, valid, test); chosen from the data when empty."""
+    """How rows are split: random, stratified, group, time or folders (train, valid, test). Empty: chosen from the data."""
     group: str = ""
-    """Column whose values must not straddle the split (a patient, a user)."""
+    """Column whose rows stay together: all rows of a patient or user fall on one side of the split."""
     time: str = ""
-    """Date column: the latest rows are the test."""
+    """Date column; the latest rows become the test."""
     join: tuple[str, ...] = ()
-    """Where a row is one observation: the column that names its series, and the one that orders it; rows are joined, one for each name."""
+    """Where each row is one observation: the column that names the series, the one that orders it. Rows are joined, one per name."""
     test_share: Share = 0.15
     """Share of the rows kept for the test."""
     valid_share: Share = 0.15
@@ -50,18 +50,18 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class CleanConfig:
-    """What is left out of texts before the split; whatever is, is counted and shown by example."""
+    """Which texts are dropped before the split. They are counted, and examples shown."""
 
     languages: tuple[str, ...] = ()
-    """Keep only texts in these languages (zh, en, fr …); all when empty."""
+    """Keep only texts in these languages (zh, en, fr …). Empty: all."""
     duplicates: Literal["", "exact", "near"] = ""
-    """Leave out what repeats an earlier text: exact, or near (almost the same, by MinHash over runs of letters); none when empty."""
+    """Drop repeated texts: exact, or near (almost the same, by MinHash over runs of letters). Empty: none."""
     fewest_characters: Count = 0
-    """Leave out shorter texts."""
+    """Drop texts with fewer characters."""
     most_characters: Count = 0
-    """Leave out longer texts; none when 0."""
+    """Drop texts with more characters. 0: none."""
     repetition: Share = 0.0
-    """Leave out texts of which more than this share repeats what stood before in them; none when 0."""
+    """Drop texts in which more than this share repeats earlier parts of the same text. 0: none."""
 
 
 @dataclass(frozen=True)
@@ -69,143 +69,143 @@ class EncodeConfig:
     """How cells become tensors."""
 
     picture_size: Count = 0
-    """Pictures are brought to this many pixels square; from the data when 0 (28 stays 28, at most 64 on a CPU)."""
+    """Pictures are resized to this many pixels square. 0: from the data (28 stays 28; at most 64 on a CPU)."""
     tokenizer: str = ""
-    """bpe, wordpiece, unigram or characters, or a tokenizer.json of your own; characters for Chinese and for small texts when empty."""
+    """bpe, wordpiece, unigram, characters, or a tokenizer.json. Empty: by the data (characters for Chinese and small texts)."""
     vocabulary: Count = 0
-    """Size of the vocabulary of text; from the amount of text when 0."""
+    """Vocabulary size. 0: from the amount of text."""
     longest_text: Count = 0
-    """Tokens kept of a text cell (context length for generate); the 98th percentile, at most `most_text`, when 0."""
+    """Tokens kept of each text (for generate: the context length). 0: the 98th percentile, at most `most_text`."""
     most_text: Count = 256
-    """Tokens kept of a text cell at most where `longest_text` is 0."""
+    """Upper limit where `longest_text` is 0."""
     sample_rate: Annotated[int, Within(1000, 192000)] = 16000
-    """Hz that sounds are brought to."""
+    """Sample rate in Hz that sounds are resampled to."""
     longest_sound: Amount = 0.0
-    """Seconds kept of a sound; the longest of the training data, at most 30, when 0."""
+    """Seconds kept of each sound. 0: the longest in the training data, at most 30."""
     clip_frames: Annotated[int, Within(1, 512)] = 8
-    """Frames of a clip of film."""
+    """Frames per clip of a film."""
     clip_step: Amount = 0.0
-    """Seconds between the frames of a clip; a film's length spread over one clip, at most 0.25, when 0."""
+    """Seconds between the frames of a clip. 0: the film's length spread over one clip, at most 0.25."""
     clips: Count = 0
-    """Clips that a film is judged by, spread over its length (a step of training sees one); as many as fit, at most 4, when 0."""
+    """Clips taken of each film, spread over its length (a training step sees one). 0: as many as fit, at most 4."""
     frame_differences: bool = False
-    """Give the model also how each frame of a film differs from the one before."""
+    """Also give the model the difference between each frame and the one before."""
     longest_series: Count = 0
-    """Steps kept of a series; when 0 all, but of more than 2,048 neighbours are averaged to fewer."""
+    """Steps kept of each series. 0: all; above 2,048, neighbours are averaged."""
     categories: Count = 1000
-    """Most values of a category column that get a place of their own; rarer ones share the place of the unseen."""
+    """At most so many values of a category column are told apart; rarer ones are treated like unseen ones."""
     bins: Count = 48
-    """Quantile bins of a number column for piecewise-linear embeddings."""
+    """Quantile bins per number column, for piecewise-linear embeddings."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Which architecture, how large."""
+    """Architecture and size."""
 
     name: str = ""
-    """Architecture (`duomo list models`); chosen by kind and amount of data when empty."""
+    """Architecture (`duomo list models`). Empty: chosen by the kind and amount of data."""
     size: str = ""
-    """small, base or large; from the amount of data when empty."""
+    """small, base, large, or a published size (`duomo list sizes`). Empty: from the amount of data."""
     init: Literal["published", "xavier", "kaiming", "normal", "orthogonal"] = "published"
-    """Initialisation: published (each model's own), xavier, kaiming, normal, orthogonal."""
+    """Initialisation: published (as in the model's paper), xavier, kaiming, normal or orthogonal."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the architecture's own config that override its named size."""
+    """The architecture's own settings; they override its named size."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How long and how to learn."""
+    """How long and how to train."""
 
     minutes: Amount = 0.0
-    """Time budget for training; the schedule is finished when it ends."""
+    """Time budget for training in minutes. The learning-rate schedule is fitted to it."""
     epochs: Amount = 0.0
-    """Passes over the training rows; from the amount of data when 0."""
+    """Passes over the training rows. 0: from the amount of data."""
     steps: Count = 0
-    """Optimizer steps; wins over epochs."""
+    """Optimizer steps; overrides epochs."""
     batch_size: Count = 0
-    """Rows of one optimizer step; from the recipe when 0."""
+    """Rows per optimizer step. 0: from the recipe."""
     accumulate: Annotated[int, Within(1)] = 1
-    """Micro-batches that one optimizer step is cut into, to save memory; the result stays the same."""
+    """Split each step into so many micro-batches to save memory; the result stays the same."""
     optimizer: Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "lion", "muon"] = "adamw"
     """adamw, adam, sgd, rmsprop, adafactor, lion or muon."""
     learning_rate: Amount = 0.0
-    """Peak learning rate; from the recipe when 0."""
+    """Peak learning rate. 0: from the recipe."""
     weight_decay: Annotated[float, Within(-1)] = -1.0
-    """Decoupled weight decay of matrices; from the recipe when negative."""
+    """Decoupled weight decay of matrices. Negative: from the recipe."""
     momentum: Share = 0.9
     """Momentum of sgd and rmsprop; beta 1 of the Adam family."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    """cosine, linear or constant, after the warm-up."""
+    """Learning rate after the warm-up: cosine, linear or constant."""
     warmup: Share = 0.05
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps used for warm-up."""
     clip: Amount = 1.0
-    """Largest norm of the gradient; 0 switches clipping off."""
+    """Largest gradient norm. 0: no clipping."""
     ema: Share = 0.0
-    """Decay of the moving average of the weights that is judged and kept; 0 switches it off."""
+    """Decay of the moving average of the weights; the average is what is tested and kept. 0: off."""
     patience: Count = 0
-    """Evaluations without improvement before stopping early; 0: never."""
+    """Stop early after so many evaluations without improvement. 0: never."""
     evaluate_steps: Count = 0
-    """Steps between evaluations on validation; about once an epoch when 0."""
+    """Steps between evaluations on validation. 0: about once per epoch."""
     checkpoint_steps: Count = 0
-    """Steps between checkpoints; about every half minute when 0."""
+    """Steps between checkpoints. 0: about every half minute."""
     seed: Count = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
     exact: bool = False
-    """Stay in float32 with the plainest execution."""
+    """Use plain float32 only: no bf16, no compiling."""
     device: str = ""
-    """cpu or cuda; cuda where there is one when empty."""
+    """cpu, cuda or cuda:N. Empty: cuda if there is one."""
 
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """Going on from weights that exist already."""
+    """Fine-tuning: training on from existing weights."""
 
     start: str = ""
-    """What to go on from: a run folder, a Hugging Face folder, a GGUF or safetensors file; from nothing when empty."""
+    """Weights to start from: a run folder, a Hugging Face folder, a GGUF, safetensors or .pth file. Empty: train from scratch."""
     lora: bool = False
-    """Leave the weights as they are and learn a low-rank change of each matrix (arXiv:2106.09685)."""
+    """LoRA: keep the weights fixed and learn a low-rank change of each matrix (arXiv:2106.09685)."""
     lora_rank: Annotated[int, Within(1)] = 8
-    """Rank of that change."""
+    """Rank of the LoRA change."""
     lora_alpha: Amount = 16.0
-    """The change is scaled by alpha / rank."""
+    """The LoRA change is scaled by alpha / rank."""
     lora_targets: tuple[str, ...] = ()
-    """Parts of names of the layers that are changed; every linear layer but the head when empty."""
+    """Layers that get LoRA, by parts of their names. Empty: every linear layer but the head."""
     lora_dropout: Share = 0.0
-    """Part of what that change reads set to zero in training."""
+    """Dropout on the input of the LoRA change."""
     freeze: tuple[str, ...] = ()
-    """Parts of names of the weights that stay as they are."""
+    """Weights that stay fixed, by parts of their names."""
     still: Share = 0.0
-    """Share of the layers taken over, the first ones, that stay as they are; above 0 batch norm keeps the statistics that it came with."""
+    """Share of the loaded layers, from the first on, that stays fixed. Above 0, batch norm keeps its loaded statistics."""
     layer_decay: Annotated[float, Within(0, 1)] = 1.0
-    """Each layer learns at this share of the rate of the one above it (arXiv:1801.06146); 1: all alike."""
+    """Each layer learns at this share of the rate of the layer above it (arXiv:1801.06146). 1: all alike."""
     new_rate: Amount = 0.0
-    """Weights that are new learn at this multiple of the rate; when 0 ten times, or once beside LoRA or where the head was fitted first."""
+    """New weights learn at this multiple of the learning rate. 0: 10; with LoRA or a head fitted first, 1."""
     head_first: bool = True
-    """Before all weights learn, fit a new last layer to what the others make of the rows (arXiv:2202.10054)."""
+    """First fit the new last layer alone, on the features of the loaded ones (arXiv:2202.10054)."""
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What is varied at random in training, by form of input; 0 or false switches a variation off."""
+    """Random variations in training. 0 or false: off."""
 
     crop: Share = 0.0
-    """Pictures: largest shift by cropping, as a share of the side (zero padded)."""
+    """Pictures: largest shift, as a share of the side (padded with zeros)."""
     flip: bool = False
-    """Pictures: mirror left and right."""
+    """Pictures: mirror left and right at random."""
     rotate: Amount = 0.0
     """Pictures: largest rotation in degrees."""
     scale: Share = 0.0
-    """Pictures: largest change of size, 0.2 means 0.8 to 1.2."""
+    """Pictures: largest change of size; 0.2 means 0.8 to 1.2."""
     colour: Share = 0.0
     """Pictures: strength of changes of brightness, contrast and saturation."""
     erase: Share = 0.0
     """Pictures: probability that a rectangle is erased."""
     blur: Share = 0.0
-    """Pictures: probability that a picture is blurred, a little or much."""
+    """Pictures: probability that a picture is blurred."""
     policy: Count = 0
-    """Pictures: changes that each picture gets from a list of thirteen (as in RandAugment, arXiv:1909.13719)."""
+    """Pictures: number of changes drawn for each picture from a list of thirteen (as in RandAugment, arXiv:1909.13719)."""
     strength: Share = 0.5
-    """Pictures: how far the changes of the policy go, from 0 to 1."""
+    """Pictures: strength of these changes, from 0 to 1."""
     mixup: Amount = 0.0
     """Pictures and tables: alpha of mixup (arXiv:1710.09412)."""
     cutmix: Amount = 0.0
@@ -213,13 +213,13 @@ class AugmentConfig:
     noise: Amount = 0.0
     """Tables and sound: standard deviation of added noise (in units of the column; of the sound's own level)."""
     speed: Share = 0.0
-    """Sound: largest change of speed, 0.1 means 0.9 to 1.1."""
+    """Sound: largest change of speed; 0.1 means 0.9 to 1.1."""
     specaugment: bool = False
     """Sound: mask bands of frequency and stretches of time (arXiv:1904.08779)."""
     drop_tokens: Share = 0.0
     """Text: probability that a token is hidden."""
     swap_tokens: Share = 0.0
-    """Text: probability that a token changes places with its neighbour."""
+    """Text: probability that a token is swapped with its neighbour."""
 
 
 @dataclass(frozen=True)

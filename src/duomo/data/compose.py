@@ -42,25 +42,25 @@ class ComposeConfig:
     count: Annotated[int, Within(1)] = 1000
     """How many scenes."""
     side: Annotated[int, Within(32, 4096)] = 320
-    """Pixels of a scene's sides."""
+    """Side of a scene in pixels."""
     most: Annotated[int, Within(1, 100)] = 5
-    """Most things in a scene; at least one."""
+    """Largest number of things in a scene; the smallest is one."""
     smallest: Annotated[float, Within(0.01, 1)] = 0.12
-    """Smallest length of a thing, as a share of the side."""
+    """Smallest size of a thing, as a share of the side."""
     largest: Annotated[float, Within(0.01, 1)] = 0.55
-    """Greatest length of a thing."""
+    """Largest size of a thing, as a share of the side."""
     turn: Annotated[float, Within(0, 180)] = 20.0
-    """Most degrees that a thing is turned to either side."""
+    """Largest rotation of a thing in degrees, to either side."""
     stretch: Annotated[float, Within(0, 1)] = 0.2
-    """Most that a thing's height grows or shrinks against its width: few cut-outs must stand for many unlike them."""
+    """Largest stretch of a thing's height against its width."""
     hue: Annotated[float, Within(0, 0.5)] = 0.08
-    """Most that a thing's colours are turned, 1 being the whole circle."""
+    """Largest shift of a thing's hue; 1 is the whole colour circle."""
     overlap: Annotated[float, Within(0, 1)] = 0.3
-    """Most of a thing that later ones may hide."""
+    """Largest share of a thing that others may cover."""
     shadow: Annotated[float, Within(0, 1)] = 0.5
     """Probability that a thing casts a shadow."""
     seed: Annotated[int, Within(0)] = 0
-    """Everything random follows from it."""
+    """Seed of everything random."""
 
 
 AHEAD = 16

@@ -26,7 +26,7 @@ class Sampling:
     """What one request asks for."""
 
     temperature: float = 0.8
-    """Below 1 safer, above 1 wilder; 0 takes the likeliest token."""
+    """0 takes the most likely token; below 1 is safer, above 1 more varied."""
     top_k: int = 50
     """Only the k likeliest tokens are drawn from; 0: all."""
     top_p: float = 0.95

@@ -22,7 +22,7 @@ export const chinese = {
   "running": "训练中", "queued": "排队中", "paused": "已暂停", "failed": "失败", "finished": "已完成",
   "Nothing to draw yet.": "还没有可画的内容。",
   "The file could not be read.": "无法读取该文件。", "{name} takes a list of numbers such as [0.1, 0.2].": "{name} 需要数字列表，例如 [0.1, 0.2]。",
-  "Drop a picture here, or": "把图片拖到这里，或者", "Drop a sound here, or": "把声音拖到这里，或者", "Drop a film here, or": "把影片拖到这里，或者", "Choose a file": "选择文件", "Take a picture": "拍照",
+  "Drop a picture here, or": "把图片拖到这里，或者", "Drop a sound here, or": "把声音拖到这里，或者", "Drop a film here, or": "把视频拖到这里，或者", "Choose a file": "选择文件", "Take a picture": "拍照",
   "The camera may not be used. Allow it in the browser, or choose a file.": "无法使用摄像头。请在浏览器中允许，或选择文件。", "Camera": "摄像头", "Take it": "拍下",
   "Record": "录音", "Stop recording": "停止录音", "The microphone may not be used. Allow it in the browser, or choose a file.": "无法使用麦克风。请在浏览器中允许，或选择文件。",
   "The recording could not be read.": "无法读取录音。", "Fill in at least one field.": "请至少填写一项。", "none": "无", "Probabilities": "概率", "Confidence {share} %": "置信度 {share} %",
