@@ -242,6 +242,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     for found in LINK.finditer(FENCE.sub("", page.read_text(encoding="utf-8"))):
         if "://" not in found["to"] and not found["to"].startswith("#"):
             assert (page.parent / found["to"].split("#")[0]).exists(), found["to"]
+        file, _, heading = found["to"].partition("#")
+        if heading and "://" not in found["to"]:
+            assert heading in headings(page.parent / file if file else page), found["to"]
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    said = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in said}
 
 
 def typed(text: str) -> list[list[str]]:
