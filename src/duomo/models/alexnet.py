@@ -35,7 +35,7 @@ class Config:
     dense_small: int = 512
     """The same for pictures below 96 pixels."""
     dropout: float = 0.5
-    """Part of the inputs of both hidden layers set to zero in training."""
+    """Dropout on the inputs of both hidden layers."""
     stem: str = "auto"
     """First layer: large (11×11, a quarter of the side), small (5×5, full side), or auto (by the picture's size)."""
 

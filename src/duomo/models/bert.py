@@ -45,19 +45,19 @@ class Config:
     depth: int = 4
     """Blocks."""
     heads: int = 4
-    """Attention heads; they divide the width."""
+    """Attention heads; the width must be a multiple."""
     hidden: int = 0
-    """Size inside the feed-forward; four times the width when 0."""
+    """Size of the feed-forward layer. 0: four times the width."""
     activation: str = "gelu"
     """gelu, gelu_tanh, relu, swiglu or geglu."""
     place: str = "before"
     """Norm before or after each branch."""
     eps: float = 1e-12
-    """What keeps a norm's divisor from zero."""
+    """Epsilon of the norms."""
     types: int = 0
     """Kinds of segments that are told apart (2 in BERT)."""
     longest: int = 0
-    """Places that are learned; the longest text of the data when 0."""
+    """Number of learned positions. 0: the longest text of the data."""
     offset: int = 0
     """Number of the first place (2 in RoBERTa)."""
     pool: str = "mean"
@@ -65,7 +65,7 @@ class Config:
     near: int = 0
     """Neighbours on either side whose vectors are added to a token's, each dimension with a weight for each place; none in BERT."""
     dropout: float = 0.1
-    """Part of the attention and of each branch's output set to zero in training."""
+    """Dropout on the attention and on each branch's output."""
     tied: bool = True
     """What fills gaps shares the weights of the embedding."""
     hashed: Annotated[int, Within(0)] = 0

@@ -37,13 +37,13 @@ class Config:
     dense: int = 128
     """Size of the hidden layer before the head; 0: none."""
     dropout: float = 0.0
-    """Part of the hidden layer set to zero in training."""
+    """Dropout on the hidden layer."""
     global_pool: bool = False
     """Average each channel over the picture instead of keeping its places."""
     side: int = 8
     """Blocks are added until the shorter side of the map is at most this."""
     advice: bool = True
-    """Whether a straight line over edges and colours is fitted beside at the end where there are few pictures, and weighed with it."""
+    """With few pictures, fit a linear model over edges and colours beside the network and weigh it with it."""
 
 
 SIZES = {

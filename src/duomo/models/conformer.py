@@ -36,7 +36,7 @@ class Config:
     depth: int = 6
     """Conformer blocks."""
     heads: int = 4
-    """Attention heads; they divide the width."""
+    """Attention heads; the width must be a multiple."""
     kernel: int = 15
     """Steps that the depthwise convolution sees (odd)."""
     channels: int = 32
@@ -44,7 +44,7 @@ class Config:
     bands: int = 80
     """Mel bands of a frame."""
     dropout: float = 0.1
-    """Part of each branch's output set to zero in training."""
+    """Dropout on each branch's output."""
 
 
 SIZES = {

@@ -35,7 +35,7 @@ class Config:
     scale: float = 1e-6
     """What each branch is multiplied by at the start."""
     dropout: float = 0.0
-    """Part of the pooled features set to zero in training."""
+    """Dropout on the pooled features."""
     stem: str = "auto"
     """Patches: large (4 pixels), small (2, or 1 up to 32 pixels), or auto (by the picture's size)."""
 

@@ -41,7 +41,7 @@ class Config:
     emissions: int = 2
     """Outputs of a step of 40 ms; more of them leave room for faster speech. For answers per step only."""
     dropout: float = 0.3
-    """Part of each layer's output set to zero in training."""
+    """Dropout on each layer's output."""
 
 
 SIZES = {

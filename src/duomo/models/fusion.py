@@ -39,9 +39,9 @@ class Config:
     depth: int = 3
     """Transformer blocks."""
     heads: int = 4
-    """Attention heads; they divide the width."""
+    """Attention heads; the width must be a multiple."""
     dropout: float = 0.1
-    """Part of each branch's output set to zero in training."""
+    """Dropout on each branch's output."""
     sequence_tokens: int = 64
     """Most tokens that one text, sound or series may take; longer ones are averaged in groups."""
     picture_tokens: int = 64
@@ -51,7 +51,7 @@ class Config:
     numbers: str = "piecewise"
     """Embedding of numbers: piecewise (bends at quantiles), periodic (sines), or line."""
     advice: bool = True
-    """Whether boosted trees and a straight line over cells, sounds and texts are fitted beside at the end, and weighed with it."""
+    """Fit boosted trees and a linear model over cells, sounds and texts beside the network and weigh them with it."""
 
 
 SIZES = {

@@ -45,7 +45,7 @@ class Config:
     depth: int = 6
     """Blocks."""
     heads: int = 6
-    """Query heads; they divide the width."""
+    """Query heads; the width must be a multiple."""
     key_heads: int = 0
     """Key and value heads; they divide the query heads. As many as query heads when 0."""
     activation: str = "swiglu"
@@ -53,11 +53,11 @@ class Config:
     norm_keys: bool = False
     """Normalise queries and keys before their product."""
     dropout: float = 0.1
-    """Part of the attention and of each branch's output set to zero in training."""
+    """Dropout on the attention and on each branch's output."""
     tied: bool = True
     """The head shares the weights of the embedding."""
     head_width: int = 0
-    """Size of a head; the width divided by the heads when 0."""
+    """Size of a head. 0: the width divided by the heads."""
     hidden: int = 0
     """Size inside the feed-forward; when 0 four times the width, or two thirds of that with a gate."""
     positions: str = "rotary"
@@ -67,13 +67,13 @@ class Config:
     stretch: tuple[float, ...] = ()
     """Rotary angles for a longer context: the factor, or factor, low, high and old context as in Llama 3.1."""
     longest: int = 0
-    """Places that learned positions know; the context of the data when 0."""
+    """Number of learned positions. 0: the context of the data."""
     norm: str = "rms"
     """rms or layer."""
     place: str = "before"
     """Norm before or after each branch."""
     eps: float = 1e-6
-    """What keeps a norm's divisor from zero."""
+    """Epsilon of the norms."""
     bias: str = "none"
     """Which linear layers have biases: none, qkv (of queries, keys and values) or all."""
     advice: bool = True

@@ -51,7 +51,7 @@ class Config:
     blocks: tuple[str, ...] = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")
     """Which of the nine blocks there are."""
     dropout: float = 0.2
-    """Part of the pooled features set to zero in training."""
+    """Dropout on the pooled features."""
     stem: str = "auto"
     """First layers: large (as published, an eighth of the side), small (3×3), or auto (by the picture's size)."""
 

@@ -31,7 +31,7 @@ class Config:
     depth: int = 2
     """Hidden layers."""
     dropout: float = 0.1
-    """Part of the hidden units set to zero in training."""
+    """Dropout on the hidden units."""
     category_dim: int = 16
     """Size of one category's embedding."""
 

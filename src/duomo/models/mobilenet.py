@@ -33,11 +33,11 @@ class Config:
     depth: int = 0
     """Most blocks of a stage; as published when 0."""
     dropout: float = 0.2
-    """Part of the pooled features set to zero in training."""
+    """Dropout on the pooled features."""
     stem: str = "auto"
     """Halvings: large (as published, five), small (the first two are left out), or auto (by the picture's size)."""
     advice: bool = True
-    """Whether a straight line over edges and colours is fitted beside at the end where there are few pictures, and weighed with it."""
+    """With few pictures, fit a linear model over edges and colours beside the network and weigh it with it."""
 
 
 SIZES = {

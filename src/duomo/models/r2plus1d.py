@@ -34,7 +34,7 @@ class Config:
     """First layer: large (7×7, half the side), small (3×3, full side), pooled (3×3, a quarter of the side), or auto (large or small, by
     the picture's size)."""
     dropout: float = 0.0
-    """Part of the pooled features set to zero in training."""
+    """Dropout on the pooled features."""
 
 
 SIZES = {

@@ -39,9 +39,9 @@ class Config:
     places: bool = False
     """Keep the places of the last map instead of averaging over them: for pictures in which things stand where they always stand."""
     dropout: float = 0.0
-    """Part of the pooled features set to zero in training."""
+    """Dropout on the pooled features."""
     advice: bool = True
-    """Whether a straight line over edges and colours is fitted beside at the end where there are few pictures, and weighed with it."""
+    """With few pictures, fit a linear model over edges and colours beside the network and weigh it with it."""
 
 
 SIZES = {

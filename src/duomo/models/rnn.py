@@ -42,7 +42,7 @@ class Config:
     pool: str = "last"
     """What answers for a row: the last true step, or the mean or max over true steps."""
     dropout: float = 0.0
-    """Part of the values set to zero in training, between layers and before the head."""
+    """Dropout between layers and before the head."""
     tied: bool = True
     """A language model's head shares the weights of the embedding, where the last layer is as wide."""
 

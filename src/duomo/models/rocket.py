@@ -44,7 +44,7 @@ class Config:
     steps: bool = False
     """Read columns of numbers that are named alike and counted on (t0, t1, ...) as the steps of one series."""
     advice: bool = False
-    """Whether boosted trees and a straight line over the cells beside the series are fitted too, and weighed with it."""
+    """Fit boosted trees and a linear model over the cells beside the series and weigh them with it."""
 
 
 SIZES = {"small": Config(6, 2), "base": Config(), "large": Config(16, 7)}

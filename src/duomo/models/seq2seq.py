@@ -44,13 +44,13 @@ class Config:
     depth: int = 6
     """Blocks of the encoder."""
     decoder_depth: int = 0
-    """Blocks of the decoder; as many as the encoder's when 0."""
+    """Blocks of the decoder. 0: as many as the encoder's."""
     heads: int = 8
     """Attention heads."""
     head_width: int = 0
-    """Size of a head; the width divided by the heads when 0."""
+    """Size of a head. 0: the width divided by the heads."""
     hidden: int = 0
-    """Size inside the feed-forward; four times the width when 0."""
+    """Size of the feed-forward layer. 0: four times the width."""
     activation: str = "relu"
     """relu, gelu, gelu_tanh, swiglu or geglu."""
     positions: str = "sinusoid"
@@ -64,13 +64,13 @@ class Config:
     place: str = "before"
     """Norm before or after each branch."""
     eps: float = 1e-6
-    """What keeps a norm's divisor from zero."""
+    """Epsilon of the norms."""
     bias: bool = True
     """Linear layers have biases."""
     scaled: bool = True
     """Divide the products of queries and keys by the root of the head width."""
     dropout: float = 0.1
-    """Part of the attention and of each branch's output set to zero in training."""
+    """Dropout on the attention and on each branch's output."""
     shared: bool = True
     """One embedding for source and target, where they have one vocabulary."""
     tied: bool = True

@@ -41,7 +41,7 @@ class Config:
     depth: int = 2
     """Hidden layers."""
     dropout: float = 0.1
-    """Part of the hidden units set to zero in training."""
+    """Dropout on the hidden units."""
     numbers: str = "piecewise"
     """Embedding of numbers: piecewise (bends at quantiles), periodic (sines), or line."""
     number_dim: int = 16
@@ -58,7 +58,7 @@ class Config:
     """Turns of such a wave for one deviation of a number, at the start."""
 
     advice: bool = True
-    """Whether boosted trees and a straight line are fitted beside the network when it has learned, and weighed with it."""
+    """Fit boosted trees and a linear model beside the trained network and weigh them with it."""
 
 
 SIZES = {

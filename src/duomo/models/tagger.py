@@ -38,7 +38,7 @@ class Config:
     vote: float = 8.0
     """What a vote counts: as many times faster than other weights are votes learned (most values are seen a few times only)."""
     dropout: float = 0.3
-    """Part of the embeddings and of the recurrent output set to zero in training."""
+    """Dropout on the embeddings and the recurrent output."""
 
 
 SIZES = {

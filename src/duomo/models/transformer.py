@@ -34,11 +34,11 @@ class Config:
     depth: int = 2
     """Blocks."""
     heads: int = 4
-    """Attention heads; they divide the width."""
+    """Attention heads; the width must be a multiple."""
     hidden: int = 0
-    """Size inside the feed-forward; four times the width when 0."""
+    """Size of the feed-forward layer. 0: four times the width."""
     dropout: float = 0.1
-    """Part of the attention and of each branch's output set to zero in training."""
+    """Dropout on the attention and on each branch's output."""
     pool: str = "mean"
     """What answers for a row: the mean over true positions, or a first position of its own."""
     norm: str = "before"

@@ -35,7 +35,7 @@ class Config:
     dense_small: int = 512
     """The same for pictures below 96 pixels."""
     dropout: float = 0.5
-    """Part of the hidden layers set to zero in training."""
+    """Dropout on the hidden layers."""
     stem: str = "auto"
     """Form: large (as published, 7×7 places before the dense layers), small (one place), or auto (by the picture's size)."""
 

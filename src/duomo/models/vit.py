@@ -46,7 +46,7 @@ class Config:
     pool: str = "class"
     """What the head reads: class (a token of its own, as published) or mean (of all patches: Beyer et al. 2022, arXiv:2205.01580)."""
     dropout: float = 0.0
-    """Part of the outputs of attention and feed-forward set to zero in training."""
+    """Dropout on the outputs of attention and feed-forward."""
 
 
 _B16, _S16, _L16 = Config(), Config(width=384, heads=6), Config(layers=24, width=1024, heads=16)

@@ -36,9 +36,9 @@ class Config:
     layers: int = 3
     """Transformer layers over the frames."""
     heads: int = 4
-    """Attention heads; they divide the width."""
+    """Attention heads; the width must be a multiple."""
     dropout: float = 0.1
-    """Part of each branch's output set to zero in training."""
+    """Dropout on each branch's output."""
 
 
 SMALL = Config(size="tiny", width=128, layers=2)

@@ -58,7 +58,7 @@ class Config:
     cell_width: int = 32
     """Units of the hidden layer over all cells."""
     advice: bool = True
-    """Whether a straight line over letters and cells, and boosted trees over the cells, are fitted beside and weighed with the network."""
+    """Fit a linear model over letters and cells, and boosted trees over the cells, beside the network and weigh them with it."""
 
 
 SIZES = {

@@ -49,11 +49,11 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer, vocabulary and context length (longest_text)."""
     source: str = ""
-    """The column with the questions, or (without a target) with whole conversations; found by name when empty."""
+    """The column with the questions, or (without a target) with whole conversations. Empty: found by name."""
     system: str = ""
-    """Instructions to the assistant that are put before conversations without any."""
+    """System prompt for conversations that have none."""
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.0, new_tokens=128))
-    """How an answer is written; what is drawn follows from the seed and the conversation."""
+    """How answers are sampled; what is drawn follows from the seed and the conversation."""
 
 
 @final

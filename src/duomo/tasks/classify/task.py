@@ -42,17 +42,17 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """How cells become tensors."""
     multilabel: Literal["", "yes", "no"] = ""
-    """Whether a row has any number of classes; found from the cells (lists, separators, several 0/1 targets) when empty."""
+    """Whether a row may have several classes. Empty: found from the cells (lists, separators, several 0/1 targets)."""
     separator: str = ""
-    """Sign between the classes of one cell; found (; or | or commas, or a list written as JSON) when empty."""
+    """Sign between the classes of one cell. Empty: found (; or | or commas, or a JSON list)."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: rare classes weigh as much as frequent ones in the loss."""
     label_smoothing: float = 0.0
-    """Share of each target that is spread over all classes (arXiv:1512.00567, section 7)."""
+    """Label smoothing: share of each target that is spread over all classes (arXiv:1512.00567, section 7)."""
     weight: str = ""
-    """Column that says how much each row counts in learning; all alike when empty. Figures count every row once."""
+    """Column with each row's weight in training. Empty: all alike. The scorecard counts every row once."""
     metric: str = ""
-    """Metric that chooses checkpoints; accuracy, or auc / macro_f1 where one class has over three quarters of the rows, when empty."""
+    """Metric that chooses checkpoints. Empty: accuracy, or auc / macro_f1 where one class has over three quarters of the rows."""
 
 
 @final

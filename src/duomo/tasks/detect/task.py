@@ -45,9 +45,9 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """How pictures become tensors: picture_size is the side of the square, 320 when 0."""
     same: Annotated[float, Within(0, 1)] = 0.6
-    """Overlap from which two boxes of a class are one thing: the surer one stays."""
+    """Overlap from which two boxes of a class count as one thing; the surer one stays."""
     sure: Annotated[float, Within(0, 1)] = 0.0
-    """Confidence from which a box is an answer; chosen on validation (best F1 at half overlap) when 0."""
+    """Confidence from which a box is an answer. 0: chosen on validation (best F1 at half overlap)."""
 
 
 def _whole(box: box_kind.Box) -> bool:

@@ -53,9 +53,9 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer, vocabulary, longest text."""
     source: str = ""
-    """The column with the texts; found by name when empty."""
+    """The column with the texts. Empty: found by name."""
     temperature: Annotated[float, Within(0.001)] = 0.05
-    """What similarities are divided by in the loss: small tells near ones apart."""
+    """What similarities are divided by in the loss; smaller values separate near texts more."""
 
 
 @final

@@ -44,13 +44,13 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer, vocabulary and context length (longest_text)."""
     column: str = ""
-    """The column with the text; the first text column when empty."""
+    """The column with the text. Empty: the first text column."""
     hidden: Annotated[float, Within(0, 1)] = 0.3
-    """Share of the tokens that are to be guessed (0.15 in BERT; more teaches more in a step)."""
+    """Share of the tokens that are hidden (0.15 in BERT; more teaches more per step)."""
     whole_words: bool = False
     """Hide all tokens of a word together."""
     choices: int = 5
-    """Likeliest tokens that are named for each gap."""
+    """Number of most likely tokens listed for each gap."""
 
 
 @final

@@ -43,11 +43,11 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer, vocabulary and context length (longest_text)."""
     across: bool = False
-    """Let a window that holds the end of one document and the beginning of the next read over the border."""
+    """Let a window with the end of one document and the beginning of the next read across the border."""
     column: str = ""
-    """The column with the text; the first text column when empty."""
+    """The column with the text. Empty: the first text column."""
     sampling: Sampling = field(default_factory=Sampling)
-    """How the text is written on; what is drawn follows from the seed and the prompt."""
+    """How text is sampled; what is drawn follows from the seed and the prompt."""
 
 
 @final

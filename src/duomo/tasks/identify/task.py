@@ -53,9 +53,9 @@ class Config:
     margin: Annotated[float, Within(0, 1.5)] = 0.3
     """Angle, in radians, that a picture must lie nearer to its own person than to any other while learning (m of eq. 3)."""
     scale: Annotated[float, Within(1)] = 24.0
-    """What cosines are multiplied by in the loss (s of eq. 3)."""
+    """What cosines are multiplied by in the loss (s in eq. 3)."""
     false_accept: Annotated[float, Within(0, 1)] = 0.01
-    """Share of strangers that a comparison may take for a known person: the least similarity of an answer follows, on validation."""
+    """Share of strangers that may be mistaken for a known person; the lowest similarity of an answer follows, on validation."""
 
 
 @final

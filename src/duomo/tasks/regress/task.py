@@ -41,9 +41,9 @@ class Config:
     loss: Literal["mse", "mae", "huber"] = "mse"
     """mse aims at the mean, mae at the median, huber between them (quadratic within one standard deviation)."""
     weight: str = ""
-    """Column that says how much each row counts in learning; all alike when empty. Figures count every row once."""
+    """Column with each row's weight in training. Empty: all alike. The scorecard counts every row once."""
     log: bool = False
-    """Learn log(1 + target): for targets that are never negative and span orders of magnitude."""
+    """Predict log(1 + target): for targets that are never negative and span orders of magnitude."""
 
 
 @final

@@ -48,14 +48,13 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer and vocabulary; longest_text: tokens that are read of a text (512 when 0)."""
     source: str = ""
-    """The column with the texts; found by name when empty."""
+    """The column with the texts. Empty: found by name."""
     smoothing: Annotated[float, Within(0, 1)] = 0.1
-    """Share of a token's probability that training spreads over all others (arXiv:1512.00567)."""
+    """Label smoothing: share of a token's probability that is spread over all others (arXiv:1512.00567)."""
     beam: Annotated[int, Within(1)] = 4
-    """Texts that the search follows side by side."""
+    """Beam width of the search."""
     length_penalty: Annotated[float, Within(-1, 5)] = -1.0
-    """0 prefers short summaries, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144); chosen on
-    validation when negative."""
+    """0: short summaries, 1: best mean probability per token, above 1: long ones (arXiv:1609.08144). Negative: chosen on validation."""
 
 
 @final

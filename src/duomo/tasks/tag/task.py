@@ -50,9 +50,9 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Without use: tokens are as the data have them."""
     source: str = ""
-    """The column with tokens or text; found by name when empty."""
+    """The column with tokens or text. Empty: found by name."""
     transition_weight: float = -1.0
-    """What it counts which tag follows which, beside the tokens; chosen on validation when negative."""
+    """Weight of which tag follows which, beside the tokens. Negative: chosen on validation."""
 
 
 class Tagged:

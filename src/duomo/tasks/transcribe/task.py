@@ -48,15 +48,15 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Sample rate and longest sound."""
     normalise: Normalise = "spoken"
-    """spoken: NFC, lower case, no punctuation but apostrophes and hyphens inside words, single spaces; exact: NFC and single spaces."""
+    """spoken: NFC, lower case, no punctuation except apostrophes and hyphens inside words, single spaces; exact: NFC and single spaces."""
     beam: int = 16
-    """Prefixes that the search keeps; 1 takes the likeliest character of each step, without language model."""
+    """Beam width; 1 takes the most likely character at each step, without the language model."""
     language_order: int = 8
-    """Characters of one gram of the language model, which is learned from the training transcripts."""
+    """Order of the character language model, learned from the training transcripts."""
     language_weight: float = -1.0
-    """What the language model counts beside the sound; chosen on validation when negative."""
+    """Weight of the language model beside the sound. Negative: chosen on validation."""
     insertion_bonus: float = -1.0
-    """What each written character adds to a transcript's score; chosen on validation when negative."""
+    """What each character adds to a transcript's score. Negative: chosen on validation."""
 
 
 @final

@@ -54,16 +54,15 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer (one for both sides) and its vocabulary; longest_text: tokens kept of a text."""
     source: str = ""
-    """The column with the texts to translate; found by name when empty."""
+    """The column with the texts to translate. Empty: found by name."""
     similarity: Annotated[float, Within(0)] = 0.3
-    """The translation of the most similar training text is read too, from this cosine on; above 1: never (arXiv:1705.07267)."""
+    """From this similarity on, the translation of the most similar training text is read too (arXiv:1705.07267). Above 1: never."""
     smoothing: Annotated[float, Within(0, 1)] = 0.1
-    """Share of a token's probability that training spreads over all others (arXiv:1512.00567)."""
+    """Label smoothing: share of a token's probability that is spread over all others (arXiv:1512.00567)."""
     beam: Annotated[int, Within(1)] = 4
-    """Texts that the search follows side by side."""
+    """Beam width of the search."""
     length_penalty: Annotated[float, Within(-1, 5)] = -1.0
-    """0 prefers short translations, 1 judges by the mean probability of a token, more prefers long ones (arXiv:1609.08144); chosen on
-    validation when negative."""
+    """0: short translations, 1: best mean probability per token, above 1: long ones (arXiv:1609.08144). Negative: chosen on validation."""
 
 
 @final
