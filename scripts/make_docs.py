@@ -16,11 +16,11 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "recipe.md"
 SHARED = ("target", "ignore", "encode")
 HEAD = """# Every setting
 
-Written by `scripts/make_docs.py` from `core/recipe.py` and from the `Config` of each task and model: change the sentence beneath the
-field there, never this page.
+Written by `scripts/make_docs.py` from `core/recipe.py` and the `Config` of each task and model. To change a sentence, change it beneath the
+field there, never on this page.
 
-A recipe is a TOML file with one table for each section. Where a setting is empty, zero or negative as described, it is derived from the
-data, and the run folder's `recipe.toml` holds what was derived. Three ways to say a setting, the later one wins:
+A recipe is a TOML file with one table per section. "Empty: …", "0: …" and "Negative: …" say what the default stands for; the run folder's
+`recipe.toml` holds what was chosen. There are three ways to set something; the later one wins:
 
 ```
 duomo train reviews.csv --recipe mine.toml                      # a file
@@ -28,8 +28,11 @@ duomo train reviews.csv --epochs 3 --batch-size 32              # a flag: the fi
 duomo train reviews.csv --set train.epochs=3 --set model.options.depth=2      # any setting by its path
 ```
 
-From Python the same as nested dicts: `duomo.train("reviews.csv", {"train": {"epochs": 3}})`. Every mistake is reported at once,
-with the nearest known name.
+From Python, nested dicts: `duomo.train("reviews.csv", {"train": {"epochs": 3}})`. All mistakes are reported at once, with the nearest
+known names.
+
+**Sections.** [data](#data) · [clean](#clean) · [encode](#encode) · [task](#task) · [model](#model) · [train](#train) ·
+[augment](#augment) · [adapt](#adapt) (fine-tuning, LoRA) · [model.options](#modeloptions)
 """
 
 
@@ -91,12 +94,12 @@ def page() -> str:
             lines += [
                 f"## [{field.name}]",
                 "",
-                "The fields of the task's own config; `encode`, `target` and `ignore` come from the sections above.",
+                "The settings of each task; `target`, `ignore` and `encode` are in the sections above.",
                 "",
             ]
             for name in find.task_names():
                 lines += [f"### {name}", "", *table(find.task_module(name).Config, SHARED), ""]
-    lines += ["## [model.options]", "", "The fields of the architecture's own config; a named size sets some of them.", ""]
+    lines += ["## [model.options]", "", "The settings of each architecture; a named size sets some of them.", ""]
     for name in find.model_names():
         module = find.model_module(name)
         lines += [f"### {name}", "", (module.__doc__ or "").split("\n\n")[0].replace("\n", " "), ""]

@@ -174,6 +174,9 @@ def test_the_form_has_every_setting(client: TestClient) -> None:
         left = {field.name for field in dataclasses.fields(own)} - {path.partition(".")[2] for path in shown if path.startswith("task.")}
         assert {"target", "ignore", "encode"} <= left
         assert all(field["help"] for fields in sections.values() for field in fields)
+        derived = {field["path"] for fields in sections.values() for field in fields if field["derived"]}
+        assert {"data.target", "train.epochs", "train.weight_decay", "encode.picture_size"} <= derived
+        assert not {"train.clip", "train.patience", "train.ema"} & derived
     assert documentation(Recipe)
 
 

@@ -47,7 +47,7 @@ class Config:
     heads: int = 6
     """Query heads; the width must be a multiple."""
     key_heads: int = 0
-    """Key and value heads; they divide the query heads. As many as query heads when 0."""
+    """Key and value heads; the query heads must be a multiple. 0: as many as query heads."""
     activation: str = "swiglu"
     """swiglu, geglu, gelu, gelu_tanh or relu."""
     norm_keys: bool = False
@@ -59,7 +59,7 @@ class Config:
     head_width: int = 0
     """Size of a head. 0: the width divided by the heads."""
     hidden: int = 0
-    """Size inside the feed-forward; when 0 four times the width, or two thirds of that with a gate."""
+    """Size of the feed-forward layer. 0: four times the width, with a gate two thirds of that."""
     positions: str = "rotary"
     """rotary, or learned (a vector for each place)."""
     theta: float = 10000.0

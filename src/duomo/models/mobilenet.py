@@ -31,7 +31,7 @@ class Config:
     last: int = 1280
     """Channels of the last 1×1 window."""
     depth: int = 0
-    """Most blocks of a stage; as published when 0."""
+    """Most blocks of a stage. 0: as published."""
     dropout: float = 0.2
     """Dropout on the pooled features."""
     stem: str = "auto"

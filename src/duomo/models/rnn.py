@@ -34,7 +34,7 @@ class Config:
     cell: str = "lstm"
     """rnn, lstm or gru."""
     hidden: tuple[int, ...] = ()
-    """Size of each stacked layer; when empty (128, 128, 128) over a series and (64,) over a text."""
+    """Size of each stacked layer. Empty: (128, 128, 128) over a series, (64,) over a text."""
     embedding: int = 64
     """Size of a token's vector; texts only."""
     both: bool = False

@@ -32,7 +32,7 @@ TRAIN = {"learning_rate": 1e-3, "batch_size": 64, "weight_decay": 5e-2, "epochs"
 @dataclass(frozen=True)
 class Config:
     patch: int = 0
-    """Side of a patch in pixels; 16, or about an eighth of the shorter side of pictures below 96 pixels, when 0."""
+    """Side of a patch in pixels. 0: 16, or about an eighth of the shorter side of pictures below 96 pixels."""
     layers: int = 12
     """Layers of attention and feed-forward."""
     width: int = 768

@@ -25,8 +25,8 @@ FLAGS = {
     "model.size": "size", "model.name": "model", "adapt.start": "from",
 }  # fmt: skip
 """Settings that have a short flag in a command that a person reads; the others are said with --set."""
-DERIVED = re.compile(r"when (it is )?(0|empty|negative)\b")
-"""What the documentation of a field says whose default means: found from the data."""
+DERIVED = re.compile(r"\b(Empty|Negative|0): (?!no\b|off|never)")
+"""How the documentation of a field begins to tell what its default stands for."""
 PLAIN = {int: "integer", float: "number", str: "text", bool: "bool"}
 
 

@@ -43,7 +43,7 @@ class Config:
     ignore: tuple[str, ...] = ()
     """Columns that are not read."""
     encode: EncodeConfig = field(default_factory=EncodeConfig)
-    """How pictures become tensors: picture_size is the side of the square, 320 when 0."""
+    """How pictures become tensors: picture_size is the side of the square. 0: 320."""
     same: Annotated[float, Within(0, 1)] = 0.6
     """Overlap from which two boxes of a class count as one thing; the surer one stays."""
     sure: Annotated[float, Within(0, 1)] = 0.0

@@ -49,7 +49,7 @@ class Config:
     ignore: tuple[str, ...] = ()
     """Columns that are not read."""
     encode: EncodeConfig = field(default_factory=EncodeConfig)
-    """How pictures become tensors: picture_size is the side of the square, 64 when 0."""
+    """How pictures become tensors: picture_size is the side of the square. 0: 64."""
     margin: Annotated[float, Within(0, 1.5)] = 0.3
     """Angle, in radians, that a picture must lie nearer to its own person than to any other while learning (m of eq. 3)."""
     scale: Annotated[float, Within(1)] = 24.0

@@ -42,11 +42,11 @@ class Config:
     """What is summarised, and how."""
 
     target: tuple[str, ...] = ()
-    """The column with the summaries; found by name when empty."""
+    """The column with the summaries. Empty: found by name."""
     ignore: tuple[str, ...] = ()
     """Columns that are not read."""
     encode: EncodeConfig = field(default_factory=EncodeConfig)
-    """Tokenizer and vocabulary; longest_text: tokens that are read of a text (512 when 0)."""
+    """Tokenizer and vocabulary; longest_text is the number of tokens read of a text. 0: 512."""
     source: str = ""
     """The column with the texts. Empty: found by name."""
     smoothing: Annotated[float, Within(0, 1)] = 0.1

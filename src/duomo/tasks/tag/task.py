@@ -44,7 +44,7 @@ class Config:
     """What is tagged."""
 
     target: tuple[str, ...] = ()
-    """The column with the tags (a list for each row, or spans of the text); found by name when empty."""
+    """The column with the tags (a list for each row, or spans of the text). Empty: found by name."""
     ignore: tuple[str, ...] = ()
     """Columns that are not read."""
     encode: EncodeConfig = field(default_factory=EncodeConfig)
