@@ -292,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(error, machine)
         return error.exit_code
     except KeyboardInterrupt:
-        complain(Interrupted("Interrupted; nothing was written by halves."), machine)
+        complain(Interrupted("Interrupted; no file is left half-written."), machine)
         return Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -127,7 +127,7 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
     reporter = reporter or Silent()
     folder = RunFolder(path)
     if folder.finished():
-        reporter.say(tr("{path} is finished already; nothing is left to do.", path=folder.path))
+        reporter.say(tr("{path} is already finished; there is nothing to resume.", path=folder.path))
         return load(path, model)
     folder.read_text("run.json")
     with folder.lock():

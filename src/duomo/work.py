@@ -349,7 +349,7 @@ class Work:
         self.folder.write_json("golden.json", {"inputs": plain, "media": sorted(files), "answers": answers, **own})
 
     def _scorecard(self, predictor: Predictor, outcome: Outcome, facts: Mapping[str, Any]) -> None:
-        self.reporter.say(tr("Judging on {rows:,} rows that neither training nor model choice has seen …", rows=len(self.plan.test)))
+        self.reporter.say(tr("Testing on {rows:,} rows that neither training nor model choice has seen …", rows=len(self.plan.test)))
         best = next((entry for entry in outcome.history if entry["step"] == outcome.best_step), {})
         inputs = scorecard.ScorecardInputs(
             task=self.task, evidence=predictor.evidence(self.plan.test), test=self.plan.test, train=self.plan.train,

@@ -379,7 +379,7 @@ def test_an_audit_is_drawn_and_escaped(tmp_path: Path, monkeypatch: pytest.Monke
          "chart": {"kind": "bars", "labels": ["north", HOSTILE], "values": [3, 1]}},
         {"name": "empty", "kind": "text", "reason": "", "missing": 4, "distinct": 0, "chart": {}},
     ]  # fmt: skip
-    finding = {"severity": "error", "sentence": HOSTILE, "rows": list(range(30)), "remedy": "Mend it."}
+    finding = {"severity": "error", "sentence": HOSTILE, "rows": list(range(30)), "remedy": "Fix it."}
     proposal = {"task": "classify", "target": ["ward"]}
     audit = {"name": "clinic", "rows": 40, "sampled": 20, "columns": columns, "findings": [finding], "proposal": proposal}
     inspect.write(audit, tmp_path / "page.html")
@@ -387,7 +387,7 @@ def test_an_audit_is_drawn_and_escaped(tmp_path: Path, monkeypatch: pytest.Monke
     page = _Page()
     page.feed(text)
     assert "script" not in page.tags and not page.handlers and not page.links and page.tags.count("svg") == 2
-    assert "One thing must be mended first" in text and "20 of them" in text
+    assert "One thing must be fixed first" in text and "20 of them" in text
     inspect.show(audit, Silent())
     assert inspect.blocks([0, 1, 8]) == " ▁█" and len(inspect.blocks(range(100))) <= 16
     assert inspect.sketch(columns[1]) == "█▃ north 75%"

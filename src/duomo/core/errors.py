@@ -13,7 +13,7 @@ from duomo.core.messages import tr
 
 
 class DuomoError(Exception):
-    """A mistake that its maker can mend: the message states the rule, the value received and the remedy.
+    """A mistake that its maker can fix: the message states the rule, the value received and the remedy.
 
     `template` is the English sentence with `{name}` places; it is also the key of its Chinese translation.
     """

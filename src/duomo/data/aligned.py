@@ -122,7 +122,7 @@ def _together(root: Path, encodings: dict[str, Encoding]) -> Iterator[list[tuple
             cells = tuple(None if line is ended else str(line).strip() or None for line in lines)
             if ended in lines and any(cells):
                 raise DataError(
-                    "Texts side by side must have as many lines; {short} ends before line {number}, {long} goes on. Mend them.",
+                    "Texts side by side must have as many lines; {short} ends before line {number}, {long} goes on. Fix them.",
                     short=list(encodings)[lines.index(ended)], number=number,
                     long=next(file for file, line in zip(encodings, lines, strict=True) if line is not ended),
                 )  # fmt: skip
@@ -153,7 +153,7 @@ def read_barred(path: Path, wanted: str) -> tuple[pa.Table, tuple[str, ...]]:
             if rows and len(cells) != len(rows[0]) and any(cells):
                 raise DataError(
                     "The lines of such a file must have as many parts between |||; line {number} of {file} has {count}, the first has "
-                    "{expected}. Mend it.", number=number, file=path.name, count=len(cells), expected=len(rows[0]),
+                    "{expected}. Fix it.", number=number, file=path.name, count=len(cells), expected=len(rows[0]),
                 )  # fmt: skip
             rows += [cells] if any(cells) else []
     names = [*NAMES, *(f"part {place}" for place in range(3, 1 + max(map(len, rows), default=2)))]

@@ -133,7 +133,7 @@ def _files(table: Table) -> list[Finding]:
         if bad := broken(table.take(rows), [name]):
             told = {"count": len(bad), "rows": len(rows), "name": name, "names": named(bad, FIRST)}
             said = tr("{count} of {rows} files of column {name!r} that were opened cannot be read: {names}.", **told)
-            remedy = tr("They are left out of training; mend or replace them.")
+            remedy = tr("They are left out of training; fix or replace them.")
             found.append(Finding("warning", "broken_files", said, (name,), _firsts(rows[[one.row for one in bad]]), remedy))
     return found
 

@@ -89,7 +89,7 @@ def read_tmx(path: Path, wanted: str = "") -> Found:
                 parser.Parse(piece, False)
             parser.Parse("", True)
     except ExpatError as error:
-        raise DataError("A TMX file must be whole XML; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
+        raise DataError("A TMX file must be whole XML; {file} is not: {why}. Fix it.", file=path.name, why=str(error)) from None
     names = _called({language for unit in found.units for language in unit})
     columns = {name: pa.array([_of(unit, names, name) for unit in found.units], pa.large_string()) for name in sorted({*names.values()})}
     if len(columns) < 2:

@@ -232,7 +232,7 @@ def _problems(path: Path, encoding: Encoding, layout: Layout, tally: Tally, kept
     if tally.count > kept:
         raise DataError(
             "The rows of a table must have the same number of fields; in {file} {count} of {total} rows do not have {fields} "
-            "(delimiter {delimiter!r}): rows {rows}. Mend the file.",
+            "(delimiter {delimiter!r}): rows {rows}. Fix the file.",
             file=path.name, count=tally.count, total=tally.count + kept, fields=len(layout.names), delimiter=layout.delimiter,
             rows=numbered(tally.rows, tally.count),
         )  # fmt: skip

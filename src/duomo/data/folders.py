@@ -233,7 +233,7 @@ def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:
             if key not in data.column_names:
                 data = data.append_column(key, pa.array([unquote(value)] * len(data), pa.large_string()))
         if read and set(data.column_names) != set(read[0].column_names):
-            raise DataError("The parts of a table must have the same columns; {first} and {other} of {folder} have not. Mend them.",
+            raise DataError("The parts of a table must have the same columns; {first} and {other} of {folder} have not. Fix them.",
                             first=tables[0], other=file, folder=root.name)  # fmt: skip
         read.append(data if not read else data.select(read[0].column_names))
         problems += [problem for problem in found.problems if problem not in problems]

@@ -66,7 +66,7 @@ def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
         total = sum(1 for _ in rows()) + len(bad)
     if not len(table) or len(bad) > total / 2:
         raise DataError(
-            "Each line of a JSON Lines file must be an object; in {file} {count} of {total} lines are not: lines {lines}. Mend them.",
+            "Each line of a JSON Lines file must be an object; in {file} {count} of {total} lines are not: lines {lines}. Fix them.",
             file=path.name, count=len(bad), total=total, lines=numbered(bad),
         )  # fmt: skip
     note = (tr("{count} lines are no JSON objects and were left out: lines {lines}.", count=len(bad), lines=numbered(bad)),) if bad else ()
@@ -102,7 +102,7 @@ def read_json(path: Path, cache: Path | None, wanted: str = "", part: str = "") 
         first = text.lstrip().split("\n", 1)
         if len(first) > 1 and _object(first[0]) is not None:
             return read_json_lines(path, cache, wanted)
-        raise DataError("A JSON file must be whole; {file} is not: {why}. Mend it.", file=path.name, why=str(error)) from None
+        raise DataError("A JSON file must be whole; {file} is not: {why}. Fix it.", file=path.name, why=str(error)) from None
     found = _turned(_wrapped(found, path, part))
     if isinstance(found, list) and found and all(_conversation(row) for row in found):
         found = [{"messages": row} for row in found]

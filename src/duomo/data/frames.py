@@ -129,7 +129,7 @@ def _from_plain_rows(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[p
 
 
 def plain(table: pa.Table) -> pa.Table:
-    """The same cells in the few types that every later step knows; names mended, nothing dropped."""
+    """The same cells in the few types that every later step knows; names fixed, nothing dropped."""
     for _ in range(DEEPEST):
         if not any(_is_object(field.type) for field in table.schema):
             break

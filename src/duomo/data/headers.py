@@ -123,4 +123,4 @@ def repaired(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
         found[unlike] = None
     if not changed:
         return list(found), ()
-    return list(found), (tr("Empty or repeated column names were mended: {names}.", names=", ".join(changed[:10])),)
+    return list(found), (tr("Empty or repeated column names were fixed: {names}.", names=", ".join(changed[:10])),)

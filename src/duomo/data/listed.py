@@ -108,7 +108,7 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
     missing = [place for place, file in enumerate(found) if file is None]
     if len(missing) == len(found):
         raise DataError(
-            "The files that a metadata file names must exist; of column {name!r} none is in {folder} (first: {first!r}). Mend the paths.",
+            "The files that a metadata file names must exist; of column {name!r} none is in {folder} (first: {first!r}). Fix the paths.",
             name=name, folder=root.name, first=cells[0],
         )  # fmt: skip
     kinds = Counter(kind_of(file) for file in found if file is not None)

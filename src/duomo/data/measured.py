@@ -56,7 +56,7 @@ def _lines(path: Path, wanted: str) -> tuple[list[str], list[tuple[int, str]], t
 
 
 def _broken(path: Path, number: int, line: str) -> DataError:
-    return DataError("A row must be written as the file's header says; line {number} of {file} is not: {line!r}. Mend it.",
+    return DataError("A row must be written as the file's header says; line {number} of {file} is not: {line!r}. Fix it.",
                      number=number, file=path.name, line=line[:60])  # fmt: skip
 
 
@@ -86,7 +86,7 @@ def read_ts(path: Path, wanted: str = "") -> Found:
         steps = [list(step) for step in zip(*([*channel, *[None] * (longest - len(channel))] for channel in channels), strict=True)]
         series.append([step[0] for step in steps] if len(channels) == 1 else steps)
     if len({len(steps[0]) if isinstance(steps[0], list) else 1 for steps in series}) > 1:
-        raise DataError("Every series of a .ts file must have the same channels; those of {file} have not. Mend it.", file=path.name)
+        raise DataError("Every series of a .ts file must have the same channels; those of {file} have not. Fix it.", file=path.name)
     return from_columns({"series": series} | ({name: labels} if name else {})), problems
 
 

@@ -274,12 +274,12 @@ def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
         found.append(Finding("warning", "nearly_numbers", said, one, (), remedy))
     if flaws.infinite:
         said = tr("Column {name!r} holds {count} infinite values.", name=name, count=flaws.infinite)
-        remedy = tr("They are read as missing; mend them if they mean something.")
+        remedy = tr("They are read as missing; fix them if they mean something.")
         found.append(Finding("warning", "infinite", said, one, flaws.infinite_rows, remedy))
     if flaws.bad:
         what = tr("dates") if audit.kind == "date" else tr("numbers")
         said = tr("Column {name!r} holds {count} cells that are no {what}.", name=name, count=flaws.bad, what=what)
-        remedy = tr("They are read as missing; mend them, or set --kind {name}=category.", name=flagged(name))
+        remedy = tr("They are read as missing; fix them, or set --kind {name}=category.", name=flagged(name))
         found.append(Finding("warning", "bad_cells", said, one, flaws.bad_rows, remedy))
     return found
 

@@ -348,7 +348,7 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -
         return column.cast(kind)
     except CAST_FAULTS as error:
         raise DataError(
-            "A column must hold the same type in every file; {name!r} of {file} cannot become {kind}: {why}. Mend the file.",
+            "A column must hold the same type in every file; {name!r} of {file} cannot become {kind}: {why}. Fix the file.",
             name=name, file=file, kind=str(kind), why=str(error).splitlines()[0],
         ) from None  # fmt: skip
 

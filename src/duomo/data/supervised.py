@@ -67,7 +67,7 @@ def weights(table: Table, name: str) -> np.ndarray:
     wrong = np.flatnonzero(~(found >= 0) | np.isinf(found))
     if len(wrong):
         raise DataError(
-            "A weight must be a number of at least 0; {name!r} has {value!r} in row {row}. Mend the cell.",
+            "A weight must be a number of at least 0; {name!r} has {value!r} in row {row}. Fix the cell.",
             name=name, value=table.column(name)[int(wrong[0])].as_py(), row=int(wrong[0]) + 1,
         )  # fmt: skip
     return found

@@ -13,7 +13,7 @@ def model_card(card: Mapping[str, Any], path: str = "") -> str:
     facts = card["facts"]
     parts = [
         f"# {safe(card['name'])}",
-        tr("A model for the task *{task}*, trained and judged by Duomo.", task=safe(card["task"])),
+        tr("A model for the task *{task}*, trained and tested by Duomo.", task=safe(card["task"])),
         *_use(card),
         *_data(card),
         *_figures(card),
@@ -46,9 +46,7 @@ def _parameters(facts: Mapping[str, Any]) -> int:
 def _use(card: Mapping[str, Any]) -> list[str]:
     facts = card["facts"]
     found = [f"## {tr('Intended use')}"]
-    found.append(
-        tr("It answers for data like those it was trained on: the same columns, the same origin. Elsewhere its figures do not hold.")
-    )
+    found.append(tr("Use it on data like those it was trained on: same columns, same origin. Elsewhere its figures do not hold."))
     if facts.get("model"):
         parameters = facts.get("parameters")
         size = tr(" with {count} parameters", count=f"{parameters:,}") if parameters is not None else ""
@@ -58,7 +56,7 @@ def _use(card: Mapping[str, Any]) -> list[str]:
                         count=f"{facts['trained']:,}", share=facts["trained"] / max(1, _parameters(facts))))  # fmt: skip
     if facts.get("voices"):
         shares = ", ".join(f"{tr(name)} {share:.0%}" for name, share in facts["voices"].items())
-        found.append(tr("Simpler learners of the same rows answer with it; by rows held out the voices count: {shares}.", shares=shares))
+        found.append(tr("Simpler models of the same rows answer with it. Weights, chosen on held-out rows: {shares}.", shares=shares))
     if facts.get("reason"):
         found.append(safe(facts["reason"]))
     return found
@@ -89,7 +87,7 @@ def _figures(card: Mapping[str, Any]) -> list[str]:
 
 
 def _limits(card: Mapping[str, Any]) -> list[str]:
-    found = [tr("The figures hold for rows drawn as the test rows were; nothing here measures fairness, safety or drift.")]
+    found = [tr("The figures hold for rows drawn like the test rows. Fairness, safety and drift were not measured.")]
     if caution(card):
         found.append(caution(card))
     found += weak_spots(card, 5, safe)

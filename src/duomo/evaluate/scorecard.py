@@ -164,7 +164,7 @@ def _rank(value: float, higher: bool) -> float:
 def sentence(verdict: Mapping[str, Any]) -> str:
     """What the comparison says, plainly, in the reader's language."""
     if verdict["outcome"] == "alone":
-        return tr("No baseline could be computed, so nothing says what these figures are worth.")
+        return tr("No baseline could be computed, so there is nothing to compare these figures with.")
     values = {
         "baseline": tr(verdict["baseline"]), "metric": pretty(verdict["metric"]), "mine": number(verdict["model_value"]),
         "theirs": number(verdict["baseline_value"]), "apart": signed(verdict["value"]), "low": signed(verdict["low"]),
@@ -172,7 +172,7 @@ def sentence(verdict: Mapping[str, Any]) -> str:
     }  # fmt: skip
     if verdict["low"] is None or not np.isfinite(verdict["low"]):
         return tr(
-            "Nothing can be told between the model and {baseline}: {metric} {mine} against {theirs}, and {rows} are too few, "
+            "The test cannot tell the model and {baseline} apart: {metric} {mine} against {theirs}; {rows} are too few, "
             "or too much alike, for an interval. Test on more.",
             **values,
         )
@@ -189,14 +189,14 @@ def sentence(verdict: Mapping[str, Any]) -> str:
             **values,
         )
     return tr(
-        "Nothing can be told between the model and {baseline}: {metric} {mine} against {theirs}. The difference of {apart} "
+        "The test cannot tell the model and {baseline} apart: {metric} {mine} against {theirs}. The difference of {apart} "
         "(95 % interval {low} to {high}) includes zero on {rows}; the simpler one is the safer choice.",
         **values,
     )
 
 
 HEADLINES = {
-    "won": "The model earns its keep",
+    "won": "The model beats the simple ones",
     "lost": "The simple model wins",
     "unclear": "Too close to call",
     "alone": "Nothing to compare with",
@@ -273,7 +273,7 @@ def show(card: Mapping[str, Any], reporter: Reporter) -> None:
     rows = []
     for metric in [card["metric"]["name"], *[name for name in metrics if name != card["metric"]["name"]]]:
         rows.append([pretty(metric), *cells(shown, metric)])
-    title = tr("Scorecard of {name}: {rows} test rows that nothing touched", name=card["name"], rows=f"{card['test']['rows']:,}")
+    title = tr("Scorecard of {name}: {rows} untouched test rows", name=card["name"], rows=f"{card['test']['rows']:,}")
     reporter.table(title, [tr("metric"), *[tr(result["name"]) for result in shown]], rows)
     for result in card["results"]:
         if result.get("note"):

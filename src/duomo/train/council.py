@@ -126,7 +126,7 @@ def fit(
     council.to(device)
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True) if share}
     told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
-    reporter.say(tr("Simpler models were fitted beside the network; by rows held out they count: {shares}.", shares=told))
+    reporter.say(tr("Simpler models answer beside the network. Weights, chosen on held-out rows: {shares}.", shares=told))
     return Fitted(found, nothing if apart else partial(_again, council, voices))
 
 

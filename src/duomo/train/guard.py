@@ -109,7 +109,7 @@ def refuse_data(batch: Batch, step: int, rows: np.ndarray) -> None:
         return
     raise DataError(
         "Values of training must be finite numbers; step {step} met NaN or infinity in column {column!r}, rows {rows}. "
-        "Nothing was learned from it. Mend or remove these rows.",
+        "Nothing was learned from it. Fix or remove these rows.",
         step=step, column=column, rows=_some([int(rows[place]) for place in places]),
     )  # fmt: skip
 
@@ -121,7 +121,7 @@ def refuse_validation(batch: Batch, number: int) -> None:
         return
     raise DataError(
         "Values of validation must be finite numbers; batch {batch} met NaN or infinity in column {column!r}, rows {rows} of the batch. "
-        "Mend or remove these rows.",
+        "Fix or remove these rows.",
         batch=number, column=column, rows=_some(places),
     )  # fmt: skip
 

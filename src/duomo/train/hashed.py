@@ -64,7 +64,7 @@ def fit(hashed: Hashed, model: nn.Module, task: Task, both: tuple[Examples, Exam
     hashed.put(share_1=torch.tensor([share]))
     shares = {"network": round(1 - share, 4), "letters": round(share, 4)}
     told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in shares.items())
-    reporter.say(tr("Simpler models were fitted beside the network; by rows held out they count: {shares}.", shares=told))
+    reporter.say(tr("Simpler models answer beside the network. Weights, chosen on held-out rows: {shares}.", shares=told))
     return Fitted(shares, lambda: None)
 
 

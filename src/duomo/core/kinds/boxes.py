@@ -68,7 +68,7 @@ def parse(cells: pa.ChunkedArray) -> list[list[Box]]:
             found.append([_box(one) for one in json.loads(cell)] if cell else [])
         except (*JSON_FAULTS, LookupError, TypeError, AttributeError, OverflowError):
             raise DataError(
-                'A cell of boxes must be JSON such as [{{"label": "cat", "box": [10, 20, 110, 90]}}]; row {row} is {value!r}. Mend it.',
+                'A cell of boxes must be JSON such as [{{"label": "cat", "box": [10, 20, 110, 90]}}]; row {row} is {value!r}. Fix it.',
                 row=row + 1, value=str(cell)[:60],
             ) from None  # fmt: skip
     return found

@@ -133,7 +133,7 @@ def whole(cells: Cells, found: list[T | ValueError]) -> list[T]:
     for row, item in enumerate(found):
         if isinstance(item, ValueError):
             raise DataError(
-                "A picture, sound or film must be readable; row {row} ({file}) is not: {reason}. Mend, replace or remove the file.",
+                "A picture, sound or film must be readable; row {row} ({file}) is not: {reason}. Fix, replace or remove the file.",
                 row=row + 1, file=label(cells, row), reason=str(item),
             )  # fmt: skip
         good.append(item)

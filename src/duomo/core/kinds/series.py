@@ -133,7 +133,7 @@ def parse(column: pa.ChunkedArray, channels: int | None = None) -> tuple[np.ndar
 
 def _refuse(row: int, expected: int, width: int) -> None:
     raise DataError(
-        "Every step of a series must have the same number of channels; row {row} has {width}, expected {expected}. Mend or remove the row.",
+        "Every step of a series must have the same number of channels; row {row} has {width}, expected {expected}. Fix or remove the row.",
         row=row + 1, width=width, expected=expected,
     )  # fmt: skip
 
@@ -171,7 +171,7 @@ def _first_wrong(found: list[Any], kind: pa.DataType) -> int:
 
 def _unreadable(row: int, cell: str) -> DataError:
     return DataError(
-        "A series must be a list of numbers such as [1, 2.5, 3]; row {row} holds {cell!r}. Mend or remove the row.",
+        "A series must be a list of numbers such as [1, 2.5, 3]; row {row} holds {cell!r}. Fix or remove the row.",
         row=row + 1,
         cell=cell[:60],
     )

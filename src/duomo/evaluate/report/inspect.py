@@ -117,7 +117,7 @@ def _headline(findings: Sequence[Mapping[str, Any]]) -> str:
     errors = sum(finding["severity"] == "error" for finding in findings)
     warnings = sum(finding["severity"] == "warning" for finding in findings)
     if errors:
-        return tr("{count} things must be mended first", count=errors) if errors > 1 else tr("One thing must be mended first")
+        return tr("{count} things must be fixed first", count=errors) if errors > 1 else tr("One thing must be fixed first")
     if warnings:
         return tr("Usable, with {count} things to look at", count=warnings) if warnings > 1 else tr("Usable, with one thing to look at")
     return tr("Ready to be learned from")

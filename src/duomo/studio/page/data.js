@@ -120,7 +120,7 @@ function remedies(remedy, columns, again) {
     kind !== undefined && !chosen.kind[kind] && button(t("Learn from it"), async () => { chosen.kind[kind] = "category"; await again(); }, ".link")].filter(Boolean);
 }
 function findings(found, again) {
-  const tones = { error: "bad", warning: "doubt", note: "soft" }, names = { error: t("Mend first"), warning: t("Look at it"), note: t("Good to know") };
+  const tones = { error: "bad", warning: "doubt", note: "soft" }, names = { error: t("Fix first"), warning: t("Look at it"), note: t("Good to know") };
   const noticed = found.noticed.map((sentence) => ({ severity: "note", sentence, remedy: "", rows: [] }));
   const all = [...found.findings, ...noticed];
   return el("section.card", {}, el("h2", {}, t("What is wrong with it")), all.length ? el("ul.findings", {}, all.map((one) => el("li", {}, el(`span.tag.${tones[one.severity]}`, {}, names[one.severity]),

@@ -102,7 +102,7 @@ class Main(Task):
             if len(wrong) and isinstance(shown, str) and shown.strip() and len(wrong) > 0.05 * len(cells):
                 raise DataError(
                     "A number to predict must be a number in every row; {name!r} has {value!r} in row {row}. "
-                    "Mend the cells, or predict a class with --task classify.",
+                    "Fix the cells, or predict a class with --task classify.",
                     name=name, value=shown[:80], row=int(wrong[0]) + 1,
                 )  # fmt: skip
             found.append(values)
