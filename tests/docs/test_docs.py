@@ -1,8 +1,10 @@
 """The documents are true: their commands run, their examples work, their names and figures are those of the code."""
 
+import argparse
 import ast
 import contextlib
 import doctest
+import functools
 import importlib.util
 import io
 import os
@@ -262,6 +264,11 @@ def typed(text: str) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith("duomo ") and not set("…<") & set(line)]
 
 
+@functools.cache
+def parser(verb: str) -> argparse.ArgumentParser:
+    return cli._parser([verb])
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_parses(page: Path) -> None:
     """In blocks everywhere; where a page tells users what to type also within its sentences."""
@@ -272,7 +279,7 @@ def test_every_command_parses(page: Path) -> None:
         found += [words for words in inline if len(words) > 2]
         assert len(found) > 15
     for words in found:
-        cli._parser([words[1]]).parse_args(words[1:])
+        parser(words[1]).parse_args(words[1:])
 
 
 def test_guides_say_the_same() -> None:
