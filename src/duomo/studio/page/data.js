@@ -56,37 +56,37 @@ async function send(files, say) {
       const [path, file] = wanted[next++];
       await call("PUT", `api/upload/${upload}?path=${encodeURIComponent(path)}`, file);
       sent += file.size;
-      say.textContent = t("{done} of {total} have arrived.", { done: size(sent), total: size(total) });
+      say.textContent = t("{done} of {total} received.", { done: size(sent), total: size(total) });
     }
   };
   try {
     await Promise.all([worker(), worker(), worker(), worker()]);
     const { source, weights } = await post(`api/upload/${upload}`);
-    if (!weights) { if (say.isConnected) location.hash = `data/${encodeURIComponent(source)}`; else notice(t("{name} has arrived.", { name: source.split("/").pop() }), "good"); return; }
+    if (!weights) { if (say.isConnected) location.hash = `data/${encodeURIComponent(source)}`; else notice(t("{name} was added.", { name: source.split("/").pop() }), "good"); return; }
     chosen.start = source;
     remember();
     say.textContent = "";
-    notice(t("{name} are the weights of a model. Choose data, and training goes on from them.", { name: source.split("/").pop() }), "good");
+    notice(t("{name} holds a model's weights. Choose data, and training starts from them.", { name: source.split("/").pop() }), "good");
     if (chosen.source && say.isConnected) location.hash = "train";
   } catch (error) { say.textContent = ""; complain(error); }
 }
 async function chooser(path) {
   const found = await get(`api/files?path=${encodeURIComponent(path)}`);
-  const box = el("section.card", {}, el("h2", {}, t("Or choose what is here already")), el("p.soft", {}, found.root + (found.path ? `/${found.path}` : "")));
+  const box = el("section.card", {}, el("h2", {}, t("Or choose existing data")), el("p.soft", {}, found.root + (found.path ? `/${found.path}` : "")));
   const open = async (where) => box.replaceWith(await chooser(where));
   const up = found.path && el("li", {}, button(t("Up"), () => open(found.path.split("/").slice(0, -1).join("/")), ".plain"));
   const lines = found.entries.map((entry) => el("li", {}, entry.folder ? button(`${entry.name}/`, () => open(entry.path), ".link") : go(`data/${encodeURIComponent(entry.path)}`, entry.name, ""),
-    entry.folder ? go(`data/${encodeURIComponent(entry.path)}`, t("Look into it as data"), ".soft") : el("span.soft", {}, size(entry.bytes))));
-  box.append(found.entries.length || up ? el("ul.files", {}, up, lines) : el("p", {}, t("There is nothing here yet that could be learned from.")), found.more && el("p.soft", {}, t("{count} more are not listed.", { count: count(found.more) })) || "");
+    entry.folder ? go(`data/${encodeURIComponent(entry.path)}`, t("Open it as data"), ".soft") : el("span.soft", {}, size(entry.bytes))));
+  box.append(found.entries.length || up ? el("ul.files", {}, up, lines) : el("p", {}, t("There are no data here yet.")), found.more && el("p.soft", {}, t("{count} more are not listed.", { count: count(found.more) })) || "");
   return box;
 }
-const samples = (start) => el("section.card", {}, el("h2", {}, t("Or begin with a sample")), el("ul.samples", {}, start.samples.map((sample) =>
+const samples = (start) => el("section.card", {}, el("h2", {}, t("Or start with a sample")), el("ul.samples", {}, start.samples.map((sample) =>
   el("li", {}, button(sample.title, async () => { const { source } = await post("api/sample", { name: sample.name }); location.hash = `data/${encodeURIComponent(source)}`; }, ".link"), el("span.soft", {}, sample.licence)))));
 
 // -- looking
 async function look(place, source) {
   if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", columns: [] });
-  place.append(head(source.split("/").pop()), waiting(t("Reading the data and looking for what is wrong with them …")));
+  place.append(head(source.split("/").pop()), waiting(t("Reading the data and checking them …")));
   const again = () => { place.replaceChildren(); return look(place, source).catch(complain); };
   let found;
   try { found = await post("api/look", { source, settings: { data: dataSettings() } }); } catch (error) {
@@ -110,7 +110,7 @@ function settle(found, proposal, target, again) {
     Object.entries(found.tasks).map(([name, title]) => el("option", { value: name, selected: name === chosen.task }, title)));
   const notes = proposal.problem ? [el("p.bad", {}, proposal.problem)] : (proposal.notes ?? []).map((note) => el("p", {}, note));
   return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", el("span.soft", {}, proposal.reason)),
-    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), chosen.group && el("p.inline", {}, el("span", {}, t("Kept together")), chosen.group, button(t("divide by rows again"), async () => { chosen.group = ""; await again(); }, ".link")), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
+    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), chosen.group && el("p.inline", {}, el("span", {}, t("Kept together")), chosen.group, button(t("split by rows again"), async () => { chosen.group = ""; await again(); }, ".link")), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
 }
 // A remedy that names a flag is a button here: the page has no command line to put it on.
 function remedies(remedy, columns, again) {

@@ -174,7 +174,7 @@ export function classes(answer) {
   return el("div", {}, el("p.prediction", {}, plain(answer.prediction)), sure(answer), flat && shares(answer.probabilities), several, rest(answer));
 }
 export function amount(answer) {
-  const range = answer.low !== undefined && el("p.soft", {}, t("Nine of ten times between {low} and {high}.", { low: plain(answer.low), high: plain(answer.high) }));
+  const range = answer.low !== undefined && el("p.soft", {}, t("Nine times out of ten between {low} and {high}.", { low: plain(answer.low), high: plain(answer.high) }));
   return el("div", {}, el("p.prediction", {}, plain(answer.prediction)), range, rest(answer));
 }
 export const heard = (answer) => el("div", {}, el("p.prediction", {}, answer.prediction || t("(nothing was heard)")), sure(answer), rest(answer));

@@ -5,15 +5,15 @@ import { view, whisker } from "./plot.js";
 export async function results(place, [name]) {
   if (name) return one(place, name);
   const { runs } = await get("api/runs"), done = runs.filter((found) => found.state === "finished" && found.figure);
-  place.append(head(t("Results"), t("Judged on rows that neither training nor model choice has seen, beside simple models.")));
-  if (!done.length) { place.append(empty(t("No run is finished yet"), t("Results appear here as soon as a model is trained and judged."), go("train", t("Train a model")))); return; }
+  place.append(head(t("Results"), t("Tested on rows that neither training nor model choice has seen, beside simple models.")));
+  if (!done.length) { place.append(empty(t("No run is finished yet"), t("Results appear here as soon as a model is trained and tested."), go("train", t("Train a model")))); return; }
   told("duomo list runs");
   const groups = Map.groupBy ? Map.groupBy(done, (found) => `${found.task} ${found.digest}`) : new Map(done.map((found) => [found.name, [found]]));
   const picked = new Set(), say = el("div");
   const compare = button(t("Compare the two"), async () => { const [a, b] = [...picked]; say.replaceChildren(); const found = await post("api/compare", { a, b }); say.replaceChildren(compared(found)); }, ".plain");
   const settle = () => { compare.disabled = picked.size !== 2; };
   settle();
-  place.append(el("p.row", {}, compare, el("span.soft", {}, t("Choose two runs that met the same test."))), say, ...[...groups.values()].map((group) => table(group, picked, settle)));
+  place.append(el("p.row", {}, compare, el("span.soft", {}, t("Choose two runs with the same test."))), say, ...[...groups.values()].map((group) => table(group, picked, settle)));
 }
 function table(group, picked, settle) {
   const all = group.flatMap((found) => [found.figure.low ?? found.figure.value, found.figure.high ?? found.figure.value]), low = Math.min(...all), high = Math.max(...all);
@@ -50,7 +50,7 @@ function beside(card) {
 function slices(card) {
   const found = card.slices?.worst ?? [];
   if (!found.length) return "";
-  return el("section.card", {}, el("h2", {}, t("Where it is weakest")), el("ul.lines", {}, found.slice(0, 6).map((slice) => el("li", {}, el("span", {}, slice.label ?? `${slice.column} ${slice.value ?? ""}`, slice.stands_out && el("span.tag.bad", {}, t("stands out"))), el("span.soft", {}, t("error {error}, elsewhere {rest}; {rows} rows", { error: number(slice.error, 3), rest: number(slice.rest, 3), rows: count(slice.rows) }))))));
+  return el("section.card", {}, el("h2", {}, t("Weak spots")), el("ul.lines", {}, found.slice(0, 6).map((slice) => el("li", {}, el("span", {}, slice.label ?? `${slice.column} ${slice.value ?? ""}`, slice.stands_out && el("span.tag.bad", {}, t("stands out"))), el("span.soft", {}, t("error {error}, elsewhere {rest}; {rows} rows", { error: number(slice.error, 3), rest: number(slice.rest, 3), rows: count(slice.rows) }))))));
 }
 const TOLD = ["prediction", "confidence", "low", "high", "similarity", "nearest"];
 function worst(card) {
@@ -59,14 +59,14 @@ function worst(card) {
     const seen = item.cells.filter((cell) => cell.source || cell.line), rest = item.cells.filter((cell) => !cell.source && !cell.line);
     const pairs = (values) => Object.entries(values).filter(([key]) => TOLD.includes(key) || !("prediction" in values)).map(([key, value]) => (["prediction"].includes(key) ? value : `${t(key)} ${value}`)).join(" · ");
     const truth = Object.values(item.truth).join(" · ");
-    return el("li", {}, seen.map(shownCell), truth && el("p", {}, el("span.soft", {}, `${t("truth")} `), truth), el("p", {}, el("span.soft", {}, `${t("answer")} `), pairs(item.answer) || "—", truth && truth === String(item.answer.prediction) && el("span.tag.good", {}, t("answered rightly"))),
+    return el("li", {}, seen.map(shownCell), truth && el("p", {}, el("span.soft", {}, `${t("truth")} `), truth), el("p", {}, el("span.soft", {}, `${t("answer")} `), pairs(item.answer) || "—", truth && truth === String(item.answer.prediction) && el("span.tag.good", {}, t("answered correctly"))),
       rest.length > 0 && el("details", { open: rest.length === 1 && !seen.length }, el("summary", {}, t("Row {row}", { row: item.row })), el("dl.cells", {}, rest.map((cell) => [el("dt", {}, cell.name), el("dd", {}, cell.text)]))));
   })));
 }
 function facts(card) {
   const found = card.facts, shown = [[t("model"), `${found.model ?? ""} ${found.size ?? ""}`], [t("parameters"), count(found.parameters ?? 0)], [t("rows"), found.split], [t("took"), duration(found.seconds?.everything)], [t("seed"), found.seed]];
   const told = (name, value) => (name === "seconds" ? duration(value) : size(value));
-  const predicted = Object.entries(found.preflight ?? {}).map(([name, value]) => [t({ seconds: "training", memory_bytes: "memory", disk_bytes: "disk" }[name] ?? name), t("{came} (foretold: {foretold})", { came: told(name, value.actual), foretold: told(name, value.predicted) })]);
-  return el("section.card", {}, el("h2", {}, t("How it was made")), el("dl.cells", {}, [...shown, ...predicted].map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value ?? "—"))])));
+  const predicted = Object.entries(found.preflight ?? {}).map(([name, value]) => [t({ seconds: "training", memory_bytes: "memory", disk_bytes: "disk" }[name] ?? name), t("{came} (predicted: {foretold})", { came: told(name, value.actual), foretold: told(name, value.predicted) })]);
+  return el("section.card", {}, el("h2", {}, t("Provenance")), el("dl.cells", {}, [...shown, ...predicted].map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value ?? "—"))])));
 }
 

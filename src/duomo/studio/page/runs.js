@@ -15,7 +15,7 @@ export async function runs(place) {
     const now = JSON.stringify([wanted, found.served, search.value]);
     if (now === drawn || list.querySelector("form, button[aria-busy]")) return;
     drawn = now;
-    if (!found.runs.length) list.replaceChildren(empty(t("There are no runs yet"), t("A run is what training leaves: the model and everything that belongs to it."), go("data", t("Choose data"))));
+    if (!found.runs.length) list.replaceChildren(empty(t("There are no runs yet"), t("A run is what training produces: the model and everything that belongs to it."), go("data", t("Choose data"))));
     else if (!wanted.length) list.replaceChildren(el("p", {}, t("No run fits «{words}».", { words: search.value })));
     else list.replaceChildren(...wanted.map((one) => card(one, found.served[one.name], again)));
   }
@@ -47,5 +47,5 @@ function card(one, served, again) {
   const done = one.state === "finished", busy = ["running", "queued"].includes(one.state);
   return el("section.card.run", {}, title, el("p.row", {}, state(one.state), one.task && el("span.soft", {}, t(one.task)), one.model && el("span.soft", {}, one.model), one.figure && el("span", {}, `${metric(one.metric)} ${figure(one.figure)}`), el("span.soft", {}, when(one.at))),
     one.problem && el("p.bad", {}, one.problem), served && el("p.good", {}, t("Served at "), el("a", { href: served.address, target: "_blank", rel: "noopener noreferrer" }, served.address), " ", t("until the studio is closed.")),
-    el("p.row.actions", {}, done && go(`try/${encodeURIComponent(one.name)}`, t("Try it"), ".button.plain"), done && serve, done && el("a.button.plain", { href: run(one.name, "/export"), download: `${one.name}.zip` }, t("Export")), !done && go(`train/${encodeURIComponent(one.name)}`, busy ? t("Watch it") : t("Open it"), ".button.plain"), !busy && [rename, remove]));
+    el("p.row.actions", {}, done && go(`try/${encodeURIComponent(one.name)}`, t("Try it"), ".button.plain"), done && serve, done && el("a.button.plain", { href: run(one.name, "/export"), download: `${one.name}.zip` }, t("Export")), !done && go(`train/${encodeURIComponent(one.name)}`, busy ? t("See progress") : t("Open it"), ".button.plain"), !busy && [rename, remove]));
 }

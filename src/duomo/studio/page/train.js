@@ -23,11 +23,11 @@ let queue = null;
 const PLACES = ["running", "queued", "paused", "failed"];
 function underWay(runs) {
   const busy = runs.filter((one) => PLACES.includes(one.state)).sort((a, b) => PLACES.indexOf(a.state) - PLACES.indexOf(b.state) || a.at - b.at);
-  return el("div", {}, busy.length > 0 && el("section.card", {}, el("h2", {}, t("Under way")), el("ul.lines", {}, busy.map((one) => el("li", {}, go(`train/${encodeURIComponent(one.name)}`, one.name, ""), state(one.state))))));
+  return el("div", {}, busy.length > 0 && el("section.card", {}, el("h2", {}, t("In progress")), el("ul.lines", {}, busy.map((one) => el("li", {}, go(`train/${encodeURIComponent(one.name)}`, one.name, ""), state(one.state))))));
 }
 
 // -- the form: only what was changed is said; everything else is derived
-const MINUTES = [["", "As long as it needs"], ["0.5", "Half a minute"], ["2", "Two minutes"], ["10", "Ten minutes"], ["60", "An hour"]];
+const MINUTES = [["", "As long as needed"], ["0.5", "Half a minute"], ["2", "Two minutes"], ["10", "Ten minutes"], ["60", "An hour"]];
 const SIZES = [["", "Duomo decides"], ["small", "Small"], ["base", "Medium"], ["large", "Large"]];
 function recipe(form, task) {
   const values = {}, set = (path, value) => { if (value === undefined || value === "") delete values[path]; else values[path] = value; say(); };
@@ -54,15 +54,15 @@ function recipe(form, task) {
   const sections = form.sections.map((section) => el("details", {}, el("summary", {}, t(TITLES[section.name] ?? section.name), el("span.soft", {}, section.title)),
     el("div.fields", {}, section.fields.map((field) => setting(field, set, form.files)))));
   return el("div", {}, el("section.card.lead", {}, choice(t("How long"), "train.minutes", MINUTES, Number), choice(t("How large"), "model.size", SIZES, String), begin(form.starts, set), el("label.inline", {}, el("span", {}, t("Name of the run")), name),
-    el("p.next", {}, button(t("Start training"), (node) => start(node, true)), button(t("Queue it and stay here"), (node) => start(node, false), ".plain"))), el("section.card", {}, el("h2", {}, t("Everything else")), el("p.soft", {}, t("What is left as it is follows from the data.")), sections));
+    el("p.next", {}, button(t("Start training"), (node) => start(node, true)), button(t("Queue it and stay here"), (node) => start(node, false), ".plain"))), el("section.card", {}, el("h2", {}, t("Everything else")), el("p.soft", {}, t("What you do not change follows from the data.")), sections));
 }
 // What training goes on from: nothing, a run, weights that lie here, or a folder of them given now.
 function begin(starts, set) {
   const node = el("label.inline"), tell = (path) => { chosen.start = path; set("adapt.start", path); };
   const known = starts.includes(chosen.start) ? chosen.start : "";
   tell(known);
-  const select = el("select", { onchange: () => tell(select.value) }, el("option", { value: "" }, t("nothing: it learns all by itself")), starts.map((path) => el("option", { value: path, selected: path === known }, path)));
-  node.append(el("span", {}, t("Begin from")), select, go("data", t("Give weights"), ""));
+  const select = el("select", { onchange: () => tell(select.value) }, el("option", { value: "" }, t("nothing: train from scratch")), starts.map((path) => el("option", { value: path, selected: path === known }, path)));
+  node.append(el("span", {}, t("Begin from")), select, go("data", t("Add weights"), ""));
   return node;
 }
 const TITLES = { train: "Learning", model: "Model", data: "Rows", encode: "From cells to numbers", augment: "Variation", clean: "Cleaning texts", adapt: "Going on from a model", task: "The task" };
@@ -92,18 +92,18 @@ function watch(place, name) {
   const lines = [];
   let offset = 0, over = false, timer = 0, shown = "", since = null;
   const title = el("span"), top = el("div"), pictures = el("div.pictures"), log = el("ol.said");
-  place.append(head(name), top, pictures, el("details.card", {}, el("summary", {}, t("What the training said")), log));
+  place.append(head(name), top, pictures, el("details.card", {}, el("summary", {}, t("Training log")), log));
   const act = (verb, sentence) => async () => { await post(run(name, `/${verb}`)); notice(sentence); await step(); };
   const stop = async () => {
     const { kept } = await post(run(name, "/stop"));
-    notice(t("{name} was stopped and put into the trash.", { name }), "info", kept && (async () => { await post("api/undo", { kept }).catch(complain); location.hash = `train/${encodeURIComponent(name)}`; }));
+    notice(t("{name} was stopped and moved to the trash.", { name }), "info", kept && (async () => { await post("api/undo", { kept }).catch(complain); location.hash = `train/${encodeURIComponent(name)}`; }));
     location.hash = "train";
   };
   const buttons = {
-    queued: () => [button(t("Take it off the queue"), act("pause", t("It waits no longer.")), ".plain"), button(t("Stop"), stop, ".plain.danger")],
-    running: () => [button(t("Pause"), act("pause", t("It saves where it is and pauses.")), ".plain"), button(t("Stop"), stop, ".plain.danger")],
-    paused: () => [button(t("Go on"), act("resume", t("It goes on where it was."))), button(t("Stop"), stop, ".plain.danger")],
-    failed: () => [button(t("Try to go on"), act("resume", t("It goes on where it was.")), ".plain"), button(t("Remove it"), stop, ".plain.danger")],
+    queued: () => [button(t("Remove it from the queue"), act("pause", t("It was removed from the queue.")), ".plain"), button(t("Stop"), stop, ".plain.danger")],
+    running: () => [button(t("Pause"), act("pause", t("It saves its progress and pauses.")), ".plain"), button(t("Stop"), stop, ".plain.danger")],
+    paused: () => [button(t("Go on"), act("resume", t("It continues where it stopped."))), button(t("Stop"), stop, ".plain.danger")],
+    failed: () => [button(t("Try to go on"), act("resume", t("It continues where it stopped.")), ".plain"), button(t("Remove it"), stop, ".plain.danger")],
     finished: () => [go(`results/${encodeURIComponent(name)}`, t("See the results")), go(`try/${encodeURIComponent(name)}`, t("Try it"), ".button.plain")],
   };
   async function step() {
@@ -134,9 +134,9 @@ function left(progress, since) {
 function describe(found, lines, rest) {
   const last = lines.filter((line) => "loss" in line).at(-1), progress = found.progress, judged = lines.filter((line) => line.valid).at(-1)?.valid ?? {};
   const words = {
-    queued: found.waits_for ? t("{count} before it in the queue.", { count: count(found.waits_for) }) : t("It begins in a moment."),
+    queued: found.waits_for ? t("{count} before it in the queue.", { count: count(found.waits_for) }) : t("It starts in a moment."),
     running: progress ? t("{label}: {done} of {total} {unit}", { label: progress.label, done: number(progress.done, 6), total: number(progress.total, 6), unit: progress.unit }) + (rest === null ? "" : ` · ${t("about {time} left", { time: duration(rest) })}`) : t("Reading the data and finding the fastest way to train …"),
-    paused: t("It has been paused: nothing is lost, and it can go on at any time."), failed: found.problem || t("It ended before it had begun to train."), finished: t("It is trained and judged."),
+    paused: t("It has been paused: nothing is lost, and it can go on at any time."), failed: found.problem || t("It ended before it had begun to train."), finished: t("Training and testing are done."),
   }[found.state];
   const facts = [last && [t("step"), count(last.step)], last && [t("loss"), number(last.loss)], ...Object.entries(judged).filter(([name, value]) => typeof value === "number" && name !== "loss").slice(0, 3).map(([name, value]) => [t("{name} on validation", { name: metric(name) }), number(value)])].filter(Boolean);
   return [el(found.state === "failed" ? "p.bad" : "p", { role: "status" }, words), found.preflight && found.state !== "finished" ? el("p.soft", {}, found.preflight) : "", found.state === "running" && progress ? el("div.progress", { role: "progressbar", "aria-label": t("Progress"), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round((100 * progress.done) / (progress.total || 1)) }, bar(progress.done / (progress.total || 1))) : "",

@@ -54,7 +54,7 @@ function shell(name, row) {
 const seen = (cell) => cell.source || cell.line?.length;
 function neighbours(found) {
   if (!found?.length) return "";
-  const title = t("Most alike among what it learned from"), cells = found[0].cells;
+  const title = t("Most similar training rows"), cells = found[0].cells;
   const table = () => el("div.scroll", { tabindex: 0, role: "region", "aria-label": title }, el("table", {}, el("thead", {}, el("tr", {}, cells.map((cell) => el("th", { scope: "col" }, cell.name)))), el("tbody", {}, found.map((one) => el("tr", {}, one.cells.map((cell) => el("td", {}, cell.text)))))));
   const gallery = () => el("ul.gallery", {}, found.map((one) => el("li", {}, one.cells.map((cell) => (seen(cell) || cells.length === 1 ? shownCell(cell) : el("p", {}, el("span.soft", {}, `${cell.name} `), cell.text))))));
   return el("section", {}, el("h3", {}, title), cells.length > 1 && !found.some((one) => one.cells.some(seen)) ? table() : gallery());

@@ -6,5 +6,5 @@ export const input = row;
 export function answer(found) {
   if (typeof found.similarity !== "number") return any(found);
   const nobody = found.prediction !== found.nearest;
-  return el("div", {}, el("p.prediction", {}, found.prediction), nobody && el("p", {}, t("Not like enough to anybody known; {name} is nearest.", { name: found.nearest })), bars([`${t("Similarity")} · ${found.nearest}`], [found.similarity], t("Similarity"), (value) => number(value, 3), 1));
+  return el("div", {}, el("p.prediction", {}, found.prediction), nobody && el("p", {}, t("Not similar enough to anyone known; {name} is nearest.", { name: found.nearest })), bars([`${t("Similarity")} · ${found.nearest}`], [found.similarity], t("Similarity"), (value) => number(value, 3), 1));
 }

@@ -5,5 +5,5 @@ import { any, row } from "../page/fields.js";
 export const input = row;
 export function answer({ memory, ...found }) {
   if (!memory) return any(found);
-  return el("div", {}, any(found), el("h3", {}, t("Most alike among what it learned from")), el("p.soft", {}, memory.source), el("p", {}, memory.target), el("p.soft", {}, `${t("Similarity")} ${number(memory.similarity, 3)}`));
+  return el("div", {}, any(found), el("h3", {}, t("Most similar training rows")), el("p.soft", {}, memory.source), el("p", {}, memory.target), el("p.soft", {}, `${t("Similarity")} ${number(memory.similarity, 3)}`));
 }
