@@ -1,4 +1,4 @@
-"""Duomo: from whatever data you have to an honest, served model.
+"""Duomo turns the data you have into a tested model that is ready to serve.
 
     import duomo
     run = duomo.train("reviews.csv", target="label")
