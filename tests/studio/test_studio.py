@@ -175,7 +175,7 @@ def test_the_form_has_every_setting(client: TestClient) -> None:
         assert {"target", "ignore", "encode"} <= left
         assert all(field["help"] for fields in sections.values() for field in fields)
         derived = {field["path"] for fields in sections.values() for field in fields if field["derived"]}
-        assert {"data.target", "train.epochs", "train.weight_decay", "encode.picture_size"} <= derived
+        assert {"model.size", "train.epochs", "train.weight_decay", "encode.picture_size"} <= derived
         assert not {"train.clip", "train.patience", "train.ema"} & derived
     assert documentation(Recipe)
 
