@@ -153,7 +153,7 @@ def compare_and_try(page: Any, window: Any) -> None:
         page.locator(f".answer {look}").first.wait_for()
         page.get_by_text("Answered in").wait_for()
         if name == "first":
-            page.get_by_role("region", name="Most alike").get_by_role("columnheader", name="diagnosis").wait_for()
+            page.get_by_role("region", name="Most similar").get_by_role("columnheader", name="diagnosis").wait_for()
         window.shot(page, f"try-{name}")
         assert window.faults(page) == []
 
@@ -264,7 +264,7 @@ def test_what_a_task_cannot_be_guessed_from_is_chosen_by_mouse(window: Any) -> N
         (home / "tiny" / name).write_text("{}")
     page = window.page()
     page.get_by_label("Choose a folder").set_input_files(str(home / "tiny"))
-    page.get_by_text("tiny are the weights of a model").wait_for()
+    page.get_by_text("tiny holds a model's weights").wait_for()
     page.get_by_label("Choose files").set_input_files(str(pairs))
     page.get_by_role("button", name="Learn from it").click()  # a remedy that names a flag
     page.get_by_text("set by you").wait_for()
