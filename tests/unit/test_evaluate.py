@@ -380,7 +380,7 @@ def test_an_audit_is_drawn_and_escaped(tmp_path: Path, monkeypatch: pytest.Monke
         {"name": "empty", "kind": "text", "reason": "", "missing": 4, "distinct": 0, "chart": {}},
     ]  # fmt: skip
     finding = {"severity": "error", "sentence": HOSTILE, "rows": list(range(30)), "remedy": "Fix it."}
-    proposal = {"task": "classify", "target": ["ward"]}
+    proposal = {"task": "classify", "target": ["ward"], "how": "stratified"}
     audit = {"name": "clinic", "rows": 40, "sampled": 20, "columns": columns, "findings": [finding], "proposal": proposal}
     inspect.write(audit, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -391,6 +391,10 @@ def test_an_audit_is_drawn_and_escaped(tmp_path: Path, monkeypatch: pytest.Monke
     inspect.show(audit, Silent())
     assert inspect.blocks([0, 1, 8]) == " ▁█" and len(inspect.blocks(range(100))) <= 16
     assert inspect.sketch(columns[1]) == "█▃ north 75%"
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    inspect.write(audit, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "分层" in text and "stratified" not in text
 
 
 def test_show_and_numbers(card: dict[str, Any]) -> None:

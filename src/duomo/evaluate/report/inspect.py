@@ -136,7 +136,8 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
 def _proposal(proposal: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What would be trained, the choice of task and model first."""
     names = dict.fromkeys([*(name for name in FIRST if name in proposal), *proposal])
-    known = [(NAMES.get(name, name), proposal[name]) for name in names if proposal[name] not in (None, "", [], {}, ())]
+    said = {**proposal, "how": tr(str(proposal.get("how") or ""))}
+    known = [(NAMES.get(name, name), said[name]) for name in names if proposal[name] not in (None, "", [], {}, ())]
     return [(tr(str(name).replace("_", " ")), together(value) if name == "notes" else flat(value)) for name, value in known]
 
 
