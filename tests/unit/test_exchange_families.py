@@ -131,6 +131,10 @@ def test_missing_and_unknown_weights_are_named(tmp_path: Path) -> None:
         ({"num_hidden_layers": 10**7}, "1,000"),
         ({"hidden_act": "mish"}, "mish"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4}}, "yarn"),
+        ({"rope_scaling": {"rope_type": "linear"}}, "factor of a model must be a number from 0"),
+        ({"rope_scaling": "linear"}, "rope_scaling of a model must be an object"),
+        ({"rms_norm_eps": "1e-5"}, "rms_norm_eps of a model must be a number from 0"),
+        ({"attention_dropout": 2}, "from 0 to 1; received 2"),
     ],
 )
 def test_settings_that_do_not_fit(change: dict, said: str, tmp_path: Path) -> None:

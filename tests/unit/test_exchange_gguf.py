@@ -176,6 +176,35 @@ def test_what_llama_cpp_cannot_hold(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+LIES = ("x", ["x"], np.zeros(3, np.float32), -1, 2**32 - 1, 1.5)
+
+
+def test_settings_of_other_types_cost_a_sentence(tmp_path: Path) -> None:
+    found, _ = pretrained("llama")
+    gguf_models.write(tmp_path / "m.gguf", found, "f32")
+    with gguf.opened(tmp_path / "m.gguf") as file:
+        told = file.metadata | {"llama.rope.scaling.type": "none"}
+        tensors = {name: file.tensor(name) for name in file.entries}
+    for name in ("general.alignment", "llama.block_count", "llama.attention.head_count_kv", "llama.rope.scaling.type"):
+        for lie in LIES[1:3]:
+            gguf.write(tmp_path / "m.gguf", told | {name: lie}, tensors, dict.fromkeys(tensors, BY_NAME["f32"]))
+            with pytest.raises(ConfigError):
+                gguf_models.read(tmp_path / "m.gguf")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_tokenizers_of_other_types(kind: str, tmp_path: Path) -> None:
+    """An entry may hold anything: the tokenizer is read without what it should say, or the file refused."""
+    text = tokenizer()
+    told = gguf_text.write(text, int(text["size"])) | {"tokenizer.ggml.model": kind, "tokenizer.ggml.unknown_token_id": 0}
+    for name in (*told, "tokenizer.ggml.add_space_prefix", "tokenizer.ggml.scores"):
+        for lie in LIES:
+            try:
+                gguf_text.read(told | {name: lie}, int(text["size"]), 64, tmp_path)
+            except ConfigError:
+                assert name in ("tokenizer.ggml.model", "tokenizer.ggml.pre")
+
+
 def test_why_a_file_is_not_whole_is_told_in_one_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "m.gguf").write_bytes(struct.pack("<4sIQQ", b"GGUF", 3, 9, 9))
     monkeypatch.setenv("DUOMO_LANG", "zh")

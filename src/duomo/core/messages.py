@@ -78,7 +78,7 @@ def _reason(value: object) -> object:
 
 def _of_one(template: str, values: Mapping[str, object]) -> str:
     """The English template with what is counted in the singular where there is one of it; what begins a sentence takes its verbs along."""
-    for name in [name for name, value in values.items() if value == 1 and isinstance(value, int) and not isinstance(value, bool)]:
+    for name in [name for name, value in values.items() if isinstance(value, int) and not isinstance(value, bool) and value == 1]:
         template = re.sub(rf"(\{{{name}(?::[^}}]*)?\}}(?: [a-z]+)?) ({COUNTED})\b", lambda found: f"{found[1]} {_one(found[2])}", template)
         subject = rf"(?:^|(?<=\. ))\{{{name}(?::[^}}]*)?\}} [^.;:]*"
         template = re.sub(subject, lambda found: VERBS.sub(lambda verb: OF_ONE[verb[0]], NONE.sub(r"is no \1", found[0])), template)

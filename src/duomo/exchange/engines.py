@@ -322,8 +322,10 @@ def _quantized(model: bytes) -> bytes:
     graph = importlib.import_module("onnx").load_from_string(model)
     with tempfile.TemporaryDirectory() as folder:
         before, logging.root.manager.disable = logging.root.manager.disable, logging.WARNING  # it recommends another tool, each time
-        library.quantize_dynamic(graph, f"{folder}/model", per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
-        logging.root.manager.disable = before
+        try:
+            library.quantize_dynamic(graph, f"{folder}/model", per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
+        finally:
+            logging.root.manager.disable = before
         return Path(folder, "model").read_bytes()
 
 

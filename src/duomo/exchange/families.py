@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from duomo.core.errors import ConfigError
+from duomo.exchange.settings import Settings, chosen, depth, inner, only, real, size
 
 Options = Mapping[str, Any]
-Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,37 +49,6 @@ class Family:
     """Endings of names that checkpoints also hold and that are no weights, or a copy of one."""
 
 
-# -- reading settings
-def only(settings: Settings, name: str, *fine: Any) -> None:
-    """ConfigError where a setting has a value that our architecture does not know; a setting left out is fine."""
-    if settings.get(name) not in (None, *fine):
-        raise ConfigError("A model can be taken over where {name} is {fine}; its config.json says {value!r}.",
-                          name=name, fine=" / ".join(map(str, fine)), value=settings[name])  # fmt: skip
-
-
-def chosen(settings: Settings, name: str, known: Mapping[str, str]) -> str:
-    """Our word for a setting's value; ConfigError where there is none."""
-    value = settings.get(name, next(iter(known)))
-    if value not in known:
-        only(settings, name, *known)
-    return known[value]
-
-
-def size(settings: Settings, name: str, other: int | None = None, most: int = 10**8) -> int:
-    """A whole number from 1 to `most`; ConfigError for anything else."""
-    value = settings.get(name)
-    value = other if value is None else value
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ConfigError("The setting {name} of a model must be a whole number from 1 to {most:,}; received {value!r}.",
-                          name=name, most=most, value=value)  # fmt: skip
-    return value
-
-
-def depth(settings: Settings, name: str, other: int | None = None) -> int:
-    """A number of layers: bounded, since each is built."""
-    return size(settings, name, other, 1000)
-
-
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu", "gelu_fast": "gelu_tanh"}
 NAMES = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu"}
 
@@ -110,10 +78,10 @@ def _gpt2_options(settings: Settings) -> dict[str, Any]:
     return {
         "width": width, "depth": depth(settings, "n_layer", 12), "heads": size(settings, "n_head", 12), "key_heads": 0,
         "activation": chosen(settings, "activation_function", ACTIVATIONS), "norm_keys": False,
-        "dropout": float(settings.get("resid_pdrop", 0.1)), "tied": bool(settings.get("tie_word_embeddings", True)),
+        "dropout": real(settings, "resid_pdrop", 0.1, 1), "tied": bool(settings.get("tie_word_embeddings", True)),
         "head_width": 0, "hidden": size(settings, "n_inner", 4 * width), "positions": "learned", "theta": 10000.0, "stretch": (),
         "longest": size(settings, "n_positions", 1024), "norm": "layer", "place": "before",
-        "eps": float(settings.get("layer_norm_epsilon", 1e-5)), "bias": "all",
+        "eps": real(settings, "layer_norm_epsilon", 1e-5), "bias": "all",
     }  # fmt: skip
 
 
@@ -141,16 +109,12 @@ def _gpt2_settings(options: Options, vocabulary: int, longest: int) -> dict[str,
 
 # -- Llama, SmolLM2, Qwen2, Qwen3
 def _stretch(settings: Settings) -> tuple[float, ...]:
-    scaling = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
+    scaling = inner(settings, "rope_scaling") or inner(settings, "rope_parameters")
     kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind == "default":
-        return ()
-    if kind == "linear":
-        return (float(scaling["factor"]),)
-    if kind != "llama3":
-        raise ConfigError("A model can be taken over where {name} is {fine}; its config.json says {value!r}.",
-                          name="rope_scaling", fine="default / linear / llama3", value=kind)  # fmt: skip
-    return tuple(float(scaling[key]) for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"))
+    only({"rope_scaling": kind}, "rope_scaling", "default", "linear", "llama3")
+    if kind == "llama3":
+        return tuple(real(scaling, key) for key in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"))
+    return (real(scaling, "factor"),) if kind == "linear" else ()
 
 
 def _llama_options(settings: Settings, bias: str = "none", norm_keys: bool = False, head_width: int = 0) -> dict[str, Any]:
@@ -158,14 +122,14 @@ def _llama_options(settings: Settings, bias: str = "none", norm_keys: bool = Fal
         only(settings, name, fine)
     width, heads = size(settings, "hidden_size"), size(settings, "num_attention_heads")
     one = size(settings, "head_dim", head_width or max(1, width // heads))
-    theta = settings.get("rope_theta", (settings.get("rope_parameters") or {}).get("rope_theta", 10000.0))
+    theta = real(settings if "rope_theta" in settings else inner(settings, "rope_parameters"), "rope_theta", 10000.0)
     return {
         "width": width, "depth": depth(settings, "num_hidden_layers"), "heads": heads,
         "key_heads": size(settings, "num_key_value_heads", heads), "activation": "swiglu", "norm_keys": norm_keys,
-        "dropout": float(settings.get("attention_dropout") or 0.0), "tied": bool(settings.get("tie_word_embeddings", False)),
+        "dropout": real(settings, "attention_dropout", 0.0, 1), "tied": bool(settings.get("tie_word_embeddings", False)),
         "head_width": 0 if one * heads == width else one, "hidden": size(settings, "intermediate_size"),
-        "positions": "rotary", "theta": float(theta), "stretch": _stretch(settings), "longest": 0, "norm": "rms",
-        "place": "before", "eps": float(settings.get("rms_norm_eps", 1e-6)), "bias": bias,
+        "positions": "rotary", "theta": theta, "stretch": _stretch(settings), "longest": 0, "norm": "rms",
+        "place": "before", "eps": real(settings, "rms_norm_eps", 1e-6), "bias": bias,
     }  # fmt: skip
 
 
@@ -174,9 +138,14 @@ def head_width(options: Options) -> int:
     return int(options.get("head_width") or options["width"] // options["heads"])
 
 
-def _llama_rules(options: Options) -> list[Rule]:
+def qkv_widths(options: Options) -> tuple[int, int, int]:
+    """Rows of queries, keys and values in the one matrix that makes them."""
     one, key_heads = head_width(options), options["key_heads"] or options["heads"]
-    parts = (options["heads"] * one, key_heads * one, key_heads * one)
+    return options["heads"] * one, key_heads * one, key_heads * one
+
+
+def _llama_rules(options: Options) -> list[Rule]:
+    parts = qkv_widths(options)
     names = [f"layers.{{n}}.self_attn.{kind}_proj" for kind in "qkv"]
     block = [
         Rule("blocks.{n}.first.weight", ("layers.{n}.input_layernorm.weight",)),
@@ -221,9 +190,9 @@ def _bert_options(settings: Settings, offset: int = 0) -> dict[str, Any]:
     return {
         "width": size(settings, "hidden_size", 768), "depth": depth(settings, "num_hidden_layers", 12),
         "heads": size(settings, "num_attention_heads", 12), "hidden": size(settings, "intermediate_size", 3072),
-        "activation": chosen(settings, "hidden_act", acts), "place": "after", "eps": float(settings.get("layer_norm_eps", 1e-12)),
+        "activation": chosen(settings, "hidden_act", acts), "place": "after", "eps": real(settings, "layer_norm_eps", 1e-12),
         "types": size(settings, "type_vocab_size", 2), "longest": size(settings, "max_position_embeddings", 512), "offset": offset,
-        "pool": "first", "dropout": float(settings.get("hidden_dropout_prob", 0.1)),
+        "pool": "first", "dropout": real(settings, "hidden_dropout_prob", 0.1, 1),
         "tied": bool(settings.get("tie_word_embeddings", True)),
     }  # fmt: skip
 
@@ -279,18 +248,16 @@ def _bert_settings(options: Options, vocabulary: int, longest: int) -> dict[str,
 
 # -- T5
 def _t5_options(settings: Settings) -> dict[str, Any]:
-    feed = settings.get("feed_forward_proj") or "relu"
-    activation = {"relu": "relu", "gated-gelu": "geglu", "gated-silu": "swiglu", "gelu": "gelu_tanh"}.get(feed)
-    if activation is None:
-        only(settings, "feed_forward_proj", "relu", "gated-gelu", "gated-silu")
+    feeds = {"relu": "relu", "gated-gelu": "geglu", "gated-silu": "swiglu", "gelu": "gelu_tanh"}
+    activation = chosen(settings, "feed_forward_proj", feeds)
     layered = depth(settings, "num_layers", 6)
     return {
         "width": size(settings, "d_model", 512), "depth": layered, "decoder_depth": depth(settings, "num_decoder_layers", layered),
         "heads": size(settings, "num_heads", 8), "head_width": size(settings, "d_kv", 64), "hidden": size(settings, "d_ff", 2048),
         "activation": activation, "positions": "relative", "buckets": size(settings, "relative_attention_num_buckets", 32),
         "reach": size(settings, "relative_attention_max_distance", 128), "norm": "rms", "place": "before",
-        "eps": float(settings.get("layer_norm_epsilon", 1e-6)), "bias": False, "scaled": False,
-        "dropout": float(settings.get("dropout_rate", 0.1)), "shared": True, "tied": bool(settings.get("tie_word_embeddings", True)),
+        "eps": real(settings, "layer_norm_epsilon", 1e-6), "bias": False, "scaled": False,
+        "dropout": real(settings, "dropout_rate", 0.1, 1), "shared": True, "tied": bool(settings.get("tie_word_embeddings", True)),
         "shrunk": bool(settings.get("scale_decoder_outputs", settings.get("tie_word_embeddings", True))),
     }  # fmt: skip
 

@@ -15,10 +15,11 @@ from duomo.core.errors import ConfigError
 from duomo.core.messages import few, nearest
 from duomo.core.pretrained import Pretrained
 from duomo.exchange import gguf, gguf_text
-from duomo.exchange.families import FAMILIES, Options, Rule, depth, head_width, layers, linear, size
+from duomo.exchange.families import FAMILIES, Options, Rule, head_width, layers, linear, qkv_widths
 from duomo.exchange.hf import completed
 from duomo.exchange.naming import SHOWN, apart, check_shapes, family_of
 from duomo.exchange.quants import BY_NAME, Packing
+from duomo.exchange.settings import depth, size
 from duomo.nn.positions import stretched
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gpt2")
@@ -101,7 +102,7 @@ def _options(file: gguf.File, arch: str) -> dict[str, Any]:
 
 
 def _stretch(file: gguf.File, arch: str, one: int) -> tuple[float, ...]:
-    kind = file.metadata.get(f"{arch}.rope.scaling.type", "none")
+    kind = str(file.metadata.get(f"{arch}.rope.scaling.type", "none"))
     factor = _real(file.metadata, f"{arch}.rope.scaling.factor", 1.0)
     if kind == "linear":
         return (factor,)
@@ -148,8 +149,7 @@ def _metadata(arch: str, options: Options, text: Mapping[str, Any], name: str) -
 # -- weights
 def _rules(arch: str, options: Options) -> list[Rule]:
     biased = arch == "gpt2"
-    one, key_heads = head_width(options), options["key_heads"] or options["heads"]
-    parts = (options["heads"] * one, key_heads * one, key_heads * one)
+    parts = qkv_widths(options)
     qkv = ["blk.{n}.attn_qkv"] if biased else [f"blk.{{n}}.attn_{kind}" for kind in "qkv"]
     rise = ["blk.{n}.ffn_up"] if biased else ["blk.{n}.ffn_gate", "blk.{n}.ffn_up"]
     block = [

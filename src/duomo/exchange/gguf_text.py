@@ -14,7 +14,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.kinds import text as text_kind
 from duomo.exchange.vocabularies import check_size
 
-NORMAL, UNKNOWN, CONTROL, OWN, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
+NORMAL, UNKNOWN, CONTROL, OWN, UNUSED = 1, 2, 3, 4, 5
 """Kinds of tokens, as GGUF numbers them."""
 USES = {"begin": "bos", "end": "eos", "padding": "padding", "unknown": "unknown", "mask": "mask"}
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -41,7 +41,7 @@ def read(metadata: Mapping[str, Any], size: int, longest: int, path: Path) -> di
     kind, tokens = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.tokens")
     if kind is None or not isinstance(tokens, list):
         return {}
-    rule = str(metadata.get("tokenizer.ggml.pre", "gpt-2"))
+    kind, rule = str(kind), str(metadata.get("tokenizer.ggml.pre", "gpt-2"))
     rule = SAME.get(rule, rule)
     if kind == "gpt2" and rule in RULES:
         made = _pairs(metadata, tokens, rule)
@@ -55,11 +55,16 @@ def read(metadata: Mapping[str, Any], size: int, longest: int, path: Path) -> di
     # what a file does not name has no use: a name that looks like one may be an ordinary token
     state = text_kind.given(json.dumps(made, ensure_ascii=False), special, size, longest)
     check_size(state, size, path)
-    begins = bool(metadata.get("tokenizer.ggml.add_bos_token", kind == "llama")) and "begin" in special
+    begins = _flag(metadata, "tokenizer.ggml.add_bos_token", kind == "llama") and "begin" in special
     state["frame"] = [[state["special"]["begin"]] if begins else [], []]
     template = metadata.get("tokenizer.chat_template")
     names = {f"{name}_token": special[use] for use, name in (("begin", "bos"), ("end", "eos")) if use in special}
     return state | {"names": names} | ({"chat_template": template} if isinstance(template, str) else {})
+
+
+def _flag(metadata: Mapping[str, Any], name: str, other: bool) -> bool:
+    found = metadata.get(name)
+    return bool(found) if isinstance(found, int) else other
 
 
 def _added(metadata: Mapping[str, Any], tokens: Sequence[str]) -> list[dict[str, Any]]:
@@ -80,7 +85,8 @@ def _made(metadata: Mapping[str, Any], tokens: Sequence[str], **parts: Any) -> d
 
 def _pairs(metadata: Mapping[str, Any], tokens: list[str], rule: str) -> dict[str, Any]:
     vocabulary = {token: number for number, token in enumerate(tokens)}
-    merges = [pair for pair in (line.split(" ") for line in metadata.get("tokenizer.ggml.merges", [])) if len(pair) == 2]
+    lines = metadata.get("tokenizer.ggml.merges")
+    merges = [pair for pair in (line.split(" ") for line in lines) if len(pair) == 2] if isinstance(lines, list) else []
     fitting = [pair for pair in merges if pair[0] in vocabulary and pair[1] in vocabulary and "".join(pair) in vocabulary]
     model = {"type": "BPE", "vocab": vocabulary, "merges": fitting, "ignore_merges": rule == "llama-bpe"}
     normalizer = {"type": "NFC"} if rule == "qwen2" else None
@@ -99,13 +105,15 @@ def _pieces(metadata: Mapping[str, Any], tokens: list[str]) -> dict[str, Any]:
         halves.sort(key=lambda pair: (vocabulary[pair[0]], vocabulary[pair[1]]))
         merges += [(-float(scores[number]), pair) for pair in halves]
     merges.sort(key=lambda one: one[0])
-    begins = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
+    begins = _flag(metadata, "tokenizer.ggml.add_space_prefix", True)
     space = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     normalizer = {"type": "Sequence", "normalizers": [*([{"type": "Prepend", "prepend": "▁"}] if begins else []), space]}
     back = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]
     decoder = {"type": "Sequence", "decoders": [*back, *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if begins else [])]}
+    place = metadata.get("tokenizer.ggml.unknown_token_id")
+    unknown = tokens[place if isinstance(place, int) and 0 <= place < len(tokens) else 0] if tokens else None
     model = {"type": "BPE", "vocab": vocabulary, "merges": [list(pair) for _, pair in merges], "byte_fallback": True, "fuse_unk": True,
-             "unk_token": tokens[int(metadata.get("tokenizer.ggml.unknown_token_id", 0))] if tokens else None}  # fmt: skip
+             "unk_token": unknown}  # fmt: skip
     return _made(metadata, tokens, normalizer=normalizer, pre_tokenizer=None, decoder=decoder, model=model)
 
 

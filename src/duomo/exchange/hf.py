@@ -41,7 +41,8 @@ def read(path: Path) -> Pretrained:
     family = _family(settings, path)
     options = family.options(settings)
     weights = _weights(path)
-    tokens = any(str(name).endswith(TOKENS) for name in settings.get("architectures") or ())
+    made = settings.get("architectures")
+    tokens = isinstance(made, list) and any(str(name).endswith(TOKENS) for name in made)
     if tokens and family.name == "roberta":
         weights = {re.sub(r"^classifier\.(?!out_proj)", "classifier.out_proj.", name): value for name, value in weights.items()}
     # a T5 says by this setting only whether its head is scaled
@@ -54,7 +55,7 @@ def read(path: Path) -> Pretrained:
         options["pool"] = "mean"
     facts = {"family": family.name, "generation": _json(path / "generation_config.json", {}), "labels": settings.get("id2label") or {}}
     facts |= {"task": "tag"} if tokens else {"task": "embed"} if pooling and family.model == "bert" else {}
-    vocabulary, longest = len(tensors["embedding.weight"]), _longest(family, settings, options)
+    vocabulary, longest = len(tensors["embedding.weight"]), _longest(settings, options)
     text = vocabularies.read(path, vocabulary, longest, settings)
     return Pretrained(family.model, options, tensors, {"text": text} if text else {}, facts, str(path))
 
@@ -140,7 +141,7 @@ def _family(settings: Mapping[str, Any], path: Path) -> Family:
     return FAMILIES[name]
 
 
-def _longest(family: Family, settings: Mapping[str, Any], options: Mapping[str, Any]) -> int:
+def _longest(settings: Mapping[str, Any], options: Mapping[str, Any]) -> int:
     if options.get("longest"):
         return int(options["longest"]) - int(options.get("offset", 0))
     found = settings.get("max_position_embeddings", settings.get("n_positions", 512))
