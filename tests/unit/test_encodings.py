@@ -119,6 +119,11 @@ def test_a_told_encoding_is_checked(tmp_path: Path) -> None:
         read(path, encoding="utf-9")
     with pytest.raises(DataError, match="lines"):
         read(path, encoding="ascii")
+    with pytest.raises(DataError, match="is not utf-16"):  # without a mark
+        read(path, encoding="utf-16")
+    for name in ("hex", "zlib", "uu", "rot13", "idna", "undefined", "a\0b"):
+        with pytest.raises(DataError, match="one that Python knows"):
+            read(path, encoding=name)
     assert detect(path).name == "utf-8"
 
 

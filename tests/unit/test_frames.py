@@ -31,6 +31,13 @@ def test_rows_and_target_of_unlike_lengths_are_told() -> None:
     assert read((x, np.zeros((30, 1)))).names == ["x0", "x1", "y"]
 
 
+def test_arrays_of_other_machines_and_of_long_or_complex_numbers() -> None:
+    for kind in (">f4", ">i8", np.longdouble):
+        found = read(np.arange(6).reshape(3, 2).astype(kind)).data
+        assert found.to_pydict() == {"x0": [0, 2, 4], "x1": [1, 3, 5]}
+    assert read(np.array([[1 + 2j], [3j]])).data.column("x0").to_pylist() == ["(1+2j)", "3j"]
+
+
 def test_a_sparse_matrix_is_told_from_a_tuple() -> None:
     x = scipy.sparse.csr_matrix(np.eye(30))
     for source in (x, (x, np.zeros(30)), scipy.sparse.coo_array(x)):

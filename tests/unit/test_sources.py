@@ -264,6 +264,14 @@ def test_errors_are_clear(tmp_path: Path, wine: pd.DataFrame) -> None:
     assert len(read(f"{tmp_path}/shop.db::orders")) == len(wine)
 
 
+def test_cells_of_a_large_database_that_are_no_text_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "LARGE", 0)
+    with sqlite3.connect(tmp_path / "a.db") as base:
+        base.execute("CREATE TABLE a (b TEXT)")
+        base.executemany("INSERT INTO a VALUES (CAST(? AS TEXT))", [(b"caf\xe9",), (b"tea",)])
+    assert read(tmp_path / "a.db", cache=tmp_path / "cache").problems[0].startswith("1 cell holds bytes")
+
+
 def test_json_lines_that_are_none_are_numbered(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1, "s": [1, 2.5]}\nnot json\n{"a": "x", "b": true, "s": null}\n{"a": 3}\n')

@@ -4,6 +4,7 @@ import bz2
 import errno
 import gzip
 import lzma
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -123,6 +124,12 @@ def test_the_first_sheet_with_rows_is_read(tmp_path: Path) -> None:
     book.save(tmp_path / "book.xlsx")
     found = sources.read(tmp_path / "book.xlsx")
     assert len(found) == 150 and "'Data' was read" in found.problems[0] and "book.xlsx::Sheet" in found.problems[0]
+    with zipfile.ZipFile(tmp_path / "book.xlsx") as book_file, zipfile.ZipFile(tmp_path / "none.xlsx", "w") as none:
+        for name in book_file.namelist():
+            body = book_file.read(name)
+            none.writestr(name, re.sub(rb"<sheets>.*</sheets>", b"<sheets></sheets>", body) if name == "xl/workbook.xml" else body)
+    with pytest.raises(DataError, match="none below its header"):
+        sources.read(tmp_path / "none.xlsx")
 
 
 TS = """# a comment

@@ -238,7 +238,7 @@ def read_excel(path: Path, sheet: str) -> Found:
         check_packed(path)
     try:
         with python_calamine.CalamineWorkbook.from_path(str(path)) as book:
-            names = book.sheet_names
+            names, rows, told, chosen = book.sheet_names, list[list[Any]](), tuple[str, ...](), sheet
             if sheet and sheet not in names:
                 raise DataError(
                     "A sheet must exist in the book; {file} has no sheet {sheet!r}.{hint} Its sheets are: {names}.",
@@ -298,7 +298,13 @@ def read_sqlite(path: Path, wanted: str, cache: Path | None) -> Found:
                     file=path.name, wanted=wanted, hint=nearest(wanted, names), names=", ".join(names),
                 )  # fmt: skip
             command = 'SELECT * FROM "{}"'.format((wanted or names[0]).replace('"', '""'))
-            table = _rows_table(path, cache, lambda: _sqlite_rows(base, command), "table", wanted)
+
+            def rows() -> Iterator[Mapping[str, Any]]:
+                nonlocal broken
+                broken = 0  # rows are read several times
+                yield from _sqlite_rows(base, command)
+
+            table = _rows_table(path, cache, rows, "table", wanted)
     except SQLiteError as error:
         _broken(path, "SQLite", error)
     if not len(table):

@@ -276,7 +276,10 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
     if isinstance(cells, np.ndarray) and cells.ndim > 1:
         cells = list(cells)
     if isinstance(cells, np.ndarray) and cells.dtype.kind not in "OSUV":
-        return pa.array(np.ascontiguousarray(cells))
+        try:
+            return pa.array(np.ascontiguousarray(cells, cells.dtype.newbyteorder("=")))
+        except CAST_FAULTS:  # longer than 64 bits, or complex
+            cells = cells.tolist()
     if library == "pandas":
         try:
             return pa.Array.from_pandas(cells)

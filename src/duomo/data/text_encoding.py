@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest, tr
@@ -85,7 +85,7 @@ def fits(path: Path, name: str, skip: int = 0) -> bool:
                 decoder.decode(chunk)
                 pending = decoder.getstate()[0] != b""
             decoder.decode(b"", True)
-    except UnicodeDecodeError:
+    except UnicodeError:  # not only of a byte: UTF-16 must begin with a mark
         return False
     return True
 
@@ -182,8 +182,9 @@ def _marked(path: Path, name: str, skip: int) -> Encoding:
 def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
     try:
         name = codecs.lookup(wanted).name
-        codecs.getincrementaldecoder(name)("strict").decode(b"")
-    except (LookupError, TypeError, AttributeError):
+        letter = "a".encode(name)  # a LookupError of what turns no text into bytes: hex, zlib
+        codecs.getincrementaldecoder(name)("replace").decode(letter)
+    except (LookupError, TypeError, ValueError):
         raise DataError(
             "An encoding must be one that Python knows; received {wanted!r}.{hint} Use utf-8, gb18030, big5, utf-16 or cp1252.",
             wanted=wanted,
@@ -236,7 +237,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _decodes(line: bytes, name: str) -> bool:
     try:
         line.decode(name)
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True
 
@@ -248,7 +249,7 @@ def _bad_lines(bad: list[int], name: str) -> str:
     )  # fmt: skip
 
 
-def _refuse_mixed(path: Path, name: str, bad: list[int]) -> None:
+def _refuse_mixed(path: Path, name: str, bad: list[int]) -> NoReturn:
     raise DataError(
         "A text file must be written in one encoding; in {file} {count} lines are not {name}: lines {lines}. "
         "Save it again as UTF-8, or name its encoding with --encoding.",
