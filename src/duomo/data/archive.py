@@ -44,7 +44,7 @@ def unpack(path: Path, cache: Path | None) -> Path:
             try:
                 for info, name in zip(infos, map(_name, infos), strict=True):
                     _write(archive, info, partly / name, path)
-                settle(partly, into)
+                caches.settle(partly, into)
             except OSError as error:
                 caches.refuse_full(error, into.parent)
                 raise
@@ -174,12 +174,3 @@ def _chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
                 yield chunk
     except OSError as error:
         raise zipfile.BadZipFile(str(error)) from error
-
-
-def settle(partly: Path, into: Path) -> None:
-    """Name the finished folder; another process may have finished first, with the same content."""
-    try:
-        partly.rename(into)
-    except OSError:
-        if not into.is_dir():
-            raise

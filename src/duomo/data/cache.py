@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
@@ -38,10 +39,8 @@ LOOKED_AT = 20
 
 
 def folder() -> Path:
-    """The cache folder: DUOMO_CACHE, or the user's own cache folder."""
-    own = os.environ.get("DUOMO_CACHE")
-    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "duomo"
-    return base / "columns"
+    """Where encoded columns lie in the cache folder."""
+    return spill.base() / "columns"
 
 
 def key_of(table: Table, columns: list[str], state: object, *, named: bool = False) -> str:
@@ -88,9 +87,13 @@ class Reused:
         """Of each column that has some of the rows: sorted digests, where each stands, and values."""
 
     def _look(self) -> None:
-        self._own_N, place = self._digests(), folder()
-        for path in sorted(place.glob(f"*.{self.family}.rows"), key=lambda path: -path.stat().st_mtime)[:LOOKED_AT]:
-            column, told = _open(place, path.name.partition(".")[0]), np.fromfile(path, np.uint64)
+        self._own_N, place, ages = self._digests(), folder(), dict[Path, float]()
+        for path in place.glob(f"*.{self.family}.rows"):
+            with suppress(FileNotFoundError):  # another process has pruned it
+                ages[path] = path.stat().st_mtime
+        for path in sorted(ages, key=lambda path: -ages[path])[:LOOKED_AT]:
+            column = _open(place, path.name.partition(".")[0])
+            told = np.fromfile(path, np.uint64) if path.exists() else np.zeros(0, np.uint64)
             if isinstance(column, Dense) and len(column.values) == len(told) and np.isin(told, self._own_N).any():
                 order = np.argsort(told, kind="stable")
                 self._found.append((told[order], order, column.values.numpy()))
@@ -246,7 +249,8 @@ def prune(place: Path, kept: int) -> None:
     found = []
     for about in place.glob("*.json"):
         files = list(place.glob(f"{about.stem}.*"))
-        found.append((about.stat().st_mtime, sum(file.stat().st_size for file in files if file.exists()), files))
+        with suppress(FileNotFoundError):  # another process is pruning too
+            found.append((about.stat().st_mtime, sum(file.stat().st_size for file in files), files))
     total = sum(size for _, size, _ in found)
     for _, size, files in sorted(found, key=lambda item: item[0]):
         if total <= kept:

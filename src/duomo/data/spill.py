@@ -34,10 +34,15 @@ _NUMBERS = count()
 _MAPS: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
 
 
-def folder(cache: Path | None) -> Path:
-    """The cache folder: the one given, DUOMO_CACHE, or the user's own."""
+def base() -> Path:
+    """The cache folder, be it there yet or not: DUOMO_CACHE, or the user's own."""
     own = os.environ.get("DUOMO_CACHE")
-    found = cache or (Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "duomo")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "duomo"
+
+
+def folder(cache: Path | None) -> Path:
+    """The one given, else the cache folder; made where it is not there."""
+    found = cache or base()
     found.mkdir(parents=True, exist_ok=True)
     return found
 
@@ -49,6 +54,15 @@ def refuse_full(error: OSError, folder: Path) -> None:
             "Large data need room on the disk for a working copy; {folder} is full. Free space, or set DUOMO_CACHE elsewhere.",
             folder=folder,
         ) from None
+
+
+def settle(partly: Path, into: Path) -> None:
+    """Name the finished folder; another process may have finished first, with the same content."""
+    try:
+        partly.rename(into)
+    except OSError:
+        if not into.is_dir():
+            raise
 
 
 def text_digest(*words: object) -> str:
@@ -153,7 +167,7 @@ def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> 
     try:
         _write_columns(partial, schema, batches)
         shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
+        settle(partial, path)
     except OSError as error:
         refuse_full(error, path.parent)
         raise

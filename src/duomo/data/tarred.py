@@ -11,7 +11,7 @@ from typing import BinaryIO
 from duomo.core.errors import DataError, ResourceError
 from duomo.core.messages import tr
 from duomo.data import spill as caches
-from duomo.data.archive import JUNK, MOST_FILES, ROOM, settle, unsafe
+from duomo.data.archive import JUNK, MOST_FILES, ROOM, unsafe
 
 BLOCK = 512
 MOST_NAME = 1 << 16
@@ -32,7 +32,7 @@ def unpack_tar(path: Path, cache: Path | None) -> Path:
         with path.open("rb") as file:
             for name, size in _members(file, path):
                 _write(file, partly / name, size)
-        settle(partly, into)
+        caches.settle(partly, into)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
         raise _broken(path, tr("two members of one name")) from None
     except OSError as error:
