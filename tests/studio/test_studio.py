@@ -3,8 +3,10 @@
 import base64
 import dataclasses
 import io
+import os
 import re
 import shlex
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -26,6 +28,8 @@ from duomo.listing import listing
 from duomo.studio import form
 from duomo.studio.app import Studio
 from duomo.studio.guard import LARGEST_BODY
+from duomo.studio.jobs import POLL_SECONDS
+from duomo.studio.place import Place
 
 PAGE = Path(duomo.studio.__file__).with_name("page")
 TINY = {"model": {"name": "mlp", "size": "small"}, "train": {"exact": True, "steps": 20}}
@@ -307,6 +311,37 @@ def test_a_run_goes_on_without_the_studio(client: TestClient, studio: Studio) ->
     assert client.post("api/undo", json={"kept": kept}).json()["name"] == second
     assert client.post(f"api/runs/{second}/rename", json={"name": "better"}).json()["name"] == "better"
     assert client.get("api/runs/better/card").json()["command"] == "duomo show runs/better"
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_queue(studio: Studio) -> None:
+    (studio.place.jobs / "a.jsonl").mkdir()
+    studio.jobs.queue("a", ["list", "tasks"])
+    time.sleep(2 * POLL_SECONDS)
+    assert studio.jobs.state("a") == "queued"
+    (studio.place.jobs / "a.jsonl").rmdir()
+    until(lambda: studio.jobs.job("a")["pid"], 5)
+
+
+def test_folders_that_may_not_be_read_hold_no_weights() -> None:
+    nobody = 65534 if not os.geteuid() else os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        place = Place(Path(folder))
+        (place.root / "closed").mkdir(mode=0o700 if nobody == 65534 else 0)
+        (place.root / "open.gguf").touch()
+        before = os.geteuid()
+        os.seteuid(nobody)
+        try:
+            assert place.weights() == ["open.gguf"]
+        finally:
+            os.seteuid(before)
+
+
+def test_what_is_served_is_told_from_one_list(studio: Studio) -> None:
+    """Telling it does not lose a server that starts meanwhile, which would outlive the studio."""
+    held = studio.served._servers
+    studio.served.listed()
+    assert studio.served._servers is held
 
 
 def test_what_cannot_be_trained_says_why(client: TestClient, studio: Studio) -> None:

@@ -75,6 +75,30 @@ def test_a_line_written_while_another_thread_leaves_is_not_lost(capfd: pytest.Ca
     assert len(set(capfd.readouterr().err.splitlines())) == 3000
 
 
+def test_two_that_are_mute_at_once_leave_the_stream_as_it_was() -> None:
+    before, inside, leave = os.fstat(2), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with hush.muted():
+            inside.set()
+            leave.wait(5)
+
+    def second() -> None:
+        with hush.muted():
+            leave.set()
+            one.join(0.3)  # where it may leave before us
+
+    one, other = threading.Thread(target=first), threading.Thread(target=second)
+    one.start()
+    inside.wait(5)
+    other.start()
+    other.join(0.1)
+    leave.set()
+    one.join()
+    other.join()
+    assert os.fstat(2).st_ino == before.st_ino and os.fstat(2).st_dev == before.st_dev
+
+
 def test_without_an_error_stream(damaged: Path) -> None:
     code = "import os, sys; from pathlib import Path; from duomo.core.kinds import audio; os.close(2); "
     code += "print(len(audio.decode(Path(sys.argv[1]), 8000, 8000)))"

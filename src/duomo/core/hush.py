@@ -32,19 +32,23 @@ def hushed() -> Iterator[None]:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """While inside, nothing of the process reaches descriptor 2: for a moment in which only a library speaks."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        own = os.dup(2)
-    except OSError:  # there is no error stream to be quiet on
-        own = os.dup(nowhere)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(own, 2)
-        os.close(own)
-        os.close(nowhere)
+    """While inside, nothing of the process reaches descriptor 2: for a moment in which only a library speaks.
+
+    Others wait to hush it meanwhile: two that put it back in another order than they took it would leave it nowhere.
+    """
+    with _LOCK:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            own = os.dup(2)
+        except OSError:  # there is no error stream to be quiet on
+            own = os.dup(nowhere)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(own, 2)
+            os.close(own)
+            os.close(nowhere)
 
 
 def _enter() -> None:

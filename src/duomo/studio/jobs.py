@@ -191,7 +191,7 @@ class Jobs:
         """Of several studios in one folder, the first starts what waits; when it closes, another does."""
         with (self.place.jobs / ".lock").open("w") as file:
             while not self._closed.wait(POLL_SECONDS):
-                with suppress(BlockingIOError):
+                with suppress(OSError):  # another has it; or the disk is full, and what waits is tried again
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     self._next()
 

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def free_name(folder: Path, name: str) -> Path:
 def is_weights(path: Path) -> bool:
     """Whether this looks like a model of elsewhere: told by names alone, without opening anything."""
     if path.is_dir():
-        return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+        return os.access(path, os.R_OK | os.X_OK) and (path / "config.json").is_file() and any(path.glob("*.safetensors"))
     return path.suffix.lower() in WEIGHTS
 
 
@@ -103,7 +104,7 @@ class Place:
         found, seen, folders = [], 0, [(self.root, 0)]
         while folders and seen < MOST_SEEN:
             folder, deep = folders.pop(0)
-            with os.scandir(folder) as entries:
+            with suppress(PermissionError), os.scandir(folder) as entries:  # what may not be looked into holds none
                 for entry in sorted(entries, key=lambda one: one.name):
                     seen, path = seen + 1, Path(entry.path)
                     if entry.name.startswith(".") or not entry.name.isprintable() or path == self.runs or entry.is_symlink():

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from http.client import HTTPConnection, HTTPException
 from subprocess import TimeoutExpired
@@ -21,13 +22,15 @@ class Served:
     def __init__(self, place: Place):
         self._place = place
         self._servers: dict[str, tuple[subprocess.Popen[bytes], int]] = {}
+        self._one_at_a_time = threading.Lock()
 
     def serve(self, name: str) -> dict[str, Any]:
-        """Start a server for the run on a free port; its address once it answers."""
+        """The address of a server for the run, started on a free port where there is none, once it answers."""
+        with self._one_at_a_time:  # who asks twice gets the same one
+            return self.listed().get(name) or self._started(name)
+
+    def _started(self, name: str) -> dict[str, Any]:
         path = self._place.run(name)
-        found = self.listed().get(name)
-        if found:
-            return found
         port = _free_port()
         words = ["serve", f"runs/{path.name}", f"--port={port}"]
         with tempfile.TemporaryFile() as said:
@@ -47,10 +50,10 @@ class Served:
 
     def listed(self) -> dict[str, dict[str, Any]]:
         """Name -> address and words after `duomo`, of what is served now."""
-        self._servers = {name: (process, port) for name, (process, port) in self._servers.items() if process.poll() is None}
         return {
             name: {"address": f"http://127.0.0.1:{port}", "words": ["serve", f"runs/{name}", f"--port={port}"]}
-            for name, (_, port) in self._servers.items()
+            for name, (process, port) in list(self._servers.items())
+            if process.poll() is None
         }
 
     def stop(self, name: str) -> None:

@@ -26,13 +26,13 @@ def run(folder: Path | str, port: int, *, browser: bool, reporter: Reporter) -> 
     studio, token = Studio(root), secrets.token_urlsafe(24)
     config = uvicorn.Config(Guard(create(studio), token), log_level="warning", server_header=False, timeout_graceful_shutdown=3)
     try:
-        listening = _listen(port)
-        address = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
+        door = _listen(port)
+        address = f"http://{HOST}:{door.getsockname()[1]}/{token}/"
         reporter.say(tr("The studio is open at {address}  (stop with Ctrl-C; what trains goes on)", address=address))
         if browser:
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.Server(config).run(sockets=[door])
     finally:
         studio.close()
 
