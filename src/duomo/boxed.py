@@ -226,7 +226,7 @@ def _frames(
                 bar.update(min(number, total), tracks=tracks)
         except Stop:
             raise Interrupted("Stopped at {time:.1f} s of the film; the part until then is in {out}.", time=time,
-                              out=partial.name.removeprefix(".").replace(".part", "")) from None  # fmt: skip
+                              out=_arrived(partial)) from None  # fmt: skip
     seconds = time + 1 / facts.rate
     if seconds < films.LATE * facts.seconds:
         reporter.say(tr("the film is truncated: it ends after {last:.1f} of {seconds:.1f} s", last=seconds, seconds=facts.seconds))
@@ -245,6 +245,11 @@ def _arriving(path: Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _arrived(partial: Path) -> str:
+    """What such a file is called at the end."""
+    return partial.stem.removeprefix(".").removesuffix(".part") + partial.suffix
 
 
 @contextmanager

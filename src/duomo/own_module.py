@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from duomo.core.contract import Task
+from duomo.core.contract import Places, Steps, Task, Vectors
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Examples
 from duomo.data.loader import finish
@@ -36,9 +36,11 @@ def check(model: nn.Module, task: Task, examples: Examples) -> None:
         ) from None  # fmt: skip
     finally:
         model.train(was_training)
-    shape = tuple(output.shape) if isinstance(output, Tensor) else None
-    if shape is not None and shape[-1] != task.head.size:
+    if isinstance(output, (Steps, Places, Vectors)):
+        return
+    if not isinstance(output, Tensor) or output.ndim < 2 or output.shape[-1] != task.head.size:
+        told = f"{type(output).__name__} {tuple(output.shape) if isinstance(output, Tensor) else ''}".strip()
         raise ConfigError(
-            "A module of your own must put out {size} logits for each row; its output has the shape {shape}. Change its last layer.",
-            size=task.head.size, shape=shape,
+            "A module of your own must put out {size} logits for each row; received {output}. Change its last layer.",
+            size=task.head.size, output=told,
         )  # fmt: skip

@@ -83,7 +83,7 @@ def train(
     source: Any = None,
     settings: Mapping[str, Any] | None = None,
     *,
-    target: str | int | tuple[str | int, ...] | list[str] | list[int] = (),
+    target: str | int | tuple[str | int, ...] | list[str] | list[int] | None = None,
     out: Path | str | None = None,
     model: str | nn.Module | None = None,
     minutes: float | None = None,
@@ -96,7 +96,8 @@ def train(
     """
     reporter = reporter or Silent()
     values: dict[str, Any] = dict(settings or {})
-    names = tuple(map(str, target if isinstance(target, (tuple, list)) else (target,)))  # as frames' columns are called here
+    asked = target if isinstance(target, (tuple, list)) else () if target in (None, "") else (target,)
+    names = tuple(map(str, asked))  # as frames' columns are called here
     values = merge(values, {"data": {"target": names}} if names else {})
     values = merge(values, {"train": {"minutes": minutes}} if minutes is not None else {})
     values = merge(values, {"model": {"name": model}} if isinstance(model, str) else {})

@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Run:
             )
         with Bounded(folder.path / "model.safetensors"):
             made = model if model is not None else find.make_model(recipe.model, task)
-        restore(made, folder, facts)
+        restore(made, folder)
         run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, block))
         found = engines.read(folder) if engine else None
         if found is not None:
@@ -266,10 +266,9 @@ class Run:
                 cells = {name: piece.column(name).to_pylist() for name in shown}
                 answers = self._answers_where(opens[done : done + len(piece)], piece, table.take(np.flatnonzero(opens)[:1]))
                 columns = {name: values for name, values in answers.items() if name != "probabilities"}
-                clash = {name: f"{name}_2" if name in cells else name for name in columns}
                 done += len(piece)
                 bar.update(done)
-                yield cells | {clash[name]: values for name, values in columns.items()}
+                yield cells | {_free(name, cells): values for name, values in columns.items()}
 
     def _answers_where(self, opens: np.ndarray, piece: Table, example: Table) -> dict[str, list[Any]]:
         """Answers for the rows that open (N,), None for the others; `example` is a row that opens, to know the columns by."""
@@ -323,7 +322,7 @@ class Run:
         return result
 
 
-def restore(model: nn.Module, folder: RunFolder, facts: Mapping[str, Any]) -> None:
+def restore(model: nn.Module, folder: RunFolder) -> None:
     """Weights of the run into the model; RunError when they do not fit."""
     empty = {name: value for name, value in model.named_buffers() if not value.numel()}  # what is fitted late is in no state yet
     expected = empty | model.state_dict()
@@ -348,6 +347,15 @@ def _is_cell(value: Any) -> bool:
 def _is_conversation(item: Any) -> bool:
     """Whether these are messages, such as OpenAI's clients send."""
     return isinstance(item, list) and bool(item) and all(isinstance(one, dict) and "role" in one for one in item)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, with the first number behind it that makes it another one than those taken."""
+    number = 2
+    free = name
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free
 
 
 def without_target(table: Table, target: Sequence[str]) -> Table:

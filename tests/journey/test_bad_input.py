@@ -58,6 +58,8 @@ def test_sources_that_hold_nothing(command: Command, table: Path) -> None:
         (("train", "clinic.csv", "--optimizer", "adamm"), 2, "Did you mean 'adam"),
         (("train", "clinic.csv", "--batch-size", "-3"), 2, "at least 0; received '-3'"),
         (("train", "clinic.csv", "--test-share", "1.5"), 2, "from 0 to 1"),
+        (("train", "clinic.csv", "--set", "train.steps=inf"), 2, "at least 0; received inf"),
+        (("train", "clinic.csv", "--epochs", "inf"), 2, "at least 0; received 'inf'"),
         (("train", "clinic.csv", "--device", "cdua"), 2, "'cdua'"),
         (("train", "clinic.csv", "--kind", "diagnosis=texxt"), 2, "Did you mean 'text'"),
         (("train", "clinic.csv", "--kind", "diagnosi=text"), 2, "Did you mean 'diagnosis'"),
@@ -219,6 +221,11 @@ def test_files_to_predict(command: Command, runs, clinic: Clinic, tmp_path: Path
     straight = command("predict", run, write(tmp_path / "straight.csv", names, bare)).out.splitlines()
     back = write(tmp_path / "back.csv", [*names[::-1], "extra"], [[*row[::-1], "x"] for row in bare])
     turned = command("predict", run, back).out.splitlines()
+    Path("answered.csv").write_text(
+        "".join(f"{line}{end}\n" for line, end in zip(straight, (",prediction_2", *[",kept"] * 3), strict=True))
+    )
+    head_again, *again = command("predict", run, "answered.csv").out.splitlines()  # what stands there is not written over
+    assert head_again.split(",")[-3:] == ["prediction_2", "prediction_3", "confidence_2"] and all(",kept," in line for line in again)
     assert [line.split(",")[-2:] for line in turned] == [line.split(",")[-2:] for line in straight]
     said = command("predict", run, write(tmp_path / "less.csv", names[2:], [row[2:] for row in bare]))
     assert (said.code, f"missing: {names[0]}, {names[1]}" in said.err) == (3, True)

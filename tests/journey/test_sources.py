@@ -202,16 +202,29 @@ class Mine(nn.Module):
         return self.layer(batch[self.name])
 
 
+class Pooled(Mine):
+    """Its loss alone."""
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return super().forward(batch).mean()
+
+
+class Pair(Mine):
+    def forward(self, batch: dict[str, torch.Tensor]) -> Any:
+        return super().forward(batch), None
+
+
 def test_a_module_of_the_users_own(frame: pd.DataFrame, tmp_path: Path) -> None:
     settings = {"train": {"steps": 4, "exact": True}}
-    run = duomo.train(frame, settings, target="diagnosis", model=Mine(), out=tmp_path / "own")
+    run = duomo.train(frame, settings, target=None, model=Mine(), out=tmp_path / "own")  # found by its values, as where it is left out
     with pytest.raises(ConfigError, match="module of your own"):
         duomo.load(tmp_path / "own")
     again = duomo.load(tmp_path / "own", model=Mine())
     assert again.predict(frame)["confidence"].tolist() == run.predict(frame)["confidence"].tolist()
     with pytest.raises(RunError, match="must fit"):
         duomo.load(tmp_path / "own", model=Mine(3))
-    for wrong, words in ((Mine(3), "put out 2 logits"), (Mine(2, "number"), "The inputs are"), (Mine, "Give an instance")):
+    for wrong, words in ((Mine(3), "put out 2 logits"), (Mine(2, "number"), "The inputs are"), (Mine, "Give an instance"),
+                         (Pooled(), r"received Tensor \(\)"), (Pair(), "received tuple")):  # fmt: skip
         with pytest.raises(ConfigError, match=words):
             duomo.train(frame, settings, target="diagnosis", model=wrong, out=tmp_path / "wrong")
     assert not (tmp_path / "wrong").exists()

@@ -134,7 +134,7 @@ def test_runs_from_before_the_shared_block_load(model, tmp_path):
     folder, fresh = RunFolder(tmp_path), net(model, 32, **options)
     folder.write_tensors("model.safetensors", again)
     nn.init.ones_(next(fresh.parameters()))
-    restore(fresh, folder, {})
+    restore(fresh, folder)
     assert same(own, fresh, 32)
 
 

@@ -196,10 +196,10 @@ class StoppingBar(Progress):
 
 def test_a_stopped_film_can_be_played(predictor: Predictor, tmp_path: Path) -> None:
     source = film(tmp_path / "film.avi")
-    with pytest.raises(Interrupted, match=r"0\.8 s.*boxed\.mp4"):
-        boxed.draw(predictor, str(source), str(tmp_path / "boxed.mp4"), Stopping())
-    assert len(list(films.frames(tmp_path / "boxed.mp4"))) == 10
-    assert len((tmp_path / "boxed.csv").read_text().splitlines()) == 21
+    with pytest.raises(Interrupted, match=r"0\.8 s.* boxed\.part2\.mp4"):
+        boxed.draw(predictor, str(source), str(tmp_path / "boxed.part2.mp4"), Stopping())
+    assert len(list(films.frames(tmp_path / "boxed.part2.mp4"))) == 10
+    assert len((tmp_path / "boxed.part2.csv").read_text().splitlines()) == 21
 
 
 def refusals() -> Iterator[tuple[str, str, type[Exception], str]]:

@@ -20,12 +20,12 @@ from duomo.core.messages import nearest, tr
 Settings = TypeVar("Settings")
 
 
-CONVERT_FAULTS = (TypeError, ValueError)
+CONVERT_FAULTS = (TypeError, ValueError, OverflowError)
 
 
 @dataclasses.dataclass(frozen=True)
 class Within:
-    """The range of a number: Annotated[float, Within(0, 1)]; both ends belong to it."""
+    """The range of a number: Annotated[float, Within(0, 1)]; both ends belong to it, but no number is endless."""
 
     low: float
     high: float = math.inf
@@ -130,7 +130,7 @@ def _as(value: Any, expected: Any) -> Any:
     if origin is Annotated:
         kind, within = get_args(expected)
         made = _as(value, kind)
-        if not within.low <= made <= within.high:
+        if not within.low <= made <= within.high or made == math.inf:
             raise ValueError
         return made
     if origin is Literal:
