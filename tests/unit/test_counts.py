@@ -162,7 +162,7 @@ def test_alone_and_in_company_to_the_last_bit(precision: str) -> None:
 def test_beams_go_on_from_one_another() -> None:
     """A search finds what reading every text anew finds."""
     model, prompt = decoder(), windows(1, 6)[0].tolist()
-    found = search(model, prompt, [0], Beam(beams=3, new_tokens=6, least=6, length_penalty=0), LONGEST)
+    found = search(model, prompt, [0], Beam(beams=3, new_tokens=6, least=6), LONGEST, (0,))[0]
     tokens = [*prompt, *found.tokens]
     with torch.inference_mode():
         log_TV = model({"tokens": torch.tensor([tokens])})[0].log_softmax(-1)

@@ -69,14 +69,14 @@ def test_a_wide_beam_finds_what_trying_everything_finds(alpha: float) -> None:
     model, size = decoder(5), 5
     with torch.inference_mode():
         score, text = every_text(model, [2], 1, size, 4, alpha)
-        found = search(model, [2], [1], Beam(beams=64, length_penalty=alpha, new_tokens=4), 64)
+        found = search(model, [2], [1], Beam(beams=64, new_tokens=4), 64, (alpha,))[0]
     assert found.tokens == text and found.score == pytest.approx(score, abs=1e-4)
 
 
 def test_one_beam_is_greedy_and_more_are_no_worse() -> None:
     model = decoder(40)
-    greedy = search(model, [2, 7], [1], Beam(beams=1, new_tokens=12, length_penalty=0), 64)
-    wide = search(model, [2, 7], [1], Beam(beams=8, new_tokens=12, length_penalty=0), 64)
+    greedy = search(model, [2, 7], [1], Beam(beams=1, new_tokens=12), 64, (0,))[0]
+    wide = search(model, [2, 7], [1], Beam(beams=8, new_tokens=12), 64, (0,))[0]
     tokens = [2, 7]
     for token in greedy.tokens:
         with torch.inference_mode():
@@ -92,15 +92,11 @@ def test_encoder_decoders_are_searched_too() -> None:
     batch = {"source": torch.tensor([[3, 4, 2]]), "source.length": torch.tensor([3])}
     with torch.inference_mode():
         score, text = every_text(model, [2], 1, size, 3, 0.6, batch | {"target.length": torch.tensor([1])})
-        found = search(model, [2], [1], Beam(beams=64, new_tokens=3), 8, batch=batch)
+        found = search(model, [2], [1], Beam(beams=64, new_tokens=3), 8, (0.6,), batch=batch)[0]
     assert found.tokens == text and found.score == pytest.approx(score, abs=1e-4)
 
 
-def test_no_sequence_twice() -> None:
-    model = decoder(6)
-    found = search(model, [2], [1], Beam(beams=3, new_tokens=20, repeat=2, length_penalty=5), 64)
-    pairs = list(zip(found.tokens, found.tokens[1:], strict=False))
-    assert len(pairs) == len(set(pairs)) > 3
+def test_a_search_has_beams() -> None:
     with pytest.raises(ConfigError):
         Beam(beams=0)
 
@@ -208,6 +204,21 @@ def test_the_fastest_that_agrees_is_taken(spelling) -> None:
     assert name == "own" and figures["own"].agreement == 1 and figures["wrong"].note and figures["missing"].note
 
 
+class Failing:
+    """A grammar that cannot be followed beyond the second token."""
+
+    def __init__(self, size: int):
+        self.size, self.left = size, 2
+
+    def mask(self) -> torch.Tensor:
+        return torch.ones(self.size, dtype=torch.bool)
+
+    def accept(self, token: int) -> None:
+        self.left -= 1
+        if not self.left:
+            raise DataError("no further")
+
+
 @pytest.mark.parametrize("kind", ["f16", "q8_0"])
 def test_llama_cpp_writes_the_same(kind: str, tmp_path, spelling) -> None:
     """A model through its own GGUF export: the same greedy text, the same log-probabilities nearly."""
@@ -229,6 +240,10 @@ def test_llama_cpp_writes_the_same(kind: str, tmp_path, spelling) -> None:
     company = [theirs.submit(prompt, greedy) for prompt in prompts * 2]
     assert sum(a.text() == b for a, b in zip(company, alone * 2, strict=True)) >= 6
     assert company[-1].prompt_tokens == 6 and company[-1].written_tokens == 24 and company[-1].reused_tokens == 5
+    beside = theirs.submit(prompts[1], greedy)
+    with pytest.raises(DataError, match="no further"):
+        theirs.submit(prompts[0], greedy, Failing(spelling["size"])).text()
+    assert beside.text() == alone[1]  # one whose grammar fails leaves its neighbours alone
     stopped = theirs.submit(prompts[0], Sampling(temperature=0.9, seed=3, new_tokens=40))
     assert stopped.text() and stopped.finish_reason in ("length", "stop")
     own.close()

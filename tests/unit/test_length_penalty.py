@@ -64,10 +64,10 @@ def test_one_search_finds_what_each_penalty_would(name: str) -> None:
     several = (*PENALTIES, 4.0)
     found = written(model, batch, Beam(4, new_tokens=12), several, start, end, banned)
     for penalty, texts in zip(several, found, strict=True):
-        beam = Beam(4, penalty, 12)
+        beam = Beam(4, 12)
         for row, size in enumerate(batch["source.length"].tolist()):
             one = {key: batch[key][row : row + 1] for key in ("source", "source.length")}
-            alone = search(model, [start], [end], beam, min(12, 3 * size + 16) + 1, batch=one, banned=banned)
+            (alone,) = search(model, [start], [end], beam, min(12, 3 * size + 16) + 1, (penalty,), batch=one, banned=banned)
             assert alone.tokens == texts[row][0]
     assert len({len(texts[row][0]) for texts in found for row in range(3)}) > 1
     (least,) = written(model, batch, Beam(4, new_tokens=12, least=2), (USUAL,), start, end, banned)

@@ -24,20 +24,14 @@ class Beam:
 
     beams: int = 4
     """Texts that are kept in mind; 1 takes the likeliest token each time."""
-    length_penalty: float = 1.0
-    """α: 0 prefers short texts, 1 compares by the mean of the tokens."""
     new_tokens: int = 128
     """Tokens written at most."""
     least: int = 0
     """Tokens written at least."""
-    repeat: int = 0
-    """No sequence of this many tokens may come twice; 0: any may (arXiv:1705.04304, section 2.5)."""
 
     def __post_init__(self) -> None:
-        if not (1 <= self.beams <= 64 and self.new_tokens >= 1 and 0 <= self.length_penalty <= 5 and self.repeat >= 0):
-            raise ConfigError(
-                "A beam search has 1 to 64 beams, a length penalty of 0 to 5 and at least one token; received {beam}.", beam=self
-            )
+        if not (1 <= self.beams <= 64 and self.new_tokens >= 1):
+            raise ConfigError("A beam search has 1 to 64 beams and writes at least one token; received {beam}.", beam=self)
 
 
 @dataclass(frozen=True)
@@ -71,24 +65,17 @@ class _Rows:
         self.logits_WV = self._step(tokens_W.unsqueeze(1).to(device))
 
 
-def search(
-    model: nn.Module, prompt: Sequence[int], ends: Sequence[int], beam: Beam, context: int, *,
-    batch: Batch | None = None, banned: Sequence[int] = (),
-) -> Found:  # fmt: skip
-    """The best continuation of `prompt`; for an encoder-decoder `batch` is the source (one row) and `prompt` the start token.
-
-    ConfigError where the model keeps no cache that rows can be picked from.
-    """
-    return searches(model, prompt, ends, beam, context, (beam.length_penalty,), batch=batch, banned=banned)[0]
-
-
 @torch.inference_mode()
-def searches(
+def search(
     model: nn.Module, prompt: Sequence[int], ends: Sequence[int], beam: Beam, context: int, penalties: Sequence[float], *,
     batch: Batch | None = None, banned: Sequence[int] = (),
 ) -> list[Found]:  # fmt: skip
-    """What `search` finds under each of the length penalties, in one search: which texts are followed does not depend on the penalty,
-    only which of those that ended is best, and when no better one can come."""
+    """The best continuation of `prompt` under each of the length penalties (α: 0 prefers short texts, 1 compares by the mean of a token).
+
+    For an encoder-decoder `batch` is the source (one row) and `prompt` the start token. It is one search: which texts are followed does
+    not depend on the penalty, only which of those that ended is best, and when no better one can come.
+    ConfigError where the model keeps no cache that rows can be picked from.
+    """
     device = next(model.parameters()).device
     memory = model.encode(batch) if isinstance(model, EncoderDecoder) and batch is not None else None
     if not isinstance(model, Decoder):
@@ -101,8 +88,7 @@ def searches(
     open_, best, done = Found([], 0.0), [Found([], -torch.inf)] * len(penalties), [False] * len(penalties)
     for step in range(1, longest - len(prompt) + 1):
         share_WV = torch.log_softmax(rows.logits_WV, -1).double()
-        for number, text in enumerate(texts):
-            share_WV[number, [*banned, *_repeated(text, beam.repeat)]] = -torch.inf
+        share_WV[:, list(banned)] = -torch.inf
         score_WV = total_W.unsqueeze(1) + share_WV
         for end in ends:
             parent = int(score_WV[:, end].argmax())
@@ -122,11 +108,3 @@ def searches(
             rows.go_on(parents_W, tokens_W)
     last = [open_.by(len(texts[0]), penalty) for penalty in penalties]
     return [found if found.tokens or found.score > other.score else other for found, other in zip(best, last, strict=True)]
-
-
-def _repeated(text: list[int], size: int) -> set[int]:
-    """Tokens that would bring a sequence of `size` tokens for the second time."""
-    if size <= 0 or len(text) < size:
-        return set()
-    end = text[len(text) - size + 1 :]
-    return {text[at + size - 1] for at in range(len(text) - size + 1) if text[at : at + size - 1] == end}

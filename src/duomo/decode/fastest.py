@@ -6,7 +6,7 @@ beginning. A place is judged by itself, so that one near tie does not condemn al
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from duomo.core.errors import ConfigError, RunError
 from duomo.core.messages import tr
@@ -32,14 +32,13 @@ class Figure:
 
 def tokens_of(engine: Engines, prompt: Sequence[int], sampling: Sampling = TRIAL) -> list[int]:
     """The tokens of an answer."""
-    asked = Sampling(**(sampling.__dict__ | {"logprobs": -1}))
-    return [piece.token for piece in engine.submit(prompt, asked) if piece.token >= 0]
+    return [piece.token for piece in engine.submit(prompt, replace(sampling, logprobs=-1)) if piece.token >= 0]
 
 
 def agreement(answers: Sequence[Sequence[int]], engine: Engines, prompts: Sequence[Sequence[int]]) -> float:
     """Share of the tokens of these answers that the engine writes as well behind the same beginning."""
     same = whole = 0
-    one = Sampling(**(TRIAL.__dict__ | {"new_tokens": 1}))
+    one = replace(TRIAL, new_tokens=1)
     for prompt, answer in zip(prompts, answers, strict=True):
         for place, token in enumerate(answer):
             same += tokens_of(engine, [*prompt, *answer[:place]], one)[:1] == [token]
@@ -49,7 +48,7 @@ def agreement(answers: Sequence[Sequence[int]], engine: Engines, prompts: Sequen
 
 def rate(engine: Engines, prompts: Sequence[Sequence[int]], tokens: int) -> float:
     """Tokens a second of answers written side by side, from the moment when all prompts were read."""
-    asked = Sampling(**(TRIAL.__dict__ | {"new_tokens": tokens}))
+    asked = replace(TRIAL, new_tokens=tokens)
     streams = [engine.submit(prompt, asked) for prompt in prompts]
     for stream in streams:
         stream.get()

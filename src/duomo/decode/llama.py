@@ -144,11 +144,16 @@ class LlamaEngine(Engines):
                 wanted[slot] = len(asked) - 1
         self._core.read(asked)
         for slot, place in wanted.items():
-            self._go_on(slot, self._rows[slot], self._choose(self._rows[slot], place))
+            row = self._rows[slot]
+            try:
+                self._go_on(slot, row, self._choose(row, place))
+            except DataError as error:  # its grammar cannot be followed on; its neighbours are written as before
+                del self._rows[slot]
+                row.stream.put(error)
 
     def _go_on(self, slot: int, row: Row, chosen: Chosen) -> None:
         text, reason = "", ""
-        if chosen.token in self._language.ends:
+        if chosen.token < 0 or chosen.token in self._language.ends:
             reason = "stop"
         else:
             row.stream.written_tokens += 1
@@ -165,12 +170,15 @@ class LlamaEngine(Engines):
             row.stream.put(Piece(text, chosen.token, chosen.logprob, chosen.top, reason))
 
     def _choose(self, row: Row, place: int) -> Chosen:
+        """The next token; -1 where the grammar allows none and none ends an answer."""
         logits_V = self._core.logits(place, self._size)
         plain = row.grammar is None and row.drawer.seen is None and not row.sampling.logprobs and not self._language.banned
         if plain and row.sampling.temperature == 0:
             return Chosen(int(logits_V.argmax()))  # torch's threads would wait beside those of llama.cpp
         if row.grammar is not None:
             row.drawer.mask = row.grammar.mask().clone()
+            if not row.drawer.mask.any() and not self._language.ends:
+                return Chosen(-1)
             if not row.drawer.mask.any():
                 row.drawer.mask[list(self._language.ends)] = True
         return choose(torch.from_numpy(logits_V.copy()).unsqueeze(0), [row.drawer], self._language.banned)[0]

@@ -13,7 +13,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Pairs
-from duomo.decode.beam import Beam, searches
+from duomo.decode.beam import Beam, search
 from duomo.decode.engine import write
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
@@ -50,7 +50,7 @@ def _likeliest(model: nn.Module, batch: Batch, pairs: Instructed) -> list[tuple[
 def written(
     model: nn.Module, batch: Batch, beam: Beam, penalties: Sequence[float], start: int, end: int, banned: Sequence[int] = ()
 ) -> list[list[Written]]:  # fmt: skip
-    """For each length penalty (the beam's own is not read) what is written for each row, searched one by one; a row that repeats the one
+    """For each length penalty what is written for each row, searched one by one; a row that repeats the one
     before is not searched again.
 
     ConfigError for a model that does not read and write.
@@ -66,7 +66,7 @@ def written(
             continue
         one = {name: batch[name][row : row + 1] for name in ("source", "source.length")}
         context = min(beam.new_tokens, ROOM * size + SPARE) + 1
-        searched = searches(model, [start], [end], beam, context, penalties, batch=one, banned=banned)
+        searched = search(model, [start], [end], beam, context, penalties, batch=one, banned=banned)
         for texts, best, penalty in zip(found, searched, penalties, strict=True):
             length = len(best.tokens) + 1
             mean = best.score * ((5 + length) / 6) ** penalty / length

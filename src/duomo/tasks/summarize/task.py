@@ -19,9 +19,9 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Examples, texts_of
 from duomo.data.instructed import Instructed
-from duomo.data.pairs import Asked, Pairs
+from duomo.data.pairs import Asked, Pairs, suggested
 from duomo.data.supervised import is_unspaced
-from duomo.data.written import rouge_rows, shown
+from duomo.data.written import rouge_rows, shown, to_show
 from duomo.decode.penalty import USUAL, Penalty
 from duomo.decode.written import answers
 from duomo.tasks.summarize.baselines import Lead, lead
@@ -32,7 +32,6 @@ TARGETS = ("summary", "abstract", "highlights", "headline", "title", "摘要", "
 PLAINLY = ("summary", "abstract", "highlights", "摘要")
 """Names of columns that hold summaries and nothing else."""
 LONGEST, LOOKED_AT = 512, 1000
-MANY = 5000
 REQUEST = "Summarize the following text in one line."
 """What a model that only writes on is asked before each text; it is taught the answers."""
 
@@ -131,7 +130,7 @@ class Main(Task):
         return Head(int(self.pairs.tokenizer["size"]), "step")
 
     def suggest(self, table: Table) -> Suggestion:
-        return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
+        return suggested(table)
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         return self.pairs.usable(table)
@@ -181,7 +180,7 @@ class Main(Task):
         return {"rouge": rouge_rows(told, truth, self.characters)}
 
     def _shown_facts(self, told: list[str], truth: list[str]) -> Evidence:
-        return self._facts(told, truth) | {"prediction": np.array(told, object), "truth": np.array(truth, object)}
+        return self._facts(told, truth) | to_show(told, truth)
 
     def measure(self, evidence: Evidence) -> dict[str, float]:
         """Mean F1 of ROUGE-L, -1 and -2, from 0 to 1."""

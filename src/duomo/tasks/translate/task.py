@@ -19,8 +19,8 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
 from duomo.data.instructed import Instructed
-from duomo.data.pairs import Asked, Pairs, find_target
-from duomo.data.written import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
+from duomo.data.pairs import Asked, Pairs, find_target, suggested
+from duomo.data.written import bleu, chrf, chrf_rows, shown, to_show, tokenisation, translation_facts
 from duomo.decode.penalty import USUAL, Penalty
 from duomo.decode.trust import NEVER, best
 from duomo.decode.written import answers
@@ -35,7 +35,6 @@ LANGUAGES = re.compile(
     "|[中英日韩法德俄]文|[汉英日韩法德俄泰]语|西班牙语|葡萄牙语|意大利语|阿拉伯语|越南语|原文|译文", re.IGNORECASE,
 )  # fmt: skip
 """By the codes of ISO 639-1, or by name."""
-MANY = 5000
 READ_IN = ("source_lang", "source_language", "src_lang", "src_language")
 WRITTEN_IN = ("target_lang", "target_language", "tgt_lang", "tgt_language")
 """Columns that say in which language a side is written."""
@@ -138,7 +137,7 @@ class Main(Task):
         return Head(int(self.pairs.tokenizer["size"]), "step")
 
     def suggest(self, table: Table) -> Suggestion:
-        return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
+        return suggested(table)
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         mask, told = self.pairs.usable(table)
@@ -199,7 +198,7 @@ class Main(Task):
         return translation_facts(told, truth, self.tokenisation)
 
     def _shown_facts(self, told: list[str], truth: list[str]) -> Evidence:
-        return self._facts(told, truth) | {"prediction": np.array(told, object), "truth": np.array(truth, object)}
+        return self._facts(told, truth) | to_show(told, truth)
 
     def measure(self, evidence: Evidence) -> dict[str, float]:
         """chrF2 and BLEU of all rows together, 0 to 100."""
