@@ -199,6 +199,8 @@ def test_the_document_names_what_can_be_asked(client: httpx.Client) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     chat = paths["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert chat["properties"]["model"]["enum"] == ["poems"] and chat["required"] == ["model", "messages"]
+    assert {name: chat["properties"][name]["maxItems"] for name in ("messages", "tools", "stop")} == {
+        "messages": limits.MOST_MESSAGES, "tools": limits.MOST_TOOLS, "stop": limits.MOST_STOPS}  # fmt: skip
     assert "/v1/embeddings" not in paths
 
 

@@ -32,6 +32,8 @@ JSON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "array": (list,), "object": (dict,),
 }  # fmt: skip
 TOKEN = {"type": "integer", "minimum": 0}
+MOST_LISTED = {"prompt": limits.MOST_PROMPTS, "input": limits.MOST_INPUTS, "stop": limits.MOST_STOPS}
+"""Texts (or lists of tokens) of a field that takes one of them, too, whose rule bounds that."""
 MODEL = Rule(("string",), 1, 256, required=True)
 SAMPLING: dict[str, Rule] = {
     "model": MODEL,
@@ -176,7 +178,7 @@ def _property(name: str, rule: Rule) -> dict[str, Any]:
         return {"type": "string", "format": "binary"}
     if name in ("prompt", "input"):
         text, tokens = {"type": "string", "maxLength": limits.LONGEST_TEXT}, {"type": "array", "minItems": 1, "items": TOKEN}
-        lists = [{"type": "array", "minItems": 1, "maxItems": 16, "items": one} for one in (text, tokens)]
+        lists = [{"type": "array", "minItems": 1, "maxItems": MOST_LISTED[name], "items": one} for one in (text, tokens)]
         return {"anyOf": [text, tokens, *lists]}
     found: dict[str, Any] = {"type": list(rule.types) if rule.required else [*rule.types, "null"]}
     if rule.one_of:
@@ -187,7 +189,7 @@ def _property(name: str, rule: Rule) -> dict[str, Any]:
         if "string" in rule.types:
             found |= {"minLength": int(rule.low), "maxLength": int(rule.high)}
         if "array" in rule.types:
-            found |= {"minItems": 1, "maxItems": 16}
+            found |= {"minItems": 1, "maxItems": MOST_LISTED.get(name, int(rule.high))}
     if name == "messages":
         part = {"role": {"enum": ["system", "user", "assistant"]}, "content": {"type": "string"}}
         found["items"] = {"type": "object", "properties": part, "required": ["role", "content"], "additionalProperties": False}

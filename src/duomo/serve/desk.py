@@ -125,12 +125,13 @@ def _heard(columns: Answers, asked: Mapping[str, Any], sound: bytes) -> dict[str
 
 
 def _embedded(columns: Answers, asked: Mapping[str, Any], read: int) -> dict[str, Any]:
-    """Embeddings in OpenAI's form: lists of numbers, or float32 of the machine's own order in base64."""
+    """Embeddings in OpenAI's form: lists of numbers, or float32, the lowest byte first, in base64."""
     data = []
     for number, vector in enumerate(columns["prediction"]):
-        values = vector[: asked["dimensions"] or len(vector)]
-        packed = base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
-        data.append({"object": "embedding", "index": number, "embedding": packed if asked["encoding_format"] == "base64" else values})
+        told = vector[: asked["dimensions"] or len(vector)]
+        if asked["encoding_format"] == "base64":
+            told = base64.b64encode(struct.pack(f"<{len(told)}f", *told)).decode()
+        data.append({"object": "embedding", "index": number, "embedding": told})
     return {"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": read, "total_tokens": read}}
 
 

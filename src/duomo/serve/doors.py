@@ -17,10 +17,11 @@ from duomo.core.errors import DuomoError
 from duomo.core.messages import nearest, tr
 from duomo.serve.asked import ROUTES
 from duomo.serve.faults import error_body
+from duomo.serve.frames import Frame
 from duomo.serve.keys import Key, Keys
 from duomo.serve.limits import LARGEST_BODY, MOST_PARTS
 from duomo.serve.metrics import Metrics
-from duomo.serve.pool import Busy, Frame, Lost, Place, Pool
+from duomo.serve.pool import Busy, Lost, Place, Pool
 
 JSON = "application/json"
 UPLOAD = "multipart/form-data"

@@ -28,6 +28,8 @@ DEEPEST = 64
 """Levels of lists and objects in a request."""
 MOST_INPUTS = 2048
 """Texts of a request for embeddings."""
+MOST_PROMPTS = 64
+"""Texts of a request that are written on."""
 MOST_MESSAGES = 1024
 MOST_TOOLS, LARGEST_TOOLS = 128, 128 * 1024
 """Tools of a chat, and characters of them all."""

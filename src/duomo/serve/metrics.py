@@ -5,7 +5,6 @@ A log line has the request's id, the route as it is written in the documentation
 
 import json
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -70,7 +69,3 @@ def log(event: str, **facts: Any) -> None:
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **facts}
     with suppress(OSError, ValueError):
         sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def elapsed(start: float) -> float:
-    return time.perf_counter() - start

@@ -19,12 +19,12 @@ from duomo.serve import asked, tools
 from duomo.serve.asked import Unfit
 from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, parts_of
 from duomo.serve.faults import error_body
+from duomo.serve.frames import Frame
 from duomo.serve.keys import Key
-from duomo.serve.limits import LARGEST_ASKED, LARGEST_SCHEMA, LARGEST_SOUND, LONGEST_STOP, MOST_INPUTS, MOST_STOPS
-from duomo.serve.pool import Busy, Frame, Lost, Place
+from duomo.serve.limits import LARGEST_ASKED, LARGEST_SCHEMA, LARGEST_SOUND, LONGEST_STOP, MOST_INPUTS, MOST_PROMPTS, MOST_STOPS
+from duomo.serve.pool import Busy, Lost, Place
 from duomo.serve.reading import read_json
 
-MOST_PROMPTS = 64
 ROLES = ("system", "developer", "user", "assistant", "tool")
 VERBS = {"chat": "/v1/chat/completions", "complete": "/v1/completions", "embed": "/v1/embeddings", "hear": "/v1/audio/transcriptions"}
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from duomo.core.errors import RunError
-from duomo.core.messages import tr
-from duomo.serve.frames import Parser, packed
+from duomo.serve.frames import Frame, Parser, packed
 from duomo.serve.limits import ANSWER_SECONDS, QUEUE, QUEUE_BYTES, STREAM_BYTES
 
 LOOK_SECONDS = 0.5
@@ -24,7 +23,6 @@ AGAIN_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0)
 """How long to wait before a worker that died again and again is started again."""
 LOAD_SECONDS = 900.0
 HANG_SECONDS = ANSWER_SECONDS + 10
-Frame = tuple[dict[str, Any], bytes]
 Event = Callable[..., None]
 
 
@@ -178,8 +176,6 @@ class Place:
         self.path, self.name, self._copies, self._event = path, path.name, copies, event
         self.replicas: list[Replica] = []
         self.facts: dict[str, Any] = {}
-        self.fault = ""
-        """Why no new worker can be had; empty while all is well."""
         self.waiting_bytes = 0
         self.born = int(time.time())
         self._number = 0
@@ -212,7 +208,7 @@ class Place:
         finally:
             for one in fresh if not facts else ():
                 one.kill()
-        old, self.replicas, self.facts, self._sign, self.fault = self.replicas, [*kept, *fresh], facts[0], sign, ""
+        old, self.replicas, self.facts, self._sign = self.replicas, [*kept, *fresh], facts[0], sign
         for one in old:
             if one not in kept:
                 task = asyncio.create_task(one.end(ANSWER_SECONDS))
@@ -236,8 +232,7 @@ class Place:
             self._deaths += 1
             try:
                 await self.start([] if changed else [one for one in self.replicas if not one.ended.is_set()])
-            except (RunError, Lost, OSError) as error:
-                self.fault = str(error) or tr("The worker ended while it started.")
+            except (RunError, Lost, OSError):
                 self._event(why, run=self.name, ok=False)
             else:
                 self._event(why, run=self.name, ok=True)
