@@ -77,7 +77,7 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
         table, columns[0], column, found, (Path(start).name if start else tr("a glance at edges and colours"), features_ND.shape[1])
     )
     page = Path(html or f"{run_name(source)}.explore.html")
-    page.write_text(report.render(facts, _sources(table, columns[0], found), run_name(source)), encoding="utf-8")
+    page.write_text(report.render(facts, _sources(table, columns[0], facts), run_name(source)), encoding="utf-8")
     beside = page.with_suffix(".json")
     beside.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     for line in report.headline(facts):
@@ -199,14 +199,12 @@ def _facts(table: Table, image: str, column: str, found: Grouping, source: tuple
     }  # fmt: skip
 
 
-def _sources(table: Table, image: str, found: Grouping) -> Mapping[int, str]:
+def _sources(table: Table, image: str, facts: Mapping[str, Any]) -> Mapping[int, str]:
     """data: URIs of the pictures that the page shows, by row."""
     count = len(table)
-    wanted = set(np.linspace(0, count - 1, min(ON_THE_MAP, count)).astype(int).tolist())
-    wanted |= {row for _, *pair in found.pairs[:PAIRS] for row in pair} | set(np.argsort(-found.strange_N, kind="stable")[:ODD].tolist())
-    for group in range(int(found.group_N.max()) + 1):
-        members = np.flatnonzero(found.group_N == group)
-        wanted |= set(members[np.argsort(found.distance_N[members], kind="stable")][:IN_A_ROW].tolist())
+    wanted = set(np.linspace(0, count - 1, min(ON_THE_MAP, count)).astype(int).tolist()) | set(facts["odd"])
+    wanted |= {row for pair in facts["near_duplicates"][:PAIRS] for row in pair["rows"]}
+    wanted |= {row for group in facts["groups"] for row in group["nearest"]}
     cells = table.column(image)
     if table.kinds[image] == "video":
         strips = ((row, strip(cells[row].as_py(), table.root, 3, 64)) for row in sorted(wanted))

@@ -223,7 +223,7 @@ class Work:
         groups = codes_of(values_of(self.plan.train.column(group))) if group and len(self.plan.train) == len(self.examples) else None
         return council.fit(self.model, self.task, both, apart, limit, self.reporter, groups)
 
-    def _samples(self, model: nn.Module) -> dict[str, str]:
+    def _samples(self) -> dict[str, str]:
         """What a model that writes makes of a validation row, for the training log; none where writing takes too much of limited time."""
         if self.config.minutes and self.written > SAMPLING * 60 * self.config.minutes:
             return {}

@@ -61,13 +61,17 @@ class Execution:
             raise ConfigError("An execution has no setting {names}. Remove it.", names=", ".join(unknown))
         return cls(**values)
 
-    def apply(self, model: nn.Module) -> nn.Module:
-        """What to call in place of `model`; its weights are the model's own, on the device. Sets threads and precision of the process."""
+    def settle(self) -> None:
+        """Set threads and precision of the process."""
         if self.threads:
             torch.set_num_threads(min(self.threads, MOST_THREADS))
         torch.set_float32_matmul_precision(self.matmul)
         if self.device != "cpu":
             torch.backends.cudnn.allow_tf32 = self.matmul == "medium"
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """What to call in place of `model`; its weights are the model's own, on the device. Sets threads and precision of the process."""
+        self.settle()
         shape = torch.channels_last if self.channels_last else torch.contiguous_format
         model = model.to(self.device)
         if any(value.ndim == 4 for value in model.parameters()):

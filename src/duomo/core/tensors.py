@@ -162,6 +162,13 @@ class Running(Column):
     values: Tensor
     width: int
 
+    def starts(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(B,) row i begins at i * width, in training as much as half a width before or behind; it may lie outside of the stream."""
+        start = rows * self.width
+        if generator is not None:
+            start = start + torch.randint(-self.width // 2, self.width // 2 + 1, start.shape, generator=generator)
+        return start
+
 
 @dataclass(frozen=True)
 class Windows(Running):
@@ -177,10 +184,7 @@ class Windows(Running):
         return max(1, (self.values.shape[0] - 1) // self.width)
 
     def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
-        start = rows * self.width
-        if generator is not None:
-            start = start + torch.randint(-self.width // 2, self.width // 2 + 1, start.shape, generator=generator)
-        start = start.clamp(0, max(0, self.values.shape[0] - self.width - 1))
+        start = self.starts(rows, generator).clamp(0, max(0, self.values.shape[0] - self.width - 1))
         index = start.unsqueeze(1) + torch.arange(self.width + 1)
         tokens = self.values[index].long()
         found = {name: tokens[:, :-1], f"{name}.next": tokens[:, 1:]}

@@ -6,7 +6,7 @@ XML is read by expat, piece by piece; a file that declares entities is refused, 
 import codecs
 import re
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from xml.parsers import expat
 from xml.parsers.expat import ExpatError
@@ -148,12 +148,15 @@ def read_po(path: Path, wanted: str = "") -> Found:
                     pairs.append((entry["msgid_plural"], (forms[-1] if forms else "") or None))
     if not pairs:
         raise DataError("A PO file must hold messages; {file} has none.", file=path.name)
-    columns = {name: pa.array(cells, pa.large_string()) for name, cells in zip(("source", "target"), zip(*pairs, strict=True), strict=True)}
     notes = [tr("{count} messages are marked as fuzzy and were left out.", count=fuzzy)] if fuzzy else []
     if broken:
         notes.append(tr("{count} messages are broken (a text that is not closed or quoted, or no msgstr) and were left out: those that "
                         "begin on lines {lines}.", count=len(broken), lines=numbered(broken)))  # fmt: skip
-    return pa.table(columns), (*encoding.problems, *notes)
+    return _paired(pairs), (*encoding.problems, *notes)
+
+
+def _paired(pairs: Sequence[tuple[str, str | None]]) -> pa.Table:
+    return pa.table({name: pa.array([pair[place] for pair in pairs], pa.large_string()) for place, name in enumerate(("source", "target"))})
 
 
 def read_mo(path: Path, wanted: str = "") -> Found:
@@ -180,9 +183,8 @@ def read_mo(path: Path, wanted: str = "") -> Found:
         pairs += [(sources[0], targets[0])] if sources[0] else []
         pairs += [(sources[1], targets[-1])] if len(sources) > 1 and sources[0] else []
     if not pairs:
-        raise DataError("A PO file must hold messages; {file} has none.", file=path.name)
-    return pa.table({name: pa.array(cells, pa.large_string())
-                     for name, cells in zip(("source", "target"), zip(*pairs, strict=True), strict=True)}), ()  # fmt: skip
+        raise DataError("An MO file must hold messages; {file} has none.", file=path.name)
+    return _paired(pairs), ()
 
 
 def _entries(lines: Iterator[str]) -> Iterator[tuple[dict[str, str], bool, int]]:

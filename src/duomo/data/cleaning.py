@@ -159,12 +159,14 @@ def _duplicates(table: Table, name: str, config: CleanConfig) -> list[Left]:
 def _later(pairs: np.ndarray, rows: int) -> np.ndarray:
     """All rows but the first of each group that pairs (P, 2) tie together, directly or through others."""
     root = np.arange(rows)
-    for one, other in pairs.tolist():
-        while root[one] != one:
-            root[one] = root[root[one]]
-            one = int(root[one])
-        while root[other] != other:
-            root[other] = root[root[other]]
-            other = int(root[other])
+
+    def first(row: int) -> int:
+        while root[row] != row:
+            root[row] = root[root[row]]  # the way is halved for who comes next
+            row = int(root[row])
+        return row
+
+    for pair in pairs.tolist():
+        one, other = map(first, pair)
         root[max(one, other)] = min(one, other)
     return np.flatnonzero(root != np.arange(rows))

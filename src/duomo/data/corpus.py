@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from duomo.core.contract import Suggestion, View
 from duomo.core.errors import DataError
@@ -62,6 +64,13 @@ def spread(errors_N: np.ndarray, title: str) -> View:
 def at_wanted(output: Tensor, batch: Batch) -> Tensor:
     """(G, V): a model that knows of `tokens.wanted` gives no other logits."""
     return output if output.dim() == 2 else output[batch["tokens.wanted"]]
+
+
+def loss(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats of the `target` where it is wanted, summed, and how many tokens that are."""
+    target_G = batch["target"][batch["tokens.wanted"]].long()
+    total = functional.cross_entropy(at_wanted(output, batch).float(), target_G, reduction="sum")
+    return total, torch.tensor(float(len(target_G)))
 
 
 def documents(table: Table, column: str, tokenizer: Mapping[str, Any], end: int) -> Iterator[Block]:

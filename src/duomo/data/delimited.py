@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from csv import Error as CSVError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -115,7 +115,7 @@ def _streamed(path: Path, encoding: Encoding, layout: Layout, cache: Path | None
         tally = Tally()
         try:
             quote = False if _endless(path) else '"'
-            found = caches.store(cache, f"{key}", _schema(layout), _batches(path, encoding, layout, tally, block, quote))
+            found = caches.store(cache, key, _schema(layout), _batches(path, encoding, layout, tally, block, quote))
             break
         except ArrowInvalid as error:
             if "straddling" not in str(error) or place == len(BLOCKS) - 1:
@@ -249,7 +249,7 @@ def _problems(path: Path, encoding: Encoding, layout: Layout, tally: Tally, kept
     return problems
 
 
-def _unreadable(path: Path, error: Exception) -> None:
+def _unreadable(path: Path, error: Exception) -> NoReturn:
     raise DataError(
         "A table must be readable as rows; {file} is not: {why}. Save it again as CSV in UTF-8.",
         file=path.name,

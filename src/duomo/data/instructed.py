@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from duomo.core import dialogue
 from duomo.core.contract import Field
@@ -123,9 +121,7 @@ class Instructed:
     # -- learning
     def loss(self, output: Tensor, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats, summed over the answers' tokens; what weights know already is not smoothed."""
-        target_G = batch["target"][batch["tokens.wanted"]].long()
-        total = functional.cross_entropy(corpus.at_wanted(output, batch).float(), target_G, reduction="sum")
-        return total, torch.tensor(float(len(target_G)))
+        return corpus.loss(output, batch)
 
     # -- texts
     def foretold(self, output: Tensor, batch: Batch) -> list[str]:

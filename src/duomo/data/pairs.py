@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from duomo.core.contract import Field
+from duomo.core.contract import Field, Suggestion
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.kinds.cells import text_of
@@ -29,6 +29,7 @@ from duomo.data.digests import number_of
 from duomo.data.memory import Memory
 
 LONGEST = 256
+MANY = 5000
 MORE = " more"
 """What is added to a text that is foretold without its end, so that the figures see it: written, it would go on."""
 WITHOUT = 5
@@ -86,6 +87,11 @@ def find_target(table: Table, usual: Sequence[str]) -> tuple[str, ...]:
     named = [name for name in usual if name in table.names]
     texts = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
     return tuple(named[:1] or (texts[1:] if len(texts) == 2 else ()))
+
+
+def suggested(table: Table) -> Suggestion:
+    """The recipe `few` or `many`, by the number of pairs."""
+    return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
 
 
 @final

@@ -29,7 +29,7 @@ def unfolded(table: Table) -> Table:
     """The table with every cell of `image` that names a scan as rows of its slices; unchanged where there is none."""
     root = table.root
     cells = table.data.column("image").to_pylist() if "image" in table.data.column_names and root else []
-    if root is None or not any((cell and scans.is_scan(root / cell)) or (cell and _plain_dicom(root / cell)) for cell in cells):
+    if root is None or not any(cell and _is_scan(root / cell) for cell in cells):
         return table
     rows: list[int] = []
     told: list[dict[str, Any]] = []
@@ -67,14 +67,15 @@ def _place() -> Path:
     return cache.folder().with_name("scans")
 
 
-def _plain_dicom(path: Path) -> bool:
-    return not path.suffix[1:].isalpha() and scans.is_dicom(path)
+def _is_scan(path: Path) -> bool:
+    """By its ending, or of a file without one by what it holds."""
+    return scans.is_scan(path) or (not path.suffix[1:].isalpha() and scans.is_dicom(path))
 
 
 def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
     """A row for each slice of the file; of an ordinary picture the picture itself."""
     path = root / cell
-    if not (scans.is_scan(path) or _plain_dicom(path)):
+    if not _is_scan(path):
         return [{"image": cell}]
     if path.stat().st_size > scans.LARGEST:
         raise ValueError(tr("it is larger than {most} MB", most=scans.LARGEST // 10**6))

@@ -142,6 +142,11 @@ def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
     return int(best[-1])
 
 
+def to_show(told: Sequence[str], truth: Sequence[str]) -> Evidence:
+    """The texts themselves, as `shown` takes them."""
+    return {"prediction": np.array(told, object), "truth": np.array(truth, object)}
+
+
 def shown(errors_N: np.ndarray, evidence: Evidence, title: str, note: str) -> View:
     """Some rows from the best to the worst: `prediction` beneath `truth`."""
     rows = np.argsort(errors_N, kind="stable")

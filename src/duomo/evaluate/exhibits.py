@@ -52,11 +52,16 @@ class Mark(NamedTuple):
 Answer = Callable[[Table], Mapping[str, Sequence[Any]]]
 
 
+def _most_wrong(errors: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows (N,) that have an error, the largest first."""
+    errors = np.nan_to_num(np.asarray(errors, np.float64), nan=-np.inf)
+    rows = np.argsort(-errors, kind="stable")[:most]
+    return np.asarray(rows[errors[rows] > 0])
+
+
 def worst_errors(test: Table, errors: np.ndarray, targets: Sequence[str], answer: Answer | None) -> dict[str, Any]:
     """The rows with the largest errors (N,), as JSON values: cells, truth, and what the model answers for them."""
-    errors = np.nan_to_num(np.asarray(errors, np.float64), nan=-np.inf)
-    rows = np.argsort(-errors, kind="stable")[:SHOWN]
-    rows = rows[errors[rows] > 0]
+    rows = _most_wrong(errors, SHOWN)
     if not len(rows):
         return {"items": [], "note": tr("No row of the test has an error.")}
     chosen = test.take(rows)
@@ -102,9 +107,7 @@ def confused(test: Table, errors: np.ndarray, targets: Sequence[str], answer: An
     names = test.of_kind("image")
     if not names or answer is None or len(targets) != 1 or targets[0] not in test.names or test.kinds[targets[0]] == "boxes":
         return None
-    errors = np.nan_to_num(np.asarray(errors, np.float64), nan=-np.inf)
-    rows = np.argsort(-errors, kind="stable")[:COMPARED]
-    rows = rows[errors[rows] > 0]
+    rows = _most_wrong(errors, COMPARED)
     chosen = test.take(rows)
     answers = answer(chosen).get("prediction", []) if len(rows) else []
     pairs: dict[tuple[str, str], list[int]] = {}

@@ -35,7 +35,7 @@ GENTLE: Mapping[str, float] = {"gpt": 2e-4}
 PART: Mapping[str, Any] = {"still": 0.35}
 """How weights for a part of the model, a detector's trunk, are gone on from."""
 ADVICE = BESIDE | {"hashed"}
-"""The same, of a trunk too, and what an embedder hashes of a text."""
+"""Parts of names of what is fitted beside a network (of a trunk too), and of what an embedder hashes of a text: fitted anew, not taken."""
 SLOWER, NEW = 0.3, 10.0
 """A model of its own learns on at this share of its rate; weights that are new and unfitted at this multiple of the others'."""
 

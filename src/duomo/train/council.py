@@ -10,7 +10,7 @@ Legend: N rows, M category columns, F features, P logits of one goal, S logits s
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -26,7 +26,7 @@ from duomo.data.loader import finish
 from duomo.nn.council import HEARD, KNOWN, Council
 from duomo.nn.heard import BANDS
 from duomo.train import line
-from duomo.train.held import AT_ONCE, CELLS, Parts, Rows, Voice, beside, loss, nothing, spread
+from duomo.train.held import AT_ONCE, CELLS, Parts, Rows, Voice, beside, loss, nothing, slope, spread
 from duomo.train.voices import LEAVES, Trees, joined
 
 TREE_ROWS, JUDGED, JUDGED_TEXTS = 100_000, 20_000, 5000
@@ -81,8 +81,8 @@ def minutes_left(model: nn.Module, minutes: float) -> float:
 class Fitted:
     """The share of each voice; none where the network answers alone."""
 
-    shares: Mapping[str, float]
-    again: Callable[[], None]
+    shares: Mapping[str, float] = field(default_factory=dict)
+    again: Callable[[], None] = nothing
     """To be called when the validation has done its work: its rows are learned from too, as what was chosen by them says."""
 
 
@@ -100,7 +100,7 @@ def fit(
     `both`: training and validation; `apart`: rows of one group or time belong together; `seconds`: about what it may take; `groups`: the
     number of each training row's group, where there are groups.
     """
-    council, alone = council_of(model), Fitted({}, nothing)
+    council, alone = council_of(model), Fitted()
     if council is None or not len(both[1]) or (council.picture_names and len(both[0]) >= PICTURES):
         return alone
     device = next(model.parameters()).device
@@ -125,9 +125,14 @@ def fit(
     council.put(share_3=torch.from_numpy(shares).float())
     council.to(device)
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True) if share}
-    told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in found.items())
-    reporter.say(tr("Simpler models answer beside the network. Weights, chosen on held-out rows: {shares}.", shares=told))
+    say(found, reporter)
     return Fitted(found, nothing if apart else partial(_again, council, voices))
+
+
+def say(shares: Mapping[str, float], reporter: Reporter) -> None:
+    """What each voice counts, in words."""
+    told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in shares.items())
+    reporter.say(tr("Simpler models answer beside the network. Weights, chosen on held-out rows: {shares}.", shares=told))
 
 
 def _again(council: Council, voices: Sequence[Voice | None]) -> None:
@@ -341,9 +346,7 @@ def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:
         if len(folds) == 2:
             trees = share[1] / (share[1] + share[2])
             total = total + term(scale_2[1] * (trees * folds[0] + (1 - trees) * folds[1]), targets[1])
-        total.backward()
-        assert free.grad is not None
-        return float(total.detach()), free.grad.double().numpy()
+        return slope(total, free)
 
     start, bounds = np.append(fixed.log().double().numpy(), [0.0, 0.0]), [(-12, 12)] * 3 + [(0, 0) if numbers else (-3, 3)] * 2
     found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds).x[:3]

@@ -22,7 +22,7 @@ from duomo.data.loader import finish
 from duomo.data.ngram import MOST, KneserNey
 from duomo.nn.counts import FEATURES, HIDDEN, LEAST, VOICES, Counts, Tables, before, counts_of
 from duomo.train.council import Fitted
-from duomo.train.held import spread
+from duomo.train.held import slope, spread
 
 SHARE, SOON, LARGER = 0.05, 10.0, 0.2
 """Of a limited time; so many seconds at least, but no larger share than that."""
@@ -66,7 +66,7 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], limit: fl
     """Count the training text and weigh all voices on validation within `limit` seconds (0: as long as `UNLIMITED`); nothing where the task
     has no stream, or the counts save little.
     """
-    counts, alone, ends = counts_of(model), Fitted({}, lambda: None), time.monotonic() + (limit or UNLIMITED)
+    counts, alone, ends = counts_of(model), Fitted(), time.monotonic() + (limit or UNLIMITED)
     learned, valid = (one.columns.get(next(iter(task.inputs))) for one in both)
     if counts is None or not isinstance(learned, Windows) or not isinstance(valid, Windows) or len(valid.values) < 2:
         return alone
@@ -157,9 +157,7 @@ def _gate(places: Places, seconds: float) -> dict[str, Tensor]:
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         free = torch.from_numpy(flat).float().requires_grad_()
         loss = (_nats(gate(free), places) + FIRM * free.square().sum()) / len(places.said_NW)
-        loss.backward()
-        assert free.grad is not None
-        return float(loss.detach()), free.grad.double().numpy()
+        return slope(loss, free)
 
     def watch(_: np.ndarray) -> None:
         if time.monotonic() > ends:

@@ -126,7 +126,7 @@ def refuse_validation(batch: Batch, number: int) -> None:
     )  # fmt: skip
 
 
-def refuse_numbers(what: str, step: int, stream: Stream, config: TrainConfig) -> DataError:
+def not_finite(what: str, step: int, stream: Stream, config: TrainConfig) -> DataError:
     """The error for a loss or a gradient that is not finite although the data are."""
     return DataError(
         "Loss and gradient must be finite; at step {step} the {what} was not, on rows {rows}, whose values are all finite. "
@@ -194,7 +194,7 @@ def out_of_memory(config: TrainConfig, rows: int, folder: Path) -> ResourceError
         return ResourceError(
             "Training must fit into memory; not even one row at a time did. Choose a smaller model (model.size=small) or shorter inputs. "
             "The last checkpoint in {folder} is whole.",
-            folder=folder, value=part,
+            folder=folder,
         )  # fmt: skip
     return ResourceError(
         "Training must fit into memory; {value} rows at a time did not. Set train.accumulate={accumulate}: "

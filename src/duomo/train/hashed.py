@@ -18,13 +18,12 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Task
 from duomo.core.kinds import text
-from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.nn.hashed import BANDS, KINDS, PLACES, Hashed, band
-from duomo.train.council import Fitted
-from duomo.train.held import spread
+from duomo.train.council import Fitted, say
+from duomo.train.held import slope, spread
 
 SHARE, SOON, UNLIMITED = 0.2, 10.0, 60.0
 """Of a limited time, so many seconds at most; what it may take where no time was set."""
@@ -63,9 +62,8 @@ def fit(hashed: Hashed, model: nn.Module, task: Task, both: tuple[Examples, Exam
     share = _share(hashed, model, task, both[1], name)
     hashed.put(share_1=torch.tensor([share]))
     shares = {"network": round(1 - share, 4), "letters": round(share, 4)}
-    told = ", ".join(f"{tr(name)} {share:.0%}" for name, share in shares.items())
-    reporter.say(tr("Simpler models answer beside the network. Weights, chosen on held-out rows: {shares}.", shares=told))
-    return Fitted(shares, lambda: None)
+    say(shares, reporter)
+    return Fitted(shares)
 
 
 class Told(NamedTuple):
@@ -153,9 +151,7 @@ def _weights(parts: Sequence[Part], prior_W: Tensor) -> Tensor:
             length_2N = torch.einsum("w,wsn->sn", weight_W, part.square).clamp(min=LEAST).sqrt()
             near_NN = torch.einsum("w,wij->ij", weight_W, part.near) / (length_2N[0].unsqueeze(1) * length_2N[1])
             total = total + _lost(near_NN * free[-1].exp(), part.barred)
-        total.backward()
-        assert free.grad is not None
-        return float(total.detach()), free.grad.double().numpy()
+        return slope(total, free)
 
     start = np.append(np.zeros(len(prior_W)), np.log(10.0))
     found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": 40}).x

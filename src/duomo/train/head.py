@@ -17,7 +17,7 @@ from duomo.core.contract import Settles, Task
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.train import ridge
-from duomo.train.held import nothing
+from duomo.train.held import nothing, slope
 
 Rows = list[tuple[Tensor, Batch]]
 Solve = Callable[[Task, nn.Linear, Tensor, list[Batch]], None]
@@ -122,13 +122,11 @@ def _solve(task: Task, layer: nn.Linear, x_ND: Tensor, targets: list[Batch]) -> 
         weight_SD, bias_S = values[: size * inner].view(size, inner), values[size * inner :]
         sums = [task.loss(part @ weight_SD.T + bias_S, batch)[0] for part, batch in rows]
         total = torch.stack(sums).sum() + penalty / 2 * weight_SD.square().sum()
-        total.backward()
-        assert values.grad is not None
-        return float(total.detach()), values.grad.double().numpy()
+        return slope(total, values)
 
     def fitted(rows: Rows, penalty: float) -> np.ndarray:
-        nothing = np.zeros(size * inner + size)
-        found: np.ndarray = minimize(loss, nothing, (rows, penalty), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
+        start = np.zeros(size * inner + size)
+        found: np.ndarray = minimize(loss, start, (rows, penalty), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}).x
         return found
 
     others, held = _part(whole, 0, False), _part(whole, 0, True)

@@ -75,6 +75,13 @@ class Voice:
     """Learns from the validation rows too."""
 
 
+def slope(total: Tensor, free: Tensor) -> tuple[float, np.ndarray]:
+    """A loss and its gradient by the leaf `free`, as SciPy's searches ask for them."""
+    total.backward()
+    assert free.grad is not None
+    return float(total.detach()), free.grad.double().numpy()
+
+
 def spread(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of the rows, from all over them."""
     return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).round().astype(np.int64)]

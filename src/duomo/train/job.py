@@ -34,7 +34,7 @@ class Job:
     fresh: Callable[[], None] | None = None
     """Puts the weights that training starts from into the model again, for a resume that finds no checkpoint."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """planned_seconds (float): what the preflight said. samples (callable: model -> {name: text}): texts for TensorBoard.
+    """planned_seconds (float): what the preflight said. samples (callable: () -> {name: text}): texts of the model for TensorBoard.
     knows (bool): the model knows its work before the first step, and is judged then too."""
 
 

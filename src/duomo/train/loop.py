@@ -140,7 +140,7 @@ class _Training:
         if not (math.isfinite(loss_value) and math.isfinite(norm)):
             self._abandon()
             self._save()
-            raise guard.refuse_numbers(tr("gradient") if math.isfinite(loss_value) else tr("loss"), step + 1, self.job.stream, self.config)
+            raise guard.not_finite(tr("gradient") if math.isfinite(loss_value) else tr("loss"), step + 1, self.job.stream, self.config)
         if 0 < self.config.clip < norm:
             torch._foreach_mul_(grads, self.config.clip / (norm + 1e-6))
         rate = self.config.learning_rate * factor(self.plan.progress(step + 0.5), self.config.warmup, self.config.schedule)
@@ -237,7 +237,7 @@ class _Training:
         return {**self.model.state_dict(), **(self.average.tensors() if self.average else {})}
 
     def _board(self, facts: dict[str, Any]) -> None:
-        texts = self.job.facts["samples"](self.model) if "samples" in self.job.facts else {}
+        texts = self.job.facts["samples"]() if "samples" in self.job.facts else {}
         for text in texts.values():
             self.log.event(self.step, {"event": "sample", "text": text})
         self.log.board.evaluation(self.step, {name: value for name, value in facts.items() if value is not None}, self.model, texts)

@@ -137,7 +137,7 @@ def choose(trial: Trial, candidates: Sequence[Execution], reporter: Reporter, se
         _measure(trial, timings, time.monotonic() + seconds, seconds)
         _print(timings, reporter)
     best = min(timings, key=lambda timing: (bool(timing.note), timing.seconds))
-    best.execution.apply(copy.deepcopy(trial.model))
+    best.execution.settle()
     return best.execution, timings
 
 

@@ -54,7 +54,7 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], limit: fl
     """Count the training text both ways and weigh all voices on validation within `limit` seconds (0: as long as `UNLIMITED`); nothing
     where the counts save little.
     """
-    sides, alone, ends = sides_of(model), Fitted({}, lambda: None), time.monotonic() + (limit or UNLIMITED)
+    sides, alone, ends = sides_of(model), Fitted(), time.monotonic() + (limit or UNLIMITED)
     learned, valid = (one.columns.get(next(iter(task.inputs))) for one in both)
     if sides is None or not isinstance(learned, Running) or not isinstance(valid, Running) or len(valid.values) < 2:
         return alone

@@ -192,6 +192,11 @@ class Main(Task):
             tokens, learned = dialogue.encode(self.tokenizer, dialogue.lesson(self.tokenizer, row)) if row else (np.zeros(0, np.int64),) * 2
             yield (tokens, learned.astype(bool)) if len(tokens) > 1 else (np.full(2, self._end), np.zeros(2, bool))
 
+    def _fitting_lessons(self, table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The same, each no longer than the model reads and foretells."""
+        most = self.context + 1
+        return [(tokens[:most], learned[:most]) for tokens, learned in self._lessons(table)]
+
     @property
     def _end(self) -> int:
         return max(text_kind.special(self.tokenizer, "end"), 0)
@@ -234,8 +239,7 @@ class Main(Task):
     def encode(self, table: Table, *, target: bool) -> Examples:
         empty = np.zeros(0, np.int64)
         if target:
-            rows = [(tokens[: self.context + 1], learned[: self.context + 1]) for tokens, learned in self._lessons(table)]
-            kind = np.int32 if int(self.tokenizer["size"]) > 32767 else np.int16
+            rows, kind = self._fitting_lessons(table), text_kind.type_of(self.tokenizer)
             columns = {
                 "tokens": Ragged.of([tokens[:-1].astype(kind) for tokens, _ in rows], empty.astype(kind)),
                 "tokens.wanted": Ragged.of([learned[1:] for _, learned in rows], empty.astype(bool)),
@@ -249,9 +253,7 @@ class Main(Task):
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats, summed over the answers' tokens."""
-        target_G = batch["target"][batch["tokens.wanted"]].long()
-        total = functional.cross_entropy(corpus.at_wanted(output, batch).float(), target_G, reduction="sum")
-        return total, torch.tensor(float(len(target_G)))
+        return corpus.loss(output, batch)
 
     # -- judging
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:
@@ -291,12 +293,12 @@ class Main(Task):
         return tokens[learned]
 
     def _stream(self, table: Table) -> tuple[np.ndarray, np.ndarray]:
-        rows = [(tokens[: self.context + 1], learned[: self.context + 1]) for tokens, learned in self._lessons(table)]
+        rows = self._fitting_lessons(table)
         return np.concatenate([tokens for tokens, _ in rows]), np.concatenate([learned for _, learned in rows])
 
     def _baseline_facts(self, table: Table, nats: np.ndarray) -> Evidence:
-        lengths = [min(len(tokens), self.context + 1) for tokens, _ in self._lessons(table)]
-        learned = self._stream(table)[1]
+        rows = self._fitting_lessons(table)
+        lengths, learned = [len(tokens) for tokens, _ in rows], np.concatenate([learned for _, learned in rows])
         row = np.repeat(np.arange(len(lengths)), lengths)
         learned[np.cumsum([0, *lengths[:-1]])] = False  # the model is not asked for the first token
         sums = [np.bincount(row, values, minlength=len(lengths)) for values in (nats * learned, learned.astype(np.float64))]

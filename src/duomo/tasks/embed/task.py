@@ -28,7 +28,7 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Turns
 from duomo.data.digests import number_of
-from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns, find_target
+from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns, find_target, suggested
 from duomo.data.supervised import numbers
 from duomo.tasks.embed.ranking import Chance, Tfidf, figures, ranks
 
@@ -39,7 +39,6 @@ JUDGED = ("label", "score", "similarity", "similarity_score", "relatedness", "re
 """Usual names of a column that says how alike the texts of a pair are."""
 SCALES = (1.0, 5.0, 10.0, 100.0)
 """What such a column usually goes up to."""
-MANY = 5000
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Main(Task):
         return Head(0)
 
     def suggest(self, table: Table) -> Suggestion:
-        return Suggestion("few" if len(table) < MANY else "many", tr("{rows:,} pairs of texts", rows=len(table)))
+        return suggested(table)
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         mask, told = Pairs(self.asked).usable(table)

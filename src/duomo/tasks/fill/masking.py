@@ -47,10 +47,7 @@ class Masked(Running):
 
     def gather(self, name: str, rows: Tensor, generator: torch.Generator | None) -> Batch:
         last = max(0, self.values.shape[0] - self.width)
-        start = rows * self.width
-        if generator is not None:
-            start = start + torch.randint(-self.width // 2, self.width // 2 + 1, start.shape, generator=generator)
-        index = start.clamp(0, last).unsqueeze(1) + torch.arange(min(self.width, self.values.shape[0]))
+        index = self.starts(rows, generator).clamp(0, last).unsqueeze(1) + torch.arange(min(self.width, self.values.shape[0]))
         hiding, true_BT = self.hiding, self.values[index].long()
         sides = [torch.tensor(side, dtype=torch.int64).expand(len(rows), -1) for side in (hiding.before, hiding.after)]
         if generator is not None:

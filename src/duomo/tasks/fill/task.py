@@ -158,9 +158,7 @@ class Main(Task):
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats, summed over the gaps."""
-        target_G = batch["target"][batch["tokens.wanted"]]
-        total = functional.cross_entropy(corpus.at_wanted(output, batch).float(), target_G, reduction="sum")
-        return total, torch.tensor(float(len(target_G)))
+        return corpus.loss(output, batch)
 
     # -- judging
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:

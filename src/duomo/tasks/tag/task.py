@@ -324,13 +324,16 @@ class Main(Task):
 
     def _truth(self, table: Table) -> Truth:
         read = self.read(table)
-        classes = [self.scheme.encode(tags or ["O"] * len(row.starts)) for row, tags in zip(read.rows, read.tags, strict=True)]
-        flat_M = np.concatenate([np.zeros(0, np.int64), *classes])
+        flat_M = np.concatenate([np.zeros(0, np.int64), *self._classes(read)])
         return Truth([row.tokens for row in read.rows], np.where(flat_M < len(self.scheme.classes), flat_M, -1))
+
+    def _classes(self, read: Tagged) -> list[np.ndarray]:
+        """Of each row the classes of its tokens (T,); of one without tags what is outside of all spans."""
+        return [self.scheme.encode(tags or ["O"] * len(row.starts)) for row, tags in zip(read.rows, read.tags, strict=True)]
 
     def _judged(self, table: Table, scores_MC: np.ndarray) -> Evidence:
         read = self.read(table)
-        truth = [self.scheme.encode(tags or ["O"] * len(row.starts)) for row, tags in zip(read.rows, read.tags, strict=True)]
+        truth = self._classes(read)
         edges = np.cumsum([0, *map(len, truth)])
         return counted(self.scheme, truth, self._decoded([scores_MC[a:b] for a, b in pairwise(edges.tolist())]))
 
