@@ -64,9 +64,12 @@ def said(path: Path) -> set[str]:
 
 
 def chinese() -> dict[str, str]:
+    """All sentences; each stands in one file alone, for of two the last would be told."""
     found: dict[str, str] = {}
     for path in (SOURCE / "core" / "zh").glob("*.json"):
-        found |= json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8"))
+        assert not found.keys() & told.keys(), path.name
+        found |= told
     return found
 
 
@@ -75,6 +78,15 @@ def test_every_sentence_has_its_chinese() -> None:
     spoken = {template for path in FILES for template in said(path)} - {"{problems}"}
     missing = sorted(template for template in spoken if template not in known)
     assert not missing, f"{len(missing)} without Chinese: {missing[:5]}"
+
+
+def test_no_sentence_outlives_the_source() -> None:
+    """Of those with places, which nothing puts together from names."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in FILES]
+    written = {node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    reports = "".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.jinja"))
+    left = [english for english in chinese() if PLACES.search(english) and english not in written]
+    assert not [english for english in left if f'"{english}"' not in reports]
 
 
 def test_the_chinese_fills_the_same_places() -> None:
