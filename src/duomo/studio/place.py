@@ -58,7 +58,7 @@ def free_name(folder: Path, name: str) -> Path:
 def is_weights(path: Path) -> bool:
     """Whether this looks like a model of elsewhere: told by names alone, without opening anything."""
     if path.is_dir():
-        return os.access(path, os.R_OK | os.X_OK) and (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+        return os.path.isfile(path / "config.json") and any(path.glob("*.safetensors"))  # of a folder that may not be entered: False
     return path.suffix.lower() in WEIGHTS
 
 
