@@ -165,6 +165,37 @@ def test_kernels_agree(causal: bool) -> None:
         set_attention_kernel(model, "flash")
 
 
+@pytest.mark.parametrize(("steps", "documents"), [(1, False), (7, True), (128, False), (129, True), (300, True)])
+def test_causal_attention_by_blocks_has_the_fused_kernels_gradients(steps: int, documents: bool) -> None:
+    torch.manual_seed(0)
+    inputs = [torch.randn(2, heads, steps, 8, requires_grad=True) for heads in (4, 2, 2)]
+    document = torch.randint(0, 3, (2, steps)).cumsum(1)
+    allowed = (document.unsqueeze(2) == document.unsqueeze(1)).unsqueeze(1) if documents else None
+    answers = [Attend(kernel=kernel)(*inputs, allowed, causal=True) for kernel in ("bmm", "sdpa")]
+    gradients = [torch.autograd.grad(answer.square().sum(), inputs) for answer in answers]
+    torch.testing.assert_close(answers[0], answers[1])
+    torch.testing.assert_close(*gradients, atol=2e-5, rtol=1e-4)
+
+
+def test_causal_attention_drops_shares_alike_forward_and_backward() -> None:
+    """With dropout the answer is linear in the values: its gradient gives the answer back."""
+    q, k, v = (torch.randn(2, 3, 200, 8, requires_grad=True) for _ in range(3))
+    attend = Attend(0.5)
+    torch.manual_seed(1)
+    answer = attend(q, k, v, causal=True)
+    weight = torch.randn_like(answer)
+    (of_v,) = torch.autograd.grad((answer * weight).sum(), v, retain_graph=True)
+    torch.testing.assert_close((of_v * v).sum(), (answer * weight).sum(), atol=1e-3, rtol=1e-4)
+    with torch.no_grad():
+        assert not torch.equal(answer, attend.eval()(q, k, v, causal=True))
+    # and in q: a small step changes the answer as the gradient says, the same shares being dropped
+    (of_q,) = torch.autograd.grad((answer * weight).sum(), q)
+    step = 1e-2 * of_q / of_q.norm()
+    torch.manual_seed(1)
+    moved = attend.train()(q + step, k, v, causal=True)
+    assert float(((moved - answer) * weight).detach().sum()) == pytest.approx(float((of_q * step).sum()), rel=0.02)
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_dropout(rate: float, kind: torch.dtype) -> None:
@@ -220,7 +251,9 @@ def test_executions_keep_the_mathematics() -> None:
             assert Execution.from_dict(execution.to_dict()) == execution and str(execution)
             runner = execution.apply(copy.deepcopy(model))
             with execution.autocast():
-                tolerance = 0.06 if execution.precision == "bf16" else 1e-4
+                # where the chip has AMX, oneDNN computes medium float32 products in bf16
+                rounds = execution.precision == "bf16" or execution.matmul == "medium" and torch.cpu._is_amx_tile_supported()
+                tolerance = 0.06 if rounds else 1e-4
                 torch.testing.assert_close(runner(batch).float(), whole, atol=tolerance, rtol=tolerance)
         assert all(one.precision == "float32" and not one.compile for one in candidates(model, inputs, exact=True, long_run=True))
     torch.set_num_threads(before[0])

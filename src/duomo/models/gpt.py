@@ -153,7 +153,7 @@ class Attention(nn.Module):
         if table_2TK is not None:
             q, k = rotate(q, table_2TK), rotate(k, table_2TK)
         if cache is None:
-            y_BHTK = self.attend(q, k, v, allowed, causal=allowed is None)
+            y_BHTK = self.attend(q, k, v, allowed, causal=True)
         else:
             k, v = cache.store(layer, k, v)
             y_BHTK = self.attend(q, k, v, allowed)
@@ -251,12 +251,11 @@ class Model(nn.Module):
         return F.linear(x_BTD, self.embedding.weight) if self.head is None else self.head(x_BTD)
 
     def _allowed(self, batch: Batch) -> Tensor | None:
-        """(B, 1, T, T): what is before and of the same document; None where the batch knows no documents."""
+        """(B, 1, T, T): what is of the same document; None where the batch knows no documents."""
         document_BT = batch.get(f"{self.name}.document")
         if document_BT is None:
             return None
-        same_BTT = document_BT.unsqueeze(2) == document_BT.unsqueeze(1)
-        return same_BTT.tril().unsqueeze(1)
+        return (document_BT.unsqueeze(2) == document_BT.unsqueeze(1)).unsqueeze(1)
 
     def forward(self, batch: Batch) -> Tensor:
         tokens_BT = batch[self.name]

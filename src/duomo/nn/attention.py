@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from duomo.core.errors import ConfigError
 from duomo.core.kernels import Kernelled
+from duomo.nn.causal import causal_attention
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate
 from duomo.nn.norm import as_autocast
@@ -20,6 +21,7 @@ from duomo.nn.positions import rotate
 
 class Attend(Kernelled):
     """q (B, H, T, K), k and v (B, G, S, K), allowed (..., T, S) bool or None, bias (..., T, S) or None -> (B, H, T, K); G divides H.
+    `causal`: S is T, and no query reads what is behind it, whatever else is allowed.
 
     The product costs less than the fused kernel at the short lengths of a CPU, whose backward pass is slow; the fused
     one needs no (T, S) memory, which long inputs and accelerators want.
@@ -40,14 +42,20 @@ class Attend(Kernelled):
             k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
         if self.kernel == "sdpa":
             rate = self.dropout.rate if self.training else 0.0
+            if causal and (allowed is not None or bias is not None):
+                before = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
+                allowed, causal = before if allowed is None else allowed & before, False
             if bias is not None:
-                allowed, causal = biased(q, k, allowed, causal, bias), False
+                allowed = biased(q, allowed, bias)
             return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=rate, is_causal=causal)
+        if causal and bias is None and q.device.type == "cpu" and torch.is_grad_enabled() and q.requires_grad:
+            return causal_attention(*map(as_autocast, (q, k, v)), allowed, self.dropout.dropped if self.training else 0)
         score = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
         if bias is not None:
             score = score + bias
         if causal:
-            allowed = torch.ones(score.shape[-2:], dtype=torch.bool, device=q.device).tril()
+            before = torch.ones(score.shape[-2:], dtype=torch.bool, device=q.device).tril()
+            allowed = before if allowed is None else allowed & before
         if allowed is not None:
             score = score.masked_fill(~allowed, torch.finfo(score.dtype).min)
         share = torch.softmax(score, -1).to(v.dtype)
@@ -116,10 +124,8 @@ class EncoderBlock(nn.Module):
         return self.second(x_BTD + self._feed(x_BTD))
 
 
-def biased(q: Tensor, k: Tensor, allowed: Tensor | None, causal: bool, bias: Tensor) -> Tensor:
+def biased(q: Tensor, allowed: Tensor | None, bias: Tensor) -> Tensor:
     """Bias and mask as one additive mask in the type of `q`."""
-    if causal:
-        allowed = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
     return (bias if allowed is None else bias.masked_fill(~allowed, -torch.inf)).to(q.dtype)
 
 
