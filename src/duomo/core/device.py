@@ -148,10 +148,20 @@ def _cpu_lines() -> list[str]:
         return []
 
 
+def _cpu_has(*wanted: str) -> bool:
+    """Whether the chip names one of these among what it can do."""
+    flags = next((line for line in _cpu_lines() if line.startswith(("flags", "Features"))), "").split()
+    return not set(wanted).isdisjoint(flags)
+
+
 def bf16_on_cpu() -> bool:
     """Whether the chip multiplies bf16 itself: elsewhere bf16 is emulated, up to hundreds of times slower."""
-    flags = next((line for line in _cpu_lines() if line.startswith(("flags", "Features"))), "").split()
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags))
+    return _cpu_has("avx512_bf16", "amx_bf16", "bf16")
+
+
+def has_amx() -> bool:
+    """Whether the chip has Intel's units for products of small matrices."""
+    return _cpu_has("amx_tile")
 
 
 def can_compile(device: str) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from duomo.core import openmp
+from duomo.core.device import has_amx
 from duomo.core.errors import ConfigError, DataError, DuomoError, ResourceError
 from duomo.decode.engine import QUEUE, Engines, Stream
 from duomo.decode.loop import Grammar, Language, Piece, common
@@ -195,7 +196,10 @@ class Core:
         self._quiet = self._c.llama_log_callback(lambda *_: None)
         self._c.llama_log_set(self._quiet, ctypes.c_void_p(0))
         self._c.llama_backend_init()
-        self._model = self._c.llama_model_load_from_file(str(path).encode(), self._c.llama_model_default_params())
+        how = self._c.llama_model_default_params()
+        if has_amx() and hasattr(how, "use_extra_bufts"):
+            how.use_extra_bufts = False  # of weights in 4 and 8 bits, its kernels for AMX end the process on virtual machines (0.3.36)
+        self._model = self._c.llama_model_load_from_file(str(path).encode(), how)
         if not self._model:
             raise ConfigError("llama.cpp must be able to open {path}; it could not.", path=path)
         wished = self._c.llama_context_default_params()
