@@ -49,7 +49,8 @@ class Attend(Kernelled):
                 allowed = biased(q, allowed, bias)
             return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=rate, is_causal=causal)
         if causal and bias is None and q.device.type == "cpu" and torch.is_grad_enabled() and q.requires_grad:
-            return causal_attention(*map(as_autocast, (q, k, v)), allowed, self.dropout.dropped if self.training else 0)
+            q, k, v = as_autocast(q), as_autocast(k), as_autocast(v)
+            return causal_attention(q, k, v, allowed, self.dropout.dropped if self.training else 0)
         score = torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
         if bias is not None:
             score = score + bias
