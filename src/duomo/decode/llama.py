@@ -197,7 +197,7 @@ class Core:
         self._c.llama_log_set(self._quiet, ctypes.c_void_p(0))
         self._c.llama_backend_init()
         how = self._c.llama_model_default_params()
-        if has_amx() and hasattr(how, "use_extra_bufts"):
+        if has_amx():
             how.use_extra_bufts = False  # of weights in 4 and 8 bits, its kernels for AMX end the process on virtual machines (0.3.36)
         self._model = self._c.llama_model_load_from_file(str(path).encode(), how)
         if not self._model:
