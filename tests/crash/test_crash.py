@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="f
 
 
 def harness(what: str, count: int, variant: str = "") -> dict[str, Any]:
-    command = [sys.executable, str(HARNESS), what, "--count", str(count), "--variant", variant]
+    """What the harness found; of a broken variant up to the first time that it is caught."""
+    command = [sys.executable, str(HARNESS), what, "--count", str(count), "--variant", variant, *(["--until-caught"] if variant else [])]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1", "DUOMO_LANG": "en"}
     )
