@@ -22,6 +22,7 @@ from duomo.core.run import RunFolder
 from duomo.core.table import Table
 from duomo.data import audit, longform, sources, totals
 from duomo.data.cleaning import clean
+from duomo.data.listed import check_names
 from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
@@ -241,5 +242,7 @@ def _with_source(recipe: Recipe, source: Any) -> Recipe:
 
 
 def _whole(path: str | Path) -> str:
-    """The path as it is found from any folder; empty stays empty."""
-    return str(Path(path).expanduser().absolute()) if path else ""
+    """The path as it is found from any folder; empty stays empty. DataError where a recipe cannot hold it."""
+    found = str(Path(path).expanduser().absolute()) if path else ""
+    check_names([found])
+    return found

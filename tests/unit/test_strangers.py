@@ -4,6 +4,7 @@ import bz2
 import errno
 import gzip
 import lzma
+import os
 import re
 import shutil
 import zipfile
@@ -290,3 +291,17 @@ def test_columns_that_are_counted_are_named(tmp_path: Path) -> None:
     pd.DataFrame(np.arange(40)[:, None] + np.arange(5)).to_csv(tmp_path / "c.csv", index=False, header=False)
     assert list(sources.read(tmp_path / "a.csv").names) == ["0", "1", "2", "3", "4", "y"]
     assert [len(sources.read(tmp_path / name)) for name in ("a.csv", "b.csv", "c.csv")] == [40, 40, 40]
+
+
+def test_names_that_are_no_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As GBK names that were unpacked on another system."""
+    odd = tmp_path / os.fsdecode("照片".encode("gbk"))
+    odd.mkdir()
+    load_iris(as_frame=True).frame.to_csv(odd / "iris.csv", index=False)
+    for source in (odd, odd / "iris.csv", tmp_path):
+        with pytest.raises(DataError, match=r"must be in UTF-8; .*\ufffd.* is not"):
+            sources.read(source)
+    monkeypatch.chdir(odd)
+    assert len(sources.read("iris.csv")) == 150
+    with pytest.raises(DataError, match="must be in UTF-8"):
+        duomo.train("iris.csv", target="target", out=tmp_path / "run")

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from duomo.core import films, scans
 from duomo.core.errors import DataError
 from duomo.core.kinds import audio, image
+from duomo.core.kinds.cells import whole
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.scene_listed import listed_scenes, lists_boxes
@@ -42,6 +43,14 @@ SOURCE = "source"
 """The column that says which film a clip was cut from."""
 
 
+def check_names(names: Sequence[str]) -> None:
+    """DataError for a name that is no UTF-8, as archives from elsewhere leave them: neither a cell nor a recipe could hold it."""
+    odd = next((name for name in names if not name.isascii() and whole(name) != name), None)
+    if odd is not None:
+        raise DataError("Names of files must be in UTF-8; {name!r} is not. Rename it. Names in GBK, of a folder: "
+                        "convmv -r -f gbk -t utf-8 --notest FOLDER", name=whole(odd))  # fmt: skip
+
+
 def listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
     """Relative paths of all files, sorted; hidden files and folders are passed over. DataError for a whole disk, or what is as large."""
     found: list[str] = []
@@ -59,6 +68,7 @@ def listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
                 "A folder must hold data and little else, {most:,} files at most; {folder} holds more. Name the folder with the data.",
                 most=MOST_FILES, folder=root,
             )  # fmt: skip
+    check_names(found)
     note = (tr("{count} links to folders were not followed.", count=linked),) if linked else ()
     return sorted(found), note
 

@@ -23,7 +23,7 @@ from duomo.data.folders import CODE, read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_orc, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.gathered import gathered
-from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside, kind_of, listing
+from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside, check_names, kind_of, listing
 from duomo.data.measured import is_ts, read_arff, read_ts
 from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
@@ -97,6 +97,7 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
         file, part = source.rsplit("::", 1)
         path = Path(file).expanduser()
     path = path if path.name or not source else path.absolute()  # where one stands has a name of its own
+    check_names([str(path)])
     if "\0" in source or not source or not path.exists():
         _missing(path, source)
     if path.is_dir():
