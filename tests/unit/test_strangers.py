@@ -284,6 +284,11 @@ def test_an_object_that_is_no_table_tells_its_parts(tmp_path: Path) -> None:
         sources.read(tmp_path / "grid.json")
 
 
+def test_a_text_in_place_of_a_path_is_told() -> None:
+    with pytest.raises(DataError, match="there is no file or folder 'a long review a long"):
+        sources.read("a long review " * 100)
+
+
 def test_columns_that_are_counted_are_named(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(40, 5)).round(2)
     pd.DataFrame(rows).assign(y=["a", "b"] * 20).to_csv(tmp_path / "a.csv", index=False)

@@ -1,5 +1,6 @@
 """Any source as a table: `read("reviews.csv")`, a folder, a zip, `shop.db::orders`, a frame, an array, a list of rows."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from duomo.data.folders import CODE, read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_orc, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.gathered import gathered
-from duomo.data.listed import FILMS, PICTURES, SOUNDS, beside, check_names, kind_of, listing
+from duomo.data.listed import FILMS, LONGEST_NAME, PICTURES, SOUNDS, beside, check_names, kind_of, listing
 from duomo.data.measured import is_ts, read_arff, read_ts
 from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
@@ -93,12 +94,12 @@ def read(source: Any, *, cache: Path | None = None, encoding: str = "") -> Table
 
 def _path(source: str, cache: Path | None, encoding: str) -> Table:
     path, part = Path(source).expanduser(), ""
-    if not path.exists() and "::" in source:
+    if not os.path.exists(path) and "::" in source:
         file, part = source.rsplit("::", 1)
         path = Path(file).expanduser()
     path = path if path.name or not source else path.absolute()  # where one stands has a name of its own
     check_names([str(path)])
-    if "\0" in source or not source or not path.exists():
+    if "\0" in source or not source or not os.path.exists(path):  # False, too, of a text that is longer than any name
         _missing(path, source)
     if path.is_dir():
         return unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))
@@ -123,7 +124,9 @@ def _missing(path: Path, source: str) -> None:
     except OSError:
         known = []
     hint = nearest(path.name, known) if known else ""
-    raise DataError("A source must exist; there is no file or folder {source!r}.{hint} Check the path.", source=source, hint=hint)
+    raise DataError(
+        "A source must exist; there is no file or folder {source!r}.{hint} Check the path.", source=source[:LONGEST_NAME], hint=hint
+    )
 
 
 def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
