@@ -174,7 +174,7 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
         )
         found.append(Finding("error" if lacking.all() else "warning", "target_missing", said, (target,), tuple(first), remedy))
     labels = _labels(cells)
-    if labels is None and table.kinds.get(target) != "category":
+    if labels is None and (table.kinds.get(target) != "category" or _nested(cells)):
         return {}, found
     if labels is not None:
         said = tr("The cells of {target!r} hold any number of labels each, of {count}.", target=target, count=len(pc.unique(labels)))
@@ -258,6 +258,12 @@ def listed(cell: str) -> list[Any] | None:
     except JSON_FAULTS:
         return None
     return None if any(isinstance(part, list | dict) for part in found) else found
+
+
+def _nested(cells: pa.ChunkedArray) -> bool:
+    """Whether cells are lists of lists or objects written as JSON, as spans of texts are: no classes."""
+    sample = [cell for cell in cells.slice(0, 200).to_pylist() if cell not in (None, "", "[]", "{}")] if is_text(cells.type) else []
+    return bool(sample) and all(cell.startswith(("[[", "[{", "{")) and cell.endswith(("]", "}")) for cell in sample)
 
 
 def _paired(lists: Sequence[str], parts: Mapping[str, int]) -> bool:

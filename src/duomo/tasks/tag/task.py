@@ -29,8 +29,8 @@ from duomo.tasks.tag.labels import NEVER, Scheme, Span, transitions, viterbi
 from duomo.tasks.tag.measures import counted, figures
 
 LISTED = ("tags", "ner_tags", "pos_tags", "upos")
-SPANS = ("spans", "entities", "labels", "label", "ner")
-TARGETS = ("tags", "ner_tags", "ner", "labels", "label", "spans", "entities", "upos", "pos_tags", "pos", "tag")
+SPANS = ("labels", "label", "spans", "entities", "entity_list", "annotations", "ner")
+TARGETS = ("tags", "ner_tags", "ner", *SPANS, "upos", "pos_tags", "pos", "tag")
 SOURCES = ("tokens", "words", "characters", "text", "sentence", "文本", "句子")
 LONGEST = 512
 """Tokens of a row that is learned from; answers read longer texts in windows of this many."""
@@ -85,7 +85,7 @@ class Main(Task):
         tags = [name for name in LISTED if name in table.inputs() and _lists(table, name)]
         if tags and "tokens" in table.inputs() and _lists(table, "tokens"):
             return tr("the data are tokens and their tags")
-        spans = [name for name in SPANS if name in table.inputs() and cells.hold_spans(table.column(name).slice(0, 200).to_pylist())]
+        spans = [name for name in SPANS if name in table.inputs() and _spanned(table, name)]
         return (
             tr("column {name} holds spans of the texts beside it", name=spans[0])
             if spans and set(table.of_kind("text")) - set(spans)
@@ -94,7 +94,8 @@ class Main(Task):
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
-        return tuple(name for name in TARGETS if name in table.names)[:1]
+        named = [name for name in TARGETS if name in table.names]
+        return tuple([*(name for name in named if name in SPANS and _spanned(table, name)), *named][:1])
 
     @property
     def metric(self) -> Metric:  # type: ignore[override]
@@ -393,3 +394,7 @@ def _lists(table: Table, name: str) -> bool:
         return table.kinds[name] in ("text", "series")
     found = table.column(name).drop_null().slice(0, 100).to_pylist()
     return bool(found) and all(cells.tokens_of(cell) for cell in found)
+
+
+def _spanned(table: Table, name: str) -> bool:
+    return name in table.inputs() and cells.hold_spans(table.column(name).slice(0, 200).to_pylist())

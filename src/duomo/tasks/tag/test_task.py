@@ -18,6 +18,7 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import ModelConfig
 from duomo.core.table import Table
 from duomo.data import sources
+from duomo.data.targets import balance_of
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.labels import Scheme, Span, spans_of, transitions, viterbi
 from duomo.tasks.tag.measures import counted, figures
@@ -263,3 +264,30 @@ def test_texts_that_are_cut_at_spaces_and_tags_with_commas() -> None:
     task.fit(table)
     assert task.cut == {"how": "spaces"} and task.read(table).rows[0].tokens[3] == "北京(BJ)"
     assert task.read(table).tags[0] == ["O", "O", "B-LOC", "I-LOC", "O"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        {"entities": [{"id": 1, "label": "PER", "start_offset": 0, "end_offset": 2}, {"label": "LOC", "start_offset": 3, "end_offset": 5}]},
+        {"entities": [{"start_idx": 0, "end_idx": 1, "type": "PER", "entity": "李红"},
+                      {"start_idx": 3, "end_idx": 4, "type": "LOC", "entity": "北京"}]},
+        {"entity_list": [{"entity_index": {"begin": 0, "end": 2}, "entity_type": "PER", "entity": "李红"},
+                         {"entity_index": {"begin": 3, "end": 5}, "entity_type": "LOC", "entity": "北京"}]},
+        {"label": [{"start": 0, "end": 2, "text": "李红", "labels": ["PER"]}, {"start": 3, "end": 5, "text": "北京", "labels": ["LOC"]}]},
+        {"annotations": [{"id": 7, "result": [{"type": "labels", "value": {"start": 0, "end": 2, "text": "李红", "labels": ["PER"]}},
+                                              {"type": "labels", "value": {"start": 3, "end": 5, "text": "北京", "labels": ["LOC"]}},
+                                              {"type": "relation", "from_id": "a", "to_id": "b"}]}]},
+        {"label": json.dumps({"PER": {"李红": [[0, 1]]}, "LOC": {"北京": [[3, 4]]}})},
+    ],
+    ids=["doccano", "inclusive", "nested", "label studio, short", "label studio", "by label"],
+)  # fmt: skip
+def test_spans_in_the_forms_of_tools(tmp_path, cell):
+    rows = [{"text": "李红在北京" + "住了很久" * number, **cell} for number in range(1, 40)]
+    (tmp_path / "a.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    table = kinds.infer(sources.read(tmp_path / "a.json"), {})
+    (name,) = Main.find_target(table)
+    assert Main.suits(table) and name in cell and not balance_of(table, name)[0]
+    task = make_task("tag", {"target": [name]})
+    task.fit(table)
+    assert task.read(table).tags[0][:6] == ["B-PER", "I-PER", "O", "B-LOC", "I-LOC", "O"]

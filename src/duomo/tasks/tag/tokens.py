@@ -32,6 +32,13 @@ LETTERED = ("words", "posts", "apostrophes", "elisions")
 WIDE = re.compile(f"[{CJK}{SOUTHEAST}]{{2,}}")
 AGREE = 0.8
 LONGEST_WORD = 8
+STARTS = ("start", "start_offset", "begin", "start_idx", "start_index")
+STOPS = ("end", "stop", "end_offset", "end_idx", "end_index")
+LABELS = ("label", "labels", "entity_type", "entity_label", "entity_group", "type", "tag", "category")
+SAID = ("text", "entity", "word", "mention", "entity_text")
+"""Names under which tools keep the ends of a span, its label and its text."""
+ASIDE = ("relation", "choices", "rating", "textarea")
+"""What Label Studio keeps among spans."""
 
 
 class Row(NamedTuple):
@@ -47,16 +54,16 @@ class Row(NamedTuple):
 
 
 def parsed(cell: Any) -> Any:
-    """A cell as the list that it is or is written as, else as text."""
-    if isinstance(cell, list):
+    """A cell as the list or object that it is or is written as, else as text."""
+    if isinstance(cell, list | Mapping):
         return cell
     text = "" if cell is None else str(cell)
-    if text.startswith("["):
+    if text.startswith(("[", "{")):
         try:
             found = json.loads(text)
         except JSON_FAULTS:
             return text
-        return found if isinstance(found, list) else text
+        return found if isinstance(found, list | dict) else text
     return text
 
 
@@ -77,7 +84,7 @@ def tags_of(cell: Any, row: Row) -> list[str] | None:
         if len(tags) == size:
             return tags
     spans = written_spans(found)
-    if spans is None or not isinstance(found, list) or any(stop > len(row.text) for _, stop, _ in spans):
+    if spans is None or isinstance(found, str) or any(stop > len(row.text) for _, stop, _ in spans):
         return None
     return bio(on_tokens(row, spans), size)
 
@@ -178,21 +185,48 @@ def _longest(text: str, start: int, stop: int, known: Mapping[str, int]) -> list
 
 
 def written_spans(cell: Any) -> list[tuple[int, int, str]] | None:
-    """Spans of characters in a cell, as [start, stop, label] or {"start", "end", "label"}; None where it holds something else."""
+    """Spans of characters in a cell, in the forms that tools of annotation write; None where it holds something else.
+
+    [start, stop, label]; objects with a start, an end and a label under their usual names, the ends within another object or not
+    (Label Studio: also within `result`); by label and text as CLUENER has them: {"name": {"Lee": [[0, 2]]}}.
+    """
     found = parsed(cell)
+    if isinstance(found, Mapping):
+        found = _by_label(found)
     if not isinstance(found, list):
         return [] if found == "" else None
+    if found and isinstance(found[0], Mapping) and isinstance(results := found[0].get("result"), list):
+        found = [one for one in results if not isinstance(one, Mapping) or one.get("type") not in ASIDE]
     spans = []
     for one in found:
-        if isinstance(one, Mapping):
-            parts = [next((one[name] for name in names if name in one), None) for names in (("start",), ("end", "stop"), ("label", "type"))]
-        else:
-            parts = list(one) if isinstance(one, list) and len(one) == 3 else [None] * 3
+        parts = _parts(one) if isinstance(one, Mapping) else list(one) if isinstance(one, list) and len(one) == 3 else [None] * 3
         start, stop, label = parts
         if not (isinstance(start, int) and isinstance(stop, int) and isinstance(label, str) and 0 <= start < stop):
             return None
         spans.append((start, stop, label))
     return sorted(spans)
+
+
+def _parts(one: Mapping[str, Any]) -> list[Any]:
+    """Start, stop and label of an object; where the text says so, its end is its last character and not the one behind."""
+    nested = {name: value for inner in one.values() if isinstance(inner, Mapping) for name, value in inner.items()}
+    flat = {**one, **nested}
+    start, stop, label, said = (next((flat[name] for name in names if name in flat), None) for names in (STARTS, STOPS, LABELS, SAID))
+    label = label[0] if isinstance(label, list) and label else label
+    if isinstance(start, int) and isinstance(stop, int) and isinstance(said, str) and len(said) == stop - start + 1:
+        stop += 1
+    return [start, stop, label]
+
+
+def _by_label(found: Mapping[str, Any]) -> list[Any] | None:
+    """Spans of {label: {text: [[first, last], …]}}, last characters included where the text says so; None of another object."""
+    spans: list[Any] = []
+    for label, texts in found.items():
+        for text, places in texts.items() if isinstance(texts, Mapping) else [("", None)]:
+            if not isinstance(places, list) or not all(isinstance(place, list) and len(place) == 2 for place in places):
+                return None
+            spans += [{"start": start, "end": stop, "label": label, "text": text} for start, stop in places]
+    return spans
 
 
 def hold_spans(column: Sequence[Any]) -> bool:
