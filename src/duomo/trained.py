@@ -29,7 +29,7 @@ from duomo.core.run import RunFolder, renamed
 from duomo.core.table import MEDIA, Table
 from duomo.data import cache, longform, outputs, sources
 from duomo.data.predictor import Block, Predictor
-from duomo.data.readable import readable
+from duomo.data.readable import overlong, readable
 from duomo.data.scans import completed
 from duomo.data.totals import without_totals
 from duomo.evaluate.bootstrap import interval, resample
@@ -225,7 +225,8 @@ class Run:
         if boxed.draws(self.predictor, source, out):
             return boxed.draw(self.predictor, str(source), str(out), reporter)
         table = self.table(source, encoding)
-        for problem in (*table.problems, *self.predictor.counted(table)):
+        pieces = type(self.task).windows is not Task.windows
+        for problem in (*table.problems, *self.predictor.counted(table), *overlong(table, {} if pieces else self.predictor.hearing())):
             reporter.say(problem)
         suffix = Path(out).suffix.lower() if out else ".csv"
         if suffix not in outputs.OUTPUTS:
@@ -295,7 +296,8 @@ class Run:
         opens, broken = readable(table, [name for name in table.names if name not in self.facts["features"]])
         table = table if opens.all() else table.take(opens.nonzero()[0])
         mask, sentences = self.task.usable(table)
-        for sentence in (*table.problems, *broken, *self.predictor.counted(table), *sentences):
+        cut = overlong(table, self.predictor.hearing())
+        for sentence in (*table.problems, *broken, *self.predictor.counted(table), *cut, *sentences):
             (reporter or Silent()).say(sentence)
         if not mask.any():
             raise DataError("There must be rows with a known target to judge by; {name} has none.", name=table.name)

@@ -15,7 +15,7 @@ and whose recipes.toml names the recipes that `suggest` chooses from.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -299,6 +299,17 @@ class Task(ABC):
     def refuse(self, table: Table) -> None:
         """DataError where who asks for single rows would be told nothing; in a file they are answered as they are. None by default."""
         return
+
+    def windows(self, table: Table) -> Iterator[tuple[int, Iterator[Table]]]:
+        """Rows that are answered in pieces, each with its pieces, a few at a time; what `join` makes of their answers is the row's.
+
+        None by default.
+        """
+        yield from ()
+
+    def join(self, answers: Mapping[str, list[Any]]) -> dict[str, Any]:
+        """One answer from those to the pieces of a row, in order."""
+        raise NotImplementedError
 
     @abstractmethod
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:

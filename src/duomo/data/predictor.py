@@ -167,6 +167,18 @@ class Predictor:
 
     def answers(self, table: Table) -> dict[str, list[Any]]:
         """Columns of answers, one value for each row of the table, in its order."""
+        found = self._answers(table)
+        for row, parts in self.task.windows(table):
+            pieces: dict[str, list[Any]] = {name: [] for name in found}
+            for part in parts:
+                for name, values in self._answers(part).items():
+                    pieces[name] += values
+            for name, value in self.task.join(pieces).items():
+                found[name][row] = value
+        return found
+
+    def _answers(self, table: Table) -> dict[str, list[Any]]:
+        """The same, of each row no more than the model reads at once."""
         collected: list[tuple[np.ndarray, dict[str, list[Any]]]] = []
         offset = 0
         for piece in table.slices(SLICE):
@@ -240,6 +252,11 @@ class Predictor:
                 found.append(tr("{count:,} cells of {column!r} are no numbers as written in training{like} and count as missing: {value!r} "
                                 "in row {row}.", **told))  # fmt: skip
         return found
+
+    def hearing(self) -> dict[str, float]:
+        """Seconds that the model hears at once of each column of sounds."""
+        heard = {name.partition(":")[2]: field for name, field in self.fields.items() if field.form == "waveform"}
+        return {name: field.shape[0] / float(field.facts["rate"]) for name, field in heard.items()}
 
     def refuse_cut(self, table: Table) -> None:
         """DataError for the first row that the task would read only a part of: in a file it is answered and counted."""

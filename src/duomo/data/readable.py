@@ -1,6 +1,6 @@
 """What of a table cannot be learned from or answered: pictures, sounds and films that do not open, columns without a value."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,13 +43,30 @@ def unheard(table: Table, ignore: Sequence[str], seconds: float) -> list[str]:
     """A sentence for each column with sounds that go on where reading ends (after `seconds`, or the usual ones where 0)."""
     said, most = [], seconds or audio.LONGEST
     for name in (name for name in table.of_kind("audio") if name not in ignore):
-        rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64))
-        looks = media.decode_all(media.sources(Cells(table.column(name).take(rows), table.root)), audio.look)
-        found = [look for look in looks if isinstance(look, audio.Look)]
-        if count := sum(look.frames > most * look.rate for look in found):
+        count, rows = _longer(table, name, most)
+        if count:
             said.append(tr("{count:,} of {rows:,} sounds looked at go on after {longest:g} s, of which the model hears nothing: "
-                           "--longest-sound 60 reads a minute.", count=count, rows=len(found), longest=most))  # fmt: skip
+                           "--longest-sound 60 reads a minute.", count=count, rows=rows, longest=most))  # fmt: skip
     return said
+
+
+def overlong(table: Table, heard: Mapping[str, float]) -> list[str]:
+    """The same of rows to answer or to judge by; `heard`: the seconds that a finished model hears of each column."""
+    said = []
+    for name, most in heard.items():
+        count, rows = _longer(table, name, most)
+        if count:
+            said.append(tr("{count:,} of {rows:,} sounds looked at are longer than those that the model learned from: of each it hears "
+                           "the first {longest:.1f} s only.", count=count, rows=rows, longest=most))  # fmt: skip
+    return said
+
+
+def _longer(table: Table, name: str, seconds: float) -> tuple[int, int]:
+    """Of some sounds of a column, those that are longer, and all that open."""
+    rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64))
+    looks = media.decode_all(media.sources(Cells(table.column(name).take(rows), table.root)), audio.look)
+    found = [look for look in looks if isinstance(look, audio.Look)]
+    return sum(look.frames > (seconds + 0.01) * look.rate for look in found), len(found)
 
 
 def without_void(table: Table, keep: Sequence[str] = ()) -> tuple[Table, list[str]]:

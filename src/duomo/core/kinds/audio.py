@@ -5,7 +5,7 @@ Legend: N rows, S samples.
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
@@ -39,6 +39,8 @@ LONGEST = 30.0
 """Seconds kept when nobody says otherwise."""
 CHANNELS, SLOWEST, FASTEST = 32, 1000, 768_000
 """What a header may promise: channels, and samples a second from SLOWEST to FASTEST."""
+SILENT = 33
+"""Of 32,767: what no sample of a piece exceeds is silence (−60 dB)."""
 SAMPLES = 200_000_000
 """Most values (samples x channels) that one file is decoded to."""
 
@@ -152,6 +154,56 @@ def decode(source: media.Source, rate: int, longest: int) -> np.ndarray:
     if not len(mono):
         raise ValueError(tr("the sound is shorter than one sample"))
     return (np.clip(mono, -1, 1) * 32767).round().astype(np.int16)
+
+
+def pieces(source: media.Source, rate: int, longest: int) -> Iterator[np.ndarray]:
+    """A whole sound of any length as int16 pieces of at most `longest` samples, cut where it is quietest; silent pieces are left out.
+
+    It is read as it is cut: memory does not grow with its length.
+    """
+    kept = np.zeros(0, np.int16)
+    for block in _blocks(source, rate):
+        kept = np.concatenate([kept, block])
+        while len(kept) > longest:
+            place = max(1, _quietest(kept[:longest], rate))
+            if np.abs(kept[:place].astype(np.int32)).max(initial=0) > SILENT:
+                yield kept[:place]
+            kept = kept[place:]
+    if np.abs(kept.astype(np.int32)).max(initial=0) > SILENT:
+        yield kept
+
+
+def _blocks(source: media.Source, rate: int) -> Iterator[np.ndarray]:
+    """One channel at that rate, int16, a few seconds at a time; what follows on damage is left out."""
+    with hushed(), _open(source) as sound:
+        stream = soxr.ResampleStream(sound.samplerate, rate, 1) if sound.samplerate != rate else None
+        last = False
+        while not last:
+            try:
+                piece = sound.read(1 << 18, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError:
+                return
+            last = not len(piece)
+            mono = np.nan_to_num(piece.mean(axis=1), posinf=1.0, neginf=-1.0)
+            mono = stream.resample_chunk(mono, last=last) if stream else mono
+            yield (np.clip(mono, -1, 1) * 32767).round().astype(np.int16)
+
+
+def _quietest(wave_S: np.ndarray, rate: int) -> int:
+    """Where to cut: the middle of the quietest tenth of a second in the later two thirds."""
+    width = min(max(1, rate // 10), max(1, len(wave_S) // 4))
+    power = np.concatenate([[0.0], np.cumsum(np.square(wave_S.astype(np.float64)))])
+    first = len(wave_S) // 3
+    energy = power[first + width :] - power[first:-width]
+    lowest = np.flatnonzero(energy <= energy.min() + 1.0)
+    return first + int(lowest[-1]) + width // 2 if len(lowest) else len(wave_S)
+
+
+def wav(wave_S: np.ndarray, rate: int) -> bytes:
+    """Samples as the bytes of a WAV file."""
+    file = io.BytesIO()
+    soundfile.write(file, wave_S, rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
 
 
 def trial(source: media.Source) -> bool:

@@ -3,11 +3,13 @@
 Legend: B rows of a batch, N rows, S samples, T steps of the model, V characters and the blank (0), L characters of a transcript.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, final
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,6 +36,8 @@ FASTEST = 40
 MOST_CHARACTERS = 1_000_000
 """Characters of training transcripts that the language model learns from; the first ones."""
 MANY_ROWS = 4000
+TOGETHER = 32
+"""Pieces of a long recording that are held at once."""
 LISTS = ("file", "part")
 
 
@@ -266,6 +270,27 @@ class Main(Task):
         return column, int(self.inputs[name].facts["rate"])
 
     # -- answering
+    def windows(self, table: Table) -> Iterator[tuple[int, Iterator[Table]]]:
+        """Recordings longer than what the model hears, in pieces cut at pauses."""
+        (name,), (heard,) = self.columns, self.inputs.values()
+        longest, rate = heard.shape[0], int(heard.facts["rate"])
+        sources = media.sources(Cells(table.column(name), table.root))
+        for row, (source, look) in enumerate(zip(sources, media.decode_all(sources, audio.look), strict=True)):
+            if source is not None and isinstance(look, audio.Look) and look.frames * rate > (longest + 1) * look.rate:
+                yield row, self._pieces(table, name, audio.pieces(source, rate, longest), rate)
+
+    def _pieces(self, table: Table, name: str, waves: Iterator[np.ndarray], rate: int) -> Iterator[Table]:
+        while some := list(islice(waves, TOGETHER)):
+            cells = pa.array([audio.wav(wave, rate) for wave in some], pa.large_binary())
+            yield replace(table, data=pa.table({name: cells}), kinds={name: "audio"}, reasons={})
+
+    def join(self, answers: Mapping[str, list[Any]]) -> dict[str, Any]:
+        """The pieces' texts one after another, and their confidence, each character counting alike."""
+        sizes = [max(1, len(text)) for text in answers["prediction"]]
+        space = " " if " " in self.alphabet else ""
+        confidence = float(np.average(answers["confidence"], weights=sizes)) if sizes else 0.0
+        return {"prediction": space.join(text for text in answers["prediction"] if text), "confidence": round(confidence, 4)}
+
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`, the transcript, and `confidence`, about the share of its characters that is right."""
         output: Steps = model(batch)

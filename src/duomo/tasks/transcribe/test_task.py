@@ -8,16 +8,20 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+import soundfile
 import torch
 
 from duomo import samples
 from duomo.core.contract import Steps
+from duomo.core.device import Execution
 from duomo.core.errors import DataError
 from duomo.core.find import make_model, make_task
-from duomo.core.kinds import infer
+from duomo.core.kinds import audio, infer
 from duomo.core.recipe import ModelConfig
 from duomo.data import sources
 from duomo.data.loader import finish
+from duomo.data.predictor import Block, Predictor
+from duomo.data.readable import overlong
 from duomo.tasks.transcribe import ctc
 from duomo.tasks.transcribe.baselines import warped
 from duomo.tasks.transcribe.transcripts import distance, facts, normalise
@@ -145,6 +149,30 @@ def test_remembers_and_answers_alike_whatever_the_padding(recordings, fitted):
         assert again.answer(model, one)["prediction"] == task.answer(model, wide)["prediction"]
     assert again.decoding == task.decoding and evidence["truth"][0] == task.transcripts(recordings)[0]
     assert len(task.views(evidence)) == 2
+
+
+def test_a_long_recording_is_answered_whole_in_pieces_cut_at_pauses(recordings, fitted, tmp_path):
+    task, model = fitted
+    sounds = [audio.decode(recordings.root / name, 16_000, 48_000) for name in recordings.column("audio").to_pylist()[:6]]
+    wave = np.concatenate([part for sound in sounds for part in (sound, np.zeros(6_000, np.int16))])
+    soundfile.write(tmp_path / "long.flac", np.stack([wave, wave], 1), 16_000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(400_000, np.int16), 16_000)
+    longest = max(map(len, sounds)) + 6_000
+    found = list(audio.pieces(tmp_path / "long.flac", 16_000, longest))
+    assert all(0 < len(piece) <= longest for piece in found) and len(found) >= 4
+    assert sum(np.abs(piece.astype(np.int64)).sum() for piece in found) == pytest.approx(np.abs(wave.astype(np.int64)).sum(), rel=0.02)
+    assert all(np.abs(piece[-200:]).max() <= audio.SILENT for piece in found[:-1])  # no word is cut
+    halved = list(audio.pieces(tmp_path / "long.flac", 8_000, longest // 2))
+    assert abs(sum(map(len, halved)) - len(wave) / 2) < 4_000 and not list(audio.pieces(tmp_path / "silent.wav", 16_000, longest))
+
+    cells = pa.array([recordings.column("audio")[0].as_py(), str(tmp_path / "long.flac"), str(tmp_path / "silent.wav")], pa.large_string())
+    table = replace(recordings, data=pa.table({"audio": cells}), kinds={"audio": "audio"})
+    predictor = Predictor(task, model, Execution(), Block(1))
+    answers, one = predictor.answers(table), predictor.answers(table.take(np.array([0])))
+    parts = [part for row, parts in task.windows(table) if row == 1 for part in parts]
+    pieces = [text for part in parts for text in predictor.answers(part)["prediction"]]
+    assert answers["prediction"] == [one["prediction"][0], " ".join(text for text in pieces if text), ""] and len(pieces) > 2
+    assert overlong(table, predictor.hearing())[0].startswith("2 of 3 sounds")
 
 
 def test_baselines_are_judged_alike(recordings, fitted):
