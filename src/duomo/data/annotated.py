@@ -3,7 +3,8 @@
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from duomo.core.messages import tr
 
 FAULTS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 """What JSON or XML of another shape than expected raises where it is looked into: a list for a name, no number, nested endlessly."""
+PARTS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
+"""Words that tell the parts of data."""
 ONLY_CLASS = "object"
 """What things are called where no class is named for any of them."""
 Sides = tuple[float, float, float, float]
@@ -50,26 +53,62 @@ class Pictures:
         self.whole = set(pictures)
         self.by_name: dict[str, list[str]] = {}
         self.by_stem: dict[str, list[str]] = {}
+        self.taken, self.lost = set[str](), Counter[str]()
         for file in pictures:
             self.by_name.setdefault(PurePosixPath(file).name, []).append(file)
             self.by_stem.setdefault(PurePosixPath(file).stem, []).append(file)
 
+    def expect(self, names: Iterable[str], beside: str) -> None:
+        """What an annotation is going to name: of two names the one that is there keeps its picture, and of two that are not, neither
+        gets one of which it says but the last part."""
+        told = {name.replace("\\", "/") for name in names}
+        exact = {name: self._exact(name, beside) for name in told}
+        self.taken = {file for file in exact.values() if file is not None}
+        self.lost = Counter(PurePosixPath(name).name for name, file in exact.items() if file is None)
+
     def find(self, name: str, beside: str) -> str | None:
         name = name.replace("\\", "/")
-        base = str(PurePosixPath(beside).parent)
-        for place in (name, f"{base}/{name}", f"images/{name}"):
-            if os.path.normpath(place) in self.whole:
-                return os.path.normpath(place)
-        same = self.by_name.get(PurePosixPath(name).name, [])
-        if len(same) > 1:  # instances_val2017.json speaks of val2017/1.jpg, not of train2017/1.jpg
-            same = [file for file in same if set(PurePosixPath(file).parts[:-1]) & set(re.split(r"[/._-]", beside))]
+        if (exact := self._exact(name, beside)) is not None:
+            return exact
+        last, words = PurePosixPath(name).name, re.split(r"[/._-]", beside)
+        same = [file for file in self.by_name.get(last, []) if file not in self.taken and _part_of(words, file)]
+        if (
+            len(self.by_name.get(last, [])) > 1 or self.lost[last] > 1
+        ):  # instances_val2017.json speaks of val2017/1.jpg, not of train2017/1.jpg
+            steps = {file: _alike(file, name, words) for file in same}
+            best = max(steps.values(), default=0)
+            same = [file for file in same if steps[file] == best > 0]
         return same[0] if len(same) == 1 else None
+
+    def _exact(self, name: str, beside: str) -> str | None:
+        base = str(PurePosixPath(beside).parent)
+        places = (os.path.normpath(place) for place in (f"{base}/{name}", name, f"images/{name}"))
+        return next((place for place in places if place in self.whole), None)
+
+    def of_sheet(self, name: str, sheet: str, faults: "Faults") -> str | None:
+        """The picture of a sheet for one: that is called as the sheet is, else the one that it names, be that one called otherwise."""
+        named, near = self.find(name, sheet), self.beside(sheet)
+        if named is None or near is None or PurePosixPath(named).stem == PurePosixPath(near).stem:
+            return named or near
+        faults.add(tr("a sheet names another picture than the one that is called as the sheet is, which was taken"), sheet)
+        return near
 
     def beside(self, file: str) -> str | None:
         """The picture that is called as the annotation is: in its folder, or the only one elsewhere."""
         same = self.by_stem.get(PurePosixPath(file).stem, [])
         near = [one for one in same if PurePosixPath(one).parent == PurePosixPath(file).parent] or same
         return near[0] if len(near) == 1 else None
+
+
+def _part_of(words: list[str], file: str) -> bool:
+    """Whether a picture may be one of an annotation called by these words: train's does not speak of what lies in val."""
+    own, other = ({word for one in names if (word := one.lower().rstrip("0123456789")) in PARTS} for names in (words, file.split("/")[:-1]))
+    return not own or not other or bool(own & other)
+
+
+def _alike(file: str, name: str, words: list[str]) -> int:
+    """How many folders of a picture an annotation speaks of: in the picture's name, or in its own."""
+    return len(set(PurePosixPath(file).parts[:-1]) & {*PurePosixPath(name).parts[:-1], *words})
 
 
 class Told(NamedTuple):
@@ -110,13 +149,15 @@ def gather(
     `reading` tells of a sheet what it says, and of a thing of it what it is; either may raise one of FAULTS.
     """
     picture_of, thing_of = reading
+    sheets_told = list[Told]()
     for sheet in sheets:
         try:
-            told = picture_of(sheet)
+            sheets_told.append(picture_of(sheet))
         except FAULTS:
             faults.add(tr("a picture was left out because its annotation is no list of boxes"), f"{file}, {str(sheet)[:60]}")
-            continue
-        picture = names.find(told.name, file) or (names.beside(file) if len(sheets) == 1 else None)
+    names.expect((told.name for told in sheets_told), file)
+    for told in sheets_told:
+        picture = names.find(told.name, file) if len(sheets) > 1 else names.of_sheet(told.name, file, faults)
         if picture is None:
             faults.add(tr("a picture was left out because its file is not there"), told.name if len(sheets) > 1 else file)
             continue

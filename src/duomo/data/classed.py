@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ GROUP = "group"
 """The column of outer folders that are not the classes."""
 REPEATED = 0.5
 """Where inner folders repeat, so many of them do, and of all pairs of an outer and an inner one so many are there, at least."""
+MOST_INSIDE = 0.8
+"""Of files that mostly lie in folders of classes, so many do, at least; the others have no class."""
 _ORIGINS = re.compile(
     r"((batch|cam(era)?|cent(er|re)|clinic|day|device|domain|fold|group|hospital|img|image|lab|location|machine|operator|part|patient"
     r"|person|photo|place|plant|region|round|run|scanner|sequence|session|set|shift|site|speaker|station|subject|user|view|video|week"
@@ -41,7 +44,7 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     ones repeat in first ones that are called after places and the like, or are fewer."""
     if not all("/" in file for file in files):
         return None
-    folders = [file.split("/")[:-1] for file in files]
+    folders = _forked([file.split("/")[:-1] for file in files])
     labels = [names[0] for names in folders]
     deep = all(len(names) > 1 for names in folders)
     if len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS:
@@ -54,6 +57,18 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
             folder=root.name, labels=", ".join(sorted(set(labels))), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
         )  # fmt: skip
     return _of_two(labels, [names[1] for names in folders]) if deep else Classed(labels)
+
+
+def _forked(folders: list[list[str]]) -> list[list[str]]:
+    """Folders without the outer ones that all share (`dataset/cat`, `data/train/dog`), where the classes lie below; else as they are."""
+    first, last = min(folders), max(folders)
+    shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+    inner = [names[len(shared) :] for names in folders]
+    if not shared or not any(inner):
+        return [names[1:] for names in folders] if len(shared) > 1 and shared[0].lower() in SPLITS else folders
+    firsts = {names[0] for names in inner if names}
+    parted = {name.lower() for name in firsts} <= SPLITS and any(len(names) < 2 for names in inner)
+    return folders if not all(inner) or parted or _origins(firsts) else inner
 
 
 def _of_two(outer: list[str], inner: list[str]) -> Classed:
@@ -78,13 +93,18 @@ def _origins(names: Collection[str]) -> bool:
 
 
 def classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
-    found = labels_of(root, files)
+    """The files with their class; a few that lie beside the folders of several classes have none."""
+    inside = [file for file in files if "/" in file]
+    few = len(inside) < len(files) <= len(inside) / MOST_INSIDE and len({file.split("/")[0] for file in inside}) > 1
+    found = labels_of(root, inside if few else files)
     columns = {media: pa.array(files, pa.large_string())}
     if found is not None:
-        columns["label"] = pa.array(found.labels, pa.large_string())
+        labels = dict(zip(inside, found.labels, strict=True))
+        columns["label"] = pa.array([labels.get(file) for file in files], pa.large_string())
         problems = (*problems, *found.said)
     if found is not None and found.groups is not None:
-        columns[GROUP] = pa.array(found.groups, pa.large_string())
+        groups = dict(zip(inside, found.groups, strict=True))
+        columns[GROUP] = pa.array([groups.get(file) for file in files], pa.large_string())
     cut = sources(files) if media == "video" else None
     if cut is not None:
         columns[SOURCE] = pa.array(cut, pa.large_string())

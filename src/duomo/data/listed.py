@@ -114,7 +114,7 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
     listed = _headed(root, listed, index)
     name = _naming_column(listed, index)
     cells = [None if cell is None else str(cell) for cell in listed.data.column(name).to_pylist()]
-    found = [_place(root, cell, index) for cell in cells]
+    found = _places(root, cells, index)
     missing = [place for place, file in enumerate(found) if file is None]
     if len(missing) == len(found):
         raise DataError(
@@ -194,6 +194,29 @@ def _index(files: list[str]) -> dict[str, str]:
     return found
 
 
+def _places(root: Path, cells: list[str | None], index: dict[str, str]) -> list[str | None]:
+    """The files that the cells name. Where several cells that name folders would have one file (dog/1.jpg is missing, cat/1.jpg is there),
+    it is that of the one which names its whole path, or of none."""
+    found = [_place(root, cell, index) for cell in cells]
+    named: dict[str, set[str]] = {}
+    for cell, file in zip(cells, found, strict=True):
+        if file is not None and cell and "/" in (path := cell.replace("\\", "/")):
+            named.setdefault(file, set()).add(os.path.normpath(path))
+    torn = {file: paths for file, paths in named.items() if len(paths) > 1}
+    return [
+        None if file in torn and cell and "/" in cell.replace("\\", "/") and not _is_whole(root, cell, file) else file
+        for cell, file in zip(cells, found, strict=True)
+    ]
+
+
+def _is_whole(root: Path, cell: str, file: str) -> bool:
+    """Whether a cell names all of a file's path, with its ending or without, maybe with more before it."""
+    path = os.path.normpath(cell.replace("\\", "/"))
+    path = os.path.relpath(path, root.resolve()).replace(os.sep, "/") if path.startswith("/") else path
+    names = (file, os.path.splitext(file)[0])
+    return path in names or ("/" in file and path.endswith(tuple(f"/{name}" for name in names)))
+
+
 def _place(root: Path, cell: str | None, index: dict[str, str]) -> str | None:
     """The listed file that the cell names; a path that leads out of the folder is refused."""
     if not cell:
@@ -201,11 +224,11 @@ def _place(root: Path, cell: str | None, index: dict[str, str]) -> str | None:
     path = PurePosixPath(cell.replace("\\", "/"))
     if path.is_absolute():
         inside = os.path.relpath(str(path), root.resolve()).replace(os.sep, "/")
-        path = PurePosixPath(path.name if inside.startswith("..") else inside)
+        path = PurePosixPath(*path.parts[1:]) if inside.startswith("..") else PurePosixPath(inside)
     elif ".." in path.parts:
         raise DataError("The files that a metadata file names must lie in its folder; received {path!r}. Move them there.", path=cell)
-    key = str(path)
-    return index.get(key) or index.get(path.name) or index.get(os.path.splitext(path.name)[0])
+    tails = ["/".join(path.parts[start:]) for start in range(len(path.parts))]  # its folders may lie in others on the list's machine
+    return next((index[tail] for tail in (*tails, os.path.splitext(path.name)[0]) if tail in index), None)
 
 
 def are_classes(cells: Iterable[str | None]) -> bool:

@@ -31,9 +31,7 @@ def read_cvat(root: Path, files: list[str], pictures: list[str], faults: Faults)
         tree = read_tree(root / file, tuple(READINGS), LARGEST)
         sheets = list(tree.iter("image")) if tree is not None else []
         if tree is not None and tree.find("track") is not None:
-            sheets += list(_frames(tree, pictures))
-            if not sheets:
-                faults.add(tr("a sheet for films was passed over, for no picture here is called by a frame's number"), file)
+            sheets += list(_frames(tree, _of_film(file, pictures), file, faults))
         if tree is not None and sheets:
             told, found = True, [*found, *gather(file, sheets, READINGS[tree.tag], names, faults)]
     if told and not ("train" in (parts := {scene.part for scene in found}) and len(parts - {""}) > 1):
@@ -67,18 +65,33 @@ def _thing(thing: Element, _: Told) -> Thing:
 
 
 # -- films
-def _frames(tree: Element, pictures: list[str]) -> Iterator[Element]:
+def _of_film(sheet: str, pictures: list[str]) -> list[str]:
+    """The pictures that may be frames of the sheet's film: in a folder called as the sheet is, else in the sheet's, else all."""
+    path = PurePosixPath(sheet)
+    called = [file for file in pictures if path.stem in PurePosixPath(file).parts[:-1]]
+    return called or [file for file in pictures if path.parent in PurePosixPath(file).parents] or pictures
+
+
+def _frames(tree: Element, pictures: list[str], sheet: str, faults: Faults) -> Iterator[Element]:
     """A sheet as for images for each frame of the film that is here as a picture, with what the tracks hold then."""
-    by_number = {int(told[-1][:DIGITS]): file for file in pictures if (told := re.findall(r"\d+", PurePosixPath(file).stem))}
+    numbers = [(int(told[-1][:DIGITS]), file) for file in pictures if (told := re.findall(r"\d+", PurePosixPath(file).stem))]
+    by_number = dict(numbers)
+    if not numbers:
+        faults.add(tr("a sheet for films was passed over, for no picture here is called by a frame's number"), sheet)
+    if len(by_number) < len(numbers):
+        faults.add(
+            tr("a sheet for films was passed over, for frames of several films have its numbers: put them beside their sheets"), sheet
+        )
+        return
     here, found = sorted(by_number), dict[int, list[Element]]()
     for track in tree.iter("track"):
         for place, thing in _moments([thing for thing in track if thing.get("frame", "").isdecimal()], here):
             found.setdefault(place, []).append(Element(thing.tag, {**thing.attrib, "label": track.get("label", "")}))
     size = {side: tree.findtext(f".//original_size/{side}") or "0" for side in ("width", "height")}
     for place, file in by_number.items():
-        sheet = Element("image", {"name": file, **size})
-        sheet.extend(found.get(place, []))
-        yield sheet
+        frame = Element("image", {"name": file, **size})
+        frame.extend(found.get(place, []))
+        yield frame
 
 
 def _moments(things: list[Element], here: list[int]) -> Iterator[tuple[int, Element]]:

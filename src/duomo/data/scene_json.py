@@ -40,10 +40,10 @@ def read_json_scenes(root: Path, files: list[str], pictures: list[str], faults: 
         except FAULTS as error:
             raise DataError("A COCO file must list images, annotations and categories; {file} does not: {reason}.",
                             file=file, reason=repr(error)[:100]) from None  # fmt: skip
-    if coco or not others:
-        return found if coco else None
-    first = min((form for form, _, _ in others), key=FORMS.index)
-    found = [scene for form, file, told in others if form is first for scene in form.scenes(file, told, names, faults)]
+    if not coco and not others:
+        return None
+    first = None if coco else min((form for form, _, _ in others), key=FORMS.index)
+    found += [scene for form, file, told in others if form is first for scene in form.scenes(file, told, names, faults)]
     for picture in sorted(set(pictures) - {scene.file for scene in found}):
         faults.add(tr("a picture was left out because it has no annotation"), picture)
     return found
@@ -72,11 +72,12 @@ def _read(path: Path) -> Any:
 
 # -- COCO
 def _coco(file: str, told: Mapping[str, Any], pictures: Pictures, faults: Faults) -> Iterator[Scene]:
-    names = {one["id"]: str(one["name"]) for one in told["categories"]}
-    by_image: dict[Any, list[Box]] = {}
+    names = {str(one["id"]): str(one["name"]) for one in told["categories"]}
+    by_image: dict[str, list[Box]] = {}
     for one in told["annotations"]:
-        if one["category_id"] not in names:
-            faults.add(tr("a box was left out because its class is not named"), f"{file}, {one['category_id']}")
+        kind = str(one["category_id"])
+        if kind not in names:
+            faults.add(tr("a box was left out because its class is not named"), f"{file}, {kind}")
             continue
         try:
             sides = _sides(one)
@@ -85,14 +86,15 @@ def _coco(file: str, told: Mapping[str, Any], pictures: Pictures, faults: Faults
                 "a box was left out because its outline or mask is broken")  # fmt: skip
             faults.add(reason, f"{file}, {str(one.get('bbox') or one.get('segmentation'))[:60]}")
             continue
-        by_image.setdefault(one["image_id"], []).append(Box(names[one["category_id"]], *sides, bool(one.get("iscrowd", 0))))
+        by_image.setdefault(str(one["image_id"]), []).append(Box(names[kind], *sides, bool(one.get("iscrowd", 0))))
+    pictures.expect((str(one["file_name"]) for one in told["images"]), file)
     for one in told["images"]:
         picture = pictures.find(str(one["file_name"]), file)
         if picture is None:
             faults.add(tr("a picture was left out because its file is not there"), str(one["file_name"]))
-            by_image.pop(one["id"], None)
+            by_image.pop(str(one["id"]), None)
             continue
-        yield Scene(picture, number(one.get("width")), number(one.get("height")), by_image.pop(one["id"], []))
+        yield Scene(picture, number(one.get("width")), number(one.get("height")), by_image.pop(str(one["id"]), []))
     for image, lost in by_image.items():
         for _ in lost:
             faults.add(tr("a box was left out because its picture is not listed"), f"{file}, {image}")

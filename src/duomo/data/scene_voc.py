@@ -27,7 +27,7 @@ def read_voc(root: Path, files: list[str], pictures: list[str], faults: Faults) 
     names = Pictures(pictures)
     found, used = [], set()
     for file, tree in trees:
-        picture = names.find(tree.findtext("filename") or "", file) or names.beside(file)
+        picture = names.of_sheet(tree.findtext("filename") or "", file, faults)
         if picture is None:
             faults.add(tr("a picture was left out because its file is not there"), file)
             continue

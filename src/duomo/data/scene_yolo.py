@@ -8,15 +8,18 @@ import os
 import re
 from pathlib import Path, PurePosixPath
 
+from duomo.core.errors import DataError
 from duomo.core.kinds import image
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.data.annotated import Faults, Pictures, Scene, around, parted
 
 LARGEST_TEXT, LARGEST_LIST = 1 << 20, 1 << 26
-NAMES = ("classes.txt", "obj.names", "names.txt", "labels.txt")
-LINE = re.compile(r"\s*\d+(\s+-?[\d.]+([eE][-+]?\d+)?){4,}\s*")
+NAMES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels")
+LINE = re.compile(r"\s*\d+(\.0+)?(\s+-?[\d.]+([eE][-+]?\d+)?){4,}\s*")
 MOST_CLASSES = 1_000_000
+WIDEST = 2.0
+"""A share beyond that is none."""
 BOX, FEWEST = 4, 6
 """Numbers of a box and, at least, of an outline."""
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -37,7 +40,9 @@ def read_yolo(root: Path, files: list[str], pictures: list[str], faults: Faults)
         for place in bad if rows is not None else ():
             faults.add(tr("a line was left out because it is no box or outline"), place)
     sheet = _yaml(root, files)
-    names, points = class_names(root, files), re.search(r"(?m)^kpt_shape:", sheet) is not None
+    points, numbers = re.search(r"(?m)^kpt_shape:", sheet) is not None, {int(row[0]) for rows in lines.values() for row in rows or ()}
+    _refuse_pixels(lines)
+    lists = _class_lists(root, files, numbers, faults)
     found = []
     for picture in pictures:
         rows = lines[beside[picture]] if picture in beside else []
@@ -48,6 +53,7 @@ def read_yolo(root: Path, files: list[str], pictures: list[str], faults: Faults)
         except ValueError as error:
             faults.add(tr("a picture was left out because it cannot be read"), f"{picture} ({error})")
             continue
+        names = _nearest(lists, beside.get(picture, picture))
         things = [_box([*row[:5]] if points else row, *shape, names, (picture, faults)) for row in rows]
         found.append(Scene(picture, *shape, [box for box in things if box is not None]))
     return parted(found, _parts(root, sheet, files, pictures), faults)
@@ -55,12 +61,48 @@ def read_yolo(root: Path, files: list[str], pictures: list[str], faults: Faults)
 
 def class_names(root: Path, files: list[str]) -> dict[int, str]:
     """Names of the numbered classes, from classes.txt and the like, or from the `names` of a YAML file; none where there are neither."""
-    for file in files:
-        if PurePosixPath(file).name in NAMES:
-            lines = (root / file).read_text(encoding="utf-8", errors="replace").splitlines()
-            return dict(enumerate(line.strip() for line in lines if line.strip()))
+    return next(iter(_lists(root, files).values()), {})
+
+
+def _lists(root: Path, files: list[str]) -> dict[str, dict[int, str]]:
+    """The names of each list by the folder that it lies in; of a YAML file, in the outermost one, where there is no list."""
+    found: dict[str, dict[int, str]] = {}
+    for file in (file for file in files if PurePosixPath(file).name in NAMES):
+        lines = (root / file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        found.setdefault(str(PurePosixPath(file).parent), dict(enumerate(line.strip() for line in lines if line.strip())))
+    if found:
+        return found
     words = _entries(_yaml(root, files), "names")
-    return {int(key) if key.isdecimal() else place: word for place, (key, word) in enumerate(words)}
+    return {".": {int(key) if key.isdecimal() else place: word for place, (key, word) in enumerate(words)}}
+
+
+def _class_lists(root: Path, files: list[str], numbers: set[int], faults: Faults) -> dict[str, dict[int, str]]:
+    """As `_lists`; where the numbers are those from 1 to as many as there are names, and never 0, the first name is that of 1."""
+    found = _lists(root, files)
+    first, *others = found.values()
+    if not others and first and 0 not in numbers and len(first) in numbers and sorted(first) == [*range(len(first))]:
+        faults.add(tr("the classes of a list are counted from 1, for there is no 0 among the boxes"), next(iter(found)))
+        return {folder: {number + 1: name for number, name in names.items()} for folder, names in found.items()}
+    return found
+
+
+def _nearest(lists: dict[str, dict[int, str]], file: str) -> dict[int, str]:
+    """The list in the file's folder, or in the nearest one around it; else the first."""
+    around_file = (str(folder) for folder in PurePosixPath(file).parents)
+    return next((lists[folder] for folder in around_file if folder in lists), next(iter(lists.values())))
+
+
+def _refuse_pixels(lines: dict[str, list[list[float]] | None]) -> None:
+    """DataError where most boxes are told in pixels."""
+    rows = [(label, row) for label, found in lines.items() for row in found or () if len(row) > BOX]
+    pixels = [(label, row) for label, row in rows if max(row[1 : BOX + 1]) > WIDEST]
+    if len(pixels) > 0.5 * len(rows):
+        label, row = pixels[0]
+        raise DataError(
+            "Boxes of YOLO must be told in shares of the picture, from 0 to 1; {file} tells {numbers}. Divide x and width by the "
+            "picture's width, y and height by its height.",
+            file=label, numbers=row[1 : BOX + 1],
+        )  # fmt: skip
 
 
 def _file(picture: str, texts: set[str]) -> str | None:
@@ -75,8 +117,8 @@ def _lines(root: Path, label: str) -> tuple[list[list[float]] | None, list[str]]
     if (root / label).stat().st_size > LARGEST_TEXT:
         return None, [label]
     rows, bad = list[list[float]](), list[str]()
-    for number, line in enumerate((root / label).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        row = _numbers(line)
+    for number, line in enumerate((root / label).read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+        row = _numbers(line.replace(",", " "))
         if row is not None:
             rows.append(row)
         elif line.strip():
