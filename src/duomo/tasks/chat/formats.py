@@ -5,6 +5,7 @@ sharegpt    ShareGPT       {"conversations": [{"from": "human", "value": "…"},
 alpaca      Alpaca         {"instruction": "…", "input": "…", "output": "…"}, with or without `system` and `history`
 pairs       plain          {"prompt": "…", "response": "…"} and the like, with or without `system` and `history`; either may be a list
                            of messages
+Of preferences (`chosen` and `rejected`) the better answer is read. A turn may be one object: {"human": "…", "assistant": "…"}.
 `history` is what was said before, [["question", "answer"], …]. A conversation may also be a list of texts, in turns: ["Hi", "Hello"].
 """
 
@@ -21,15 +22,19 @@ from duomo.core.messages import listed, nearest, tr
 ROLES = {
     "system": "system", "developer": "system", "user": "user", "human": "user", "prompter": "user",
     "assistant": "assistant", "gpt": "assistant", "bot": "assistant", "model": "assistant", "chatgpt": "assistant",
-    "ai": "assistant",
+    "ai": "assistant", "系统": "system", "用户": "user", "客户": "user", "顾客": "user",
+    "助手": "assistant", "客服": "assistant", "机器人": "assistant",
 }  # fmt: skip
 TOOLS = ("tool", "tools", "function", "function_call", "observation")
 LISTS = {"messages": ("role", "content"), "conversations": ("from", "value"), "conversation": ("from", "value"),
          "dialogue": ("from", "value"), "dialog": ("from", "value")}  # fmt: skip
+CHOSEN = ("chosen", "chosen.content", "chosen.value", "preferred_output")
+REJECTED = ("rejected", "rejected.content", "rejected.value", "non_preferred_output")
+"""Names of the better and the worse answer where preferences are kept."""
 ASKED = ("prompt", "question", "user", "input", "query", "instruction", "ask", "request", "human", "customer",
-         "问题", "问", "提问", "用户", "客户", "顾客", "指令", "输入")  # fmt: skip
+         "问题", "问", "提问", "问句", "标准问", "标准问题", "用户", "客户", "顾客", "指令", "输入", "input.messages")  # fmt: skip
 ANSWERED = ("response", "completion", "answer", "assistant", "output", "reply", "bot", "agent",
-            "回答", "答", "答案", "回复", "客服", "助手", "输出")  # fmt: skip
+            "回答", "答", "答案", "答句", "标准答案", "回复", "客服", "助手", "输出", "target", *CHOSEN)  # fmt: skip
 """Usual names of the columns with what is asked and what is answered; one of each makes a pair."""
 
 
@@ -71,12 +76,16 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
         return Shape("messages", (source,), system)
     for column in LISTS if not (source or target) else ():
         if column in known:
-            return Shape("messages" if column == "messages" else "sharegpt", (known[column],), system)
+            better = next((known[name] for name in CHOSEN if name in known), "")
+            return Shape("messages" if column == "messages" else "sharegpt", (known[column], *([better] if better else [])), system)
     if not (source or target) and {"instruction", "output"} <= set(known):
         return _alpaca(known, system)
     ask = source or next((known[name] for name in ASKED if name in known and known[name] != answer), "")
     if ask and answer:
-        return Shape("pairs", (ask, answer), system, known.get("history", ""))
+        asked = (known["instruction"], known["input"]) if answer.lower() in CHOSEN and {"instruction", "input"} <= set(known) else (ask,)
+        return Shape("pairs", (*asked, answer), system, known.get("history", ""))
+    if answer.lower() in CHOSEN and not source:  # the question stands before each answer
+        return Shape("messages", (answer,), system)
     raise DataError(
         "Conversations are columns messages, conversations, instruction with output, or prompt with response; the columns are {names}. "
         "Name the question's and the answer's: --source COLUMN --target COLUMN.", names=", ".join(list(names)[:20]),
@@ -126,6 +135,8 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
         answer = cells[shape.columns[-1]] if len(shape.columns) > 1 else None
         found += _listed(answer, row) if _is_list(answer) else [{"role": "assistant", "content": str(answer)}] if answer else []
     else:
+        if _is_list(cells[shape.columns[-1]]):
+            return _answered(cells, shape, row)
         *asked, answer = (str(cells[name]) if cells[name] is not None else "" for name in shape.columns)
         ask = "\n\n".join(part for part in asked if part.strip())
         found = [{"role": "user", "content": ask}] if ask else []
@@ -135,6 +146,14 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
     if system and found and found[0]["role"] != "system":
         found = [{"role": "system", "content": str(system)}, *found]
     return found
+
+
+def _answered(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[str, Any]]:
+    """A question that is a text, with an answer that is a list of messages, the question among them or not."""
+    found = _listed(cells[shape.columns[-1]], row)
+    if any(message["role"] == "user" for message in found):
+        return found
+    return messages_of({**cells, shape.columns[-1]: None}, shape, row) + found
 
 
 def _turns(cell: Any, name: str, row: int) -> list[dict[str, Any]]:
@@ -171,7 +190,15 @@ def _listed(cell: Any, row: int) -> list[dict[str, Any]]:
         raise DataError("A conversation is a list of messages; row {row} holds {value!r}.", row=row, value=str(cell)[:80])
     if cell and all(isinstance(one, str) for one in cell):
         return [{"role": ("user", "assistant")[place % 2], "content": one} for place, one in enumerate(cell)]
-    return [_message(one, row, number) for number, one in enumerate(cell, start=1)]
+    turns = [turn for one in cell for turn in _both(one)]
+    return [_message(one, row, number) for number, one in enumerate(turns, start=1)]
+
+
+def _both(turn: Any) -> list[Any]:
+    """A turn {"human": "…", "assistant": "…"} as its two messages; any other as it is."""
+    if not isinstance(turn, dict) or not turn or "role" in turn or not all(name.lower() in ROLES for name in turn):
+        return [turn]
+    return [{"role": name, "content": text} for name, text in turn.items()]
 
 
 def _message(one: Any, row: int, number: int) -> dict[str, Any]:

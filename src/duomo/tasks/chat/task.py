@@ -27,12 +27,13 @@ from duomo.data.ngram import Ngrams
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
-from duomo.tasks.chat.formats import PartsError, Shape, ToolsError, UnlearnedError, asked_shape, messages_of, shape_of, told
+from duomo.tasks.chat.formats import REJECTED, PartsError, Shape, ToolsError, UnlearnedError, asked_shape, messages_of, shape_of, told
 from duomo.tasks.chat.probes import QUESTIONS
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
 LEAST, MOST = 512, 2048
 """Context that a model of short conversations still gets, and the longest that is chosen unasked."""
+MARKED = ("label", "kto_tag")
 SHOWN = 2000
 LONG_TOKEN = 32
 """Characters of a token at most, as far as it matters here."""
@@ -80,6 +81,8 @@ class Main(Task):
         known = {name.lower(): name for name in table.names}
         if {"instruction", "output"} <= set(known):
             return tr("the columns are those of instructions and answers (Alpaca)")
+        if {"kind", "input", "target"} == set(known) or ({"chosen", "rejected"} <= set(known)):
+            return tr("the columns are those of prompts and answers")
         answers = [known[name] for name in ("completion", "response") if name in known and table.kinds.get(known[name]) == "text"]
         return tr("the columns are those of prompts and answers") if "prompt" in known and answers else ""
 
@@ -149,6 +152,7 @@ class Main(Task):
         rows = list(self._found(table))
         said = [[] if isinstance(row, UnlearnedError) else row for row in rows]
         mask = np.array([any(map(dialogue.taught, row)) for row in said], bool)
+        bad, column = self._bad(table)
         calls, parts = (sum(isinstance(row, kind) for row in rows) for kind in (ToolsError, PartsError))
         read = sum(any(dialogue.taught({**one, "weight": 1}) for one in row) for row in said) - int(mask.sum())
         missing = int((~mask).sum()) - calls - parts - read
@@ -160,10 +164,24 @@ class Main(Task):
             tr("{count} of {rows} conversations have answers of weight 0 alone and are left out.", count=read, rows=len(table)),
         ]  # fmt: skip
         words = [sentence for sentence, count in zip(words, (missing, calls, parts, read), strict=True) if count]
+        if (count := int((mask & bad).sum())) and (mask & ~bad).any():
+            mask &= ~bad
+            words.append(tr("{count} of {rows} conversations are marked as bad ({column} is false) and are left out; --ignore {column} "
+                            "learns them too.", count=count, rows=len(table), column=column))  # fmt: skip
+        if any(name.lower() in REJECTED for name in table.names if name not in self.config.ignore):
+            words.append(tr("The preferred answers are learned as answers; the rejected ones are not read."))
         if not mask.any():
             raise DataError("Chat is learned from answers of the assistant; not one of the {rows} conversations can be used. {reasons}",
                             rows=len(table), reasons=" ".join(words))  # fmt: skip
         return mask, words
+
+    def _bad(self, table: Table) -> tuple[np.ndarray, str]:
+        """Which rows (N,) are marked as examples of how not to answer, and in which column (`label`, as TRL; `kto_tag`)."""
+        for name in (name for name in table.names if name.lower() in MARKED and name not in self.config.ignore):
+            cells = [str(cell).lower() for cell in table.column(name).to_pylist()]
+            if set(cells) == {"true", "false"}:
+                return np.array([cell == "false" for cell in cells], bool), name
+        return np.zeros(len(table), bool), ""
 
     # -- tensors
     def _conversations(self, table: Table) -> Iterator[list[dict[str, Any]]]:

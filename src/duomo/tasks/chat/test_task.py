@@ -293,3 +293,41 @@ def test_what_was_said_before_is_read():
     task.restore(json.loads(json.dumps(task.state())))
     tokens = task.encode(history, target=False).batch([0])["tokens"][0].tolist()
     assert "Hello!" in text_kind.decode_text(task.tokenizer, tokens) and task.encode(table("alpaca"), target=False).batch([0])
+
+
+HELLO = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Hi", "chosen": "Hello!", "rejected": "No."},
+        {"instruction": "Hi", "input": "", "chosen": "Hello!", "rejected": "No."},
+        {"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "Hello!"},
+         "rejected": {"from": "gpt", "value": "No."}},
+        {"chosen": HELLO, "rejected": [HELLO[0], {"role": "assistant", "content": "No."}]},
+        {"prompt": "Hi", "chosen": HELLO, "rejected": [HELLO[0], {"role": "assistant", "content": "No."}]},
+        {"input": {"messages": HELLO[:1], "tools": []}, "preferred_output": HELLO[1:],
+         "non_preferred_output": [{"role": "assistant", "content": "No."}]},
+        {"kind": "NLI", "input": "Hi", "target": "Hello!"},
+        {"category": "a", "conversation": [{"human": "Hi", "assistant": "Hello!"}]},
+        {"messages": [{"role": "用户", "content": "Hi"}, {"role": "客服", "content": "Hello!"}]},
+        {"标准问": "Hi", "答句": "Hello!"},
+    ],
+    ids=lambda row: "-".join(row),
+)  # fmt: skip
+def test_forms_of_other_tools(tmp_path: Path, row: dict):
+    (tmp_path / "a.jsonl").write_text("\n".join([json.dumps(row, ensure_ascii=False)] * 3), encoding="utf-8")
+    found = sources.read(tmp_path / "a.jsonl")
+    task = make_task("chat", {})
+    mask, said = task.usable(found)
+    assert mask.all() and next(task._conversations(found)) == HELLO
+    assert ("rejected" in "".join(said)) == any("rejected" in name or "non_" in name for name in found.names)
+
+
+def test_answers_marked_as_bad_are_not_learned():
+    talks = table("messages", rows=4, label=[True, False, True, True])
+    mask, said = make_task("chat", {}).usable(talks)
+    assert mask.tolist() == [True, False, True, True] and "1 of 4 conversations is marked as bad (label is false)" in said[0]
+    assert make_task("chat", {"ignore": ["label"]}).usable(talks)[0].all()
+    assert make_task("chat", {}).usable(table("messages", rows=2, label=["good", "bad"]))[0].all()
