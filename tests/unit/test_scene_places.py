@@ -129,3 +129,44 @@ def test_folders_around_the_classes(files: list[str], labels: list[str]) -> None
 def test_a_stray_picture_takes_no_class_from_the_others(tmp_path: Path) -> None:
     pictures(tmp_path, "all.png", *(f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)))
     assert sources.read(tmp_path).column("label").to_pylist() == [None, *["cat"] * 3, *["dog"] * 3]
+
+
+@pytest.mark.parametrize("form", ["corners", "shares", "list"])
+def test_boxes_that_are_meant_otherwise_than_said(tmp_path: Path, form: str) -> None:
+    """COCO's and a list's `bbox` with right and lower side, or in shares of the picture."""
+    pictures(tmp_path, *(f"{number}.png" for number in range(5)))
+    told = [[number, 3, 35 + number, 29] for number in range(5)]
+    if form == "list":
+        lines = [f'{number}.png,cat,"{box}"' for number, box in enumerate(told)]
+        (tmp_path / "metadata.csv").write_text("\n".join(["file,label,bbox", *lines]))
+    else:
+        coco(tmp_path / "all.json", [f"{number}.png" for number in range(5)])
+        whole = json.loads((tmp_path / "all.json").read_text())
+        for one, (left, top, right, bottom) in zip(whole["annotations"], told, strict=True):
+            shares = [left / 40, top / 30, (right - left) / 40, (bottom - top) / 30]
+            one["bbox"] = shares if form == "shares" else [left, top, right, bottom]
+        (tmp_path / "all.json").write_text(json.dumps(whole))
+    table = sources.read(tmp_path)
+    found = [one for cell in boxes.parse(table.column("boxes")) for one in cell]
+    assert [[round(side) for side in box[1:5]] for box in found] == told and len(table.problems) == 1
+
+
+def test_boxes_of_a_list_by_their_centre(tmp_path: Path) -> None:
+    pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "boxes.csv").write_text(
+        "filename,class,x_center,y_center,width,height\na.png,cat,0.5,0.5,0.5,0.5\nb.png,dog,0.25,0.5,0.5,1"
+    )
+    found = boxes.parse(sources.read(tmp_path).column("boxes"))
+    assert [[(box.label, *box[1:5]) for box in one] for one in found] == [[("cat", 10, 7.5, 30, 22.5)], [("dog", 0, 0, 20, 30)]]
+
+
+@pytest.mark.parametrize(("picture", "text"), [
+    ("pictures/{}.png", "boxes/{}.txt"), ("imgs/train/{}.png", "anns/train/{}.txt"), ("{}.png", "labels/{}.txt"),
+    ("Images/{}.png", "Labels/{}.txt"),
+])  # fmt: skip
+def test_texts_of_yolo_in_folders_of_other_names(tmp_path: Path, picture: str, text: str) -> None:
+    pictures(tmp_path, picture.format(1), picture.format(2))
+    for number in (1, 2):
+        (tmp_path / text.format(number)).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / text.format(number)).write_text(f"{number} 0.5 0.5 0.5 0.5")
+    assert list(lefts(sources.read(tmp_path)).values()) == [[("1", 10)], [("2", 10)]]

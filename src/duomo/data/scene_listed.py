@@ -28,7 +28,12 @@ SIDES = (("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"),
          ("left", "top", "right", "bottom"))  # fmt: skip
 EXTENTS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"),
            ("bbox_x", "bbox_y", "bbox_width", "bbox_height"))  # fmt: skip
-"""Names of left, top, right, bottom, and of left, top, width, height; the second say it only beside a class."""
+CENTRES = tuple(
+    (*centre, *extent)
+    for centre in (("x_center", "y_center"), ("x_centre", "y_centre"), ("center_x", "center_y"), ("cx", "cy"), ("xc", "yc"))
+    for extent in (("width", "height"), ("w", "h"))
+)
+"""Names of left, top, right, bottom; of left, top, width, height; of the centre, width, height. The latter two only beside a class."""
 NUMBERED = ("class_id", "label_id", "category_id", "classid", "target")
 """Columns whose numbers tell the class where no other column does."""
 GROUP, REGIONS = "isgroupof", "region_shape_attributes"
@@ -37,8 +42,10 @@ BARE = 5
 """Columns of a list without names, beside the file's: four sides and the class."""
 CODES = "class-descriptions"
 """OpenImages' file with the names of its classes, a code and a name a line."""
-CELL = re.compile(r"\[?\s*([-\d.eE+]+)\s*,\s*([-\d.eE+]+)\s*,\s*([-\d.eE+]+)\s*,\s*([-\d.eE+]+)\s*\]?")
+CELL = re.compile(r"[\[(]?\s*" + r"[\s,]+".join([r"([-\d.eE+]+)"] * 4) + r"\s*[\])]?")
 LOOKED_AT = 200
+ROUNDING = 0.001
+"""How far shares of a picture may lie outside of it."""
 
 
 def listed_scenes(listed: Table, files: list[str]) -> Table | None:
@@ -48,18 +55,20 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
     names = {name.lower(): name for name in reversed(listed.names)}
     faults, cells = Faults(), {lower: listed.data.column(name) for lower, name in names.items()}
     pictures = listed.data.column("image").to_pylist()
+    layout = sides_of(listed)
     if REGIONS in names:
         found = _regions(pictures, cells[REGIONS].to_pylist(), cells["region_attributes"].to_pylist(), faults)
-    elif (layout := sides_of(listed)) is not None:
+    elif layout is not None:
         sides, wide, label = layout
         kinds = cells[label].to_pylist() if label else [ONLY_CLASS] * len(pictures)
+        at_centre = sides in CENTRES
         boxes = [_cell(cell) for cell in cells[sides[0]].to_pylist()] if len(sides) == 1 else list(
             zip(*(cells[side].to_pylist() for side in sides), strict=True))  # fmt: skip
         crowds = [str(cell) == "1" for cell in cells[GROUP].to_pylist()] if GROUP in cells else [False] * len(pictures)
         if not label:
             faults.add(tr("a box whose class nothing names is called {label}", label=ONLY_CLASS), listed.name)
         found = _rows(zip(pictures, kinds, boxes, crowds, strict=True), wide, _words(listed.root, files), faults)
-        found = _pixels(listed.root, found)
+        found = _pixels(listed.root, [_moved(scene) for scene in found] if at_centre else found)
     else:
         parts = {name[len(OBJECTS) + 1 :]: names[name] for name in names if name == OBJECTS or name.startswith(f"{OBJECTS}.")}
         if not ("" in parts and "bbox" in str(listed.data.column(parts[""]).slice(0, LOOKED_AT).to_pylist())) and BOX not in parts:
@@ -69,7 +78,8 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
     if part := told(listed):
         of_picture = dict(zip(pictures, listed.data.column(part).to_pylist(), strict=True))
         found = [scene._replace(part=str(of_picture[scene.file])) for scene in found]
-    return as_table(listed.root, found, faults, listed.problems)
+    extents = REGIONS not in names and (layout is None or layout[0] == (BOX,))
+    return as_table(listed.root, found, faults, listed.problems, extents=extents)
 
 
 def lists_boxes(listed: Table) -> bool:
@@ -81,9 +91,9 @@ def sides_of(listed: Table) -> tuple[tuple[str, ...], bool, str] | None:
     class's column, "" without one; None where the table has no boxes in its rows."""
     names = [name.lower() for name in listed.names]
     label = next((name for name in (*CLASSES, *NUMBERED) if name in names), "")
-    for sides in (*SIDES, *(EXTENTS if label else ())):
+    for sides in (*SIDES, *((*EXTENTS, *CENTRES) if label else ())):
         if {*sides} <= {*names} and all(_numeric(listed, side) for side in sides):
-            return sides, sides in EXTENTS, label
+            return sides, sides in (*EXTENTS, *CENTRES), label
     if BOX in names and all(_cell(cell) for cell in _some(listed, BOX)):
         return (BOX,), True, label
     bare = [name for name in names if re.fullmatch(r"c\d+", name)]
@@ -148,10 +158,19 @@ def _rows(rows: Iterator[tuple[Any, Any, Any, bool]], wide: bool, words: dict[st
     return [Scene(picture, 0, 0, things) for picture, things in found.items()]
 
 
+def _moved(scene: Scene) -> Scene:
+    """The scene whose boxes had their centre for the left upper corner."""
+    moved = []
+    for box in scene.boxes:
+        across, down = (box.right - box.left) / 2, (box.bottom - box.top) / 2
+        moved.append(box._replace(left=box.left - across, top=box.top - down, right=box.right - across, bottom=box.bottom - down))
+    return scene._replace(boxes=moved)
+
+
 def _pixels(root: Path, scenes: list[Scene]) -> list[Scene]:
     """The scenes in pixels, where all their boxes are told in shares of the picture."""
     sides = [side for scene in scenes for box in scene.boxes for side in box[1:5]]
-    if not sides or max(sides) > 1 or min(sides) < 0:
+    if not sides or max(sides) > 1 + ROUNDING or min(sides) < -ROUNDING:
         return scenes
     found = []
     for scene in scenes:

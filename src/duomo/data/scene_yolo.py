@@ -30,6 +30,7 @@ def read_yolo(root: Path, files: list[str], pictures: list[str], faults: Faults)
     """What the texts beside the pictures say of them; None where these are no lists of boxes."""
     texts = {file for file in files if file.lower().endswith(".txt") and PurePosixPath(file).name not in NAMES}
     beside = {picture: label for picture in pictures if (label := _file(picture, texts)) is not None}
+    beside = beside or _mirrored(root, texts, pictures)
     read = {label: _lines(root, label) for label in beside.values()}
     lines = {label: rows for label, (rows, _) in read.items()}
     if not any(lines.values()) or sum(found is None for found in lines.values()) > 0.1 * len(lines):
@@ -110,6 +111,28 @@ def _file(picture: str, texts: set[str]) -> str | None:
     parts = stem.split("/")
     apart = ["/".join([*parts[:place], "labels", *parts[place + 1 :]]) for place, part in enumerate(parts[:-1]) if part == "images"]
     return next((name for name in (f"{one}.txt" for one in (stem, *reversed(apart))) if name in texts), None)
+
+
+def _mirrored(root: Path, texts: set[str], pictures: list[str]) -> dict[str, str]:
+    """The text of each picture in folders called otherwise: pictures/train/1.jpg and boxes/train/1.txt."""
+
+    def places(file: str) -> set[tuple[int, str]]:
+        """The file without its ending and without one of its folders, or with all of them."""
+        steps = os.path.splitext(file)[0].split("/")
+        without = {(place, "/".join([*steps[:place], *steps[place + 1 :]])) for place in range(len(steps) - 1)}
+        return without | {(place, "/".join(steps)) for place in range(len(steps))}
+
+    by_place: dict[tuple[int, str], list[str]] = {}
+    for text in sorted(texts):
+        for place in places(text):
+            by_place.setdefault(place, []).append(text)
+    found = {}
+    for picture in pictures:
+        near = {text for place in places(picture) for text in by_place.get(place, [])}
+        near = {text for text in near if _lines(root, text)[0] is not None} if len(near) > 1 else near
+        if len(near) == 1:
+            found[picture] = near.pop()
+    return found
 
 
 def _lines(root: Path, label: str) -> tuple[list[list[float]] | None, list[str]]:

@@ -24,6 +24,9 @@ PART = "split"
 """The column that says into which part an annotation's lists put a picture."""
 LYING = 5
 """EXIF orientations from which a stored picture lies on its side."""
+FEWEST, LEAVE, ROUNDING = 5, 0.2, 0.001
+"""Boxes by which one tells how they were meant; the share of them that leave their pictures if they were meant as said; what a share of a
+picture may be above 1."""
 SMALLEST = 1.0
 """Pixels a box must have on each side."""
 
@@ -36,13 +39,17 @@ def read_scenes(root: Path, files: list[str], pictures: list[str], problems: tup
         if found is not None:
             if not found:
                 raise DataError("Boxes must belong to pictures; none of those in {folder} names a picture that is there.", folder=root.name)
-            return as_table(root, found, faults, problems)
+            return as_table(root, found, faults, problems, extents=reader is read_json_scenes)
     return None
 
 
-def as_table(root: Path, scenes: list[Scene], faults: Faults, problems: tuple[str, ...]) -> Table:
-    """A row for each picture with the boxes that are sound; `split` beside it where the scenes have parts."""
-    scenes = [_sound(scene, faults) for scene in _true_sizes(root, _joined(scenes), faults)]
+def as_table(root: Path, scenes: list[Scene], faults: Faults, problems: tuple[str, ...], *, extents: bool = False) -> Table:
+    """A row for each picture with the boxes that are sound; `split` beside it where the scenes have parts.
+
+    `extents`: the boxes were told as left, top, width, height, or so it was said.
+    """
+    scenes = _true_sizes(root, _joined(scenes), faults)
+    scenes = [_sound(scene, faults) for scene in (_meant(scenes, faults) if extents else scenes)]
     names = pa.array([scene.file for scene in scenes], pa.large_string())
     columns = {"image": names, "boxes": pa.array([boxes.write(scene.boxes) for scene in scenes], pa.large_string())}
     if any(scene.part for scene in scenes):
@@ -100,6 +107,34 @@ def _true_sizes(root: Path, scenes: list[Scene], faults: Faults) -> list[Scene]:
             faults.add(tr("a picture has another size than its annotation says"), scene.file)
         found.append(scene._replace(width=upright[0], height=upright[1]))
     return found
+
+
+def _meant(scenes: list[Scene], faults: Faults) -> list[Scene]:
+    """Boxes told as shares of their pictures in pixels; boxes whose width and height are the right and the lower side as that: where all
+    fit their pictures so, and many leave them otherwise."""
+    told = [(scene, box) for scene in scenes for box in scene.boxes if scene.width and scene.height]
+    if told and all(max(map(abs, box[1:5])) <= 1 + ROUNDING for _, box in told) and max(max(box[3:5]) for _, box in told) > 0:
+        faults.add(tr("the boxes are told in shares of their pictures"), told[0][0].file)
+        scenes = [scene._replace(boxes=[_scaled(box, scene.width, scene.height) for box in scene.boxes]) for scene in scenes]
+        told = [(scene, box) for scene in scenes for box in scene.boxes if scene.width and scene.height]
+    leave = sum(box.right > scene.width + SMALLEST or box.bottom > scene.height + SMALLEST for scene, box in told)
+    if len(told) < FEWEST or leave < LEAVE * len(told) or not all(_fits(_cornered(box), scene) for scene, box in told):
+        return scenes
+    faults.add(tr("the boxes are told by left, top, right and bottom, not by width and height"), told[0][0].file)
+    return [scene._replace(boxes=[_cornered(box) for box in scene.boxes]) for scene in scenes]
+
+
+def _cornered(box: Box) -> Box:
+    """What was taken for width and height as the right and the lower side."""
+    return box._replace(right=box.right - box.left, bottom=box.bottom - box.top)
+
+
+def _fits(box: Box, scene: Scene) -> bool:
+    return box.left < box.right <= scene.width + SMALLEST and box.top < box.bottom <= scene.height + SMALLEST
+
+
+def _scaled(box: Box, width: float, height: float) -> Box:
+    return box._replace(left=box.left * width, top=box.top * height, right=box.right * width, bottom=box.bottom * height)
 
 
 def _turned(box: Box, width: int, height: int, turn: int) -> Box:
