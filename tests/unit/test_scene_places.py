@@ -127,7 +127,7 @@ def test_folders_around_the_classes(files: list[str], labels: list[str]) -> None
 
 
 def test_a_stray_picture_takes_no_class_from_the_others(tmp_path: Path) -> None:
-    pictures(tmp_path, "all.png", *(f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)))
+    pictures(tmp_path, "all.jfif", *(f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(3)))
     assert sources.read(tmp_path).column("label").to_pylist() == [None, *["cat"] * 3, *["dog"] * 3]
 
 

@@ -34,7 +34,23 @@ from duomo.core.kinds.cells import sample
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm", *scans.ENDINGS)
+SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jfif",
+    ".jpe",
+    ".gif",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".pgm",
+    ".ppm",
+    ".pbm",
+    ".pnm",
+    *scans.ENDINGS,
+)
 UNREAD = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd")
 """Pictures all the same, so that none is passed over in silence; nothing here decodes them."""
 FORMS = {

@@ -44,7 +44,7 @@ class Config:
     multilabel: Literal["", "yes", "no"] = ""
     """Whether a row may have several classes. Empty: found from the cells (lists, separators, several 0/1 targets)."""
     separator: str = ""
-    """Sign between the classes of one cell. Empty: found (; or | or commas, or a JSON list)."""
+    """Sign between the classes of one cell. Empty: found (; or | or commas, or a list as JSON or Python writes it)."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: rare classes weigh as much as frequent ones in the loss."""
     label_smoothing: float = 0.0
