@@ -115,10 +115,7 @@ def _plainly(table: Table) -> tuple[str, tuple[str, ...], str]:
 def _guess_target(table: Table) -> tuple[tuple[str, ...], str]:
     name, why = audit.guess_target(table)
     if not name:
-        raise ConfigError(
-            "A target must be named: none of the columns looks like one ({columns}). Say which with --target.",
-            columns=", ".join(table.names[:30]),
-        )
+        raise targets.unnamed(table)
     return (name,), tr("Target: {name}, because {why}.", name=name, why=why)
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from duomo.core.errors import DataError
+from duomo import plan
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import boxes
+from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
 from duomo.data.classed import labels_of
@@ -170,3 +172,9 @@ def test_texts_of_yolo_in_folders_of_other_names(tmp_path: Path, picture: str, t
         (tmp_path / text.format(number)).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / text.format(number)).write_text(f"{number} 0.5 0.5 0.5 0.5")
     assert list(lefts(sources.read(tmp_path)).values()) == [[("1", 10)], [("2", 10)]]
+
+
+def test_pictures_of_which_nothing_is_told(tmp_path: Path) -> None:
+    pictures(tmp_path, *(f"{number}.png" for number in range(6)))
+    with pytest.raises(ConfigError, match=r"6 that lie in no folders.*metadata\.csv"):
+        plan.make(tmp_path, {}, Silent())

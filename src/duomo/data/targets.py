@@ -83,6 +83,20 @@ def guess_target(table: Table) -> tuple[str, str]:
     return "", tr("no column looks like a target")
 
 
+def unnamed(table: Table) -> ConfigError:
+    """What is said where nobody names a target and no column looks like one."""
+    if {table.kinds.get(name) for name in table.names} <= {*MEDIA, "id"}:
+        return ConfigError(
+            "Pictures, sounds and films need something to be learned of them; {name} has {count} that lie in no folders of classes and no "
+            "list tells more of. Put them into a folder for each class, or write metadata.csv with the columns file and label beside them.",
+            name=table.name, count=len(table),
+        )  # fmt: skip
+    return ConfigError(
+        "A target must be named: none of the columns looks like one ({columns}). Say which with --target.",
+        columns=", ".join(table.names[:30]),
+    )
+
+
 def _varies(table: Table, name: str) -> bool:
     return len(pc.unique(values_of(table.column(name).slice(0, LOOKED_AT))).drop_null()) > 1
 
