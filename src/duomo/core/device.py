@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +39,7 @@ class Execution:
     precision: Literal["float32", "bf16"] = "float32"
     """Type of products and convolutions; weights and optimizer stay float32."""
     matmul: Literal["highest", "medium"] = "highest"
-    """medium: oneDNN's float32 products on a CPU (bf16 inside where the chip has AMX), TF32 on CUDA."""
+    """medium: oneDNN's float32 products on a CPU (never where the chip has AMX: there it would compute in bf16), TF32 on CUDA."""
     channels_last: bool = False
     """Pictures and convolution weights with the channels innermost."""
     threads: int = 0
@@ -65,7 +66,7 @@ class Execution:
         """Set threads and precision of the process."""
         if self.threads:
             torch.set_num_threads(min(self.threads, MOST_THREADS))
-        torch.set_float32_matmul_precision(self.matmul)
+        torch.set_float32_matmul_precision(self.products)
         if self.device != "cpu":
             torch.backends.cudnn.allow_tf32 = self.matmul == "medium"
 
@@ -79,6 +80,11 @@ class Execution:
         if self.attention:
             set_attention_kernel(model, self.attention)
         return torch.compile(model) if self.compile else model  # type: ignore[return-value]
+
+    @property
+    def products(self) -> str:
+        """torch's name for the precision of float32 products on this machine."""
+        return "highest" if self.device == "cpu" and has_amx() else self.matmul
 
     def autocast(self) -> torch.autocast:
         """The context that forward passes run in; recurrent layers follow it too (oneDNN's LSTM runs in bf16)."""
@@ -114,7 +120,7 @@ def _on_cpu(kernels: tuple[Any, ...], pictures: bool, exact: bool) -> list[Execu
     if exact:
         return [plain, replace(plain, threads=1)]
     found = [plain]
-    best = replace(plain, matmul="medium", channels_last=pictures)
+    best = replace(plain, matmul="highest" if has_amx() else "medium", channels_last=pictures)
     found.append(best)
     if bf16_on_cpu():
         best = replace(best, precision="bf16")
@@ -159,8 +165,9 @@ def bf16_on_cpu() -> bool:
     return _cpu_has("avx512_bf16", "amx_bf16", "bf16")
 
 
+@cache
 def has_amx() -> bool:
-    """Whether the chip has Intel's units for products of small matrices."""
+    """Whether the chip has Intel's units for products in bf16, which oneDNN also takes for float32 ones that need not be exact."""
     return _cpu_has("amx_tile")
 
 

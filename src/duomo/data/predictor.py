@@ -156,7 +156,7 @@ class Predictor:
     def _precision(self) -> Iterator[None]:
         """The precision of float32 products is a setting of the whole process, which a training nearby may have changed."""
         before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision(self.execution.matmul)
+        torch.set_float32_matmul_precision(self.execution.products)
         try:
             yield
         finally:

@@ -155,7 +155,7 @@ class Engine(Engines):
         with running(self._execution):
             while self._next():
                 try:
-                    torch.set_float32_matmul_precision(self._execution.matmul)
+                    torch.set_float32_matmul_precision(self._execution.products)
                     self._batch.step()
                 except (RuntimeError, DuomoError, ValueError, LookupError, TypeError, MemoryError) as error:
                     self._batch.clear()
@@ -185,7 +185,7 @@ class Engine(Engines):
 def running(execution: Execution) -> Iterator[None]:
     """No gradients, and the precision and threads of `execution`; precision of float32 products is a setting of the process."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(execution.matmul)
+    torch.set_float32_matmul_precision(execution.products)
     if execution.threads:
         torch.set_num_threads(execution.threads)
     try:
