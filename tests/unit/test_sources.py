@@ -415,3 +415,22 @@ def test_a_cell_may_hold_a_book(tmp_path: Path, mark: str) -> None:
     one = tmp_path / "one.txt"
     one.write_text(prose[:400_000] if mark != "\t" else "的一是了我" * 60_000, encoding="utf-8")
     assert "text" in read(one).names
+
+
+def test_texts_that_are_parts_of_a_table_are_no_prose(tmp_path: Path) -> None:
+    sample = zipfile.ZipFile(io.BytesIO(resources.files("duomo.samples").joinpath("data/pinglun.zip").read_bytes()))
+    table = pd.read_csv(io.BytesIO(sample.read(sample.namelist()[0]))).head(60)
+    for name in ("train", "test"):
+        table.to_csv(tmp_path / f"{name}.txt", sep="\t", header=False, index=False)
+    (tmp_path / "class.txt").write_text("negative\npositive\n")
+    with pytest.raises(DataError, match=r"needs a choice.* holds test\.txt, train\.txt"):
+        read(tmp_path)
+    (tmp_path / "train.txt").write_text("\n".join(table.iloc[:, 0]), encoding="utf-8")
+    assert read(tmp_path).names == ["text", "file"]
+
+
+def test_a_list_of_the_data_sets_of_a_folder_is_none_of_them(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text(json.dumps([{"instruction": "Hi", "output": "Hello!"}] * 3))
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"own": {"file_name": "own.json"}}))
+    found = read(tmp_path)
+    assert found.names == ["instruction", "output"] and "dataset_info.json" in found.problems[0]

@@ -22,10 +22,11 @@ from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
 from duomo.data.classed import GROUP, SPLITS, classes, kinds_of, labels_of
 from duomo.data.companions import above_classes, companions
+from duomo.data.conll import in_plain
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
 from duomo.data.listed import LOOKED_AT, Reader, described, kind_of, known, listing, names_files, parts
-from duomo.data.nameless import is_plain, shows_picture
+from duomo.data.nameless import is_plain, is_table, shows_picture
 from duomo.data.owned import of_folders
 from duomo.data.pages import PAGES, plain, unread
 from duomo.data.scenes import read_scenes, refuse_without_pictures
@@ -41,6 +42,8 @@ STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
+CARDS = ("dataset_info.json", "dataset_infos.json")
+"""What a file that says which data sets lie in a folder is called (LLaMA-Factory, `datasets`)."""
 FEWEST_SERIES = 5
 """Tables in each class folder from which on a table is taken for one series."""
 MOST_OTHERS = 5000
@@ -92,15 +95,27 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         return classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
     if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
         return aligned
+    cards = [file for file in tables if PurePosixPath(file).name.lower() in CARDS]
+    if cards and len(tables) > len(cards):
+        tables = [file for file in tables if file not in cards]
     about = companions(root, files, tables) if tables else []
-    if kinds["text"] > len(about) and kinds["text"] - len(about) >= sum("/" not in file for file in tables):
+    if parted := _parted(root, files, tables, wanted):
+        tables = parted
+    elif kinds["text"] > len(about) and kinds["text"] - len(about) >= sum("/" not in file for file in tables):
         return _written(root, files, cache, problems, wanted)
     if tables:
         found = read_file(root / tables[0]) if len(tables) == 1 else _several(root, tables, read_file)
-        return replace(found, problems=(*problems, *_passed_over(about), *found.problems))
+        return replace(found, problems=(*problems, *_passed_over([*about, *cards]), *found.problems))
     if any(_writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise _refusal(root, files)
+
+
+def _parted(root: Path, files: list[str], tables: list[str], wanted: str) -> list[str]:
+    """Texts that are parts of a table (train.txt, dev.txt), with cells or tags in each line; none where one of them is prose."""
+    found = [file for file in files if file.lower().endswith(".txt") and PurePosixPath(file).stem.lower() in SPLITS]
+    whole = bool(found) and not tables and all(is_table(root / file, wanted) or in_plain(root / file, wanted) for file in found)
+    return found if whole else []
 
 
 def _passed_over(about: list[str]) -> list[str]:
