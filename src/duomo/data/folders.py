@@ -95,13 +95,27 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         return classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
     if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
         return aligned
+    return _silent(root, files, tables, kinds["text"], read_file, cache, problems, wanted)
+
+
+def _silent(
+    root: Path,
+    files: list[str],
+    tables: list[str],
+    texts: int,
+    read_file: Reader,
+    cache: Path | None,
+    problems: tuple[str, ...],
+    wanted: str,
+) -> Table:
+    """A folder without media: its tables, or what is written in its texts."""
     cards = [file for file in tables if PurePosixPath(file).name.lower() in CARDS]
     if cards and len(tables) > len(cards):
         tables = [file for file in tables if file not in cards]
     about = companions(root, files, tables) if tables else []
     if parted := _parted(root, files, tables, wanted):
         tables = parted
-    elif kinds["text"] > len(about) and kinds["text"] - len(about) >= sum("/" not in file for file in tables):
+    elif texts > len(about) and texts - len(about) >= sum("/" not in file for file in tables):
         return _written(root, files, cache, problems, wanted)
     if tables:
         found = read_file(root / tables[0]) if len(tables) == 1 else _several(root, tables, read_file)
