@@ -30,6 +30,12 @@ def companions(root: Path, files: Sequence[str], tables: Sequence[str]) -> list[
     return [file for file in texts if is_named(file)]
 
 
+def cards(tables: Sequence[str]) -> list[str]:
+    """Files that say which data sets lie in a folder (LLaMA-Factory, `datasets`), where there are other tables."""
+    found = [file for file in tables if PurePosixPath(file).name.lower() in ("dataset_info.json", "dataset_infos.json")]
+    return found if len(found) < len(tables) else []
+
+
 def above_classes(files: Sequence[str]) -> list[str]:
     """Texts so named on top of texts that all lie in folders, which without them are classes."""
     found = [file for file in files if "/" not in file]

@@ -21,7 +21,7 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
 from duomo.data.classed import GROUP, SPLITS, classes, kinds_of, labels_of
-from duomo.data.companions import above_classes, companions
+from duomo.data.companions import above_classes, cards, companions
 from duomo.data.conll import in_plain
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
@@ -42,8 +42,6 @@ STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
-CARDS = ("dataset_info.json", "dataset_infos.json")
-"""What a file that says which data sets lie in a folder is called (LLaMA-Factory, `datasets`)."""
 FEWEST_SERIES = 5
 """Tables in each class folder from which on a table is taken for one series."""
 MOST_OTHERS = 5000
@@ -109,9 +107,8 @@ def _silent(
     wanted: str,
 ) -> Table:
     """A folder without media: its tables, or what is written in its texts."""
-    cards = [file for file in tables if PurePosixPath(file).name.lower() in CARDS]
-    if cards and len(tables) > len(cards):
-        tables = [file for file in tables if file not in cards]
+    listed = cards(tables)
+    tables = [file for file in tables if file not in listed]
     about = companions(root, files, tables) if tables else []
     if parted := _parted(root, files, tables, wanted):
         tables = parted
@@ -119,7 +116,7 @@ def _silent(
         return _written(root, files, cache, problems, wanted)
     if tables:
         found = read_file(root / tables[0]) if len(tables) == 1 else _several(root, tables, read_file)
-        return replace(found, problems=(*problems, *_passed_over([*about, *cards]), *found.problems))
+        return replace(found, problems=(*problems, *_passed_over([*about, *listed]), *found.problems))
     if any(_writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise _refusal(root, files)
