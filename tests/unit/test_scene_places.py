@@ -57,6 +57,13 @@ def test_parts_with_the_same_names_below_one_folder(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_parts_that_lists_and_folders_call_by_other_words(tmp_path: Path) -> None:
+    pictures(tmp_path, "training/0.png", "valid/0.png")
+    coco(tmp_path / "train.json", ["0.png"])
+    coco(tmp_path / "val.json", ["1.png", "0.png"])
+    assert lefts(sources.read(tmp_path)) == {"training/0.png": [("cat", 0)], "valid/0.png": [("cat", 1)]}
+
+
 @pytest.mark.parametrize("form", ["xml", "json"])
 def test_a_stale_name_in_a_sheet(tmp_path: Path, form: str) -> None:
     pictures(tmp_path, "a.png", "b.png")
@@ -102,6 +109,11 @@ def test_classes_of_yolo_counted_from_one(tmp_path: Path) -> None:
     assert lefts(table) == {"a.png": [("cat", 10)], "b.png": [("dog", 10)]} and any("from 1" in said for said in table.problems)
 
 
+def test_commas_in_lines_of_yolo(tmp_path: Path) -> None:
+    yolo(tmp_path, {"a": "0 0,5 0,5 0,5 0,5", "b": "0, 0.5, 0.5, 0.5, 0.5", "c": "0,0.5,0.5,0.5,0.5"})
+    assert {*map(tuple, lefts(sources.read(tmp_path)).values())} == {(("0", 10),)}
+
+
 def test_boxes_of_yolo_in_pixels(tmp_path: Path) -> None:
     yolo(tmp_path, {"a": "0 20 15 10 10", "b": "0 10 15 10 10"})
     with pytest.raises(DataError, match=r"a\.txt"):
@@ -121,6 +133,8 @@ def test_a_list_that_names_missing_files(tmp_path: Path, before: str) -> None:
 @pytest.mark.parametrize(("files", "labels"), [
     (["set/cat/1.png", "set/dog/1.png"], ["cat", "dog"]), (["test/cat/1.png"], ["cat"]), (["cat/1.png"], ["cat"]),
     (["data/train/cat/1.png", "data/test/dog/1.png"], ["cat", "dog"]), (["cat/images/1.png"], ["cat"]),
+    (["cat/in/1.png", "cat/out/1.png"], ["cat", "cat"]), (["a/cat/1.png", "a/dog/1.png"], ["cat", "dog"]),
+    (["flower_photos/rose/1.png", "flower_photos/tulip/1.png"], ["rose", "tulip"]),
     (["cat/train/1.png", "cat/test/1.png"], ["cat", "cat"]), (["cat/front/1.png", "cat/back/1.png"], ["cat", "cat"]),
 ])  # fmt: skip
 def test_folders_around_the_classes(files: list[str], labels: list[str]) -> None:
@@ -160,6 +174,10 @@ def test_boxes_of_a_list_by_their_centre(tmp_path: Path) -> None:
     )
     found = boxes.parse(sources.read(tmp_path).column("boxes"))
     assert [[(box.label, *box[1:5]) for box in one] for one in found] == [[("cat", 10, 7.5, 30, 22.5)], [("dog", 0, 0, 20, 30)]]
+    with (tmp_path / "boxes.csv").open("a") as lines:
+        lines.write("\na.png,owl,0.9,0.5,0.4,0.5")
+    table = sources.read(tmp_path)  # it crosses the edge, and is cut there
+    assert boxes.parse(table.column("boxes"))[0][1][1:5] == (28, 7.5, 40, 22.5) and len(table.problems) == 1
 
 
 @pytest.mark.parametrize(("picture", "text"), [

@@ -14,8 +14,9 @@ from duomo.core.messages import tr
 
 FAULTS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 """What JSON or XML of another shape than expected raises where it is looked into: a list for a name, no number, nested endlessly."""
-PARTS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
-"""Words that tell the parts of data."""
+PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test",
+         "testing": "test"}  # fmt: skip
+"""Words that tell the parts of data, and the part."""
 ONLY_CLASS = "object"
 """What things are called where no class is named for any of them."""
 Sides = tuple[float, float, float, float]
@@ -102,13 +103,19 @@ class Pictures:
 
 def _part_of(words: list[str], file: str) -> bool:
     """Whether a picture may be one of an annotation called by these words: train's does not speak of what lies in val."""
-    own, other = ({word for one in names if (word := one.lower().rstrip("0123456789")) in PARTS} for names in (words, file.split("/")[:-1]))
+    own, other = _parts(words), _parts(file.split("/")[:-1])
     return not own or not other or bool(own & other)
+
+
+def _parts(names: Iterable[str]) -> set[str]:
+    """The parts of data that names speak of: val2017 of val, valid of the same."""
+    return {PARTS[word] for one in names if (word := one.lower().rstrip("0123456789")) in PARTS}
 
 
 def _alike(file: str, name: str, words: list[str]) -> int:
     """How many folders of a picture an annotation speaks of: in the picture's name, or in its own."""
-    return len(set(PurePosixPath(file).parts[:-1]) & {*PurePosixPath(name).parts[:-1], *words})
+    folders, spoken = PurePosixPath(file).parts[:-1], {*PurePosixPath(name).parts[:-1], *words}
+    return len(spoken.intersection(folders)) + len(_parts(folders) & _parts(spoken))
 
 
 class Told(NamedTuple):

@@ -14,6 +14,13 @@ from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import SOURCE, known, sources
 
+_OUTER = re.compile(
+    r"(^|[^a-z])(all|archive|audio|class(es)?|classification|clips|corpus|data|datasets?|files|films|folders|images?|imgs?|jpe?gs?|photos?"
+    r"|pics|pictures?|png|raw|recordings|samples|sets?|sounds|test|train(ing)?|val(id(ation)?)?|videos|wavs?)([^a-z]|$)"
+    r"|(data|dataset|images|photos|pictures)$|数据|图片|图像|照片|音频|视频|样本",
+    re.IGNORECASE,
+)
+"""What folders are called that hold data, whatever their classes."""
 SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
 GROUP = "group"
 """The column of outer folders that are not the classes."""
@@ -44,7 +51,7 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     ones repeat in first ones that are called after places and the like, or are fewer."""
     if not all("/" in file for file in files):
         return None
-    folders = _forked([file.split("/")[:-1] for file in files])
+    folders = _forked(root.name, [file.split("/")[:-1] for file in files])
     labels = [names[0] for names in folders]
     deep = all(len(names) > 1 for names in folders)
     if len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS:
@@ -59,16 +66,22 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     return _of_two(labels, [names[1] for names in folders]) if deep else Classed(labels)
 
 
-def _forked(folders: list[list[str]]) -> list[list[str]]:
-    """Folders without the outer ones that all share (`dataset/cat`, `data/train/dog`), where the classes lie below; else as they are."""
+def _forked(root: str, folders: list[list[str]]) -> list[list[str]]:
+    """Folders without the outer ones that all share and that name no class (`dataset/cat`, `data/train/dog`), where the classes lie below;
+    else as they are: of one class alone (`cat/indoors`, `cat/outdoors`) the outer one is the class."""
     first, last = min(folders), max(folders)
-    shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+    shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1] and _is_outer(pair[0], root), zip(first, last, strict=False))]
     inner = [names[len(shared) :] for names in folders]
     if not shared or not any(inner):
         return [names[1:] for names in folders] if len(shared) > 1 and shared[0].lower() in SPLITS else folders
     firsts = {names[0] for names in inner if names}
     parted = {name.lower() for name in firsts} <= SPLITS and any(len(names) < 2 for names in inner)
     return folders if not all(inner) or parted or _origins(firsts) else inner
+
+
+def _is_outer(name: str, root: str) -> bool:
+    """Whether a folder is called after a part of the data, after data, or as the one that it lies in (as in archives)."""
+    return name.lower() in SPLITS or name == root or _OUTER.search(name) is not None
 
 
 def _of_two(outer: list[str], inner: list[str]) -> Classed:

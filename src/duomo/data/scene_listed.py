@@ -68,7 +68,8 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
         if not label:
             faults.add(tr("a box whose class nothing names is called {label}", label=ONLY_CLASS), listed.name)
         found = _rows(zip(pictures, kinds, boxes, crowds, strict=True), wide, _words(listed.root, files), faults)
-        found = _pixels(listed.root, [_moved(scene) for scene in found] if at_centre else found)
+        found = _pixels(listed.root, found, wide)
+        found = [_moved(scene) for scene in found] if at_centre else found
     else:
         parts = {name[len(OBJECTS) + 1 :]: names[name] for name in names if name == OBJECTS or name.startswith(f"{OBJECTS}.")}
         if not ("" in parts and "bbox" in str(listed.data.column(parts[""]).slice(0, LOOKED_AT).to_pylist())) and BOX not in parts:
@@ -167,9 +168,13 @@ def _moved(scene: Scene) -> Scene:
     return scene._replace(boxes=moved)
 
 
-def _pixels(root: Path, scenes: list[Scene]) -> list[Scene]:
-    """The scenes in pixels, where all their boxes are told in shares of the picture."""
-    sides = [side for scene in scenes for box in scene.boxes for side in box[1:5]]
+def _pixels(root: Path, scenes: list[Scene], wide: bool) -> list[Scene]:
+    """The scenes in pixels, where all their boxes are told in shares of the picture; `wide`: as a place, width and height, of which none
+    is above 1, though their sum may be where a box crosses the edge."""
+    boxes = [box for scene in scenes for box in scene.boxes]
+    if wide:
+        boxes = [box._replace(right=box.right - box.left, bottom=box.bottom - box.top) for box in boxes]
+    sides = [side for box in boxes for side in box[1:5]]
     if not sides or max(sides) > 1 + ROUNDING or min(sides) < -ROUNDING:
         return scenes
     found = []

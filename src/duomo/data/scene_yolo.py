@@ -17,6 +17,7 @@ from duomo.data.annotated import Faults, Pictures, Scene, around, parted
 LARGEST_TEXT, LARGEST_LIST = 1 << 20, 1 << 26
 NAMES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels")
 LINE = re.compile(r"\s*\d+(\.0+)?(\s+-?[\d.]+([eE][-+]?\d+)?){4,}\s*")
+DECIMAL = re.compile(r"(?<=\d),(?=\d)")
 MOST_CLASSES = 1_000_000
 WIDEST = 2.0
 """A share beyond that is none."""
@@ -141,7 +142,8 @@ def _lines(root: Path, label: str) -> tuple[list[list[float]] | None, list[str]]
         return None, [label]
     rows, bad = list[list[float]](), list[str]()
     for number, line in enumerate((root / label).read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
-        row = _numbers(line.replace(",", " "))
+        # between digits of numbers that blanks divide a comma stands for a point, else it divides them itself
+        row = _numbers((DECIMAL.sub(".", line) if len(line.split()) > BOX else line).replace(",", " "))
         if row is not None:
             rows.append(row)
         elif line.strip():

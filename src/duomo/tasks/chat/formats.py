@@ -132,8 +132,7 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
     """
     if shape.name in ("messages", "sharegpt") or _is_list(cells[shape.columns[0]]):
         found = _listed(cells[shape.columns[0]], row)
-        answer = cells[shape.columns[-1]] if len(shape.columns) > 1 else None
-        found += _listed(answer, row) if _is_list(answer) else [{"role": "assistant", "content": str(answer)}] if answer else []
+        found = _with_answer(found, cells[shape.columns[-1]], row) if len(shape.columns) > 1 else found
     else:
         if _is_list(cells[shape.columns[-1]]):
             return _answered(cells, shape, row)
@@ -146,6 +145,14 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
     if system and found and found[0]["role"] != "system":
         found = [{"role": "system", "content": str(system)}, *found]
     return found
+
+
+def _with_answer(asked: list[dict[str, Any]], answer: Any, row: int) -> list[dict[str, Any]]:
+    """What was asked with the answer of a column beside it, or the conversation that the column repeats as a whole."""
+    said = _listed(answer, row) if _is_list(answer) else [{"role": "assistant", "content": str(answer)}] if answer else []
+    if any(message["role"] == "user" for message in said):
+        return said
+    return asked if asked and asked[-1]["role"] == "assistant" else asked + said
 
 
 def _answered(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[str, Any]]:
@@ -198,7 +205,8 @@ def _both(turn: Any) -> list[Any]:
     """A turn {"human": "…", "assistant": "…"} as its two messages; any other as it is."""
     if not isinstance(turn, dict) or not turn or "role" in turn or not all(name.lower() in ROLES for name in turn):
         return [turn]
-    return [{"role": name, "content": text} for name, text in turn.items()]
+    inside = sorted(turn.items(), key=lambda pair: ("system", "user", "assistant").index(ROLES[pair[0].lower()]))
+    return [{"role": name, "content": text} for name, text in inside]
 
 
 def _message(one: Any, row: int, number: int) -> dict[str, Any]:

@@ -279,8 +279,10 @@ def test_texts_that_are_cut_at_spaces_and_tags_with_commas() -> None:
                                               {"type": "labels", "value": {"start": 3, "end": 5, "text": "北京", "labels": ["LOC"]}},
                                               {"type": "relation", "from_id": "a", "to_id": "b"}]}]},
         {"label": json.dumps({"PER": {"李红": [[0, 1]]}, "LOC": {"北京": [[3, 4]]}})},
+        {"spans": [{"start": 0, "end": 2, "label": "PER", "text": "李红 ", "meta": {"label": "by hand", "start": 1}},
+                   {"start": 3, "end": 5, "label": "LOC", "text": "北京"}]},
     ],
-    ids=["doccano", "inclusive", "nested", "label studio, short", "label studio", "by label"],
+    ids=["doccano", "inclusive", "nested", "label studio, short", "label studio", "by label", "with notes"],
 )  # fmt: skip
 def test_spans_in_the_forms_of_tools(tmp_path, cell):
     rows = [{"text": "李红在北京" + "住了很久" * number, **cell} for number in range(1, 40)]

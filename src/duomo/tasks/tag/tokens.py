@@ -210,10 +210,10 @@ def written_spans(cell: Any) -> list[tuple[int, int, str]] | None:
 def _parts(one: Mapping[str, Any]) -> list[Any]:
     """Start, stop and label of an object; where the text says so, its end is its last character and not the one behind."""
     nested = {name: value for inner in one.values() if isinstance(inner, Mapping) for name, value in inner.items()}
-    flat = {**one, **nested}
+    flat = {**nested, **one}
     start, stop, label, said = (next((flat[name] for name in names if name in flat), None) for names in (STARTS, STOPS, LABELS, SAID))
     label = label[0] if isinstance(label, list) and label else label
-    if isinstance(start, int) and isinstance(stop, int) and isinstance(said, str) and len(said) == stop - start + 1:
+    if isinstance(start, int) and isinstance(stop, int) and isinstance(said, str) and len(said) == len(said.strip()) == stop - start + 1:
         stop += 1
     return [start, stop, label]
 
