@@ -38,6 +38,12 @@ def test_arrays_of_other_machines_and_of_long_or_complex_numbers() -> None:
     assert read(np.array([[1 + 2j], [3j]])).data.column("x0").to_pylist() == ["(1+2j)", "3j"]
 
 
+def test_lists_of_numbers_beyond_64_bits() -> None:
+    assert read({"a": [[1, 2**64], [3]]}).data.column("a").to_pylist() == [f"[1, {2**64}]", "[3]"]
+    large = [np.array([1, 2**63], np.uint64), np.array([True, False])]
+    assert read({"a": large}).data.column("a").to_pylist() == [[1.0, 2.0**63], [1.0, 0.0]]
+
+
 def test_a_sparse_matrix_is_told_from_a_tuple() -> None:
     x = scipy.sparse.csr_matrix(np.eye(30))
     for source in (x, (x, np.zeros(30)), scipy.sparse.coo_array(x)):

@@ -333,7 +333,7 @@ def _list_type(value: Any) -> str:
         return f"{found}32" if value.dtype == np.float32 and found != "text" else found
     if all(cell is None or _type_of(cell) == "int" for cell in value):
         return "whole"
-    if all(isinstance(cell, int | float | np.number) or cell is None for cell in value):
+    if all(cell is None or isinstance(cell, float) or (isinstance(cell, int | np.number) and _type_of(cell) != "text") for cell in value):
         return "numbers"
     inner = all(isinstance(cell, list | tuple | np.ndarray) and _list_type(cell).startswith(LISTS) for cell in value)
     return "frames" if inner else "text"
@@ -370,7 +370,9 @@ def _batch(rows: list[Mapping[str, Any]], found: dict[str, str], schema: pa.Sche
         if kind == "text":
             cells = [None if cell is None else cell if isinstance(cell, str) else _text(cell) for cell in cells]
         elif kind.startswith((*LISTS, "frames")):
-            cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in cells]
+            cells = [
+                cell.astype(np.int64 if kind == "whole" else float).tolist() if isinstance(cell, np.ndarray) else cell for cell in cells
+            ]
         elif kind == "time":  # Arrow takes no plain dates among moments
             cells = [datetime.combine(cell, time()) if type(cell) is date else cell for cell in cells]
         columns.append(_column(cells, schema.field(name).type))

@@ -241,7 +241,9 @@ def are_classes(cells: Iterable[str | None]) -> bool:
 
 def _headed(root: Path, listed: Table, index: dict[str, str]) -> Table:
     """The list; where its first line names a file of the folder (as LJSpeech's does), that is a row, and the columns are c0, c1 …"""
-    if {name.lower() for name in listed.names} & {*NAMING} or not any(_place(root, name, index) for name in listed.names):
+    if {name.lower() for name in listed.names} & {*NAMING} or any(pa.types.is_nested(kind) for kind in listed.data.schema.types):
+        return listed
+    if not any(_place(root, name, index) for name in listed.names):
         return listed
     first = [re.sub(r"_\d+$", "", name) if re.sub(r"_\d+$", "", name) in listed.names else name for name in listed.names]
     names = [f"c{place}" for place in range(len(first))]
