@@ -20,7 +20,7 @@ from duomo.core.recipe import ModelConfig
 from duomo.exchange import gguf_models, hf
 
 QUICK = ("--steps", "2", "--exact", "--out", "out")
-ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}x{% endfor %}{% endfor %}"
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 TEXT = "\n\n".join(f"This is the paragraph number {n}, and it speaks of the weather on day {n * 7}." for n in range(200))
 TALKS = [{"messages": [{"role": "user", "content": f"say {n}"}, {"role": "assistant", "content": f"{n} it is"}]} for n in range(30)]
 Command = Callable[..., Any]
