@@ -206,7 +206,6 @@ def beginnings(rows: Rows) -> Rows:
 
 GREEDY = {"task": {"sampling": {"temperature": 0.0, "new_tokens": 12}}}
 DRAWN = {"task": {"sampling": {"new_tokens": 12}}}
-BEAMS = {"encode": {"longest_text": 40}}
 CASES: dict[str, Case] = {
     "clinic": Case(sample("clinic"), target=("diagnosis",)),
     "houses": Case(sample("houses"), target=("price",)),

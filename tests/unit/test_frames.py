@@ -49,3 +49,8 @@ def test_a_sparse_matrix_is_told_from_a_tuple() -> None:
     for source in (x, (x, np.zeros(30)), scipy.sparse.coo_array(x)):
         with pytest.raises(DataError, match=r"sparse one of shape \(30, 30\)"):
             read(source)
+
+
+def test_a_target_beside_columns_of_its_names() -> None:
+    x = pd.DataFrame(np.zeros((4, 4)), columns=["y", "target", "label", "outcome"])
+    assert read((x, np.arange(4))).names[-1] == "y1"

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from PIL import Image
 from sklearn.datasets import load_sample_image
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from duomo import samples
 from duomo.core.errors import ConfigError, DataError
@@ -582,3 +583,18 @@ def test_byte_level_pieces_of_chinese_are_whole_characters(tmp_path: Path) -> No
     chinese, english = (text.learn(pa.chunked_array([[one]]), EncodeConfig(tokenizer="bpe")) for one in (poems, novel))
     assert 1536 <= chinese["size"] <= 3072 and english["size"] == 512
     assert len(text.encode_text(chinese, [poems])[0]) < 1.15 * len(poems)
+
+
+def test_a_tokenizer_without_its_unknown_token_is_refused() -> None:
+    """It would end at the first word that is new to it, after hours of training."""
+    with pytest.raises(ConfigError, match=r"'\[UNK\]' .* is not in its vocabulary"):
+        text.given(Tokenizer(models.WordLevel({"a": 0}, "[UNK]")).to_str())
+    with pytest.raises(ConfigError, match="'unk_id'"):
+        text.given(Tokenizer(models.Unigram([("a", 0.0)], None, False)).to_str())
+
+
+def test_bytes_are_told_from_letters_however_a_tokenizer_is_written() -> None:
+    made = Tokenizer(models.BPE({"Ġ": 0, "é": 1}, []))
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.ByteLevel()])  # as Llama 3 and Qwen have it
+    for indented in (False, True):
+        assert list(text.bytes_of(text.given(made.to_str(pretty=indented)))) == [1, 1]

@@ -47,6 +47,21 @@ def test_the_shape_is_recognised_and_said() -> None:
     assert longform.recognised(table, "pulse", ["id"], ["time"]) is None
 
 
+def test_windows_of_a_sensor_stay_together() -> None:
+    """Rows of one window on both sides of the split would be the same swing of an arm, learned and asked for."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"window_id": np.repeat(np.arange(40), 25), "t": np.tile(np.arange(25), 40), "acc_x": rng.normal(size=1000)})
+    frame["activity"] = np.repeat(rng.choice(["walk", "sit", "run"], 40), 25)
+    table = kinds.infer(sources.read(frame), {})
+    proposal, findings = audit.propose(table, "activity")
+    assert (proposal.how, proposal.group) == ("group", "window_id")
+    assert "--join window_id,t" in next(finding for finding in findings if finding.code == "long").remedy
+    people = kinds.infer(sources.read(frame.assign(subject=np.repeat(np.arange(8), 125))), {})
+    assert audit.propose(people, "activity")[0].group == "subject"  # who moved is kept apart before what was cut from it
+    mixed = kinds.infer(sources.read(frame.assign(activity=rng.choice(["walk", "sit"], 1000))), {})
+    assert audit.propose(mixed, "activity")[0].how == "stratified"  # a number whose rows differ ties nothing together
+
+
 def test_what_cannot_be_joined_is_refused() -> None:
     table = kinds.infer(sources.read(readings(10)), {})
     for join, target, words in ((("id",), "note", "'note' changes within 'id'"), (("id", "note"), "", "holds neither"),

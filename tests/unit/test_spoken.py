@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from duomo.core import kinds
 from duomo.core.errors import DataError
-from duomo.data import sources
+from duomo.data import audit, sources
 
 SAID = ["鸟儿，在唱歌", "une alouette", "the second bird: a lark", "rain"]
 LINES = {
@@ -50,6 +51,25 @@ def test_kaldis_names_lead_to_recordings(tmp_path: Path, mark: str) -> None:
     write(tmp_path / "lone/wav.scp", "a /far/a.wav")
     with pytest.raises(DataError, match="holds none"):
         sources.read(tmp_path / "lone")
+
+
+def test_speakers_are_kept_apart(tmp_path: Path) -> None:
+    """By Kaldi's list of them, or by the folders that LibriSpeech and AISHELL have for each; too few folders are none."""
+    for folder in ("s1", "s2", "s3", "s4", "s5"):
+        sounds(tmp_path / "corpus/clean" / folder)
+        for number in range(len(SAID)):
+            (tmp_path / "corpus/clean" / folder / f"u{number}.wav").rename(tmp_path / "corpus/clean" / folder / f"{folder}-{number}.wav")
+        write(tmp_path / "corpus/clean" / folder / "c.trans.txt", "\n".join(f"{folder}-{n} {text}" for n, text in enumerate(SAID)))
+    table = sources.read(tmp_path / "corpus")
+    assert table.column("speaker").to_pylist() == [f"s{n}" for n in range(1, 6) for _ in SAID] and table.kinds["speaker"] == "id"
+    proposal, _ = audit.propose(kinds.infer(table, {}), "text")
+    assert (proposal.how, proposal.group) == ("group", "speaker")
+    write(tmp_path / "corpus/utt2spk", "\n".join(f"s{n}-{place} {place % 2}" for n in range(1, 6) for place in range(len(SAID))))
+    assert sources.read(tmp_path / "corpus").column("speaker").to_pylist() == ["0", "1"] * 10
+    sounds(tmp_path / "two/a")
+    sounds(tmp_path / "two/b")
+    write(tmp_path / "two/list.txt", "\n".join(f"{f}/u{n}.wav\t{text}" for f in "ab" for n, text in enumerate(SAID)))
+    assert "speaker" not in sources.read(tmp_path / "two").names
 
 
 def test_chapters_have_lists_of_their_own_names(tmp_path: Path) -> None:

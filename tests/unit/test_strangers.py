@@ -276,6 +276,9 @@ def test_a_column_that_is_filled_for_one_class_only() -> None:
 def test_the_number_beside_a_date_is_the_target() -> None:
     days = pd.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d")
     assert guess_target(kinds.infer(sources.read(pd.DataFrame({"day": days, "sales": np.arange(60) * 1.5})), {}))[0] == "sales"
+    shops = pd.DataFrame({"day": days, "store": list("abcd") * 15, "sales": np.arange(60) * 1.5})
+    assert guess_target(kinds.infer(sources.read(shops), {}))[0] == "sales"
+    assert guess_target(kinds.infer(sources.read(shops.assign(month=[2, 3] * 30)), {}))[0] == "store"
 
 
 def test_an_object_that_is_no_table_tells_its_parts(tmp_path: Path) -> None:

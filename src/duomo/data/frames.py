@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from functools import partial
-from itertools import islice
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,8 @@ def _with_target(x: Any, y: Any) -> pa.Table | None:
     table = from_memory(x)
     if table is None:
         return None
-    free = next(name for name in ("y", "target", "label", "outcome") if name not in table.column_names)
+    names = chain(("y", "target", "label", "outcome"), (f"y{number}" for number in count(1)))
+    free = next(name for name in names if name not in table.column_names)
     return plain(table.append_column(free, pa.chunked_array([_cells(np.asarray(y).ravel())])))
 
 

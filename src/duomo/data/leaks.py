@@ -16,12 +16,21 @@ from duomo.data.profile import words
 NEAR_PERFECT = 0.98
 BINS = 64
 LOOKED_AT = 100_000
+OFTEN = 2
+"""Rows of a numbered thing, on average, and things of a class, from which they are measured several times."""
 _GROUP = re.compile(
     r"\b(subject|patient|user|customer|client|speaker|session|person|player|student|participant|household|family|group|site|hospital|author"
     r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer)s?"
     r"( (id|no|nr|number|name|code|key|index|num|uuid))?$"
     r"|^(id|((case|series|trial|sample|record)( id)?))$|(患者|病人|用户|客户|被试|受试者|学生|说话人|会员|录音人|家庭)(id|编号|号|名)?$"
 )
+_NUMBERED = re.compile(
+    r"\b(id|no|nr|number|key|code|uuid|(window|segment|run|sequence|seq|recording|record|trip|ride|flight|experiment|exp|cycle|batch|block"
+    r"|chunk|document|doc|article|page|event|game|match|plot|tree|cell|well|wafer|unit|sample|specimen"
+    r"|series|trial)s?( (no|nr|number|index|num))?)$"
+    r"|(编号|序号|窗口|片段|批次|场次)$"
+)
+"""Columns that may number what was measured several times."""
 _FILM = re.compile(
     r"\b(source|film|movie|video|episode|recording|match|scene|youtube)s?( (id|no|nr|number|name|code|key|index))?$|来源|影片|视频"
 )
@@ -112,21 +121,33 @@ def _explained(cells: np.ndarray, values: np.ndarray, fit: np.ndarray, check: np
 
 
 def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, int]]:
-    """Columns that by name are a person or a thing seen repeatedly, and how many different ones there are: `least` or more."""
+    """Columns that by name are a person or a thing seen repeatedly, and how many different ones there are: `least` or more.
+
+    First those of persons; behind them numbers of what was measured several times.
+    """
     found = []
     clips = bool(table.of_kind("video"))
     for name in table.names:
-        filmed = clips and name != "file" and _FILM.search(words(name)) is not None
-        if (
-            name == target
-            or table.kinds.get(name) not in ("category", "number", "id", "text")
-            or not (filmed or _GROUP.search(words(name)))
-        ):
+        if name == target or table.kinds.get(name) not in ("category", "number", "id", "text"):
+            continue
+        plain = words(name)
+        filmed, person = clips and name != "file" and _FILM.search(plain) is not None, _GROUP.search(plain) is not None
+        if not (filmed or person or (_NUMBERED.search(plain) and _measured(table, name, target))):
             continue
         distinct = int(pc.count_distinct(text_of(table.column(name))).as_py())
         if least <= distinct <= len(table) / 1.5 or (filmed and 3 <= distinct < len(table)):
-            found.append((name, distinct))
-    return sorted(found, key=lambda item: -item[1])
+            found.append((not (filmed or person), name, distinct))
+    return [(name, distinct) for _, name, distinct in sorted(found, key=lambda item: (item[0], -item[2]))]
+
+
+def _measured(table: Table, name: str, target: str) -> bool:
+    """Whether the column numbers things of which each has several rows and one target: far more of them than there are targets."""
+    if target not in table.names:
+        return False
+    thing_N, target_N = codes_of(text_of(table.column(name))), codes_of(values_of(table.column(target)))
+    known = (thing_N >= 0) & (target_N >= 0)
+    things, pairs = len(np.unique(thing_N[known])), len(np.unique(thing_N[known] * (target_N.max(initial=0) + 1) + target_N[known]))
+    return pairs == things and things >= OFTEN * len(np.unique(target_N[known])) and known.sum() >= OFTEN * things
 
 
 def time_columns(table: Table, target: str) -> list[str]:

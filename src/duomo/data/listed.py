@@ -103,7 +103,7 @@ def known(columns: Iterable[str]) -> dict[str, str]:
     """Kinds that follow from how the folder is laid out: a file's name is no input, a class folder's name is a class."""
     return {
         name: kind
-        for name, kind in (("file", "id"), ("label", "category"), ("part", "id"), (SOURCE, "id"), ("video", "video"))
+        for name, kind in (("file", "id"), ("label", "category"), ("part", "id"), ("speaker", "id"), (SOURCE, "id"), ("video", "video"))
         if name in set(columns)
     }
 

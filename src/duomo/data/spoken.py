@@ -30,6 +30,8 @@ UNREAD = (".textgrid", ".eaf", ".stm", ".ctm", ".trs")
 """Endings of transcripts by time that are not read."""
 LARGEST = 1 << 26
 """Bytes of a file that may be a list: it is read whole."""
+SPEAKERS = 5
+"""Folders from which they are taken for the speakers'."""
 LONGEST = 30.0
 """Seconds of a recording whose subtitles are read as its words."""
 _TIME = re.compile(r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)")
@@ -46,6 +48,8 @@ def read_spoken(root: Path, files: Sequence[str], media: str, problems: tuple[st
     places = pa.array(sounds, pa.large_string())
     name = "label" if are_classes(words.values()) else "text"
     columns = {"audio": places, name: pa.array([words.get(file) for file in sounds], pa.large_string()), "file": places}
+    if speakers := _speakers(root, files, sounds, wanted) or _apart(sounds):
+        columns["speaker"] = pa.array([speakers.get(file) for file in sounds], pa.large_string())
     return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
 
 
@@ -71,20 +75,45 @@ def refuse_elsewhere(root: Path, files: Sequence[str]) -> None:
 
 def _listed(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
     """Recording -> words, of all files that are lists."""
-    names = _names(sounds)
+    names = _uttered(root, files, sounds, wanted)
     texts = [file for file in files if os.path.splitext(file)[1].lower() in LISTS and (root / file).stat().st_size <= LARGEST]
-    for file in [file for file in files if PurePosixPath(file).name == "wav.scp"]:
-        for line in _lines(root / file, wanted):
-            name, *rest = line.split()
-            paths = [word for word in rest if kind_of(word) == "audio"]
-            if paths and (found := _found(paths[-1], "", names)):
-                names[name] = found
     words: dict[str, str] = {}
     for file in texts:
         if PurePosixPath(file).name not in OTHER:
             for sound, text in _rows(_lines(root / file, wanted), str(PurePosixPath(file).parent), names, len(sounds)).items():
                 words.setdefault(sound, text)
     return words
+
+
+def _uttered(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
+    """Recordings by their names, and by those that Kaldi's lists give them."""
+    names = _names(sounds)
+    for line in _every_line(root, files, "wav.scp", wanted):
+        name, *rest = line.split()
+        paths = [word for word in rest if kind_of(word) == "audio"]
+        if paths and (found := _found(paths[-1], "", names)):
+            names[name] = found
+    return names
+
+
+def _every_line(root: Path, files: Sequence[str], name: str, wanted: str) -> list[str]:
+    return [line for file in files if PurePosixPath(file).name == name for line in _lines(root / file, wanted)]
+
+
+def _speakers(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
+    """Recording -> who speaks, as Kaldi's utt2spk says."""
+    pairs = [line.split() for line in _every_line(root, files, "utt2spk", wanted)]
+    names = _uttered(root, files, sounds, wanted) if pairs else {}
+    return {sound: pair[1] for pair in pairs if len(pair) == 2 and (sound := _found(pair[0], "", names))}
+
+
+def _apart(sounds: list[str]) -> dict[str, str]:
+    """Recording -> the outermost folder that has at least `SPEAKERS` beside it: a speaker's in LibriSpeech, AISHELL, VoxForge."""
+    folders = {sound: sound.split("/")[:-1] for sound in sounds}
+    for depth in range(min(map(len, folders.values()), default=0)):
+        if SPEAKERS <= len({parts[depth] for parts in folders.values()}) <= len(sounds) / 2:
+            return {sound: parts[depth] for sound, parts in folders.items()}
+    return {}
 
 
 def _names(sounds: list[str]) -> dict[str, str]:

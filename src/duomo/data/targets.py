@@ -71,6 +71,8 @@ def guess_target(table: Table) -> tuple[str, str]:
     named = [name for name in named if table.kinds[name] != "text"]
     if named:  # where none has two values, the first of them: that is what must be told
         return next((name for name in named if _varies(table, name)), named[0]), tr("its name says so")
+    if table.of_kind("date") and _measure(table, table.names[-1]):
+        return table.names[-1], tr("rows are dated, and it is the last column and a number")
     categories = [name for name in table.of_kind("category") if _varies(table, name)]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
         return _likely(categories, table)[-1], tr("it is the last column of categories")
@@ -99,6 +101,13 @@ def unnamed(table: Table) -> ConfigError:
 
 def _varies(table: Table, name: str) -> bool:
     return len(pc.unique(values_of(table.column(name).slice(0, LOOKED_AT))).drop_null()) > 1
+
+
+def _measure(table: Table, name: str) -> bool:
+    """Whether a column is a number of many values that may be what is to be known of a day."""
+    if table.kinds.get(name) != "number" or _SELDOM & set(words(name).split()):
+        return False
+    return len(np.unique(number.parse(table.column(name).slice(0, LOOKED_AT))[0])) > FEW_VALUES
 
 
 def _lone(table: Table) -> str:

@@ -34,6 +34,7 @@ JSON_TYPES: dict[str, tuple[type, ...]] = {
 TOKEN = {"type": "integer", "minimum": 0}
 MOST_LISTED = {"prompt": limits.MOST_PROMPTS, "input": limits.MOST_INPUTS, "stop": limits.MOST_STOPS}
 """Texts (or lists of tokens) of a field that takes one of them, too, whose rule bounds that."""
+ROLES = ("system", "developer", "user", "assistant", "tool")
 MODEL = Rule(("string",), 1, 256, required=True)
 SAMPLING: dict[str, Rule] = {
     "model": MODEL,
@@ -191,7 +192,7 @@ def _property(name: str, rule: Rule) -> dict[str, Any]:
         if "array" in rule.types:
             found |= {"minItems": 1, "maxItems": MOST_LISTED.get(name, int(rule.high))}
     if name == "messages":
-        part = {"role": {"enum": ["system", "user", "assistant"]}, "content": {"type": "string"}}
+        part = {"role": {"enum": list(ROLES)}, "content": {"type": "string"}}
         found["items"] = {"type": "object", "properties": part, "required": ["role", "content"], "additionalProperties": False}
     elif name == "tools":
         function = {

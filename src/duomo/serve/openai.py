@@ -25,7 +25,6 @@ from duomo.serve.limits import LARGEST_ASKED, LARGEST_SCHEMA, LARGEST_SOUND, LON
 from duomo.serve.pool import Busy, Lost, Place
 from duomo.serve.reading import read_json
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
 VERBS = {"chat": "/v1/chat/completions", "complete": "/v1/completions", "embed": "/v1/embeddings", "hear": "/v1/audio/transcriptions"}
 
 
@@ -198,8 +197,8 @@ def _message(number: int, message: Any) -> dict[str, Any]:
     place = f"messages.{number}"
     role = message.get("role") if isinstance(message, dict) else None
     content = message.get("content") if isinstance(message, dict) else None
-    if role not in ROLES:
-        raise asked.Unfit(f"{place}.role", tr("A message needs a role, one of {known}.", known=", ".join(ROLES)))
+    if role not in asked.ROLES:
+        raise asked.Unfit(f"{place}.role", tr("A message needs a role, one of {known}.", known=", ".join(asked.ROLES)))
     if isinstance(content, list):
         if not all(isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in content):
             raise asked.Unfit(f"{place}.content", tr("The content of a message is a text, or parts of type text."))

@@ -7,6 +7,8 @@ Steps are counted from 1 where a person reads them: step 1 is `stream.batch(0)`.
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -183,12 +185,9 @@ class _Training:
 
     @torch.no_grad()
     def _judge(self) -> dict[str, float | None]:
-        """Loss and the task's metrics on all of validation, with the averaged weights where there are any."""
-        self.model.eval()
-        if self.average:
-            self.average.swap()
-        try:
-            loss, count, pieces = 0.0, 0.0, []
+        """Loss and the task's metrics on all of validation."""
+        loss, count, pieces = 0.0, 0.0, []
+        with self._judged():
             for number, batch in enumerate(self.job.valid() if self.job.valid else (), start=1):
                 self.signals.check()
                 if not guard.finite(batch):
@@ -200,13 +199,22 @@ class _Training:
                 total, counted = self.task.loss(output, placed)
                 loss, count = loss + float(total), count + float(counted)
                 pieces.append(self.task.evidence(output, placed))
+        evidence = {name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())}
+        metrics = self.task.measure(evidence) if evidence else {}
+        return {"loss": plain(loss / max(count, 1e-8)), **{name: plain(value) for name, value in metrics.items()}}
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """The model as it is judged: not learning, with the averaged weights where there are any."""
+        self.model.eval()
+        if self.average:
+            self.average.swap()
+        try:
+            yield
         finally:
             if self.average:
                 self.average.swap()
             self.model.train()
-        evidence = {name: np.concatenate([piece[name] for piece in pieces]) for name in (pieces[0] if pieces else ())}
-        metrics = self.task.measure(evidence) if evidence else {}
-        return {"loss": plain(loss / max(count, 1e-8)), **{name: plain(value) for name, value in metrics.items()}}
 
     def _choose(self, value: float | None) -> None:
         """Keep the best weights, of equals the latest: on few rows the first is but luck. Stop early when patience is at its end."""
@@ -237,7 +245,8 @@ class _Training:
         return {**self.model.state_dict(), **(self.average.tensors() if self.average else {})}
 
     def _board(self, facts: dict[str, Any]) -> None:
-        texts = self.job.facts["samples"]() if "samples" in self.job.facts else {}
+        with self._judged():
+            texts = self.job.facts["samples"]() if "samples" in self.job.facts else {}
         for text in texts.values():
             self.log.event(self.step, {"event": "sample", "text": text})
         self.log.board.evaluation(self.step, {name: value for name, value in facts.items() if value is not None}, self.model, texts)

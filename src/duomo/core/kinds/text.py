@@ -4,6 +4,7 @@ In a learned vocabulary token 0 is padding, token 1 the unknown (and what a hidd
 one says which number is which (`special`). Legend: N rows, T tokens.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -34,6 +35,7 @@ KNOWN = {"padding": ("<pad>", "[PAD]", "<|pad|>", "<|endoftext|>"), "unknown": (
 """Names that tokenizers of the field give to the special tokens, by use."""
 SPACES = re.compile(r"\s")
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+BYTES = re.compile(r'"type":\s*"ByteLevel"')
 _PLAIN = [*range(33, 127), *range(161, 173), *range(174, 256)]
 SIGNS = {chr(byte): byte for byte in _PLAIN} | {chr(256 + place): byte for place, byte in enumerate(sorted({*range(256)} - {*_PLAIN}))}
 """The byte that each sign of a byte-level vocabulary stands for (Radford et al. 2019, section 2.2)."""
@@ -144,6 +146,7 @@ def given(text: str, special: Mapping[str, str] | None = None, size: int = 0, lo
         tokenizer = _loaded(text)
     except ValueError as error:
         raise ConfigError("A tokenizer must be a tokenizer.json; this one cannot be read: {reason}", reason=str(error)[:200]) from None
+    _check_unknown(tokenizer, text)
     names = {use: (name,) for use, name in (special or {}).items() if name}
     numbers = {use: tokenizer.token_to_id(name) for use, known in (KNOWN | names).items() for name in reversed(known)
                if tokenizer.token_to_id(name) is not None}  # fmt: skip
@@ -153,6 +156,15 @@ def given(text: str, special: Mapping[str, str] | None = None, size: int = 0, lo
         "tokenizer": GIVEN, "json": text, "size": max(size, tokenizer.get_vocab_size()), "longest": longest, "special": numbers,
         "frame": [whole[:place], whole[place + len(plain) :]],
     }  # fmt: skip
+
+
+def _check_unknown(tokenizer: Tokenizer, text: str) -> None:
+    """ConfigError for a tokenizer that fails at the first sign that it does not know."""
+    model = json.loads(text)["model"]
+    missing = model.get("unk_id") is None if isinstance(model["vocab"], list) else model.get("unk_token") not in (None, *model["vocab"])
+    if missing and not is_bytes(tokenizer, text) and not model.get("byte_fallback"):
+        raise ConfigError("A tokenizer must have a token for what it does not know; {name!r} of this tokenizer.json is not in its "
+                          "vocabulary. Add it there, or name one that is.", name=model.get("unk_token") or "unk_id")  # fmt: skip
 
 
 def special(state: Mapping[str, Any], use: str) -> int:
@@ -295,16 +307,16 @@ def bytes_of(state: Mapping[str, Any]) -> np.ndarray:
     return np.array([1 if BYTE.fullmatch(token) else len(token.replace("▁", " ").encode()) for token in vocabulary], np.float64)
 
 
-def spelling(json: str, size: int) -> np.ndarray:
+def spelling(text: str, size: int) -> np.ndarray:
     """(V, L) int32: each token's letters in lower case, 0 behind the last, at most `LONGEST_TOKEN`: code points, or bytes where tokens are
     made of bytes; nothing for special tokens."""
-    tokenizer = _loaded(json)
+    tokenizer = _loaded(text)
     special = {number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special}
     tokens = ["" if number in special else tokenizer.id_to_token(number) or "" for number in range(size)]
     pieces = any(token.startswith("##") for token in tokens)
-    found = np.zeros((size, LONGEST_TOKEN), np.int32)
+    found, by_bytes = np.zeros((size, LONGEST_TOKEN), np.int32), is_bytes(tokenizer, text)
     for number, token in enumerate(tokens):
-        if is_bytes(tokenizer, json):
+        if by_bytes:
             whole = bytes(SIGNS[sign] for sign in token if sign in SIGNS).decode(errors="surrogateescape")
             letters = np.frombuffer(SPACES.sub(" ", whole.lower()).encode(errors="surrogateescape"), np.uint8)
         else:
@@ -315,9 +327,9 @@ def spelling(json: str, size: int) -> np.ndarray:
     return found
 
 
-def is_bytes(tokenizer: Tokenizer, json: str) -> bool:
+def is_bytes(tokenizer: Tokenizer, text: str) -> bool:
     """Whether every sign of its tokens is one byte."""
-    return "ByteLevel" in type(tokenizer.pre_tokenizer).__name__ or '"type":"ByteLevel"' in json
+    return "ByteLevel" in type(tokenizer.pre_tokenizer).__name__ or BYTES.search(text) is not None
 
 
 def type_of(state: Mapping[str, Any]) -> type[np.int16] | type[np.int32]:
