@@ -162,6 +162,22 @@ def test_groups_times_and_shared_rows() -> None:
     assert not audit(whole.take(np.arange(400)), "target", test=whole.take(np.arange(400, 569))).of("shared_rows")
 
 
+def test_counts_flags_sorts_and_popular_names_are_no_groups() -> None:
+    """Names of persons are refuted by what the cells hold: counts, yes and no, a few sorts, first names that many bear."""
+    rng = np.random.default_rng(0)
+    frame = cancer().assign(num_open_accounts=rng.poisson(9, 569), volunteer=rng.integers(0, 2, 569))
+    frame["payor_group"] = rng.choice(["charity", "medicare", "self pay", "private", "government", "other"], 569)
+    frame["animal_name"] = [f"Pet{number}" for number in np.minimum(rng.zipf(1.5, 569), 10_000)]
+    frame["place"], frame["coat"] = rng.choice(list("abcdefgh"), 569), rng.choice(["short", "long"], 569)
+    found = audit_of(frame)
+    assert found.proposal.how == "stratified" and not found.of("groups") and not found.of("few_groups")
+    names = frame.animal_name
+    frame["place"] = [str(len(name) * 7 + ord(name[-1])) for name in names]  # one name, one place: the same animal again
+    assert audit_of(frame).proposal.group == "animal_name"
+    frame = cancer().assign(group=np.arange(569) // 40, users=[f"u{number // 4}" for number in range(569)])
+    assert audit_of(frame).proposal.group == "users" and len(audit_of(frame).of("groups")) == 2
+
+
 def sentences(count: int, rng: np.random.Generator) -> list[str]:
     """Unlike texts of real words: the field names and descriptions that scikit-learn ships, drawn at random."""
     words = sorted(

@@ -6,12 +6,13 @@ Legend: N rows (of a sample), C classes.
 import re
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.kinds import date, number
 from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
 from duomo.core.table import Table
-from duomo.data.profile import words
+from duomo.data.profile import NO, YES, words
 
 NEAR_PERFECT = 0.98
 BINS = 64
@@ -35,6 +36,8 @@ _FILM = re.compile(
     r"\b(source|film|movie|video|episode|recording|match|scene|youtube)s?( (id|no|nr|number|name|code|key|index))?$|来源|影片|视频"
 )
 """What clips are cut from, where the rows are films."""
+_SORTS = re.compile(r"\w group$")
+FEWEST_GROUPS, POPULAR = 30, 0.3
 _TIME = re.compile(r"\b(date|time|timestamp|datetime|day|month|created|updated|ts|when)\b|日期|时间|日$|月份")
 _NOT_TIME = re.compile(r"\b(birth|born|dob|birthday)\b|出生|生日")
 
@@ -134,8 +137,10 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
         filmed, person = clips and name != "file" and _FILM.search(plain) is not None, _GROUP.search(plain) is not None
         if not (filmed or person or (_NUMBERED.search(plain) and _measured(table, name, target))):
             continue
-        distinct = int(pc.count_distinct(text_of(table.column(name))).as_py())
-        if least <= distinct <= len(table) / 1.5 or (filmed and 3 <= distinct < len(table)):
+        different = pc.unique(text_of(table.column(name)).drop_null())
+        distinct = len(different)
+        few = filmed and 3 <= distinct < len(table)
+        if few or (least <= distinct <= len(table) / 1.5 and not _told_otherwise(table, name, different)):
             found.append((not (filmed or person), name, distinct))
     return [(name, distinct) for _, name, distinct in sorted(found, key=lambda item: (item[0], -item[2]))]
 
@@ -148,6 +153,44 @@ def _measured(table: Table, name: str, target: str) -> bool:
     known = (thing_N >= 0) & (target_N >= 0)
     things, pairs = len(np.unique(thing_N[known])), len(np.unique(thing_N[known] * (target_N.max(initial=0) + 1) + target_N[known]))
     return pairs == things and things >= OFTEN * len(np.unique(target_N[known])) and known.sum() >= OFTEN * things
+
+
+def _told_otherwise(table: Table, name: str, different: pa.Array) -> bool:
+    """Whether what the cells hold refutes a name of persons or things: how many there are (num_accounts), whether one is (volunteer: 0, 1),
+    of which sort (payor_group: seven), or a first name that thousands bear."""
+    plain = words(name)
+    if len(different) == 2 and {str(value).lower() for value in different.to_pylist()} <= YES | NO:
+        return True
+    if table.kinds.get(name) == "number" and plain.endswith("s") and not plain.endswith("series"):
+        return True
+    if _SORTS.search(plain) and len(different) < FEWEST_GROUPS:
+        return True
+    return plain.endswith(" name") and _popular(table, name)
+
+
+def _popular(table: Table, name: str) -> bool:
+    """Whether rows of one name are hardly more alike than any two: pets called Bella are not one pet. As many names are met once."""
+    codes = codes_of(values_of(table.column(name)))
+    sizes = np.bincount(codes[codes >= 0])
+    together = _pairs(sizes)
+    if (sizes == 1).mean() < 0.25 or not together:
+        return False
+    excess = []
+    for other in table.names:
+        if other == name or table.kinds.get(other) not in ("category", "number", "date", "text"):
+            continue
+        values = codes_of(values_of(table.column(other)))
+        known = (codes >= 0) & (values >= 0)
+        counts, both = np.bincount(values[known]), np.unique(np.stack([codes[known], values[known]]), axis=1, return_counts=True)[1]
+        any_two = _pairs(counts) / max(1, _pairs(np.array([known.sum()])))
+        if 1 < len(counts) <= len(codes) / 20 and any_two < 1:
+            alike = _pairs(both) / max(1, _pairs(np.bincount(codes[known])))
+            excess.append((alike - any_two) / (1 - any_two))
+    return len(excess) > 1 and max(excess) < POPULAR
+
+
+def _pairs(sizes: np.ndarray) -> float:
+    return float((sizes.astype(np.float64) * (sizes - 1)).sum())
 
 
 def time_columns(table: Table, target: str) -> list[str]:
