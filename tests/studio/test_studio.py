@@ -87,7 +87,7 @@ def test_nothing_outside_the_folder_is_read(client: TestClient, studio: Studio, 
     assert client.post("api/train", json={"source": path}).status_code == 422
 
 
-@pytest.mark.parametrize("name", ["../x", "a/../../b", ".hidden", "", "a//b", "x" * 300, "a\nb"])
+@pytest.mark.parametrize("name", ["../x", "a/../../b", ".hidden", "", "a//b", "x" * 300, "a\nb", "a\u202egnp.csv", "a\u2028b"])
 def test_uploads_stay_where_they_belong(client: TestClient, studio: Studio, name: str) -> None:
     before = sorted(studio.place.root.rglob("*"))
     assert client.put("api/upload/one", params={"path": name}, content=b"x").status_code == 422
@@ -114,6 +114,16 @@ def test_what_is_dropped_arrives_as_it_was(client: TestClient) -> None:
     for upload, content in (("v", b"x,y\n1,2\n"), ("w", b"x,y\n1,3\n"), ("x", b"x,y\n1,2\n")):  # the last is the first once more
         client.put(f"api/upload/{upload}", params={"path": "a.csv"}, content=content)
     assert [client.post(f"api/upload/{upload}").json()["source"] for upload in "vwx"] == ["data/a.csv", "data/a-2.csv", "data/a.csv"]
+
+
+@pytest.mark.parametrize("name", ["Screenshot at 9.41\u202fAM", "最终　数据", "👨\u200d👩\u200d👧❤️", "a\u00a0b", "it's \"<b>"])
+def test_files_are_called_what_phones_and_people_call_them(client: TestClient, studio: Studio, name: str) -> None:
+    client.put("api/upload/u", params={"path": f"{name}.csv"}, content=b"x,y\n1,2\n")
+    assert client.post("api/upload/u").json()["source"] == f"data/{name}.csv"
+    assert [entry["name"] for entry in client.get("api/files", params={"path": "data"}).json()["entries"]] == [f"{name}.csv"]
+    assert client.post("api/look", json={"source": f"data/{name}.csv"}).json()["rows"] == 1
+    (studio.place.runs / name).mkdir()
+    assert [run["name"] for run in client.get("api/runs").json()["runs"]] == [name]
 
 
 def test_an_encoding_that_is_not_plain_can_be_chosen(client: TestClient, studio: Studio) -> None:

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import time
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -29,8 +30,16 @@ SPARE_BYTES = 200_000_000
 WEIGHTS = (".gguf", ".safetensors", ".pth")
 DEEPEST, MOST_SEEN = 3, 20_000
 """How far below the folder weights are looked for, and among how many entries."""
+TURNS = ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+"""Letters that turn the way of writing around, so that a name looks like another one."""
 STALE_SECONDS = 24 * 3600
 """An upload that has not become whole in this time is thrown away."""
+
+
+def shows(name: str) -> bool:
+    """Whether a name reads as what it is: no control characters, no halves of letters, nothing that turns the way it is written. Wide and
+    narrow spaces and joined emoji, as phones and screenshots name files, are letters like others."""
+    return not any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(one) in TURNS for one in name)
 
 
 def plain_name(name: str) -> str:
@@ -39,10 +48,11 @@ def plain_name(name: str) -> str:
         not name.strip()
         or name.startswith(".")
         or set(name) & {"/", "\\", "\0"}
-        or len(name.encode()) > LONGEST_NAME
-        or not name.isprintable()
+        or len(name.encode("utf-8", "replace")) > LONGEST_NAME
+        or not shows(name)
     ):
-        raise ConfigError("A name must be one to 200 bytes without slashes and not begin with a dot; received {name!r}.", name=name[:80])
+        raise ConfigError("A name must be 1 to 200 bytes, without slashes and control characters, and not begin with a dot; received {name!r}. "
+                          "Rename it.", name=name[:80])  # fmt: skip
     return name
 
 
@@ -89,7 +99,7 @@ class Place:
         found = []
         with os.scandir(folder) as entries:
             for entry in entries:
-                path, hidden = Path(entry.path), entry.name.startswith(".") or not entry.name.isprintable()
+                path, hidden = Path(entry.path), entry.name.startswith(".") or not shows(entry.name)
                 known = entry.is_dir() or path.suffix.lower() in {*ENDINGS, *PACKED, *PICTURES, *SOUNDS, *FILMS}
                 if hidden or not known or path == self.runs or (entry.is_dir() and is_weights(path)):
                     continue
@@ -107,7 +117,7 @@ class Place:
             with suppress(PermissionError), os.scandir(folder) as entries:  # what may not be looked into holds none
                 for entry in sorted(entries, key=lambda one: one.name):
                     seen, path = seen + 1, Path(entry.path)
-                    if entry.name.startswith(".") or not entry.name.isprintable() or path == self.runs or entry.is_symlink():
+                    if entry.name.startswith(".") or not shows(entry.name) or path == self.runs or entry.is_symlink():
                         continue
                     if is_weights(path):
                         found.append(str(path.relative_to(self.root)))

@@ -12,7 +12,7 @@ from duomo.core.messages import tr
 from duomo.core.run import PRODUCT
 from duomo.evaluate.slices import label
 from duomo.studio.jobs import Jobs
-from duomo.studio.place import Place
+from duomo.studio.place import Place, shows
 
 READ_FAULTS = (OSError, ValueError, LookupError, TypeError)
 EXPORTED = (*PRODUCT, "manifest.json", "log.jsonl", "timing.jsonl")
@@ -22,7 +22,7 @@ LONGEST_CURVE = 4_000_000
 
 def listed(place: Place, jobs: Jobs) -> list[dict[str, Any]]:
     """Every run, the newest first: name, state, task, source, when, metric with its figure and interval."""
-    folders = {path.name for path in place.runs.iterdir() if path.is_dir() and not path.name.startswith(".") and path.name.isprintable()}
+    folders = {path.name for path in place.runs.iterdir() if path.is_dir() and not path.name.startswith(".") and shows(path.name)}
     found = [_line(place.runs / name, name, jobs) for name in folders | set(jobs.names())]
     return sorted(found, key=lambda run: -run["at"])
 
