@@ -3,16 +3,21 @@
 import base64
 import dataclasses
 import io
+import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
@@ -22,6 +27,7 @@ import duomo.tasks
 from duomo import cli, samples
 from duomo.core import find
 from duomo.core.config import build, documentation, hints
+from duomo.core.errors import ConfigError, ResourceError
 from duomo.core.messages import chinese
 from duomo.core.recipe import Recipe
 from duomo.listing import listing
@@ -30,6 +36,7 @@ from duomo.studio.app import Studio
 from duomo.studio.guard import LARGEST_BODY
 from duomo.studio.jobs import POLL_SECONDS
 from duomo.studio.place import Place
+from duomo.studio.served import Served
 
 PAGE = Path(duomo.studio.__file__).with_name("page")
 TINY = {"model": {"name": "mlp", "size": "small"}, "train": {"exact": True, "steps": 20}}
@@ -347,11 +354,52 @@ def test_folders_that_may_not_be_read_hold_no_weights() -> None:
             os.seteuid(before)
 
 
-def test_what_is_served_is_told_from_one_list(studio: Studio) -> None:
-    """Telling it does not lose a server that starts meanwhile, which would outlive the studio."""
-    held = studio.served._servers
-    studio.served.listed()
-    assert studio.served._servers is held
+def serving(words: list[str]) -> list[psutil.Process]:
+    """Living processes of this test's `duomo serve`."""
+    found = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in found if one.cmdline()[2:4] == ["duomo.cli", "serve"] and one.cmdline()[4] in words]
+
+
+def test_a_server_on_its_way_ends_with_the_studio(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing waits for no server to answer, and leaves none behind; its run stays where it is meanwhile."""
+    monkeypatch.setattr("duomo.studio.served._ready", lambda port: False)
+    (studio.place.runs / "one").mkdir()
+
+    def ask() -> None:
+        with pytest.raises(ResourceError, match="did not start"):
+            studio.served.serve("one")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    until(lambda: serving(["runs/one"]), 20)
+    assert not studio.served.listed() and studio.served.at_work("one")
+    with pytest.raises(ConfigError, match="at work"):
+        studio.idle("one")
+    studio.served.close()
+    asking.join(20)
+    assert not asking.is_alive() and not serving(["runs/one"]) and not list(studio.place.served.iterdir())
+    with pytest.raises(ResourceError, match="being closed"):
+        studio.served.serve("one")
+
+
+def test_servers_of_a_killed_studio_are_taken_over(tmp_path: Path) -> None:
+    """By the next one in the folder, which ends them when it closes; not those of a studio that lives."""
+    place = Place(tmp_path)
+    left, other = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2))
+    us = [os.getpid(), psutil.Process().create_time()]
+    gone = {"pid": 2**22 - 1, "born": 0.0, "port": 1, "studio": [2**22 - 1, 0.0]}
+    for name, process, whose in (("left", left, gone["studio"]), ("other", other, us)):
+        found = {"pid": process.pid, "born": psutil.Process(process.pid).create_time(), "port": 8123, "studio": whose}
+        (place.served / f"{name}.json").write_text(json.dumps(found))
+    (place.served / "gone.json").write_text(json.dumps(gone))
+    (place.served / "torn.json").write_text("{")
+    served = Served(place)
+    assert {name: one["address"] for name, one in served.listed().items()} == {"left": "http://127.0.0.1:8123"}
+    served.close()
+    assert left.wait(5) is not None and other.poll() is None
+    assert [path.name for path in place.served.iterdir()] == ["other.json"]
+    other.kill()
+    other.wait()
 
 
 def test_what_cannot_be_trained_says_why(client: TestClient, studio: Studio) -> None:

@@ -54,7 +54,7 @@ class Studio:
 
     def idle(self, name: str) -> None:
         """ConfigError while the run trains or is served: its folder must stay where it is."""
-        if self.jobs.state(name) in ("running", "queued") or name in self.served.listed():
+        if self.jobs.state(name) in ("running", "queued") or self.served.at_work(name):
             raise ConfigError("The run {name!r} is at work. Stop it first.", name=name)
 
 

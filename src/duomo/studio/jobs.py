@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from psutil import NoSuchProcess
 
 from duomo.core.errors import RunError
 from duomo.core.files import write_atomically
@@ -179,12 +178,7 @@ class Jobs:
         child = self._children.get(job["name"])
         if child is not None and child.pid == job["pid"] and child.poll() is not None:
             return None
-        try:
-            process = psutil.Process(job["pid"])
-            same = abs(process.create_time() - job["born"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
-        except NoSuchProcess:
-            return None
-        return process if same else None
+        return living(job["pid"], job["born"])
 
     # -- the queue
     def _watch(self) -> None:
@@ -216,6 +210,16 @@ class Jobs:
         self._children[job["name"]] = child
         with suppress(psutil.NoSuchProcess):
             self._keep(job | {"pid": child.pid, "born": psutil.Process(child.pid).create_time()})
+
+
+def living(pid: int, born: float) -> psutil.Process | None:
+    """The process of that number, where it lives and began then: numbers are given anew."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - born) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if same else None
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

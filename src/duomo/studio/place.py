@@ -3,7 +3,7 @@
 FOLDER/            where studio was started: sources are chosen beneath it
   data/            what was dropped on the page
   runs/            run folders, as `duomo train` writes them
-  .studio/         jobs/ (one file a run), trash/ (deleted runs), incoming/ (uploads that have not all arrived)
+  .studio/         jobs/ and served/ (one file a run), trash/ (deleted runs), incoming/ (uploads that have not all arrived)
 """
 
 import filecmp
@@ -51,8 +51,8 @@ def plain_name(name: str) -> str:
         or len(name.encode("utf-8", "replace")) > LONGEST_NAME
         or not shows(name)
     ):
-        raise ConfigError("A name must be 1 to 200 bytes, without slashes and control characters, and not begin with a dot; received {name!r}. "
-                          "Rename it.", name=name[:80])  # fmt: skip
+        raise ConfigError("A name must be 1 to 200 bytes, without slashes and control characters, and not begin with a dot; received "
+                          "{name!r}. Rename it.", name=name[:80])  # fmt: skip
     return name
 
 
@@ -78,8 +78,8 @@ class Place:
     def __init__(self, root: Path):
         self.root = root.resolve()
         self.runs, self.data, own = self.root / "runs", self.root / "data", self.root / ".studio"
-        self.jobs, self.trash, self.incoming = own / "jobs", own / "trash", own / "incoming"
-        for folder in (self.runs, self.data, self.jobs, self.trash, self.incoming):
+        self.jobs, self.served, self.trash, self.incoming = own / "jobs", own / "served", own / "trash", own / "incoming"
+        for folder in (self.runs, self.data, self.jobs, self.served, self.trash, self.incoming):
             folder.mkdir(parents=True, exist_ok=True)
         for left in self.incoming.iterdir():
             if left.stat().st_mtime < time.time() - STALE_SECONDS:
