@@ -18,9 +18,9 @@ from duomo.core.files import write_atomically
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter, Silent
 from duomo.data.documents import blocks
-from duomo.data.folders import PROSE
 from duomo.data.listed import TEXTS
 from duomo.data.pages import plain
+from duomo.data.prose import PROSE
 from duomo.data.text_encoding import Encoding, detect, open_text
 from duomo.trained import Run
 

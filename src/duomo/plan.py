@@ -58,7 +58,8 @@ class Plan:
 
 def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     """The source as a table of known kinds; what the source noticed is said."""
-    table = documents.cut(totals.read(source, encoding=data.encoding))
+    running = data.task != "" and bool(find.task_module(data.task).Main.judged_bytes)
+    table = documents.cut(totals.read(source, encoding=data.encoding), running)
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = kinds.infer(table, data.kind)

@@ -231,6 +231,38 @@ def test_a_few_short_texts_are_cut_to_learn_from(tmp_path) -> None:
     assert whole == texts and plan(table).task == "generate"
 
 
+def test_texts_and_pages_of_a_folder_are_learned_from_together(tmp_path) -> None:
+    """Documents come as they were written: none is left out for its ending but those about the others, and those beside code or classes."""
+    files = {f"a/{number}.html": f"<p>page {number}</p>" for number in range(30)} | {"b/1.txt": "plain\n", "b/2.md": "marked\n"}
+    code = {"src/a.py": "import os", "src/b.py": "import re", "requirements.txt": "numpy", "docs.md": "words"}
+    classes = {f"{name}/{number}.txt": name for name in ("good", "bad") for number in range(3)} | {"plan.md": "notes"}
+    cases = {
+        "documents": (files | {"README.txt": "about"}, {*files}),
+        "code": (code, {"src/a.py", "src/b.py"}),
+        "classes": (classes, {*classes} - {"plan.md"}),
+    }
+    for name, (written, wanted) in cases.items():
+        for file, text in written.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text(text)
+        table = sources.read(tmp_path / name)
+        assert set(table.column("file").to_pylist()) == wanted
+        assert any(str(len(written) - len(wanted)) in problem for problem in table.problems)
+
+
+def test_one_text_much_longer_than_the_others_is_cut_to_learn_from(tmp_path) -> None:
+    """Whole, it would be most of one part of the split; a folder of classes keeps it, unless text is what is learned."""
+    for number in range(60):
+        (tmp_path / "all" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / "ab"[number % 2] / f"{number}.txt").write_text(f"第{number}篇短文。\n" * 20, encoding="utf-8")
+    long = "".join(f"第{line}行写在很长的一本书里，一页又一页。\n" for line in range(3000))
+    (tmp_path / "all" / "a" / "book.txt").write_text(long, encoding="utf-8")
+    table = read(tmp_path / "all", DataConfig(task="generate"), Silent())
+    book = [text for text, file in zip(*(table.column(name).to_pylist() for name in ("text", "file")), strict=True) if file == "a/book.txt"]
+    assert "".join(book) == long and max(map(len, book)) < len(long) / 15 and len(table) == 60 + len(book)
+    assert set(table.column("label").to_pylist()) == {"a", "b"} and len(read(tmp_path / "all", DataConfig(), Silent())) == 61
+
+
 def test_inspect_shows_a_conversation_and_guesses_no_target(tmp_path) -> None:
     """Columns that are asked and answered are no classes, and the first example is rendered."""
     rows = [{"ask": f"question {number % 5}", "reply": f"This is what answers {number}, and more."} for number in range(40)]

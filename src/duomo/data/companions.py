@@ -10,7 +10,7 @@ FEW, SMALL = 3, 16_000
 """Texts of any name beside one table that are about it, and the bytes that each may have."""
 _NAMES = re.compile(
     r"((data|dataset)?[-_ ]?(read[-_ ]?me|licen[cs]e|description|notice)([-_ .]\w{1,12})?"
-    r"|about|authors?|changelog|changes|citation|copying|copyright|terms"
+    r"|about|authors?|(dev[-_])?requirements([-_.]\w+)?|robots|cmakelists|changelog|changes|citation|copying|copyright|terms"
     r"|.{0,8}(说明|自述|简介|许可证?|版权|更新日志)(文件|文档)?|请?先?读我)",
     re.IGNORECASE,
 )

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
 from duomo.core.table import Table
@@ -16,6 +17,9 @@ BLOCKS = (8000, 2000, 500, 100)
 """Characters of a block: the largest that gives a file at least 20 of them."""
 FEWEST = 20
 """Documents that a folder of texts needs so that each part of the split has some."""
+MOST_CUT = 1 << 30
+"""Bytes of a folder's texts up to which they are cut in memory."""
+_CLASSED = ("label", "group")
 SCHEMA = pa.schema([("text", pa.large_string()), ("part", pa.int64())])
 
 
@@ -42,16 +46,31 @@ def read_text_file(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
     return table, encoding.problems
 
 
-def cut(table: Table) -> Table:
-    """A folder of fewer texts than can be divided, in documents as a single file is cut; any other table as it is."""
-    if table.names != ["text", "file"] or len(table) >= FEWEST:
+def cut(table: Table, running: bool = False) -> Table:
+    """A folder of texts in documents as a single file is cut: fewer than can be divided, or with one so long that it alone would fill a
+    part of the split. Of texts in folders of classes only where the `running` text is learned; any other table as it is."""
+    if not {"text", "file"} <= set(table.names) <= {"text", "file", *(_CLASSED if running else ())}:
         return table
-    texts = [(str(text or ""), file) for text, file in zip(*(table.column(name).to_pylist() for name in table.names), strict=True)]
-    size = block_size(sum(len(text) for text, _ in texts))
-    rows = [(piece, part, file) for text, file in texts for part, piece in enumerate(blocks(text.splitlines(True), size))]
-    names, kinds = ("text", "part", "file"), {"text": "text", "part": "id", "file": "id"}
-    data = pa.table({name: pa.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}) if rows else table.data
-    return replace(table, data=data.cast(pa.schema([*SCHEMA, ("file", pa.large_string())])), kinds=kinds) if rows else table
+    lengths = pc.fill_null(pc.utf8_length(table.column("text")), 0)
+    total, longest = pc.sum(lengths).as_py() or 0, pc.max(lengths).as_py() or 0
+    size = block_size(total)
+    if len(table) >= FEWEST and (longest <= max(total / FEWEST, 2 * size) or table.data.nbytes > MOST_CUT):
+        return table
+    beside = [name for name in table.names if name != "text"]
+    schema = pa.schema([*SCHEMA, *(table.data.schema.field(name) for name in beside)])
+    data = pa.Table.from_batches(_cut(table, size, beside, schema), schema)
+    kinds = {"text": "text", "part": "id", "file": "id"}
+    return replace(table, data=data, kinds={**table.kinds, **kinds}) if len(data) else table
+
+
+def _cut(table: Table, size: int, beside: list[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for slice_ in table.slices(1000):
+        rows = [
+            {**row, "text": piece, "part": part}
+            for row in slice_.data.select(["text", *beside]).to_pylist()
+            for part, piece in enumerate(blocks(str(row["text"] or "").splitlines(True), size))
+        ]
+        yield pa.RecordBatch.from_pylist(rows, schema)
 
 
 def block_size(characters: int) -> int:

@@ -26,18 +26,14 @@ from duomo.data.conll import in_plain
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
 from duomo.data.listed import LOOKED_AT, Reader, described, kind_of, known, listing, names_files, parts
-from duomo.data.nameless import is_plain, is_table, shows_picture
+from duomo.data.nameless import is_table, shows_picture
 from duomo.data.owned import of_folders
-from duomo.data.pages import PAGES, plain, unread
+from duomo.data.pages import plain, unread
+from duomo.data.prose import alike, writing
 from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.spoken import read_classes, read_spoken, refuse_elsewhere
 from duomo.data.text_encoding import Encoding, detect, open_text
 
-CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
-                  ".r", ".rb", ".rs", ".sh", ".sql", ".swift", ".tex", ".vue"))  # fmt: skip
-"""Endings of source texts: read where a folder holds nothing else to learn from."""
-PROSE = frozenset((".md", ".rst")) | PAGES
-"""Endings of pages: read as texts are, but where they only accompany other files."""
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
@@ -117,7 +113,7 @@ def _silent(
     if tables:
         found = read_file(root / tables[0]) if len(tables) == 1 else _several(root, tables, read_file)
         return replace(found, problems=(*problems, *_passed_over([*about, *listed]), *found.problems))
-    if any(_writing(root, file) for file in files):
+    if any(writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise _refusal(root, files)
 
@@ -170,26 +166,18 @@ def _refusal(root: Path, files: list[str]) -> DataError:
     )  # fmt: skip
 
 
-def _writing(root: Path, file: str) -> str:
-    """What kind of text a file is by its name: text, prose, code; nameless where it has no ending and is text; else nothing."""
-    ending = os.path.splitext(file)[1].lower()
-    named = {"prose": ending in PROSE, "code": ending in CODE, "text": kind_of(file) == "text"}
-    return next((kind for kind, fits in named.items() if fits), "nameless" if not ending and is_plain(root / file) else "")
-
-
 def _written(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table:
-    """The texts of the folder: of those with unlike endings the kind that most are of; how many others there are is said."""
-    kinds = {file: _writing(root, file) for file in files}
-    counts = Counter(kind for kind in kinds.values() if kind)
-    most = max(counts, key=lambda kind: (counts[kind], kind == "text"))
-    other = [file for file, kind in kinds.items() if kind not in ("", most)]
+    """The texts of the folder; how many others there are is said."""
+    kinds = {file: writing(root, file) for file in files}
+    chosen = alike(root, kinds)
+    other = sorted({file for file, kind in kinds.items() if kind}.difference(chosen))
     if other:
         said = tr("{count} texts of other endings than most are not read: {names}.", count=len(other), names=", ".join(other[:3]))
         problems = (*problems, said)
-    chosen = [file for file in files if kinds[file] == most]
     about = above_classes(chosen)
     problems = (*problems, *_passed_over(about), *unread(files))
-    return _texts(root, [file for file in chosen if file not in about], cache, problems, wanted, labelled=most != "code")
+    labelled = kinds[chosen[0]] != "code"
+    return _texts(root, [file for file in chosen if file not in about], cache, problems, wanted, labelled=labelled)
 
 
 def _refuse_run(root: Path) -> None:

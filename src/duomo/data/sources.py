@@ -20,7 +20,7 @@ from duomo.data.bilingual import read_mo, read_po, read_tmx
 from duomo.data.conll import in_plain, in_sentences, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
-from duomo.data.folders import CODE, read_folder
+from duomo.data.folders import read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_orc, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.gathered import gathered
@@ -30,6 +30,7 @@ from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
+from duomo.data.prose import CODE
 from duomo.data.scans import unfolded
 from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.segmented import read_segmented

@@ -1,0 +1,37 @@
+"""Which files of a folder are written in words, and which of them are learned from together: texts, pages, code."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+from duomo.data.classed import labels_of
+from duomo.data.companions import is_named
+from duomo.data.listed import kind_of
+from duomo.data.nameless import is_plain
+from duomo.data.pages import PAGES
+
+CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
+                  ".r", ".rb", ".rs", ".sh", ".sql", ".swift", ".tex", ".vue"))  # fmt: skip
+"""Endings of source texts: read where a folder holds nothing else to learn from."""
+PROSE = frozenset((".md", ".rst")) | PAGES
+"""Endings of pages: read as texts are, but where they only accompany other files."""
+
+
+def writing(root: Path, file: str) -> str:
+    """What kind of text a file is by its name: text, prose, code; nameless where it has no ending and is text; else nothing."""
+    ending = os.path.splitext(file)[1].lower()
+    named = {"prose": ending in PROSE, "code": ending in CODE, "text": kind_of(file) == "text"}
+    return next((kind for kind, fits in named.items() if fits), "nameless" if not ending and is_plain(root / file) else "")
+
+
+def alike(root: Path, kinds: dict[str, str]) -> list[str]:
+    """Texts with unlike endings: of the kind that most are of; where no code is among them, texts and pages alike, but for those about the
+    others, and but for pages beside folders of classes."""
+    counts = Counter(kind for kind in kinds.values() if kind)
+    most = max(counts, key=lambda kind: (counts[kind], kind == "text"))
+    chosen = [file for file, kind in kinds.items() if kind == most]
+    if counts["code"] or most == "nameless":
+        return chosen
+    both = [file for file, kind in kinds.items() if kind == most or (kind in ("text", "prose") and not is_named(file))]
+    classed = labels_of(root, chosen) is not None and labels_of(root, both) is None
+    return chosen if classed else both
