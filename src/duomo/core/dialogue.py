@@ -17,6 +17,8 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.template import render
 
 START, END = "<|im_start|>", "<|im_end|>"
+THOUGHT = ("<think>", "</think>")
+"""Signs around what was thought before an answer; templates know them too."""
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
@@ -95,6 +97,7 @@ def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
 
     DataError where the template does not show an answer as it was given.
     """
+    messages = _thinking(state, messages)
     whole = _text(state, messages, False)
     parts: list[tuple[str, bool]] = []
     place = 0
@@ -102,16 +105,40 @@ def lesson(state: Mapping[str, Any], messages: Sequence[Message]) -> Rendered:
         if not taught(message):
             continue
         before, behind = _text(state, messages[:number], True), _text(state, messages[: number + 1], False)
-        shown = _shielded(state, message["content"])
-        said = shown.strip()
-        start = len(before) if whole.startswith(before) else whole.find(said, place)
-        stop = len(behind) if whole.startswith(behind) and len(behind) > start else start + len(shown)
-        if start < place or said not in whole[start:stop]:
+        answer, asked = _shielded(state, message["content"]), before.rstrip()
+        opened = len(before) - len(asked.removesuffix(THOUGHT[0])) if asked.endswith(THOUGHT[0]) else 0  # a template may begin the thoughts
+        for shown in (answer, answer.rpartition(THOUGHT[1])[2]):  # of earlier answers a template may leave out what was thought
+            said = shown.strip()
+            start = len(before) if whole.startswith(before) else whole.find(said, place)
+            closed = whole.startswith(behind) and len(behind) > start
+            stop = len(behind) if closed else start + len(shown)
+            if start >= place and said in whole[max(place, start - opened) : stop]:
+                break
+        else:
             raise DataError("The chat template must show each answer as it was given; it does not show {text!r}.",
                             text=message["content"][:80])  # fmt: skip
+        stop = stop if closed else _closed(state, whole, whole.find(said, max(place, start - opened)) + len(said))
         parts += [(whole[place:start], False), (_turn(state, whole[start:stop]), True)]
         place = start + len(parts[-1][0])
     return Rendered((*parts, (whole[place:], False)))
+
+
+def _closed(state: Mapping[str, Any], whole: str, stop: int) -> int:
+    """Where a turn ends whose answer goes up to `stop`: behind the special token that ends turns, where it stands there."""
+    named, pattern = _special(state["json"])
+    found = pattern.match(whole, stop) if named else None
+    return found.end() if found and named[found.group()] == text_kind.special(state, "end") else stop
+
+
+def _thinking(state: Mapping[str, Any], messages: Sequence[Message]) -> Sequence[Message]:
+    """Messages whose last answer the template shows with what was thought before it, though it would leave that out: some show a model
+    its answers of before, for which its thoughts are of no use, and have no other way for the one that it is to learn."""
+    last = messages[-1] if messages else {"role": "", "content": ""}
+    thought, sign, answer = last["content"].partition(THOUGHT[1])
+    before = messages[:-1]
+    if not sign or not taught(last) or _text(state, messages, False) != _text(state, [*before, {**last, "content": answer}], False):
+        return messages
+    return [*before, {**last, "content": thought + _hidden(sign) + answer}]
 
 
 def taught(message: Message) -> bool:
@@ -143,7 +170,11 @@ def _all_shielded(state: Mapping[str, Any], value: Any) -> Any:
 def _shielded(state: Mapping[str, Any], text: str) -> str:
     """Text in which nothing looks like a special token."""
     named, pattern = _special(state["json"])
-    return pattern.sub(lambda found: SHIELD + chr(FIRST + (ord(found.group()[0]) & 0x1FFFF)) + found.group()[1:], text) if named else text
+    return pattern.sub(lambda found: _hidden(found.group()), text) if named else text
+
+
+def _hidden(sign: str) -> str:
+    return SHIELD + chr(FIRST + (ord(sign[0]) & 0x1FFFF)) + sign[1:]
 
 
 def unshielded(text: str) -> str:

@@ -7,6 +7,7 @@ pairs       plain          {"prompt": "…", "response": "…"} and the like, wi
                            of messages
 Of preferences (`chosen` and `rejected`) the better answer is read. A turn may be one object: {"human": "…", "assistant": "…"}.
 `history` is what was said before, [["question", "answer"], …]. A conversation may also be a list of texts, in turns: ["Hi", "Hello"].
+What the assistant thought (`reasoning_content` beside an answer, in its message or in a column) stands before it: <think>…</think>.
 """
 
 import json
@@ -15,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from duomo.core.dialogue import THOUGHT
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import listed, nearest, tr
@@ -36,6 +38,8 @@ ASKED = ("prompt", "question", "user", "input", "query", "instruction", "ask", "
 ANSWERED = ("response", "completion", "answer", "assistant", "output", "reply", "bot", "agent",
             "回答", "答", "答案", "答句", "标准答案", "回复", "客服", "助手", "输出", "target", *CHOSEN)  # fmt: skip
 """Usual names of the columns with what is asked and what is answered; one of each makes a pair."""
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "complex_cot", "思考过程", "推理过程", "思维链")
+"""What the thoughts before an answer are called, in a message or a column."""
 
 
 class UnlearnedError(DataError):
@@ -60,11 +64,13 @@ class Shape:
     """The column with the instructions to the assistant, where there is one."""
     history: str = ""
     """The column with what was said before, where there is one."""
+    thought: str = ""
+    """The column with what was thought before the answer, where there is one."""
 
     @property
     def aside(self) -> tuple[str, ...]:
         """The columns that are read beside the questions and answers."""
-        return tuple(name for name in (self.system, self.history) if name)
+        return tuple(name for name in (self.system, self.history, self.thought) if name)
 
 
 def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
@@ -83,7 +89,7 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
     ask = source or next((known[name] for name in ASKED if name in known and known[name] != answer), "")
     if ask and answer:
         asked = (known["instruction"], known["input"]) if answer.lower() in CHOSEN and {"instruction", "input"} <= set(known) else (ask,)
-        return Shape("pairs", (*asked, answer), system, known.get("history", ""))
+        return Shape("pairs", (*asked, answer), system, known.get("history", ""), _thought(known, (*asked, answer)))
     if answer.lower() in CHOSEN and not source:  # the question stands before each answer
         return Shape("messages", (answer,), system)
     raise DataError(
@@ -93,8 +99,12 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
 
 
 def _alpaca(known: Mapping[str, str], system: str) -> Shape:
-    return Shape("alpaca", tuple(known.get(name, name) for name in ("instruction", "input", "output") if name in known or name == "output"),
-                 system, known.get("history", ""))  # fmt: skip
+    columns = tuple(known.get(name, name) for name in ("instruction", "input", "output") if name in known or name == "output")
+    return Shape("alpaca", columns, system, known.get("history", ""), _thought(known, columns))
+
+
+def _thought(known: Mapping[str, str], columns: Sequence[str]) -> str:
+    return next((known[name] for name in THOUGHTS if name in known and known[name] not in columns), "")
 
 
 def asked_shape(names: Sequence[str], learned: Shape) -> Shape:
@@ -139,6 +149,7 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
         *asked, answer = (str(cells[name]) if cells[name] is not None else "" for name in shape.columns)
         ask = "\n\n".join(part for part in asked if part.strip())
         found = [{"role": "user", "content": ask}] if ask else []
+        answer = _thoughtful(cells.get(shape.thought), answer)
         found += [{"role": "assistant", "content": answer}] if answer.strip() and ask else []
         found = [*_turns(cells.get(shape.history), shape.history, row), *found] if shape.history else found
     system = cells.get(shape.system) if shape.system else None
@@ -231,8 +242,17 @@ def _message(one: Any, row: int, number: int) -> dict[str, Any]:
         raise DataError(
             "The content of a message must be text; message {number} of row {row} has {value!r}.", value=str(content)[:80], **where
         )
+    if ROLES[role.lower()] == "assistant":
+        content = _thoughtful(next((one[name] for name in THOUGHTS if one.get(name)), None), content)
     unlearned = {"weight": 0} if one.get("weight") in (0, "0") else {}  # so OpenAI marks answers that are only read
     return {"role": ROLES[role.lower()], "content": content, **unlearned}
+
+
+def _thoughtful(thought: Any, answer: str) -> str:
+    """An answer behind what was thought before it, where that is told and does not stand there yet."""
+    if not isinstance(thought, str) or not thought.strip() or not answer.strip() or THOUGHT[1] in answer:
+        return answer
+    return f"{THOUGHT[0]}\n{thought.strip()}\n{THOUGHT[1]}\n\n{answer.lstrip()}"
 
 
 def _part(part: Any, where: Mapping[str, int]) -> str:

@@ -4,7 +4,7 @@ Legend: N rows, B rows of a batch, T tokens of a conversation, V vocabulary, M t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -113,12 +113,12 @@ class Main(Task):
             )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
-        shape = {"name": self.shape.name, "columns": list(self.shape.columns), "system": self.shape.system, "history": self.shape.history}
+        shape = asdict(self.shape) | {"columns": list(self.shape.columns)}
         return {"shape": shape, "tokenizer": self.tokenizer, "context": self.context}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         shape = state["shape"]
-        self.shape = Shape(shape["name"], tuple(shape["columns"]), shape["system"], shape.get("history", ""))
+        self.shape = Shape(**shape | {"columns": tuple(shape["columns"])})
         self.tokenizer, self.context = dict(state["tokenizer"]), int(state["context"])
 
     @property
@@ -164,6 +164,10 @@ class Main(Task):
             tr("{count} of {rows} conversations have answers of weight 0 alone and are left out.", count=read, rows=len(table)),
         ]  # fmt: skip
         words = [sentence for sentence, count in zip(words, (missing, calls, parts, read), strict=True) if count]
+        if thoughts := sum(any(dialogue.THOUGHT[1] in one["content"] for one in row if dialogue.taught(one)) for row in said):
+            words.append(tr("{count} of {rows} conversations tell what was thought before an answer: it is learned as a part of it, "
+                            "<think>…</think>. Give answers room for it: --set task.sampling.new_tokens=1024",
+                            count=thoughts, rows=len(table)))  # fmt: skip
         if (count := int((mask & bad).sum())) and (mask & ~bad).any():
             mask &= ~bad
             words.append(tr("{count} of {rows} conversations are marked as bad ({column} is false) and are left out; --ignore {column} "

@@ -113,6 +113,49 @@ def test_an_answer_of_weight_0_is_read_and_not_learned():
     assert mask.tolist() == [True, False] and "weight 0" in said[0]
 
 
+THOUGHTFUL = [*TALK[:2], {**TALK[2], "reasoning_content": "A greeting.\n"}, TALK[3], {**TALK[4], "reasoning_content": "A farewell."}]
+SHOWS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% set said = m.content.split('</think>') %}"
+    "{% if m.role == 'assistant' and loop.last %}"
+    "<think>\n{{ said[0].replace('<think>', '').strip() if said|length > 1 else '' }}\n</think>\n\n{% endif %}"
+    "{{ said[-1].strip() }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""A template that shows what was thought before the last answer alone, as Qwen's; and one that never does, as DeepSeek's."""
+HIDES = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1].strip() }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize(("template", "learned"), [
+    ("", ["<think>\nA greeting.\n</think>\n\nHello!<|im_end|>", "<think>\nA farewell.\n</think>\n\nSee you.<|im_end|>"]),
+    (SHOWS, ["Hello!<|im_end|>", "<think>\nA farewell.\n</think>\n\nSee you.<|im_end|>"]),
+    (HIDES, ["Hello!<|im_end|>", "A farewell.\n</think>\n\nSee you.<|im_end|>"]),
+])  # fmt: skip
+def test_what_was_thought_is_learned_before_the_answer(template: str, learned: list[str]):
+    state = dict(fitted().tokenizer)
+    state |= {"chat_template": template} if template else {}
+    messages = messages_of({"messages": THOUGHTFUL}, shape_of(["messages"]), 1)
+    rendered = dialogue.lesson(state, messages)
+    assert [dialogue.unshielded(text) for text, taught in rendered.parts if taught] == learned
+    assert messages_of({"messages": messages}, shape_of(["messages"]), 1) == messages  # thoughts that stand there already
+    told = make_task("chat", {}).usable(table("messages", messages=[json.dumps(THOUGHTFUL)] * 9))[1]
+    assert len(told) == 1 and "9 of 9" in told[0] and "<think>" in told[0]
+
+
+def test_thoughts_in_a_column():
+    rows = {"question": ["Hi"] * 9, "Complex_CoT": ["A greeting.", "", None] * 3, "answer": ["Hello!"] * 9}
+    given = Table(pa.table(rows), dict.fromkeys(rows, "text"))
+    task = make_task("chat", {})
+    assert "3 of 9" in task.usable(given)[1][0]
+    assert [row[1]["content"] for row in task._conversations(given)][:2] == ["<think>\nA greeting.\n</think>\n\nHello!", "Hello!"]
+    task.fit(given)
+    again = make_task("chat", {})
+    again.restore(json.loads(json.dumps(task.state())))
+    assert again.shape == task.shape and "Complex_CoT" not in again.columns
+    assert not make_task("chat", {"ignore": ["Complex_CoT"]}).usable(given)[1]
+
+
 def test_where_nothing_can_be_learned_the_reason_is_told():
     talk = [{"from": "human", "value": "Hi"}, {"from": "function_call", "value": "{}"}, {"from": "gpt", "value": "Hello!"}]
     with pytest.raises(DataError, match=r"of the 3 conversations can be used\. 3 of 3 conversations call tools"):
