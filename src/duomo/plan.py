@@ -84,7 +84,8 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     """Target and task, found where they were not given, and in words why."""
     data = targets.called(table, data)
     notes, task, target = list[str](), data.task, data.target
-    table = table.without([name for name in data.ignore if name not in target])  # what nobody is to look at is no target either
+    aside = (*data.ignore, split.told(table, target))  # what nobody is to look at is no target either, nor is what tells the parts
+    table = table.without([name for name in table.names if name in aside and name not in target])
     if task and not target:
         target = find.task_module(task).Main.find_target(table)
         notes += [tr("Target: {name}, which is what {task} learns.", name=name, task=task) for name in target]

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from duomo.core import kinds
 from duomo.core.errors import DataError
+from duomo.core.recipe import DataConfig
 from duomo.data import aligned, sources, split
 from duomo.data import spill as caches
+from duomo.plan import choose
 
 
 def written(folder: Path, texts: Mapping[str, str]) -> Path:
@@ -52,7 +55,30 @@ def test_a_return_within_a_line_shifts_nothing_and_blank_ends_pass(tmp_path: Pat
     assert [cell.split()[0] for cell in found["fr"]] == ["un", "deux", "trois"]
 
 
+@pytest.mark.parametrize(("names", "columns"), [
+    (("en.txt", "zh.txt"), ["en", "zh"]), (("zh-CN.txt", "en.txt"), ["en", "zh-CN"]), (("train_en.txt", "train_zh.txt"), ["en", "zh"]),
+    (("src-train.txt", "tgt-train.txt"), ["source", "target"]), (("train.source", "train.target"), ["source", "target"]),
+    (("source.txt", "target.txt"), ["source", "target"]), (("english.txt", "french.txt"), ["english", "french"]),
+    (("中文.txt", "英文.txt"), ["中文", "英文"]), (("en/train.txt", "zh/train.txt"), ["en", "zh"]),
+])  # fmt: skip
+def test_names_that_tell_the_sides(tmp_path: Path, names: tuple[str, str], columns: list[str]) -> None:
+    texts = {name: "".join(f"{name} has the line {number}.\n" for number in range(40)) for name in names}
+    table = sources.read(written(tmp_path, texts | {"readme.txt": "About."}))
+    assert table.names == columns and len(table) == 40
+    assert choose(kinds.infer(table, {}), DataConfig())[0].task == "translate"
+
+
+def test_parts_of_a_corpus_are_no_column_to_translate(tmp_path: Path) -> None:
+    texts = {f"{side}-{part}.txt": "".join(f"{side} {part} {number} says so.\n" for number in range(30))
+             for side in ("src", "tgt") for part in ("train", "val")}  # fmt: skip
+    table = sources.read(written(tmp_path, texts))
+    found = choose(kinds.infer(table, {}), DataConfig())[0]
+    assert table.names == ["source", "target", "split"] and (found.task, found.target) == ("translate", ("target",))
+
+
 TEXTS = {
+    "class folders": {f"{language}/{number}.txt": f"{language} {number}\n" * 3 for language in ("en", "fr") for number in range(9)},
+    "words that are no sides": {f"{word}_cat.txt": f"{word}\n" * number for number, word in enumerate(("no", "my", "his", "her"), 3)},
     "few among many": {f"{number}.txt": "A text.\n" * 9 for number in range(5)} | {"x.en.txt": "x\n", "x.fr.txt": "y\n"},
     "what is about the others": {"a.txt": "One.\n" * 9, "README.en.txt": "x\n", "README.zh.txt": "y\n"},
     "programs": {"main.pl": "print 1;\n" * 9, "main.cs": "class A {}\n"},

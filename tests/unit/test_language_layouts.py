@@ -9,7 +9,7 @@ import pytest
 
 from duomo import pipeline
 from duomo.core import kinds
-from duomo.core.errors import DataError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.data import sources
@@ -124,6 +124,21 @@ def test_tasks_told_by_their_columns() -> None:
     ]:  # fmt: skip
         found = plan(sources.read({name: [f"{cell} {name}" * (3 if name == "text" else 1) for cell in text] for name in names}))
         assert (found.task, found.target) == (task, target)
+    long = [f"A long text, number {number}. " * 9 for number in range(30)]
+    heads = [f"Number {number}" for number in range(30)]
+    chinese = [f"{number}是这个句子的号码，写成中文。" for number in range(30)]
+    lists = [json.dumps([f"right {number}", "also right"]) for number in range(30)]
+    reverse, notes = [cell[::-1] for cell in text], [f"CC-BY 2.0 {number}" for number in range(30)]
+    for columns, task, target in [
+        ({"content": long, "title": heads}, "summarize", "title"), ({"正文": long, "标题": heads}, "summarize", "标题"),
+        ({"query": text, "pos": lists, "neg": lists}, "embed", "pos"), ({"query": text, "positive": long}, "embed", "positive"),
+        ({"c0": text, "c1": chinese}, "translate", "c1"), ({"c0": chinese, "c1": reverse, "c2": notes}, "translate", "c1"),
+    ]:  # fmt: skip
+        found = plan(sources.read(columns))
+        assert (found.task, found.target) == (task, (target,))
+    with pytest.raises(ConfigError, match=r"--task translate .* --source c0 --target c1"):
+        plan(sources.read({"c0": text, "c1": long}))
+    assert plan(sources.read({"text": text, "label": ["猫", "狗"] * 15})).task == "classify"
     table = kinds.infer(sources.read({"de": text, "en": [cell[::-1] for cell in text]}), {})
     assert [choose(table, DataConfig(target=(name,)))[0].task for name in ("en", "de")] == ["translate", "classify"]
     spans = [json.dumps([{"start": 0, "end": 5, "label": "X"}] if number % 2 else []) for number in range(30)]

@@ -1,4 +1,6 @@
-"""Translations line by line, as machine translation keeps them: train.en beside train.fr (Moses, OPUS), or `a ||| b` in one file."""
+"""Translations line by line, as machine translation keeps them: train.en beside train.fr (Moses, OPUS), en.txt beside zh.txt, src-train.txt
+beside tgt-train.txt (OpenNMT), or `a ||| b` in one file.
+"""
 
 import io
 import re
@@ -23,6 +25,14 @@ _CODES = """
 LANGUAGES = frozenset(_CODES.split())
 """Codes of ISO 639-1 in which corpora are found; a region may stand behind (`zh_CN`, `pt-BR`)."""
 REGION = re.compile(r"([-_]([A-Za-z]{2}|[A-Za-z]{4}|\d{3}))*")
+NAMED = (
+    r"arabic|chinese|english|french|german|italian|japanese|korean|portuguese|russian|spanish|turkish|vietnamese"
+    r"|[中英日韩法德俄]文|[汉英日韩法德俄泰]语|西班牙语|葡萄牙语|意大利语|阿拉伯语|越南语|原文|译文"
+)
+"""Languages, and sides of a translation, by name."""
+ROLES = {"src": "source", "source": "source", "tgt": "target", "trg": "target", "target": "target"}
+"""What says which side a file is, whatever its language."""
+SIDE = re.compile(rf"(?P<code>[a-z]{{2}}){REGION.pattern}|{NAMED}|{'|'.join(ROLES)}", re.IGNORECASE)
 ABOUT = re.compile(r"(readme|licen[cs]e|copying|notice|authors|changelog|makefile)", re.IGNORECASE)
 """Beginnings of names of files that are about the others."""
 PROGRAMS = frozenset(("cs", "pl"))
@@ -42,6 +52,31 @@ def language_of(file: str) -> str:
     return endings[-1] if code.lower() in LANGUAGES and REGION.fullmatch(endings[-1][len(code) :]) else ""
 
 
+def _side_of(file: str) -> tuple[str, str]:
+    """What a file is called but for its side, and the side: its ending or, of a .txt, its whole name, its first or its last word, or the
+    folder that train.txt and the like lie in; empty where none is one."""
+    path = PurePosixPath(file)
+    if language := language_of(file):
+        return file[: file.rindex(f".{language}")], language
+    if path.suffix.lower() != ".txt":
+        role = ROLES.get(path.suffix[1:].lower(), "")
+        return (str(path.with_suffix("")), role) if role else ("", "")
+    last, first = re.search(r"(?<=.)[-_.]([^\W_]+)$", path.stem), re.match(r"([^\W_]+)[-_.](?=.)", path.stem)
+    cuts = [("", path.stem), *((path.stem[: cut.start()] + path.stem[cut.end() :], cut[1]) for cut in (last, first) if cut)]
+    found = [(str(path.parent / rest), side) for rest, word in cuts if (side := _called(word))]
+    if not found and path.stem.lower() in FOLDERS and (side := _called(path.parent.name)):
+        return str(path.parent.parent / path.stem), side
+    return found[0] if found else ("", "")
+
+
+def _called(word: str) -> str:
+    """The side that a word names; empty where it names none."""
+    found = SIDE.fullmatch(word)
+    if not found or (found["code"] and found["code"].lower() not in LANGUAGES):
+        return ""
+    return ROLES.get(word.lower(), word)
+
+
 def sides(root: Path, files: list[str]) -> tuple[Sides, tuple[str, ...]]:
     """The texts that lie there in the same two languages or more, and what is to be said of them; none where few files are of one text,
     or all were texts before and have unlike numbers of lines.
@@ -49,8 +84,9 @@ def sides(root: Path, files: list[str]) -> tuple[Sides, tuple[str, ...]]:
     files = [file for file in files if not ABOUT.match(PurePosixPath(file).name)]
     found: Sides = defaultdict(dict)
     for file in files:
-        if language := language_of(file):
-            found[file[: file.rindex(f".{language}")]][language] = file
+        stem, language = _side_of(file)
+        if language:
+            found[stem][language] = file
     several = {stem: one for stem, one in found.items() if len(one) > 1}
     common = sorted(set.intersection(*map(set, several.values()))) if several else []
     texts = {stem: {language: one[language] for language in common} for stem, one in several.items()}

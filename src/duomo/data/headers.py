@@ -89,12 +89,12 @@ def _is_sentence(name: str, cells: list[str]) -> bool:
 def in_two_scripts(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     """Whether a row of two cells is written as those below it: one in Latin letters or the like, the other in another script."""
     body = [row for row in body if len(row) == len(first) and all(cell.strip() for cell in row)]
-    scripts = [_script(cell) for cell in first]
-    alike = [sum(_script(row[place]) == script for row in body) >= 0.9 * len(body) for place, script in enumerate(scripts)]
+    scripts = [script_of(cell) for cell in first]
+    alike = [sum(script_of(row[place]) == script for row in body) >= 0.9 * len(body) for place, script in enumerate(scripts)]
     return len(scripts) == 2 and "" not in scripts and scripts[0] != scripts[1] and len(body) > 1 and all(alike)
 
 
-def _script(text: str) -> str:
+def script_of(text: str) -> str:
     """The script of most letters, of those that are not Latin where there are any: names and units stand in any text."""
     found = Counter(unicodedata.name(letter, "").split(" ")[0] for letter in text[:200] if letter.isalpha())
     japanese = found.pop("HIRAGANA", 0) + found.pop("KATAKANA", 0)

@@ -8,7 +8,7 @@ Legend: B pairs of a batch, N rows, T tokens, D width of a vector.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, final
 
 import numpy as np
@@ -30,15 +30,18 @@ from duomo.core.tensors import Batch, Dense, Examples, Ragged, Turns
 from duomo.data.digests import number_of
 from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns, find_target, suggested
 from duomo.data.supervised import numbers
+from duomo.data.targets import listed
 from duomo.tasks.embed.ranking import Chance, Tfidf, figures, ranks
 
 SOURCES = ("source", "question", "query", "anchor", "text", "sentence1", "title", "问题")
-TARGETS = ("target", "answer", "positive", "passage", "sentence2", "response", "答案")
+TARGETS = ("target", "answer", "positive", "pos", "passage", "sentence2", "response", "答案")
 JUDGED = ("label", "score", "similarity", "similarity_score", "relatedness", "relevance", "is_duplicate", "duplicate",
           "标签", "分数", "得分", "相似度")  # fmt: skip
 """Usual names of a column that says how alike the texts of a pair are."""
 SCALES = (1.0, 5.0, 10.0, 100.0)
 """What such a column usually goes up to."""
+ANCHORS, PARTNERS, OTHERS = {"anchor", "query"}, {"positive", "pos"}, "neg"
+"""What texts and their partners are called where nothing else is meant; how the names of columns begin that hold texts of others."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        return tr("the columns are anchors and what belongs to them") if {"anchor", "positive"} <= set(table.names) else ""
+        named = {*table.names}
+        return tr("the columns are anchors and what belongs to them") if ANCHORS & named and PARTNERS & named else ""
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
@@ -88,6 +92,7 @@ class Main(Task):
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
         self.names = choose_columns(self.asked, table)
+        table = _single(table, self.names)
         cells = [pc.drop_null(text_of(table.column(name))) for name in self.names]
         both = pa.chunked_array([chunk for some in cells for chunk in some.chunks], pa.large_string())
         if self.given is None:
@@ -119,7 +124,7 @@ class Main(Task):
         return suggested(table)
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        mask, told = Pairs(self.asked).usable(table)
+        mask, told = Pairs(self.asked).usable(_single(table, choose_columns(self.asked, table)))
         taken = (*self.config.target, self.config.source, *self.config.ignore)
         for name in [name for name in table.names if name.lower() in JUDGED and name not in taken]:
             far = _unlike(_judgement(table.column(name)), name) & mask
@@ -129,18 +134,23 @@ class Main(Task):
                                 "--ignore {name} where it says something else.", name=name, rows=len(table))  # fmt: skip
             told += [tr("{count} of {rows} pairs do not belong together by column {name!r} and are left out; --ignore {name} keeps them.",
                         count=int(far.sum()), rows=len(table), name=name)] if far.any() else []  # fmt: skip
-        unread = [name for name in table.names if name.lower().startswith("negative")]
+        told += [tr("{count} of {rows} cells of {name!r} hold several texts: the first of each is the partner.",
+                    count=count, rows=len(table), name=name)
+                 for name in choose_columns(self.asked, table)
+                 if (count := sum(len(_listed(cell)) > 1 for cell in cells_of(table, name)))]  # fmt: skip
+        unread = [name for name in table.names if name.lower().startswith(OTHERS)]
         told += [tr("Column {name!r} is not read: a text is kept away from the partners of the others in its step.", name=name)
                  for name in unread]  # fmt: skip
         return mask, told
 
     # -- tensors
     def texts(self, table: Table) -> tuple[list[str], list[str]]:
+        table = _single(table, self.names)
         return cells_of(table, self.names.source), cells_of(table, self.names.target)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         if not target:
-            return Examples({"text": self._ragged(cells_of(table, self.names.source))})
+            return Examples({"text": self._ragged(cells_of(_single(table, self.names[:1]), self.names.source))})
         source, targets = self.texts(table)
         both = self._ragged([text for pair in zip(source, targets, strict=True) for text in pair])
         same = torch.tensor([number_of(text) for text in targets], dtype=torch.int64)
@@ -202,6 +212,22 @@ class Main(Task):
         """`prediction`: the vector (length 1)."""
         vectors = functional.normalize(_vectors(model(batch)).float(), dim=1)
         return {"prediction": [[round(value, 6) for value in row] for row in vectors.tolist()]}
+
+
+def _listed(cell: str) -> list[Any]:
+    """The texts of a cell that is a list of them; none of another."""
+    found = listed(cell) or []
+    return found if all(isinstance(text, str) for text in found) else []
+
+
+def _single(table: Table, names: Sequence[str]) -> Table:
+    """The table with the first text of each cell of these columns that holds a list of them: what one text belongs to."""
+    for name in names:
+        cells = cells_of(table, name)
+        if any(map(_listed, cells)):
+            column = pa.array([(_listed(cell) or [cell if cell != "[]" else None])[0] for cell in cells], pa.large_string())
+            table = replace(table, data=table.data.set_column(table.names.index(name), name, column))
+    return table
 
 
 def _judgement(cells: pa.ChunkedArray) -> np.ndarray:

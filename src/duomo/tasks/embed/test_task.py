@@ -34,6 +34,17 @@ def test_the_loss_is_the_share_of_the_own_partner():
         task.loss(torch.zeros(8, 0), batch)
 
 
+def test_of_lists_of_partners_the_first_is_taken():
+    pos = [["eins", "1"], ["zwei"], [], ["vier", "4"]]
+    table = sources.read({"query": ["one", "two", "three", "four"], "pos": pos, "neg": [["x"]] * 4})
+    task = make_task("embed", {"target": ["pos"], "encode": {"tokenizer": "characters"}})
+    mask, told = task.usable(table)
+    assert mask.tolist() == [True, True, False, True] and "2 of 4" in told[1] and "'neg' is not read" in told[2]
+    task.fit(table)
+    assert task.texts(table)[1] == ["eins", "zwei", "", "vier"]
+    assert task.encode(table, target=True).batch(np.array([0]))["text.length"].tolist() == [3, 4]
+
+
 def test_both_sides_stand_in_turn():
     table = sources.read({"a": ["one", "two words", "three"], "b": ["eins", "zwei", "drei"]})
     task = make_task("embed", {"target": ["b"], "source": "a", "encode": {"tokenizer": "characters"}})

@@ -29,8 +29,7 @@ from duomo.tasks.summarize.fallback import COUNTS, Fallback
 
 SOURCES = ("text", "document", "article", "source", "body", "content", "正文", "内容", "文本")
 TARGETS = ("summary", "abstract", "highlights", "headline", "title", "摘要", "标题")
-PLAINLY = ("summary", "abstract", "highlights", "摘要")
-"""Names of columns that hold summaries and nothing else."""
+"""Usual names; where a text and one of these are all there is, and the text is the longer by far, it is what they are written from."""
 LONGEST, LOOKED_AT = 512, 1000
 REQUEST = "Summarize the following text in one line."
 """What a model that only writes on is asked before each text; it is taught the answers."""
@@ -78,7 +77,7 @@ class Main(Task):
     def suits(cls, table: Table) -> str:
         """Two columns of text by the names of a text and its summary, which is shorter; beside others a summary may be an input."""
         names = {name for name in table.inputs() if table.kinds[name] in ("text", "category")}
-        found = [(read, written) for read in SOURCES for written in PLAINLY if {read, written} == names == set(table.inputs())]
+        found = [(read, written) for read in SOURCES for written in TARGETS if {read, written} == names == set(table.inputs())]
         if not found:
             return ""
         sizes = [_length(table, name) for name in found[0]]

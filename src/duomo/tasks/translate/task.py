@@ -5,7 +5,8 @@ Legend: B rows of a batch, N rows.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, final
 
@@ -14,10 +15,13 @@ from torch import Tensor, nn
 
 from duomo.core.config import Within
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.kinds.cells import text_of
 from duomo.core.messages import listed, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
+from duomo.data.aligned import NAMED
+from duomo.data.headers import script_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs, find_target, suggested
 from duomo.data.written import bleu, chrf, chrf_rows, shown, to_show, tokenisation, translation_facts
@@ -31,13 +35,14 @@ TARGETS = ("target", "tgt", "translation", "译文", "中文")
 LANGUAGES = re.compile(
     "(am|ar|bg|bn|ca|cs|da|de|el|en|es|et|eu|fa|fi|fr|ga|gl|gu|he|hi|hr|hu|hy|id|is|it|ja|ka|kk|km|kn|ko|lo|lt|lv|ml|mn|mr|ms|my|nb|ne|nl|no"
     "|pa|pl|pt|ro|ru|si|sk|sl|sr|sv|sw|ta|te|th|tr|uk|ur|uz|vi|zh)([-_][a-z]{2,4})?"
-    "|arabic|chinese|english|french|german|italian|japanese|korean|portuguese|russian|spanish|turkish|vietnamese"
-    "|[中英日韩法德俄]文|[汉英日韩法德俄泰]语|西班牙语|葡萄牙语|意大利语|阿拉伯语|越南语|原文|译文", re.IGNORECASE,
+    f"|{NAMED}", re.IGNORECASE,
 )  # fmt: skip
 """By the codes of ISO 639-1, or by name."""
 READ_IN = ("source_lang", "source_language", "src_lang", "src_language")
 WRITTEN_IN = ("target_lang", "target_language", "tgt_lang", "tgt_language")
 """Columns that say in which language a side is written."""
+LOOKED_AT, NEARLY, ALIKE = 1000, 0.9, 8
+"""Rows that tell the script of a column; the share of them that must be in it; letters by which cells begin alike."""
 REQUEST = "Translate the following text from {source} to {target}."
 """What a model that only writes on is asked before each text, by the names of the columns."""
 
@@ -86,6 +91,8 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
+        if sides := _in_two_scripts(table):
+            return tr("the columns are in two languages, {names}", names=" → ".join(sides))
         named = [name for name in table.inputs() if name not in (*READ_IN, *WRITTEN_IN)]
         if len(named) != 2 or any(table.kinds.get(name) not in ("text", "category") for name in named):
             return ""
@@ -97,7 +104,7 @@ class Main(Task):
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
-        return find_target(table, TARGETS)
+        return find_target(table, TARGETS) or tuple(_in_two_scripts(table)[1:])
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         if "decoder" in learned:
@@ -241,6 +248,26 @@ class Main(Task):
 def _places(batch: Batch) -> list[list[int]]:
     """Of each row the place in the memory that was read beside it, and how similar; -1 where none was."""
     return batch["retrieved"].tolist() if "retrieved" in batch else [[-1, 0]] * len(batch["tokens"])
+
+
+def _in_two_scripts(table: Table) -> list[str]:
+    """The only two columns of texts, where the rows of one are in another script than those of the other; what begins alike in all rows,
+    as notes on a licence do, does not count."""
+    if len(table.inputs()) > 3 or any(table.kinds.get(name) not in ("text", "category") for name in table.inputs()):
+        return []
+    texts = {name: text_of(table.column(name).slice(0, LOOKED_AT)).drop_null().to_pylist() for name in table.inputs()}
+    alike = {name for name, cells in texts.items() if _most(cell[:ALIKE] for cell in cells)[1] >= NEARLY * len(cells)}
+    named = [name for name in texts if name not in alike or len(texts) == 2]
+    if len(named) != 2 or any(table.kinds.get(name) != "text" for name in named):
+        return []
+    (first, count), (second, other) = (_most(map(script_of, texts[name])) for name in named)
+    sure = min(count / max(1, len(texts[named[0]])), other / max(1, len(texts[named[1]]))) >= NEARLY
+    return named if first and second and first != second and sure else []
+
+
+def _most(values: Iterable[str]) -> tuple[str, int]:
+    """The most frequent value and its count."""
+    return next(iter(Counter(values).most_common(1)), ("", 0))
 
 
 def _mixed(table: Table) -> list[str]:
