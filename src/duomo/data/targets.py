@@ -45,8 +45,10 @@ _ENDINGS = ("标签", "诊断", "诊断结果", "结局")
 """Chinese puts no spaces between words: 疾病诊断."""
 _SELDOM = {"id", "index", "part", "year", "month", "day", "年", "月", "日", "年份", "月份"}
 """Words in the names of columns that are predicted only where somebody asks for it."""
-SEPARATORS, LISTED, INSIDE = (";", "|", "；", "、", ",", "，", "/"), "[]", (",", "，", "/")
-"""Signs between the labels of a cell; what stands for cells that are written as JSON lists; signs that stand inside of names as well."""
+COMMAS = (",", "，")
+SEPARATORS, LISTED, INSIDE = (";", "|", "；", "、", *COMMAS, "/"), "[]", (*COMMAS, "/")
+"""Signs between the labels of a cell; what stands for cells that are written as JSON lists; signs that stand inside of names as well, and
+divide where the parts are met in many combinations or, of commas, each alone too."""
 CODE = re.compile(r"[A-Za-z]{0,5}[-_ #]?\d+")
 TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "文本", "转写", "句子")
 
@@ -68,7 +70,7 @@ def guess_target(table: Table) -> tuple[str, str]:
     named = [by_words[wanted] for wanted in _TARGETS if wanted in by_words]
     named = [name for name in named if words(name).removeprefix("是否") not in _OFTEN_ELSE or _varies(table, name)]
     named += [name for plain, name in by_words.items() if _TELLING & set(plain.split()) or plain.endswith(_ENDINGS)]
-    named = [name for name in named if table.kinds[name] != "text"]
+    named = [name for name in named if table.kinds[name] != "text" or _in_lists(table, name)]
     if named:  # where none has two values, the first of them: that is what must be told
         return next((name for name in named if _varies(table, name)), named[0]), tr("its name says so")
     if table.of_kind("date") and _measure(table, table.names[-1]):
@@ -93,10 +95,23 @@ def unnamed(table: Table) -> ConfigError:
             "list tells more of. Put them into a folder for each class, or write metadata.csv with the columns file and label beside them.",
             name=table.name, count=len(table),
         )  # fmt: skip
+    if len(table.of_kind("text")) > 1:
+        return ConfigError(
+            "A task or a target must be named: the columns are texts ({columns}). Where one is written from another, say the task and the "
+            "columns: --task translate (or summarize, chat, embed) --source {first} --target {last}. Where one holds classes, say which "
+            "with --target.",
+            columns=", ".join(table.names[:30]), first=flagged(table.of_kind("text")[0]), last=flagged(table.of_kind("text")[-1]),
+        )  # fmt: skip
     return ConfigError(
         "A target must be named: none of the columns looks like one ({columns}). Say which with --target.",
         columns=", ".join(table.names[:30]),
     )
+
+
+def _in_lists(table: Table, name: str) -> bool:
+    """Whether cells, though most are unlike, hold several of few labels each."""
+    labels = _labels(values_of(table.column(name).slice(0, LOOKED_AT)))
+    return labels is not None and len(labels) >= ROWS_EACH * len(pc.unique(labels))
 
 
 def _varies(table: Table, name: str) -> bool:
@@ -271,7 +286,8 @@ def separator_of(cells: pa.ChunkedArray) -> str:
         parts = Counter(part.strip() for cell in sample for part in cell.split(sign) if part.strip())
         short = all(len(part) <= 40 for part in parts)
         if len(lists) >= max(2, 0.05 * len(sample)) and short and sum(parts.values()) >= 3 * len(parts):
-            return sign if sign not in INSIDE or (_mixed(lists, sign) and not (sign == "/" and _paired(lists, parts))) else ""
+            alone = sign in COMMAS and {*parts} <= {cell.strip() for cell in sample} and not all(map(str.isdigit, parts))
+            return sign if sign not in INSIDE or alone or (_mixed(lists, sign) and not (sign == "/" and _paired(lists, parts))) else ""
     return ""
 
 

@@ -242,6 +242,7 @@ def test_pictures_are_compared_by_their_gradients():
     (["动作，战争", "战争，喜剧", "动作", "喜剧", "动作，喜剧", "战争，动作，喜剧"], "，"), (["a/b", "b/c", "a", "c", "a/c", "b/a/c"], "/"),
     (["km/h", "m/s", "km/h", "m/s"], ""), (["2/1", "1/1", "0/3", "3/0", "1/2", "3/2"], ""), (["1/2", "3/4", "1", "2", "1/3"], ""),
     (["A/G", "A/A", "G/G", "A", "G/A"], ""), (["a/b", "b/c", "c/a", "b/a"], ""),
+    (["a,b", "a", "b", "b,c", "c"], ","), (["紧急，投诉", "紧急", "投诉"], "，"), (["1,5", "1", "5", "5,1"], ""),
     (["Portland, OR", "Austin, TX", "Salem, OR", "Dallas, TX"], ""), (["yes, strongly", "no, never", "yes, a bit", "maybe"], ""),
 ])  # fmt: skip
 def test_commas_divide_labels_that_are_met_in_many_combinations(cells: list[str], sign: str) -> None:
