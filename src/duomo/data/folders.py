@@ -6,11 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from duomo.core import scans
 from duomo.core.errors import DataError
@@ -21,35 +18,30 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
 from duomo.data.classed import GROUP, SPLITS, classes, kinds_of, labels_of
-from duomo.data.companions import above_classes, cards, companions
+from duomo.data.companions import above_classes, cards, companions, is_named
 from duomo.data.conll import in_plain
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
+from duomo.data.illustrated import is_illustrated
+from duomo.data.joined import joined
 from duomo.data.listed import LOOKED_AT, Reader, described, kind_of, known, listing, names_files, parts
-from duomo.data.nameless import is_table, shows_picture
+from duomo.data.nameless import PARTS, is_table, shows_picture
 from duomo.data.owned import of_folders
 from duomo.data.pages import plain, unread
-from duomo.data.prose import alike, writing
+from duomo.data.prose import PROSE, alike, writing
 from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.spoken import read_classes, read_spoken, refuse_elsewhere
+from duomo.data.standoff import read_standoff
 from duomo.data.text_encoding import Encoding, detect, open_text
 
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
 """What a file that describes the others is called."""
-FEWEST_SERIES = 5
-"""Tables in each class folder from which on a table is taken for one series."""
 MOST_OTHERS = 5000
 """Files of no known ending that are looked into, whether they hold pictures all the same."""
 RUN = ("run.json", "recipe.toml")
 """Files that every folder of a run has."""
-LARGEST_SERIES = 1 << 29
-"""Bytes of such tables together, which are held in memory."""
-YEAR = re.compile(r"^(19|20)\d\d([-_]?\d\d){0,2}/")
-"""Folders that part a table by time."""
-SHARD = re.compile(r"^(part|chunk|shard|data)?[-_.]?\d+.*\.(parquet|csv|jsonl|feather|arrow)$", re.IGNORECASE)
-"""How the parts of one table are called by what writes it in parts."""
 
 
 def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str = "") -> Table:
@@ -75,6 +67,10 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
     if pictures and (scenes := read_scenes(root, files, pictures, problems)) is not None:
         return scenes
+    if media == "image" and not tables and is_illustrated(root, files, pictures):
+        said = tr("{count} pictures that the texts show are not learned from: the texts are the data. For the pictures, name their folder.",
+                  count=len(pictures))  # fmt: skip
+        return _written(root, [file for file in files if writing(root, file) != "code"], cache, (*problems, said), wanted)
     if kinds[media]:
         shown = [file for file in files if kind_of(file) == media]
         if (found := of_folders(root, tables, read_file, (shown, media, problems))) is not None:
@@ -86,7 +82,10 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         if (found := (read_spoken if media == "audio" else read_classes)(root, files, media, problems, wanted)) is not None:
             return found
         moving = media == "video" and not kinds["image"]
-        return classes(root, [file for file in files if kind_of(file) == media or (moving and file in set(stills))], media, problems)
+        shown = [file for file in files if kind_of(file) == media or (moving and file in set(stills))]
+        return classes(root, shown, media, (*problems, *_passed_by(files)))
+    if (annotated := read_standoff(root, files, problems, wanted)) is not None:
+        return annotated
     if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
         return aligned
     return _silent(root, files, tables, kinds["text"], read_file, cache, problems, wanted)
@@ -111,7 +110,7 @@ def _silent(
     elif texts > len(about) and texts - len(about) >= sum("/" not in file for file in tables):
         return _written(root, files, cache, problems, wanted)
     if tables:
-        found = read_file(root / tables[0]) if len(tables) == 1 else _several(root, tables, read_file)
+        found = read_file(root / tables[0]) if len(tables) == 1 else joined(root, tables, read_file)
         return replace(found, problems=(*problems, *_passed_over([*about, *listed]), *found.problems))
     if any(writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
@@ -119,25 +118,25 @@ def _silent(
 
 
 def _parted(root: Path, files: list[str], tables: list[str], wanted: str) -> list[str]:
-    """Texts that are parts of a table (train.txt, dev.txt), with cells or tags in each line; none where one of them is prose."""
-    found = [file for file in files if file.lower().endswith(".txt") and PurePosixPath(file).stem.lower() in SPLITS]
+    """Texts that are parts of a table (train.txt, news.dev), with cells, tags or classes in each line; none where one of them is prose."""
+    found = [file for file in files if _part_of(PurePosixPath(file.lower()))]
     whole = bool(found) and not tables and all(is_table(root / file, wanted) or in_plain(root / file, wanted) for file in found)
     return found if whole else []
+
+
+def _part_of(file: PurePosixPath) -> bool:
+    return file.suffix[1:] in PARTS or (file.suffix == ".txt" and (file.stem in SPLITS or PurePosixPath(file.stem).suffix[1:] in SPLITS))
 
 
 def _passed_over(about: list[str]) -> list[str]:
     return [tr("Texts that are about the data are not learned from: {names}.", names=", ".join(about[:5]))] if about else []
 
 
-def _several(root: Path, tables: list[str], read_file: Reader) -> Table:
-    """Tables that are one together; DataError for others."""
-    for made in (_recordings, _sharded):
-        if (whole := made(root, tables, read_file)) is not None:
-            return whole
-    raise DataError(
-        "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
-        folder=root.name, files=", ".join(tables[:10]), choices=tables[:50],
-    )  # fmt: skip
+def _passed_by(files: list[str]) -> list[str]:
+    """A sentence on texts that are neither about the media nor say anything of them that is read."""
+    found = [file for file in files if (kind_of(file) == "text" or PurePosixPath(file).suffix.lower() in PROSE) and not is_named(file)]
+    return [tr("{count} texts that lie beside are not learned from: {names}. To learn from the texts, put them into a folder of their "
+               "own.", count=len(found), names=", ".join(found[:3]))] if found else []  # fmt: skip
 
 
 def _side_by_side(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table | None:
@@ -198,61 +197,6 @@ def _misnamed(root: Path, files: list[str], others: bool) -> list[str]:
         ]
     raise DataError("The names of pictures must end in .jpg, .png or the like; {count} files of {folder} are pictures but do not "
                     "({names}). Rename them.", folder=root.name, **told)  # fmt: skip
-
-
-def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | None:
-    """Class folders of tables of numbers, all of the same columns: each is a series. None where they are something else."""
-    parted = any("=" in file or YEAR.match(file) for file in tables)
-    if parted or ({file.split("/")[0].lower() for file in tables} <= SPLITS and any(file.count("/") < 2 for file in tables)):
-        return None
-    classed = labels_of(root, tables)
-    size = sum((root / file).stat().st_size for file in tables)
-    if classed is None or min(Counter(classed.labels).values()) < FEWEST_SERIES or size > LARGEST_SERIES:
-        return None
-    steps, names = list[np.ndarray](), list[str]()
-    for file in tables:
-        data = read_file(root / file).data
-        names = names or data.column_names
-        try:
-            columns = [pc.cast(column, pa.float64()).to_numpy() for column in data.columns]
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return None
-        if data.column_names != names:
-            return None
-        steps.append(np.stack(columns, 1))
-    values, lengths = np.concatenate(steps), [len(one) for one in steps]
-    rows = pa.ListArray.from_arrays(pa.array(np.arange(len(values) + 1) * len(names), pa.int32()), pa.array(values.reshape(-1)))
-    cells = pa.ListArray.from_arrays(pa.array(np.cumsum([0, *lengths]), pa.int32()), rows)
-    found = {"series": cells, "label": pa.array(classed.labels, pa.large_string()), "file": pa.array(tables, pa.large_string())}
-    found |= {GROUP: pa.array(classed.groups, pa.large_string())} if classed.groups else {}
-    words = tr(
-        "{count} tables of the columns {columns} are a series each, their folders the classes.",
-        count=len(tables),
-        columns=", ".join(names[:8]),
-    )
-    return Table(pa.table(found), kinds_of(found), root=root, name=root.name, problems=(words, *classed.said))
-
-
-def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:
-    """The one table whose parts these files are, by names (part-0.parquet) or folders (year=2021/), whose values become columns."""
-    keys = [[word.partition("=") for word in file.split("/")[:-1] if "=" in word] for file in tables]
-    named = all(keys) or all(SHARD.match(PurePosixPath(file).name) for file in tables)
-    if not named or len({PurePosixPath(file).suffix for file in tables}) > 1:
-        return None
-    read, problems = list[pa.Table](), list[str]()
-    for file, words in zip(tables, keys, strict=True):
-        found = read_file(root / file)
-        data = found.data
-        for key, _, value in words:
-            if key not in data.column_names:
-                data = data.append_column(key, pa.array([unquote(value)] * len(data), pa.large_string()))
-        if read and set(data.column_names) != set(read[0].column_names):
-            raise DataError("The parts of a table must have the same columns; {first} and {other} of {folder} have not. Fix them.",
-                            first=tables[0], other=file, folder=root.name)  # fmt: skip
-        read.append(data if not read else data.select(read[0].column_names))
-        problems += [problem for problem in found.problems if problem not in problems]
-    data = pa.concat_tables(read, promote_options="permissive")
-    return Table(data, {}, root=root, name=root.name, problems=tuple(problems))
 
 
 def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list[str], str, tuple[str, ...]]) -> Table | None:

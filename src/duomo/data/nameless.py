@@ -7,6 +7,7 @@ from pathlib import Path
 
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
+from duomo.data.classed import SPLITS
 from duomo.data.conll import in_plain
 from duomo.data.spaced import numeric, width
 from duomo.data.text_encoding import cut, detect, open_text
@@ -25,8 +26,11 @@ MAKES = {
     "conll": "CoNLL",
     "slashed": "words with their tags",
     "segmented": "words between spaces",
+    "marked": "lines with their classes",
 }
 """What a file can turn out to be, in words."""
+PARTS = frozenset((*SPLITS, "testa", "testb"))
+"""Endings that only say which part of the data a file is: news.train, eng.testa."""
 
 
 def is_plain(path: Path) -> bool:
@@ -51,7 +55,7 @@ def shows_picture(path: Path) -> bool:
 
 
 def make_of(path: Path, wanted: str = "") -> str:
-    """How such a file is read: jsonl, json, conll, slashed, delimited or text; empty where it is no text."""
+    """How such a file is read: jsonl, json, conll, slashed, marked, delimited or text; empty where it is no text."""
     if not is_plain(path):
         return ""
     lines = _lines(path, wanted)

@@ -25,15 +25,18 @@ from duomo.data.formats import read_excel, read_feather, read_json, read_json_li
 from duomo.data.frames import from_memory, plain
 from duomo.data.gathered import gathered
 from duomo.data.listed import FILMS, LONGEST_NAME, PICTURES, SOUNDS, beside, check_names, kind_of, listing
+from duomo.data.marked import read_marked
 from duomo.data.measured import is_ts, read_arff, read_ts
-from duomo.data.nameless import MAKES, is_table, make_of
+from duomo.data.nameless import MAKES, PARTS, is_table, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
+from duomo.data.prompted import prompted
 from duomo.data.prose import CODE
 from duomo.data.scans import unfolded
 from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.segmented import read_segmented
+from duomo.data.standoff import beside_of, read_standoff
 from duomo.data.tarred import unpack_tar
 
 _FORMATS = {
@@ -61,7 +64,7 @@ ENDINGS = {ending: kind for kind, endings in _FORMATS.items() for ending in endi
 READ = (PICTURES | SOUNDS | FILMS) - {*image.UNREAD, *audio.UNREAD}
 MARKS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
 """What divides the cells of tables in which sentences may stand."""
-NAMELESS = ("", ".data", ".dat")
+NAMELESS = ("", ".data", ".dat", *(f".{part}" for part in PARTS))
 """Endings that say nothing of what a file holds."""
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
           "orc": ("orc",), "page": ("", "zip"), "numpy": ("npy", "zip")}  # fmt: skip
@@ -104,7 +107,7 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
         _missing(path, source)
     if path.is_dir():
         return unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))
-    return _annotation(path) or beside(_file(path, part, cache, encoding))
+    return _annotation(path) or _spans(path, encoding) or beside(_file(path, part, cache, encoding))
 
 
 def _annotation(path: Path) -> Table | None:
@@ -116,6 +119,12 @@ def _annotation(path: Path) -> Table | None:
     if not pictures:
         refuse_without_pictures(path.parent, [path.name])
     return read_scenes(path.parent, [path.name], pictures, problems)
+
+
+def _spans(path: Path, encoding: str) -> Table | None:
+    """The spans of one text; None where no file beside it says any."""
+    found = read_standoff(path.parent, files, (), encoding) if (files := beside_of(path)) else None
+    return found and replace(found, name=path.stem)
 
 
 def _missing(path: Path, source: str) -> None:
@@ -168,8 +177,8 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     data, problems, known = _table(kind, path, part, cache, encoding)
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
-    if kind in ("delimited", "excel", "parquet", "feather", "orc", "jsonl"):
-        data, words = gathered(data)
+    for gather in (gathered, prompted) if kind in ("delimited", "excel", "parquet", "feather", "orc", "jsonl", "json") else ():
+        data, words = gather(data)
         problems, known = (*words, *problems), known | (dict.fromkeys(data.column_names, "text") if words else {})
     if nameless:
         problems = (
@@ -201,7 +210,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather" | "orc":
             data, problems = {"feather": read_feather, "orc": read_orc}[kind](path)
-        case "conll" | "slashed" | "segmented" | "barred" | "tmx" | "po" | "mo":
+        case "conll" | "slashed" | "segmented" | "marked" | "barred" | "tmx" | "po" | "mo":
             data, problems, known = _lessons(kind, path, encoding)
         case "numpy":
             data, problems = read_numpy(path)
@@ -220,9 +229,9 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
     readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "mo": read_mo, "tmx": read_tmx,
-               "barred": read_barred}  # fmt: skip
+               "barred": read_barred, "marked": read_marked}  # fmt: skip
     data, problems = readers[kind](path, encoding)
-    return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
+    return data, problems, {name: {"document": "id", "label": "category"}.get(name, "text") for name in data.column_names}
 
 
 def _format(path: Path, real: str) -> str:

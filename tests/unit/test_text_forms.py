@@ -1,0 +1,134 @@
+"""Texts as other tools keep them: spans beside them, classes within their lines, one question a row, pictures between them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from duomo.core import kinds
+from duomo.core.recipe import DataConfig
+from duomo.core.table import Table
+from duomo.data import sources
+from duomo.data.targets import balance_of
+from duomo.plan import choose
+from duomo.tasks.tag.tokens import written_spans
+
+
+def put(root: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text.encode())
+    return root
+
+
+def plan(table: Table) -> tuple[str, tuple[str, ...]]:
+    found = choose(kinds.infer(table, {}), DataConfig())[0]
+    return found.task, found.target
+
+
+NOTE = "James lives in Rome.\nHis left\nand right arm hurt.\n\nHe is ill.\n"
+ANN = (
+    "T1\tPER 0 5\tJames\nT2\tLOC 15 19\tRome\nT3\tPart 25 29;40 43\tleft arm\nT4\tPart 34 39;40 43\tright arm\nT5\tPER 0 4\tJim\n"
+    "R1\tIn Arg1:T1 Arg2:T2\nE1\tPER:T1\n#1\tAnnotatorNotes T1\tsure\n"
+)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_spans_of_brat(tmp_path: Path, ends: str) -> None:
+    """Places count characters, a line's end as one; what lies in pieces is several spans; what says something else is left out."""
+    files = {f"{part}/{number}.{ending}": text for part in ("test", "train") for number in range(4)
+             for ending, text in (("txt", NOTE.replace("\n", ends)), ("ann", ANN))}  # fmt: skip
+    table = sources.read(put(tmp_path / "brat", files | {"annotation.conf": "[entities]\nPER\n", "readme.txt": "About."}))
+    assert table.names == ["text", "entities", "file"] and len(table) == 8 * 4 and plan(table) == ("tag", ("entities",))
+    rows = [(text, [(text[a:b], kind) for a, b, kind in written_spans(cell) or ()])
+            for text, cell in zip(*(table.column(name).to_pylist()[:4] for name in ("text", "entities")), strict=True)]  # fmt: skip
+    assert rows == [
+        ("James lives in Rome.", [("James", "PER"), ("Rome", "LOC")]), ("His left", [("left", "Part")]),
+        ("and right arm hurt.", [("right arm", "Part"), ("arm", "Part")]), ("He is ill.", []),
+    ]  # fmt: skip
+    said = " ".join(table.problems)
+    assert "32 spans" in said and "24 relations" in said and "8 spans lie in several pieces" in said and "8 spans were left out" in said
+    for name in ("0.txt", "0.ann"):
+        alone = sources.read(tmp_path / "brat/train" / name)
+        assert alone.column("text").to_pylist() == [text for text, _ in rows] and plan(alone)[0] == "tag"
+
+
+def test_spans_over_line_ends_and_texts_without_any(tmp_path: Path) -> None:
+    long = "The dose was low. " * 40
+    files = {"a.txt": "New\nYork is big.\n", "a.a1": "T1\tLOC 0 3;4 8\tNew York\n", "b.txt": "Nothing.\n", "c.txt": long,
+             "c.ann": "T1\tX 4 8\tdose"}  # fmt: skip
+    table = sources.read(put(tmp_path, files))
+    rows = table.data.to_pylist()
+    assert rows[0] == {"text": "New\nYork is big.", "entities": '[[0, 8, "LOC"]]', "file": "a.txt"}
+    assert rows[1] == {"text": "Nothing.", "entities": None, "file": "b.txt"} and any("1 of 3 texts" in said for said in table.problems)
+    pieces = [row["text"] for row in rows[2:]]
+    assert len(pieces) > 1 and " ".join(pieces) == long.strip() and all(piece.endswith(".") for piece in pieces)
+    other = put(tmp_path / "other", {"a.txt": "Some prose.\n", "a.ann": "who knows\n", "b.txt": "More prose.\n"})
+    assert sources.read(other).names == ["text", "file"]
+
+
+def test_lines_with_classes_as_fasttext_has_them(tmp_path: Path) -> None:
+    lines = [f"__label__{'good' if row % 2 else 'bad'} text number {row}, and words" for row in range(40)]
+    for name in ("reviews.txt", "train.txt", "cooking.train", "cooking.valid", "reviews"):
+        table = sources.read(put(tmp_path, {name: "\n".join(lines) + "\n\n"}) / name)
+        assert table.names == ["text", "label"] and len(table) == 40 and plan(table) == ("classify", ("label",))
+        assert table.data.slice(1, 1).to_pylist() == [{"text": "text number 1, and words", "label": "good"}]
+    several = [line.replace(" text", " __label__odd text") if row % 4 else line for row, line in enumerate(lines)] + ["no class here"]
+    table = sources.read(put(tmp_path, {"tags.txt": "\n".join(several)}) / "tags.txt")
+    assert table.column("label").to_pylist()[:2] == ['["bad"]', '["good", "odd"]'] and table.column("label")[40].as_py() is None
+    assert "lines 41" in table.problems[0] and plan(table) == ("classify", ("label",))
+    one = put(tmp_path / "one", {"cooking.train": "\n".join(lines), "readme.txt": "About cooking."})
+    assert sources.read(one).names == ["text", "label"]
+    prose = put(tmp_path / "prose", {"about.txt": "A line of fastText begins with __label__x and goes on.\n" + "It learns fast.\n" * 30})
+    assert sources.read(prose / "about.txt").names == ["text", "part"]
+
+
+def test_questions_of_a_text_are_gathered(tmp_path: Path) -> None:
+    rows = []
+    for number in range(20):
+        text = f"李红{number}在北京工作"
+        end = 2 + len(str(number))
+        rows += [
+            {"content": text, "result_list": [{"text": text[:end], "start": 0, "end": end}], "prompt": "人名"},
+            {"content": text, "result_list": [{"text": "北京", "start": end + 1, "end": end + 3}], "prompt": "地名"},
+            {"content": text, "result_list": [{"text": "北京", "start": end + 1, "end": end + 3}], "prompt": f"{text[:end]}的工作地"},
+            {"content": text, "result_list": [{"text": "正向", "start": -7, "end": -5}], "prompt": "情感[正向，负向]"},
+            {"content": text, "result_list": [], "prompt": "时间"},
+        ]
+    for name, text in (("a.jsonl", "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)), ("a.json", json.dumps(rows))):
+        table = sources.read(put(tmp_path, {name: text}) / name)
+        assert len(table) == 20 and plan(table) == ("tag", ("entities",))
+        assert table.data.slice(0, 1).to_pylist() == [{"text": "李红0在北京工作", "entities": '[[0, 3, "人名"], [4, 6, "地名"]]'}]
+        assert "40 rows ask for relations" in table.problems[1]
+
+
+def pictures(root: Path, names: list[str]) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (len(name), 9, 9)).save(root / name)
+    return root
+
+
+def test_notes_with_pictures_are_texts(tmp_path: Path) -> None:
+    shots = [f"assets/my shot {number}.png" for number in range(6)]
+    notes = {f"note{number}.md": f"# Day {number}\n\nIt rained.\n\n![a](assets/my%20shot%20{number}.png)\n" for number in range(5)}
+    table = sources.read(put(pictures(tmp_path / "notes", shots), notes | {"page_files/a.js": "x", "page_files/b.js": "y"}))
+    assert table.names == ["text", "file"] and len(table) == 5 and "6 pictures that the texts show" in table.problems[0]
+    classed = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(6)]
+    gallery = {"gallery.html": "".join(f"<img src='{name}'>" for name in classed)}
+    table = sources.read(put(pictures(tmp_path / "classed", classed), gallery))
+    assert table.names == ["image", "label", "file"] and "gallery.html" in table.problems[0]
+    table = sources.read(put(pictures(tmp_path / "plain", classed), {"README.md": "![](cat/0.png)"}))
+    assert table.names == ["image", "label", "file"] and not table.problems
+
+
+@pytest.mark.parametrize("sign", ["、", "，", ",", "；"])
+def test_labels_of_which_nearly_every_cell_holds_others(sign: str) -> None:
+    names = ["体育", "财经", "科技", "娱乐", "教育", "健康", "旅游", "汽车"]
+    cells = [sign.join(name for place, name in enumerate(names) if (row * 37 + 11) % 256 >> place & 1) or "体育" for row in range(200)]
+    table = sources.read({"内容": [f"第{row}条新闻说了些什么。" for row in range(200)], "标签": cells})
+    assert len(set(cells)) > 150 and plan(table) == ("classify", ("标签",))
+    (found,) = [found for found in balance_of(kinds.infer(table, {}), "标签")[1] if found.code == "labels"]
+    assert "8" in found.sentence
