@@ -266,6 +266,16 @@ def test_codes_are_not_what_is_guessed(tmp_path: Path) -> None:
     assert guess_target(kinds.infer(sources.read(frame.drop(columns="ok")), {}))[0] == "client"
 
 
+def test_what_stands_beside_a_run_of_numbered_columns_is_the_target() -> None:
+    """Also in front of them; a column of categories with hardly more rows than values is none where others are."""
+    bits = pd.DataFrame(np.random.default_rng(0).integers(0, 2, (60, 40)), columns=[f"bit_{place:03}" for place in range(40)])
+    bits.insert(0, "yield", np.linspace(0.5, 9.5, 60))
+    assert guess_target(kinds.infer(sources.read(bits), {}))[0] == "yield"
+    works = iris().assign(sort=["etching", "print"] * 75, medium=[f"oil {place} on {place % 7}" for place in range(50)] * 3)
+    table = kinds.infer(sources.read(works.drop(columns="target")), {"medium": "category"})
+    assert guess_target(table)[0] == "sort"
+
+
 def test_a_column_that_is_filled_for_one_class_only() -> None:
     frame = iris().assign(target=["yes", "no"] * 75, paid=["2024-01-05", ""] * 75).rename(columns={"paid": "paid on"})
     found = audit.audit(kinds.infer(sources.read(frame), {}), target="target").findings

@@ -18,6 +18,7 @@ from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import flagged, tr
 from duomo.core.recipe import DataConfig
+from duomo.core.steps import counted
 from duomo.core.table import MEDIA, Table
 from duomo.data.findings import Finding
 from duomo.data.profile import words
@@ -78,6 +79,8 @@ def guess_target(table: Table) -> tuple[str, str]:
     categories = [name for name in table.of_kind("category") if _varies(table, name)]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
         return _likely(categories, table)[-1], tr("it is the last column of categories")
+    if lone := _beside(table, usable):
+        return lone, tr("it is the only column beside many that are counted on")
     lone = _lone(table)
     if lone:
         return lone, tr("it is the only one of many columns of numbers that has few different values")
@@ -125,6 +128,13 @@ def _measure(table: Table, name: str) -> bool:
     return len(np.unique(number.parse(table.column(name).slice(0, LOOKED_AT))[0])) > FEW_VALUES
 
 
+def _beside(table: Table, usable: Sequence[str]) -> str:
+    """The only column that is none of a run of numbers with one name (gene_1, gene_2 …), wherever it stands."""
+    run = set(counted(table.of_kind("number")))
+    left = [name for name in usable if name not in run]
+    return left[0] if run and len(left) == 1 and _varies(table, left[0]) else ""
+
+
 def _lone(table: Table) -> str:
     """Among many columns of numbers, the only one that holds classes: collections of series name no column."""
     names = table.of_kind("number")
@@ -148,11 +158,14 @@ def _spoken(table: Table, by_words: Mapping[str, str]) -> str:
 
 
 def _likely(names: list[str], table: Table | None = None) -> list[str]:
-    """Without those that are seldom predicted by their names, or of whose cells most are codes (C0012), where others are left."""
+    """Without those that are seldom predicted by their names, of whose cells most are codes (C0012), or that have hardly more rows than
+    values, where others are left."""
     named = [name for name in names if not _SELDOM & set(words(name).split())] or names
     if table is None:
         return named
-    return [name for name in named if not _coded(values_of(table.column(name).slice(0, LOOKED_AT)))] or named
+    cells = {name: values_of(table.column(name).slice(0, LOOKED_AT)) for name in named}
+    named = [name for name in named if not _coded(cells[name])] or named
+    return [name for name in named if (len(cells[name]) - cells[name].null_count) >= ROWS_EACH * len(pc.unique(cells[name]))] or named
 
 
 def _coded(cells: pa.ChunkedArray) -> bool:
