@@ -205,6 +205,14 @@ def test_draws_what_the_definition_says() -> None:
     assert int((share(many, **open_ | {"top_p": 0.999}) > 0).sum()) > 1000
 
 
+def test_a_draw_from_all_tokens_does_not_depend_on_what_its_neighbours_ask_for() -> None:
+    logits, open_ = torch.randn(2, 40, generator=torch.Generator().manual_seed(0)), {"temperature": 1.0, "top_k": 0}
+    for seed in range(20):
+        both = [Drawer.of(Sampling(**open_, top_p=top_p, seed=seed), [], 40) for top_p in (1.0, 0.9)]
+        alone = Drawer.of(Sampling(**open_, top_p=1.0, seed=seed), [], 40)
+        assert choose(logits.clone(), both)[0] == choose(logits[:1].clone(), [alone])[0]
+
+
 def test_repetition_penalty_and_bans() -> None:
     drawer = Drawer.of(Sampling(temperature=0, repetition_penalty=3.0), [0], 6)
     assert [choose(LOGITS[None].clone(), [drawer], banned=[3])[0].token for _ in range(3)] == [1, 0, 0]

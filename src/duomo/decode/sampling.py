@@ -144,11 +144,12 @@ def _draw(logits_NV: Tensor, rows: Sequence[Drawer], top_k: int) -> list[int]:
     heat_N1 = torch.tensor([[max(row.sampling.temperature, COLDEST)] for row in rows])
     share_NV = torch.softmax(logits_NV / heat_N1, -1)
     u_N1 = torch.tensor([[torch.rand((), generator=row.generator, dtype=torch.float64).item()] for row in rows], dtype=torch.float64)
-    if not top_k and all(row.sampling.top_p >= 1 and row.sampling.min_p <= 0 for row in rows):
-        return _invert(share_NV, u_N1).squeeze(1).tolist()
     size = min(top_k or CANDIDATES, share_NV.shape[1])
     found: list[int] = []
     for share_V, u, row in zip(share_NV, u_N1, rows, strict=True):
+        if not top_k and row.sampling.top_p >= 1 and row.sampling.min_p <= 0:  # from all: there is no need to sort them
+            found.append(int(_invert(share_V.unsqueeze(0), u.unsqueeze(0))))
+            continue
         value_C, token_C = _likeliest(share_V, size)
         if not top_k and float(value_C.sum()) < row.sampling.top_p:
             value_C, token_C = torch.sort(share_V, descending=True, stable=True)
