@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def inspect(
         proposal = {"problem": str(error)}
     read_too = longform.again(totals.read(data.test, encoding=data.encoding), data.join, table.kinds) if data.test else None
     other = read_too.with_kinds(table.kinds, table.reasons) if read_too else None
-    found = _audited(table, data.target, other, proposal)
+    found = _audited(table, data.target, other, proposal, task.columns if example else ())
     inspection.show(found, reporter)
     if example:
         reporter.passage(*example)
@@ -208,8 +208,14 @@ def _example(task: Task, table: Table, reporter: Reporter) -> tuple[str, list[tu
     return task.example(part)
 
 
-def _audited(table: Table, target: tuple[str, ...], test: Table | None, proposal: Mapping[str, Any]) -> dict[str, Any]:
+def _audited(
+    table: Table, target: tuple[str, ...], test: Table | None, proposal: Mapping[str, Any], rendered: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The audit with the proposal; a column of what is `rendered` says something where it is alike in all rows, or empty."""
     found = audit.audit(table, target[0] if target else "", test=test, guess="task" not in proposal).to_dict()
+    found["findings"] = [
+        one for one in found["findings"] if one["code"] not in ("constant", "all_missing") or not {*one["columns"]} <= {*rendered}
+    ]
     return found | {"proposal": dict(found.get("proposal") or {}) | dict(proposal)}
 
 

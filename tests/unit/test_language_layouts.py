@@ -278,6 +278,17 @@ def test_one_text_much_longer_than_the_others_is_cut_to_learn_from(tmp_path) -> 
     assert set(table.column("label").to_pylist()) == {"a", "b"} and len(read(tmp_path / "all", DataConfig(), Silent())) == 61
 
 
+def test_inspect_does_not_advise_against_what_the_model_reads(tmp_path):
+    """A system prompt is the same in all rows, an input may be empty in all; to leave them out would lose the one."""
+    rows = [
+        {"instruction": f"How much is {n} and {n}?", "input": "", "output": f"It is {n + n}.", "system": "Be kind.", "kind": "sum"}
+        for n in range(40)
+    ]
+    (tmp_path / "sums.json").write_text(json.dumps(rows))
+    found = pipeline.inspect(tmp_path / "sums.json", {"data": {"task": "chat"}})
+    assert [one["columns"] for one in found["findings"] if one["code"] in ("constant", "all_missing")] == [["kind"]]
+
+
 def test_inspect_shows_a_conversation_and_guesses_no_target(tmp_path) -> None:
     """Columns that are asked and answered are no classes, and the first example is rendered."""
     rows = [{"ask": f"question {number % 5}", "reply": f"This is what answers {number}, and more."} for number in range(40)]

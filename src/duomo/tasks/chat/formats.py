@@ -5,12 +5,14 @@ sharegpt    ShareGPT       {"conversations": [{"from": "human", "value": "…"},
 alpaca      Alpaca         {"instruction": "…", "input": "…", "output": "…"}, with or without `system` and `history`
 pairs       plain          {"prompt": "…", "response": "…"} and the like, with or without `system` and `history`; either may be a list
                            of messages
-Of preferences (`chosen` and `rejected`) the better answer is read. A turn may be one object: {"human": "…", "assistant": "…"}.
+Of preferences (`chosen` and `rejected`) the better answer is read, of a list of answers the first. A turn may be one object:
+{"human": "…", "assistant": "…"}, {"input": "…", "output": "…"}. A question may be a script of turns: "Human: …\nAssistant: …\nHuman: …".
 `history` is what was said before, [["question", "answer"], …]. A conversation may also be a list of texts, in turns: ["Hi", "Hello"].
 What the assistant thought (`reasoning_content` beside an answer, in its message or in a column) stands before it: <think>…</think>.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,6 +42,13 @@ ANSWERED = ("response", "completion", "answer", "assistant", "output", "reply", 
 """Usual names of the columns with what is asked and what is answered; one of each makes a pair."""
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "complex_cot", "思考过程", "推理过程", "思维链")
 """What the thoughts before an answer are called, in a message or a column."""
+INSTRUCTED = {"instruction": ("instruction", "指令"), "input": ("input", "输入"), "output": ("output", "输出")}
+SYSTEM = ("system", "system_prompt", "系统", "系统提示", "系统提示词", "系统指令")
+HISTORY = ("history", "历史", "历史对话", "对话历史")
+IN_TURN = {**dict.fromkeys(ASKED, "user"), **dict.fromkeys(ANSWERED, "assistant"), **ROLES}
+"""What the parts of a turn are called that is one object."""
+_SPEAKER = re.compile(rf"(?:^|\n)[ \t]*({'|'.join(ROLES)})[ \t]*[:：][ \t]*", re.IGNORECASE)
+"""What stands before each turn of a script."""
 
 
 class UnlearnedError(DataError):
@@ -76,7 +85,7 @@ class Shape:
 def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
     """The shape that a table's columns show, or that of the columns which were named; DataError where they show none."""
     known = {name.lower(): name for name in names}
-    system = known.get("system", known.get("system_prompt", ""))
+    system, history = _first(known, SYSTEM), _first(known, HISTORY)
     answer = target or next((known[name] for name in ANSWERED if name in known and known[name] != source), "")
     if source and not answer:
         return Shape("messages", (source,), system)
@@ -84,12 +93,12 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
         if column in known:
             better = next((known[name] for name in CHOSEN if name in known), "")
             return Shape("messages" if column == "messages" else "sharegpt", (known[column], *([better] if better else [])), system)
-    if not (source or target) and {"instruction", "output"} <= set(known):
+    if not (source or target) and is_instructed(names):
         return _alpaca(known, system)
     ask = source or next((known[name] for name in ASKED if name in known and known[name] != answer), "")
     if ask and answer:
         asked = (known["instruction"], known["input"]) if answer.lower() in CHOSEN and {"instruction", "input"} <= set(known) else (ask,)
-        return Shape("pairs", (*asked, answer), system, known.get("history", ""), _thought(known, (*asked, answer)))
+        return Shape("pairs", (*asked, answer), system, history, _thought(known, (*asked, answer)))
     if answer.lower() in CHOSEN and not source:  # the question stands before each answer
         return Shape("messages", (answer,), system)
     raise DataError(
@@ -98,9 +107,20 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
     )  # fmt: skip
 
 
+def is_instructed(names: Sequence[str]) -> bool:
+    """Whether there are instructions and answers, as Alpaca calls them, or in Chinese."""
+    known = {name.lower(): name for name in names}
+    return all(_first(known, INSTRUCTED[name]) for name in ("instruction", "output"))
+
+
+def _first(known: Mapping[str, str], names: Sequence[str]) -> str:
+    return next((known[name] for name in names if name in known), "")
+
+
 def _alpaca(known: Mapping[str, str], system: str) -> Shape:
-    columns = tuple(known.get(name, name) for name in ("instruction", "input", "output") if name in known or name == "output")
-    return Shape("alpaca", columns, system, known.get("history", ""), _thought(known, columns))
+    found = {name: _first(known, called) for name, called in INSTRUCTED.items()}
+    columns = tuple(column or name for name, column in found.items() if column or name == "output")
+    return Shape("alpaca", columns, system, _first(known, HISTORY), _thought(known, columns))
 
 
 def _thought(known: Mapping[str, str], columns: Sequence[str]) -> str:
@@ -113,10 +133,10 @@ def asked_shape(names: Sequence[str], learned: Shape) -> Shape:
     DataError where there is none.
     """
     known = {name.lower(): name for name in names}
-    system = known.get("system", known.get("system_prompt", ""))
+    system = _first(known, SYSTEM)
     with suppress(DataError):
         return shape_of(names)
-    if "instruction" in known:
+    if _first(known, INSTRUCTED["instruction"]):
         return _alpaca(known, system)
     ask = next((known[name] for name in ASKED if name in known), "")
     if not ask:
@@ -148,7 +168,7 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
             return _answered(cells, shape, row)
         *asked, answer = (str(cells[name]) if cells[name] is not None else "" for name in shape.columns)
         ask = "\n\n".join(part for part in asked if part.strip())
-        found = [{"role": "user", "content": ask}] if ask else []
+        found = _script(ask) or ([{"role": "user", "content": ask}] if ask else [])
         answer = _thoughtful(cells.get(shape.thought), answer)
         found += [{"role": "assistant", "content": answer}] if answer.strip() and ask else []
         found = [*_turns(cells.get(shape.history), shape.history, row), *found] if shape.history else found
@@ -156,6 +176,29 @@ def messages_of(cells: Mapping[str, Any], shape: Shape, row: int) -> list[dict[s
     if system and found and found[0]["role"] != "system":
         found = [{"role": "system", "content": str(system)}, *found]
     return found
+
+
+def _script(text: str) -> list[dict[str, Any]]:
+    """The turns of a question that ends where the assistant speaks; none where it is no script of user and assistant in turns."""
+    first, *rest = _SPEAKER.split(text)
+    roles, said = [ROLES[name.lower()] for name in rest[::2]], [part.strip() for part in rest[1::2]]
+    wanted = ["user", "assistant"] * (len(roles) // 2)
+    if first.strip() or not roles or roles != wanted or said[-1] or not all(said[:-1]):
+        return []
+    return [{"role": role, "content": part} for role, part in zip(roles[:-1], said, strict=False)]
+
+
+def several(cells: Sequence[Any]) -> bool:
+    """Whether every answer of a column is a list of texts: several answers to one question, the best or only one first."""
+    found = [cell for cell in cells if cell not in (None, "")]
+    return bool(found) and all(first_of(cell) is not None for cell in found)
+
+
+def first_of(cell: Any) -> str | None:
+    """The first text of a list of texts; None of anything else."""
+    with suppress(*JSON_FAULTS):
+        cell = json.loads(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else cell
+    return cell[0] if isinstance(cell, list) and cell and all(isinstance(one, str) for one in cell) else None
 
 
 def _with_answer(asked: list[dict[str, Any]], answer: Any, row: int) -> list[dict[str, Any]]:
@@ -213,11 +256,12 @@ def _listed(cell: Any, row: int) -> list[dict[str, Any]]:
 
 
 def _both(turn: Any) -> list[Any]:
-    """A turn {"human": "…", "assistant": "…"} as its two messages; any other as it is."""
-    if not isinstance(turn, dict) or not turn or "role" in turn or not all(name.lower() in ROLES for name in turn):
+    """A turn {"human": "…", "assistant": "…"} as its two messages, with what it tells the assistant; any other as it is."""
+    if not isinstance(turn, dict) or not turn or "role" in turn or not all(name.lower() in IN_TURN for name in turn):
         return [turn]
-    inside = sorted(turn.items(), key=lambda pair: ("system", "user", "assistant").index(ROLES[pair[0].lower()]))
-    return [{"role": name, "content": text} for name, text in inside]
+    order = ("system", "user", "assistant").index
+    inside = sorted(((IN_TURN[name.lower()], text) for name, text in turn.items()), key=lambda pair: order(pair[0]))
+    return [{"role": name, "content": text} for name, text in inside if name != "system" or text]
 
 
 def _message(one: Any, row: int, number: int) -> dict[str, Any]:

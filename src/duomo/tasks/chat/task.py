@@ -27,7 +27,20 @@ from duomo.data.ngram import Ngrams
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
-from duomo.tasks.chat.formats import REJECTED, PartsError, Shape, ToolsError, UnlearnedError, asked_shape, messages_of, shape_of, told
+from duomo.tasks.chat.formats import (
+    REJECTED,
+    PartsError,
+    Shape,
+    ToolsError,
+    UnlearnedError,
+    asked_shape,
+    first_of,
+    is_instructed,
+    messages_of,
+    several,
+    shape_of,
+    told,
+)
 from duomo.tasks.chat.probes import QUESTIONS
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
@@ -79,7 +92,7 @@ class Main(Task):
         if found:
             return tr("the column {name} holds conversations", name=found[0])
         known = {name.lower(): name for name in table.names}
-        if {"instruction", "output"} <= set(known):
+        if is_instructed(table.names):
             return tr("the columns are those of instructions and answers (Alpaca)")
         if {"kind", "input", "target"} == set(known) or ({"chosen", "rejected"} <= set(known)):
             return tr("the columns are those of prompts and answers")
@@ -172,6 +185,8 @@ class Main(Task):
             mask &= ~bad
             words.append(tr("{count} of {rows} conversations are marked as bad ({column} is false) and are left out; --ignore {column} "
                             "learns them too.", count=count, rows=len(table), column=column))  # fmt: skip
+        if self._several(table, self.shape):
+            words.append(tr("Each cell of {column} lists several answers; the first is learned.", column=self.shape.columns[-1]))
         if any(name.lower() in REJECTED for name in table.names if name not in self.config.ignore):
             words.append(tr("The preferred answers are learned as answers; the rejected ones are not read."))
         if not mask.any():
@@ -197,8 +212,11 @@ class Main(Task):
     def _found(self, table: Table) -> Iterator[list[dict[str, Any]] | UnlearnedError]:
         shape = self.shape if set(self.columns) <= set(table.names) else asked_shape(table.names, self.shape)
         columns = {name: table.column(name) for name in (*shape.columns, *shape.aside) if name in table.names}
+        first = shape.columns[-1] if self._several(table, shape) else ""
         for row in range(len(table)):
             cells = {name: columns[name][row].as_py() if name in columns else None for name in (*shape.columns, *shape.aside)}
+            if first:
+                cells[first] = first_of(cells[first])
             try:
                 found = messages_of(cells, shape, row + 1)
             except UnlearnedError as error:
@@ -207,6 +225,12 @@ class Main(Task):
             if self.config.system and found and found[0]["role"] != "system":
                 found = [{"role": "system", "content": self.config.system}, *found]
             yield found
+
+    @staticmethod
+    def _several(table: Table, shape: Shape) -> bool:
+        """Whether each answer is a list of answers."""
+        answer = shape.columns[-1]
+        return shape.name in ("alpaca", "pairs") and answer in table.names and several(table.column(answer).to_pylist())
 
     def _lessons(self, table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Tokens (T,) of each conversation and which are learned (T,); at least one token."""

@@ -338,6 +338,25 @@ def test_what_was_said_before_is_read():
     assert "Hello!" in text_kind.decode_text(task.tokenizer, tokens) and task.encode(table("alpaca"), target=False).batch([0])
 
 
+def test_chinese_and_older_layouts_lose_nothing(tmp_path):
+    """Alpaca by Chinese names keeps its input; of several answers the first is learned; scripts and turns of input and output are turns."""
+    shape = shape_of(["指令", "输入", "输出", "系统", "历史"])
+    assert (shape.name, shape.columns, shape.aside) == ("alpaca", ("指令", "输入", "输出"), ("系统", "历史"))
+    said = messages_of({"指令": "译成英文", "输入": "你好", "输出": "Hello", "系统": "", "历史": None}, shape, 1)
+    assert said == [{"role": "user", "content": "译成英文\n\n你好"}, {"role": "assistant", "content": "Hello"}]
+    script, pairs = "Human: Hi\nAssistant: Hello!\nHuman: Bye\nAssistant:\n", shape_of(["instruction", "output"])
+    assert messages_of({"instruction": script, "output": "See you."}, pairs, 1) == TALK[1:]
+    for plain in ("Human: Hi", "Human: Hi\nHuman: Bye\nAssistant:", "To user: Hi\nAssistant:", "Human:\nAssistant:"):
+        assert messages_of({"instruction": plain, "output": "x"}, pairs, 1)[0] == {"role": "user", "content": plain}
+    turns = [{"system": "Be kind.", "input": "Hi", "output": "Hello!"}, {"system": "", "input": "Bye", "output": "See you."}]
+    assert messages_of({"conversation": json.dumps(turns)}, shape_of(["conversation"]), 1) == TALK
+    task, rows = make_task("chat", {}), table("alpaca", output=json.dumps(["cba", "bca"]))
+    _, words = task.usable(rows)
+    assert any("the first is learned" in one for one in words) and next(task._conversations(rows))[-1]["content"] == "cba"
+    mixed = table("alpaca", 2, output=[json.dumps(["cba", "bca"]), "cba"])  # a text may be a list
+    assert next(task._conversations(mixed))[-1]["content"] == '["cba", "bca"]'
+
+
 HELLO = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
 
 
