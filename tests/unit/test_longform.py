@@ -56,6 +56,8 @@ def test_windows_of_a_sensor_stay_together() -> None:
     proposal, findings = audit.propose(table, "activity")
     assert (proposal.how, proposal.group) == ("group", "window_id")
     assert "--join window_id,t" in next(finding for finding in findings if finding.code == "long").remedy
+    aged = kinds.infer(sources.read(frame.assign(activity=np.repeat(rng.normal(size=40), 25))), {})
+    assert audit.propose(aged, "activity")[0].group == "window_id"
     people = kinds.infer(sources.read(frame.assign(subject=np.repeat(np.arange(8), 125))), {})
     assert audit.propose(people, "activity")[0].group == "subject"  # who moved is kept apart before what was cut from it
     mixed = kinds.infer(sources.read(frame.assign(activity=rng.choice(["walk", "sit"], 1000))), {})

@@ -146,13 +146,14 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
 
 
 def _measured(table: Table, name: str, target: str) -> bool:
-    """Whether the column numbers things of which each has several rows and one target: far more of them than there are targets."""
+    """Whether the column numbers things of which each has several rows and one target: far more of them than there are classes."""
     if target not in table.names:
         return False
     thing_N, target_N = codes_of(text_of(table.column(name))), codes_of(values_of(table.column(target)))
     known = (thing_N >= 0) & (target_N >= 0)
     things, pairs = len(np.unique(thing_N[known])), len(np.unique(thing_N[known] * (target_N.max(initial=0) + 1) + target_N[known]))
-    return pairs == things and things >= OFTEN * len(np.unique(target_N[known])) and known.sum() >= OFTEN * things
+    unlike = table.kinds.get(target) == "number" or things >= OFTEN * len(np.unique(target_N[known]))
+    return pairs == things and unlike and known.sum() >= OFTEN * things
 
 
 def _told_otherwise(table: Table, name: str, different: pa.Array) -> bool:
