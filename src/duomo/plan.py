@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, documents, longform, spill, split, targets, totals
+from duomo.data import audit, dated, documents, longform, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -64,7 +64,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
         table = dataclasses.replace(table, root=Path.cwd())
     table = kinds.infer(table, data.kind)
     known = table.kinds
-    table = kinds.set_row_numbers_aside(table, (*data.kind, *data.target, data.group, data.time))
+    table = kinds.set_row_numbers_aside(table, (*data.kind, *data.target, data.group, *dated.named(table, data.time)))
     for name in (name for name in table.names if table.kinds[name] != known[name]):
         reporter.say(
             tr("Column {name!r} counts the rows one by one and is not learned from; --kind {name}=number makes it an input.", name=name)
@@ -334,7 +334,7 @@ def _tuning(recipe: Recipe) -> str:
 
 def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:
     """The table without void columns and without rows whose files do not open, and in words what was left out."""
-    table, sentences = without_void(table, (*data.target, *data.ignore, data.group, data.time))
+    table, sentences = without_void(table, (*data.target, *data.ignore, data.group, *dated.named(table, data.time)))
     opens, why = readable(table, data.ignore)
     return table if opens.all() else spill.part(table, np.flatnonzero(opens)), [*sentences, *why]
 

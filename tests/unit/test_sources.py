@@ -395,6 +395,13 @@ def test_rows_and_their_target_as_scikit_learn_takes_them(wine: pd.DataFrame) ->
     assert read(([1, 2], [3, 4])).names == ["x0", "x1"]
 
 
+def test_names_that_are_numbers_beside_a_word_above_dates(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ts,00,10,11\n" + "".join(f"2019-08-{day:02},{day}.5,{2 * day},7\n" for day in range(1, 20)))
+    assert read(tmp_path / "a.csv").names == ["ts", "00", "10", "11"]
+    (tmp_path / "b.csv").write_text("".join(f"2019-08-{day:02},{day}.5,{2 * day},7\n" for day in range(1, 20)))
+    assert len(read(tmp_path / "b.csv")) == 19
+
+
 def test_a_line_of_names_longer_than_what_is_looked_at_first(tmp_path: Path) -> None:
     names = [f"expression_of_gene_{number:05d}" for number in range(7000)]
     path = tmp_path / "genes.csv"

@@ -12,6 +12,7 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import infer
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
+from duomo.data import audit, dated
 from duomo.data.digests import row_digests
 from duomo.data.sources import read
 from duomo.data.split import Split, content_columns, given, split
@@ -217,3 +218,20 @@ def test_digests_see_values_not_their_writing(tmp_path: Path) -> None:
     found = row_digests(media, ["image"])
     assert found[0] == found[1] != found[2]
     assert content_columns(media) == ["image"]
+
+
+def test_a_date_in_columns_of_its_parts_steers_the_split() -> None:
+    """UCI's air of Beijing has year, month, day and hour; another hour of the same day would tell the test."""
+    hours = pd.date_range("2010-01-01", periods=900, freq="h")
+    frame = pd.DataFrame(
+        {"year": hours.year, "month": hours.month, "day": hours.day, "Hour": hours.hour, "pm2.5": np.arange(900) % 41 + 0.5}
+    )
+    table = table_of(frame.sample(frac=1, random_state=0).reset_index(drop=True))
+    proposal, _ = audit.propose(table, "pm2.5")
+    assert (proposal.how, proposal.time) == ("time", "year,month,day,Hour")
+    found = split(table, DataConfig(time=proposal.time, split="time"), 1, ("pm2.5",))
+    moment_N = dated.moments(table, proposal.time)[0]
+    assert moment_N[found.train].max() < moment_N[found.valid].min() and moment_N[found.valid].max() < moment_N[found.test].min()
+    assert sorted(moment_N.astype("datetime64[s]").tolist()) == hours.to_pydatetime().tolist()
+    births = table_of(frame.rename(columns={"year": "year of birth"}))
+    assert audit.propose(births, "pm2.5")[0].how == "random"

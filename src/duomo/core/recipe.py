@@ -39,7 +39,7 @@ class DataConfig:
     group: str = ""
     """Column whose rows stay together: all rows of a patient or user fall on one side of the split."""
     time: str = ""
-    """Date column; the latest rows become the test."""
+    """Date column, or columns of its parts (year,month,day,hour); the latest rows become the test."""
     join: tuple[str, ...] = ()
     """Where each row is one observation: the column that names the series, the one that orders it. Rows are joined, one per name."""
     test_share: Share = 0.15

@@ -236,7 +236,7 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
         said = tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name)
         remedy = kept if name == followed else tr("Split by time: --time {name}", name=flagged(name))
         findings.append(Finding("note", "times", said, (name,), remedy=remedy))
-    findings += _long(table, target, [name for name, _ in groups], times)
+    findings += _long(table, target, [name for name, _ in groups], [name for name in times if name in table.names])
     if groups:
         reason = tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])
         return Proposal("group", group=groups[0][0], reason=reason), findings

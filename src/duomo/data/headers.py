@@ -5,6 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
+import pyarrow as pa
+
+from duomo.core.kinds import date
 from duomo.core.messages import tr
 from duomo.data.spaced import NUMBER
 
@@ -63,6 +67,8 @@ def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
         cells = [row[place] for row in body if row[place].strip()]
         if cells and sum(bool(NUMBER.fullmatch(cell)) for cell in cells) >= 0.9 * len(cells) and not NUMBER.fullmatch(first[place]):
             return True
+    if _above_dates(first, body):
+        return True
     if any(numeric) and not _is_years(filled):
         return False
     if sum(_is_sentence(first[place], [row[place] for row in body]) for place in range(len(first))) > 1:
@@ -71,6 +77,16 @@ def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
         return False
     repeats = [first[place] in {row[place] for row in body} for place in range(len(first)) if first[place].strip()]
     return not any(repeats)
+
+
+def _above_dates(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether a word stands above a column of dates."""
+    for place, name in enumerate(first):
+        cells = [row[place] for row in body if row[place].strip()]
+        known = ~np.isnat(date.parse(pa.chunked_array([pa.array([name, *cells])]))[0])
+        if name.strip() and not NUMBER.fullmatch(name) and cells and not known[0] and known[1:].mean() >= 0.9:
+            return True
+    return False
 
 
 def _counts(row: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from duomo.core.kinds import date, number
 from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
 from duomo.core.table import Table
+from duomo.data import dated
 from duomo.data.profile import NO, YES, words
 
 NEAR_PERFECT = 0.98
@@ -195,7 +196,7 @@ def _pairs(sizes: np.ndarray) -> float:
 
 
 def time_columns(table: Table, target: str) -> list[str]:
-    """Date columns that say when the row was made."""
+    """Date columns that say when the row was made, or else the columns of the parts of one date, between commas."""
     found = []
     for name in table.of_kind("date"):
         plain = words(name)
@@ -209,4 +210,5 @@ def time_columns(table: Table, target: str) -> list[str]:
         ordered = (steps >= 0).mean() > 0.99 or (steps <= 0).mean() > 0.99
         if ordered or _TIME.search(plain):
             found.append(name)
-    return found
+    parts = "" if found else dated.in_parts(table, target)
+    return [parts] if parts and len(np.unique(dated.moments(table, parts)[0])) >= 10 else found

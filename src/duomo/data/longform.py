@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
-from duomo.core.kinds import KINDS, date, number, tells_when
+from duomo.core.kinds import KINDS, number, tells_when
 from duomo.core.kinds.base import Cells
 from duomo.core.kinds.cells import codes_of, text_of, values_of
 from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
+from duomo.data import dated
 
 LEAST = 4
 """Rows of an id, on average, from which they may be a series."""
@@ -89,7 +90,7 @@ def _sorted(table: Table, codes_N: np.ndarray, order: str) -> np.ndarray:
     """(N,) row numbers: id by id, each in order of time, else as they stand; rows without an id are left out."""
     key_N = np.arange(len(codes_N), dtype=np.float64)
     if order:
-        moments, odd = date.parse(table.column(order))
+        moments, odd = dated.moments(table, order)
         read = not odd.any() and not np.isnat(moments).all()
         key_N = np.where(np.isnat(moments), np.inf, moments.astype(np.int64)) if read else number.parse(table.column(order))[0]
         if np.isnan(key_N).all():

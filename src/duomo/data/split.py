@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import ConfigError, DataError
-from duomo.core.kinds import date
 from duomo.core.kinds.cells import CAST_FAULTS, is_text, values_of
 from duomo.core.messages import nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
+from duomo.data import dated
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
 from duomo.data.shares import FEW_GROUPS, SHORT, TEST, TRAIN, VALID, even, fill, parts
 
@@ -165,7 +165,7 @@ def given(
     Columns are matched by name; what `train` lacks is left out. Raises DataError when a file lacks a column.
     """
     others = [part for part in (valid, test) if part is not None]
-    matched = [_like(train, other, {*config.ignore} - {config.group, config.time}) for other in others]
+    matched = [_like(train, other, {*config.ignore} - {config.group, *dated.named(train, config.time)}) for other in others]
     rooted = [_rooted(train, [train, *others]), *(_rooted(part, [train, *others], train) for part in matched)]
     data = pa.concat_tables([part.data for part in rooted], promote_options="none")
     roots = {part.root for part in (train, *others)}
@@ -287,7 +287,7 @@ def _by_time(table: Table, config: DataConfig) -> Split:
     """The latest moments are the test, those before them validation; rows of one moment stay together."""
     if not config.time:
         raise ConfigError("A split by time needs the column of the dates; data.time is empty. Set --time COLUMN.")
-    moments, bad = date.parse(table.column(config.time))
+    moments, bad = dated.moments(table, config.time)
     unknown_N = np.isnat(moments)
     values, counts = np.unique(moments[~unknown_N], return_counts=True)
     wanted = 1 + (config.valid_share > 0) + (config.test_share > 0)

@@ -20,6 +20,7 @@ from duomo.core.messages import flagged, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.steps import counted
 from duomo.core.table import MEDIA, Table
+from duomo.data import dated
 from duomo.data.findings import Finding
 from duomo.data.profile import words
 
@@ -57,7 +58,8 @@ TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "caption", "æ–
 def called(table: Table, data: DataConfig) -> DataConfig:
     """The settings with the columns' whole names (`Table.called`)."""
     target, ignore = (tuple(map(table.called, names)) for names in (data.target, data.ignore))
-    group, time = (table.called(name) if name else "" for name in (data.group, data.time))
+    group = table.called(data.group) if data.group else ""
+    time = ",".join(map(table.called, dated.named(table, data.time))) if data.time else ""
     return replace(data, target=target, ignore=ignore, group=group, time=time)
 
 
@@ -74,8 +76,9 @@ def guess_target(table: Table) -> tuple[str, str]:
     named = [name for name in named if table.kinds[name] != "text" or _in_lists(table, name)]
     if named:  # where none has two values, the first of them: that is what must be told
         return next((name for name in named if _varies(table, name)), named[0]), tr("its name says so")
-    if table.of_kind("date") and _measure(table, table.names[-1]):
-        return table.names[-1], tr("rows are dated, and it is the last column and a number")
+    others = [name for name in table.names if table.kinds.get(name) not in ("date", "id")]
+    if table.of_kind("date") and others and _measure(table, others[-1]):
+        return others[-1], tr("rows are dated, and it is the last column and a number")
     categories = [name for name in table.of_kind("category") if _varies(table, name)]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:
         return _likely(categories, table)[-1], tr("it is the last column of categories")
