@@ -132,3 +132,8 @@ def test_labels_of_which_nearly_every_cell_holds_others(sign: str) -> None:
     assert len(set(cells)) > 150 and plan(table) == ("classify", ("标签",))
     (found,) = [found for found in balance_of(kinds.infer(table, {}), "标签")[1] if found.code == "labels"]
     assert "8" in found.sentence
+    given = {"text": [f"text {row}" for row in range(60)], "label": (["a,b", "a", "", "b", "NA", "b,a"] * 10)}
+    codes = {found.code: found.sentence for found in balance_of(kinds.infer(sources.read(given), {}), "label")[1]}
+    assert "10 of 60 rows have none" in codes["bare"] and "10 of 60 rows have no 'label'" in codes["target_missing"]
+    partners = {"query": given["text"], "pos": [json.dumps([f"text {row}"]) for row in range(60)]}
+    assert balance_of(kinds.infer(sources.read(partners), {}), "pos") == ({}, [])

@@ -107,7 +107,9 @@ def _silent(
     about = companions(root, files, tables) if tables else []
     if parted := _parted(root, files, tables, wanted):
         tables = parted
-    elif texts > len(about) and texts - len(about) >= sum("/" not in file for file in tables):
+    elif (texts > len(about) and texts - len(about) >= sum("/" not in file for file in tables)) or _settings(
+        root, files, tables, read_file
+    ):
         return _written(root, files, cache, problems, wanted)
     if tables:
         found = read_file(root / tables[0]) if len(tables) == 1 else joined(root, tables, read_file)
@@ -122,6 +124,20 @@ def _parted(root: Path, files: list[str], tables: list[str], wanted: str) -> lis
     found = [file for file in files if _part_of(PurePosixPath(file.lower()))]
     whole = bool(found) and not tables and all(is_table(root / file, wanted) or in_plain(root / file, wanted) for file in found)
     return found if whole else []
+
+
+def _settings(root: Path, files: list[str], tables: list[str], read_file: Reader) -> bool:
+    """Whether the only tables are JSON that holds none, beside more files of code: package.json, tsconfig.json."""
+    code = sum(writing(root, file) == "code" for file in files)
+    if not 0 < len(tables) < code or not all(file.lower().endswith(".json") for file in tables):
+        return False
+    for file in tables:
+        try:
+            read_file(root / file)
+        except DataError:
+            continue
+        return False
+    return True
 
 
 def _part_of(file: PurePosixPath) -> bool:

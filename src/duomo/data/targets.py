@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from duomo.core.errors import ConfigError
 from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import number
-from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.kinds.cells import is_text, text_of, values_of
 from duomo.core.messages import flagged, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.steps import counted
@@ -218,7 +218,14 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
         return {}, []
     cells = values_of(table.column(target))
     found = []
-    lacking = np.asarray(pc.is_null(cells).to_numpy(), dtype=bool)
+    lacking, labels = np.asarray(pc.is_null(cells).to_numpy(), dtype=bool), _labels(cells)
+    if labels is not None and table.kinds.get(target) == "text" and not _in_lists(table, target):
+        labels = None
+    if labels is not None and (bare := _bare(table, target, cells)).any():
+        said = tr("{count} of {rows} rows have none of the labels of {target!r}: their cells are empty. Write NA where labels are unknown.",
+                  count=int(bare.sum()), rows=len(table), target=target)  # fmt: skip
+        found.append(Finding("note", "bare", said, (target,), tuple(np.flatnonzero(bare)[:5].tolist())))
+        lacking &= ~bare
     if table.kinds.get(target) == "number":
         values = number.parse(table.column(target))[0]
         lacking = np.isnan(values)
@@ -230,7 +237,6 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
             tr("Rows without a target cannot be learned from; fill them or take them out."),
         )
         found.append(Finding("error" if lacking.all() else "warning", "target_missing", said, (target,), tuple(first), remedy))
-    labels = _labels(cells)
     if labels is None and (table.kinds.get(target) != "category" or _nested(cells)):
         return {}, found
     if labels is not None:
@@ -244,6 +250,13 @@ def balance_of(table: Table, target: str) -> tuple[Mapping[str, int], list[Findi
         for value, count in zip(counted.field("values").take(pa.array(order)).to_pylist(), counts[order], strict=True)
     }
     return balance, found + _classes(balance, target)
+
+
+def _bare(table: Table, target: str, cells: pa.ChunkedArray) -> np.ndarray:
+    """(N,) bool: rows with an empty cell where others write several labels into one."""
+    if not is_text(cells.type) or separator_of(cells) == LISTED:
+        return np.zeros(len(table), bool)
+    return np.asarray(pc.fill_null(pc.equal(text_of(table.column(target)), ""), True).to_numpy(), dtype=bool)
 
 
 def _tail(values: np.ndarray, target: str) -> list[Finding]:
