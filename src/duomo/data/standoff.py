@@ -66,7 +66,8 @@ class _Told:
         self.spans, self.others, self.pieces, self.wrong = 0, 0, 0, list[str]()
 
     def sentences(self, annotated: int, texts: int) -> Iterator[str]:
-        yield tr("{count:,} spans were read from the annotations beside {texts:,} texts; a line of a text is a row.",
+        yield tr("{count:,} spans were read from the annotations beside {texts:,} texts; a line of a text is a row. --group file "
+                 "keeps whole texts on one side of the split.",
                  count=self.spans, texts=annotated)  # fmt: skip
         if self.others:
             yield tr("{count:,} relations, events, attributes and notes are not read: spans alone are learned.", count=self.others)
