@@ -104,6 +104,14 @@ def test_questions_of_a_text_are_gathered(tmp_path: Path) -> None:
         assert "40 rows ask for relations" in table.problems[1]
 
 
+def test_texts_beside_what_is_said_of_them(tmp_path: Path) -> None:
+    """As spaCy's older examples are kept."""
+    rows = [[f"James {number} is here.", {"entities": [[0, 5, "PER"]] if number % 3 else []}] for number in range(30)]
+    for name, text in (("a.json", json.dumps(rows)), ("a.jsonl", "\n".join(map(json.dumps, rows)))):
+        table = sources.read(put(tmp_path, {name: text}) / name)
+        assert table.names == ["text", "entities"] and len(table) == 30 and plan(table) == ("tag", ("entities",))
+
+
 def pictures(root: Path, names: list[str]) -> Path:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)

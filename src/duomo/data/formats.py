@@ -78,7 +78,16 @@ def _object(line: str) -> Mapping[str, Any] | None:
         found = json.loads(line)
     except JSON_FAULTS:
         return None
-    return {"messages": found} if _conversation(found) else found if isinstance(found, dict) else None
+    found = {"messages": found} if _conversation(found) else _annotated(found)
+    return found if isinstance(found, dict) else None
+
+
+def _annotated(found: Any) -> Any:
+    """A text with what is said of it, ["James is here", {"entities": [[0, 5, "PER"]]}], as an object; else what was given."""
+    pair = (
+        isinstance(found, list) and len(found) == 2 and isinstance(found[0], str) and isinstance(found[1], dict) and "text" not in found[1]
+    )
+    return {"text": found[0], **found[1]} if pair else found
 
 
 def _conversation(found: Any) -> bool:
@@ -137,6 +146,8 @@ def _wrapped(found: Any, path: Path, part: str) -> Any:
 def _turned(found: Any) -> Any:
     """Rows that are lists, beneath their names or beside {"columns": names}, rows by their names {"a": {...}, "b": {...}}, texts, and the
     entries of a dictionary of words or numbers, as a list of objects; else what was given."""
+    if isinstance(found, list):
+        found = [_annotated(row) for row in found]
     if isinstance(found, list) and found and all(isinstance(text, str) for text in found):
         return [{"text": text} for text in found]
     if isinstance(found, dict) and len(found) >= ENTRIES and all(isinstance(value, str | int | float) for value in found.values()):

@@ -281,8 +281,12 @@ def test_texts_that_are_cut_at_spaces_and_tags_with_commas() -> None:
         {"label": json.dumps({"PER": {"李红": [[0, 1]]}, "LOC": {"北京": [[3, 4]]}})},
         {"spans": [{"start": 0, "end": 2, "label": "PER", "text": "李红 ", "meta": {"label": "by hand", "start": 1}},
                    {"start": 3, "end": 5, "label": "LOC", "text": "北京"}]},
+        {"entities": [{"label_type": "PER", "overlap": 0, "start_pos": 0, "end_pos": 2},
+                      {"label_type": "LOC", "start_pos": 3, "end_pos": 5}]},
+        {"spans": [{"entityType": "PER", "entity_value": "李红", "startPosition": 0, "endPosition": 2},
+                   {"entityType": "LOC", "entity_value": "北京", "startPosition": 3, "endPosition": 5}]},
     ],
-    ids=["doccano", "inclusive", "nested", "label studio, short", "label studio", "by label", "with notes"],
+    ids=["doccano", "inclusive", "nested", "label studio, short", "label studio", "by label", "with notes", "ccks", "presidio"],
 )  # fmt: skip
 def test_spans_in_the_forms_of_tools(tmp_path, cell):
     rows = [{"text": "李红在北京" + "住了很久" * number, **cell} for number in range(1, 40)]

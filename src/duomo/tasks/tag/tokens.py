@@ -32,11 +32,15 @@ LETTERED = ("words", "posts", "apostrophes", "elisions")
 WIDE = re.compile(f"[{CJK}{SOUTHEAST}]{{2,}}")
 AGREE = 0.8
 LONGEST_WORD = 8
-STARTS = ("start", "start_offset", "begin", "start_idx", "start_index")
-STOPS = ("end", "stop", "end_offset", "end_idx", "end_index")
-LABELS = ("label", "labels", "entity_type", "entity_label", "entity_group", "type", "tag", "category")
-SAID = ("text", "entity", "word", "mention", "entity_text")
-"""Names under which tools keep the ends of a span, its label and its text."""
+_PLACE = "(char)?(offset|idx|index|pos|position|char|characteroffset)?"
+STARTS, STOPS = (re.compile(f"({names}){_PLACE}|{_PLACE}({names})") for names in ("start|begin|from", "end|stop|to"))
+LABELS = (
+    re.compile("label"),
+    re.compile("labels|(entity|ner|label)(type|label|group|tag|class|category)"),
+    re.compile("type|tag|category|class"),
+)
+SAID = re.compile("text|word|mention|surface|entity(word|mention|text|value|name|surface)?")
+"""Names under which tools keep the ends of a span, its label and its text, in small letters and without what stands between words."""
 ASIDE = ("relation", "choices", "rating", "textarea")
 """What Label Studio keeps among spans."""
 
@@ -210,12 +214,17 @@ def written_spans(cell: Any) -> list[tuple[int, int, str]] | None:
 def _parts(one: Mapping[str, Any]) -> list[Any]:
     """Start, stop and label of an object; where the text says so, its end is its last character and not the one behind."""
     nested = {name: value for inner in one.values() if isinstance(inner, Mapping) for name, value in inner.items()}
-    flat = {**nested, **one}
-    start, stop, label, said = (next((flat[name] for name in names if name in flat), None) for names in (STARTS, STOPS, LABELS, SAID))
+    flat = {re.sub(r"[\W_]", "", name.lower()): value for name, value in (*nested.items(), *one.items())}
+    start, stop, label, said = (_first(flat, names) for names in ((STARTS,), (STOPS,), LABELS, (SAID,)))
     label = label[0] if isinstance(label, list) and label else label
     if isinstance(start, int) and isinstance(stop, int) and isinstance(said, str) and len(said) == len(said.strip()) == stop - start + 1:
         stop += 1
     return [start, stop, label]
+
+
+def _first(flat: Mapping[str, Any], kinds: Sequence[re.Pattern[str]]) -> Any:
+    """What stands under a name of these kinds, of the first of them, and of several under the shortest."""
+    return next((flat[name] for names in kinds for name in sorted(flat, key=len) if names.fullmatch(name)), None)
 
 
 def _by_label(found: Mapping[str, Any]) -> list[Any] | None:
