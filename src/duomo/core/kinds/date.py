@@ -43,6 +43,17 @@ DAY_NAMED = (
     + (r"\.?,?(?:[-\s]+|\s+de[l]?\s+)(?P<year>\d{4}|\d{2})" + CLOCK + ZONE)
 )
 MONTH_NAMED = WEEKDAY + MONTH + r"\.?\s+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year>\d{4})" + CLOCK + ZONE
+NAMES = (
+    r"(?P<name>(?i:jan(?:uary?|vier)?|feb(?:ruary?)?|fév(?:rier)?|mar(?:ch|s)?|märz|apr(?:il)?|avril|may|mai|june?|juni|juin|july?|juli|juillet"
+    r"|aug(?:ust)?|août|sept?(?:ember|embre)?|oct(?:ober|obre)?|okt(?:ober)?|nov(?:ember|embre)?|dec(?:ember)?|dez(?:ember)?|déc(?:embre)?"
+    r"|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre))"
+)
+YEAR_MONTH, MONTH_YEAR = r"^(?P<year>\d{4})[-\s./]*" + NAMES + r"\.?$", "^" + NAMES + r"(?:\.?,?[-\s./]*(?P<year>\d{4})|-(?P<short>\d{2}))$"
+QUARTER, QUARTER_FIRST = r"^(?P<year>\d{4})\s*[-./]?\s*[qQ](?P<quarter>[1-4])$", r"^[qQ](?P<quarter>[1-4])\s*[-./']?\s*(?P<year>\d{4})$"
+QUARTER_CHINESE = r"^(?P<year>\d{4})\s*年?\s*第?(?P<quarter>[1-4一二三四])\s*季度?$"
+WEEK = r"^(?P<year>\d{4})\s*-?\s*[wW](?P<week>\d{2})(?:-?(?P<weekday>[1-7]))?$"
+"""Months (2020 Jan, Dec-11), quarters (2020 Q1, 2024年一季度) and weeks as ISO 8601 numbers them: their first day."""
+WITHOUT_DAY = (YEAR_MONTH, MONTH_YEAR, QUARTER, QUARTER_FIRST, QUARTER_CHINESE, WEEK)
 EPOCH = r"^\d{9,19}(\.\d+)?$"
 SINCE, UNTIL = 946_684_800, 2_208_988_800
 """Seconds since 1970 (or thousandths, millionths, billionths of them) are read as a moment from 2000 to 2040, where the column's name says
@@ -117,7 +128,7 @@ def _written(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarra
         counted = pc.cast(pc.if_else(long, text, pa.scalar(None, pa.large_string())), pa.float64())
         seconds = _epochs(np.array(counted.to_numpy(), dtype=np.float64))
         open_ &= seconds == NONE
-    for pattern in (YEAR_FIRST, LONG, SHORT, EIGHT, YEAR_LAST, DAY_NAMED, MONTH_NAMED):
+    for pattern in (YEAR_FIRST, LONG, SHORT, EIGHT, YEAR_LAST, DAY_NAMED, MONTH_NAMED, *WITHOUT_DAY):
         if not open_.any():
             break
         found = _moments(_fields(pc.filter(text, pa.array(open_)), pattern), style)
@@ -154,7 +165,7 @@ def _fields(text: pa.ChunkedArray, pattern: str) -> dict[str, np.ndarray]:
 
 def _integers(name: str, cells: pa.Array) -> np.ndarray:
     """Groups of digits, month names (1..12), am/pm (0, 12) and zones (seconds east) as int64, -1 where empty."""
-    if name in ("name", "half", "zone"):
+    if name in ("name", "half", "zone", "quarter"):
         codes = pc.dictionary_encode(cells)
         table = np.array([_word(name, word) for word in codes.dictionary.to_pylist()], np.int64)
         return table[codes.indices.to_numpy()]
@@ -170,6 +181,8 @@ def _word(name: str, word: str) -> int:
     if name == "name":
         foreign = ELSEWHERE.get(word.lower()[:4], ELSEWHERE.get(short, 0))
         return MONTHS.index(short) + 1 if short in MONTHS else FOREIGN + foreign if foreign else 99 if word else -1
+    if name == "quarter":
+        return ("1234".find(word) if word.isascii() else "一二三四".find(word)) + 1
     if name == "half":
         return -1 if not word else 12 if short.startswith(("p", "下", "傍", "晚")) else 0
     if not word or word in ZONES:
@@ -182,23 +195,28 @@ def _moments(found: dict[str, np.ndarray], style: Style) -> np.ndarray | None:
     """Seconds since 1970 (N,), NONE where the fields are no date; None when nothing matched."""
     if not found:
         return None
-    year, named = found["year"], found.get("name", found["year"] * 0)
+    none = np.full_like(found["year"], -1)
+    year, named = np.where(found["year"] < 0, found.get("short", none), found["year"]), found.get("name", none)
     named = np.where((named > FOREIGN) & (year >= 100), named - FOREIGN, named)
     year = np.where((year >= 0) & (year < 100), year + np.where(year < 70, 2000, 1900), year)
     if "first" in found:
         month, day = (found["next"], found["first"]) if style.day_first else (found["first"], found["next"])
     else:
-        month, day = named if "name" in found else found["month"], found["day"]
+        month, day = named if "name" in found else found.get("month", found.get("quarter", none) * 3 - 2), found.get("day", none)
+    month = np.where(found["hit"], 1, month) if "week" in found else month
     day = np.where((day < 0) & found["hit"], 1, day)
-    hour, minute, second = (np.maximum(found[name], 0) for name in ("hour", "minute", "second"))
-    half = found["half"]
+    hour, minute, second = (np.maximum(found.get(name, none), 0) for name in ("hour", "minute", "second"))
+    half = found.get("half", none)
     hour = np.where(half < 0, hour, hour % 12 + np.maximum(half, 0))
     good = found["hit"] & (year > 0) & (month >= 1) & (month <= 12) & (day >= 1) & (hour < 24) & (minute < 60) & (second <= 60)
     months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
     first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     last = (months + 1).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     good &= day <= last - first
-    seconds = (first + day - 1) * 86400 + hour * 3600 + minute * 60 + second - found["zone"]
+    if "week" in found:  # the first week is that of the fourth of January; day 0, the first of 1970, was a Thursday
+        first += 3 - (first + 6) % 7 + 7 * (found["week"] - 1) + np.maximum(found["weekday"], 1) - 1
+        good &= (found["week"] >= 1) & (found["week"] <= 53)
+    seconds = (first + day - 1) * 86400 + hour * 3600 + minute * 60 + second - found.get("zone", none * 0)
     return np.where(good, seconds, NONE)
 
 
