@@ -267,6 +267,16 @@ def test_slices_find_the_planted_one_and_nothing_else(clinic: tuple[Table, Table
     assert found["worst"][0]["values"] == {"value": "north"} and found["worst"][0]["stands_out"] and found["standing_out"] == 1
 
 
+def test_lists_are_cut_by_their_entries_and_slices_of_the_same_rows_are_told_once() -> None:
+    lengths = [2, 4, 6, 8] * 20
+    cells = {"tokens": [json.dumps(["字"] * length) for length in lengths], "tags": [json.dumps(["B-人名"] * length) for length in lengths]}
+    table = Table(pa.table(cells), dict.fromkeys(cells, "text"))
+    worst = slices.worst_slices(table, np.array(lengths, float) > 7, table.names)["worst"]
+    assert [(one["column"], one["template"], one["values"]) for one in worst if one["stands_out"]] == [
+        ("tokens", "of {low} to {high} entries", {"low": "6.5", "high": "8"})
+    ]
+
+
 def test_what_is_written_as_json_is_shown_in_words() -> None:
     talk = json.dumps([{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day"}])
     boxed = json.dumps(

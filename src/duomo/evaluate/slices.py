@@ -4,6 +4,7 @@ Legend: N test rows, S slices.
 """
 
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import date, number, series
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
@@ -42,12 +44,15 @@ class Slice:
 def worst_slices(test: Table, errors: np.ndarray, columns: Sequence[str]) -> dict[str, Any]:
     """The slices of `columns` whose mean error lies furthest above that of the other rows, as JSON values.
 
-    `errors` (N,) belong to the rows of `test`. A slice stands out when Welch's test against the other rows stays
-    significant at 5 % after dividing by the number of slices looked at.
+    `errors` (N,) belong to the rows of `test`. Slices of the same rows are told once, by the first column. A slice stands out when Welch's
+    test against the other rows stays significant at 5 % after dividing by the number of slices looked at.
     """
     errors = np.nan_to_num(np.asarray(errors, np.float64), nan=0.0)
-    found = [cut for name in columns for cut in _cuts(test, name)]
-    found = [cut for cut in found if FEWEST_ROWS <= int(cut.inside.sum()) <= len(errors) - FEWEST_ROWS]
+    unlike = dict[bytes, Slice]()
+    for name in columns:
+        for cut in _cuts(test, name):
+            unlike.setdefault(cut.inside.tobytes(), cut)
+    found = [cut for cut in unlike.values() if FEWEST_ROWS <= int(cut.inside.sum()) <= len(errors) - FEWEST_ROWS]
     judged = [_judge(cut, errors, len(found)) for cut in found]
     judged.sort(key=lambda item: (not item["stands_out"], -item["score"]))
     worst = [item for item in judged if item["error"] > item["rest"]][:SHOWN]
@@ -77,7 +82,8 @@ def label(item: Mapping[str, Any]) -> str:
     return f"{item['column']} {tr(item['template'], **item['values'])}"
 
 
-TEMPLATES = ("is {value}", "is missing", "from {low} to {high}", "of {low} to {high} characters", "of {low} to {high} steps")
+TEMPLATES = ("is {value}", "is missing", "from {low} to {high}", "of {low} to {high} characters", "of {low} to {high} steps",
+             "of {low} to {high} entries")  # fmt: skip
 
 
 def _cuts(test: Table, name: str) -> Iterator[Slice]:
@@ -100,10 +106,27 @@ def _cuts(test: Table, name: str) -> Iterator[Slice]:
         seconds = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(np.float64))
         yield from _bins(name, seconds, "from {low} to {high}", lambda value: str(np.datetime64(int(value), "s"))[:10])
     elif kind == "text" and is_text(column.type):
+        if (entries := _entries(cells)) is not None:
+            yield from _bins(name, entries, "of {low} to {high} entries")
+            return
         lengths = pc.fill_null(pc.cast(pc.utf8_length(cells), pa.float64()), np.nan)
         yield from _bins(name, np.asarray(lengths.to_numpy()), "of {low} to {high} characters")
     elif kind == "series":
         yield from _bins(name, series.parse(column)[1].astype(np.float64), "of {low} to {high} steps")
+
+
+def _entries(cells: pa.Array) -> np.ndarray | None:
+    """(N,) how many entries each cell has where all are lists (tokens, messages); None for other texts."""
+    found = list[float]()
+    for cell in cells.to_pylist():
+        if cell is not None and not cell.startswith("["):
+            return None
+        try:
+            read = json.loads(cell) if cell is not None else None
+        except JSON_FAULTS:
+            return None
+        found.append(np.nan if read is None else len(read))
+    return np.array(found, np.float64)
 
 
 def _values(name: str, cells: pa.Array) -> Iterator[Slice]:
