@@ -244,6 +244,13 @@ def test_llama_cpp_writes_the_same(kind: str, tmp_path, spelling) -> None:
     with pytest.raises(DataError, match="no further"):
         theirs.submit(prompts[0], greedy, Failing(spelling["size"])).text()
     assert beside.text() == alone[1]  # one whose grammar fails leaves its neighbours alone
+    theirs._language = dataclasses.replace(language, banned=())  # as of a model whose padding is its end
+    biased = dataclasses.replace(greedy, biases=((5, 100.0),))
+    assert theirs.submit(prompts[0], biased).text() == own.submit(prompts[0], biased).text() != alone[0]
+    left = theirs.submit(prompts[2], greedy)
+    left.cancel()
+    assert not left.text() or left.written_tokens < 24
+    assert left.finish_reason == "cancelled"
     stopped = theirs.submit(prompts[0], Sampling(temperature=0.9, seed=3, new_tokens=40))
     assert stopped.text() and stopped.finish_reason in ("length", "stop")
     own.close()

@@ -133,7 +133,13 @@ class LlamaEngine(Engines):
         self._core.forget(slot, kept)
 
     def _step(self) -> None:
-        """One token more for each answer, and as much of the prompts as a step holds."""
+        """One token more for each answer that is waited for, and as much of the prompts as a step holds."""
+        for slot, row in list(self._rows.items()):
+            if row.cancelled.is_set():
+                del self._rows[slot]
+                row.stream.put(Piece("", finish_reason="cancelled"))
+        if not self._rows:
+            return
         room, asked, wanted = STEP, list[tuple[int, int, int, bool]](), dict[int, int]()
         for slot, row in sorted(self._rows.items(), key=lambda item: len(item[1].left)):
             for _ in range(min(len(row.left), room)):
@@ -163,7 +169,7 @@ class LlamaEngine(Engines):
             text = row.pieces.add(chosen.token)
             row.left.append(chosen.token)
             full = row.stream.written_tokens >= row.sampling.new_tokens or len(self._held[slot]) >= self._context - 1
-            reason = "stop" if row.pieces.stopped else "length" if full else "cancelled" if row.cancelled.is_set() else ""
+            reason = "stop" if row.pieces.stopped else "length" if full else ""
         if reason:
             del self._rows[slot]
             text += "" if row.pieces.stopped else row.pieces.end()
@@ -173,16 +179,17 @@ class LlamaEngine(Engines):
     def _choose(self, row: Row, place: int) -> Chosen:
         """The next token; -1 where the grammar allows none and none ends an answer."""
         logits_V = self._core.logits(place, self._size)
-        plain = row.grammar is None and row.drawer.seen is None and not row.sampling.logprobs and not self._language.banned
-        if plain and row.sampling.temperature == 0:
+        asked, drawer = row.sampling, row.drawer
+        plain = row.grammar is None and drawer.seen is None and drawer.written is None
+        if plain and not (asked.temperature or asked.biases or asked.logprobs or self._language.banned):
             return Chosen(int(logits_V.argmax()))  # torch's threads would wait beside those of llama.cpp
         if row.grammar is not None:
-            row.drawer.mask = row.grammar.mask().clone()
-            if not row.drawer.mask.any() and not self._language.ends:
+            drawer.mask = row.grammar.mask().clone()
+            if not drawer.mask.any() and not self._language.ends:
                 return Chosen(-1)
-            if not row.drawer.mask.any():
-                row.drawer.mask[list(self._language.ends)] = True
-        return choose(torch.from_numpy(logits_V.copy()).unsqueeze(0), [row.drawer], self._language.banned)[0]
+            if not drawer.mask.any():
+                drawer.mask[list(self._language.ends)] = True
+        return choose(torch.from_numpy(logits_V.copy()).unsqueeze(0), [drawer], self._language.banned)[0]
 
 
 class Core:
