@@ -188,6 +188,32 @@ def test_learns_and_keeps_the_best(tmp_path: Path):
     assert list((tmp_path / "tensorboard").iterdir()) and outcome.disk_bytes and outcome.memory_bytes
 
 
+def test_a_weight_that_two_layers_share_is_kept_averaged(tmp_path: Path, stopped: Any):
+    """By either name, and after a resume."""
+    jobs = [toy.job(tmp_path / str(number), toy.config(steps=12, evaluate_steps=12, ema=0.9)) for number in range(3)]
+    for job in jobs:
+        job.model = _Shared()
+    judged = train(jobs[0], Silent()).best
+    with stopped(7):
+        train(jobs[1], Silent())
+    jobs[2].folder = jobs[1].folder
+    train(jobs[2], Silent())
+    assert same(jobs[2].model, jobs[0].model)
+    right = [jobs[0].task.evidence(jobs[0].model(batch), batch)["right"] for batch in jobs[0].valid()]
+    assert jobs[0].model.last.weight is jobs[0].model.first.weight and np.concatenate(right).mean() == judged
+
+
+class _Shared(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
+        self.last.weight = self.first.weight
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.last(self.first(batch["pixels"].flatten(1)).relu())[:, :10]
+
+
 def test_same_seed_same_bits_other_seed_others(tmp_path: Path):
     jobs = [toy.job(tmp_path / str(number), toy.config(steps=12, seed=seed)) for number, seed in enumerate((0, 0, 1))]
     for job in jobs:

@@ -302,12 +302,15 @@ class Average:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        for key, average in self._named():
-            average.copy_(tensors[key])
+        named = dict(self._named())
+        for key, value in tensors.items():
+            named[key].copy_(value)
 
     def tensors(self) -> dict[str, Tensor]:
         return dict(self._named())
 
     def _named(self) -> list[tuple[str, Tensor]]:
-        names = [name for name, weight in self.model.named_parameters() if weight.requires_grad]
-        return list(zip(names, self.averages, strict=True))
+        """Under each of its names where several layers share a weight: what is loaded last must not be the weight itself."""
+        found = {id(weight): average for weight, average in zip(self.weights, self.averages, strict=True)}
+        named = self.model.named_parameters(remove_duplicate=False)
+        return [(name, found[id(weight)]) for name, weight in named if weight.requires_grad]
