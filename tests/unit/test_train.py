@@ -18,6 +18,7 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
 from duomo.train import checkpoint, loop, optim, preflight, probe
+from duomo.train.feed import size, split
 from duomo.train.gradient import Gradient
 from duomo.train.guard import Spikes
 from duomo.train.loop import train
@@ -258,6 +259,30 @@ class _Pixels(torch.nn.Module):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return self.inner(batch["pixels"].double())
+
+
+def test_pairs_stay_together_in_parts_of_a_batch():
+    """Of a column with two texts for each row a part takes both."""
+    rows, same_N = torch.arange(20.0).view(10, 2), torch.arange(5)
+    parts = split({"text": rows, "same": same_N}, 2)
+    assert [(len(part["text"]), len(part["same"])) for part in parts] == [(4, 2), (6, 3)]
+    assert torch.equal(torch.cat([part["text"] for part in parts]), rows) and size({"text": rows, "same": same_N}) == 5
+
+
+def test_a_loss_is_computed_in_float32_whatever_the_model_ran_in():
+    """Products of its own too."""
+
+    class Near(toy.Digits):
+        def loss(self, output: torch.Tensor, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            assert (output @ output.T).dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+            return super().loss(output, batch)
+
+    batch = {name: values[:32] for name, values in toy.digits(slice(0, 32)).batch(torch.arange(32)).items()}
+    for way in ({}, {"parts": 2}):
+        net = plain_net().train()
+        step = Gradient(Near(), net, optim.trainable(net), replace(toy.EXECUTION, precision="bf16", **way), accumulate=1 if way else 2)
+        assert torch.isfinite(step(batch))
+        step.close()
 
 
 def test_of_equals_the_latest_weights_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

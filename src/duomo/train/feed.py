@@ -15,8 +15,8 @@ from duomo.train.guard import finite
 
 
 def size(batch: Batch) -> int:
-    """Rows of a batch."""
-    return next(iter(batch.values())).shape[0]
+    """Rows of a batch; a column may hold several for each (core/tensors.py::Turns)."""
+    return min(value.shape[0] for value in batch.values())
 
 
 def place(batch: Batch, execution: Execution) -> Batch:
@@ -30,8 +30,12 @@ def place(batch: Batch, execution: Execution) -> Batch:
 
 def split(batch: Batch, parts: int) -> list[Batch]:
     """Cut a batch into at most `parts` micro-batches of nearly the same size, in order."""
-    edges = np.linspace(0, size(batch), min(parts, size(batch)) + 1).astype(int)
-    pieces = [{name: value[start:end] for name, value in batch.items()} for start, end in pairwise(edges.tolist())]
+    rows = size(batch)
+    edges = np.linspace(0, rows, min(parts, rows) + 1).astype(int)
+    each = {name: len(value) // rows for name, value in batch.items()}
+    pieces = [
+        {name: value[start * each[name] : end * each[name]] for name, value in batch.items()} for start, end in pairwise(edges.tolist())
+    ]
     if "mix.rows" in batch:  # partners are numbered within the whole step
         pieces = [piece | {"mix.target": batch["target.value"]} for piece in pieces]
     return pieces

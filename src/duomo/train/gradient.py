@@ -36,8 +36,7 @@ class Gradient:
             return self._side_by_side(self.pool, split(batch, self.execution.parts))
         if self.accumulate > 1:
             return self._in_turn(split(batch, self.accumulate), check)
-        with self.execution.autocast():
-            total, count = self._loss(batch)
+        total, count = self._loss(batch)
         loss = total / count.clamp(min=1e-8)
         loss.backward()
         return loss.detach().float()
@@ -46,16 +45,18 @@ class Gradient:
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        total, count = self.task.loss(in_float32(self.runner(batch)), batch)
+    def _loss(self, batch: Batch, cached: bool = True) -> tuple[Tensor, Tensor]:
+        """`cached`: casts of weights are kept until the pass is over."""
+        with torch.autocast(self.execution.device, torch.bfloat16, self.execution.precision == "bf16", cache_enabled=cached):
+            output = self.runner(batch)
+        total, count = self.task.loss(in_float32(output), batch)
         return total, torch.as_tensor(count)
 
     def _in_turn(self, parts: list[Batch], check: Callable[[], None]) -> Tensor:
         sums, counts = [], []
         for part in parts:
             check()
-            with self.execution.autocast():
-                total, count = self._loss(part)
+            total, count = self._loss(part)
             total.backward()
             sums.append(total.detach())
             counts.append(count.detach())
@@ -74,8 +75,7 @@ class Gradient:
 
     def _part(self, batch: Batch) -> Sums:
         # casts are not shared: the cache of autocast belongs to all threads and is emptied by whichever is ready first
-        with torch.autocast(self.execution.device, torch.bfloat16, self.execution.precision == "bf16", cache_enabled=False):
-            total, count = self._loss(batch)
+        total, count = self._loss(batch, cached=False)
         grads: Any = torch.autograd.grad(total, self.weights, allow_unused=True)
         return total.detach(), count.detach(), grads
 

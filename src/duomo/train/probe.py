@@ -90,12 +90,9 @@ class _Copy:
     def loss(self, batch: Batch) -> float:
         """Mean loss in evaluation mode."""
         self.model.eval()
-        placed = place(batch, self.execution)
-        with self.execution.autocast():
-            output = self.model(placed)
-        total, count = self.trial.task.loss(in_float32(output), placed)
+        loss = self.mean_loss([batch])
         self.model.train()
-        return float(total) / max(float(count), 1e-8)
+        return loss
 
     @torch.no_grad()
     def divisible(self, batch: Batch) -> bool:
@@ -104,14 +101,17 @@ class _Copy:
         if any(module._forward_hooks or module._forward_pre_hooks for module in self.model.modules()):
             return False
         before, drawn = [value.clone() for value in self.model.buffers()], torch.default_generator.get_state()
-        whole, apart = self.trained_loss([batch]), self.trained_loss(split(batch, self.execution.parts))
+        whole, apart = self.mean_loss([batch]), self.mean_loss(split(batch, self.execution.parts))
         same = all(torch.equal(one, other) for one, other in zip(before, self.model.buffers(), strict=True))
         return same and torch.equal(drawn, torch.default_generator.get_state()) and abs(whole - apart) <= APART * max(1.0, abs(whole))
 
-    def trained_loss(self, parts: list[Batch]) -> float:
-        """Mean loss in training mode over the parts of one batch."""
-        with self.execution.autocast():
-            sums = [self.trial.task.loss(in_float32(self.model(part)), part) for part in (place(part, self.execution) for part in parts)]
+    def mean_loss(self, parts: list[Batch]) -> float:
+        """Over the parts of one batch."""
+        sums = []
+        for part in (place(part, self.execution) for part in parts):
+            with self.execution.autocast():
+                output = self.model(part)
+            sums.append(self.trial.task.loss(in_float32(output), part))
         return sum(float(total) for total, _ in sums) / max(sum(float(count) for _, count in sums), 1e-8)
 
     def step(self, batch: Batch, number: int) -> float:
