@@ -85,6 +85,47 @@ def test_lines_with_classes_as_fasttext_has_them(tmp_path: Path) -> None:
     assert sources.read(prose / "about.txt").names == ["text", "part"]
 
 
+def test_lines_that_begin_with_codes(tmp_path: Path) -> None:
+    words = ["a fine film", "so dull that one sleeps", "it is what it is, no more", "never again"]
+    for codes in (("+1", "-1"), ("0", "1", "2"), ("DESC:manner", "NUM:date", "HUM:ind")):
+        lines = [f"{codes[row * row % 7 % len(codes)]} {words[row % 4]} {row}x" for row in range(80)]
+        table = sources.read(put(tmp_path, {"rated.txt": "\n".join(lines)}) / "rated.txt")
+        assert plan(table) == ("classify", ("label",)) and table.column("text")[1].as_py() == "so dull that one sleeps 1x"
+        assert set(table.column("label").to_pylist()) == set(codes) and f"one of {len(codes)} codes" in table.problems[0]
+    for name, lines in {
+        "verses": [f"{1 + row % 8} And so it {'was ' * (row % 5)}said" for row in range(80)],
+        "quantities": [f"{(1, 2, 4, 12)[row * row % 7 % 4]} cups of {'very ' * (row % 5)}fine flour" for row in range(80)],
+    }.items():
+        assert sources.read(put(tmp_path, {f"{name}.txt": "\n".join(lines)}) / f"{name}.txt").names == ["text", "part"], name
+
+
+def test_files_whose_lines_are_rows(tmp_path: Path) -> None:
+    lines = {kind: "".join(f"It is {kind}, number {row}.\n" for row in range(30)) for kind in ("good", "bad", "so so")}
+    for number, names in enumerate((("pos.txt", "neg.txt"), ("rt-polarity.pos", "rt-polarity.neg"), ("正面.txt", "负面.txt"))):
+        table = sources.read(put(tmp_path / str(number), {names[0]: lines["good"], names[1]: lines["bad"], "readme.txt": "About."}))
+        assert len(table) == 60 and plan(table) == ("classify", ("label",)) and len(set(table.column("label").to_pylist())) == 2
+    parts = {f"{part}_{kind}.txt": lines["good" if kind == "pos" else "bad"] for part in ("train", "test") for kind in ("pos", "neg")}
+    table = sources.read(put(tmp_path / "parts", parts))
+    assert table.names == ["text", "label", "split"] and plan(table) == ("classify", ("label",))
+    table = sources.read(put(tmp_path / "xy", {"text.txt": lines["good"], "labels.txt": "yes\nno\n" * 15}))
+    assert table.names == ["text", "label"] and table.data.slice(1, 1).to_pylist() == [{"text": "It is good, number 1.", "label": "no"}]
+    for number, texts in enumerate(({"pos.txt": "Short.\n", "neg.txt": "Too.\n"}, {"a.txt": lines["good"], "b.txt": lines["bad"]})):
+        assert sources.read(put(tmp_path / f"texts{number}", texts)).names == ["text", "file"]
+
+
+def test_a_tag_for_each_word(tmp_path: Path) -> None:
+    rows = [f"James {number} waits in Rome ." for number in range(30)]
+    tags = ["B-PER I-PER O O B-LOC O"] * 30
+    table = sources.read(put(tmp_path / "sides", {"source.txt": "\n".join(rows), "target.txt": "\n".join(tags)}))
+    assert plan(table) == ("tag", ("target",))
+    assert plan(sources.read({"sentence": rows, "word_labels": [cell.replace(" ", ",") for cell in tags]})) == ("tag", ("word_labels",))
+    assert plan(sources.read({"source": rows, "target": [row[::-1] for row in rows]}))[0] == "translate"
+    assert plan(sources.read({"c0": [1 + row % 4 for row in range(30)], "c1": rows, "c2": [row * 3 for row in rows]})) == (
+        "classify",
+        ("c0",),
+    )
+
+
 def test_questions_of_a_text_are_gathered(tmp_path: Path) -> None:
     rows = []
     for number in range(20):

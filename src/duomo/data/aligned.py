@@ -112,7 +112,7 @@ def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path 
     """A column for each language, a row for each line; `split` where names tell train, valid, test. DataError where lines are missing."""
     languages, several = list(next(iter(texts.values()))), len(texts) > 1
     encodings = {file: detect(root / file, wanted) for files in texts.values() for file in files.values()}
-    parts = {stem: _part(stem) for stem in texts}
+    parts = {stem: part_of(stem) for stem in texts}
     beside = "split" if all(parts.values()) and "train" in parts.values() and len(set(parts.values())) > 1 else "file"
     schema = pa.schema([(name, pa.large_string()) for name in (*languages, *((beside,) if several else ()))])
 
@@ -136,7 +136,7 @@ def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path 
     return Table(table, known, root=root, name=root.name, problems=(*problems, *notes))
 
 
-def _part(stem: str) -> str:
+def part_of(stem: str) -> str:
     """train of `opus.train`, valid of `dev/news`; empty where no word of the name is that of a part."""
     words = [word.rstrip("0123456789").lower() for word in re.split(r"[-_./]", stem)]
     words = [word.removeprefix("news") or word for word in words]  # newstest2014, newsdev2016

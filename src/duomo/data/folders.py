@@ -24,6 +24,7 @@ from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
 from duomo.data.illustrated import is_illustrated
 from duomo.data.joined import joined
+from duomo.data.lined import read_lined
 from duomo.data.listed import LOOKED_AT, Reader, described, kind_of, known, listing, names_files, parts
 from duomo.data.nameless import PARTS, is_table, shows_picture
 from duomo.data.owned import of_folders
@@ -86,6 +87,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         return classes(root, shown, media, (*problems, *_passed_by(files)))
     if (annotated := read_standoff(root, files, problems, wanted)) is not None:
         return annotated
+    if not tables and (lined := read_lined(root, files, problems, wanted)) is not None:
+        return lined
     if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
         return aligned
     return _silent(root, files, tables, kinds["text"], read_file, cache, problems, wanted)

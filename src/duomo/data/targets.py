@@ -22,6 +22,7 @@ from duomo.core.steps import counted
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
 from duomo.data.findings import Finding
+from duomo.data.listed import NAMELESS
 from duomo.data.profile import words
 
 LOOKED_AT = 100_000
@@ -90,6 +91,9 @@ def guess_target(table: Table) -> tuple[str, str]:
     numbers = _likely([name for name in table.of_kind("number") if words(name) != "part" and _varies(table, name)])
     if numbers and len(usable) + len(table.of_kind("date")) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
+    few = _few(table, [name for name in numbers if NAMELESS.fullmatch(name)]) if table.of_kind("text") else []
+    if len(few) == 1:
+        return few[0], tr("it is the only one beside texts that has few different numbers")
     return "", tr("no column looks like a target")
 
 
@@ -143,13 +147,19 @@ def _lone(table: Table) -> str:
     names = table.of_kind("number")
     if len(names) < MANY_NUMBERS or len(names) < len(table.names):
         return ""
+    few = _few(table, names)
+    return few[0] if len(few) == 1 else ""
+
+
+def _few(table: Table, names: Sequence[str]) -> list[str]:
+    """Those that hold few different whole numbers."""
     few = []
     for name in names:
         values = np.unique(number.parse(table.column(name).slice(0, LOOKED_AT))[0])
         values = values[np.isfinite(values)]
         if 1 < len(values) <= FEW_VALUES and (values == np.round(values)).all():
             few.append(name)
-    return few[0] if len(few) == 1 else ""
+    return few
 
 
 def _spoken(table: Table, by_words: Mapping[str, str]) -> str:

@@ -24,6 +24,7 @@ from duomo.tasks.tag import pieces
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.baselines import Frequent, Linear, Truth
 from duomo.tasks.tag.checks import check_encode, check_tags
+from duomo.tasks.tag.columns import lists, spanned, worded
 from duomo.tasks.tag.features import Features
 from duomo.tasks.tag.labels import NEVER, Scheme, Span, transitions, viterbi
 from duomo.tasks.tag.measures import counted, figures
@@ -82,10 +83,12 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        tags = [name for name in LISTED if name in table.inputs() and _lists(table, name)]
-        if tags and "tokens" in table.inputs() and _lists(table, "tokens"):
+        tags = [name for name in LISTED if name in table.inputs() and lists(table, name)]
+        if tags and "tokens" in table.inputs() and lists(table, "tokens"):
             return tr("the data are tokens and their tags")
-        spans = [name for name in SPANS if name in table.inputs() and _spanned(table, name)]
+        if name := worded(table):
+            return tr("column {name} holds a tag for each word of the texts beside it", name=name)
+        spans = [name for name in SPANS if name in table.inputs() and spanned(table, name)]
         return (
             tr("column {name} holds spans of the texts beside it", name=spans[0])
             if spans and set(table.of_kind("text")) - set(spans)
@@ -95,7 +98,8 @@ class Main(Task):
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
         named = [name for name in TARGETS if name in table.names]
-        return tuple([*(name for name in named if name in SPANS and _spanned(table, name)), *named][:1])
+        found = worded(table)
+        return tuple([*(name for name in named if name in SPANS and spanned(table, name)), *([found] if found else named)][:1])
 
     @property
     def metric(self) -> Metric:  # type: ignore[override]
@@ -386,15 +390,3 @@ class Main(Task):
 
 def _cut_off(row: cells.Row) -> cells.Row:
     return row._replace(starts=row.starts[:LONGEST], stops=row.stops[:LONGEST])
-
-
-def _lists(table: Table, name: str) -> bool:
-    """Texts, or lists of which there are few different ones."""
-    if table.kinds[name] != "category":
-        return table.kinds[name] in ("text", "series")
-    found = table.column(name).drop_null().slice(0, 100).to_pylist()
-    return bool(found) and all(cells.tokens_of(cell) for cell in found)
-
-
-def _spanned(table: Table, name: str) -> bool:
-    return name in table.inputs() and cells.hold_spans(table.column(name).slice(0, 200).to_pylist())

@@ -1,0 +1,32 @@
+"""What columns hold that may be tagged or are tags, whatever they are called."""
+
+import re
+
+from duomo.core.table import Table
+from duomo.tasks.tag import tokens as cells
+from duomo.tasks.tag.labels import TYPED
+
+
+def lists(table: Table, name: str) -> bool:
+    """Texts, or lists of which there are few different ones."""
+    if table.kinds[name] != "category":
+        return table.kinds[name] in ("text", "series")
+    found = table.column(name).drop_null().slice(0, 100).to_pylist()
+    return bool(found) and all(cells.tokens_of(cell) for cell in found)
+
+
+def worded(table: Table) -> str:
+    """The column with tags of spans between spaces or commas, one for each word of a column of texts; empty where there is none."""
+    cells_of = {name: table.column(name).slice(0, 200).to_pylist() for name in table.inputs() if table.kinds[name] in ("text", "category")}
+    for name, tags in cells_of.items() if len(cells_of) > 1 else ():
+        words = {tag for cell in tags if isinstance(cell, str) for tag in re.split(r"[\s,]+", cell.strip()) if tag}
+        tagged = {"O"} < words and all(tag == "O" or TYPED.fullmatch(tag) for tag in words)
+        if tagged and any(
+            cells.as_spaced(texts, tags) for other, texts in cells_of.items() if table.kinds[other] == "text" and other != name
+        ):
+            return name
+    return ""
+
+
+def spanned(table: Table, name: str) -> bool:
+    return name in table.inputs() and cells.hold_spans(table.column(name).slice(0, 200).to_pylist())
