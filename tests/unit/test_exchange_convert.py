@@ -10,8 +10,9 @@ from torch import nn
 
 import duomo
 from duomo.cli import main
-from duomo.core.errors import ConfigError, RunError
+from duomo.core.errors import ConfigError, DataError, RunError
 from duomo.core.pretrained import Pretrained
+from duomo.data import sources
 from duomo.exchange import gguf_models, hf, parity, runs
 from duomo.exchange.convert import convert
 from duomo.exchange.opening import open_pretrained
@@ -103,3 +104,45 @@ def test_an_output_that_has_no_place(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must exist to be opened"):
         convert(tmp_path / "none", "hf", tmp_path / "new" / "model")
     assert not (tmp_path / "new").exists()
+
+
+LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8,
+         "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "max_position_embeddings": 16,
+         "rms_norm_eps": 1e-5, "hidden_act": "silu"}  # fmt: skip
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 269060552\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "named", "said"),
+    [
+        ({"config.json": "{}", "model.safetensors": POINTER}, "", "git lfs pull"),
+        ({"model.gguf": POINTER}, "model.gguf", "git lfs pull"),
+        ({"config.json": "{}", ".cache/x.safetensors.incomplete": "half"}, "", r"not finished: \.cache/x\.safetensors\.incomplete"),
+        ({"config.json": "{}", "pytorch_model.bin": "PK"}, "", r"pytorch_model\.bin are pickles"),
+        ({"config.json": "{}"}, "", "Copy or download them too"),
+        ({"config.json": "{}", "model.safetensors": "cut off"}, "", "download it again"),
+        ({"Q4.gguf": "GGUF"}, "", "Did you mean .*Q4.gguf"),
+        ({"snapshots/1/config.json": "{}"}, "", "Did you mean .*snapshots/1"),
+        ({"config.json": "{}", "notes.txt": "words"}, "notes.txt", "Did you mean .*model'"),
+        ({}, "org/name", "nothing is downloaded"),
+    ],
+)
+def test_what_is_no_whole_model_is_told_with_what_mends_it(files: dict[str, str], named: str, said: str, tmp_path: Path) -> None:
+    """Folders as half a download, a clone without its large files or a cache leaves them."""
+    for name, text in files.items():
+        (tmp_path / "model" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "model" / name).write_text(text)
+    if "config.json" in files:
+        (tmp_path / "model" / "config.json").write_text(json.dumps(LLAMA))
+    with pytest.raises(ConfigError, match=said):
+        open_pretrained(tmp_path / "model" / named)
+
+
+def test_a_model_of_other_tools_is_no_run_and_data_may_be_pointers(tmp_path: Path) -> None:
+    (tmp_path / "hf").mkdir()
+    (tmp_path / "hf" / "config.json").write_text("{}")
+    with pytest.raises(RunError, match=r"duomo convert .*hf --to duomo -o runs/hf"):
+        duomo.load(tmp_path / "hf")
+    (tmp_path / "rows.csv").write_text(POINTER)
+    with pytest.raises(DataError, match="git lfs pull"):
+        sources.read(tmp_path / "rows.csv")

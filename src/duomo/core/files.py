@@ -9,6 +9,14 @@ from typing import Any
 
 JSON_FAULTS = (ValueError, RecursionError)
 """What json raises for a text that is none, or that nests deeper than Python goes."""
+POINTER = b"version https://git-lfs"
+"""How a file begins that Git LFS leaves in place of a large one until that is fetched."""
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether the file only stands for one that Git LFS has not fetched."""
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
 
 
 def sync_folder(folder: Path) -> None:

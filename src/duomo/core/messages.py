@@ -111,8 +111,8 @@ def _bare(name: object) -> str:
 
 
 def few(names: Sequence[str], most: int) -> str:
-    """The first few names, and how many more there are; a dash for none."""
-    return ", ".join(names[:most]) + (f" (+{len(names) - most})" if len(names) > most else "") or "-"
+    """The first few names, and how many more there are; the word for none."""
+    return ", ".join(names[:most]) + (f" (+{len(names) - most})" if len(names) > most else "") or tr("none")
 
 
 def _in_chinese(names: Iterable[str]) -> dict[str, str]:

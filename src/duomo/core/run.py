@@ -123,6 +123,9 @@ class RunFolder:
     def read_text(self, name: str) -> str:
         path = self.path / name
         if not path.is_file():
+            if name == "run.json" and (self.path.suffix.lower() == ".gguf" or (self.path / "config.json").is_file()):
+                raise RunError("A run folder holds run.json; {path} is a model of other tools. Make a run of it: "
+                               "duomo convert {path} --to duomo -o runs/{stem}", path=self.path, stem=self.path.stem)  # fmt: skip
             raise RunError(
                 "A run folder holds {name}; {path} has none. Is it the folder that `duomo train` wrote (`duomo list runs`)?",
                 name=name, path=self.path,

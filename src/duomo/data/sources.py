@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.files import is_pointer
 from duomo.core.kinds import audio, image
 from duomo.core.messages import nearest, together, tr
 from duomo.core.scans import is_dicom, is_scan
@@ -151,6 +152,9 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
         raise DataError("A source must be a file or a folder; {file} is neither. Name another.", file=path.name)
     if not size:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
+    if is_pointer(path):
+        raise DataError("A file must be there itself; {file} only stands for one that Git LFS has not fetched. In its folder: git lfs pull",
+                        file=path.name)  # fmt: skip
     if path.suffix.lower() in PAGES and real in ("", "zip"):
         note = tr("{file} was read as its text, without markup.", file=path.name)
         told = _file(page(path, cache, encoding), part, cache, "")

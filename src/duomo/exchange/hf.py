@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from duomo.core.errors import ConfigError
-from duomo.core.files import JSON_FAULTS, write_atomically, write_json
-from duomo.core.messages import nearest
+from duomo.core.files import JSON_FAULTS, is_pointer, write_atomically, write_json
+from duomo.core.messages import listed, nearest
 from duomo.core.pretrained import Pretrained
 from duomo.exchange import vocabularies
 from duomo.exchange.families import FAMILIES, Family
@@ -27,6 +27,8 @@ from duomo.exchange.naming import family_of, to_ours, to_theirs
 LARGEST_JSON = 64 * 1024 * 1024
 UNBOUNDED = 1 << 40
 TOKENS = "ForTokenClassification"
+UNFINISHED = (".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 SHARD = 4 * 1024**3
 TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
@@ -172,11 +174,7 @@ def _weights(path: Path) -> dict[str, Tensor]:
     elif index.is_file():
         files = sorted({str(name) for name in (_json(index).get("weight_map") or {}).values()})
     else:
-        raise ConfigError(
-            "The weights of a model must lie in model.safetensors; {path} has none. A .bin holds pickles, which are never opened:"
-            " convert it where it was made.",
-            path=path,
-        )
+        _refuse_weights(path)
     found: dict[str, Tensor] = {}
     for name in files:
         if "/" in name or "\\" in name or not (path / name).is_file():
@@ -185,14 +183,35 @@ def _weights(path: Path) -> dict[str, Tensor]:
     return found
 
 
+def _refuse_weights(path: Path) -> NoReturn:
+    files = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
+    for endings, said in (
+        (UNFINISHED, "The weights of a model must lie in model.safetensors; {path} has none, and a download that is not finished: {names}. "
+                     "Finish it first."),
+        (PICKLES, "The weights of a model must lie in model.safetensors; {path} has none. {names} are pickles, which are never opened: "
+                  "convert them where they were made."),
+    ):  # fmt: skip
+        if found := [file for file in files if file.endswith(endings)]:
+            raise ConfigError(said, path=path, names=listed(found, 3))
+    raise ConfigError("The weights of a model must lie in model.safetensors; {path} has none. Copy or download them too.", path=path)
+
+
 def tensors_of(path: Path) -> dict[str, Tensor]:
     """The tensors of one safetensors file; ConfigError where it is damaged."""
+    refuse_pointer(path)
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise ConfigError("The weights must be a whole safetensors file; {path} cannot be read ({error}).",
+        raise ConfigError("The weights must be a whole safetensors file; {path} cannot be read ({error}). Copy or download it again.",
                           path=path, error=str(error)[:120]) from None  # fmt: skip
+
+
+def refuse_pointer(path: Path) -> None:
+    """ConfigError where Git LFS has not fetched the file."""
+    if is_pointer(path):
+        raise ConfigError("A model's file must be there itself; {path} only stands for one that Git LFS has not fetched. In its folder: "
+                          "git lfs pull", path=path)  # fmt: skip
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor]) -> None:

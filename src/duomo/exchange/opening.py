@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from duomo.core.errors import ConfigError
+from duomo.core.messages import tr
 from duomo.core.pretrained import Pretrained
 from duomo.exchange import gguf_models, hf, pictures, runs
 
@@ -14,18 +15,32 @@ OPENERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Pretrained]], ...]
     (pictures.knows, pictures.read),
 )
 
+INSIDE = ("*.gguf", "*/config.json", "snapshots/*/config.json")
+"""Models in a folder that is none itself."""
+
 
 def open_pretrained(path: Path | str) -> Pretrained:
     """The model behind `path`; ConfigError where there is none or no opener knows its make."""
     place = Path(path).expanduser()
     if not place.exists():
         raise ConfigError(
-            "A model must exist to be opened; there is none at {path}. Give a run folder, a model's folder or its file.", path=path
-        )
+            "A model must exist to be opened; there is none at {path}. Give a run folder, a model's folder or its file; nothing is "
+            "downloaded.", path=path,
+        )  # fmt: skip
+    if place.is_file():
+        hf.refuse_pointer(place)
     for knows, read in OPENERS:
         if knows(place):
             return read(place)
     raise ConfigError(
-        "A model is opened from a run folder, a Hugging Face folder, a GGUF, a safetensors or a .pth file; {path} is none of them.",
-        path=path,
-    )
+        "A model is opened from a run folder, a Hugging Face folder, a GGUF, a safetensors or a .pth file; {path} is none of them.{hint}",
+        path=path, hint=tr(" Did you mean {name!r}?", name=str(found)) if (found := _near(place)) else "",
+    )  # fmt: skip
+
+
+def _near(place: Path) -> Path | None:
+    """The one model that the path most likely stands for: the folder of a file of weights, or what lies in the folder."""
+    if place.is_file():
+        return place.parent if hf.knows(place.parent) else None
+    found = [file if file.suffix == ".gguf" else file.parent for deep in INSIDE for file in sorted(place.glob(deep))]
+    return found[0] if len(found) == 1 else None
