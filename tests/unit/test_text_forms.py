@@ -10,7 +10,7 @@ from PIL import Image
 from duomo.core import kinds
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
-from duomo.data import sources
+from duomo.data import sources, spill
 from duomo.data.targets import balance_of
 from duomo.plan import choose
 from duomo.tasks.tag.tokens import written_spans
@@ -69,7 +69,7 @@ def test_spans_over_line_ends_and_texts_without_any(tmp_path: Path) -> None:
     assert sources.read(other).names == ["text", "file"]
 
 
-def test_lines_with_classes_as_fasttext_has_them(tmp_path: Path) -> None:
+def test_lines_with_classes_as_fasttext_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [f"__label__{'good' if row % 2 else 'bad'} text number {row}, and words" for row in range(40)]
     for name in ("reviews.txt", "train.txt", "cooking.train", "cooking.valid", "reviews"):
         table = sources.read(put(tmp_path, {name: "\n".join(lines) + "\n\n"}) / name)
@@ -79,6 +79,9 @@ def test_lines_with_classes_as_fasttext_has_them(tmp_path: Path) -> None:
     table = sources.read(put(tmp_path, {"tags.txt": "\n".join(several)}) / "tags.txt")
     assert table.column("label").to_pylist()[:2] == ['["bad"]', '["good", "odd"]'] and table.column("label")[40].as_py() is None
     assert "lines 41" in table.problems[0] and plan(table) == ("classify", ("label",))
+    monkeypatch.setattr(spill, "LARGE", 100)
+    streamed = sources.read(put(tmp_path, {"large.txt": "\n".join(several)}) / "large.txt", cache=tmp_path / "cache")
+    assert streamed.data.equals(table.data) and list((tmp_path / "cache").iterdir())
     one = put(tmp_path / "one", {"cooking.train": "\n".join(lines), "readme.txt": "About cooking."})
     assert sources.read(one).names == ["text", "label"]
     prose = put(tmp_path / "prose", {"about.txt": "A line of fastText begins with __label__x and goes on.\n" + "It learns fast.\n" * 30})
@@ -111,6 +114,22 @@ def test_files_whose_lines_are_rows(tmp_path: Path) -> None:
     assert table.names == ["text", "label"] and table.data.slice(1, 1).to_pylist() == [{"text": "It is good, number 1.", "label": "no"}]
     for number, texts in enumerate(({"pos.txt": "Short.\n", "neg.txt": "Too.\n"}, {"a.txt": lines["good"], "b.txt": lines["bad"]})):
         assert sources.read(put(tmp_path / f"texts{number}", texts)).names == ["text", "file"]
+
+
+def test_questions_and_answers_in_plain_text(tmp_path: Path) -> None:
+    def talks(text: str) -> list[list[tuple[str, str]]]:
+        table = sources.read(put(tmp_path, {"faq.txt": text}) / "faq.txt")
+        assert plan(table) == ("chat", ()) and "conversations" in table.problems[-1]
+        return [[(one["role"], one["content"]) for one in json.loads(cell)] for cell in table.column("messages").to_pylist()]
+
+    found = talks("".join(f"问：第{row}题？\n答：第{row}条。\n还有一行。\n\n" for row in range(20)))
+    assert len(found) == 20 and found[1] == [("user", "第1题？"), ("assistant", "第1条。\n还有一行。")]
+    found = talks("\n\n".join(f"Q{row}: Why {row}?\n\nA{row}: Because." for row in range(20)))
+    assert len(found) == 20 and found[3] == [("user", "Why 3?"), ("assistant", "Because.")]
+    found = talks("User: Hi\nAssistant: Hello!\nUser: Bye\nAssistant: See you.\n\n" * 10)
+    assert len(found) == 10 and [role for role, _ in found[0]] == ["user", "assistant"] * 2
+    for text in ("Q: Which?\nA: one\nB: two\nAnswer: A\n\n" * 20, "A: is a letter\nand so is the other.\n" * 20, "Q: Why?\nA: So.\n"):
+        assert sources.read(put(tmp_path, {"other.txt": text}) / "other.txt").names == ["text", "part"]
 
 
 def test_a_tag_for_each_word(tmp_path: Path) -> None:

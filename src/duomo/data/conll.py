@@ -20,6 +20,7 @@ from duomo.data.gathered import TAGS, WORDS
 from duomo.data.marked import is_marked
 from duomo.data.segmented import is_segmented
 from duomo.data.text_encoding import cut, detect, numbered, open_text
+from duomo.data.turns import has_turns
 
 LARGEST = 1 << 30
 """Bytes of a file that is read whole."""
@@ -82,11 +83,14 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
 
 def in_plain(path: Path, wanted: str = "") -> str:
     """What a text file holds beside prose: "columns" of tokens and span tags, "slashed" words with their tags, words between spaces
-    where the script has none ("segmented"), lines with their classes ("marked"), or "" for none of them."""
+    where the script has none ("segmented"), lines with their classes ("marked"), questions and answers
+    ("turns"), or "" for none of them."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.strip() for line in islice(text, LOOKED_AT)]
     if is_marked([line for line in lines if line]):
         return "marked"
+    if has_turns(lines):
+        return "turns"
     cells = [line.split() for line in lines if line and not DOCUMENT.match(line)]
     spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in cells]
     if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2:

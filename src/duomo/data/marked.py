@@ -5,16 +5,18 @@ Or that begin with a code of which there are few: `+1 a fine film`, `DESC:manner
 
 import json
 import re
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 
 import pyarrow as pa
 
 from duomo.core.messages import listed, tr
+from duomo.data import spill as caches
 from duomo.data.text_encoding import detect, numbered, open_text
 
 CLASS = re.compile(r"(?:^|(?<=\s))__label__(\S+)(?:\s+|$)")
+SCHEMA, BATCH = pa.schema([("text", pa.large_string()), ("label", pa.large_string())]), 10_000
 SHARE = 0.9
 """Of the lines so many carry a class, at least."""
 CODE = re.compile(r"([+-]?\d{1,2}|[A-Z]{2,}:[A-Za-z_-]+) +(?=[^\t]*[^\W\d_]{2})")
@@ -42,25 +44,41 @@ def _is_coded(lines: Sequence[str]) -> bool:
     return (not numbers or (scale and not counts)) and len({*widths}) > 2 and sum(widths) > WORDS * len(lines)
 
 
-def read_marked(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
+def read_marked(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
     """Columns `text` and `label`, a row a line; lists where a line has several classes, None where it has none."""
-    encoding, texts, labels, bare = detect(path, wanted), list[str](), list[list[str]](), list[int]()
+    encoding, most, bare, codes = detect(path, wanted), 0, list[int](), set[str]()
     with open_text(path, encoding) as file:
         for number, line in enumerate(file, 1):
-            if line.strip():
-                labels.append(CLASS.findall(line))
-                texts.append(CLASS.sub("", line).strip())
-                bare += [] if labels[-1] else [number]
-    said = list(encoding.problems)
-    if not any(labels):
-        codes = [CODE.match(text) for text in texts]
-        labels = [[code[1]] if code else [] for code in codes]
-        texts, bare = [text[code.end() :] if code else text for text, code in zip(texts, codes, strict=True)], []
-        known = sorted({row[0] for row in labels if row})
-        said.append(
-            tr("Each line begins with one of {count} codes ({names}): they are its class.", count=len(known), names=listed(known, 5))
-        )
-    several = any(len(row) > 1 for row in labels)
-    cells = [(json.dumps(row, ensure_ascii=False) if several else row[0]) if row else None for row in labels]
-    said += [tr("{count} lines carry no class: lines {lines}.", count=len(bare), lines=numbered(bare))] if bare else []
-    return pa.table({"text": pa.array(texts, pa.large_string()), "label": pa.array(cells, pa.large_string())}), tuple(said)
+            found = CLASS.findall(line)
+            most = max(most, len(found))
+            bare += [number] if line.strip() and not found else []
+            codes.update(code[1] for code in [CODE.match(line)] if code and not most)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with open_text(path, encoding) as file:
+            lines = (line.strip() for line in file if line.strip())
+            while held := list(islice(lines, BATCH)):
+                rows = [_marked(line, most) if most else _coded(line) for line in held]
+                yield pa.record_batch([pa.array(column, pa.large_string()) for column in zip(*rows, strict=True)], schema=SCHEMA)
+
+    if path.stat().st_size > caches.LARGE:
+        key = caches.file_digest(path, "marked", encoding.name)
+        table = caches.stored(cache, key) or caches.store(cache, key, SCHEMA, batches())
+    else:
+        table = pa.Table.from_batches(list(batches()), SCHEMA)
+    said = (tr("{count} lines carry no class: lines {lines}.", count=len(bare), lines=numbered(bare)),) if bare else ()
+    if not most:
+        names = listed(sorted(codes), 5)
+        said = (tr("Each line begins with one of {count} codes ({names}): they are its class.", count=len(codes), names=names),)
+    return table, encoding.problems + said
+
+
+def _marked(line: str, most: int) -> tuple[str, str | None]:
+    found = CLASS.findall(line)
+    label = json.dumps(found, ensure_ascii=False) if most > 1 else "".join(found)
+    return CLASS.sub("", line).strip(), label if found else None
+
+
+def _coded(line: str) -> tuple[str, str | None]:
+    found = CODE.match(line)
+    return (line[found.end() :], found[1]) if found else (line, None)

@@ -27,6 +27,7 @@ MAKES = {
     "slashed": "words with their tags",
     "segmented": "words between spaces",
     "marked": "lines with their classes",
+    "turns": "questions and answers",
 }
 """What a file can turn out to be, in words."""
 PARTS = frozenset((*SPLITS, "testa", "testb"))

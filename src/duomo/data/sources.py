@@ -39,6 +39,7 @@ from duomo.data.scenes import is_annotation, read_scenes, refuse_without_picture
 from duomo.data.segmented import read_segmented
 from duomo.data.standoff import beside_of, read_standoff
 from duomo.data.tarred import unpack_tar
+from duomo.data.turns import read_turns
 
 _FORMATS = {
     "delimited": ".csv .tsv .tab .psv",
@@ -214,8 +215,10 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather" | "orc":
             data, problems = {"feather": read_feather, "orc": read_orc}[kind](path)
-        case "conll" | "slashed" | "segmented" | "marked" | "barred" | "tmx" | "po" | "mo":
+        case "conll" | "slashed" | "segmented" | "turns" | "barred" | "tmx" | "po" | "mo":
             data, problems, known = _lessons(kind, path, encoding)
+        case "marked":
+            (data, problems), known = read_marked(path, cache, encoding), {"text": "text", "label": "category"}
         case "numpy":
             data, problems = read_numpy(path)
         case "arff" | "ts":
@@ -233,9 +236,9 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
     readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "mo": read_mo, "tmx": read_tmx,
-               "barred": read_barred, "marked": read_marked}  # fmt: skip
+               "barred": read_barred, "turns": read_turns}  # fmt: skip
     data, problems = readers[kind](path, encoding)
-    return data, problems, {name: {"document": "id", "label": "category"}.get(name, "text") for name in data.column_names}
+    return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
 
 
 def _format(path: Path, real: str) -> str:
