@@ -86,7 +86,8 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
     """The shape that a table's columns show, or that of the columns which were named; DataError where they show none."""
     known = {name.lower(): name for name in names}
     system, history = _first(known, SYSTEM), _first(known, HISTORY)
-    answer = target or next((known[name] for name in ANSWERED if name in known and known[name] != source), "")
+    answered = ("content", *ANSWERED) if THOUGHTS[0] in known else ANSWERED  # as the answers of an API are kept
+    answer = target or next((known[name] for name in answered if name in known and known[name] != source), "")
     if source and not answer:
         return Shape("messages", (source,), system)
     for column in LISTS if not (source or target) else ():

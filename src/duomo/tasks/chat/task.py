@@ -28,7 +28,10 @@ from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
 from duomo.tasks.chat.formats import (
+    ANSWERED,
+    ASKED,
     REJECTED,
+    THOUGHTS,
     PartsError,
     Shape,
     ToolsError,
@@ -94,6 +97,8 @@ class Main(Task):
         known = {name.lower(): name for name in table.names}
         if is_instructed(table.names):
             return tr("the columns are those of instructions and answers (Alpaca)")
+        if THOUGHTS[0] in known and ({*ASKED} & set(known)) and ({"content", *ANSWERED} & set(known)):
+            return tr("column {name} tells what was thought before the answers", name=known[THOUGHTS[0]])
         if {"kind", "input", "target"} == set(known) or ({"chosen", "rejected"} <= set(known)):
             return tr("the columns are those of prompts and answers")
         answers = [known[name] for name in ("completion", "response") if name in known and table.kinds.get(known[name]) == "text"]

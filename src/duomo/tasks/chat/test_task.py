@@ -143,6 +143,14 @@ def test_what_was_thought_is_learned_before_the_answer(template: str, learned: l
     assert len(told) == 1 and "9 of 9" in told[0] and "<think>" in told[0]
 
 
+def test_answers_of_an_api_with_their_thoughts():
+    rows = {"input": ["Hi"] * 9, "reasoning_content": ["A greeting."] * 9, "content": ["Hello!"] * 9, "score": [7, 8, 9] * 3}
+    given = Table(pa.table(rows), {**dict.fromkeys(rows, "text"), "score": "number"})
+    task = make_task("chat", {})
+    assert task.suits(given) and task.usable(given)[0].all()
+    assert next(task._conversations(given))[1]["content"] == "<think>\nA greeting.\n</think>\n\nHello!"
+
+
 def test_thoughts_in_a_column():
     rows = {"question": ["Hi"] * 9, "Complex_CoT": ["A greeting.", "", None] * 3, "answer": ["Hello!"] * 9}
     given = Table(pa.table(rows), dict.fromkeys(rows, "text"))
