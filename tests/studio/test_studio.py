@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import fcntl
 import io
 import json
 import os
@@ -406,7 +407,72 @@ def test_what_cannot_be_trained_says_why(client: TestClient, studio: Studio) -> 
     name = train(client, studio, {"data": {"target": ["nothing"]}})
     found = until(lambda: (run := client.get("api/runs").json()["runs"][0])["state"] == "failed" and run)
     assert "nothing" in found["problem"]
-    assert client.post(f"api/runs/{name}/resume").status_code == 422
+    assert not found["begun"]
+    again = client.post(f"api/runs/{name}/resume").json()["command"]  # there is nothing to go on from
+    assert again.startswith("duomo train ") and client.get(f"api/runs/{name}").json()["state"] in ("queued", "running")
+    until(lambda: client.get(f"api/runs/{name}").json()["state"] == "failed")
     assert client.post(f"api/runs/{name}/stop").json()["kept"] == ""
     assert client.get("api/runs").json()["runs"] == []
     assert client.get(f"api/runs/{name}").status_code == 422
+
+
+def unfinished(studio: Studio, name: str) -> Path:
+    """A run that has begun, with the recipe that it follows."""
+    path = studio.place.runs / name
+    path.mkdir()
+    (path / "run.json").write_text('{"task": "classify"}')
+    (path / "recipe.toml").write_text(f'[data]\nsource = "{studio.place.data}/table.csv"\n')
+    return path
+
+
+def test_a_run_that_was_killed_is_not_said_to_be_paused(client: TestClient, studio: Studio) -> None:
+    """Whoever paused it knows; what ended by itself says so, and that something may be lost."""
+    job = {"words": ["train", "data/table.csv"], "language": "en", "at": 1.0, "pid": 2**22 - 1, "born": 0.0}
+    said = {}
+    for name, done, last in (
+        ("paused", True, ""),
+        ("interrupted", False, '{"error": "Interrupted"}'),
+        ("killed", False, ""),
+        ("terminal", None, ""),
+    ):
+        unfinished(studio, name)
+        if done is not None:
+            (studio.place.jobs / f"{name}.json").write_text(json.dumps(job | {"name": name, "done": done}))
+            (studio.place.jobs / f"{name}.jsonl").write_text('{"event": "start"}\n' + last)
+        found = client.get(f"api/runs/{name}").json()
+        assert found["state"] == "paused"
+        said[name] = found["problem"]
+    assert said["paused"] == said["interrupted"] == ""
+    assert said["killed"].startswith("It was ended from outside") and said["terminal"].startswith("It stopped before")
+    runs = {run["name"]: run for run in client.get("api/runs").json()["runs"]}
+    assert runs["killed"]["problem"] == said["killed"] and "problem" not in runs["paused"]
+    assert {run["source"] for run in runs.values()} == {"data/table.csv"}
+
+
+def test_a_run_of_a_terminal_is_left_to_it(client: TestClient, studio: Studio) -> None:
+    """Its folder is not taken from under a process that the studio has not started, whoever started the run once."""
+    path = unfinished(studio, "theirs")
+    job = {"name": "theirs", "words": ["train", "data/table.csv"], "language": "en", "at": 1.0, "pid": 2**22 - 1, "born": 0.0, "done": True}
+    (studio.place.jobs / "theirs.json").write_text(json.dumps(job))
+    with (path / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert client.get("api/runs/theirs").json()["state"] == "running"
+        for verb in ("stop", "pause"):
+            assert "in a terminal" in client.post(f"api/runs/theirs/{verb}").json()["error"]["message"]
+        assert client.delete("api/runs/theirs").status_code == 422 and path.is_dir()
+    assert client.get("api/runs/theirs").json()["state"] == "paused"
+
+
+def test_what_comes_back_from_the_trash_is_what_it_was(client: TestClient, studio: Studio) -> None:
+    unfinished(studio, "one")
+    job = {"name": "one", "words": ["train", "data/a.csv"], "language": "en", "at": 1.0, "pid": 2**22 - 1, "born": 0.0, "done": True}
+    (studio.place.jobs / "one.json").write_text(json.dumps(job))
+    (studio.place.jobs / "one.jsonl").write_text('{"event": "message", "text": "Split."}\n')
+    before = client.get("api/runs/one").json()
+    kept = client.delete("api/runs/one").json()["kept"]
+    assert not studio.jobs.names() and client.get("api/runs").json()["runs"] == []
+    unfinished(studio, "one")  # another one of that name meanwhile
+    back = client.post("api/undo", json={"kept": kept}).json()["name"]
+    after = client.get(f"api/runs/{back}").json()
+    assert back == "one-2" and after["messages"] == ["Split."]
+    assert {**after, "name": "one"} == before

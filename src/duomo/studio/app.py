@@ -171,8 +171,10 @@ def _training(app: FastAPI, studio: Studio) -> None:
         job = jobs.job(name)
         if not job and not path.is_dir():
             place.run(name)
+        state, told = jobs.state(name), jobs.told(name)
+        told["problem"] = jobs.lapse(name) if state == "paused" else told["problem"]
         return {
-            "name": name, "state": jobs.state(name), **jobs.told(name), **runs.curves(path, offset),
+            "name": name, "state": state, **told, **runs.curves(path, offset), "begun": path.is_dir(),
             "command": shown(job["words"]) if job else "", "waits_for": jobs.ahead(name),
         }  # fmt: skip
 
@@ -187,7 +189,8 @@ def _stopping(app: FastAPI, studio: Studio) -> None:
 
     @app.post("/api/runs/{name}/resume")
     def resume(name: str) -> dict[str, Any]:
-        words = ["resume", f"runs/{place.run(name).name}"]
+        job, begun = jobs.job(name), (place.runs / plain_name(name)).is_dir()
+        words = job["words"] if job and not begun else ["resume", f"runs/{place.run(name).name}"]  # where nothing is saved yet: anew
         if jobs.state(name) in ("running", "queued", "finished"):
             raise ConfigError("The run {name!r} is not paused.", name=name)
         jobs.queue(name, words)
@@ -198,7 +201,7 @@ def _stopping(app: FastAPI, studio: Studio) -> None:
         """End it, and put what there is of it into the trash."""
         await asyncio.to_thread(jobs.stop, name)
         kept = place.discard(name) if (place.runs / plain_name(name)).is_dir() else ""
-        jobs.forget(name)
+        jobs.forget(name, kept)
         return {"kept": kept, "command": tr("Ctrl-C in the terminal where it trains")}
 
 
@@ -253,13 +256,14 @@ def _shelf(app: FastAPI, studio: Studio) -> None:
     def delete(name: str) -> dict[str, Any]:
         studio.idle(name)
         kept = place.discard(name) if (place.runs / plain_name(name)).is_dir() else ""
-        jobs.forget(name)
+        jobs.forget(name, kept)
         return {"kept": kept, "command": shlex.join(["mv", f"runs/{name}", f".studio/trash/{kept}"]) if kept else ""}
 
     @app.post("/api/undo")
     def undo(given: Given) -> dict[str, Any]:
         kept = str(given.get("kept", ""))
         name = place.restore(kept).name
+        jobs.recall(kept, name)
         return {"name": name, "command": shlex.join(["mv", f".studio/trash/{kept}", f"runs/{name}"])}
 
     @app.get("/api/runs/{name}/export")

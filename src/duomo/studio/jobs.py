@@ -66,10 +66,21 @@ class Jobs:
     def names(self) -> list[str]:
         return [path.stem for path in self.place.jobs.glob("*.json")]
 
-    def forget(self, name: str) -> None:
-        """Remove what is kept of a run beside its folder."""
+    def forget(self, name: str, kept: str = "") -> None:
+        """What is known of a run beside its folder goes to the trash with it; away where nothing of the run is kept."""
         for ending in ("json", "jsonl"):
-            (self.place.jobs / f"{plain_name(name)}.{ending}").unlink(missing_ok=True)
+            path = self.place.jobs / f"{plain_name(name)}.{ending}"
+            if kept and path.is_file():
+                path.rename(self.place.trash / f"{kept}.{ending}")
+            path.unlink(missing_ok=True)
+
+    def recall(self, kept: str, name: str) -> None:
+        """The run is back from the trash, under this name."""
+        for ending in ("json", "jsonl"):
+            with suppress(FileNotFoundError):
+                (self.place.trash / f"{plain_name(kept)}.{ending}").rename(self.place.jobs / f"{name}.{ending}")
+        if job := self.job(name):
+            self._keep(job | {"name": name})
 
     def moved(self, name: str, new: str) -> None:
         """The run has another name."""
@@ -81,6 +92,11 @@ class Jobs:
                 (self.place.jobs / f"{name}.jsonl").rename(self.place.jobs / f"{new}.jsonl")
             self._keep(job | {"name": new})
             (self.place.jobs / f"{name}.json").unlink(missing_ok=True)
+
+    def elsewhere(self, name: str) -> bool:
+        """Whether a process that the studio has not started trains the run."""
+        path = self.place.runs / name
+        return self._process(self.job(name)) is None and not (path / "manifest.json").is_file() and path.is_dir() and _locked(path)
 
     # -- what a person does
     @contextmanager
@@ -99,6 +115,7 @@ class Jobs:
         with self._lock:
             job = self.job(name)
             process = self._process(job)
+            self._ours(name)
             if process is None and self.state(name) != "queued":
                 raise RunError("The run {name!r} is not training, so there is nothing to pause.", name=name)
             self._keep(job | {"done": True})
@@ -108,9 +125,11 @@ class Jobs:
     def stop(self, name: str) -> None:
         """End it for good: politely at first."""
         with self._lock:
+            self._ours(name)
             job = self.job(name)
             process = self._process(job)
-            self._keep(job | {"name": name, "done": True})
+            if job:
+                self._keep(job | {"done": True})
         if process is None:
             return
         with suppress(psutil.NoSuchProcess):
@@ -120,6 +139,10 @@ class Jobs:
                 return
             process.kill()
             self._wait(name, process)
+
+    def _ours(self, name: str) -> None:
+        if self.elsewhere(name):
+            raise RunError("The run {name!r} was started in a terminal. Press Ctrl-C there: it saves its progress and pauses.", name=name)
 
     def _wait(self, name: str, process: psutil.Process) -> None:
         child = self._children.get(name)
@@ -140,10 +163,20 @@ class Jobs:
             return "running"
         if job and not job["pid"] and not job["done"]:
             return "queued"
-        if not job and path.is_dir() and _locked(path):
+        if self.elsewhere(name):
             return "running"
         problem = self.told(name)["problem"] if job else ""
         return "failed" if problem or not (path / "run.json").is_file() else "paused"
+
+    def lapse(self, name: str) -> str:
+        """Why a run stands still that nobody has paused here; empty where somebody has."""
+        job = self.job(name)
+        if not job:
+            return tr("It stopped before it had finished. It can go on from what it saved last.")
+        if job["done"] or self.told(name)["interrupted"]:
+            return ""
+        return tr("It was ended from outside, for example because memory ran out or the machine was switched off. "
+                  "It can go on from what it saved last.")  # fmt: skip
 
     def ahead(self, name: str) -> int:
         """How many runs come before this one; 0 where it does not wait."""
@@ -157,7 +190,7 @@ class Jobs:
         """What its process said: messages, the newest progress, the preflight's sentence, and its error if it ended with one."""
         messages: list[str] = []
         progress: dict[str, Any] | None = None
-        problem = preflight = ""
+        problem, preflight, interrupted = "", "", False
         for line in _lines(self.place.jobs / f"{plain_name(name)}.jsonl"):
             if line.get("event") == "progress":
                 progress = line
@@ -165,11 +198,12 @@ class Jobs:
                 messages.append(str(line["text"]))
                 preflight = messages[-1] if messages[-1].startswith(tr(PREFLIGHT).partition("{")[0]) else preflight
             elif line.get("event") == "start":
-                problem, progress = "", None
+                problem, progress, interrupted = "", None, False
             elif "error" in line:
-                problem = "" if line["error"] == "Interrupted" else str(line.get("message", ""))
+                interrupted = line["error"] == "Interrupted"
+                problem = "" if interrupted else str(line.get("message", ""))
                 messages.append(str(line.get("message", "")))
-        return {"messages": messages[-200:], "progress": progress, "preflight": preflight, "problem": problem}
+        return {"messages": messages[-200:], "progress": progress, "preflight": preflight, "problem": problem, "interrupted": interrupted}
 
     def _process(self, job: Mapping[str, Any]) -> psutil.Process | None:
         """Its process, if it lives."""

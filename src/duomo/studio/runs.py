@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,9 +31,18 @@ def listed(place: Place, jobs: Jobs) -> list[dict[str, Any]]:
 def _line(path: Path, name: str, jobs: Jobs) -> dict[str, Any]:
     state, job = jobs.state(name), jobs.job(name)
     at = path.joinpath("run.json").stat().st_mtime if (path / "run.json").exists() else float(job.get("at", 0.0))
-    found: dict[str, Any] = {"name": name, "state": state, "at": at, "task": "", "source": (job.get("words") or ["", ""])[1]}
+    found: dict[str, Any] = {
+        "name": name,
+        "state": state,
+        "at": at,
+        "task": "",
+        "source": _source(path, job),
+        "begun": path.is_dir(),
+    }
     if state == "failed":
         found["problem"] = jobs.told(name)["problem"] or tr("It ended before it had begun to train.")
+    elif state == "paused" and (lapse := jobs.lapse(name)):
+        found["problem"] = lapse
     try:
         found["task"] = json.loads((path / "run.json").read_text(encoding="utf-8"))["task"]
         if state == "finished":
@@ -40,6 +50,18 @@ def _line(path: Path, name: str, jobs: Jobs) -> dict[str, Any]:
     except READ_FAULTS:
         found["task"] = found["task"] or ""
     return found
+
+
+def _source(path: Path, job: Mapping[str, Any]) -> str:
+    """What the run learns from: as it was said on the page, or as the recipe of a run from elsewhere has it."""
+    words = job.get("words") or [""]
+    if words[0] == "train":
+        return str(words[1])
+    try:
+        found = str(tomllib.loads((path / "recipe.toml").read_text(encoding="utf-8"))["data"]["source"])
+    except READ_FAULTS:
+        return ""
+    return found.removeprefix(f"{path.parents[1]}/")
 
 
 def _judged(card: Mapping[str, Any]) -> dict[str, Any]:

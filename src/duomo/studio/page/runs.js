@@ -39,7 +39,7 @@ function card(one, served, again) {
   }, ".plain");
   const remove = button(t("Delete"), async () => {
     const { kept } = await call("DELETE", run(one.name));
-    notice(t("{name} is in the trash.", { name: one.name }), "info", kept && (() => post("api/undo", { kept }).then(({ name }) => { notice(t("{name} is back.", { name }), "good"); return again(name); }).catch(complain)));
+    notice(t(kept ? "{name} is in the trash." : "{name} was removed.", { name: one.name }), "info", kept && (() => post("api/undo", { kept }).then(({ name }) => { notice(t("{name} is back.", { name }), "good"); return again(name); }).catch(complain)));
     await again();
   }, ".plain.danger");
   const serve = served ? button(t("Stop serving"), async () => { await post(run(one.name, "/unserve")); await again(one.name); }, ".plain")
@@ -47,5 +47,5 @@ function card(one, served, again) {
   const done = one.state === "finished", busy = ["running", "queued"].includes(one.state);
   return el("section.card.run", {}, title, el("p.row", {}, state(one.state), one.task && el("span.soft", {}, t(one.task)), one.model && el("span.soft", {}, one.model), one.figure && el("span", {}, `${metric(one.metric)} ${figure(one.figure)}`), el("span.soft", {}, when(one.at))),
     one.problem && el("p.bad", {}, one.problem), served && el("p.good", {}, t("Served at "), el("a", { href: served.address, target: "_blank", rel: "noopener noreferrer" }, served.address), " ", t("until the studio is closed.")),
-    el("p.row.actions", {}, done && go(`try/${encodeURIComponent(one.name)}`, t("Try it"), ".button.plain"), done && serve, done && el("a.button.plain", { href: run(one.name, "/export"), download: `${one.name}.zip` }, t("Export")), !done && go(`train/${encodeURIComponent(one.name)}`, busy ? t("See progress") : t("Open it"), ".button.plain"), !busy && [rename, remove]));
+    el("p.row.actions", {}, done && go(`try/${encodeURIComponent(one.name)}`, t("Try it"), ".button.plain"), done && serve, done && el("a.button.plain", { href: run(one.name, "/export"), download: `${one.name}.zip` }, t("Export")), !done && go(`train/${encodeURIComponent(one.name)}`, busy ? t("See progress") : t("Open it"), ".button.plain"), !busy && [one.begun && rename, remove]));
 }

@@ -96,14 +96,14 @@ function watch(place, name) {
   const act = (verb, sentence) => async () => { await post(run(name, `/${verb}`)); notice(sentence); await step(); };
   const stop = async () => {
     const { kept } = await post(run(name, "/stop"));
-    notice(t("{name} was stopped and moved to the trash.", { name }), "info", kept && (async () => { await post("api/undo", { kept }).catch(complain); location.hash = `train/${encodeURIComponent(name)}`; }));
+    notice(t(kept ? "{name} was stopped and moved to the trash." : "{name} was removed.", { name }), "info", kept && (async () => { await post("api/undo", { kept }).catch(complain); location.hash = `train/${encodeURIComponent(name)}`; }));
     location.hash = "train";
   };
   const buttons = {
     queued: () => [button(t("Remove it from the queue"), act("pause", t("It was removed from the queue.")), ".plain"), button(t("Stop"), stop, ".plain.danger")],
     running: () => [button(t("Pause"), act("pause", t("It saves its progress and pauses.")), ".plain"), button(t("Stop"), stop, ".plain.danger")],
     paused: () => [button(t("Go on"), act("resume", t("It continues where it stopped."))), button(t("Stop"), stop, ".plain.danger")],
-    failed: () => [button(t("Try to go on"), act("resume", t("It continues where it stopped.")), ".plain"), button(t("Remove it"), stop, ".plain.danger")],
+    failed: (begun) => [button(t("Try again"), act("resume", t(begun ? "It continues where it stopped." : "It begins anew.")), ".plain"), button(t("Remove it"), stop, ".plain.danger")],
     finished: () => [go(`results/${encodeURIComponent(name)}`, t("See the results")), go(`try/${encodeURIComponent(name)}`, t("Try it"), ".button.plain")],
   };
   async function step() {
@@ -112,7 +112,7 @@ function watch(place, name) {
     lines.push(...found.lines);
     offset = found.offset;
     if (!place.isConnected) return;
-    if (shown !== found.state) { if (!shown) told(found.command); shown = found.state; title.replaceChildren(state(found.state)); controls.replaceChildren(...buttons[found.state]()); }
+    if (shown !== found.state) { if (!shown) told(found.command); shown = found.state; title.replaceChildren(state(found.state)); controls.replaceChildren(...buttons[found.state](found.begun)); }
     if (found.progress?.label !== since?.label || found.state !== "running") since = found.progress && { label: found.progress.label, done: found.progress.done, at: Date.now() };
     status.replaceChildren(...describe(found, lines, left(found.progress, since)));
     pictures.replaceChildren(...draw(lines));
@@ -136,7 +136,7 @@ function describe(found, lines, rest) {
   const words = {
     queued: found.waits_for ? t("{count} before it in the queue.", { count: count(found.waits_for) }) : t("It starts in a moment."),
     running: progress ? t("{label}: {done} of {total} {unit}", { label: progress.label, done: number(progress.done, 6), total: number(progress.total, 6), unit: progress.unit }) + (rest === null ? "" : ` · ${t("about {time} left", { time: duration(rest) })}`) : t("Reading the data and finding the fastest way to train …"),
-    paused: t("It has been paused: nothing is lost, and it can go on at any time."), failed: found.problem || t("It ended before it had begun to train."), finished: t("Training and testing are done."),
+    paused: found.problem || t("It has been paused: nothing is lost, and it can go on at any time."), failed: found.problem || t("It ended before it had begun to train."), finished: t("Training and testing are done."),
   }[found.state];
   const facts = [last && [t("step"), count(last.step)], last && [t("loss"), number(last.loss)], ...Object.entries(judged).filter(([name, value]) => typeof value === "number" && name !== "loss").slice(0, 3).map(([name, value]) => [t("{name} on validation", { name: metric(name) }), number(value)])].filter(Boolean);
   return [el(found.state === "failed" ? "p.bad" : "p", { role: "status" }, words), found.preflight && found.state !== "finished" ? el("p.soft", {}, found.preflight) : "", found.state === "running" && progress ? el("div.progress", { role: "progressbar", "aria-label": t("Progress"), "aria-valuemin": 0, "aria-valuemax": 100, "aria-valuenow": Math.round((100 * progress.done) / (progress.total || 1)) }, bar(progress.done / (progress.total || 1))) : "",
