@@ -16,7 +16,7 @@ from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DuomoError, RunError
 from duomo.core.messages import tr
-from duomo.core.recipe import Recipe
+from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder
 from duomo.core.table import Table
@@ -68,7 +68,7 @@ def inspect(
         proposal = {"problem": str(error)}
     read_too = longform.again(totals.read(data.test, encoding=data.encoding), data.join, table.kinds) if data.test else None
     other = read_too.with_kinds(table.kinds, table.reasons) if read_too else None
-    found = _audited(table, data.target, other, proposal, task.columns if example else ())
+    found = _audited(table, data.target, other, proposal, said.data, task.columns if example else ())
     inspection.show(found, reporter)
     if example:
         reporter.passage(*example)
@@ -209,10 +209,14 @@ def _example(task: Task, table: Table, reporter: Reporter) -> tuple[str, list[tu
 
 
 def _audited(
-    table: Table, target: tuple[str, ...], test: Table | None, proposal: Mapping[str, Any], rendered: Sequence[str] = ()
+    table: Table, target: tuple[str, ...], test: Table | None, proposal: Mapping[str, Any], said: DataConfig, rendered: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The audit with the proposal; a column of what is `rendered` says something where it is alike in all rows, or empty."""
-    found = audit.audit(table, target[0] if target else "", test=test, guess="task" not in proposal).to_dict()
+    how, asked = said.split or (said.group and "group") or (said.time and "time"), None
+    if how:
+        asked = audit.Proposal(how, said.group, said.time, tr("set by you"))  # type: ignore[arg-type]
+    guess = "task" not in proposal
+    found = audit.audit(table, target[0] if target else "", test=test, guess=guess, ignore=said.ignore, asked=asked).to_dict()
     found["findings"] = [
         one for one in found["findings"] if one["code"] not in ("constant", "all_missing") or not {*one["columns"]} <= {*rendered}
     ]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 
+from duomo import pipeline
 from duomo.core.kinds import infer
 from duomo.data.audit import Audit, audit, guess_target, near_rows
 from duomo.data.leaks import leak_scores
@@ -297,3 +298,26 @@ def test_values_written_in_several_ways_are_told() -> None:
 )
 def test_words_for_yes_and_no_mean_the_same(values: list[str], groups: list[list[str]]) -> None:
     assert _alike(pa.chunked_array([values])) == groups
+
+
+def test_what_was_settled_is_not_found_again() -> None:
+    """A column that is left out has nothing wrong with it; a split that was asked for is the one that is told of."""
+    rows = [
+        {"patient": f"P{n // 4}", "day": f"2023-{1 + n % 12:02}-{1 + n % 28:02}", "empty": None, "leak": f"L{n % 7 % 2}",
+         "age": n * 37 % 60, "outcome": "sick" if n % 7 % 2 else "well"}
+        for n in range(400)
+    ]  # fmt: skip
+
+    def told(**said: object) -> dict[tuple[str, str], str]:
+        found = pipeline.inspect(rows, {"data": {"target": ["outcome"], **said}})
+        return {(one["code"], one["columns"][0]): one["remedy"] for one in found["findings"] if one["columns"]}
+
+    plain = told()
+    assert {("leak", "leak"), ("all_missing", "empty"), ("groups", "patient"), ("times", "day")} <= set(plain)
+    assert "unless another" in plain["groups", "patient"] and "--time day" in plain["times", "day"]
+    assert not {("leak", "leak"), ("all_missing", "empty")} & set(told(ignore=["leak", "empty"]))
+    dated = told(time="day", ignore=["patient"])
+    assert "--group patient" in dated["groups", "patient"] and dated["times", "day"] == "It is split by it."
+    by_chance = told(split="random")
+    assert "--group patient" in by_chance["groups", "patient"] and "--time day" in by_chance["times", "day"]
+    assert pipeline.inspect(rows, {"data": {"target": ["outcome"], "time": "day"}})["proposal"]["how"] == "time"

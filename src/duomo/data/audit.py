@@ -6,6 +6,7 @@ sample of large tables, and the audit says so. Legend: N rows.
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -36,14 +37,24 @@ FEW = 100
 FEW_BYTES = 100_000
 RARE = 0.01
 FIRST = 5
+OF_SPLITS = ("groups", "few_groups", "times", "long")
+"""Findings that also a column tells that is not learned from."""
 __all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "guess_target", "near_rows", "propose"]
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
 
 
-def audit(table: Table, target: str = "", *, test: Table | None = None, guess: bool = True) -> Audit:
+def audit(
+    table: Table,
+    target: str = "",
+    *,
+    test: Table | None = None,
+    guess: bool = True,
+    ignore: Sequence[str] = (),
+    asked: Proposal | None = None,
+) -> Audit:
     """Everything that can be said about the table before training; an empty target is guessed, unless the task is known to have none.
 
-    `test` is a second table to compare with.
+    `test` is a second table to compare with. Of the columns in `ignore` nothing is found; `asked` is the split that is settled.
     """
     if target:
         table.column(target)
@@ -57,19 +68,20 @@ def audit(table: Table, target: str = "", *, test: Table | None = None, guess: b
         column, about = profile(table, name, sample)
         columns.append(column)
         findings += about if name != chosen else [finding for finding in about if finding.code != "missing"]
-    inputs = content_columns(table, (chosen,) if chosen else ())
+    inputs = content_columns(table, ((chosen,) if chosen else ()) + tuple(ignore))
     digests = row_digests(table, inputs)
     findings += _files(table) + _size(table) + _languages(table) + _repeated(table, chosen, inputs, digests)
     judged = _sample(len(table), JUDGED)
     part = _as_numbers(table if len(judged) == len(table) else table.take(judged))
     findings += _near(part, judged, digests[judged], inputs) + _leaks(part, chosen, digests[judged])
     balance, about_target = balance_of(table, chosen)
-    proposal, about_split = propose(table, chosen)
+    proposal, about_split = propose(table, chosen, asked)
     findings += about_target + about_split + ([] if test is None else _shared(test, inputs, digests))
     told_by = told(table, (chosen,))  # is no input anyway
     places = {(name,) for name in ("part", "file") if "text" in table.names and table.kinds.get(name) == "id"}  # of a text, as it was read
     findings = [finding for finding in findings if finding.code not in ("id", "constant") or finding.columns not in {(told_by,), *places}]
     findings = [finding for finding in findings if finding.code != "leak" or finding.columns[0] != proposal.group]  # nor is that
+    findings = [finding for finding in findings if finding.code in OF_SPLITS or not set(finding.columns[:1]) & set(ignore)]
     findings = sorted(findings, key=lambda finding: _SEVERITY[finding.severity])
     return Audit(table.name, len(table), len(sample), tuple(columns), tuple(findings), chosen, reason, balance, proposal, table.problems)
 
@@ -213,16 +225,16 @@ def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
     return found
 
 
-def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
-    """The split that the files' folders say, or else the one that keeps what belongs together on one side."""
+def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[Proposal, list[Finding]]:
+    """The split that is asked for or that the files' folders say, or else the one that keeps what belongs together on one side."""
     findings: list[Finding] = []
-    if folders(table, (target,)) is not None:
+    if asked is None and folders(table, (target,)) is not None:
         named = told(table, (target,))
         reason = tr("the column {name!r} says so", name=named) if named else tr("the files lie in folders of the parts")
         return Proposal("folders", reason=reason), findings
     groups, times = group_columns(table, target), time_columns(table, target)
-    followed = next(iter([name for name, _ in groups] or times), "")
-    kept = tr("Duomo splits by it unless another split is asked for.")
+    followed = next(iter([name for name, _ in groups] or times), "") if asked is None else asked.group or asked.time
+    kept = tr("Duomo splits by it unless another split is asked for." if asked is None else "It is split by it.")
     for name, count in groups:
         said = tr("Column {name!r} repeats ({count} different values in {rows} rows): a random split would test on ones already seen.",
                   name=name, count=count, rows=len(table))  # fmt: skip
@@ -237,6 +249,8 @@ def propose(table: Table, target: str) -> tuple[Proposal, list[Finding]]:
         remedy = kept if name == followed else tr("Split by time: --time {name}", name=flagged(name))
         findings.append(Finding("note", "times", said, (name,), remedy=remedy))
     findings += _long(table, target, [name for name, _ in groups], [name for name in times if name in table.names])
+    if asked is not None:
+        return asked, findings
     if groups:
         reason = tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])
         return Proposal("group", group=groups[0][0], reason=reason), findings
