@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import fcntl
 import io
+import itertools
 import json
 import os
 import re
@@ -32,11 +33,11 @@ from duomo.core.errors import ConfigError, ResourceError
 from duomo.core.messages import chinese
 from duomo.core.recipe import Recipe
 from duomo.listing import listing
-from duomo.studio import form
+from duomo.studio import form, look
 from duomo.studio.app import Studio
 from duomo.studio.guard import LARGEST_BODY
 from duomo.studio.jobs import POLL_SECONDS
-from duomo.studio.place import Place
+from duomo.studio.place import Place, free_name, numbered
 from duomo.studio.served import Served
 
 PAGE = Path(duomo.studio.__file__).with_name("page")
@@ -476,3 +477,63 @@ def test_what_comes_back_from_the_trash_is_what_it_was(client: TestClient, studi
     after = client.get(f"api/runs/{back}").json()
     assert back == "one-2" and after["messages"] == ["Split."]
     assert {**after, "name": "one"} == before
+
+
+def test_a_sentence_that_names_a_flag_can_be_clicked() -> None:
+    """Names with spaces and names that begin alike; what is no column here has no button."""
+    columns = {"age": "number", "age group": "id", "visit date": "date", "名字": "text"}
+    said = {
+        'It is not learned from; --kind "age group"=category makes it an input.': [("kind", "age group", "category")],
+        "Leave it out if it is only known afterwards: --ignore age": [("ignore", "age", "")],
+        "--ignore 名字 去掉它。": [("ignore", "名字", "")],
+        'Split by time: --time "visit date"': [("time", "visit date", "")],
+        'Join them: --join "age group","visit date"': [("join", "age group", "visit date")],
+        "20 different whole numbers; --task regress tells how much.": [("task", "regress", "")],
+        "Split by the folders that the files lie in; --split random divides them anew.": [("split", "random", "")],
+        "A target must be named. Say which with --target.": [],
+        "Leave it out: --ignore weight, or set --kind age=none, or --join age, alone.": [],
+        "First --ignore age then --group 名字": [("ignore", "age", ""), ("group", "名字", "")],
+    }
+    for sentence, wanted in said.items():
+        found = look.acts(sentence, columns, find.task_names())
+        assert [(one["setting"], one["value"], one["more"]) for one in found] == wanted, sentence
+        assert all(one["now"] == columns.get(one["value"], "") for one in found)
+
+
+def test_what_is_wrong_can_be_settled_by_clicks(client: TestClient, studio: Studio) -> None:
+    """Each act, set as the page sets it, is taken; the encoding of a file that does not tell it can be chosen."""
+    rows = [f"P{n // 4};2023-{1 + n % 12:02}-{1 + n % 28:02};;x;{n % 9};{'病情很好' if n % 3 else '病情不好'}" for n in range(200)]
+    (studio.place.data / "visits.csv").write_bytes("\n".join(["病人;visit date;empty;const;n;结果", *rows]).encode("gb18030"))
+    found = client.post("api/look", json={"source": "data/visits.csv"}).json()
+    assert found["encodings"][:2] == ["utf-8", "gb18030"]
+    acts = [(one["setting"], one["value"]) for finding in found["findings"] for one in finding["acts"]]
+    assert {("ignore", "empty"), ("ignore", "const"), ("time", "visit date")} <= set(acts)
+    settings = {"data": {"ignore": ["empty", "const"], "time": "visit date"}}
+    settled = client.post("api/look", json={"source": "data/visits.csv", "settings": settings}).json()
+    assert "proposal" in settled and not settled["proposal"].get("problem")
+    counted = client.post("api/look", json={"source": "data/visits.csv", "settings": {"data": {"target": ["n"]}}}).json()
+    assert [(one["setting"], one["value"]) for one in counted["proposal_acts"]] == [("task", "regress")]
+
+
+def test_numbers_stand_where_they_belong_in_names(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for name in ("v1.2", "a.tar.gz"):
+        (place.runs / name).mkdir()
+    assert free_name(place.runs, "v1.2").name == "v1.2-2"
+    assert [path.name for path in itertools.islice(numbered(place.data, "a.tar.gz", file=True), 3)] == [
+        "a.tar.gz",
+        "a-2.tar.gz",
+        "a-3.tar.gz",
+    ]
+
+
+def test_a_folder_that_is_dropped_again_stays_the_one_it_is(client: TestClient, studio: Studio) -> None:
+    sources = []
+    for upload, second in (("u", b"two"), ("v", b"two"), ("w", b"other"), ("x", b"other"), ("y", None)):
+        for name, content in (("pets v1.2/cats/1.png", b"one"), ("pets v1.2/cats/2.png", second)):
+            if content is not None:
+                client.put(f"api/upload/{upload}", params={"path": name}, content=content)
+        sources.append(client.post(f"api/upload/{upload}").json()["source"])
+    first, second, third = (f"data/pets v1.2{number}" for number in ("", "-2", "-3"))
+    assert sources == [first, first, second, second, third]
+    assert not list(studio.place.incoming.iterdir())

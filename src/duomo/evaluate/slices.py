@@ -77,6 +77,13 @@ def _judge(cut: Slice, errors: np.ndarray, tested: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def noted(found: Mapping[str, Any]) -> str:
+    """How seriously the worst slices are to be taken, in the reader's language."""
+    none = "{count} slices were looked at; none errs more than chance among so many would explain."
+    some = "{count} slices were looked at; those marked err more than the other rows even after allowing for that many looks (5 % in all)."
+    return str(found.get("note") or tr(some if found.get("standing_out") else none, count=found["tested"]))
+
+
 def label(item: Mapping[str, Any]) -> str:
     """What the rows of a slice share, in the reader's language."""
     return f"{item['column']} {tr(item['template'], **item['values'])}"

@@ -1,8 +1,9 @@
-"""What is in a source, for the page: the audit as it is, and a few rows with their pictures and players."""
+"""What is in a source, for the page: the audit, what of it a click can do, and a few rows with their pictures and players."""
 
+import re
 import threading
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,18 @@ from duomo import listing, pipeline, plan
 from duomo.core.config import build
 from duomo.core.errors import DuomoError
 from duomo.core.kinds.image import upright
-from duomo.core.messages import tr
+from duomo.core.messages import flagged, tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Progress, Reporter, Silent
 from duomo.core.table import KINDS, MEDIA, Table
+from duomo.data.text_encoding import OTHERS
 from duomo.evaluate.exhibits import ALL_SOUNDS, DRAWN, cell, marks_of, strip, thumbnail
 
 ROWS, EXHIBITS, COLUMNS = 8, 24, 200
+FLAG = re.compile(r"--(kind|ignore|group|time|target|task|split|join) ")
+"""Flags that a sentence may name and a click can set."""
+USELESS = ("all_missing", "constant")
+"""Findings whose remedy is to leave the column out."""
 _one_at_a_time = threading.Lock()
 
 
@@ -43,16 +49,44 @@ def look(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     with _one_at_a_time:
         table = plan.read(source, build(Recipe, settings).data, heard)
         found = pipeline.inspect(table, settings)
-    columns = found["columns"]
+    columns, tasks = found["columns"], listing.listing("tasks")
+    names = {column["name"]: column["kind"] for column in columns}
+    for finding in found["findings"]:
+        finding["acts"] = acts(finding["remedy"], names, tasks)
+        if finding["code"] in USELESS:
+            finding["acts"] = [{"setting": "ignore", "value": finding["columns"][0], "more": "", "now": ""}]
+    proposal = found["proposal"]
     return found | {
+        "proposal_acts": acts(" ".join([*proposal.get("notes", ()), proposal.get("problem", "")]), names, tasks),
+        "encodings": ["utf-8", "gb18030", *OTHERS] if any("--encoding" in sentence for sentence in heard.sentences) else [],
         "columns": columns[:COLUMNS],
         "more_columns": max(0, len(columns) - COLUMNS),
-        "noticed": heard.sentences,
+        "noticed": [{"sentence": sentence, "acts": acts(sentence, names, tasks)} for sentence in heard.sentences],
         "rows_shown": _rows(table),
         "kinds": list(KINDS),
         "kind_names": {kind: tr(kind) for kind in KINDS},
-        "tasks": listing.listing("tasks"),
+        "tasks": tasks,
     }
+
+
+def acts(sentence: str, columns: Mapping[str, str], tasks: Iterable[str]) -> list[dict[str, str]]:
+    """What the flags in a sentence stand for, as settings of the data: the page has no command line to put them on.
+    `columns`: name -> kind."""
+    found = []
+    for flag in FLAG.finditer(sentence):
+        name, rest = flag[1], sentence[flag.end() :]
+        value, rest = _first(rest, {"task": tasks, "split": ("random",)}.get(name, columns))
+        pair = name in ("kind", "join")
+        more = _first(rest[1:], KINDS if name == "kind" else columns)[0] if pair else ""
+        if value and bool(more) == pair:
+            found.append({"setting": name, "value": value, "more": more, "now": columns.get(value, "")})
+    return found
+
+
+def _first(text: str, names: Iterable[str]) -> tuple[str, str]:
+    """The longest of the names that the text begins with, and what follows it."""
+    name = max((name for name in names if name and text.startswith(flagged(name))), key=len, default="")
+    return name, text[len(flagged(name)) :]
 
 
 def drawn(base64: str, kind: str) -> dict[str, Any]:

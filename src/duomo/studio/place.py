@@ -7,12 +7,13 @@ FOLDER/            where studio was started: sources are chosen beneath it
 """
 
 import filecmp
+import itertools
 import os
 import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,25 @@ def plain_name(name: str) -> str:
     return name
 
 
+def numbered(folder: Path, name: str, *, file: bool = False) -> Iterator[Path]:
+    """The name in the folder, then with one number after another: before a file's endings."""
+    stem, dot, ending = name.partition(".") if file else (name, "", "")
+    yield folder / name
+    for number in itertools.count(2):
+        yield folder / f"{stem}-{number}{dot}{ending}"
+
+
 def free_name(folder: Path, name: str) -> Path:
     """The name in the folder, numbered where it is taken."""
-    stem, dot, ending = name.partition(".")
-    path, number = folder / name, 2
-    while path.exists():
-        path, number = folder / f"{stem}-{number}{dot}{ending}", number + 1
-    return path
+    return next(path for path in numbered(folder, name) if not path.exists())
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two files, or two folders with all that is in them, hold the same."""
+    if not one.is_dir() or not other.is_dir():
+        return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
+    ours, theirs = ({path.relative_to(root) for path in root.rglob("*")} for root in (one, other))
+    return ours == theirs and all((one / path).is_dir() or same(one / path, other / path) for path in ours)
 
 
 def is_weights(path: Path) -> bool:
@@ -138,19 +151,17 @@ class Place:
                 file.write(piece)
 
     def settle(self, upload: str) -> Path:
-        """The upload is whole: it goes to data/ under its own name, or as a folder where several things were dropped; a file that lies
-        there already stays the one it is."""
+        """The upload is whole: it goes to data/ under its own name, or as a folder where several things were dropped; what lies there
+        already stays the one it is."""
         folder = self.incoming / plain_name(upload)
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
         if not inside:
             raise DataError("Nothing arrived. Drop a file or a folder that is not empty.")
-        known = self.data / inside[0].name
-        if len(inside) == 1 and inside[0].is_file() and known.is_file() and filecmp.cmp(inside[0], known, shallow=False):
-            shutil.rmtree(folder, ignore_errors=True)  # the same file once more
-            return known
-        path = free_name(self.data, inside[0].name if len(inside) == 1 else "files")
-        (inside[0] if len(inside) == 1 else folder).rename(path)
-        shutil.rmtree(folder, ignore_errors=True)
+        new, name = (inside[0], inside[0].name) if len(inside) == 1 else (folder, "files")
+        path = next(path for path in numbered(self.data, name, file=new.is_file()) if not path.exists() or same(new, path))
+        if not path.exists():
+            new.rename(path)
+        shutil.rmtree(folder, ignore_errors=True)  # what is left of it, or the same once more
         return path
 
     # -- runs

@@ -11,7 +11,7 @@ from typing import Any
 from duomo.core.errors import RunError
 from duomo.core.messages import tr
 from duomo.core.run import PRODUCT
-from duomo.evaluate.slices import label
+from duomo.evaluate.slices import label, noted
 from duomo.studio.jobs import Jobs
 from duomo.studio.place import Place, shows
 
@@ -97,6 +97,8 @@ def card(path: Path) -> Any:
         found = json.loads((path / "scorecard.json").read_text(encoding="utf-8"))
         for item in found["slices"].get("worst", []):
             item["label"] = label(item)
+        if found["slices"].get("worst"):
+            found["slices"]["note"] = noted(found["slices"])
         return found
     except READ_FAULTS:
         raise RunError("The run {name!r} has no scorecard yet: it is written when training has finished.", name=path.name) from None

@@ -12,7 +12,7 @@ from duomo.core.messages import language, together, tr
 from duomo.evaluate.progress import sentences
 from duomo.evaluate.report.plots import picture, sparkline, whisker
 from duomo.evaluate.scorecard import caution, headline, number, pretty, ranged, sentence, signed
-from duomo.evaluate.slices import label
+from duomo.evaluate.slices import label, noted
 
 HERE = Path(__file__).parent
 MOST_CURVE_POINTS = 300
@@ -164,9 +164,6 @@ def _baseline_notes(card: Mapping[str, Any]) -> list[str]:
 
 def _slices(card: Mapping[str, Any]) -> dict[str, Any]:
     found = card["slices"]
-    none = "{count} slices were looked at; none errs more than chance among so many would explain."
-    some = "{count} slices were looked at; those marked err more than the other rows even after allowing for that many looks (5 % in all)."
-    note = found.get("note") or tr(some if found.get("standing_out") else none, count=found["tested"])
     ends = [part for row in found["worst"] for part in (row["low"], row["high"], row["rest"]) if part is not None]
     span = (min(0.0, *ends), max(ends)) if ends and max(ends) > 0 else (0.0, 1.0)
     rows = []
@@ -178,7 +175,7 @@ def _slices(card: Mapping[str, Any]) -> dict[str, Any]:
              "picture": whisker(shown, span, "model"),
              "rest": number(item["rest"]), "stands_out": item["stands_out"]}
         )  # fmt: skip
-    return {"note": note, "rows": rows}
+    return {"note": noted(found), "rows": rows}
 
 
 def _errors(card: Mapping[str, Any]) -> dict[str, Any]:

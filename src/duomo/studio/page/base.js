@@ -68,6 +68,7 @@ export const complain = (error) => { notice(error instanceof Refused ? error.mes
 export function button(label, work, look = "") {
   const node = el(`button${look}`, { type: "button" }, label);
   node.addEventListener("click", async () => {
+    document.querySelectorAll("#notices .error").forEach((old) => old.remove()); // a new attempt
     node.disabled = true;
     node.setAttribute("aria-busy", "true");
     try { await work(node); } catch (error) { complain(error); } finally { node.disabled = false; node.removeAttribute("aria-busy"); }
@@ -99,7 +100,7 @@ export function duration(seconds) {
   if (seconds < 90) return t("{count} s", { count: seconds < 10 ? seconds.toFixed(1) : Math.round(seconds) });
   return seconds < 5400 ? t("{count} min", { count: (seconds / 60).toFixed(1) }) : t("{count} h", { count: (seconds / 3600).toFixed(1) });
 }
-export const size = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
+export const size = (bytes) => (bytes < 1e6 ? `${bytes && Math.max(1, Math.round(bytes / 1e3))} kB` : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
 export const when = (seconds) => new Date(seconds * 1000).toLocaleString(settings.language, { dateStyle: "medium", timeStyle: "short" });
 export const figure = (found) => (found ? number(found.value, 3) : "—");
 export const between = (found) => (found && typeof found.low === "number" ? t("{low} to {high}", { low: number(found.low, 3), high: number(found.high, 3) }) : "");

@@ -2,8 +2,8 @@
 import { button, call, complain, count, el, empty, get, go, head, keep, kept, notice, number, post, shownCell, size, t, told, waiting } from "./base.js";
 import { bars, histogram } from "./plot.js";
 
-export const chosen = { source: "", kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", columns: [] };
-export const dataSettings = () => Object.fromEntries(Object.entries({ target: chosen.target, kind: chosen.kind, ignore: chosen.ignore, task: chosen.task, encoding: chosen.encoding, group: chosen.group }).filter(([, value]) => (Array.isArray(value) ? value.length : typeof value === "object" ? Object.keys(value).length : value)));
+export const chosen = { source: "", kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", time: "", split: "", join: [], columns: [] };
+export const dataSettings = () => Object.fromEntries(Object.entries({ target: chosen.target, kind: chosen.kind, ignore: chosen.ignore, task: chosen.task, encoding: chosen.encoding, group: chosen.group, time: chosen.time, split: chosen.split, join: chosen.join }).filter(([, value]) => (Array.isArray(value) ? value.length : typeof value === "object" ? Object.keys(value).length : value)));
 
 // What was chosen outlives a page that is loaded anew, in the folder that it was chosen in.
 let root = "";
@@ -85,13 +85,15 @@ const samples = (start) => el("section.card", {}, el("h2", {}, t("Or start with 
 
 // -- looking
 async function look(place, source) {
-  if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", columns: [] });
+  if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", time: "", split: "", join: [], columns: [] });
   place.append(head(source.split("/").pop()), waiting(t("Reading the data and checking them …")));
   const again = () => { place.replaceChildren(); return look(place, source).catch(complain); };
   let found;
   try { found = await post("api/look", { source, settings: { data: dataSettings() } }); } catch (error) {
     const reads = (error.encodings ?? []).map((name) => button(t("Read it as {name}", { name }), async () => { chosen.encoding = name; await again(); }));
-    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, ...(error.choices ?? []).map((name) => go(`data/${encodeURIComponent(`${source}/${name}`)}`, name, ".button.plain")), go("data", t("Choose other data"), reads.length ? ".button.plain" : error.choices ? "" : ".button")));
+    const settled = Object.keys(dataSettings()).length > 0, anew = settled && !reads.length && button(t("Take back what was chosen here"), async () => { place.replaceChildren(); await look(place, source); });
+    if (!reads.length) { chosen.source = ""; remember(); } // it is not trained on as it is
+    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, anew, ...(error.choices ?? []).map((name) => go(`data/${encodeURIComponent(`${source}/${name}`)}`, name, ".button.plain")), go("data", t("Choose other data"), reads.length || settled ? ".button.plain" : error.choices ? "" : ".button")));
     told(error.command);
     return;
   }
@@ -108,30 +110,37 @@ function settle(found, proposal, target, again) {
     el("option", { value: "" }, t("let Duomo decide")), found.columns.map((column) => el("option", { value: column.name, selected: chosen.target.includes(column.name) }, column.name)));
   const task = el("select", { onchange: () => { chosen.task = task.value; again(); } }, el("option", { value: "" }, t("let Duomo decide")),
     Object.entries(found.tasks).map(([name, title]) => el("option", { value: name, selected: name === chosen.task }, title)));
-  const notes = proposal.problem ? [el("p.bad", {}, proposal.problem)] : (proposal.notes ?? []).map((note) => el("p", {}, note));
-  return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", el("span.soft", {}, proposal.reason)),
-    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), chosen.group && el("p.inline", {}, el("span", {}, t("Kept together")), chosen.group, button(t("split by rows again"), async () => { chosen.group = ""; await again(); }, ".link")), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
+  const notes = proposal.problem ? [el("p.bad", {}, proposal.problem)] : (proposal.notes ?? []).map((note) => el("p", {}, note)), acts = acted(found.proposal_acts, again);
+  const encoding = el("select", { onchange: () => { chosen.encoding = encoding.value; again(); } }, el("option", { value: "" }, t("let Duomo decide")), [...new Set([...found.encodings, chosen.encoding])].filter(Boolean).map((name) => el("option", { value: name, selected: name === chosen.encoding }, name)));
+  return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, acts.length > 0 && el("p", {}, acts), proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", el("span.soft", {}, proposal.reason)),
+    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), (found.encodings.length || chosen.encoding) && el("label.inline", {}, el("span", {}, t("Encoding")), encoding), taken(again), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
 }
-// A remedy that names a flag is a button here: the page has no command line to put it on.
-function remedies(remedy, columns, again) {
-  const named = (start, end = "") => columns.find(({ name }) => [name, `"${name}"`].some((word) => `${remedy} `.includes(`${start}${word}${end || " "}`) || remedy.endsWith(`${start}${word}${end}`)))?.name;
-  const group = named("--group "), kind = named("--kind ", "=category");
-  return [group !== undefined && chosen.group !== group && button(t("Split by {name}", { name: group }), async () => { chosen.group = group; await again(); }, ".link"),
-    kind !== undefined && !chosen.kind[kind] && button(t("Learn from it"), async () => { chosen.kind[kind] = "category"; await again(); }, ".link")].filter(Boolean);
+// A sentence that names a flag has a button here: the page has no command line to put it on.
+function acted(acts, again) {
+  const made = { kind: ({ value, more }) => chosen.kind[value] === more, ignore: ({ value }) => chosen.ignore.includes(value), join: ({ value }) => chosen.join[0] === value, target: ({ value }) => chosen.target[0] === value };
+  const make = { kind: ({ value, more }) => { chosen.kind[value] = more; }, ignore: ({ value }) => chosen.ignore.push(value), join: ({ value, more }) => { chosen.join = [value, more]; }, target: ({ value }) => { chosen.target = [value]; } };
+  const label = ({ setting, value, more, now }) => ({ kind: now === "id" ? t("Learn from it") : t("Read it as {name}", { name: t(more) }), ignore: t("Leave out {name}", { name: value }), task: t("Learn this instead: {name}", { name: t(value) }), split: t("Split at random"),
+    join: t("Join the rows of each {name}", { name: value }), target: t("Predict {name}", { name: value }) })[setting] ?? t("Split by {name}", { name: value });
+  return acts.filter((act) => !(made[act.setting] ?? (() => chosen[act.setting] === act.value))(act))
+    .map((act) => [" ", button(label(act), async () => { if (make[act.setting]) make[act.setting](act); else chosen[act.setting] = act.value; await again(); }, ".link")]);
 }
+// What such a button has set, where nothing else on the page shows it.
+const MADE = { group: "Kept together", time: "The latest are the test", split: "Split", join: "Joined" };
+const taken = (again) => Object.entries(MADE).filter(([name]) => String(chosen[name])).map(([name, words]) =>
+  el("p.inline", {}, el("span", {}, t(words)), [chosen[name]].flat().map((one) => t(one)).join(", "), button(t("take it back"), async () => { chosen[name] = name === "join" ? [] : ""; await again(); }, ".link")));
 function findings(found, again) {
   const tones = { error: "bad", warning: "doubt", note: "soft" }, names = { error: t("Fix first"), warning: t("Look at it"), note: t("Good to know") };
-  const noticed = found.noticed.map((sentence) => ({ severity: "note", sentence, remedy: "", rows: [] }));
+  const noticed = found.noticed.map((one) => ({ severity: "note", remedy: "", rows: [], ...one }));
   const all = [...found.findings, ...noticed];
   return el("section.card", {}, el("h2", {}, t("What is wrong with it")), all.length ? el("ul.findings", {}, all.map((one) => el("li", {}, el(`span.tag.${tones[one.severity]}`, {}, names[one.severity]),
-    el("div", {}, el("p", {}, one.sentence), (one.remedy || one.rows.length > 0) && el("p.soft", {}, one.remedy, one.rows.length ? ` ${t("Rows {rows}.", { rows: one.rows.join(", ") })}` : "", remedies(one.remedy, found.columns, again).map((act) => [" ", act]))))))
+    el("div", {}, el("p", {}, one.sentence, !one.remedy && acted(one.acts, again)), (one.remedy || one.rows.length > 0) && el("p.soft", {}, one.remedy, one.rows.length ? ` ${t("Rows {rows}.", { rows: one.rows.join(", ") })}` : "", one.remedy && acted(one.acts, again))))))
     : el("p", {}, t("Nothing was found.")));
 }
 function rows(found) {
   if (!found.rows_shown.length) return "";
-  const seen = found.rows_shown[0].some((cell) => cell.source);
+  const seen = found.rows_shown.some((cells) => cells.some((cell) => cell.source));
   if (seen) {
-    return el("section.card", {}, el("h2", {}, t("A few of them")), el("ul.gallery", {}, found.rows_shown.map((cells) => { const medium = cells.find((cell) => cell.source) ?? cells[0]; return el("li", {}, shownCell(medium),
+    return el("section.card", {}, el("h2", {}, t("A few of them")), el("ul.gallery", {}, found.rows_shown.map((cells) => { const medium = cells.find((cell) => cell.source) ?? cells.find((cell) => ["image", "audio", "video"].includes(cell.kind)) ?? cells[0]; return el("li", {}, shownCell(medium),
       el("span.soft", {}, cells.filter((cell) => cell !== medium && cell.kind !== "id").map((cell) => cell.text).join(" · "))); })));
   }
   const names = found.rows_shown[0].map((cell) => cell.name);

@@ -50,7 +50,7 @@ function beside(card) {
 function slices(card) {
   const found = card.slices?.worst ?? [];
   if (!found.length) return "";
-  return el("section.card", {}, el("h2", {}, t("Weak spots")), el("ul.lines", {}, found.slice(0, 6).map((slice) => el("li", {}, el("span", {}, slice.label ?? `${slice.column} ${slice.value ?? ""}`, slice.stands_out && el("span.tag.bad", {}, t("stands out"))), el("span.soft", {}, t("error {error}, elsewhere {rest}; {rows} rows", { error: number(slice.error, 3), rest: number(slice.rest, 3), rows: count(slice.rows) }))))));
+  return el("section.card", {}, el("h2", {}, t("Weak spots")), el("p.soft", {}, card.slices.note), el("ul.lines", {}, found.slice(0, 6).map((slice) => el("li", {}, el("span", {}, slice.label ?? `${slice.column} ${slice.value ?? ""}`, slice.stands_out && el("span.tag.bad", {}, t("stands out"))), el("span.soft", {}, t("{times} times the error elsewhere; {rows} rows", { times: number(Math.min(999, slice.error / Math.max(slice.rest, 1e-12)), 2), rows: count(slice.rows) }))))));
 }
 const TOLD = ["prediction", "confidence", "low", "high", "similarity", "nearest"];
 function worst(card) {
@@ -60,7 +60,7 @@ function worst(card) {
     const pairs = (values) => Object.entries(values).filter(([key]) => TOLD.includes(key) || !("prediction" in values)).map(([key, value]) => (["prediction"].includes(key) ? value : `${t(key)} ${value}`)).join(" · ");
     const truth = Object.values(item.truth).join(" · ");
     return el("li", {}, seen.map(shownCell), truth && el("p", {}, el("span.soft", {}, `${t("truth")} `), truth), el("p", {}, el("span.soft", {}, `${t("answer")} `), pairs(item.answer) || "—", truth && truth === String(item.answer.prediction) && el("span.tag.good", {}, t("answered correctly"))),
-      rest.length > 0 && el("details", { open: rest.length === 1 && !seen.length }, el("summary", {}, t("Row {row}", { row: item.row })), el("dl.cells", {}, rest.map((cell) => [el("dt", {}, cell.name), el("dd", {}, cell.text)]))));
+      rest.length > 0 && el("details", { open: rest.length === 1 && !seen.length }, el("summary", {}, t("Test row {row}", { row: item.row })), el("dl.cells", {}, rest.map((cell) => [el("dt", {}, cell.name), el("dd", {}, cell.text)]))));
   })));
 }
 function facts(card) {

@@ -66,15 +66,15 @@ function begin(starts, set) {
   return node;
 }
 const TITLES = { train: "Learning", model: "Model", data: "Rows", encode: "From cells to numbers", augment: "Variation", clean: "Cleaning texts", adapt: "Going on from a model", task: "The task" };
-const FILES = ["data.test", "data.valid"];
+const FILES = ["data.test", "data.valid"], SHARED = { "data.group": "group", "data.time": "time" }; // the second are set in the data room too
 function setting(field, tell, files) {
   // A dial's exact value may be said here too; then no choice of the dial stands.
   const set = (path, value) => { tell(path, value); document.getElementsByName(path).forEach((choice) => { choice.checked = choice.value === String(value ?? ""); }); };
   const name = field.path.split(".").at(-1), own = field.title === name.replaceAll("_", " "), id = `set-${field.path}`, hint = `${id}-help`;
-  const facts = { id, "aria-describedby": hint };
+  const facts = { id, "aria-describedby": hint }, shared = SHARED[field.path];
   let input;
   if (field.kind === "bool") input = el("input", { ...facts, type: "checkbox", checked: field.default, onchange: () => set(field.path, input.checked === field.default ? undefined : input.checked) });
-  else if (field.kind === "column") input = el("select", { ...facts, onchange: () => { if (field.path === "data.group") chosen.group = input.value; set(field.path, input.value || undefined); } }, el("option", { value: "" }, t("none")), chosen.columns.map((name) => el("option", { value: name, selected: field.path === "data.group" && name === chosen.group }, name)));
+  else if (field.kind === "column") input = el("select", { ...facts, onchange: () => { if (shared) chosen[shared] = input.value; set(field.path, input.value || undefined); } }, el("option", { value: "" }, t("none")), chosen.columns.map((name) => el("option", { value: name, selected: shared && name === chosen[shared] }, name)));
   else if (field.kind === "choice") input = el("select", { ...facts, onchange: () => set(field.path, input.value === field.default ? undefined : input.value) }, field.choices.map((choice) => el("option", { value: choice, selected: choice === field.default }, choice || t("let Duomo decide"))));
   else {
     const numeric = ["integer", "number"].includes(field.kind);
@@ -131,11 +131,12 @@ function left(progress, since) {
   const done = progress && since ? progress.done - since.done : 0, took = since ? (Date.now() - since.at) / 1000 : 0;
   return done > 0 && took > 3 ? ((progress.total - progress.done) * took) / done : null;
 }
+const reached = (value) => number(value, Number.isInteger(value) ? 9 : 3);
 function describe(found, lines, rest) {
   const last = lines.filter((line) => "loss" in line).at(-1), progress = found.progress, judged = lines.filter((line) => line.valid).at(-1)?.valid ?? {};
   const words = {
     queued: found.waits_for ? t("{count} before it in the queue.", { count: count(found.waits_for) }) : t("It starts in a moment."),
-    running: progress ? t("{label}: {done} of {total} {unit}", { label: progress.label, done: number(progress.done, 6), total: number(progress.total, 6), unit: progress.unit }) + (rest === null ? "" : ` · ${t("about {time} left", { time: duration(rest) })}`) : t("Reading the data and finding the fastest way to train …"),
+    running: progress ? t("{label}: {done} of {total} {unit}", { label: progress.label, done: reached(progress.done), total: reached(progress.total), unit: progress.unit }) + (rest === null ? "" : ` · ${t("about {time} left", { time: duration(rest) })}`) : t("Reading the data and finding the fastest way to train …"),
     paused: found.problem || t("It has been paused: nothing is lost, and it can go on at any time."), failed: found.problem || t("It ended before it had begun to train."), finished: t("Training and testing are done."),
   }[found.state];
   const facts = [last && [t("step"), count(last.step)], last && [t("loss"), number(last.loss)], ...Object.entries(judged).filter(([name, value]) => typeof value === "number" && name !== "loss").slice(0, 3).map(([name, value]) => [t("{name} on validation", { name: metric(name) }), number(value)])].filter(Boolean);

@@ -62,7 +62,7 @@ function neighbours(found) {
 function explanation(found, row, task) {
   if (!found?.sentence) return "";
   const file = found.grid && Object.values(row).find((cell) => cell?.base64), parts = found.parts ?? [];
-  const words = el("p.soft", {}, !parts.length ? found.sentence : task === "classify" ? t("By how many points the answer's probability falls without it; where it rises, the part speaks against the answer.") : t("By how much the number falls without it."));
+  const words = el("p.soft", {}, !parts.length ? found.sentence : task === "classify" ? t("By how many points the answer's probability falls without it; where it rises, the part speaks against the answer.") : t("By how much it makes the number larger (+) or smaller (−): the difference when it is left out."));
   if (file && parts.length) return el("section", {}, el("h3", {}, t("Why")), heat(found.grid, file), el("p.soft", {}, t("Green: where the answer rests, its probability falls without it. Red: what speaks against it.")));
   const scale = task === "classify" ? 100 : 1, top = Math.max(...parts.map((one) => Math.abs(one.change)), 1e-12);
   return el("section", {}, el("h3", {}, t("Why")), parts.length ? el("ul.bars", { "aria-label": t("Why") }, parts.map((one) => el("li", {}, el("span.name", { title: one.part }, one.part), el("span.track", {}, bar(Math.abs(one.change) / top, one.change < 0 ? ".against" : "")),
