@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from duomo import samples
 from duomo.core import find
@@ -287,6 +288,47 @@ def test_what_a_task_cannot_be_guessed_from_is_chosen_by_mouse(window: Any) -> N
     assert page.locator("footer").is_hidden() or "interpreter" not in page.locator("footer").inner_text()
     assert page.evaluate(script("pictures.js")) == [2, 1]
     assert window.wrong == []
+
+
+def test_settling_what_is_wrong(window: Any) -> None:
+    """Reader and keyboard stay where they are while the data are read anew; what cannot be used is not trained on; a broken picture is
+    shown among the others by its name."""
+    home = window.folder.parent / "wrong"
+    (home / "fruit" / "apple").mkdir(parents=True)
+    (home / "fruit" / "pear").mkdir()
+    names = [f"column {n}" for n in range(24)]
+    rows = [[f"{n * 7 % (9 + m)}" for m in range(24)] + ["", "yes" if n % 3 else "no"] for n in range(90)]
+    with (home / "wide.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([[*names, "empty", "label"], *rows])
+    (home / "nothing.csv").touch()
+    for n, kind in enumerate(("apple", "pear") * 4):
+        Image.new("RGB", (40, 40), (200, 20 * n, 30)).save(home / "fruit" / kind / f"{n}.png")
+    (home / "fruit" / "apple" / "0.png").write_bytes(b"broken")
+    page = window.page()
+    page.get_by_label("Choose files").set_input_files(str(home / "nothing.csv"))
+    page.get_by_role("heading", name="This cannot be used as it is").wait_for()
+    page.get_by_label("Rooms").get_by_role("link", name="Train").click()
+    page.get_by_role("heading", name="No data are chosen yet").wait_for()
+    page.get_by_label("Rooms").get_by_role("link", name="Data").click()
+    page.get_by_label("Choose files").set_input_files(str(home / "wide.csv"))
+    page.get_by_role("button", name="Leave out empty").click()
+    page.get_by_role("button", name="Leave out empty").wait_for(state="detached")
+    kind = page.get_by_label("Kind of column 23")
+    kind.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    kind.focus()
+    kind.select_option("category")
+    page.locator("footer").filter(has_text='"column 23" = "category"').filter(has_text="empty").wait_for()
+    page.locator(".busy").wait_for(state="detached")
+    assert before > 500 and page.evaluate("scrollY") == before
+    assert page.evaluate("document.activeElement.ariaLabel") == "Kind of column 23"
+    page.get_by_label("Rooms").get_by_role("link", name="Data").click()
+    page.get_by_label("Choose a folder").set_input_files(str(home / "fruit"))
+    page.get_by_role("heading", name="A few of them").wait_for()
+    assert page.locator("ul.gallery li").count() == 8 and page.locator("ul.gallery li").filter(has_text="0.png").count() == 1
+    said = [line for line in window.wrong if "422" not in line]
+    window.wrong.clear()
+    assert said == []
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 import { button, call, complain, count, el, empty, get, go, head, keep, kept, notice, number, post, shownCell, size, t, told, waiting } from "./base.js";
 import { bars, histogram } from "./plot.js";
 
-export const chosen = { source: "", kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", time: "", split: "", join: [], columns: [] };
+const NOTHING = () => ({ kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", time: "", split: "", join: [], columns: [] });
+export const chosen = { source: "", ...NOTHING() };
 export const dataSettings = () => Object.fromEntries(Object.entries({ target: chosen.target, kind: chosen.kind, ignore: chosen.ignore, task: chosen.task, encoding: chosen.encoding, group: chosen.group, time: chosen.time, split: chosen.split, join: chosen.join }).filter(([, value]) => (Array.isArray(value) ? value.length : typeof value === "object" ? Object.keys(value).length : value)));
 
 // What was chosen outlives a page that is loaded anew, in the folder that it was chosen in.
@@ -84,19 +85,24 @@ const samples = (start) => el("section.card", {}, el("h2", {}, t("Or start with 
   el("li", {}, button(sample.title, async () => { const { source } = await post("api/sample", { name: sample.name }); location.hash = `data/${encodeURIComponent(source)}`; }, ".link"), el("span.soft", {}, sample.licence)))));
 
 // -- looking
-async function look(place, source) {
-  if (chosen.source !== source) Object.assign(chosen, { source, kind: {}, target: [], task: "", ignore: [], encoding: "", group: "", time: "", split: "", join: [], columns: [] });
-  place.append(head(source.split("/").pop()), waiting(t("Reading the data and checking them …")));
-  const again = () => { place.replaceChildren(); return look(place, source).catch(complain); };
+let asked = 0;
+async function look(place, source, settled = false) {
+  if (chosen.source !== source) Object.assign(chosen, { source, ...NOTHING() });
+  if (settled) place.classList.add("busy"); // what is there stays until what replaces it has come
+  else place.replaceChildren(head(source.split("/").pop()), waiting(t("Reading the data and checking them …")));
+  const again = () => look(place, source, true).catch(complain), mine = ++asked, back = placeOf(place);
   let found;
   try { found = await post("api/look", { source, settings: { data: dataSettings() } }); } catch (error) {
-    const reads = (error.encodings ?? []).map((name) => button(t("Read it as {name}", { name }), async () => { chosen.encoding = name; await again(); }));
-    const settled = Object.keys(dataSettings()).length > 0, anew = settled && !reads.length && button(t("Take back what was chosen here"), async () => { place.replaceChildren(); await look(place, source); });
-    if (!reads.length) { chosen.source = ""; remember(); } // it is not trained on as it is
-    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, anew, ...(error.choices ?? []).map((name) => go(`data/${encodeURIComponent(`${source}/${name}`)}`, name, ".button.plain")), go("data", t("Choose other data"), reads.length || settled ? ".button.plain" : error.choices ? "" : ".button")));
+    if (mine !== asked) return;
+    const reads = (error.encodings ?? []).map((name) => button(t("Read it as {name}", { name }), async () => { chosen.encoding = name; await again(); })), choices = error.choices ?? [];
+    const anew = Object.keys(dataSettings()).length > 0 && !reads.length && button(t("Take back what was chosen here"), async () => { chosen.source = ""; await look(place, source); });
+    if (!reads.length && error.status === 422) { keep("duomo.chosen", "{}"); chosen.source = ""; } // it is not trained on as it is
+    place.classList.remove("busy");
+    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, anew, ...choices.map((name) => go(`data/${encodeURIComponent(`${source}/${name}`)}`, name, ".button.plain")), go("data", t("Choose other data"), reads.length || anew ? ".button.plain" : choices.length ? "" : ".button")));
     told(error.command);
     return;
   }
+  if (mine !== asked) return; // something else was chosen meanwhile
   const proposal = found.proposal ?? {}, target = proposal.target?.length ? proposal.target : found.target ? [found.target] : [];
   chosen.proposed = { task: proposal.task ?? "", target };
   chosen.columns = found.columns.map((column) => column.name);
@@ -104,14 +110,25 @@ async function look(place, source) {
   const wide = found.columns.length + found.more_columns;
   place.replaceChildren(head(source.split("/").pop(), t(wide === 1 ? "{rows} rows, {columns} column" : "{rows} rows, {columns} columns", { rows: count(found.rows), columns: count(wide) })),
     settle(found, proposal, target, again), findings(found, again), rows(found), columns(found, target, again));
+  place.classList.remove("busy");
+  if (settled && place.isConnected) back();
+}
+// Where the reader and the keyboard are, to be found again when the room is drawn anew: on what was changed, or on the room where that is gone.
+function placeOf(place) {
+  const held = place.contains(document.activeElement) ? document.activeElement : null, name = held?.getAttribute("aria-label"), id = held?.id, high = window.scrollY;
+  return () => {
+    const found = id ? document.getElementById(id) : name ? [...place.querySelectorAll(held.tagName)].find((node) => node.getAttribute("aria-label") === name) : null;
+    if (held) (found ?? document.getElementById("main")).focus({ preventScroll: true });
+    window.scrollTo(0, high);
+  };
 }
 function settle(found, proposal, target, again) {
-  const select = el("select", { onchange: () => { chosen.target = select.value ? [select.value] : []; again(); } },
+  const select = el("select", { id: "choose-target", onchange: () => { chosen.target = select.value ? [select.value] : []; again(); } },
     el("option", { value: "" }, t("let Duomo decide")), found.columns.map((column) => el("option", { value: column.name, selected: chosen.target.includes(column.name) }, column.name)));
-  const task = el("select", { onchange: () => { chosen.task = task.value; again(); } }, el("option", { value: "" }, t("let Duomo decide")),
+  const task = el("select", { id: "choose-task", onchange: () => { chosen.task = task.value; again(); } }, el("option", { value: "" }, t("let Duomo decide")),
     Object.entries(found.tasks).map(([name, title]) => el("option", { value: name, selected: name === chosen.task }, title)));
   const notes = proposal.problem ? [el("p.bad", {}, proposal.problem)] : (proposal.notes ?? []).map((note) => el("p", {}, note)), acts = acted(found.proposal_acts, again);
-  const encoding = el("select", { onchange: () => { chosen.encoding = encoding.value; again(); } }, el("option", { value: "" }, t("let Duomo decide")), [...new Set([...found.encodings, chosen.encoding])].filter(Boolean).map((name) => el("option", { value: name, selected: name === chosen.encoding }, name)));
+  const encoding = el("select", { id: "choose-encoding", onchange: () => { chosen.encoding = encoding.value; again(); } }, el("option", { value: "" }, t("let Duomo decide")), [...new Set([...found.encodings, chosen.encoding])].filter(Boolean).map((name) => el("option", { value: name, selected: name === chosen.encoding }, name)));
   return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, acts.length > 0 && el("p", {}, acts), proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", el("span.soft", {}, proposal.reason)),
     el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), (found.encodings.length || chosen.encoding) && el("label.inline", {}, el("span", {}, t("Encoding")), encoding), taken(again), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
 }
@@ -151,7 +168,7 @@ function columns(found, target, again) {
   return el("section", {}, el("h2", {}, t("Columns")), el("div.columns", {}, found.columns.map((column) => {
     const kind = el("select", { "aria-label": t("Kind of {name}", { name: column.name }), onchange: () => { chosen.kind[column.name] = kind.value; again(); } },
       found.kinds.map((name) => el("option", { value: name, selected: name === column.kind }, found.kind_names[name])));
-    const out = el("input", { type: "checkbox", checked: chosen.ignore.includes(column.name), onchange: () => { chosen.ignore = chosen.ignore.filter((name) => name !== column.name).concat(out.checked ? [column.name] : []); again(); } });
+    const out = el("input", { type: "checkbox", "aria-label": t("Leave out {name}", column), checked: chosen.ignore.includes(column.name), onchange: () => { chosen.ignore = chosen.ignore.filter((name) => name !== column.name).concat(out.checked ? [column.name] : []); again(); } });
     const chart = column.chart?.values?.length ? column.chart.kind === "histogram" ? histogram(column.chart, column.name) : bars(column.chart.labels.slice(0, 5), column.chart.values.slice(0, 5), column.name, count) : null;
     const facts = [t("{count} different", { count: count(column.distinct) }), column.missing ? t("{count} missing", { count: count(column.missing) }) : "", column.facts?.mean != null ? t("mean {value}", { value: number(column.facts.mean) }) : ""].filter(Boolean);
     return el("section.card.column", {}, el("h3", {}, column.name, target.includes(column.name) && el("span.tag.good", {}, t("target"))), el("p.row", {}, kind, !target.includes(column.name) && el("label.check", {}, out, t("leave out"))), el("p.soft", {}, column.reason), chart, el("p.soft", {}, facts.join(" · ")));

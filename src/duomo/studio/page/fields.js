@@ -66,6 +66,7 @@ function media(name, value, kind) {
   const zone = el("div.drop.small", { role: "group", "aria-label": name }, preview, el("p", {}, { image: t("Drop a picture here, or"), audio: t("Drop a sound here, or"), video: t("Drop a film here, or") }[kind]),
     el("p.row", {}, button(t("Choose a file"), async () => chooser.click(), ".plain"), kind === "image" ? button(t("Take a picture"), () => camera(preview, take), ".plain") : kind === "audio" && recorder(take)), chooser);
   function take(found) {
+    off(preview.querySelector("video")?.srcObject);
     file = found;
     const address = URL.createObjectURL(found);
     const shown = kind === "image" || found.type === "image/gif" ? shownPicture(found, found.name ?? name) : el(kind, { src: address, controls: true, "aria-label": found.name ?? name });
@@ -80,9 +81,12 @@ function media(name, value, kind) {
 }
 const picture = (found) => (found[0] === 0xff ? "image/jpeg" : found[0] === 0x47 ? "image/gif" : found[0] === 0x52 ? "image/webp" : found[0] === 0x42 ? "image/bmp" : "image/png");
 
+// A camera or microphone is off once what it is for is done, or the room is left.
+const off = (stream) => stream?.getTracks().forEach((track) => track.stop());
 async function camera(preview, take) {
   let stream;
   try { stream = await navigator.mediaDevices.getUserMedia({ video: true }); } catch { throw new Refused(t("The camera may not be used. Allow it in the browser, or choose a file.")); }
+  window.addEventListener("hashchange", () => off(stream), { once: true });
   const video = el("video", { autoplay: true, playsinline: true, "aria-label": t("Camera") });
   video.muted = true;
   video.srcObject = stream;
@@ -90,7 +94,7 @@ async function camera(preview, take) {
   preview.replaceChildren(video, button(t("Take it"), async () => {
     const canvas = el("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
-    stream.getTracks().forEach((track) => track.stop());
+    off(stream);
     take(await new Promise((resolve) => canvas.toBlob(resolve, "image/png")));
   }));
 }
@@ -102,10 +106,11 @@ function recorder(take) {
     let stream;
     try { stream = await navigator.mediaDevices.getUserMedia({ audio: true }); } catch { throw new Refused(t("The microphone may not be used. Allow it in the browser, or choose a file.")); }
     const parts = [];
+    window.addEventListener("hashchange", () => off(stream), { once: true });
     going = new MediaRecorder(stream);
     going.ondataavailable = (event) => parts.push(event.data);
     going.onstop = () => {
-      stream.getTracks().forEach((track) => track.stop());
+      off(stream);
       going = null;
       node.textContent = t("Record");
       wav(new Blob(parts)).then(take).catch(() => complain(new Refused(t("The recording could not be read."))));
