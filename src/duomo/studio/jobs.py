@@ -25,7 +25,7 @@ import psutil
 
 from duomo.core.errors import RunError
 from duomo.core.files import write_atomically
-from duomo.core.messages import language, tr
+from duomo.core.messages import chinese, language, tr
 from duomo.studio.place import Place, plain_name
 
 POLL_SECONDS = 0.3
@@ -191,12 +191,13 @@ class Jobs:
         messages: list[str] = []
         progress: dict[str, Any] | None = None
         problem, preflight, interrupted = "", "", False
+        begins = tuple(one.partition("{")[0] for one in (PREFLIGHT, chinese()[PREFLIGHT]))  # in whichever language it was started
         for line in _lines(self.place.jobs / f"{plain_name(name)}.jsonl"):
             if line.get("event") == "progress":
                 progress = line
             elif line.get("event") == "message":
                 messages.append(str(line["text"]))
-                preflight = messages[-1] if messages[-1].startswith(tr(PREFLIGHT).partition("{")[0]) else preflight
+                preflight = messages[-1] if messages[-1].startswith(begins) else preflight
             elif line.get("event") == "start":
                 problem, progress, interrupted = "", None, False
             elif "error" in line:

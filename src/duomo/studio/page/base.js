@@ -94,6 +94,29 @@ export function metric(name) {
   const words = name.replaceAll("_", " "), said = t(words);
   return said === words ? METRICS[name] ?? words : said;
 }
+// What a figure says, to who meets it for the first time.
+export const MEANS = {
+  accuracy: "Share of the answers that are right.",
+  macro_f1: "How well each class is found without false alarms; every class counts alike. 1 is best.",
+  micro_f1: "How well the labels are found without false alarms, all taken together. 1 is best.",
+  auc: "How often a row of the class scores higher than one that is not of it. 0.5 is guessing, 1 is best.",
+  log_loss: "How far the probabilities lie from the truth; being sure and wrong costs most. 0 is best.",
+  ece: "How far the confidence lies from the share that is right. 0 is best.",
+  top_5: "Share of the rows whose true class is among the five likeliest.",
+  rmse: "Typical distance from the true number, in its own unit; large misses weigh more. 0 is best.",
+  mae: "Mean distance from the true number, in its own unit. 0 is best.",
+  r2: "Share of the differences between rows that is explained. 1 is best; 0 is no better than always answering the mean.",
+  cer: "Wrong, missing and added letters for each true letter. 0 is best.",
+  wer: "Wrong, missing and added words for each true word. 0 is best.",
+  perplexity: "Among how many equally likely pieces of text the model hesitates at each step. 1 is best.",
+  bits_per_byte: "How much of the text comes as a surprise. 0 is best.",
+  token_accuracy: "Share of the pieces of text that would be foretold exactly.",
+  map: "How many things are found at their place, with few false alarms. 1 is best.",
+  mrr: "How high the right one stands among all others: 1 where it always comes first.",
+  chrf: "How much of the true wording is met. 100 is best.",
+  bleu: "How much of the true wording is met. 100 is best.",
+  rouge_l: "How much of the true wording is met, in its order. 1 is best.",
+};
 export function duration(seconds) {
   if (!Number.isFinite(seconds)) return "—";
   if (seconds < 1) return t("{count} ms", { count: Math.max(1, Math.round(seconds * 1000)) });

@@ -1,5 +1,5 @@
 // Room 3: scorecards side by side, two runs compared, the rows that went most wrong.
-import { between, button, count, duration, el, empty, figure, get, go, head, metric, number, post, run, shownCell, size, t, told } from "./base.js";
+import { MEANS, between, button, count, duration, el, empty, figure, get, go, head, metric, number, post, run, shownCell, size, t, told } from "./base.js";
 import { view, whisker } from "./plot.js";
 
 export async function results(place, [name]) {
@@ -38,14 +38,15 @@ async function one(place, name) {
   const verdict = card.verdict, main = card.metric.name, best = card.results[0];
   const sentence = { won: "It beats the simple model {baseline}.", lost: "The simple model {baseline} is better: take that one.", unclear: "It cannot be told apart from the simple model {baseline}.", alone: "There is no simple model to compare it with." }[verdict.outcome] ?? "";
   place.append(head(name, t("{task}: {rows} rows in the test", { task: t(card.task), rows: count(card.test.rows) })),
-    el("section.card.lead", {}, el("p.prediction", {}, `${metric(main)} ${figure(best.metrics[main])}`, el("span.soft", {}, ` ${between(best.metrics[main])}`)), el("p", {}, el(`span.tag.${TONES[verdict.outcome]}`, {}, t(verdict.outcome)), " ", t(sentence, { baseline: t(verdict.baseline ?? "") })), verdict.note && el("p.soft", {}, verdict.note),
+    el("section.card.lead", {}, el("p.prediction", {}, `${metric(main)} ${figure(best.metrics[main])}`, el("span.soft", {}, ` ${between(best.metrics[main])}`)), el("p.soft", {}, [MEANS[main] && t(MEANS[main]), typeof best.metrics[main].low === "number" && t("Another test of the same size would give another figure: with 95 % certainty the true one lies between {low} and {high}.", { low: number(best.metrics[main].low, 3), high: number(best.metrics[main].high, 3) })].filter(Boolean).join(" ")), el("p", {}, el(`span.tag.${TONES[verdict.outcome]}`, {}, t(verdict.outcome)), " ", t(sentence, { baseline: t(verdict.baseline ?? "") })), verdict.note && el("p.soft", {}, verdict.note),
       el("p.next", {}, go(`try/${encodeURIComponent(name)}`, t("Try it")), el("a.button.plain", { href: run(name, "/scorecard.html"), target: "_blank", rel: "noopener" }, t("The whole scorecard")), el("a.button.plain", { href: run(name, "/export"), download: `${name}.zip` }, t("Export")))),
     beside(card), el("div.pictures", {}, card.views.map(view)), slices(card), worst(card), facts(card));
 }
 function beside(card) {
-  const names = Object.keys(card.results[0].metrics);
+  const names = Object.keys(card.results[0].metrics), known = names.filter((name) => MEANS[name]);
+  const meanings = known.length > 0 && el("details", {}, el("summary", {}, t("What the figures mean")), el("dl.cells", {}, known.map((name) => [el("dt", {}, metric(name)), el("dd", {}, t(MEANS[name]))])));
   return el("section.card", {}, el("h2", {}, t("Beside simple models")), el("div.scroll", { tabindex: 0, role: "region", "aria-label": t("Beside simple models") }, el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, t("metric")), card.results.map((found) => el("th", { scope: "col" }, t(found.name))))),
-    el("tbody", {}, names.map((name) => el("tr", {}, el("th", { scope: "row" }, metric(name)), card.results.map((found) => el("td", {}, el("span.figure", {}, figure(found.metrics[name])), el("br"), el("span.soft", {}, between(found.metrics[name]))))))))));
+    el("tbody", {}, names.map((name) => el("tr", {}, el("th", { scope: "row" }, metric(name)), card.results.map((found) => el("td", {}, el("span.figure", {}, figure(found.metrics[name])), el("br"), el("span.soft", {}, between(found.metrics[name]))))))))), meanings);
 }
 function slices(card) {
   const found = card.slices?.worst ?? [];

@@ -149,6 +149,6 @@ function draw(lines) {
   const samples = lines.filter((line) => line.event === "sample").slice(-3).reverse();
   if (!losses.length) return [];
   const loss = { [t("training")]: losses, ...(judged.length ? { [t("validation")]: judged.map((line) => [line.step, line.valid.loss]) } : {}) };
-  return [el("section.card", {}, el("h3", {}, t("Loss")), curves(loss, t("step"), t("Loss"))), ...(judged.length > 1 ? names.slice(0, 3).map((name) => el("section.card", {}, el("h3", {}, t("{name} on validation", { name: metric(name) })), curves({ [metric(name)]: judged.map((line) => [line.step, line.valid[name]]) }, t("step"), metric(name)))) : []),
+  return [el("section.card", {}, el("h3", {}, t("Loss")), curves(loss, t("step"), t("Loss")), el("p.note", {}, t("What training lowers. Where the line of the validation rises again, the model begins to learn by heart; the best moment before is kept."))), ...(judged.length > 1 ? names.slice(0, 3).map((name) => el("section.card", {}, el("h3", {}, t("{name} on validation", { name: metric(name) })), curves({ [metric(name)]: judged.map((line) => [line.step, line.valid[name]]) }, t("step"), metric(name)))) : []),
     ...(samples.length ? [el("section.card", {}, el("h3", {}, t("What it writes")), samples.map((line) => el("p.written", {}, el("span.soft", {}, `${count(line.step)} `), line.text)))] : [])];
 }
