@@ -401,6 +401,26 @@ def test_parts_side_by_side_give_the_gradients_of_the_whole(tmp_path: Path):
     assert all(torch.equal(one, other) for one, other in zip(found[1], found[2], strict=True))
 
 
+def test_weights_that_are_added_to_one_another_learn_alike_in_parts(tmp_path: Path):
+    class Added(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = (torch.nn.Parameter(torch.full((10, 64), value)) for value in (0.1, -0.2))
+
+        def forward(self, batch: Any) -> torch.Tensor:
+            return batch["pixels"].flatten(1) @ (self.first + self.second).T
+
+    job, found = toy.job(tmp_path, toy.config()), []
+    for parts in (1, 2):
+        net = Added()
+        step = Gradient(job.task, net, optim.trainable(net), replace(toy.EXECUTION, parts=parts))
+        step(job.stream.batch(0))
+        step.close()
+        found.append((net.first.grad, net.second.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 def test_parts_are_for_models_whose_rows_stand_alone(tmp_path: Path):
     job = toy.job(tmp_path, toy.config())
     ways = [Execution(threads=1), Execution(threads=1, parts=2)]

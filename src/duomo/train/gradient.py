@@ -68,9 +68,10 @@ class Gradient:
         waiting = [pool.submit(self._part, part) for part in parts[1:]]
         found = [self._part(parts[0]), *(one.result() for one in waiting)]
         whole = torch.stack([count for _, count, _ in found]).sum().clamp(min=1e-8)
-        for weight, grads in zip(self.weights, zip(*(grads for _, _, grads in found), strict=True), strict=True):
-            weight.grad = _added(grads)
-        torch._foreach_div_([weight.grad for weight in self.weights if weight.grad is not None], float(whole))
+        added = map(_added, zip(*(grads for _, _, grads in found), strict=True))
+        learned = [(weight, grad) for weight, grad in zip(self.weights, added, strict=True) if grad is not None]
+        for (weight, _), grad in zip(learned, torch._foreach_div([grad for _, grad in learned], float(whole)), strict=True):
+            weight.grad = grad
         return (torch.stack([total for total, _, _ in found]).sum() / whole).float()
 
     def _part(self, batch: Batch) -> Sums:
@@ -81,8 +82,6 @@ class Gradient:
 
 
 def _added(grads: tuple[Tensor | None, ...]) -> Tensor | None:
-    """Their sum, from the first to the last, in the memory of the first."""
+    """Their sum, from the first to the last, in memory of its own: weights that are added to one another have one gradient for both."""
     found = [grad for grad in grads if grad is not None]
-    for grad in found[1:]:
-        found[0].add_(grad)
-    return found[0] if found else None
+    return sum(found[1:], start=found[0]) if found else None
