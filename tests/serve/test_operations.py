@@ -1,5 +1,6 @@
 """Operations: who may ask, what is bounded, what is told; a worker that dies, a folder that is replaced or deleted, SIGTERM under load."""
 
+import asyncio
 import itertools
 import json
 import os
@@ -20,9 +21,10 @@ from tests.serve.test_predict import rows_of
 
 from duomo.core.errors import ConfigError
 from duomo.core.reporter import Silent
-from duomo.serve import limits
+from duomo.serve import limits, pool
 from duomo.serve.keys import Key, Keys
 from duomo.serve.metrics import Metrics
+from duomo.serve.pool import Lost, Pool
 from duomo.serve.server import Options, _taken, serve
 
 TOKEN, SLOW = "a-token-of-many-letters", "b-token-of-many-letters"
@@ -214,6 +216,42 @@ def test_a_dead_worker_is_replaced(server: Server, client: httpx.Client, runs) -
         time.sleep(0.1)
     assert set(statuses) <= {200, 503} and statuses[-1] == 200
     assert 503 in statuses or victims[0] not in server.children()
+
+
+def test_a_worker_that_hangs_is_replaced_though_nobody_waits_any_more(runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks again and again gives up each time before the worker has been silent for long enough."""
+    rows = json.dumps(body(runs)).encode()
+    made = Pool({"clinic": runs("clinic").path}, 1)
+    place = made.places["clinic"]
+
+    async def asked() -> bytes:
+        return (await place.one({"verb": "predict"}, rows))[1]
+
+    async def scenario() -> None:
+        await made.start()
+        told, hung = await asked(), place.replicas[0].process
+        gone = asyncio.create_task(asked())
+        await asyncio.sleep(0)
+        gone.cancel()  # a client that hangs up: the worker says that it does not hang
+        async with asyncio.timeout(20):
+            while place.replicas[0].owed:
+                await asyncio.sleep(0.05)
+        os.kill(hung.pid, signal.SIGSTOP)
+        with monkeypatch.context() as within:
+            within.setattr(pool, "ANSWER_SECONDS", 0.3)
+            within.setattr(pool, "HANG_SECONDS", 0.6)
+            with pytest.raises(Lost):
+                await asked()
+            async with asyncio.timeout(10):
+                while hung.poll() is None:
+                    await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while place.replicas[0].ended.is_set():
+                await asyncio.sleep(0.05)
+        assert await asked() == told and b"prediction" in told
+        await made.stop()
+
+    asyncio.run(scenario())
 
 
 def test_a_replaced_folder_is_served_and_a_damaged_one_is_not(guarded: Server, runs, tmp_path: Path) -> None:

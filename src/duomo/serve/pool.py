@@ -52,6 +52,8 @@ class Replica(asyncio.Protocol):
         self._parser, self._loop = Parser(), loop
         self._asked: dict[int, asyncio.Queue[Frame] | _Once] = {}
         self._held: dict[int, int] = {}
+        self._owed: set[int] = set()
+        """Requests whose last frame has not come, also those that nobody waits for any more: a worker that hangs answers neither."""
         self._transport: Any = None
         self.hello: asyncio.Future[dict[str, Any]] = loop.create_future()
         self.ended = asyncio.Event()
@@ -86,6 +88,8 @@ class Replica(asyncio.Protocol):
                 if not self.hello.done():
                     self.hello.set_result(head)
                 continue
+            if not head["more"]:
+                self._owed.discard(head["id"])
             waiting = self._asked.get(head["id"])
             if waiting is not None:
                 self._held[head["id"]] = held = self._held[head["id"]] + len(body)
@@ -103,10 +107,15 @@ class Replica(asyncio.Protocol):
     def load(self) -> int:
         return len(self._asked)
 
+    @property
+    def owed(self) -> int:
+        return len(self._owed)
+
     def _send(self, number: int, head: Mapping[str, Any], body: bytes, waiting: "asyncio.Queue[Frame] | _Once") -> None:
         now = time.monotonic()
-        if not self._asked:
+        if not self._owed:
             self.heard = now  # it was not silent, nobody asked
+        self._owed.add(number)
         self._asked[number], self._held[number] = waiting, 0
         self._transport.write(packed({"id": number, "until": now + ANSWER_SECONDS, **head}, body))
 
@@ -151,7 +160,7 @@ class Replica(asyncio.Protocol):
             self._forget(number, not more)
 
     def hangs(self) -> bool:
-        return bool(self._asked) and time.monotonic() - self.heard > HANG_SECONDS
+        return bool(self._owed) and time.monotonic() - self.heard > HANG_SECONDS
 
     async def end(self, grace: float) -> None:
         """Let it finish what it has, then close; the process goes when its socket does."""
@@ -242,7 +251,7 @@ class Place:
         able = [one for one in self.replicas if not one.ended.is_set()]
         if not able:
             raise Lost
-        chosen = min(able, key=lambda one: one.load)
+        chosen = min(able, key=lambda one: one.owed)
         if chosen.load >= QUEUE or (self.waiting_bytes + size > QUEUE_BYTES and self.waiting_bytes):
             raise Busy
         return chosen

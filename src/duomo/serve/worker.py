@@ -16,6 +16,8 @@ from duomo.serve.rows import Rows
 from duomo.serve.scribe import Scribe, writes
 
 PIECE = 1 << 20
+GIVEN_UP = Reply(503)
+"""For a request that nobody waits for any more: the front learns that this worker does not hang."""
 
 
 def question_of(frame: Frame) -> Question:
@@ -83,6 +85,7 @@ class Worker:
             question = self._waiting.popleft()
             if question.id in self._cancelled or question.until < time.monotonic():
                 self._cancelled.discard(question.id)
+                self.reply(question.id, GIVEN_UP)
                 continue
             rows = asked_of(self._desk, question)
             if isinstance(rows, Reply):
