@@ -94,6 +94,8 @@ def test_tokens(guarded: Server, runs) -> None:
             and found.json()["error"]["code"] == "invalid_api_key"
             and "basic" in found.headers["www-authenticate"].lower()
         )
+        assert "none that the server knows" in found.json()["error"]["message"]
+        assert "wants a token" in client.post("/v1/predict", json=asked).json()["error"]["message"]
         assert client.post("/v1/predict", json=asked, headers=bearer("c-token-of-many-letters")).status_code == 403
         statuses = [client.post("/v1/predict", json=asked, headers=bearer(SLOW)) for _ in range(5)]
         assert [answer.status_code for answer in statuses] == [200, 200, 200, 429, 429]
@@ -106,13 +108,18 @@ def test_a_bucket_fills_again() -> None:
     assert key.wait(1.0) == 0 and key.wait(1.5) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("text", ["", "short", "name short", f"me {TOKEN} fast", f"me {TOKEN} 1 a b"])
+@pytest.mark.parametrize("text", ["", "short", "name short", f"me {TOKEN} fast", f"me {TOKEN} 1 a b", f"me {TOKEN} 600\nyou {TOKEN} 6"])
 def test_bad_token_files(tmp_path: Path, text: str) -> None:
     (tmp_path / "t").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError):
         Keys.read(str(tmp_path / "t"))
     with pytest.raises(ConfigError):
         Keys.read(str(tmp_path / "none"))
+
+
+def test_a_token_file_of_notepad(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text(f"{TOKEN}\r\n", encoding="utf-8-sig")
+    assert Keys.read(str(tmp_path / "t")).find(bearer(TOKEN)) is not None
 
 
 # -- S2

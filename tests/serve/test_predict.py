@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import gzip
 import json
 import threading
 from pathlib import Path
@@ -112,7 +113,15 @@ def test_broken_json_is_refused(client: httpx.Client, body: bytes) -> None:
 def test_the_wrong_kind_of_body(client: httpx.Client, runs) -> None:
     picture = next((runs.source("digits") / "7").glob("*.png")).read_bytes()
     assert client.post("/v1/predict/clinic", content=picture, headers={"content-type": "image/png"}).status_code == 415
-    assert client.post("/v1/predict/clinic", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+    text = client.post("/v1/predict/clinic", content=b"{}", headers={"content-type": "text/plain"})
+    assert text.status_code == 415 and "multipart/form-data" in text.json()["error"]["message"]
+    for kind in ("application/json", "multipart/form-data; boundary=x"):
+        squeezed = client.post(
+            "/v1/predict/clinic", content=gzip.compress(b"{}"), headers={"content-type": kind, "content-encoding": "gzip"}
+        )
+        assert squeezed.status_code == 415 and "uncompressed" in squeezed.json()["error"]["message"]
+    plain = {"content-type": "application/json", "content-encoding": "identity"}
+    assert client.post("/v1/predict/clinic", content=b"{}", headers=plain).status_code == 422
     refused = client.post("/v1/predict/clinic", files=[("files", ("a.png", picture, "image/png"))])
     assert refused.status_code == 422 and "one picture or sound" in refused.json()["error"]["message"]
     assert client.post("/v1/predict/digits", files=[("files", ("a.png", b"no picture", "image/png"))]).status_code == 422
@@ -225,6 +234,22 @@ def test_parts_make_rows() -> None:
     for parts in ([("a", False, b"1"), ("a", False, b"2")], [("files", True, b"1"), ("age", False, b"4")]):
         with pytest.raises(DataError):
             rows_of_parts(parts, {"image": "image", "age": "number"})
+
+
+def test_files_under_any_name() -> None:
+    """For a run that reads one picture or sound and nothing else; elsewhere a file may stand for a text."""
+    assert rows_of_parts([("file", True, b"1"), ("image", True, b"2")], {"image": "image"}) == [{"image": b"1"}, {"image": b"2"}]
+    assert rows_of_parts([("text", True, "naïve".encode())], {"text": "text"}) == [{"text": "naïve"}]
+    with pytest.raises(DataError, match="a text in UTF-8"):
+        rows_of_parts([("text", True, b"\xff\xfe")], {"text": "text"})
+
+
+def test_base64_as_browsers_and_shells_write_it() -> None:
+    packed = base64.encodebytes(bytes(range(200))).decode()
+    for told in (packed, "data:image/png;base64," + packed.replace("\n", "")):
+        assert table_of([{"image": {"base64": told}}], {"image": "image"}).column("image").to_pylist() == [bytes(range(200))]
+    with pytest.raises(DataError, match="a file in base64"):
+        table_of([{"image": {"base64": "data:image/png,abc"}}], {"image": "image"})
 
 
 @pytest.fixture(scope="module")

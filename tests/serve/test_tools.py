@@ -79,6 +79,9 @@ def test_embeddings(caller: openai.OpenAI) -> None:
     assert models["near"].task == "embed"  # type: ignore[attr-defined]
     once = caller.embeddings.create(model="near", input=text).usage
     assert 0 < once.prompt_tokens < packed.usage.prompt_tokens == packed.usage.total_tokens
+    with pytest.raises(openai.BadRequestError, match="Ask for fewer") as raised:
+        caller.embeddings.create(model="near", input=text, dimensions=len(given.embedding) + 1)
+    assert raised.value.body["param"] == "dimensions"  # type: ignore[index]
     with pytest.raises(openai.BadRequestError, match="Tokens must lie between 0 and") as raised:
         caller.embeddings.create(model="near", input=[[1, 10**6]])
     assert raised.value.body["param"] == "input"  # type: ignore[index]

@@ -231,6 +231,11 @@ class Desk:
         if question.verb == "hear":
             return Reply(200, encoded(_heard(columns, question.asked, question.body)), {"rows": count})
         if question.verb == "embed":
+            if (most := len(columns["prediction"][0])) < (question.asked["dimensions"] or 0):
+                sentence = tr(
+                    "The run embeds in {most} dimensions; received {value}. Ask for fewer.", most=most, value=question.asked["dimensions"]
+                )
+                return Reply.failure(400, sentence, "dimensions")
             return Reply(200, encoded(_embedded(columns, question.asked, self._read(rows))), {"rows": count})
         answers = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return Reply(200, encoded({"answers": answers}), {"rows": count})

@@ -66,7 +66,10 @@ class Doors:
             return None
         key = self.keys.find(request.headers)
         if key is None:
-            raise Refused(401, tr("This server wants a token: Authorization: Bearer TOKEN."), code="invalid_api_key",
+            sentence = tr("This server wants a token: Authorization: Bearer TOKEN.")
+            if "authorization" in request.headers:
+                sentence = tr("The token of this request is none that the server knows; it is sent as Authorization: Bearer TOKEN.")
+            raise Refused(401, sentence, code="invalid_api_key",
                           **{"WWW-Authenticate": 'Bearer, Basic realm="duomo"'})  # fmt: skip
         request.state.caller = key.name
         return key
@@ -109,11 +112,24 @@ class Doors:
             raise Refused(head["status"], head["message"], param=head.get("param"), code=head.get("code"))
 
 
+def _refuse_packed(request: Request) -> None:
+    """415 for a compressed body: its size would not be known before it is unpacked."""
+    packing = request.headers.get("content-encoding", "").strip().lower()
+    if packing not in ("", "identity"):
+        sentence = tr(
+            "Requests are taken as they are; received one with Content-Encoding {kind!r}. Send it uncompressed.", kind=packing[:80]
+        )
+        raise Refused(415, sentence, **{"Accept-Encoding": "identity"})
+
+
 async def body_of(request: Request, most: int = LARGEST_BODY) -> bytes:
     """The body of a JSON request; 415 where it says to be something else, 413 beyond `most` bytes."""
+    _refuse_packed(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != JSON:
-        raise Refused(415, tr("This route takes JSON (Content-Type: application/json); received {kind!r}.", kind=kind[:80] or "-"))
+        also = "" if request.state.route in OPENAI else tr(" or files as multipart/form-data (curl -F files=@FILE)")
+        sentence = tr("This route takes JSON (Content-Type: application/json){also}; received {kind!r}.", also=also, kind=kind[:80] or "-")
+        raise Refused(415, sentence)
     pieces, size = [], 0
     async for piece in request.stream():
         size += len(piece)
@@ -125,6 +141,7 @@ async def body_of(request: Request, most: int = LARGEST_BODY) -> bytes:
 
 async def parts_of(request: Request) -> tuple[list[tuple[str, bool, int]], bytes]:
     """An upload as parts (field, whether it is a file, bytes) and their contents one after the other."""
+    _refuse_packed(request)
     try:
         form = await request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=1024 * 1024)
     except HTTPException as error:

@@ -52,13 +52,19 @@ class Keys:
         if path is None:
             return cls([])
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:
             raise ConfigError("The file of tokens must be readable; {path} is not ({reason}).", path=path,
                               reason=getattr(error, "strerror", None) or error) from None  # fmt: skip
         keys = [_key(number, line.partition("#")[0].split()) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]
         if not keys:
             raise ConfigError("The file of tokens must hold one on a line; {path} holds none.", path=path)
+        first: dict[bytes, str] = {}
+        for key in keys:
+            if key.sum in first:
+                raise ConfigError("Each token stands on one line, so that it has one rate; that of {name!r} stands in {path} twice, first "
+                                  "for {first!r}. Give each its own.", name=key.name, first=first[key.sum], path=path)  # fmt: skip
+            first[key.sum] = key.name
         return cls(keys)
 
     def strange(self, runs: Iterable[str]) -> list[str]:

@@ -40,24 +40,34 @@ def rows_of(body: bytes) -> list[Any]:
 def rows_of_parts(parts: Iterable[tuple[str, bool, bytes]], columns: Mapping[str, str]) -> list[Any]:
     """An upload's parts (field, whether it is a file, content) as rows.
 
-    Files under `files` are a row each, for a run that reads one picture or sound; otherwise the fields are the columns of one row.
+    For a run that reads pictures or sounds and nothing else a file is a row, whatever its field; otherwise the fields are the columns of
+    one row.
     """
     row: dict[str, Any] = {}
     files: list[Any] = []
     media = [name for name, kind in columns.items() if kind in MEDIA]
     for name, is_file, content in parts:
-        if name == FILES and is_file and FILES not in columns:
+        if is_file and ((name == FILES and FILES not in columns) or len(media) == len(columns) == 1):
             files.append(content)
         elif name in row:
             raise DataError("An upload is one row unless its files are named `files`; {name!r} comes twice.", name=_short(name))
         else:
-            row[name] = content if is_file else content.decode("utf-8", "replace")
+            row[name] = content if is_file and columns.get(name) in MEDIA else _spelled(name, content, is_file)
     if not files:
         return [row]
     if len(media) != 1 or len(columns) != 1 or row:
         raise DataError("Files named `files` are for runs that read one picture or sound and nothing else; this one reads {columns}. "
-                        "Name each field after its column.", columns=", ".join(columns))  # fmt: skip
+                        "Name each field after its column. Rows of a table are sent as JSON; a whole file is answered by `duomo predict`.",
+                        columns=", ".join(columns))  # fmt: skip
     return [{media[0]: content} for content in files]
+
+
+def _spelled(name: str, content: bytes, is_file: bool) -> str:
+    """The text of a field, or of a file that stands for one."""
+    try:
+        return content.decode("utf-8", "strict" if is_file else "replace")
+    except UnicodeDecodeError:
+        raise DataError("The field {name!r} takes a text in UTF-8; the file is none.", name=_short(name)) from None
 
 
 @dataclass(frozen=True)
@@ -180,8 +190,10 @@ def _media(name: str, cell: Any) -> bytes | None:
     if not isinstance(data, str):
         raise DataError('The field {name!r} takes a file as {{"base64": "..."}} or an upload; received {value!r}.',
                         name=name, value=_short(cell))  # fmt: skip
+    if data.startswith("data:"):  # as a browser reads files
+        data = data.partition(";base64,")[2] or data
     try:
-        return base64.b64decode(data, validate=True)
+        return base64.b64decode("".join(data.split()), validate=True)
     except ValueError:
         raise DataError("The field {name!r} takes a file in base64; received {value!r}.", name=name, value=_short(data)) from None
 
