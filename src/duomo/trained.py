@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -143,11 +144,26 @@ class Run:
         try:
             return sources.read(source, encoding=encoding)
         except DataError as error:
-            if encoding or not named or "encodings" not in error.values:
+            if encoding or "encodings" not in error.values:
                 raise
-        table = sources.read(source, encoding=named)
-        said = tr("The file was read as {name}, as the training data; another encoding can be given with --encoding.", name=named)
+            told = named or self._telling(source, error.values["encodings"])
+            if not told:
+                raise
+        table = sources.read(source, encoding=told)
+        said = tr("The file was read as {name}, as the training data; another encoding can be given with --encoding.", name=told)
+        if not named:
+            said = tr("The file was read as {name}, in which it has the columns of the model; another encoding can be given with "
+                      "--encoding.", name=told)  # fmt: skip
         return dataclasses.replace(table, problems=(said, *table.problems))
+
+    def _telling(self, source: Any, encodings: Any) -> str:
+        """The one encoding in which the names of the run's columns stand in the file; empty where they do not tell."""
+        found = []
+        for name in encodings:
+            with suppress(DataError):
+                if set(self.facts["features"]) <= set(sources.read(source, encoding=name).names):
+                    found.append(name)
+        return found[0] if len(found) == 1 else ""
 
     def _named(self, table: Table) -> Table:
         """The picture, sound or film column of a folder, or the only one of a table, under the name that this run knows it by; a GIF may be

@@ -83,6 +83,13 @@ def sealed(run: Path) -> None:
     RunFolder(run).seal()
 
 
+def test_a_run_of_another_format_is_refused(run: Path) -> None:
+    told = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    (run / "manifest.json").write_text(json.dumps(told | {"format": 2}), encoding="utf-8")
+    with pytest.raises(RunError, match="in format 2, of another version"):
+        duomo.load(run)
+
+
 def test_nothing_in_a_run_folder_runs(run: Path, here: Path) -> None:
     for name in ("model.py", "setup.py", "__init__.py", "sitecustomize.py", "conftest.py", "task.py"):
         (run / name).write_text("from pathlib import Path\nPath('sprung').touch()\n")

@@ -145,3 +145,22 @@ def test_the_encoding_that_was_named_for_training_serves_the_files_to_answer(tmp
     assert run.predict(tmp_path / "new.csv") == run.predict(tmp_path / "wide.csv")
     with pytest.raises(DataError):
         run.table(tmp_path / "new.csv", "shift_jis")
+
+
+def test_the_columns_of_a_run_tell_the_encoding(tmp_path: Path) -> None:
+    """A few rows in GBK could be Big5 as well; only one of them has the columns that the model learned from."""
+    rows = [f"{40 + row % 90}.5,{['北京', '上海', '广州'][row % 3]},{row % 90 * 3 + row % 3}" for row in range(120)]
+    (tmp_path / "all.csv").write_text("\n".join(["面积,城市,价格", *rows]), encoding="gb18030")
+    (tmp_path / "few.csv").write_text("\n".join(["面积,城市", "143.5,广州"]), encoding="gb18030")
+    with pytest.raises(DataError, match="big5"):
+        read(str(tmp_path / "few.csv"))
+    settings = {"data": {"target": ("价格",)}, "train": {"epochs": 1.0}, "model": {"name": "linear"}}
+    run = duomo.train(str(tmp_path / "all.csv"), settings, out=tmp_path / "run")
+    assert run.predict(str(tmp_path / "few.csv")) == run.predict([{"面积": 143.5, "城市": "广州"}])
+    assert "gb18030" in run.table(str(tmp_path / "few.csv")).problems[0]
+
+
+@pytest.mark.parametrize("source", ["-", "https://example.org/a.csv", "s3://bucket/a.csv"])
+def test_what_is_no_path(source: str) -> None:
+    with pytest.raises(DataError, match="Save what it holds to a file"):
+        read(source)

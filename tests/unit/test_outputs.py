@@ -1,5 +1,6 @@
 """Answers over many rows: written in parts, continued after a kill, equal to those of an undisturbed start, in every format."""
 
+import errno
 import os
 import shutil
 import signal
@@ -70,6 +71,21 @@ duomo.load(sys.argv[1]).predict_file(sys.argv[2], sys.argv[3])
     assert len(kept) >= 2 and sum(asked) == 5 * SMALL - SMALL * len(kept)
     run.predict_file(many, str(tmp_path / "whole.csv"))
     assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_full_disk_is_named_and_left_as_empty_as_it_was(runs, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *rest: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out.csv"
+    for part in (SMALL, outputs.PART):
+        with monkeypatch.context() as within, pytest.raises(OSError, match="No space left") as raised:
+            within.setattr(outputs, "PART", part)
+            within.setattr(outputs, "_write_part", full)
+            runs("clinic").predict_file(many, str(out))
+        assert raised.value.filename == str(out)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["key"]
 
 
 def test_other_rows_begin_anew(runs, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

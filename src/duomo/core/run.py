@@ -25,6 +25,8 @@ from torch import Tensor
 from duomo.core.errors import ConfigError, RunError
 from duomo.core.files import JSON_FAULTS, digest, write_atomically
 
+FORMAT = 1
+"""Of a run folder; another one is refused."""
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "golden.json", "scorecard.json",
            "scorecard.html", "MODEL_CARD.md")  # fmt: skip
 HEAD = "head.safetensors"
@@ -170,7 +172,7 @@ class RunFolder:
     def seal(self) -> None:
         """Write the manifest: from now on a changed byte is refused."""
         sums = {name: digest(self.path / name) for name in PRODUCT if (self.path / name).is_file()}
-        self.write_json("manifest.json", {"format": 1, "sha256": sums})
+        self.write_json("manifest.json", {"format": FORMAT, "sha256": sums})
 
     def verify(self) -> None:
         """Compare every file of the product with the manifest; RunError names the first that differs."""
@@ -182,9 +184,13 @@ class RunFolder:
                 path=self.path,
             )
         try:
-            sums = self.read_json("manifest.json")["sha256"].items()
+            manifest = self.read_json("manifest.json")
+            sums, made = manifest["sha256"].items(), manifest.get("format", FORMAT)
         except (KeyError, AttributeError, TypeError):
             raise RunError("The manifest of {path} is damaged. Restore the folder from a copy, or train again.", path=self.path) from None
+        if made != FORMAT:
+            raise RunError("Run folders are read in format {known}; {path} is in format {format!r}, of another version of Duomo. "
+                           "Use that one.", known=FORMAT, format=made, path=self.path)  # fmt: skip
         unlisted = [name for name in PRODUCT if (self.path / name).is_file() and name not in dict(sums)]
         for name, expected in [*sums, *((name, "") for name in unlisted)]:
             path = self.path / name

@@ -55,6 +55,14 @@ def write(path: Path, table: Table, answering: Answering, key: Callable[[], str]
 
     `key` tells apart what is answered: another one begins anew.
     """
+    try:
+        return _written(path, table, answering, key)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails does not tell where
+        raise
+
+
+def _written(path: Path, table: Table, answering: Answering, key: Callable[[], str]) -> tuple[int, int]:
     suffix = path.suffix.lower()
     if len(table) <= PART:
         partial = path.with_name(f".{path.name}.part")
@@ -73,8 +81,11 @@ def write(path: Path, table: Table, answering: Answering, key: Callable[[], str]
         if not name.is_file():
             unfinished = folder / "unfinished"
             rows = replace(table, data=table.data.slice(start, PART))
-            _write_part(unfinished, suffix, answering(rows, start), table.data.schema, start == 0)
-            os.replace(unfinished, name)
+            try:
+                _write_part(unfinished, suffix, answering(rows, start), table.data.schema, start == 0)
+                os.replace(unfinished, name)
+            finally:
+                unfinished.unlink(missing_ok=True)  # where the disk is full it would take up the room that another start needs
             sync_folder(folder)
     _join([folder / f"{start:012}{suffix}" for start in parts], path, suffix)
     shutil.rmtree(folder)

@@ -130,6 +130,9 @@ def _spans(path: Path, encoding: str) -> Table | None:
 
 
 def _missing(path: Path, source: str) -> None:
+    if source == "-" or "://" in source:
+        raise DataError("A source must be a file or folder of this machine; received {source!r}. Save what it holds to a file and "
+                        "name that.", source=source[:LONGEST_NAME])  # fmt: skip
     folder = path.parent
     try:
         known = [entry.name for entry in folder.iterdir()][:10_000] if source and "\0" not in source and folder.is_dir() else []
