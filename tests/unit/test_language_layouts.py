@@ -119,7 +119,8 @@ def test_tasks_told_by_their_columns() -> None:
     text = [f"words of text number {number}" for number in range(30)]
     for names, task, target in [
         (("de", "en"), "translate", ("en",)), (("zh-CN", "ja"), "translate", ("ja",)),
-        (("anchor", "positive", "negative"), "embed", ("positive",)),
+        (("anchor", "positive", "negative"), "embed", ("positive",)), (("src", "tgt"), "translate", ("tgt",)),
+        (("text_en", "text_fr"), "translate", ("text_fr",)), (("en_text", "fr_text"), "translate", ("fr_text",)),
         (("instruction", "input", "output"), "chat", ()), (("text", "摘要"), "summarize", ("摘要",)),
     ]:  # fmt: skip
         found = plan(sources.read({name: [f"{cell} {name}" * (3 if name == "text" else 1) for cell in text] for name in names}))

@@ -65,6 +65,8 @@ def test_spans_over_line_ends_and_texts_without_any(tmp_path: Path) -> None:
     assert rows[1] == {"text": "Nothing.", "entities": None, "file": "b.txt"} and any("1 of 3 texts" in said for said in table.problems)
     pieces = [row["text"] for row in rows[2:]]
     assert len(pieces) > 1 and " ".join(pieces) == long.strip() and all(piece.endswith(".") for piece in pieces)
+    apart = put(tmp_path / "apart", {"txt/a.txt": "James is here.\n", "ann/a.ann": "T1\tPER 0 5\tJames\n"})
+    assert sources.read(apart).data.to_pylist() == [{"text": "James is here.", "entities": '[[0, 5, "PER"]]', "file": "txt/a.txt"}]
     other = put(tmp_path / "other", {"a.txt": "Some prose.\n", "a.ann": "who knows\n", "b.txt": "More prose.\n"})
     assert sources.read(other).names == ["text", "file"]
 
@@ -182,7 +184,9 @@ def pictures(root: Path, names: list[str]) -> Path:
 def test_notes_with_pictures_are_texts(tmp_path: Path) -> None:
     shots = [f"assets/my shot {number}.png" for number in range(6)]
     notes = {f"note{number}.md": f"# Day {number}\n\nIt rained.\n\n![a](assets/my%20shot%20{number}.png)\n" for number in range(5)}
-    table = sources.read(put(pictures(tmp_path / "notes", shots), notes | {"page_files/a.js": "x", "page_files/b.js": "y"}))
+    table = sources.read(
+        put(pictures(tmp_path / "notes", shots), notes | {"sums.csv": "a,b\n1,2\n" * 9, "page_files/a.js": "x", "page_files/b.js": "y"})
+    )
     assert table.names == ["text", "file"] and len(table) == 5 and "6 pictures that the texts show" in table.problems[0]
     classed = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(6)]
     gallery = {"gallery.html": "".join(f"<img src='{name}'>" for name in classed)}

@@ -68,7 +68,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
     if pictures and (scenes := read_scenes(root, files, pictures, problems)) is not None:
         return scenes
-    if media == "image" and not tables and is_illustrated(root, files, pictures):
+    if media == "image" and not {*map(_stem, tables)} & {*LISTS} and is_illustrated(root, files, pictures):
         said = tr("{count} pictures that the texts show are not learned from: the texts are the data. For the pictures, name their folder.",
                   count=len(pictures))  # fmt: skip
         return _written(root, [file for file in files if writing(root, file) != "code"], cache, (*problems, said), wanted)

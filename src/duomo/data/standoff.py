@@ -9,9 +9,10 @@ A row is a line of the text, or as many as a span goes over: `text`, `entities` 
 import json
 import os
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
@@ -35,8 +36,7 @@ SCHEMA = pa.schema([(name, pa.large_string()) for name in ("text", "entities", "
 def read_standoff(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
     """The lines of the texts with their spans; None unless most texts have a file of annotations beside them and some has a span."""
     texts = [file for file in files if kind_of(file) == "text" and not is_named(file)]
-    known = {*files}
-    beside = {file: [one for ending in BESIDE if (one := os.path.splitext(file)[0] + ending) in known] for file in texts}
+    beside = _beside(texts, [file for file in files if os.path.splitext(file)[1].lower() in BESIDE])
     annotated = [file for file in texts if beside[file]]
     if 2 * len(annotated) < len(texts) or not any(_has_spans(root / one, wanted) for file in annotated for one in beside[file]):
         return None
@@ -50,6 +50,18 @@ def read_standoff(root: Path, files: Sequence[str], problems: tuple[str, ...], w
     data = pa.Table.from_pylist(rows, SCHEMA)
     return Table(data, dict.fromkeys(("text", "entities"), "text") | {"file": "id"}, root=root, name=root.name,
                  problems=(*problems, *told.sentences(len(annotated), len(texts))))  # fmt: skip
+
+
+def _beside(texts: Sequence[str], annotations: Sequence[str]) -> dict[str, list[str]]:
+    """Of each text the annotations that are called as it is: in its folder, or in another where only one text is called so."""
+    near, far = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for one in annotations:
+        near[os.path.splitext(one)[0]].append(one)
+        far[PurePosixPath(one).stem].append(one)
+    names = Counter(PurePosixPath(file).stem for file in texts)
+    return {
+        file: near.get(os.path.splitext(file)[0]) or (far[name] if names[name := PurePosixPath(file).stem] == 1 else []) for file in texts
+    }
 
 
 def beside_of(path: Path) -> list[str]:

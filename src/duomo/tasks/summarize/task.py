@@ -27,7 +27,8 @@ from duomo.decode.written import answers
 from duomo.tasks.summarize.baselines import Lead, lead
 from duomo.tasks.summarize.fallback import COUNTS, Fallback
 
-SOURCES = ("text", "document", "article", "source", "body", "content", "正文", "内容", "文本")
+SOURCES = ("text", "document", "article", "source", "body", "content", "dialogue", "dialog", "transcript", "report", "news",
+           "正文", "内容", "文本", "对话", "新闻")  # fmt: skip
 TARGETS = ("summary", "abstract", "highlights", "headline", "title", "摘要", "标题")
 """Usual names; where a text and one of these are all there is, and the text is the longer by far, it is what they are written from."""
 LONGEST, LOOKED_AT = 512, 1000

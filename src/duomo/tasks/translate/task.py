@@ -20,7 +20,7 @@ from duomo.core.messages import listed, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
-from duomo.data.aligned import NAMED
+from duomo.data.aligned import NAMED, ROLES
 from duomo.data.headers import script_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs, find_target, suggested
@@ -31,7 +31,7 @@ from duomo.decode.written import answers
 from duomo.tasks.translate.baselines import Copy, Nearest
 
 SOURCES = ("source", "src", "en", "english", "原文", "英文")
-TARGETS = ("target", "tgt", "translation", "译文", "中文")
+TARGETS = ("target", "tgt", "trg", "translation", "译文", "中文")
 LANGUAGES = re.compile(
     "(am|ar|bg|bn|ca|cs|da|de|el|en|es|et|eu|fa|fi|fr|ga|gl|gu|he|hi|hr|hu|hy|id|is|it|ja|ka|kk|km|kn|ko|lo|lt|lv|ml|mn|mr|ms|my|nb|ne|nl|no"
     "|pa|pl|pt|ro|ru|si|sk|sl|sr|sv|sw|ta|te|th|tr|uk|ur|uz|vi|zh)([-_][a-z]{2,4})?"
@@ -96,10 +96,10 @@ class Main(Task):
         named = [name for name in table.inputs() if name not in (*READ_IN, *WRITTEN_IN)]
         if len(named) != 2 or any(table.kinds.get(name) not in ("text", "category") for name in named):
             return ""
-        whole, last = {name.rpartition(".")[0] for name in named}, [name.rpartition(".")[2] for name in named]
-        if len(whole) == 1 and all(LANGUAGES.fullmatch(name) for name in last):
+        last = _unlike(*named)
+        if last and all(LANGUAGES.fullmatch(name) for name in last):
             return tr("the columns are named after two languages, {names}", names=" → ".join(last))
-        alone = named == ["source", "target"] and {*table.names} <= {*named, *READ_IN, *WRITTEN_IN}
+        alone = [ROLES.get(name.lower()) for name in last] == ["source", "target"] and {*table.names} <= {*named, *READ_IN, *WRITTEN_IN}
         return tr("the columns are source and target") if alone else ""
 
     @classmethod
@@ -248,6 +248,15 @@ class Main(Task):
 def _places(batch: Batch) -> list[list[int]]:
     """Of each row the place in the memory that was read beside it, and how similar; -1 where none was."""
     return batch["retrieved"].tolist() if "retrieved" in batch else [[-1, 0]] * len(batch["tokens"])
+
+
+def _unlike(one: str, other: str) -> list[str]:
+    """The word of each of two names in which they are unlike (en and fr of text_en and text_fr); nothing where there are more."""
+    if LANGUAGES.fullmatch(one) and LANGUAGES.fullmatch(other):
+        return [one, other]
+    words = [re.split(r"[._ ]", name) for name in (one, other)]
+    found = [pair for pair in zip(*words, strict=False) if pair[0] != pair[1]]
+    return [*found[0]] if len(found) == 1 and len(words[0]) == len(words[1]) else []
 
 
 def _in_two_scripts(table: Table) -> list[str]:
