@@ -29,6 +29,7 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, renamed
 from duomo.core.table import MEDIA, Table
 from duomo.data import cache, longform, outputs, sources
+from duomo.data.documents import of_lines
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import overlong, readable
 from duomo.data.scans import completed
@@ -242,7 +243,8 @@ class Run:
             return boxed.draw(self.predictor, str(source), str(out), reporter)
         table = self.table(source, encoding)
         pieces = type(self.task).windows is not Task.windows
-        for problem in (*table.problems, *self.predictor.counted(table), *overlong(table, {} if pieces else self.predictor.hearing())):
+        long = overlong(table, {} if pieces else self.predictor.hearing())
+        for problem in (*table.problems, *of_lines(table), *self.predictor.counted(table), *long):
             reporter.say(problem)
         suffix = Path(out).suffix.lower() if out else ".csv"
         if suffix not in outputs.OUTPUTS:

@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from duomo.core import kinds
+from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
 from duomo.data import sources, spill
+from duomo.data.documents import of_lines
 from duomo.data.targets import balance_of
 from duomo.plan import choose
 from duomo.tasks.tag.tokens import written_spans
@@ -116,6 +118,18 @@ def test_files_whose_lines_are_rows(tmp_path: Path) -> None:
     assert table.names == ["text", "label"] and table.data.slice(1, 1).to_pylist() == [{"text": "It is good, number 1.", "label": "no"}]
     for number, texts in enumerate(({"pos.txt": "Short.\n", "neg.txt": "Too.\n"}, {"a.txt": lines["good"], "b.txt": lines["bad"]})):
         assert sources.read(put(tmp_path / f"texts{number}", texts)).names == ["text", "file"]
+
+
+def test_sentences_below_one_name(tmp_path: Path) -> None:
+    lines = ["A, b and c.", "No, d, e.", "Well f.", "Yes, g, h, i.", '"Quoted", said one.']
+    for name in ("one.csv", "one.tsv"):
+        table = sources.read(put(tmp_path, {name: "text\n" + "\n".join(lines) + "\n"}) / name)
+        assert table.names == ["text"] and table.column("text").to_pylist()[:4] == lines[:4] and "only column" in table.problems[0]
+    with pytest.raises(DataError, match="must name its columns"):
+        sources.read(put(tmp_path, {"titled.csv": "A title\n" + "1,2,3\n" * 9}) / "titled.csv")
+    assert not of_lines(sources.read(put(tmp_path, {"a.txt": "One line.\n"}) / "a.txt"))
+    (said,) = of_lines(sources.read(put(tmp_path, {"a.txt": "One line.\nAnother one.\n"}) / "a.txt"))
+    assert "2 lines of plain text were read as 1" in said
 
 
 def test_questions_and_answers_in_plain_text(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from csv import Error as CSVError
 from dataclasses import dataclass, field
@@ -22,6 +22,8 @@ from duomo.data.headers import ends_open, has_header, in_two_scripts, lead, quot
 from duomo.data.spaced import Spaced, is_spaced
 from duomo.data.text_encoding import DecodedFile, Encoding, cut, detect, numbered
 
+FEWEST, ALIKE = 3, 0.8
+"""Rows at least, and the largest share of them that commas cut into as many cells, where a single name stands above sentences."""
 HEAD, LINES, WIDEST = 120_000, 4, 1 << 23
 """Bytes that are looked at first; more where they hold fewer lines, for a line of 20,000 columns is longer, but at most the last."""
 MOST_COLUMNS, MANY_BAD = 100_000, 100_000
@@ -284,6 +286,9 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
     delimiter = "\t" if (spaced or path.suffix.lower() in (".tsv", ".tab")) and "\t" in head else _delimiter(head)
     rows = _parsed(head, delimiter)
     skipped, notes = lead(rows)
+    if not skipped and _is_one_column(rows) and "\t" not in head:
+        delimiter, rows = "\t", _parsed(head, "\t")
+        notes = (tr("{name!r} is the only column: the commas below it stand inside of texts.", name=rows[0][0]),)
     first, body = rows[skipped], rows[skipped + 1 : skipped + 200]
     if len(first) == 1 and body and all(len(row) > 1 for row in body):
         raise DataError(
@@ -305,6 +310,12 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
                      names=", ".join(first)[:80]),)  # fmt: skip
     names, problems = repaired(first)
     return Layout(delimiter, tuple(names), _header_bytes(head, skipped + 1), notes + problems, skipped + 1, spaced)
+
+
+def _is_one_column(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether commas cut what stands below one name into unlike numbers of cells, as they cut sentences."""
+    widths = Counter(map(len, rows[1:]))
+    return len(rows[0]) == 1 and len(rows) > FEWEST and widths.most_common(1)[0][1] <= ALIKE * (len(rows) - 1)
 
 
 def _lines(raw: bytes) -> int:

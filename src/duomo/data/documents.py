@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
+from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill as caches
 from duomo.data.text_encoding import detect, open_text
@@ -71,6 +72,16 @@ def _cut(table: Table, size: int, beside: list[str], schema: pa.Schema) -> Itera
             for part, piece in enumerate(blocks(str(row["text"] or "").splitlines(True), size))
         ]
         yield pa.RecordBatch.from_pylist(rows, schema)
+
+
+def of_lines(table: Table) -> list[str]:
+    """A sentence where a plain text has several lines a row: whoever asks about each of them has to say so."""
+    if table.names != ["text", "part"]:
+        return []
+    lines = sum(len((cell or "").strip().splitlines()) for cell in table.column("text").to_pylist())
+    return [tr("{lines:,} lines of plain text were read as {count:,} running texts. Where each line is a text of its own, put the word "
+               "text above them and call the file .csv.",
+               lines=lines, count=len(table))] if lines > len(table) else []  # fmt: skip
 
 
 def block_size(characters: int) -> int:
