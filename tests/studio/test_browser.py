@@ -213,6 +213,11 @@ def test_a_conversation(window: Any) -> None:
     assert [len(json.loads(next(iter(row.values())))) for row in asked] == [1, 3]
     window.shot(page, "try-talk")
     assert window.faults(page) == []
+    page.goto(f"{window.address}#results/talk")
+    cell = page.locator(".errors dd").first
+    assert cell.evaluate("node => node.closest('li').clientWidth - node.clientWidth") < 60, "a long text has the card's whole width"
+    page.get_by_text("What the figures mean").click()
+    page.get_by_text("hesitates at each step").last.wait_for()
     assert window.wrong == []
 
 

@@ -57,18 +57,19 @@ export function notice(sentence, tone = "info", undo = null) {
     undo && el("button.plain", { type: "button", onclick: () => { close(); undo(); } }, t("Undo")),
     el("button.plain.close", { type: "button", "aria-label": t("Close"), onclick: close }, "×"));
   const place = document.getElementById("notices");
-  if (tone === "good") place.querySelectorAll(".error").forEach((old) => old.remove()); // it went well after all
+  if (tone === "good") calm(); // it went well after all
   while (place.childElementCount > 2) place.firstChild.remove();
   place.append(box);
   setTimeout(close, undo ? 20000 : tone === "error" ? 15000 : 6000);
 }
+export const calm = () => document.querySelectorAll("#notices .error").forEach((old) => old.remove());
 export const complain = (error) => { notice(error instanceof Refused ? error.message : String(error), "error"); if (!(error instanceof Refused)) throw error; };
 
 // A button that is busy while its work is done, and says so when the work fails.
 export function button(label, work, look = "") {
   const node = el(`button${look}`, { type: "button" }, label);
   node.addEventListener("click", async () => {
-    document.querySelectorAll("#notices .error").forEach((old) => old.remove()); // a new attempt
+    calm(); // a new attempt
     node.disabled = true;
     node.setAttribute("aria-busy", "true");
     try { await work(node); } catch (error) { complain(error); } finally { node.disabled = false; node.removeAttribute("aria-busy"); }

@@ -1,5 +1,5 @@
 // The way between the rooms: the address says which, so that the browser's own back works.
-import { complain, el, get, keep, learn, settings, t, told, unshown, waiting } from "./base.js";
+import { calm, complain, el, get, keep, learn, settings, t, told, unshown, waiting } from "./base.js";
 import { data } from "./data.js";
 import { results } from "./results.js";
 import { runs } from "./runs.js";
@@ -54,5 +54,5 @@ function frame(room) {
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); document.getElementById("main").focus(); });
-window.addEventListener("hashchange", () => { told(null); enter(); });
+window.addEventListener("hashchange", () => { calm(); told(null); enter(); });
 enter();
