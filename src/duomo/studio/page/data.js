@@ -88,8 +88,9 @@ const samples = (start) => el("section.card", {}, el("h2", {}, t("Or start with 
 let asked = 0;
 async function look(place, source, settled = false) {
   if (chosen.source !== source) Object.assign(chosen, { source, ...NOTHING() });
-  if (settled) place.classList.add("busy"); // what is there stays until what replaces it has come
-  else place.replaceChildren(head(source.split("/").pop()), waiting(t("Reading the data and checking them …")));
+  const reading = waiting(t("Reading the data and checking them …"));
+  if (settled) { reading.classList.add("aside"); place.classList.add("busy"); place.append(reading); } // what is there stays until what replaces it has come
+  else place.replaceChildren(head(source.split("/").pop()), reading);
   const again = () => look(place, source, true).catch(complain), mine = ++asked, back = placeOf(place);
   let found;
   try { found = await post("api/look", { source, settings: { data: dataSettings() } }); } catch (error) {
