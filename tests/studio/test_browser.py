@@ -327,6 +327,15 @@ def test_settling_what_is_wrong(window: Any) -> None:
     page.locator(".busy").wait_for(state="detached")
     assert before > 500 and page.evaluate("scrollY") == before
     assert page.evaluate("document.activeElement.ariaLabel") == "Kind of column 23"
+    (home / "shop.json").write_text(
+        json.dumps({"orders": [{"n": n, "kind": "ab"[n % 2]} for n in range(60)], "notes": [{"text": "x"}] * 3})
+    )
+    page.get_by_label("Rooms").get_by_role("link", name="Data").click()
+    page.get_by_label("Choose files").set_input_files(str(home / "shop.json"))
+    page.get_by_role("link", name="orders").click()
+    page.get_by_text("60 rows, 2 columns").wait_for()
+    page.get_by_role("link", name="choose another").click()
+    page.get_by_role("link", name="notes").wait_for()
     page.get_by_label("Rooms").get_by_role("link", name="Data").click()
     page.get_by_label("Choose a folder").set_input_files(str(home / "fruit"))
     page.get_by_role("heading", name="A few of them").wait_for()

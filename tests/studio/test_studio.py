@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 import pytest
 from fastapi.testclient import TestClient
@@ -152,6 +154,33 @@ def test_of_several_tables_one_can_be_chosen(client: TestClient, studio: Studio)
     refused = client.post("api/look", json={"source": source})
     assert refused.status_code == 422 and refused.json()["error"]["choices"] == ["north.csv", "south.csv"]
     assert client.post("api/look", json={"source": f"{source}/north.csv"}).json()["rows"] == 1
+
+
+def test_of_a_file_with_several_parts_one_can_be_chosen(client: TestClient, studio: Studio) -> None:
+    """A database, a JSON file of several lists, a book: each refusal or notice names parts that a click opens."""
+    rows = {
+        "orders": [{"n": n, "kind": "ab"[n % 2]} for n in range(30)],
+        "people & <b>": [{"m": n, "kind": "cd"[n % 2]} for n in range(40)],
+    }
+    base = sqlite3.connect(studio.place.data / "shop.db")
+    with base:
+        for name, cells in rows.items():
+            first, second = cells[0]
+            base.execute(f'CREATE TABLE "{name}" ({first}, {second})')
+            base.executemany(f'INSERT INTO "{name}" VALUES (?, ?)', [(*row.values(),) for row in cells])
+    base.close()
+    (studio.place.data / "shop.json").write_text(json.dumps(rows))
+    with pd.ExcelWriter(studio.place.data / "shop.xlsx") as book:
+        for name, cells in rows.items():
+            pd.DataFrame(cells).to_excel(book, sheet_name=name, index=False)
+    for name in ("shop.db", "shop.json"):
+        assert client.post("api/look", json={"source": f"data/{name}"}).json()["error"]["parts"] == [*rows]
+    noticed = client.post("api/look", json={"source": "data/shop.xlsx"}).json()["noticed"]
+    assert [act["value"] for one in noticed for act in one["acts"]] == ["people & <b>"]
+    for name in ("shop.db", "shop.json", "shop.xlsx"):
+        assert client.post("api/look", json={"source": f"data/{name}::people & <b>"}).json()["rows"] == 40
+        said = client.post("api/command", json={"source": f"data/{name}::people & <b>"}).json()["command"]
+        assert shlex.split(said)[2] == f"data/{name}::people & <b>"
 
 
 def test_every_task_can_be_chosen_and_weights_begun_from(client: TestClient, studio: Studio) -> None:

@@ -137,7 +137,11 @@ def _wrapped(found: Any, path: Path, part: str) -> Any:
     if part in tables:
         return tables[part]
     if part or (len(tables) > 1 and not columns):
-        told = {"names": ", ".join(f"{name} ({len(rows)})" for name, rows in tables.items()), "hint": nearest(part, [*tables])}
+        told = {
+            "names": ", ".join(f"{name} ({len(rows)})" for name, rows in tables.items()),
+            "hint": nearest(part, [*tables]),
+            "parts": [*tables],
+        }
         raise DataError("One list of objects of a JSON file must be named as {file}::NAME; received {part!r}.{hint} "
                         "Its lists, with their rows, are: {names}.", file=path.name, part=part, **told)  # fmt: skip
     return next(iter(tables.values())) if len(tables) == 1 and not columns else found
@@ -253,7 +257,7 @@ def read_excel(path: Path, sheet: str) -> Found:
             if sheet and sheet not in names:
                 raise DataError(
                     "A sheet must exist in the book; {file} has no sheet {sheet!r}.{hint} Its sheets are: {names}.",
-                    file=path.name, sheet=sheet, hint=nearest(sheet, names), names=", ".join(names),
+                    file=path.name, sheet=sheet, hint=nearest(sheet, names), names=", ".join(names), parts=names,
                 )  # fmt: skip
             for chosen in [sheet] if sheet else names:
                 found = book.get_sheet_by_name(chosen)
@@ -306,7 +310,7 @@ def read_sqlite(path: Path, wanted: str, cache: Path | None) -> Found:
             if (wanted and wanted not in names) or (not wanted and len(names) != 1):
                 raise DataError(
                     "A table of the database must be named as {file}::TABLE; received {wanted!r}.{hint} Its tables are: {names}.",
-                    file=path.name, wanted=wanted, hint=nearest(wanted, names), names=", ".join(names),
+                    file=path.name, wanted=wanted, hint=nearest(wanted, names), names=", ".join(names), parts=names,
                 )  # fmt: skip
             command = 'SELECT * FROM "{}"'.format((wanted or names[0]).replace('"', '""'))
 

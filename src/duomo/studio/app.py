@@ -287,7 +287,7 @@ def _failures(app: FastAPI) -> None:
 
     @app.exception_handler(DuomoError)
     async def known(_: Request, error: DuomoError) -> JSONResponse:
-        return refused(422, str(error), **{name: error.values[name] for name in ("encodings", "choices") if name in error.values})
+        return refused(422, str(error), **{name: error.values[name] for name in ("encodings", "choices", "parts") if name in error.values})
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:

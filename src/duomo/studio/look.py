@@ -4,6 +4,7 @@ import re
 import threading
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def look(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "encodings": ["utf-8", "gb18030", *OTHERS] if any("--encoding" in sentence for sentence in heard.sentences) else [],
         "columns": columns[:COLUMNS],
         "more_columns": max(0, len(columns) - COLUMNS),
-        "noticed": [{"sentence": sentence, "acts": acts(sentence, names, tasks)} for sentence in heard.sentences],
+        "noticed": [{"sentence": one, "acts": acts(one, names, tasks) + _other_part(one, source)} for one in heard.sentences],
         "rows_shown": _rows(table),
         "kinds": list(KINDS),
         "kind_names": {kind: tr(kind) for kind in KINDS},
@@ -81,6 +82,12 @@ def acts(sentence: str, columns: Mapping[str, str], tasks: Iterable[str]) -> lis
         if value and bool(more) == pair:
             found.append({"setting": name, "value": value, "more": more, "now": columns.get(value, "")})
     return found
+
+
+def _other_part(sentence: str, source: str) -> list[dict[str, str]]:
+    """Another sheet of the book, where the sentence names one."""
+    found = re.search(rf"{re.escape(PurePath(source).name)}::(.+)[.。]$", sentence)
+    return [{"setting": "part", "value": found[1], "more": "", "now": ""}] if found else []
 
 
 def _first(text: str, names: Iterable[str]) -> tuple[str, str]:

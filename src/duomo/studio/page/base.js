@@ -42,7 +42,7 @@ export async function call(method, path, body, facts = {}) {
     throw new Refused(t("The studio does not answer. Is `duomo studio` still running in its terminal?"));
   }
   const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw Object.assign(new Refused(found.error?.message ?? t("The studio could not do this ({status}).", { status: answer.status })), { status: answer.status, encodings: found.error?.encodings, choices: found.error?.choices });
+  if (!answer.ok) throw Object.assign(new Refused(found.error?.message ?? t("The studio could not do this ({status}).", { status: answer.status })), { status: answer.status, encodings: found.error?.encodings, choices: found.error?.choices, parts: found.error?.parts });
   if (found.command && method !== "GET" && where === location.hash) told(found.command); // who has left the room meanwhile is told of the next
   return found;
 }

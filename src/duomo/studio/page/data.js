@@ -97,9 +97,10 @@ async function look(place, source, settled = false) {
     if (mine !== asked) return;
     const reads = (error.encodings ?? []).map((name) => button(t("Read it as {name}", { name }), async () => { chosen.encoding = name; await again(); })), choices = error.choices ?? [];
     const anew = Object.keys(dataSettings()).length > 0 && !reads.length && button(t("Take back what was chosen here"), async () => { chosen.source = ""; await look(place, source); });
+    const parts = (error.parts ?? []).map((name) => go(partOf(name), name, ".button.plain"));
     if (!reads.length && error.status === 422) { keep("duomo.chosen", "{}"); chosen.source = ""; } // it is not trained on as it is
     place.classList.remove("busy");
-    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, anew, ...choices.map((name) => go(`data/${encodeURIComponent(`${source}/${name}`)}`, name, ".button.plain")), go("data", t("Choose other data"), reads.length || anew ? ".button.plain" : choices.length ? "" : ".button")));
+    place.replaceChildren(head(source.split("/").pop()), empty(t("This cannot be used as it is"), error.message, ...reads, anew, ...parts, ...choices.map((name) => go(`data/${encodeURIComponent(`${source}/${name}`)}`, name, ".button.plain")), go("data", t("Choose other data"), reads.length || anew ? ".button.plain" : choices.length + parts.length ? "" : ".button")));
     told(error.command);
     return;
   }
@@ -131,16 +132,17 @@ function settle(found, proposal, target, again) {
   const notes = proposal.problem ? [el("p.bad", {}, proposal.problem)] : (proposal.notes ?? []).map((note) => el("p", {}, note)), acts = acted(found.proposal_acts, again);
   const encoding = el("select", { id: "choose-encoding", onchange: () => { chosen.encoding = encoding.value; again(); } }, el("option", { value: "" }, t("let Duomo decide")), [...new Set([...found.encodings, chosen.encoding])].filter(Boolean).map((name) => el("option", { value: name, selected: name === chosen.encoding }, name)));
   return el("section.card.lead", {}, el("h2", {}, t("What would be learned")), notes, acts.length > 0 && el("p", {}, acts), proposal.model && el("p", {}, t("Model: {model}.", { model: proposal.model }), " ", el("span.soft", {}, proposal.reason)),
-    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), (found.encodings.length || chosen.encoding) && el("label.inline", {}, el("span", {}, t("Encoding")), encoding), taken(again), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
+    el("label.inline", {}, el("span", {}, t("What to learn")), task), el("label.inline", {}, el("span", {}, t("Column to predict")), select), (found.encodings.length || chosen.encoding) && el("label.inline", {}, el("span", {}, t("Encoding")), encoding), chosen.source.includes("::") && el("p.inline", {}, el("span", {}, t("Part of the file")), chosen.source.split("::")[1], go(`data/${encodeURIComponent(chosen.source.split("::")[0])}`, t("choose another"), "")), taken(again), el("p.next", {}, !proposal.problem && go("train", t("Train a model on this")), go("data", t("Choose other data"), ".button.plain")));
 }
+const partOf = (name) => `data/${encodeURIComponent(`${chosen.source.split("::")[0]}::${name}`)}`;
 // A sentence that names a flag has a button here: the page has no command line to put it on.
 function acted(acts, again) {
   const made = { kind: ({ value, more }) => chosen.kind[value] === more, ignore: ({ value }) => chosen.ignore.includes(value), join: ({ value }) => chosen.join[0] === value, target: ({ value }) => chosen.target[0] === value };
-  const make = { kind: ({ value, more }) => { chosen.kind[value] = more; }, ignore: ({ value }) => chosen.ignore.push(value), join: ({ value, more }) => { chosen.join = [value, more]; }, target: ({ value }) => { chosen.target = [value]; } };
+  const make = { kind: ({ value, more }) => { chosen.kind[value] = more; }, ignore: ({ value }) => chosen.ignore.push(value), join: ({ value, more }) => { chosen.join = [value, more]; }, target: ({ value }) => { chosen.target = [value]; }, part: ({ value }) => { location.hash = partOf(value); } };
   const label = ({ setting, value, more, now }) => ({ kind: now === "id" ? t("Learn from it") : t("Read it as {name}", { name: t(more) }), ignore: t("Leave out {name}", { name: value }), task: t("Learn this instead: {name}", { name: t(value) }), split: t("Split at random"),
-    join: t("Join the rows of each {name}", { name: value }), target: t("Predict {name}", { name: value }) })[setting] ?? t("Split by {name}", { name: value });
+    join: t("Join the rows of each {name}", { name: value }), target: t("Predict {name}", { name: value }), part: t("Open {name}", { name: value }) })[setting] ?? t("Split by {name}", { name: value });
   return acts.filter((act) => !(made[act.setting] ?? (() => chosen[act.setting] === act.value))(act))
-    .map((act) => [" ", button(label(act), async () => { if (make[act.setting]) make[act.setting](act); else chosen[act.setting] = act.value; await again(); }, ".link")]);
+    .map((act) => [" ", button(label(act), async () => { if (make[act.setting]) make[act.setting](act); else chosen[act.setting] = act.value; if (act.setting !== "part") await again(); }, ".link")]);
 }
 // What such a button has set, where nothing else on the page shows it.
 const MADE = { group: "Kept together", time: "The latest are the test", split: "Split", join: "Joined" };

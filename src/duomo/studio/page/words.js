@@ -2,7 +2,7 @@
 export const chinese = {
   "This cannot be shown": "无法显示", "answered correctly": "答对", "Train on it": "用它训练", "{name} was added.": "{name} 已收到。",
   "{count} more fields": "另有 {count} 个字段",
-  "Split by {name}": "按 {name} 划分", "Learn from it": "用它学习", "Kept together": "放在一起", "take it back": "撤回", "The latest are the test": "以最晚的行为测试集", "Split": "划分", "Joined": "合并", "random": "随机", "Leave out {name}": "不用 {name}", "Learn this instead: {name}": "改为：{name}", "Split at random": "随机划分", "Join the rows of each {name}": "合并每个 {name} 的行", "Predict {name}": "预测 {name}", "Encoding": "编码", "Take back what was chosen here": "撤回在这里所做的选择", "Open it": "打开",
+  "Split by {name}": "按 {name} 划分", "Learn from it": "用它学习", "Kept together": "放在一起", "take it back": "撤回", "The latest are the test": "以最晚的行为测试集", "Split": "划分", "Joined": "合并", "random": "随机", "Leave out {name}": "不用 {name}", "Learn this instead: {name}": "改为：{name}", "Split at random": "随机划分", "Join the rows of each {name}": "合并每个 {name} 的行", "Predict {name}": "预测 {name}", "Encoding": "编码", "Open {name}": "打开 {name}", "Part of the file": "文件中的部分", "choose another": "另选", "Take back what was chosen here": "撤回在这里所做的选择", "Open it": "打开",
   "Chosen now:": "当前选择：",
   "about {time} left": "大约还需 {time}",
   "(nothing was written)": "（什么也没写）",
