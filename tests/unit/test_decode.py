@@ -261,6 +261,9 @@ def test_a_client_that_leaves_makes_room(model, language: Language) -> None:
     with pytest.raises(ResourceError, match="Too many"):
         engine.submit([7], GREEDY)
     first.get(10)
+    second.cancel()  # who only waits leaves at once, though nobody is done
+    assert second.get(10).finish_reason == "cancelled"
+    second = engine.submit([6], endless)
     first.cancel()
     assert [piece.finish_reason for piece in first][-1] == "cancelled"
     second.cancel()

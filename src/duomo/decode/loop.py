@@ -139,7 +139,11 @@ class Batcher:
         """A block of one waiting prompt, and one token for every row."""
         for request in [one for one in self.rows if one.cancelled]:
             self._finish(request, "cancelled")
-        while self.waiting and self.reading is None and len(self.rows) < self.slots:
+        left = [one for one in self.waiting if one.cancelled]
+        self.waiting = deque(one for one in self.waiting if not one.cancelled) if left else self.waiting
+        for request in left:
+            request.sink(Piece("", finish_reason="cancelled"))
+        if self.waiting and self.reading is None and len(self.rows) < self.slots:
             self._admit(self.waiting.popleft())
         if self.reading is not None:
             self._read(self.reading)
@@ -148,9 +152,6 @@ class Batcher:
 
     # -- prompts
     def _admit(self, request: Request) -> None:
-        if request.cancelled:
-            request.sink(Piece("", finish_reason="cancelled"))
-            return
         slot, last = len(self.rows), (len(request.text) - 1) // BLOCK * BLOCK
         shared = [min(common(held, request.text) // BLOCK * BLOCK, last) for held in self.held]
         best = max(range(len(shared)), key=lambda place: (shared[place], place == slot))
