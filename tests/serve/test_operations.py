@@ -22,6 +22,7 @@ from tests.serve.test_predict import rows_of
 from duomo.core.errors import ConfigError
 from duomo.core.reporter import Silent
 from duomo.serve import limits, pool
+from duomo.serve.guard import Guard
 from duomo.serve.keys import Key, Keys
 from duomo.serve.metrics import Metrics
 from duomo.serve.pool import Lost, Pool
@@ -74,6 +75,14 @@ def test_every_route_and_verb_from_strangers(guarded: Server) -> None:
             good += allowed
             assert allowed or status in (401, 403, 421), (route, verb, headers, status)
     assert good > len(OPEN)
+
+
+def test_names_of_hosts_have_no_case() -> None:
+    guard = Guard(None, ("localhost", "Models.Example.org"), Metrics())
+    asked = {"headers": [], "raw_path": b"/livez", "query_string": b"", "method": "GET"}
+    refused = {name: guard._refusal(asked | {"headers": [(b"host", name.encode())]}) for name in
+               ("LOCALHOST:8000", "models.example.org", "MODELS.example.org:443", "models.example.com")}  # fmt: skip
+    assert [name for name, found in refused.items() if found] == ["models.example.com"] and "--name" in str(refused["models.example.com"])
 
 
 def test_no_verb_but_post_asks(guarded: Server) -> None:
@@ -294,6 +303,8 @@ def test_what_a_person_forgets_is_said(runs, tmp_path: Path) -> None:
     if flags:
         with pytest.raises(ConfigError, match="needs its key"):
             serve([str(runs("clinic").path)], Options(port=0, tls_cert=flags[1]), Silent())
+    with pytest.raises(ConfigError, match="needs its certificate"):
+        serve([str(runs("clinic").path)], Options(port=0, tls_key="key.pem"), Silent())
 
 
 def test_a_log_that_nobody_reads_any_more(runs) -> None:

@@ -252,6 +252,12 @@ def test_base64_as_browsers_and_shells_write_it() -> None:
         table_of([{"image": {"base64": "data:image/png,abc"}}], {"image": "image"})
 
 
+def test_rows_of_a_request_count_from_0_for_pictures_too(client: httpx.Client, runs) -> None:
+    picture = next((runs.source("digits") / "7").glob("*.png")).read_bytes()
+    files = [("files", ("a.png", content)) for content in (picture, b"no picture", picture)]
+    assert "row 1 (" in client.post("/v1/predict/digits", files=files).json()["error"]["message"]
+
+
 @pytest.fixture(scope="module")
 def club(tmp_path_factory: pytest.TempPathFactory):
     """A run that learned from nested records, and the records."""

@@ -77,7 +77,8 @@ class Guard:
     """See the head of this file. `draining` is set once the server is about to stop."""
 
     def __init__(self, app: Any, hosts: tuple[str, ...], metrics: Metrics, quiet: bool = False):
-        self._app, self._hosts, self._metrics, self._quiet = app, hosts, metrics, quiet
+        self._app, self._metrics, self._quiet = app, metrics, quiet
+        self._hosts = frozenset(map(str.lower, hosts))
         self.draining = False
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -114,8 +115,8 @@ class Guard:
             return 414, tr("An address may hold {most:,} bytes at most.", most=LONGEST_ADDRESS)
         host = headers.get(b"host", b"").decode("latin-1")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if name not in self._hosts:
-            return 421, tr("This server answers to its own address only.")
+        if name.lower() not in self._hosts:
+            return 421, tr("This server answers to its own address only; it is started with --name for another one.")
         origins = [value.decode("latin-1") for header, value in scope["headers"] if header == b"origin"]
         foreign = any(origin.partition("://")[2] != host for origin in origins)
         sent_by_page = headers.get(b"sec-fetch-site", b"same-origin") not in (b"same-origin", b"none")

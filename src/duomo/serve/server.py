@@ -139,6 +139,8 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
     for path in runs.values():
         if not (path / "manifest.json").is_file():
             raise RunError("A run can be served once its training has finished; {path} holds no finished run.", path=path)
+    if options.tls_key and not options.tls_cert:
+        raise ConfigError("A key of TLS needs its certificate: give --tls-cert too.")
     if not 1 <= options.workers <= 64:
         raise ConfigError("Each run is served by 1 to 64 workers; received {workers}.", workers=options.workers)
 

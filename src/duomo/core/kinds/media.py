@@ -128,13 +128,15 @@ def broken(cells: Cells, decode: Callable[[Source], object], together: int = JOB
 
 
 def whole(cells: Cells, found: list[T | ValueError]) -> list[T]:
-    """The decoded items; the first broken one raises DataError naming row and file."""
+    """The decoded items; the first broken one raises DataError naming row and file. Rows of a request, which brings bytes, count from 0 as
+    in what else is said of it, those of a file from 1.
+    """
     good: list[T] = []
     for row, item in enumerate(found):
         if isinstance(item, ValueError):
             raise DataError(
                 "A picture, sound or film must be readable; row {row} ({file}) is not: {reason}. Fix, replace or remove the file.",
-                row=row + 1, file=label(cells, row), reason=str(item),
+                row=row if is_bytes(cells.data.type) else row + 1, file=label(cells, row), reason=str(item),
             )  # fmt: skip
         good.append(item)
     return good
