@@ -1,6 +1,7 @@
 """Answers over many rows: written in parts, continued after a kill, equal to those of an undisturbed start, in every format."""
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duomo
+from duomo.core.errors import ConfigError
 from duomo.core.table import Table
 from duomo.data import outputs
 
@@ -86,6 +88,18 @@ def test_a_full_disk_is_named_and_left_as_empty_as_it_was(runs, many: Path, tmp_
             runs("clinic").predict_file(many, str(out))
         assert raised.value.filename == str(out)
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["key"]
+
+
+def test_a_second_start_does_not_write_into_the_parts_of_the_first(runs, many: Path, tmp_path: Path) -> None:
+    """A nightly start that comes before the last one has ended; what a killed one leaves does not stop it."""
+    out, run = tmp_path / "out.csv", runs("clinic")
+    with (tmp_path / ".out.csv.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ConfigError, match="another one writes"):
+            run.predict_file(many, str(out))
+        assert not out.exists()
+    run.predict_file(many, str(out))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
 def test_other_rows_begin_anew(runs, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ behind the last whole part. Then they become one file.
 """
 
 import csv
+import fcntl
 import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from duomo.core.errors import ConfigError
 from duomo.core.files import sync_folder, write_atomically
 from duomo.core.table import Table
 
@@ -56,10 +59,34 @@ def write(path: Path, table: Table, answering: Answering, key: Callable[[], str]
     `key` tells apart what is answered: another one begins anew.
     """
     try:
-        return _written(path, table, answering, key)
+        with _alone(path):
+            return _written(path, table, answering, key)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write that fails does not tell where
+        if not error.filename or f".{path.name}." in str(error.filename):  # a write that fails does not tell where, or tells what stands in
+            error.filename = str(path)
         raise
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two starts that write their parts into one another's would make one wrong file of them: the second gets ConfigError."""
+    name = path.with_name(f".{path.name}.lock")
+    with name.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(file.fileno()), name.stat())  # not one that another start has just given up
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        except OSError:
+            held = True  # a file system without locks
+        if not held:
+            raise ConfigError(
+                "Only one process may write an output; another one writes {path} now. Wait for it, or name another.", path=path
+            )
+        try:
+            yield
+        finally:
+            name.unlink(missing_ok=True)
 
 
 def _written(path: Path, table: Table, answering: Answering, key: Callable[[], str]) -> tuple[int, int]:
