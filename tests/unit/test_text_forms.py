@@ -51,7 +51,12 @@ def test_spans_of_brat(tmp_path: Path, ends: str) -> None:
         ("and right arm hurt.", [("right arm", "Part"), ("arm", "Part")]), ("He is ill.", []),
     ]  # fmt: skip
     said = " ".join(table.problems)
-    assert "32 spans" in said and "24 relations" in said and "8 spans lie in several pieces" in said and "8 spans were left out" in said
+    assert (
+        "32 spans" in said
+        and "24 lines of relations" in said
+        and "8 spans lie in several pieces" in said
+        and "8 spans were left out" in said
+    )
     for name in ("0.txt", "0.ann"):
         alone = sources.read(tmp_path / "brat/train" / name)
         assert alone.column("text").to_pylist() == [text for text, _ in rows] and plan(alone)[0] == "tag"
@@ -67,6 +72,15 @@ def test_spans_over_line_ends_and_texts_without_any(tmp_path: Path) -> None:
     assert rows[1] == {"text": "Nothing.", "entities": None, "file": "b.txt"} and any("1 of 3 texts" in said for said in table.problems)
     pieces = [row["text"] for row in rows[2:]]
     assert len(pieces) > 1 and " ".join(pieces) == long.strip() and all(piece.endswith(".") for piece in pieces)
+    (tmp_path / "gbk").mkdir()
+    for name, text in {"a.txt": "李红在北京工作，住了很久。\n" * 20, "a.ann": "T1\t人名 0 2\t李红\n"}.items():
+        (tmp_path / "gbk" / name).write_text(text, encoding="gbk")
+    table = sources.read(tmp_path / "gbk")
+    assert (
+        table.column("entities")[0].as_py() == '[[0, 2, "人名"]]'
+        and "1 span was read" in table.problems[0]
+        and "gb18030" in table.problems[1]
+    )
     apart = put(tmp_path / "apart", {"txt/a.txt": "James is here.\n", "ann/a.ann": "T1\tPER 0 5\tJames\n"})
     assert sources.read(apart).data.to_pylist() == [{"text": "James is here.", "entities": '[[0, 5, "PER"]]', "file": "txt/a.txt"}]
     other = put(tmp_path / "other", {"a.txt": "Some prose.\n", "a.ann": "who knows\n", "b.txt": "More prose.\n"})

@@ -16,7 +16,7 @@ from pathlib import Path
 
 COUNTED = (
     "answers|boxes|bytes|cells|channels|characters|classes|columns|conversations|documents|epochs|files|films|groups|lines|links|messages|pairs"
-    "|passages|pictures|pieces|pixels|recordings|resamples|rows|scans|scenes|seconds|sentences|slices|sounds|steps|texts|things|tokens|values|words"
+    "|passages|pictures|pieces|pixels|recordings|resamples|rows|scans|scenes|seconds|sentences|slices|sounds|spans|steps|texts|things|tokens|values|words"
 )
 OF_ONE = {"are": "is", "were": "was", "have": "has", "hold": "holds", "repeat": "repeats", "say": "says", "do": "does"}
 VERBS = re.compile(rf"\b({'|'.join(OF_ONE)})\b")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -18,8 +19,8 @@ CLASSES = frozenset((
     "正面", "负面", "中性", "正向", "负向", "积极", "消极", "好评", "差评", "中评", "正例", "负例",
 ))  # fmt: skip
 """Words that are classes of texts and name nothing else that a file of texts would be called after."""
-FEWEST, LARGEST = 20, 1 << 30
-"""Lines of a file that are rows, at least; bytes that are read whole."""
+FEWEST, LARGEST, LOOKED_AT = 20, 1 << 30, 500
+"""Lines of a file that are rows, at least; bytes that are read whole; first lines by which classes are told."""
 Found = dict[str, tuple[str, str]]
 """Of each file its class and what else it is called."""
 
@@ -57,6 +58,8 @@ def _by_names(root: Path, classed: Found, problems: tuple[str, ...], wanted: str
 
 def _by_lines(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
     """Texts in one file and, on the same lines of the other, their classes."""
+    if sum(are_classes(map(str.strip, _lines(root / file, wanted, LOOKED_AT))) for file in files) != 1:
+        return None
     both = [[line.strip() for line in _lines(root / file, wanted)] for file in files]
     told = [are_classes(lines) for lines in both]
     if len(both[0]) != len(both[1]) or len(both[0]) < FEWEST or sum(told) != 1:
@@ -68,9 +71,9 @@ def _by_lines(root: Path, files: Sequence[str], problems: tuple[str, ...], wante
     return _table(root, dict(zip(("text", "label"), zip(*kept, strict=True), strict=True)), (*problems, said))
 
 
-def _lines(path: Path, wanted: str) -> list[str]:
+def _lines(path: Path, wanted: str, most: int | None = None) -> list[str]:
     with open_text(path, detect(path, wanted)) as text:
-        return text.read().rstrip().split("\n")
+        return text.read().rstrip().split("\n") if most is None else list(islice(text, most))
 
 
 def _table(root: Path, columns: dict[str, Sequence[str | None]], problems: tuple[str, ...]) -> Table:

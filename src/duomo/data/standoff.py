@@ -76,18 +76,21 @@ class _Told:
 
     def __init__(self) -> None:
         self.spans, self.others, self.pieces, self.wrong = 0, 0, 0, list[str]()
+        self.encodings = dict[str, str]()
+        """What is said of the encoding of texts, with the first of which it is said."""
 
     def sentences(self, annotated: int, texts: int) -> Iterator[str]:
         yield tr("{count:,} spans were read from the annotations beside {texts:,} texts; a line of a text is a row. --group file "
                  "keeps whole texts on one side of the split.",
                  count=self.spans, texts=annotated)  # fmt: skip
         if self.others:
-            yield tr("{count:,} relations, events, attributes and notes are not read: spans alone are learned.", count=self.others)
+            yield tr("{count:,} lines of relations, events, attributes and notes are not read: spans alone are learned.", count=self.others)
         if self.pieces:
             yield tr("{count:,} spans lie in several pieces; each piece was read as a span.", count=self.pieces)
         if self.wrong:
             yield tr("{count:,} spans were left out, for the text says something else there than they do; the first: {first}.",
                      count=len(self.wrong), first=self.wrong[0])  # fmt: skip
+        yield from (f"{file}: {problem}" for problem, file in self.encodings.items())
         if annotated < texts:
             yield tr("{count:,} of {texts:,} texts have no annotations beside them and are not learned from.",
                      count=texts - annotated, texts=texts)  # fmt: skip
@@ -100,7 +103,9 @@ def _has_spans(path: Path, wanted: str) -> bool:
 
 def _read(root: Path, file: str, beside: Sequence[str], wanted: str, told: _Told) -> tuple[str, list[Span]]:
     """The text and its spans, sorted. Places count the characters as they are or, if more spans agree with that, line ends as one."""
-    with open_text(root / file, detect(root / file, wanted), "") as opened:
+    encoding = detect(root / file, wanted)
+    told.encodings |= {problem: told.encodings.get(problem, file) for problem in encoding.problems}
+    with open_text(root / file, encoding, "") as opened:
         raw = opened.read()
     found = list[tuple[str, list[tuple[int, int]], str | None]]()
     for one in beside:
