@@ -6,6 +6,9 @@ from duomo.core.table import Table
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.labels import TYPED
 
+MOST = 20
+"""Columns of words that are looked into, whether one holds a tag for each word of another."""
+
 
 def lists(table: Table, name: str) -> bool:
     """Texts, or lists of which there are few different ones."""
@@ -17,8 +20,11 @@ def lists(table: Table, name: str) -> bool:
 
 def worded(table: Table) -> str:
     """The column with tags of spans between spaces or commas, one for each word of a column of texts; empty where there is none."""
-    cells_of = {name: table.column(name).slice(0, 200).to_pylist() for name in table.inputs() if table.kinds[name] in ("text", "category")}
-    for name, tags in cells_of.items() if len(cells_of) > 1 else ():
+    names = [name for name in table.inputs() if table.kinds[name] in ("text", "category")]
+    if not (1 < len(names) <= MOST and table.of_kind("text")):
+        return ""
+    cells_of = {name: table.column(name).slice(0, 200).to_pylist() for name in names}
+    for name, tags in cells_of.items():
         words = {tag for cell in tags if isinstance(cell, str) for tag in re.split(r"[\s,]+", cell.strip()) if tag}
         tagged = {"O"} < words and all(tag == "O" or TYPED.fullmatch(tag) for tag in words)
         if tagged and any(
