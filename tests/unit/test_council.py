@@ -25,6 +25,7 @@ from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
 from duomo.train import adapt, council, line
 from duomo.train.gradient import Gradient
+from duomo.train.held import loss
 from duomo.train.voices import Line, Trees, at_most, joined
 
 ROWS = 400
@@ -85,6 +86,19 @@ def test_trees_grown_bit_by_bit_are_the_trees_grown_at_once() -> None:
         assert len(said) == 9 and np.array_equal(said[-1], at_once.logits(x_NF[:50]))
         slowly.cut(4)
         assert np.array_equal(said[3], slowly.logits(x_NF[:50]))
+
+
+def test_names_that_say_nothing_do_not_lead_trees_astray() -> None:
+    """Of hundreds of values with few rows each some subset holds whatever is rare."""
+    rng, rows = np.random.default_rng(0), 3000
+    x_NF = np.concatenate([rng.integers(0, 250, (2 * rows, 2)), rng.normal(size=(2 * rows, 1))], 1).astype(np.float64)
+    score, every_N = x_NF[:, 2] + rng.normal(size=2 * rows), np.ones(2 * rows)
+    goal, losses = Goal("class", (score > np.quantile(score, 0.97)).astype(np.int64), every_N > 0, 0, 2, every_N), []
+    for told_NF, categories in ((x_NF, 2), (x_NF[:, 2:], 0)):
+        trees = Trees(goal, rows, categories)
+        trees.grow(40, told_NF, np.arange(rows))
+        losses.append(loss(goal, trees.logits(told_NF[rows:]), np.arange(rows, 2 * rows)))
+    assert losses[0] < 1.1 * losses[1]
 
 
 def test_a_forest_is_kept_in_the_size_it_grew_to(tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ LEAVES = (31, 8)
 """Leaves of a tree; of few rows the size is chosen that leaves the least loss on the folds."""
 SOME = 0.5
 """Share of the columns that each division of few rows chooses from: trees that differ more (Breiman 2001, "Random Forests")."""
+MANY, EACH = 32, 50
+"""A category of more values than this, with fewer rows for each on average, is divided like a number, by how frequent its values are: among
+all ways to divide hundreds of names one fits whatever was learned from."""
 WIDE, COARSE = 500, 32
 """With more columns than so many each is divided into so few bins: a tree of 240 rows and 5,000 columns looks at nothing but empty ones."""
 
@@ -51,7 +54,6 @@ class Trees:
             "learning_rate": 0.1 if rows < FEW else 0.06, "max_leaf_nodes": leaves, "max_depth": DEPTH, "l2_regularization": 1.0,
             "max_features": SOME if rows < FEW else 1.0,
             "min_samples_leaf": min(20, max(2, rows // 20)), "early_stopping": False, "warm_start": True, "random_state": 0,
-            "categorical_features": list(range(categories)) or None,
         }  # fmt: skip
         loss = "absolute_error" if goal.kind == "median" else "squared_error"
         self._model: Any = (
@@ -63,13 +65,16 @@ class Trees:
         self._seen = [np.unique(column[column < KNOWN]).astype(np.int64) for column in x_NF[rows, : self.categories].T]
         weight_N = self.goal.weight[rows]
         weight = weight_N if np.ptp(weight_N) else None  # weighted quantiles cost more than all trees
+        self._apart = [place for place, seen in enumerate(self._seen) if len(seen) <= MANY or len(rows) >= EACH * len(seen)]
         bins = KNOWN if x_NF.shape[1] < WIDE else max(COARSE, *(len(seen) for seen in self._seen), 2)
-        self._model.set_params(max_iter=count, max_bins=bins).fit(self._filled(x_NF[rows]), self.goal.values[rows], weight)
+        self._model.set_params(max_iter=count, max_bins=bins, categorical_features=self._apart or None)
+        self._model.fit(self._filled(x_NF[rows]), self.goal.values[rows], weight)
 
     def _filled(self, x_NF: np.ndarray) -> np.ndarray:
         """With the ranks that were seen numbered densely, as scikit-learn would number them itself, and NaN for those that were not."""
-        found = x_NF.copy() if self._seen else x_NF
-        for place, seen in enumerate(self._seen):
+        found = x_NF.copy() if self._apart else x_NF
+        for place in self._apart:
+            seen = self._seen[place]
             number = np.full(KNOWN + 1, np.nan if len(seen) else 0.0)  # a column without a value cannot be binned
             number[seen] = np.arange(len(seen))
             found[:, place] = number[x_NF[:, place].astype(np.int64)]
@@ -103,6 +108,8 @@ class Trees:
         first = np.cumsum([0] + [len(tree.nodes) for tree in trees])
         orders = [beside(tree.nodes) for tree in trees]
         nodes = np.concatenate([tree.nodes[order] for tree, order in zip(trees, orders, strict=True)])
+        order_F = np.array([*self._apart, *(place for place in range(self._model.n_features_in_) if place not in self._apart)])
+        feature_L = order_F[nodes["feature_idx"]]  # scikit-learn puts its categories first
         leaf_L, sorted_L = nodes["is_leaf"].astype(bool), nodes["is_categorical"].astype(bool)
         place_L = np.concatenate([np.argsort(order) + start for order, start in zip(orders, first[:-1], strict=True)])
         offset_L = np.repeat(first[:-1], np.diff(first))
@@ -112,7 +119,7 @@ class Trees:
         bits_CW = np.concatenate([tree.raw_left_cat_bitsets for tree in trees])
         mask_CK = np.zeros((len(bits_CW), KNOWN + 1), bool)
         for node in np.flatnonzero(split_L >= 0):  # a rank that was not seen goes where what is missing goes
-            seen, split = self._seen[nodes["feature_idx"][node]], split_L[node]
+            seen, split = self._seen[feature_L[node]], split_L[node]
             number = np.arange(len(seen))
             mask_CK[split] = nodes["missing_go_to_left"][node]
             mask_CK[split, seen] = (bits_CW[split, number // 32] >> (number % 32).astype(np.uint32)) & 1
@@ -121,7 +128,7 @@ class Trees:
         nothing = wide(np.zeros((1, columns)), classes, self.goal)
         place_TP = (wide(np.eye(columns), classes, self.goal) - nothing)[np.arange(len(trees)) % columns]
         return Written(
-            nodes["feature_idx"],
+            feature_L,
             np.where(leaf_L, np.inf, at_most(nodes["num_threshold"])),
             child_L,
             np.where(leaf_L, nodes["value"], 0.0),
