@@ -27,12 +27,17 @@ def chat(path: Path | str, temperature: float | None = None, engine: str = "", r
     task = choice.task
     sampling = task.sampling if temperature is None else dataclasses.replace(task.sampling, temperature=temperature)
     writing = choice.make(choice.name(engine), roll=True)
-    with contextlib.suppress(ImportError):
-        importlib.import_module("readline")  # arrow keys and history
+    edit_lines()
     try:
         Conversation(writing, task, sampling).run()
     finally:
         writing.close()
+
+
+def edit_lines() -> None:
+    """Arrow keys and history where Python has them; text of several lines that is pasted is one message, which Python switches off."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("readline").parse_and_bind("set enable-bracketed-paste on")
 
 
 class Conversation:
@@ -58,6 +63,7 @@ class Conversation:
 
     def take(self, line: str) -> bool:
         """One line of the person; False where the conversation is over."""
+        line = "/" + line[1:] if line.startswith("／") else line  # as Chinese keyboards write it
         command, _, rest = line.strip().partition(" ")
         if command == "/quit":
             return False

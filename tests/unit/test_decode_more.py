@@ -6,6 +6,7 @@ import itertools
 import json
 import queue
 import random
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -299,7 +300,12 @@ class Talker:
 def test_a_conversation(spelling, capsys, monkeypatch) -> None:
     model, language = decoder(spelling["size"]), Language.of(spelling)
     engine, task = Engine(model, language, 64), Talker(Language.of(spelling))
+    bound = list[str]()
+    monkeypatch.setitem(sys.modules, "readline", SimpleNamespace(parse_and_bind=bound.append))
+    conversation.edit_lines()
+    assert bound == ["set enable-bracketed-paste on"]
     talk = conversation.Conversation(engine, task, GREEDY, "Be kind.")
+    assert talk.take("／system 你是客服。") and talk.system == "你是客服。" and talk.take("/system Be kind.")
     assert talk.take("Hello") and talk.take("And?")
     expected = write(model, language, [[5, 6, 9], [5, 6, 11]], [GREEDY] * 2, 64)
     assert [message["content"] for message in talk.messages] == ["Hello", expected[0].text, "And?", expected[1].text]
