@@ -1,8 +1,11 @@
 """What stands beside an answer in "Try it": what it rests on, and the training rows that are most like it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import duomo
 from duomo.core.errors import DataError
 from duomo.core.table import Table
 from duomo.studio import beside
@@ -51,6 +54,16 @@ def test_the_nearest_were_learned_from(runs) -> None:
     index = beside._INDEXES[run]
     assert len(index.table) <= run.facts["data"]["rows"]["train"]
     assert float((index.features_ND @ index.of(row)[0]).max()) == pytest.approx(1 - found[0]["distance"], abs=1e-3)
+
+
+def test_rows_are_not_called_alike_by_some_of_their_columns(tmp_path: Path) -> None:
+    """A model of several members may have a last layer that sees the cells and not the text: nothing is said then."""
+    said = [f"{'bad' if n % 3 else 'fine'} thing {n},{n % 7},{'abc'[n % 3]},{'no' if n % 3 else 'yes'}" for n in range(90)]
+    (tmp_path / "things.csv").write_text("\n".join(["text,price,city,label", *said]) + "\n")
+    settings = {"data": {"kind": {"text": "text"}}, "train": {"steps": 4, "exact": True}}
+    run = duomo.train(str(tmp_path / "things.csv"), settings, target="label", out=tmp_path / "run", model="widetext")
+    assert beside.neighbours(run, first(run)) is None
+    assert beside._INDEXES[run] is None
 
 
 def test_what_is_no_number_is_not_answered(runs) -> None:

@@ -4,6 +4,7 @@ Explanation: occlusion (Zeiler and Fergus 2014, section 4): a word, a cell or a 
 probability (or number) asked again, all variants together. Likeness: the cosine of what stands before the model's last layer.
 """
 
+import dataclasses
 import io
 import re
 import weakref
@@ -21,7 +22,7 @@ from duomo.core.config import read_toml
 from duomo.core.errors import DuomoError
 from duomo.core.messages import tr
 from duomo.core.reporter import Silent
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 from duomo.core.words import COMBINING, SOUTHEAST, WORD, runs_of
 from duomo.evaluate import exhibits
 from duomo.trained import Run
@@ -32,6 +33,8 @@ LEAST = 0.005
 """A change smaller than this, in probability or relative to the number, is not worth a word."""
 MOST_ROWS, NEAREST, MOST_CELLS = 2000, 5, 6
 """Training rows that are compared, rows that are shown, and cells of a row that are."""
+CONTENTS, LOOKED = ("text", "series", *MEDIA), 32
+"""Kinds of columns without which rows are not alike, and rows that tell whether the last layer sees such a column."""
 TASKS = ("classify", "regress")
 ALONE = rf"\u3400-\u9fff{SOUTHEAST}"
 LETTER = rf"[^\W{ALONE}]"
@@ -129,6 +132,16 @@ class _Index:
         rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), MOST_ROWS)).astype(np.int64))
         self.table, self._run = table.take(rows), Run.open(run.path, engine=False)  # an engine shows no layers
         self.features_ND = self.of(self.table)
+        if blind := [name for name in run.facts["features"] if run.facts["kinds"][name] in CONTENTS and not self._sees(name)]:
+            raise ValueError(f"the last layer sees nothing of {blind}")
+
+    def _sees(self, name: str) -> bool:
+        """Whether what stands before the last layer depends on the column; one member of several may read some columns only."""
+        some = self.table.take(np.arange(min(len(self.table), LOOKED)))
+        cells = some.column(name)
+        moved = cells.take(pa.array(np.roll(np.arange(len(some)), 1)))
+        other = dataclasses.replace(some, data=some.data.set_column(some.names.index(name), name, moved))
+        return bool(moved.equals(cells)) or not torch.allclose(self.features_ND[: len(some)], self.of(other), atol=1e-5)
 
     def of(self, table: Table) -> Tensor:
         """(N, D) float32; ValueError where the model has no last layer over rows."""
