@@ -66,6 +66,22 @@ def test_rows_are_not_called_alike_by_some_of_their_columns(tmp_path: Path) -> N
     assert beside._INDEXES[run] is None
 
 
+def test_what_was_never_learned_from_is_told(tmp_path: Path) -> None:
+    """A number far outside of the training rows' and a category that they lack; what is near, or as it was written, is not."""
+    said = [f'{n % 50},{"ab"[n % 2]},"{n % 9},5",{n % 50 * 3 + n % 2}' for n in range(150)]
+    (tmp_path / "things.csv").write_text("\n".join(["size,city,weight,price", *said]) + "\n")
+    run = duomo.train(
+        str(tmp_path / "things.csv"), {"train": {"steps": 4, "exact": True}}, target="price", out=tmp_path / "run", model="mlp"
+    )
+    row = {"size": "20", "city": "a", "weight": "3,5"}
+    cells = {"plain": {}, "near": {"size": "52"}, "empty": {"size": None, "city": ""}, "far": {"size": "-400"}}
+    cells["both"] = {"size": "9e9", "city": "z"}
+    asked = {name: Trying().answer(run.path, row | given)["strange"] for name, given in cells.items()}
+    assert asked["plain"] is asked["near"] is asked["empty"] is None
+    assert len(asked["far"]) == 1 and "-400 of 'size' lies far outside" in asked["far"][0] and "(0 to 49)" in asked["far"][0]
+    assert len(asked["both"]) == 2 and "'z' of 'city' is new" in asked["both"][1]
+
+
 def test_what_is_no_number_is_not_answered(runs) -> None:
     asked = dict.fromkeys(runs("clinic").facts["features"], "1.5")
     assert Trying().answer(runs("clinic").path, asked)["answer"]["prediction"] in ("benign", "malignant")

@@ -88,7 +88,7 @@ def test_the_whole_journey(window: Any) -> None:
     page.get_by_label("Kind of mean_radius").select_option("category")
     page.get_by_text("set by you").wait_for()
     page.get_by_label("Kind of mean_radius").select_option("number")
-    page.get_by_role("heading", name="What is wrong with it").wait_for()
+    page.locator(".busy").wait_for(state="detached")
     window.shot(page, "data")
     assert window.faults(page) == []
     start(page, "first", **quick, model__name="mlp")
@@ -155,6 +155,9 @@ def compare_and_try(page: Any, window: Any) -> None:
         page.get_by_text("Answered in").wait_for()
         if name == "first":
             page.get_by_role("region", name="Most similar").get_by_role("columnheader", name="diagnosis").wait_for()
+            page.get_by_label("mean_texture").fill("99999")
+            page.get_by_role("button", name="Ask").click()
+            page.locator(".answer p.doubt").filter(has_text="99999 of 'mean_texture' lies far outside").wait_for()
         window.shot(page, f"try-{name}")
         assert window.faults(page) == []
 

@@ -1,4 +1,4 @@
-"""What stands beside an answer: what in the row led to it, and the training rows that the model takes to be most like it.
+"""What stands beside an answer: what of the row is new to the model, what led to the answer, and the training rows most like it.
 
 Explanation: occlusion (Zeiler and Fergus 2014, section 4): a word, a cell or a patch of the picture is taken away, and the answer's
 probability (or number) asked again, all variants together. Likeness: the cosine of what stands before the model's last layer.
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from duomo import plan, work
 from duomo.core.config import read_toml
 from duomo.core.errors import DuomoError
+from duomo.core.kinds import KINDS
+from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.reporter import Silent
 from duomo.core.table import MEDIA, Table
@@ -35,6 +37,8 @@ MOST_ROWS, NEAREST, MOST_CELLS = 2000, 5, 6
 """Training rows that are compared, rows that are shown, and cells of a row that are."""
 CONTENTS, LOOKED = ("text", "series", *MEDIA), 32
 """Kinds of columns without which rows are not alike, and rows that tell whether the last layer sees such a column."""
+OUTSIDE = 0.1
+"""How far a number may lie outside of those that were learned from, relative to their span."""
 TASKS = ("classify", "regress")
 ALONE = rf"\u3400-\u9fff{SOUTHEAST}"
 LETTER = rf"[^\W{ALONE}]"
@@ -119,6 +123,30 @@ def _values(answers: Mapping[str, Sequence[Any]]) -> np.ndarray | None:
     else:
         rows = [one if isinstance(one, float | int) and not isinstance(one, bool) else None for one in answers["prediction"]]
     return None if None in rows else np.asarray(rows, np.float64)
+
+
+def strange(run: Run, table: Table) -> list[str] | None:
+    """A sentence for each cell unlike any that was learned from: a category that is new, a number far outside."""
+    state = run.folder.read_json("task.json")
+    encoder = state.get("encoder") if isinstance(state, dict) else None
+    found = []
+    for one in encoder.get("columns", []) if isinstance(encoder, dict) else []:
+        name, kind, learned = one["column"], one["kind"], one["state"]
+        cell = table.column(name)[0].as_py() if kind in ("number", "category") and name in table.names else None
+        if cell is None or str(cell).strip() == "":
+            continue
+        value = np.ravel(KINDS[kind].encode(Cells(table.column(name)), learned).values)[0]
+        if kind == "category" and learned["values"] and value == 0 and not learned.get("parts"):  # of a list, some may be known
+            found.append(tr("{value!r} of {name!r} is new to the model, or was too rare to learn from: it counts as unknown.",
+                            value=str(cell)[:60], name=name))  # fmt: skip
+        elif kind == "number":
+            low, high = learned["bins"][0], learned["bins"][-1]
+            if not low - OUTSIDE * (high - low) <= value <= high + OUTSIDE * (high - low):
+                digits = 4 - int(np.floor(np.log10((high - low) * learned["scale"])))  # the bins are 32-bit numbers
+                first, last = (f"{round(end * learned['scale'] + learned['centre'], digits) + 0.0:.10g}" for end in (low, high))
+                found.append(tr("{value} of {name!r} lies far outside of what was learned from ({low} to {high}): the answer is a guess.",
+                                value=str(cell)[:60], name=name, low=first, high=last))  # fmt: skip
+    return found or None
 
 
 class _Index:

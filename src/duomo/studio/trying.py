@@ -16,7 +16,9 @@ from duomo.trained import Run
 KEPT = 3
 """Runs that stay loaded."""
 MOST_CHOICES = 200
-BESIDE: dict[str, Callable[[Run, Table], Any]] = {"neighbours": beside.neighbours, "explanation": beside.explanation}
+BESIDE: dict[str, Callable[[Run, Table], Any]] = {
+    "strange": beside.strange, "neighbours": beside.neighbours, "explanation": beside.explanation,
+}  # fmt: skip
 """What stands beside an answer, by name; each is asked with the run and the table of the one row, and gives JSON values, or None where it
 has nothing to say."""
 

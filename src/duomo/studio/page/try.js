@@ -32,7 +32,7 @@ function ask(box, name, described, input, answer) {
       const found = await post(run(name, "/predict"), { row });
       const shown = answer(found.answer, row, described);
       asked.answered?.(found.answer, shown);
-      out.replaceChildren(asked.answered ? "" : shown, el("p.soft", {}, t("Answered in {time}.", { time: duration(found.seconds) })), neighbours(found.neighbours), explanation(found.explanation, row, described.task));
+      out.replaceChildren(asked.answered ? "" : shown, el("p.soft", {}, t("Answered in {time}.", { time: duration(found.seconds) })), ...(found.strange ?? []).map((sentence) => el("p.doubt", {}, sentence)), neighbours(found.neighbours), explanation(found.explanation, row, described.task));
     } catch (error) { out.replaceChildren(); throw error; }
   });
   const next = described.examples.length > 0 && button(t("Fill in an example"), async () => {
