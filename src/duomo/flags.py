@@ -74,6 +74,8 @@ def predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", nargs="?", help=tr("A file or folder of new data."))
     words = "Where to write the answers: .csv, .jsonl or .parquet; for a detector also a picture, a film or a folder. Default: the screen."
     parser.add_argument("-o", "--out", metavar="FILE", help=tr(words))
+    words = "Only these columns, with commas between; the target's name stands for the answer. Default: all, and the answers beside them."
+    parser.add_argument("--columns", metavar="NAMES", help=tr(words))
     parser.add_argument("--text", help=tr("One text instead of a file."))
     parser.add_argument("--row", help=tr("One row instead of a file, as a JSON object."))
     parser.add_argument("--encoding", default="", help=tr("Text encoding of the file. Default: detected."))

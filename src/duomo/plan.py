@@ -16,7 +16,7 @@ from duomo.core.config import build, merge
 from duomo.core.contract import Decoder, EncoderDecoder, Task
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import values_of
-from duomo.core.messages import tr
+from duomo.core.messages import listed, tr
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
@@ -86,14 +86,15 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     notes, task, target = list[str](), data.task, data.target
     aside = (*data.ignore, split.told(table, target))  # what nobody is to look at is no target either, nor is what tells the parts
     table = table.without([name for name in table.names if name in aside and name not in target])
+    if not target and task in ("", *OF_FEW) and (target := tuple(name for name in table.asked if name in table.names)):
+        notes.append(tr("Target: {name}, which the rows to be answered lack.", name=listed(target)))
     if task and not target:
         target = find.task_module(task).Main.find_target(table)
         notes += [tr("Target: {name}, which is what {task} learns.", name=name, task=task) for name in target]
     if not task and not target:
         task, target, why = _plainly(table)
-        target, why = (target, why) if task else _guess_target(table)
-        notes.append(why)
-    if task in ("classify", "regress") and not target:
+        notes += [why] if task else []
+    if task in ("", *OF_FEW) and not target:
         target, why = _guess_target(table)
         notes.append(why)
     if not task and data.target:
@@ -115,6 +116,8 @@ def _plainly(table: Table) -> tuple[str, tuple[str, ...], str]:
 
 
 def _guess_target(table: Table) -> tuple[tuple[str, ...], str]:
+    if marks := targets.marks(table):
+        return marks, tr("Target: {names}, because they are all that is told of the files: zeros and ones.", names=listed(marks, 8))
     name, why = audit.guess_target(table)
     if not name:
         raise targets.unnamed(table)

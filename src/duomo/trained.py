@@ -233,8 +233,11 @@ class Run:
         answer: dict[str, Any] = self.predict([cells])[0]
         return answer
 
-    def predict_file(self, source: Any, out: str | None, *, encoding: str = "", reporter: Reporter | None = None) -> dict[str, Any] | None:
-        """The rows as they came with their answers beside them, written to `out` or printed as CSV; returns counts.
+    def predict_file(
+        self, source: Any, out: str | None, *, encoding: str = "", columns: Sequence[str] = (), reporter: Reporter | None = None
+    ) -> dict[str, Any] | None:
+        """The rows as they came with their answers beside them, written to `out` or printed as CSV; returns counts. `columns`: only these,
+        where the target's name stands for the answer.
 
         A detector's answers are drawn where `out` is a picture, a film or, of a folder, a folder (boxed.py).
         """
@@ -250,7 +253,7 @@ class Run:
         if suffix not in outputs.OUTPUTS:
             raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(outputs.OUTPUTS), out=out)
         if out is None:
-            for index, piece in enumerate(self._answered(table, 0, reporter)):
+            for index, piece in enumerate(self._answered(table, 0, columns, reporter)):
                 outputs.write_text(sys.stdout, suffix, piece, index == 0)
             return None
         path = Path(out)
@@ -261,15 +264,15 @@ class Run:
             raise ConfigError("Answers are written to a file; {out!r} is a folder. Name a file in it.", out=out)
         seal = (self.folder.path / "manifest.json").read_text(encoding="utf-8")
         rows, before = outputs.write(
-            path, table, lambda part, start: self._answered(part, start, reporter),
-            lambda: cache.key_of(table, table.names, [seal, suffix], named=True),
+            path, table, lambda part, start: self._answered(part, start, columns, reporter),
+            lambda: cache.key_of(table, table.names, [seal, suffix, *columns], named=True),
         )  # fmt: skip
         if before:
             reporter.say(tr("{rows:,} of them were answered by a former start.", rows=before))
         reporter.say(tr("Wrote {rows:,} answers to {path}.", rows=rows, path=path))
         return {"rows": rows, "out": str(path)}
 
-    def _answered(self, table: Table, start: int, reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
+    def _answered(self, table: Table, start: int, wanted: Sequence[str], reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
         """The cells of a table with the answers beside them, a slice at a time; it begins at row `start` of the whole."""
         hidden = pa.types.is_large_list if self.recipe.data.join else pa.types.is_binary  # what was joined was not written so
         shown = [name for name, column in zip(table.names, table.data.columns, strict=True) if not hidden(column.type)]
@@ -287,7 +290,8 @@ class Run:
                 columns = {name: values for name, values in answers.items() if name != "probabilities"}
                 done += len(piece)
                 bar.update(done)
-                yield cells | {_free(name, cells): values for name, values in columns.items()}
+                found = cells | {_free(name, cells): values for name, values in columns.items()}
+                yield outputs.picked(found, wanted, self.recipe.data.target, columns.get("prediction", [])) if wanted else found
 
     def _answers_where(self, opens: np.ndarray, piece: Table, example: Table) -> dict[str, list[Any]]:
         """Answers for the rows that open (N,), None for the others; `example` is a row that opens, to know the columns by."""

@@ -1,6 +1,7 @@
 """Folders as the field lays them out: classes below the parts, lists without names of columns, lists in every part, lists of a folder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,13 @@ def test_a_list_in_every_part_and_lists_of_parts(tmp_path: Path) -> None:
     assert made.recipe.data.split == "folders" and made.recipe.data.target == ("kind",)
     assert len(made.test) == 10 and all(name.startswith("test/") for name in made.test.column("image").to_pylist())
     for part in ("train", "test"):
-        (tmp_path / "hub" / part / "metadata.csv").rename(tmp_path / "hub" / f"{part}.csv")
+        lines = (tmp_path / "hub" / part / "metadata.csv").read_text().splitlines()
+        (tmp_path / "hub" / part / "metadata.csv").unlink()
+        (tmp_path / "hub" / f"{part}.csv").write_text("\n".join([lines[0], *(f"{part}/{line}" for line in lines[1:])]) + "\n")
+    made = plan.make(tmp_path / "hub", {}, Silent())
+    assert made.recipe.data.split == "folders" and made.recipe.data.target == ("kind",)
+    assert len(made.test) == 10 and all(name.startswith("test/") for name in made.test.column("image").to_pylist())
+    shutil.copy(tmp_path / "hub" / "test.csv", tmp_path / "hub" / "test_b.csv")
     with pytest.raises(DataError, match=r"Train on hub/train.csv, and give --test hub/test.csv"):
         sources.read(tmp_path / "hub")
 

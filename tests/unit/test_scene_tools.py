@@ -319,11 +319,62 @@ def test_an_annotation_alone_finds_the_pictures_beside_it(folder: Path) -> None:
         sources.read(folder / "other.json")
 
 
-def test_two_lists_of_boxes_ask_which_is_learned(folder: Path) -> None:
-    for part in ("train", "test"):
-        (folder / f"{part}_labels.csv").write_text(rows("tensorflow"))
+def test_two_lists_of_boxes_are_parts_or_ask_which_is_learned(folder: Path) -> None:
+    header, *lines = rows("tensorflow").splitlines()
+    for part, name in (("train", "a"), ("test", "b")):
+        (folder / f"{part}_labels.csv").write_text("\n".join([header, *(line for line in lines if line.startswith(name))]) + "\n")
+    table = sources.read(folder)
+    assert dict(zip(table.column("image").to_pylist(), table.column("split").to_pylist(), strict=True)) == {
+        "a.jpg": "train",
+        "b.jpg": "test",
+    }
+    assert read(folder)[0] == {name: WANTED[name] for name in ("a.jpg", "b.jpg")}
+    (folder / "test_labels_2nd.csv").write_text(rows("tensorflow"))
     with pytest.raises(DataError, match=r"Train on .*/train_labels.csv, and give --test .*/test_labels.csv"):
         sources.read(folder)
+
+
+def test_boxes_are_counted_once_where_two_forms_say_them(folder: Path) -> None:
+    for name, things in WANTED.items():
+        lines = [f"{int(box.label == 'dog')} {(box.left + box.right) / 2 / WIDTH} {(box.top + box.bottom) / 2 / HEIGHT} "
+                 f"{(box.right - box.left) / WIDTH} {(box.bottom - box.top) / HEIGHT}" for box in things]  # fmt: skip
+        (folder / f"{name[0]}.txt").write_text("\n".join(lines))
+    (folder / "classes.txt").write_text("cat\ndog\n")
+    (folder / "coco.json").write_text(json.dumps(coco(WANTED)))
+    assert read(folder)[0] == WANTED
+    moved = {name: [box._replace(left=box.left + 0.004) for box in things] for name, things in WANTED.items()}
+    (folder / "merged.json").write_text(json.dumps(coco(moved)))  # the same once more, rounded otherwise
+    assert read(folder)[0] == WANTED
+    (folder / "merged.json").unlink()
+    (folder / "coco.json").write_text(json.dumps(coco({name: things * 2 for name, things in WANTED.items()})))
+    found, said = read(folder)
+    assert found == WANTED and "3 × a box is told twice and counts once" in said
+
+
+def coco(things: dict[str, list[Box]]) -> dict[str, Any]:
+    told = [{"id": 7 * number + place, "image_id": number, "category_id": 1 + (box.label == "dog"), "iscrowd": 0,
+             "bbox": [box.left, box.top, box.right - box.left, box.bottom - box.top]}
+            for number, found in enumerate(things.values()) for place, box in enumerate(found)]  # fmt: skip
+    return {"images": [{"id": number, "file_name": name} for number, name in enumerate(things)], "annotations": told,
+            "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]}  # fmt: skip
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_centre_where_left_and_top_were_said(folder: Path, shares: bool) -> None:
+    random = np.random.default_rng(1)
+    wanted: dict[str, list[Box]] = {name: [] for name in WANTED}
+    lines = ["image,label,x,y,w,h"]
+    for place in range(30):
+        width, height = random.integers(4, 20), random.integers(4, 15)
+        left, top = random.integers(0, WIDTH - width + 1), random.integers(0, HEIGHT - height + 1)
+        name = list(WANTED)[place % 3]
+        wanted[name].append(Box("cat", left, top, left + width, top + height))
+        across, down = (WIDTH, HEIGHT) if shares else (1, 1)
+        lines.append(f"{name},cat,{(left + width / 2) / across},{(top + height / 2) / down},{width / across},{height / down}")
+    (folder / "boxes.csv").write_text("\n".join(lines))
+    found, said = read(folder)
+    rounded = {name: [Box(box.label, *(round(side, 3) for side in box[1:5])) for box in things] for name, things in found.items()}
+    assert rounded == wanted and "told by their centre" in said
 
 
 def test_what_only_looks_like_boxes_stays_a_table(folder: Path) -> None:

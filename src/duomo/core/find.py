@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import pkgutil
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,8 @@ def model_names() -> list[str]:
 
 
 PLAIN_SIZES = ("tiny", "small", "base", "large")
+FORETOLD = re.compile(r"(?i).*(fore.?cast|time.?series|预测)")
+"""What people call tasks that are none here: to tell what comes from what was."""
 OTHER_NAMES = {"googlenet": "inceptionv1"}
 
 
@@ -110,6 +113,10 @@ def _texts(settings: Mapping[str, Any], section: str) -> dict[str, str]:
 
 
 def task_module(name: str) -> ModuleType:
+    if FORETOLD.match(name):
+        raise ConfigError("There is no task {name!r}: series are not continued here. A number is foretold from a table with a row for each "
+                          "moment and earlier values as columns: --task regress --target VALUE --time DATE; a class or a number is learned "
+                          "of whole series: --task classify or regress (docs/guide.md)", name=name)  # fmt: skip
     if name not in task_names():
         raise ConfigError(
             "A task must be one of {known}; received {name!r}.{hint}",

@@ -37,7 +37,10 @@ class Parser(argparse.ArgumentParser):
         hint = nearest(wrong, known) if wrong and wrong not in known else ""
         words = message.partition(tr("unrecognized arguments: %s").partition("%s")[0])[2]
         if words and not words.startswith("-"):
-            hint = tr(" Several values of one setting are joined by commas (zh,en); a verb takes one file or folder.")
+            hint = tr(
+                " Several values of one setting are joined by commas (zh,en); a verb takes one file or folder: put several "
+                "files into a folder, or start it once for each."
+            )
         print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
         raise SystemExit(ConfigError.exit_code)
 

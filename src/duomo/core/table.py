@@ -33,6 +33,8 @@ class Table:
     name: str = "data"
     problems: tuple[str, ...] = ()
     """What the source noticed and counted: bad lines, broken files."""
+    asked: tuple[str, ...] = ()
+    """The columns that rows beside these lack, which are to be answered."""
 
     def __len__(self) -> int:
         return self.data.num_rows

@@ -1,4 +1,4 @@
-"""Files of translations: TMX (translation memories), PO and MO (messages of programs). Each pair of texts becomes a row.
+"""Files of translations: TMX (translation memories), XLIFF, PO and MO (messages of programs). Each pair of texts becomes a row.
 
 XML is read by expat, piece by piece; a file that declares entities is refused, so that none can grow without bound or reach outside.
 """
@@ -22,6 +22,8 @@ PIECE = 1 << 20
 LONGEST = 1_000_000
 CODES = ("bpt", "ept", "ph", "it", "ut")
 """Elements of a segment that hold mark-up of the original, not text."""
+UNITS, TEXTS, ASIDE = ("tu", "trans-unit", "segment"), ("seg", "source", "target"), ("alt-trans", "mtc:matches", "matches")
+"""Elements that hold a text in two languages; the texts; and what has such texts, but for another purpose."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 DECLARED = re.compile(rb"<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)")
 CHARSET = re.compile(rb"Content-Type:[^\n]*charset=([\w.:-]+)", re.IGNORECASE)
@@ -36,27 +38,34 @@ def _small(path: Path) -> None:
                         most=LARGEST, file=path.name)  # fmt: skip
 
 
-class _Tmx:
-    """Handlers of the parser: `units` fills with {language: text}."""
+class _Segments:
+    """Handlers of the parser: `units` fills with {language: text}, or {"source": text, "target": text} in XLIFF."""
 
-    def __init__(self, name: str):
-        self.name, self.units = name, list[dict[str, str]]()
-        self._language, self._parts, self._inside, self._codes, self._size = "", list[str](), False, 0, 0
+    def __init__(self, name: str, kind: str):
+        self.name, self.kind, self.units = name, kind, list[dict[str, str]]()
+        self._language, self._parts, self._inside, self._codes, self._size = "", list[str](), "", 0, 0
+        self._aside = 0
+        """Elements of XLIFF around that hold what others proposed."""
 
     def open(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "tu":
+        if tag in UNITS:
             self.units.append({})
         elif tag == "tuv":
             self._language = attributes.get("xml:lang") or attributes.get("lang", "")
-        elif tag == "seg":
-            self._parts, self._inside, self._codes, self._size = [], True, 0, 0
+        elif tag in ASIDE:
+            self._aside += 1
+        elif tag in TEXTS and not self._aside:
+            self._parts, self._inside, self._codes, self._size = [], tag, 0, 0
         elif tag in CODES:
             self._codes += 1
 
     def close(self, tag: str) -> None:
-        if tag == "seg" and self.units and self._language:
-            self.units[-1].setdefault(self._language, "".join(self._parts))
-            self._inside = False
+        if tag == self._inside and self.units:
+            name = self._language if tag == "seg" else tag
+            self.units[-1] |= {name: self.units[-1].get(name, "".join(self._parts))} if name else {}
+            self._inside = ""
+        elif tag in ASIDE:
+            self._aside -= 1
         elif tag in CODES:
             self._codes -= 1
 
@@ -65,20 +74,19 @@ class _Tmx:
             return
         self._size += len(data)
         if self._size > LONGEST:
-            raise DataError(
-                "A text of a TMX file may have at most {most:,} characters; {file} has a longer one.", most=LONGEST, file=self.name
-            )
+            raise DataError("A text of a {kind} file may have at most {most:,} characters; {file} has a longer one.",
+                            kind=self.kind, most=LONGEST, file=self.name)  # fmt: skip
         self._parts.append(data)
 
     def entity(self, *declared: object) -> None:
-        raise DataError("A TMX file may not declare entities; {file} does. Write them out.", file=self.name)
+        raise DataError("A {kind} file may not declare entities; {file} does. Write them out.", kind=self.kind, file=self.name)
 
 
-def read_tmx(path: Path, wanted: str = "") -> Found:
-    """A column for each language (`en`, `zh`; with the region where a language has several)."""
+def _segments(path: Path, wanted: str, kind: str) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """The units of an XML file, and what was noticed about its encoding."""
     _small(path)
     encoding = _encoding(path, wanted, DECLARED)
-    found = _Tmx(path.name)
+    found = _Segments(path.name, kind)
     parser = expat.ParserCreate("utf-8")  # what it is given; expat itself knows few of the encodings that files are declared in
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = found.open, found.close, found.text
@@ -89,12 +97,28 @@ def read_tmx(path: Path, wanted: str = "") -> Found:
                 parser.Parse(piece, False)
             parser.Parse("", True)
     except ExpatError as error:
-        raise DataError("A TMX file must be whole XML; {file} is not: {why}. Fix it.", file=path.name, why=str(error)) from None
-    names = _called({language for unit in found.units for language in unit})
-    columns = {name: pa.array([_of(unit, names, name) for unit in found.units], pa.large_string()) for name in sorted({*names.values()})}
+        raise DataError("A {kind} file must be whole XML; {file} is not: {why}. Fix it.",
+                        kind=kind, file=path.name, why=str(error)) from None  # fmt: skip
+    return found.units, encoding.problems
+
+
+def read_xliff(path: Path, wanted: str = "") -> Found:
+    """Columns `source` and `target`; what is not translated yet stays empty there."""
+    units, problems = _segments(path, wanted, "XLIFF")
+    pairs = [(unit["source"], unit.get("target", "").strip() or None) for unit in units if unit.get("source", "").strip()]
+    if not pairs:
+        raise DataError("An XLIFF file must hold segments with a source; {file} has none.", file=path.name)
+    return _paired(pairs), problems
+
+
+def read_tmx(path: Path, wanted: str = "") -> Found:
+    """A column for each language (`en`, `zh`; with the region where a language has several)."""
+    units, problems = _segments(path, wanted, "TMX")
+    names = _called({language for unit in units for language in unit})
+    columns = {name: pa.array([_of(unit, names, name) for unit in units], pa.large_string()) for name in sorted({*names.values()})}
     if len(columns) < 2:
         raise DataError("A TMX file must hold texts in two languages; {file} has {count}.", file=path.name, count=len(columns))
-    return pa.table(columns), encoding.problems
+    return pa.table(columns), problems
 
 
 def _encoding(path: Path, wanted: str, declared: re.Pattern[bytes]) -> Encoding:

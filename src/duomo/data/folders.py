@@ -29,6 +29,7 @@ from duomo.data.listed import LOOKED_AT, Reader, described, kind_of, known, list
 from duomo.data.nameless import PARTS, is_table, shows_picture
 from duomo.data.owned import of_folders
 from duomo.data.pages import plain, unread
+from duomo.data.parted import of_parts
 from duomo.data.prose import PROSE, alike, writing
 from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.spoken import read_classes, read_spoken, refuse_elsewhere
@@ -37,7 +38,7 @@ from duomo.data.text_encoding import Encoding, detect, open_text
 
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
-LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations")
+LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations", "_classes")
 """What a file that describes the others is called."""
 MOST_OTHERS = 5000
 """Files of no known ending that are looked into, whether they hold pictures all the same."""
@@ -226,6 +227,8 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
     named = [file for file in named if _lists(root / file, read_file, files)] if len(named) > 1 else named
     if len(named) == 1:
         return described(root, read_file(root / named[0]), files, media, problems)
+    if (parted := of_parts(root, named, read_file)) is not None:
+        return described(root, parted, files, media, problems)
     if {word for file in named for word in re.split("[-_.]", _stem(file))} & SPLITS:
         first, last = (min(named, key=lambda file: (word not in _stem(file), file)) for word in ("train", "test"))
         raise DataError(

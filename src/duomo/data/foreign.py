@@ -52,7 +52,9 @@ _PROGRAMS = {
     **dict.fromkeys((".7z", ".rar"), ("7z x {file}", "an archive of 7-Zip or RAR")),
     **dict.fromkeys((".mdb", ".accdb"), ("mdb-export {file} TABLE > {table}", "a database of Access")),
 }
-FOREIGN = frozenset((*_PYTHON, *_R, *_PROGRAMS))
+_CONTINUED = ".tsf"
+"""Series of the Monash archive, each to be continued."""
+FOREIGN = frozenset((*_PYTHON, *_R, *_PROGRAMS, _CONTINUED))
 
 
 def refuse(path: Path) -> None:
@@ -62,6 +64,10 @@ def refuse(path: Path) -> None:
         return
     names = {"file": path.name, **{made: f"{path.stem}{end}" for made, end in
              (("table", ".csv"), ("arrays", ".npz"), ("parquet", ".parquet"))}}  # fmt: skip
+    if ending == _CONTINUED:
+        raise DataError("{file} holds series that are to be continued, which is not done here. What is learned of series is a class or a "
+                        "number for each. To foretell, write a table with a row for each moment and earlier values as columns: "
+                        "duomo train TABLE --task regress --target VALUE --time DATE (docs/guide.md)", file=path.name)  # fmt: skip
     if ending in _PROGRAMS:
         line, kind = _PROGRAMS[ending]
         raise DataError("{file} is {kind}, which is not read. Take out of it what is to be read, for instance with: {line}",

@@ -23,6 +23,7 @@ from duomo.core.kinds.cells import is_text
 from duomo.core.messages import listed, nearest, tr
 from duomo.data import spill as caches
 from duomo.data.archive import check_packed
+from duomo.data.chosen import answered
 from duomo.data.frames import from_columns, from_rows, plain
 from duomo.data.headers import lead, repaired
 from duomo.data.merged import unmerged
@@ -112,7 +113,8 @@ def read_json(path: Path, cache: Path | None, wanted: str = "", part: str = "") 
         if len(first) > 1 and _object(first[0]) is not None:
             return read_json_lines(path, cache, wanted)
         raise DataError("A JSON file must be whole; {file} is not: {why}. Fix it.", file=path.name, why=str(error)) from None
-    found = _turned(_wrapped(found, path, part))
+    found, said = answered(_turned(_wrapped(found, path, part)))
+    problems += said
     if isinstance(found, list) and found and all(_conversation(row) for row in found):
         found = [{"messages": row} for row in found]
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):

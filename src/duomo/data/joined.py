@@ -14,6 +14,7 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.classed import GROUP, SPLITS, kinds_of, labels_of
 from duomo.data.listed import Reader
+from duomo.data.parted import of_parts
 
 FEWEST_SERIES = 5
 """Tables in each class folder from which on a table is taken for one series."""
@@ -27,7 +28,7 @@ SHARD = re.compile(r"^(part|chunk|shard|data)?[-_.]?\d+.*\.(parquet|csv|jsonl|fe
 
 def joined(root: Path, tables: list[str], read_file: Reader) -> Table:
     """Tables that are one together; DataError for others."""
-    for made in (_recordings, _sharded):
+    for made in (_recordings, of_parts, _sharded):
         if (whole := made(root, tables, read_file)) is not None:
             return whole
     raise DataError(

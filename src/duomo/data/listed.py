@@ -16,6 +16,7 @@ from duomo.core.kinds.cells import whole
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.scene_listed import listed_scenes, lists_boxes
+from duomo.data.scene_tools import places
 
 PICTURES = frozenset((*image.SUFFIXES, *image.UNREAD)) - {*scans.ENDINGS}
 SOUNDS = frozenset((*audio.SUFFIXES, *audio.UNREAD))
@@ -137,7 +138,9 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
         told = {"count": len(missing), "first": cells[missing[0]], "row": missing[0] + 1}
         note = (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).", **told),)
     known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
-    found_table = Table(pa.table(columns), known, root=root, name=root.name, problems=problems + listed.problems + note)
+    known |= {other: "id" for other in columns if listed.kinds.get(other) == "id"}
+    said = problems + listed.problems + note
+    found_table = Table(pa.table(columns), known, root=root, name=root.name, problems=said, asked=listed.asked)
     return listed_scenes(found_table, files) or found_table
 
 
@@ -171,7 +174,7 @@ def beside(listed: Table) -> Table:
     if boxed:
         return described(listed.root, listed, files, "image", ()) if names_files(listed, files) else listed
     cells = [str(cell) for cell in listed.data.column(lost[0]).slice(0, LOOKED_AT).to_pylist() if cell]
-    found = sum(PurePosixPath(cell.replace("\\", "/")).name in index for cell in cells)
+    found = sum(_called(cell, index) is not None for cell in cells)
     return described(listed.root, listed, files, "image", ()) if found > 0.5 * len(cells) else listed
 
 
@@ -228,7 +231,13 @@ def _place(root: Path, cell: str | None, index: dict[str, str]) -> str | None:
     elif ".." in path.parts:
         raise DataError("The files that a metadata file names must lie in its folder; received {path!r}. Move them there.", path=cell)
     tails = ["/".join(path.parts[start:]) for start in range(len(path.parts))]  # its folders may lie in others on the list's machine
-    return next((index[tail] for tail in (*tails, os.path.splitext(path.name)[0]) if tail in index), None)
+    return next((index[tail] for tail in (*tails, os.path.splitext(path.name)[0]) if tail in index), None) or _called(cell, index)
+
+
+def _called(cell: str, index: dict[str, str]) -> str | None:
+    """The file by the last part of its path or address, without what a tool wrote before it."""
+    names = [PurePosixPath(name).name for name in (cell.replace("\\", "/"), *places(cell))]
+    return next((index[name] for name in names if name in index), None)
 
 
 def are_classes(cells: Iterable[str | None]) -> bool:
@@ -269,7 +278,7 @@ def _naming_column(listed: Table, index: dict[str, str]) -> str:
             return by_name[wanted]
     for name in listed.names:
         cells = [str(cell) for cell in listed.data.column(name).slice(0, 50).to_pylist() if cell is not None]
-        if cells and sum(PurePosixPath(cell.replace("\\", "/")).name in index for cell in cells) > 0.5 * len(cells):
+        if cells and sum(_called(cell, index) is not None for cell in cells) > 0.5 * len(cells):
             return name
     raise DataError(
         "A metadata file must name the files in a column such as {wanted}; its columns are {names}. Rename one.",

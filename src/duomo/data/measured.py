@@ -71,7 +71,11 @@ def read_ts(path: Path, wanted: str = "") -> Found:
     told = {line.split()[0].lower(): line.split()[1:] for line in head}
     name = "label" if told.get("@classlabel", ["false"])[0].lower() == "true" else "target" if "@targetlabel" in told else ""
     if told.get("@timestamps", ["false"])[0].lower() == "true":
-        raise DataError("Series in a .ts file must be plain numbers; {file} has time stamps. Write the numbers alone.", file=path.name)
+        raise DataError(
+            "Series in a .ts file must be plain numbers; {file} has time stamps. Where they are evenly spaced write the numbers alone, "
+            "with @timestamps false; else a table with columns id, time and value: duomo train FILE --join id,time",
+            file=path.name,
+        )
     series, labels = [], []
     for number, line in rows:
         parts = line.split(":")

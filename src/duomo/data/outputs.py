@@ -19,8 +19,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.files import sync_folder, write_atomically
+from duomo.core.messages import listed, nearest
 from duomo.core.table import Table
 
 OUTPUTS = (".csv", ".jsonl", ".parquet")
@@ -40,6 +41,25 @@ def flat(values: Iterable[Any]) -> list[Any]:
 def defused(cell: Any) -> Any:
     """A cell that a spreadsheet would run as a formula becomes text there, by the apostrophe that spreadsheets know."""
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def picked(piece: Piece, wanted: Sequence[str], target: Sequence[str], answers: Sequence[Any]) -> dict[str, list[Any]]:
+    """The wanted columns of a piece; a target's name stands for its `answers`: of several targets for its own, or for 0 or 1."""
+    found: dict[str, list[Any]] = {}
+    for name in wanted:
+        if name in target:
+            found[name] = [_of(name, answer) if len(target) > 1 else answer for answer in answers]
+        elif name in piece:
+            found[name] = list(piece[name])
+        else:
+            raise DataError("Columns of the answers must be there; there is no {name!r}.{hint} The columns are: {columns}.",
+                            name=name, hint=nearest(name, [*target, *piece]), columns=listed([*target, *piece]))  # fmt: skip
+    return found
+
+
+def _of(name: str, answer: Any) -> Any:
+    """What an answer to several targets says of one: its value, or whether it is among those that are true."""
+    return answer.get(name) if isinstance(answer, dict) else None if answer is None else int(name in answer)
 
 
 def write_text(file: Any, suffix: str, piece: Piece, first: bool) -> None:

@@ -1,5 +1,5 @@
-"""Pages and documents as their text: HTML, Word (.docx), OpenDocument (.odt), EPUB. The text lies in the cache as a plain file, and is read
-from there as any other.
+"""Pages and documents as their text: HTML, Word (.docx), OpenDocument (.odt), EPUB, subtitles. The text lies in the cache as a plain file,
+and is read from there as any other.
 """
 
 import html.parser
@@ -15,9 +15,10 @@ from duomo.core.errors import DataError
 from duomo.core.messages import listed, tr
 from duomo.data import spill as caches
 from duomo.data.archive import FAULTS, checked
+from duomo.data.subtitles import SUBTITLES, words
 from duomo.data.text_encoding import Encoding, detect, open_text
 
-PAGES = frozenset((".html", ".htm", ".xhtml", ".docx", ".odt", ".epub"))
+PAGES = frozenset((".html", ".htm", ".xhtml", ".docx", ".odt", ".epub")) | SUBTITLES
 UNREAD = {".pdf": "pdftotext", **dict.fromkeys((".doc", ".rtf", ".ppt", ".pptx", ".odp"), "soffice --convert-to txt")}
 """Documents that are not read, and the program that writes them as text."""
 LARGEST = 1 << 26
@@ -40,7 +41,8 @@ def plain(path: Path, cache: Path | None = None, wanted: str = "") -> Path:
     into = caches.folder(cache) / "pages" / caches.file_digest(path, "text", ending, wanted) / f"{path.stem}.txt"
     if into.is_file():
         return into
-    text = _markup(_decoded(path, wanted)) if ending not in MEMBERS else _packed(path, ending)
+    read = words if ending in SUBTITLES else _markup
+    text = read(_decoded(path, wanted)) if ending not in MEMBERS else _packed(path, ending)
     into.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.NamedTemporaryFile("w", dir=into.parent, delete=False, encoding="utf-8", newline="\n") as file:

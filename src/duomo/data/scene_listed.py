@@ -20,7 +20,7 @@ from duomo.core.table import Table
 from duomo.data.annotated import FAULTS, ONLY_CLASS, Faults, Scene, boxed
 from duomo.data.scene_tools import CLASSES, via_attribute, via_thing
 from duomo.data.scene_yolo import class_names
-from duomo.data.scenes import as_table
+from duomo.data.scenes import as_table, centred
 from duomo.data.split import told
 from duomo.data.text_encoding import cut
 
@@ -69,7 +69,7 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
             faults.add(tr("a box whose class nothing names is called {label}", label=ONLY_CLASS), listed.name)
         found = _rows(zip(pictures, kinds, boxes, crowds, strict=True), wide, _words(listed.root, files), faults)
         found = _pixels(listed.root, found, wide)
-        found = [_moved(scene) for scene in found] if at_centre else found
+        found = [scene._replace(boxes=[centred(box) for box in scene.boxes]) for scene in found] if at_centre else found
     else:
         parts = {name[len(OBJECTS) + 1 :]: names[name] for name in names if name == OBJECTS or name.startswith(f"{OBJECTS}.")}
         if not ("" in parts and "bbox" in str(listed.data.column(parts[""]).slice(0, LOOKED_AT).to_pylist())) and BOX not in parts:
@@ -79,7 +79,7 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
     if part := told(listed):
         of_picture = dict(zip(pictures, listed.data.column(part).to_pylist(), strict=True))
         found = [scene._replace(part=str(of_picture[scene.file])) for scene in found]
-    extents = REGIONS not in names and (layout is None or layout[0] == (BOX,))
+    extents = REGIONS not in names and (layout is None or layout[0] == (BOX,) or layout[0] in EXTENTS)
     return as_table(listed.root, found, faults, listed.problems, extents=extents)
 
 
@@ -157,15 +157,6 @@ def _rows(rows: Iterator[tuple[Any, Any, Any, bool]], wide: bool, words: dict[st
         except FAULTS:
             faults.add(tr("a box was left out because its sides are no numbers"), picture)
     return [Scene(picture, 0, 0, things) for picture, things in found.items()]
-
-
-def _moved(scene: Scene) -> Scene:
-    """The scene whose boxes had their centre for the left upper corner."""
-    moved = []
-    for box in scene.boxes:
-        across, down = (box.right - box.left) / 2, (box.bottom - box.top) / 2
-        moved.append(box._replace(left=box.left - across, top=box.top - down, right=box.right - across, bottom=box.bottom - down))
-    return scene._replace(boxes=moved)
 
 
 def _pixels(root: Path, scenes: list[Scene], wide: bool) -> list[Scene]:

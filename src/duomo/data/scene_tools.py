@@ -200,16 +200,16 @@ def _is_label_studio(told: Any) -> bool:
 def _label_studio(file: str, told: Any, names: Pictures, faults: Faults) -> Iterator[Scene]:
     def picture(sheet: Mapping[str, Any]) -> Told:
         words = [value for value in (sheet.get("data") or sheet).values() if isinstance(value, str)]
-        places = [place for word in words for place in _places(word)]
+        known = [place for word in words for place in places(word)]
         results = _results(sheet)
         width, height = (number(results[0].get(side)) if results else 0.0 for side in ("original_width", "original_height"))
         things = [one for one in results if "choices" not in one and "text" not in one]
-        return Told(next((place for place in places if names.find(place, file)), places[0]), width, height, things)
+        return Told(next((place for place in known if names.find(place, file)), known[0]), width, height, things)
 
     return gather(file, told, (picture, _label_studio_thing), names, faults)
 
 
-def _places(word: str) -> list[str]:
+def places(word: str) -> list[str]:
     """What the file at an address may be called: a path on the tool's machine, or a name with what the tool writes before it."""
     path = unquote(word.partition("?d=")[2] or word.partition("?")[0])
     folder, _, name = path.rpartition("/")

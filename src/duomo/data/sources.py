@@ -17,10 +17,12 @@ from duomo.data import foreign
 from duomo.data.aligned import is_barred, read_barred
 from duomo.data.archive import unpack
 from duomo.data.arrays import read_numpy
-from duomo.data.bilingual import read_mo, read_po, read_tmx
+from duomo.data.bilingual import read_mo, read_po, read_tmx, read_xliff
+from duomo.data.chosen import kept
 from duomo.data.conll import in_plain, in_sentences, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
+from duomo.data.exclusive import exclusive
 from duomo.data.folders import read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_orc, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
@@ -56,6 +58,7 @@ _FORMATS = {
     "text": ".txt .text .utf8 .md .rst .log",
     "conll": ".conll .conllu .bio .iob .iob2 .bioes .bmes",
     "tmx": ".tmx",
+    "xliff": ".xlf .xliff .sdlxliff .mxliff .mqxliff",
     "po": ".po .pot",
     "mo": ".mo .gmo",
     "numpy": ".npy .npz",
@@ -108,8 +111,8 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
     if "\0" in source or not source or not os.path.exists(path):  # False, too, of a text that is longer than any name
         _missing(path, source)
     if path.is_dir():
-        return unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))
-    return _annotation(path) or _spans(path, encoding) or beside(_file(path, part, cache, encoding))
+        return exclusive(unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding)))
+    return _annotation(path) or _spans(path, encoding) or exclusive(beside(_file(path, part, cache, encoding)))
 
 
 def _annotation(path: Path) -> Table | None:
@@ -144,7 +147,8 @@ def _missing(path: Path, source: str) -> None:
     )
 
 
-def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
+def _looked_into(path: Path) -> str:
+    """What a file's first bytes say that it is, empty for text; DataError for what is no file with something in it."""
     try:
         size = path.stat().st_size
         real = real_format(path) if path.is_file() else ""
@@ -153,12 +157,20 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             "A file must be readable; {file} is not: {why}. Check its rights.", file=path.name, why=str(error.strerror)
         ) from None
     if not path.is_file():
-        raise DataError("A source must be a file or a folder; {file} is neither. Name another.", file=path.name)
+        raise DataError(
+            "A source must be a file or a folder; {file} is neither. Write what is piped in into a file first: COMMAND > rows.csv",
+            file=path.name,
+        )
     if not size:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
     if is_pointer(path):
         raise DataError("A file must be there itself; {file} only stands for one that Git LFS has not fetched. In its folder: git lfs pull",
                         file=path.name)  # fmt: skip
+    return real
+
+
+def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
+    real = _looked_into(path)
     if path.suffix.lower() in PAGES and real in ("", "zip"):
         note = tr("{file} was read as its text, without markup.", file=path.name)
         told = _file(page(path, cache, encoding), part, cache, "")
@@ -185,15 +197,24 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     data, problems, known = _table(kind, path, part, cache, encoding)
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
-    for gather in (gathered, prompted) if kind in ("delimited", "excel", "parquet", "feather", "orc", "jsonl", "json") else ():
-        data, words = gather(data)
-        problems, known = (*words, *problems), known | (dict.fromkeys(data.column_names, "text") if words else {})
+    if kind in ("delimited", "excel", "parquet", "feather", "orc", "jsonl", "json"):
+        data, words, about = _arranged(data)
+        problems, known = (*words, *problems), known | about
     if nameless:
         problems = (
             tr("The name of {file} does not say what it holds; it was read as {kind}.", file=path.name, kind=tr(MAKES[nameless])),
             *problems,
         )
     return Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems)
+
+
+def _arranged(data: pa.Table) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
+    """The table as it is learned from, what was done, and the kinds that follow."""
+    data, words = gathered(data)
+    data, more = prompted(data)
+    told = dict.fromkeys(data.column_names, "text") if words or more else {}
+    data, about = kept(data)
+    return data, (*more, *words), told | about
 
 
 def _of_text(path: Path, encoding: str) -> str:
@@ -218,7 +239,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather" | "orc":
             data, problems = {"feather": read_feather, "orc": read_orc}[kind](path)
-        case "conll" | "slashed" | "segmented" | "turns" | "barred" | "tmx" | "po" | "mo":
+        case "conll" | "slashed" | "segmented" | "turns" | "barred" | "tmx" | "xliff" | "po" | "mo":
             data, problems, known = _lessons(kind, path, encoding)
         case "marked":
             (data, problems), known = read_marked(path, cache, encoding), {"text": "text", "label": "category"}
@@ -239,7 +260,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
     readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "mo": read_mo, "tmx": read_tmx,
-               "barred": read_barred, "turns": read_turns}  # fmt: skip
+               "xliff": read_xliff, "barred": read_barred, "turns": read_turns}  # fmt: skip
     data, problems = readers[kind](path, encoding)
     return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
 
@@ -295,4 +316,4 @@ def _archive(path: Path, root: Path, cache: Path | None, encoding: str) -> Table
     if len(inside) == 1 and inside[0].suffix.lower() in ENDINGS:
         return replace(_file(inside[0], "", cache, encoding), name=path.stem)
     table = unfolded(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding))
-    return replace(table, name=path.stem)
+    return replace(exclusive(table), name=path.stem)

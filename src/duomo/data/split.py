@@ -328,7 +328,8 @@ def _like(train: Table, other: Table, ignored: set[str]) -> Table:
     lacking = [name for name in train.names if name not in there and train.kinds.get(name) != "id"]
     if lacking:
         raise DataError(
-            "A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them.",
+            "A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them; rows without "
+            "the answers are no test: leave --test out, and answer them afterwards with duomo predict.",
             file=other.name, names=", ".join(lacking[:10]), hint=nearest(lacking[0], other.names),
         )  # fmt: skip
     columns = []

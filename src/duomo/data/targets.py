@@ -24,6 +24,7 @@ from duomo.data import dated
 from duomo.data.findings import Finding
 from duomo.data.listed import NAMELESS
 from duomo.data.profile import words
+from duomo.data.split import told
 
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20
@@ -95,6 +96,15 @@ def guess_target(table: Table) -> tuple[str, str]:
     if len(few) == 1:
         return few[0], tr("it is the only one beside texts that has few different numbers")
     return "", tr("no column looks like a target")
+
+
+def marks(table: Table) -> tuple[str, ...]:
+    """Columns of zeros and ones, two at least, that are all that is told of pictures, sounds or films: each row has any number of them."""
+    names = [name for name in table.inputs() if table.kinds.get(name) not in (*MEDIA, "boxes") and name != told(table)]
+    if not table.of_kind(*MEDIA) or len(names) < 2 or {words(name) for name in names} & {*_TARGETS}:
+        return ()
+    found = [number.parse(table.column(name))[0] for name in names if table.kinds.get(name) in ("number", "category")]
+    return tuple(names) if len(found) == len(names) and all(np.isin(values, (0, 1)).all() for values in found) else ()
 
 
 def unnamed(table: Table) -> ConfigError:

@@ -34,6 +34,8 @@ _COMMON = frozenset(
 OTHERS = ("big5", "cp932", "euc_jp", "cp949", "cp1251", "cp1252", "cp1250")
 """What else a file that is asked about may be in: offered where it reads as a text."""
 MOST_ASKED = 4
+FEWEST_WIDE = 20
+"""Characters of Chinese by which UTF-16 is told."""
 SYLLABLES = {"cp932": ("\u3040", "\u30ff"), "euc_jp": ("\u3040", "\u30ff"), "cp949": ("\uac00", "\ud7a3")}
 WORD = re.compile(r"[^\W\d_]+")
 _PUNCTUATION = frozenset("，。！？…：；（）“”‘’、《》·—　「」『』％～")
@@ -207,7 +209,20 @@ def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
 
 
 def _wide(head: bytes) -> str:
-    """UTF-16 without a mark: ASCII characters leave a NUL in every other byte, on one side only."""
+    """UTF-16 without a mark: ASCII characters leave a NUL in every other byte, on one side only; Chinese alone has everyday ones."""
+    return _spaced_by_nul(head) or next((name for name in ("utf-16-le", "utf-16-be") if _is_chinese(head[: len(head) // 2 * 2], name)), "")
+
+
+def _is_chinese(head: bytes, name: str) -> bool:
+    """Whether nearly all of it is Chinese, everyday characters among them, as bytes of another encoding become by no accident."""
+    text = head.decode(name, "replace")
+    common = sum(letter in _COMMON for letter in text)
+    plain = sum("\u4e00" <= letter <= "\u9fff" or letter in _PUNCTUATION or letter in "\r\n\t " for letter in text)
+    return not head.isascii() and len(text) >= FEWEST_WIDE and plain >= 0.95 * len(text) and common >= 0.1 * len(text)
+
+
+def _spaced_by_nul(head: bytes) -> str:
+    """UTF-16 by its NULs; empty where these do not lie so."""
     even, odd = head[0::2].count(0), head[1::2].count(0)
     most, least, half = max(even, odd), min(even, odd), max(1, len(head) // 2)
     if len(head) < 4 or most < 2 or least > 0.1 * most:

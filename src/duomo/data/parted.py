@@ -1,0 +1,102 @@
+"""Tables of a folder that are called after the parts of the data: train, valid and test.
+
+A test that lacks a column of the training table is none: what it lacks is asked for (`Table.asked`), and it is answered afterwards.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+
+from duomo.core.messages import listed, tr
+from duomo.core.table import Table
+from duomo.data.listed import Reader
+from duomo.data.split import COLUMNS, FOLDERS, NAMES
+
+COUNTED = re.compile(r"\d+(-of-\d+)?(-[0-9a-f]{16})?")
+"""What tells such files of one part apart: train-00000-of-00002.parquet."""
+SUBMISSION = re.compile(r"submission|submit|提交", re.IGNORECASE)
+"""In the name of a table that shows how answers are handed in."""
+SPLIT = "split"
+"""The column that says which part a row is of."""
+
+
+def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
+    """The training table above those of the other parts, with `split` beside; None where the names do not tell one of each, or columns
+    have little in common."""
+    handed = [file for file in tables if SUBMISSION.search(PurePosixPath(file).stem)]
+    files = {part: [file for file in tables if file not in handed and part_of(file) == part] for part in NAMES}
+    several = len([one for one in files.values() if one]) > 1 or bool(handed)
+    apart = {PurePosixPath(file).parent for one in files.values() for file in one}
+    if not (several and files["train"] and all(_alike(one) for one in files.values())):
+        return None
+    if len(apart) > 1 and not all(part_of(str(folder)) for folder in apart):
+        return None
+    read = {part: _read(root, one, read_file) for part, one in files.items() if one}
+    train, columns = read["train"], read["train"].names
+    lacking = {part: [name for name in columns if name not in table.names] for part, table in read.items()}
+    if any(2 * len(names) > len(columns) for names in lacking.values()) or {name.lower() for name in columns} & {*COLUMNS}:
+        return None
+    whole = {part: table for part, table in read.items() if not lacking[part]}
+    forms = {file: read_file(root / file).names for file in handed}
+    bare = {files[part][0]: (lacking[part], table.names) for part, table in read.items() if lacking[part]}
+    asked, said = _asked(root, bare, forms)
+    unknown = {name for names, _ in bare.values() for name in names if asked and name not in asked}
+    if len(whole) > 1:
+        said = [tr("{files} are the parts of one table: learned from, validated and tested on as they are called.",
+                   files=", ".join(file for part in whole for file in files[part][:2])), *said]  # fmt: skip
+    if rest := [file for file in tables if file not in handed and not any(file in one for one in files.values())]:
+        said.append(tr("{count} other tables of the folder are not read: {names}.", count=len(rest), names=listed(rest, 5)))
+    problems = (*said, *dict.fromkeys(problem for table in whole.values() for problem in table.problems))
+    kinds = {name: kind for name, kind in train.kinds.items() if name not in unknown} | ({SPLIT: "id"} if len(whole) > 1 else {})
+    data = _above_one_another(whole, [name for name in columns if name not in unknown])
+    return Table(data, kinds, root=train.root, name=root.name, problems=problems, asked=asked)
+
+
+def _above_one_another(parts: Mapping[str, Table], columns: list[str]) -> pa.Table:
+    """The columns of all parts, which part a row is of beside them where there are several."""
+    data = [table.data.select(columns) for table in parts.values()]
+    if len(data) > 1:
+        data = [one.append_column(SPLIT, pa.array([part] * len(one), pa.large_string())) for part, one in zip(parts, data, strict=True)]
+    return pa.concat_tables(data, promote_options="permissive")
+
+
+def part_of(file: str) -> str:
+    """The part of the data that a file, or else its folder, is called after: train, valid, test; empty for none, or several."""
+    for name in (PurePosixPath(file).stem, PurePosixPath(file).parent.name):
+        if words := {FOLDERS[word] for word in re.split(r"[-_. ]", name.lower()) if word in FOLDERS}:
+            return NAMES[words.pop()] if len(words) == 1 else ""
+    return ""
+
+
+def _alike(files: Sequence[str]) -> bool:
+    """Whether there is one file at most, or several that are told apart by their numbers."""
+    return len({(PurePosixPath(file).parent, COUNTED.sub("", PurePosixPath(file).name)) for file in files}) < 2
+
+
+def _read(root: Path, files: Sequence[str], read_file: Reader) -> Table:
+    first, *others = (read_file(root / file) for file in files)
+    data = pa.concat_tables([first.data, *(other.data for other in others)], promote_options="permissive") if others else first.data
+    return Table(data, first.kinds, root=first.root, name=first.name, problems=first.problems)
+
+
+def _asked(
+    root: Path, bare: Mapping[str, tuple[list[str], list[str]]], forms: Mapping[str, list[str]]
+) -> tuple[tuple[str, ...], list[str]]:
+    """The columns that are to be answered, and sentences on the tables without answers and on the forms in which these are handed in.
+
+    `bare`: of each such table the columns that it lacks, and those that it has; `forms`: the columns of each form.
+    """
+    shown = {name for names in forms.values() for name in names}
+    lost = next((names for names, _ in bare.values()), [])
+    asked = tuple(name for name in lost if name in shown) or tuple(lost[:1] * (len(lost) == 1))
+    said = []
+    for file, (names, there) in bare.items():
+        columns = next((",".join(names) for names in forms.values() if {*names} <= {*there, *asked}), "")
+        told = {"file": file, "names": listed(names, 5), "path": f"{root.name}/{file}"}
+        more = f' --columns "{columns}"' if asked and columns else ""
+        said.append(tr("{file} lacks {names}: it is no test. Once something is learned, answer it with: duomo predict RUN {path}{more} "
+                       "-o answers.csv", more=more, **told))  # fmt: skip
+    said += [tr("{file} shows how answers are handed in and is not learned from.", file=file) for file in forms]
+    return asked, said
