@@ -2,7 +2,7 @@
 
     kind            for trees (dense)                  for linear models (stacked side by side)
     number          as it is, NaN where missing        standardised, missing = mean and a column that says so
-    category        code of its own, NaN where unseen  one column for each value
+    category        code by frequency, NaN if unseen   one column for each value
     date            the encoder's numbers              the encoder's numbers
     text            -                                  TF-IDF: words 1-2, or characters 1-3 for Chinese, Japanese, Korean,
                                                        or letters 2-5 within words where most words stand in one text only, as names do
@@ -39,6 +39,9 @@ PIXELS = 32
 MELS = 40
 MOST_TREE_CATEGORIES = 250
 MOST_COLUMNS = 500
+MANY, EACH = 32, 50
+"""A category of more values than this, with fewer rows for each on average, is divided like a number, by how frequent its values are: among
+all ways to divide hundreds of names one fits whatever was learned from."""
 PROSE = 60
 """Characters of a cell on average, above which it is no name."""
 
@@ -46,6 +49,11 @@ PROSE = 60
 def is_flat(names: Sequence[str], kinds: Mapping[str, str]) -> bool:
     """Whether trees can take all of these columns as they are."""
     return all(kinds.get(name) in FLAT for name in names)
+
+
+def in_subsets(values: int, rows: int) -> bool:
+    """Whether trees divide a category of so many values by subsets of them."""
+    return values <= MANY or rows >= EACH * values
 
 
 def sample_rows(rows: int, most: int) -> np.ndarray:
@@ -76,7 +84,8 @@ class TreeMatrix:
             else:
                 self._styles[name] = number.style_of(table.column(name))
         blocks = self._blocks(table)
-        self.categorical = np.concatenate([np.full(block.shape[1], self.kinds[name] == "category") for name, block in blocks])
+        divided = {name for name, known in self._values.items() if in_subsets(len(known), len(table))}
+        self.categorical = np.concatenate([np.full(block.shape[1], name in divided) for name, block in blocks])
         self._empty = np.concatenate([np.isnan(block).all(axis=0) for _, block in blocks])
 
     def transform(self, table: Table) -> np.ndarray:

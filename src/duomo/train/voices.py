@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from duomo.core.contract import Goal
+from duomo.data.classical import in_subsets
 from duomo.nn.council import DEPTH, KNOWN
 from duomo.train.held import FEW
 
@@ -20,9 +21,6 @@ LEAVES = (31, 8)
 """Leaves of a tree; of few rows the size is chosen that leaves the least loss on the folds."""
 SOME = 0.5
 """Share of the columns that each division of few rows chooses from: trees that differ more (Breiman 2001, "Random Forests")."""
-MANY, EACH = 32, 50
-"""A category of more values than this, with fewer rows for each on average, is divided like a number, by how frequent its values are: among
-all ways to divide hundreds of names one fits whatever was learned from."""
 WIDE, COARSE = 500, 32
 """With more columns than so many each is divided into so few bins: a tree of 240 rows and 5,000 columns looks at nothing but empty ones."""
 
@@ -65,7 +63,7 @@ class Trees:
         self._seen = [np.unique(column[column < KNOWN]).astype(np.int64) for column in x_NF[rows, : self.categories].T]
         weight_N = self.goal.weight[rows]
         weight = weight_N if np.ptp(weight_N) else None  # weighted quantiles cost more than all trees
-        self._apart = [place for place, seen in enumerate(self._seen) if len(seen) <= MANY or len(rows) >= EACH * len(seen)]
+        self._apart = [place for place, seen in enumerate(self._seen) if in_subsets(len(seen), len(rows))]
         bins = KNOWN if x_NF.shape[1] < WIDE else max(COARSE, *(len(seen) for seen in self._seen), 2)
         self._model.set_params(max_iter=count, max_bins=bins, categorical_features=self._apart or None)
         self._model.fit(self._filled(x_NF[rows]), self.goal.values[rows], weight)

@@ -183,6 +183,18 @@ def test_skew_changes_the_metric():
     assert made(wine(kind=rare), "kind").metric.name == "auc"
 
 
+def test_names_that_say_nothing_do_not_weaken_the_baseline():
+    rng, rows = np.random.default_rng(0), 3000
+    score = rng.normal(size=2 * rows)
+    late = np.where(score + rng.normal(size=2 * rows) > 2.7, "late", "in time")
+    names = {column: [f"{column}{number}" for number in rng.integers(0, 250, 2 * rows)] for column in ("first", "last")}
+    table = Table(pa.table({"score": score, "late": late, **names}), {"score": "number"} | dict.fromkeys(("late", *names), "category"))
+    task = made(table.take(np.arange(rows)), "late")
+    trees = next(one for one in task.baselines() if one.name == "gradient-boosted trees")
+    trees.fit(table.take(np.arange(rows)))
+    assert task.measure(trees.evidence(table.take(np.arange(rows, 2 * rows))))["log_loss"] < 0.125
+
+
 def test_the_classical_baselines_are_strong():
     found = load_breast_cancer()
     columns = {name: found.data[:, c] for c, name in enumerate(found.feature_names)}
