@@ -236,6 +236,14 @@ def test_parts_make_rows() -> None:
             rows_of_parts(parts, {"image": "image", "age": "number"})
 
 
+@pytest.mark.parametrize("cell", ["1e999", "-Infinity", "9" * 400])
+def test_infinite_numbers_are_refused_and_unknown_ones_are_not(cell: str) -> None:
+    rows = read_json(f'[{{"a": {cell}}}, {{"a": NaN}}, {{"a": 1.5}}]'.encode())
+    with pytest.raises(DataError, match="takes numbers below"):
+        table_of(rows, {"a": "number"})
+    assert table_of(rows[1:], {"a": "number"}).column("a").to_pylist() == [None, 1.5]
+
+
 def test_files_under_any_name() -> None:
     """For a run that reads one picture or sound and nothing else; elsewhere a file may stand for a text."""
     assert rows_of_parts([("file", True, b"1"), ("image", True, b"2")], {"image": "image"}) == [{"image": b"1"}, {"image": b"2"}]

@@ -159,7 +159,9 @@ def _number(name: str, cell: float) -> float | None:
     except OverflowError:
         raise DataError("The field {name!r} takes numbers below 1.8e308; received one of {count:,} digits.",
                         name=name, count=len(str(cell)))  from None  # fmt: skip
-    return value if math.isfinite(value) else None
+    if math.isinf(value):  # `predict` refuses it as well, and 1e999 is no other number than one of a thousand digits
+        raise DataError("The field {name!r} takes numbers below 1.8e308; received {value}.", name=name, value=value)
+    return None if math.isnan(value) else value
 
 
 def _text(name: str, kind: str, cell: Any) -> str | None:
