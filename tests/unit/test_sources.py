@@ -400,6 +400,9 @@ def test_names_that_are_numbers_beside_a_word_above_dates(tmp_path: Path) -> Non
     assert read(tmp_path / "a.csv").names == ["ts", "00", "10", "11"]
     (tmp_path / "b.csv").write_text("".join(f"2019-08-{day:02},{day}.5,{2 * day},7\n" for day in range(1, 20)))
     assert len(read(tmp_path / "b.csv")) == 19
+    for first in ("unknown", "n/a", "later"):  # a cell without a date is no name
+        (tmp_path / "c.csv").write_text(f"{first},7,x\n" + "".join(f"2019-08-{day:02},{day},y\n" for day in range(1, 29)) + "later,8,x\n")
+        assert len(read(tmp_path / "c.csv")) == 30, first
 
 
 def test_a_line_of_names_longer_than_what_is_looked_at_first(tmp_path: Path) -> None:

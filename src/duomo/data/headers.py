@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from duomo.core.kinds import date
+from duomo.core.kinds.number import WORDS
 from duomo.core.messages import tr
 from duomo.data.spaced import NUMBER
 
@@ -80,11 +81,12 @@ def has_header(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
 
 
 def _above_dates(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
-    """Whether a word stands above a column of dates."""
+    """Whether a word stands above a column of dates that is met nowhere among them and does not say that one is missing."""
     for place, name in enumerate(first):
         cells = [row[place] for row in body if row[place].strip()]
         known = ~np.isnat(date.parse(pa.chunked_array([pa.array([name, *cells])]))[0])
-        if name.strip() and not NUMBER.fullmatch(name) and cells and not known[0] and known[1:].mean() >= 0.9:
+        word = name.strip().lower() not in WORDS and name not in cells and not NUMBER.fullmatch(name)
+        if word and cells and not known[0] and known[1:].mean() >= 0.9:
             return True
     return False
 
