@@ -128,9 +128,14 @@ def test_files_whose_lines_are_rows(tmp_path: Path) -> None:
     parts = {f"{part}_{kind}.txt": lines["good" if kind == "pos" else "bad"] for part in ("train", "test") for kind in ("pos", "neg")}
     table = sources.read(put(tmp_path / "parts", parts))
     assert table.names == ["text", "label", "split"] and plan(table) == ("classify", ("label",))
+    parts = {f"{part}/{kind}.txt": lines["good" if kind == "pos" else "bad"] for part in ("train", "test") for kind in ("pos", "neg")}
+    assert set(sources.read(put(tmp_path / "folders", parts)).column("split").to_pylist()) == {"train", "test"}
     table = sources.read(put(tmp_path / "xy", {"text.txt": lines["good"], "labels.txt": "yes\nno\n" * 15}))
     assert table.names == ["text", "label"] and table.data.slice(1, 1).to_pylist() == [{"text": "It is good, number 1.", "label": "no"}]
-    for number, texts in enumerate(({"pos.txt": "Short.\n", "neg.txt": "Too.\n"}, {"a.txt": lines["good"], "b.txt": lines["bad"]})):
+    for number, texts in enumerate((
+        {"pos.txt": "Short.\n", "neg.txt": "Too.\n"}, {"a.txt": lines["good"], "b.txt": lines["bad"]},
+        {"bad_boy.txt": lines["good"], "real_life.txt": lines["bad"]},
+    )):  # fmt: skip
         assert sources.read(put(tmp_path / f"texts{number}", texts)).names == ["text", "file"]
 
 
@@ -222,6 +227,10 @@ def test_notes_with_pictures_are_texts(tmp_path: Path) -> None:
     assert table.names == ["image", "label", "file"] and "gallery.html" in table.problems[0]
     table = sources.read(put(pictures(tmp_path / "plain", classed), {"README.md": "![](cat/0.png)"}))
     assert table.names == ["image", "label", "file"] and not table.problems
+    described = {f"{number}.txt": f"A cat, number {number}." for number in range(30)}
+    previews = {f"{name}.html": "<style>p {margin: 0}</style>" + "".join(f"<img src='{n}.png'>{n}" for n in range(30)) for name in "ab"}
+    root = put(pictures(tmp_path / "described", [f"{number}.png" for number in range(30)]), described | previews)
+    assert sources.read(root).names == ["image", "text", "file"]
 
 
 @pytest.mark.parametrize("sign", ["、", "，", ",", "；"])

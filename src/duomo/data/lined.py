@@ -31,18 +31,28 @@ def read_lined(root: Path, files: Sequence[str], problems: tuple[str, ...], want
     if len(files) < 2 or sum((root / file).stat().st_size for file in files) > LARGEST:
         return None
     classed = {file: _class_of(PurePosixPath(file)) for file in files}
-    if len({label for label, _ in classed.values()} - {""}) > 1 and all(label for label, _ in classed.values()):
+    if len({label for label, _ in classed.values()} - {""}) > 1 and all(label for label, _ in classed.values()) and _alike(classed):
         return _by_names(root, classed, problems, wanted)
     plain = len(files) == 2 and all(kind_of(file) == "text" for file in files)
     return _by_lines(root, files, problems, wanted) if plain else None
 
 
+def _alike(classed: Found) -> bool:
+    """Whether the files of all classes are called alike but for these, and for numbers: bad_boy.txt and real_life.txt are two books."""
+    others: dict[str, set[str]] = {}
+    for label, rest in classed.values():
+        others.setdefault(label, set()).add(re.sub(r"\d+k?", "", rest.replace(label, "")))
+    return len({*map(frozenset, others.values())}) == 1
+
+
 def _class_of(file: PurePosixPath) -> tuple[str, str]:
-    """The only word of a text's name that is a class, and the others."""
+    """The only word of a text's name that is a class, and the others with the folder."""
     words = re.split(r"[-_. ]", (file.stem if file.suffix.lower() == ".txt" else file.name).lower())
     found = [word for word in words if word in CLASSES]
     ends = file.suffix.lower() == ".txt" or file.suffix[1:].lower() in CLASSES
-    return (found[0], "-".join(word for word in words if word != found[0])) if len(found) == 1 and ends else ("", "")
+    if len(found) != 1 or not ends:
+        return "", ""
+    return found[0], str(file.parent / "-".join(word for word in words if word != found[0]))
 
 
 def _by_names(root: Path, classed: Found, problems: tuple[str, ...], wanted: str) -> Table | None:
