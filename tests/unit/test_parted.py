@@ -73,6 +73,17 @@ def test_what_a_test_lacks_beside_the_target_is_no_input(tmp_path: Path) -> None
     assert "test.csv lacks SalePrice, casual" in " ".join(sources.read(root).problems)
 
 
+def test_of_several_columns_that_a_test_lacks_the_last_is_asked_for(tmp_path: Path) -> None:
+    """The hires of bicycles: casual and registered ones add up to the count, and a test has none of the three."""
+    train = houses(120).rename(columns={"SalePrice": "count"})
+    train.insert(3, "casual", train["count"] // 3)
+    train.to_csv(tmp_path / "train.csv", index=False)
+    houses(20, 120).drop(columns="SalePrice").to_csv(tmp_path / "test.csv", index=False)
+    made = plan.make(tmp_path, {}, Silent())
+    assert made.recipe.data.target == ("count",) and "casual" not in made.train.names
+    assert "casual are no inputs" in " ".join(made.problems)
+
+
 @pytest.mark.parametrize(("names", "ending"), [
     (("train", "valid", "test"), ".csv"), (("train", "dev", "test"), ".tsv"),
     (("train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00001", "test-00000-of-00001"), ".parquet"),

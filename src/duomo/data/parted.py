@@ -42,7 +42,10 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
     forms = {file: read_file(root / file).names for file in handed}
     bare = {files[part][0]: (lacking[part], table.names) for part, table in read.items() if lacking[part]}
     asked, said = _asked(root, bare, forms)
-    unknown = {name for names, _ in bare.values() for name in names if asked and name not in asked}
+    unknown = [name for name in dict.fromkeys(name for names, _ in bare.values() for name in names) if name not in asked]
+    if unknown:
+        said.append(tr("{names} are no inputs, for what is to be answered lacks them; to learn one of them, give {file} alone.",
+                       names=listed(unknown, 5), file=files["train"][0]))  # fmt: skip
     if len(whole) > 1:
         said = [tr("{files} are the parts of one table: learned from, validated and tested on as they are called.",
                    files=", ".join(file for part in whole for file in files[part][:2])), *said]  # fmt: skip
@@ -90,7 +93,7 @@ def _asked(
     """
     shown = {name for names in forms.values() for name in names}
     lost = next((names for names, _ in bare.values()), [])
-    asked = tuple(name for name in lost if name in shown) or tuple(lost[:1] * (len(lost) == 1))
+    asked = tuple(name for name in lost if name in shown) or tuple(lost[-1:])
     said = []
     for file, (names, there) in bare.items():
         columns = next((",".join(names) for names in forms.values() if {*names} <= {*there, *asked}), "")
