@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
@@ -73,6 +74,7 @@ class Served:
                 process = subprocess.Popen([sys.executable, "-m", "duomo.cli", *words], cwd=self._place.root, stdin=subprocess.DEVNULL,
                                            stdout=said, stderr=said, start_new_session=True)  # fmt: skip
                 self._children[process.pid] = process
+                self._ready.discard(name)  # one that has died may have been
                 self._keep(name, {"pid": process.pid, "born": psutil.Process(process.pid).create_time(), "port": port})
             until = time.monotonic() + READY_SECONDS
             while process.poll() is None and time.monotonic() < until:
@@ -105,12 +107,13 @@ class Served:
             return
         process, child = living(one["pid"], one["born"]), self._children.pop(one["pid"], None)
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except psutil.TimeoutExpired:
-                process.kill()
-                process.wait()
+            with suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile
+                process.terminate()
+                try:
+                    process.wait(STOP_SECONDS)
+                except psutil.TimeoutExpired:
+                    process.kill()
+                    process.wait()
         if child is not None:
             child.poll()
         (self._place.served / f"{name}.json").unlink(missing_ok=True)
