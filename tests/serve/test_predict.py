@@ -250,6 +250,12 @@ def test_files_under_any_name() -> None:
     assert rows_of_parts([("text", True, "naïve".encode())], {"text": "text"}) == [{"text": "naïve"}]
     with pytest.raises(DataError, match="a text in UTF-8"):
         rows_of_parts([("text", True, b"\xff\xfe")], {"text": "text"})
+    columns, photo = (
+        {"image": "image", "age": "number"},
+        rows_of_parts([("photo", True, b"\xff\xd8"), ("age", False, b"4")], {"age": "number"}),
+    )
+    with pytest.raises(DataError, match="unknown field 'photo'"):
+        table_of(photo, columns)
 
 
 def test_base64_as_browsers_and_shells_write_it() -> None:

@@ -52,7 +52,7 @@ def rows_of_parts(parts: Iterable[tuple[str, bool, bytes]], columns: Mapping[str
         elif name in row:
             raise DataError("An upload is one row unless its files are named `files`; {name!r} comes twice.", name=_short(name))
         else:
-            row[name] = content if is_file and columns.get(name) in MEDIA else _spelled(name, content, is_file)
+            row[name] = content if is_file and columns.get(name) in (None, *MEDIA) else _spelled(name, content, is_file)
     if not files:
         return [row]
     if len(media) != 1 or len(columns) != 1 or row:

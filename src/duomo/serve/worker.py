@@ -16,7 +16,7 @@ from duomo.serve.rows import Rows
 from duomo.serve.scribe import Scribe, writes
 
 PIECE = 1 << 20
-GIVEN_UP = Reply(503)
+GIVEN_UP = Reply(503, facts={"lost": True})
 """For a request that nobody waits for any more: the front learns that this worker does not hang."""
 
 
