@@ -87,6 +87,9 @@ def test_a_full_disk_is_named_and_left_as_empty_as_it_was(runs, many: Path, tmp_
             within.setattr(outputs, "_write_part", full)
             runs("clinic").predict_file(many, str(out))
         assert raised.value.filename == str(out)
+    with monkeypatch.context() as within, pytest.raises(OSError, match=r"^image file is truncated$"):  # a library's own, of no file
+        within.setattr(outputs, "_write_part", lambda *_: (_ for _ in ()).throw(OSError("image file is truncated")))
+        runs("clinic").predict_file(many, str(out))
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["key"]
 
 

@@ -82,7 +82,8 @@ def write(path: Path, table: Table, answering: Answering, key: Callable[[], str]
         with _alone(path):
             return _written(path, table, answering, key)
     except OSError as error:
-        if not error.filename or f".{path.name}." in str(error.filename):  # a write that fails does not tell where, or tells what stands in
+        named = str(error.filename or "")
+        if error.errno and (not named or f".{path.name}." in named):  # a write that fails does not tell where, or tells what stands in
             error.filename = str(path)
         raise
 
