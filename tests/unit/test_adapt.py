@@ -170,6 +170,13 @@ QUICK = {
 }
 
 
+def test_low_rank_changes_of_a_model_whose_only_linear_layer_is_its_head_are_refused() -> None:
+    """A recurrent writer, whose head is its embedding: nothing would learn."""
+    model = model_module("rnn").Model(model_config(ModelConfig("rnn")), {"tokens": Field("tokens", (32,), (500,))}, Head(500, "step"))
+    with pytest.raises(ConfigError, match="--lora"):
+        adapt.prepare(model, AdaptConfig(start="run", lora=True), [], Head(500, "step"))
+
+
 def test_a_run_goes_on_with_low_rank_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: Any) -> None:
     monkeypatch.setattr(device, "cores", lambda: 1)  # one way of execution, so that two runs can be compared
     path = samples.write("reviews", tmp_path)

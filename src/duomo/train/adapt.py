@@ -150,8 +150,6 @@ def _layer(name: str) -> str:
 def _low_rank(model: nn.Module, config: AdaptConfig, new: list[str], head: Head) -> None:
     """Everything fixed but the changes, what is new, and a small head."""
     found = lora.layers(model)
-    if not found:
-        raise ConfigError("Low-rank changes need linear layers; this model has none. Leave --lora out.")
     last = [name for name, layer in found.items() if layer.weight.shape[0] == head.size][-1:]
     targets = [name for name in found if name not in last and f"{name}.weight" not in new]
     if config.lora_targets:
@@ -163,6 +161,8 @@ def _low_rank(model: nn.Module, config: AdaptConfig, new: list[str], head: Head)
     small = [f"{name}." for name in last if found[name].weight.numel() <= SMALL_HEAD * whole]
     for name, weight in model.named_parameters():
         weight.requires_grad_(name in new or any(name.startswith(part) for part in small))
+    if not targets and (not found or not any(weight.requires_grad for weight in model.parameters())):
+        raise ConfigError("Low-rank changes need linear layers beside the head; this model has none. Leave --lora out.")
     lora.swap(model, targets, config.lora_rank, config.lora_alpha, config.lora_dropout)
 
 
