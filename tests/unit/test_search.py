@@ -50,7 +50,10 @@ def test_search(run, tmp_path, capsys):
     assert passages.search(run, tmp_path, "Which town governs Peru?", 2) == found
     assert list(run.path.with_name("run.index").iterdir()) == kept
     capsys.readouterr()
-    assert main(["search", str(run.path), str(tmp_path), "x"]) == 0 and "drawn.txt is left out" in capsys.readouterr().err
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.4")
+    assert main(["search", str(run.path), str(tmp_path), "x"]) == 0
+    said = capsys.readouterr().err
+    assert "drawn.txt is left out" in said and "scan.pdf" in said and "pdftotext" in said
     assert main(["search", str(run.path), str(tmp_path), "Italy: its capital?", "--count", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == passages.search(run, tmp_path, "Italy: its capital?", 1)
     with pytest.raises(DataError):
