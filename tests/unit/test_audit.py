@@ -258,6 +258,16 @@ def test_a_number_that_stands_for_no_value_is_told() -> None:
     assert "stand_in" not in [one.code for one in audit(infer(read({"age": ages, "y": np.arange(300) % 2}), {}), "y").findings]
 
 
+def test_the_last_number_is_the_target_where_rows_are_dated_and_not_written() -> None:
+    days = pd.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d").tolist()
+    rows = {"day": days, "shop": ["north", "south"] * 30, "sold": [day * 37 % 59 for day in range(60)]}
+    told = {"headline": sentences(60, np.random.default_rng(0)), **rows}
+    hired = {"hired": [days[row * 37 % 60] for row in range(60)], **{name: cells for name, cells in rows.items() if name != "day"}}
+    parts = {"year": [2024] * 60, "month": [1 + row // 28 for row in range(60)], "day": [1 + row % 28 for row in range(60)]}
+    for frame, target in ((rows, "sold"), (told, "shop"), (hired, "shop"), ({**parts, "shop": rows["shop"], "sold": rows["sold"]}, "sold")):
+        assert guess_target(infer(read(frame), {}))[0] == target, [*frame]
+
+
 def test_targets_are_guessed() -> None:
     assert guess_target(infer(read(cancer()), {}))[0] == "target"
     assert guess_target(infer(read(cancer().rename(columns={"target": "Diagnosis"})), {}))[0] == "Diagnosis"

@@ -140,6 +140,8 @@ def test_tasks_told_by_their_columns() -> None:
     with pytest.raises(ConfigError, match=r"--task translate .* --source c0 --target c1"):
         plan(sources.read({"c0": text, "c1": long}))
     assert plan(sources.read({"text": text, "label": ["猫", "狗"] * 15})).task == "classify"
+    speech = {"query": text, "pos": ["noun", "verb"] * 15, "intent": ["buy", "ask", "ask"] * 10}
+    assert plan(sources.read(speech)).target == ("intent",)
     table = kinds.infer(sources.read({"de": text, "en": [cell[::-1] for cell in text]}), {})
     assert [choose(table, DataConfig(target=(name,)))[0].task for name in ("en", "de")] == ["translate", "classify"]
     spans = [json.dumps([{"start": 0, "end": 5, "label": "X"}] if number % 2 else []) for number in range(30)]

@@ -233,5 +233,6 @@ def test_a_date_in_columns_of_its_parts_steers_the_split() -> None:
     moment_N = dated.moments(table, proposal.time)[0]
     assert moment_N[found.train].max() < moment_N[found.valid].min() and moment_N[found.valid].max() < moment_N[found.test].min()
     assert sorted(moment_N.astype("datetime64[s]").tolist()) == hours.to_pydatetime().tolist()
+    assert dated.moments(table, "day,month,year")[1].all(), "in this order they are no dates"
     births = table_of(frame.rename(columns={"year": "year of birth"}))
     assert audit.propose(births, "pm2.5")[0].how == "random"

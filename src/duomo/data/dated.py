@@ -28,14 +28,17 @@ def moments(table: Table, time: str) -> tuple[np.ndarray, np.ndarray]:
     if len(columns) == 1:
         return date.parse(table.column(columns[0]))
     values = [number.parse(table.column(name))[0] for name in columns]
-    known_N = np.isfinite(values).all(axis=0)
+    filled_N = np.isfinite(values).all(axis=0)
+    known_N = filled_N & np.all(
+        [(low <= some) & (some <= high) for some, (_, low, high) in zip(values, PARTS.values(), strict=False)], axis=0
+    )
     year, month, day, hour = (
         np.where(known_N, values[place], 1).astype(np.int64) if place < len(values) else np.full(len(table), least, np.int64)
         for place, least in enumerate((1970, 1, 1, 0))
     )
     months: np.ndarray = (year - 1970).astype("datetime64[Y]").astype("datetime64[M]") + (month - 1)
     days: np.ndarray = months.astype("datetime64[D]") + (day - 1)
-    return np.where(known_N, days.astype("datetime64[s]") + 3600 * hour, np.datetime64("NaT")), np.zeros(len(table), bool)
+    return np.where(known_N, days.astype("datetime64[s]") + 3600 * hour, np.datetime64("NaT")), filled_N & ~known_N
 
 
 def in_parts(table: Table, target: str) -> str:

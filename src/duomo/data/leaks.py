@@ -195,8 +195,9 @@ def _pairs(sizes: np.ndarray) -> float:
     return float((sizes.astype(np.float64) * (sizes - 1)).sum())
 
 
-def time_columns(table: Table, target: str) -> list[str]:
-    """Date columns that say when the row was made, or else the columns of the parts of one date, between commas."""
+def time_columns(table: Table, target: str, least: int = 10) -> list[str]:
+    """Date columns that say when the row was made, at `least` so many moments, or else the columns of the parts of one date, between
+    commas."""
     found = []
     for name in table.of_kind("date"):
         plain = words(name)
@@ -204,11 +205,11 @@ def time_columns(table: Table, target: str) -> list[str]:
             continue
         moments, _ = date.parse(sample(table.column(name), LOOKED_AT))
         known = moments[~np.isnat(moments)]
-        if len(np.unique(known)) < 10:
+        if len(np.unique(known)) < least:
             continue
         steps = np.diff(known.astype(np.int64))
         ordered = (steps >= 0).mean() > 0.99 or (steps <= 0).mean() > 0.99
         if ordered or _TIME.search(plain):
             found.append(name)
     parts = "" if found else dated.in_parts(table, target)
-    return [parts] if parts and len(np.unique(dated.moments(table, parts)[0])) >= 10 else found
+    return [parts] if parts and len(np.unique(dated.moments(table, parts)[0])) >= least else found

@@ -91,7 +91,7 @@ def _sorted(table: Table, codes_N: np.ndarray, order: str) -> np.ndarray:
     key_N = np.arange(len(codes_N), dtype=np.float64)
     if order:
         moments, odd = dated.moments(table, order)
-        read = not odd.any() and not np.isnat(moments).all()
+        read = order not in table.names or (not odd.any() and not np.isnat(moments).all())
         key_N = np.where(np.isnat(moments), np.inf, moments.astype(np.int64)) if read else number.parse(table.column(order))[0]
         if np.isnan(key_N).all():
             raise DataError("Rows are ordered by dates or numbers; {order!r} holds neither. Name another column.", order=order)

@@ -22,6 +22,7 @@ from duomo.core.steps import counted
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
 from duomo.data.findings import Finding
+from duomo.data.leaks import time_columns
 from duomo.data.listed import NAMELESS
 from duomo.data.profile import words
 from duomo.data.split import told
@@ -79,7 +80,8 @@ def guess_target(table: Table) -> tuple[str, str]:
     if named:  # where none has two values, the first of them: that is what must be told
         return next((name for name in named if _varies(table, name)), named[0]), tr("its name says so")
     others = [name for name in table.names if table.kinds.get(name) not in ("date", "id")]
-    if table.of_kind("date") and others and _measure(table, others[-1]):
+    worded = table.of_kind("text", *MEDIA)
+    if others and not worded and _measure(table, others[-1]) and time_columns(table, others[-1], 2):
         return others[-1], tr("rows are dated, and it is the last column and a number")
     categories = [name for name in table.of_kind("category") if _varies(table, name)]
     if categories and len(usable) + len(table.of_kind(*MEDIA, "series")) > 1:

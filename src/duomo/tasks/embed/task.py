@@ -75,7 +75,7 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        named = {*table.names}
+        named = {name for name in table.names if name != "pos" or table.kinds.get(name) == "text"}  # else a part of speech
         return tr("the columns are anchors and what belongs to them") if ANCHORS & named and PARTNERS & named else ""
 
     @classmethod
