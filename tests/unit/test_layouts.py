@@ -224,3 +224,17 @@ def test_json_as_pandas_and_others_turn_it(written: object, names: list[str], fi
     table = sources.read(tmp_path / "rows.json")
     assert table.names == names
     assert [column[0].as_py() for column in table.data.columns] == first
+
+
+def test_parts_of_a_table_whose_columns_are_of_other_types_or_lack_what_is_no_answer(tmp_path: Path) -> None:
+    for name, cells in (("lists", ([[0, 3, "X"]], [])), ("words", ("good", 0))):
+        (tmp_path / name).mkdir()
+        for part, cell in zip(("train", "test"), cells, strict=True):
+            (tmp_path / name / f"{part}.jsonl").write_text(json.dumps({"text": "one text", "told": cell}) + "\n")
+        table = sources.read(tmp_path / name)
+        assert table.column("told").to_pylist() == (['[[0, 3, "X"]]', "[]"] if name == "lists" else ["good", "0"])
+    (tmp_path / "ids").mkdir()
+    (tmp_path / "ids" / "train.csv").write_text("id,text,label\n1,one,a\n2,two,b\n")
+    (tmp_path / "ids" / "test.csv").write_text("text,label\none,a\ntwo,b\n")
+    with pytest.raises(DataError, match="needs a choice"):
+        sources.read(tmp_path / "ids")

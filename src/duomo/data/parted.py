@@ -9,10 +9,12 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
+from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import Reader
-from duomo.data.split import COLUMNS, FOLDERS, NAMES
+from duomo.data.split import COLUMNS, FOLDERS, NAMES, as_type
+from duomo.data.targets import is_named
 
 COUNTED = re.compile(r"\d+(-of-\d+)?(-[0-9a-f]{16})?")
 """What tells such files of one part apart: train-00000-of-00002.parquet."""
@@ -23,8 +25,8 @@ SPLIT = "split"
 
 
 def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
-    """The training table above those of the other parts, with `split` beside; None where the names do not tell one of each, or columns
-    have little in common."""
+    """The training table above those of the other parts, with `split` beside; None where the names do not tell one of each, columns have
+    little in common, or a test has the answers and lacks something else."""
     handed = [file for file in tables if SUBMISSION.search(PurePosixPath(file).stem)]
     files = {part: [file for file in tables if file not in handed and part_of(file) == part] for part in NAMES}
     several = len([one for one in files.values() if one]) > 1 or bool(handed)
@@ -42,6 +44,8 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
     forms = {file: read_file(root / file).names for file in handed}
     bare = {files[part][0]: (lacking[part], table.names) for part, table in read.items() if lacking[part]}
     asked, said = _asked(root, bare, forms)
+    if not forms and any(any(map(is_named, there)) and not any(map(is_named, names)) for names, there in bare.values()):
+        return None
     unknown = [name for name in dict.fromkeys(name for names, _ in bare.values() for name in names) if name not in asked]
     if unknown:
         said.append(tr("{names} are no inputs, for what is to be answered lacks them; to learn one of them, give {file} alone.",
@@ -59,10 +63,24 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
 
 def _above_one_another(parts: Mapping[str, Table], columns: list[str]) -> pa.Table:
     """The columns of all parts, which part a row is of beside them where there are several."""
-    data = [table.data.select(columns) for table in parts.values()]
+    first = next(iter(parts.values())).data
+    data = [first.select(columns), *(_like(first, table, columns) for table in [*parts.values()][1:])]
     if len(data) > 1:
         data = [one.append_column(SPLIT, pa.array([part] * len(one), pa.large_string())) for part, one in zip(parts, data, strict=True)]
     return pa.concat_tables(data, promote_options="permissive")
+
+
+def _like(first: pa.Table, other: Table, columns: Sequence[str]) -> pa.Table:
+    """These columns of the other part, of the types of the first where Arrow finds none for both."""
+    found = {}
+    for name in columns:
+        found[name] = other.data.column(name)
+        kinds = [pa.schema([(name, one.field(name).type)]) for one in (first.schema, other.data.schema) if name in one.names]
+        try:
+            pa.unify_schemas(kinds, promote_options="permissive")
+        except CAST_FAULTS:
+            found[name] = as_type(found[name], kinds[0].field(name).type, other.name, name)
+    return pa.table(found)
 
 
 def part_of(file: str) -> str:
@@ -80,7 +98,7 @@ def _alike(files: Sequence[str]) -> bool:
 
 def _read(root: Path, files: Sequence[str], read_file: Reader) -> Table:
     first, *others = (read_file(root / file) for file in files)
-    data = pa.concat_tables([first.data, *(other.data for other in others)], promote_options="permissive") if others else first.data
+    data = pa.concat_tables([first.data, *(_like(first.data, other, other.names) for other in others)], promote_options="permissive")
     return Table(data, first.kinds, root=first.root, name=first.name, problems=first.problems)
 
 

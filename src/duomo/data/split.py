@@ -6,6 +6,7 @@ short are the nearest moved into it, and of few groups some change places where 
 Legend: N rows, U units (rows of equal content, or groups).
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -336,14 +337,18 @@ def _like(train: Table, other: Table, ignored: set[str]) -> Table:
     for name in train.names:
         kind = train.data.schema.field(name).type
         column = other.data.column(name) if name in other.names else pa.chunked_array([pa.nulls(len(other), kind)])
-        columns.append(_as_type(column, kind, other.name, name))
+        columns.append(as_type(column, kind, other.name, name))
     return replace(other, data=pa.table(columns, names=train.names), kinds=train.kinds)
 
 
-def _as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -> pa.ChunkedArray:
+def as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -> pa.ChunkedArray:
+    """The column as another file has it; lists become text where they are text there. DataError where it cannot be."""
     if column.type == kind:
         return column
-    if is_text(kind) and not pa.types.is_nested(column.type):
+    if is_text(kind) and pa.types.is_nested(column.type):
+        cells = [None if cell is None else json.dumps(cell, ensure_ascii=False, default=str) for cell in column.to_pylist()]
+        return pa.chunked_array([cells], kind)
+    if is_text(kind):
         return pc.cast(column, pa.large_string()).cast(kind)
     try:
         return column.cast(kind)

@@ -66,6 +66,12 @@ def called(table: Table, data: DataConfig) -> DataConfig:
     return replace(data, target=target, ignore=ignore, group=group, time=time)
 
 
+def is_named(name: str) -> bool:
+    """Whether a column is called as nothing is but what is predicted: a label, not a price."""
+    plain = words(name)
+    return plain in ("labels", "targets", "y") or bool(_TELLING & {*plain.split()}) or plain.endswith(_ENDINGS)
+
+
 def guess_target(table: Table) -> tuple[str, str]:
     """The column that is most likely to be predicted, and why; ("", why) where there is none."""
     usable = [name for name in table.names if table.kinds.get(name) in ("category", "number", "text")]
