@@ -264,7 +264,9 @@ def test_the_last_number_is_the_target_where_rows_are_dated_and_not_written() ->
     told = {"headline": sentences(60, np.random.default_rng(0)), **rows}
     hired = {"hired": [days[row * 37 % 60] for row in range(60)], **{name: cells for name, cells in rows.items() if name != "day"}}
     parts = {"year": [2024] * 60, "month": [1 + row // 28 for row in range(60)], "day": [1 + row % 28 for row in range(60)]}
-    for frame, target in ((rows, "sold"), (told, "shop"), (hired, "shop"), ({**parts, "shop": rows["shop"], "sold": rows["sold"]}, "sold")):
+    again = {"quarter": [f"2024-Q{1 + row * 37 % 60 % 4}" for row in range(60)], "shop": rows["shop"], "sold": rows["sold"]}
+    dated = ((rows, "sold"), (again, "sold"), ({**parts, "shop": rows["shop"], "sold": rows["sold"]}, "sold"))
+    for frame, target in (*dated, (told, "shop"), (hired, "shop")):
         assert guess_target(infer(read(frame), {}))[0] == target, [*frame]
 
 

@@ -11,7 +11,7 @@ from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
-from duomo.data import sources, spill
+from duomo.data import documents, sources, spill
 from duomo.data.documents import of_lines
 from duomo.data.targets import balance_of
 from duomo.plan import choose
@@ -212,6 +212,13 @@ def pictures(root: Path, names: list[str]) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), (len(name), 9, 9)).save(root / name)
     return root
+
+
+def test_texts_that_a_table_lists_are_not_cut(tmp_path: Path) -> None:
+    listed = {"file": [f"{row}.ogg" for row in range(6)], "text": ["A frog. " * 2000, *["A dog."] * 5]}
+    assert len(documents.cut(sources.read(listed))) == 6
+    read = sources.read(put(tmp_path, {f"{row}.txt": text for row, text in enumerate(listed["text"])}))
+    assert len(documents.cut(read)) > 6
 
 
 def test_notes_with_pictures_are_texts(tmp_path: Path) -> None:

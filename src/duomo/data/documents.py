@@ -50,7 +50,8 @@ def read_text_file(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
 def cut(table: Table, running: bool = False) -> Table:
     """A folder of texts in documents as a single file is cut: fewer than can be divided, or with one so long that it alone would fill a
     part of the split. Of texts in folders of classes only where the `running` text is learned; any other table as it is."""
-    if not {"text", "file"} <= set(table.names) <= {"text", "file", *(_CLASSED if running else ())}:
+    read = table.kinds.get("file") == "id"  # as folders are; in a list the column names something else
+    if not read or not {"text", "file"} <= set(table.names) <= {"text", "file", *(_CLASSED if running else ())}:
         return table
     lengths = pc.fill_null(pc.utf8_length(table.column("text")), 0)
     total, longest = pc.sum(lengths).as_py() or 0, pc.max(lengths).as_py() or 0

@@ -39,7 +39,7 @@ _FILM = re.compile(
 """What clips are cut from, where the rows are films."""
 _SORTS = re.compile(r"\w group$")
 FEWEST_GROUPS, POPULAR = 30, 0.3
-_TIME = re.compile(r"\b(date|time|timestamp|datetime|day|month|created|updated|ts|when)\b|日期|时间|日$|月份")
+_TIME = re.compile(r"\b(date|time|timestamp|datetime|day|week|month|quarter|created|updated|ts|when)\b|日期|时间|日$|月份|季度")
 _NOT_TIME = re.compile(r"\b(birth|born|dob|birthday)\b|出生|生日")
 
 
