@@ -265,7 +265,7 @@ class Run:
         seal = (self.folder.path / "manifest.json").read_text(encoding="utf-8")
         rows, before = outputs.write(
             path, table, lambda part, start: self._answered(part, start, columns, reporter),
-            lambda: cache.key_of(table, table.names, [seal, suffix, *columns], named=True),
+            lambda: cache.key_of(table, table.names, [seal, suffix, *columns], named=True), self.recipe.data.target if columns else (),
         )  # fmt: skip
         if before:
             reporter.say(tr("{rows:,} of them were answered by a former start.", rows=before))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duomo
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.table import Table
 from duomo.data import outputs
 
@@ -131,3 +131,16 @@ def test_lists_that_begin_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         outputs.write(tmp_path / name, Table(pa.table({"x": [0, 1, 2]}), {}), answering, lambda: "k")
         assert pq.read_table(tmp_path / name).column("prediction").to_pylist() == found
         found[1] = []
+
+
+def test_the_columns_of_a_test_are_told_once() -> None:
+    with pytest.raises(DataError, match="The columns are: y, x, prediction"):
+        outputs.picked({"x": [1], "y": [0], "prediction": [1]}, ["z"], ["y"], [1])
+
+
+def test_answers_in_the_place_of_a_column_have_a_type_of_their_own(tmp_path: Path) -> None:
+    """A target that was read as whole numbers, or as text, and is answered by others."""
+    for told in ([40, 230], ["40", "230"]):
+        given, out = Table(pa.table({"id": [1, 2], "price": told}), {"id": "id", "price": "number"}), tmp_path / "out.parquet"
+        outputs.write(out, given, lambda table, start: iter([{"id": [1, 2], "price": [42.5, 231.25]}]), lambda: "key", ["price"])
+        assert pq.read_table(out).column("price").to_pylist() == [42.5, 231.25]

@@ -52,8 +52,9 @@ def picked(piece: Piece, wanted: Sequence[str], target: Sequence[str], answers: 
         elif name in piece:
             found[name] = list(piece[name])
         else:
+            known = list(dict.fromkeys([*target, *piece]))  # rows of a test bring the target too
             raise DataError("Columns of the answers must be there; there is no {name!r}.{hint} The columns are: {columns}.",
-                            name=name, hint=nearest(name, [*target, *piece]), columns=listed([*target, *piece]))  # fmt: skip
+                            name=name, hint=nearest(name, known), columns=listed(known))  # fmt: skip
     return found
 
 
@@ -73,14 +74,15 @@ def write_text(file: Any, suffix: str, piece: Piece, first: bool) -> None:
     writer.writerows(map(defused, row) for row in rows)
 
 
-def write(path: Path, table: Table, answering: Answering, key: Callable[[], str]) -> tuple[int, int]:
+def write(path: Path, table: Table, answering: Answering, key: Callable[[], str], replaced: Sequence[str] = ()) -> tuple[int, int]:
     """The table's rows with their answers into `path`; returns the rows, and how many of them a former start had answered.
 
-    `key` tells apart what is answered: another one begins anew.
+    `key` tells apart what is answered: another one begins anew. `replaced`: columns of the table in whose place answers stand.
     """
     try:
         with _alone(path):
-            return _written(path, table, answering, key)
+            schema = pa.schema([column for column in table.data.schema if column.name not in replaced])
+            return _written(path, table, schema, answering, key)
     except OSError as error:
         named = str(error.filename or "")
         if error.errno and (not named or f".{path.name}." in named):  # a write that fails does not tell where, or tells what stands in
@@ -110,12 +112,12 @@ def _alone(path: Path) -> Iterator[None]:
             name.unlink(missing_ok=True)
 
 
-def _written(path: Path, table: Table, answering: Answering, key: Callable[[], str]) -> tuple[int, int]:
+def _written(path: Path, table: Table, schema: pa.Schema, answering: Answering, key: Callable[[], str]) -> tuple[int, int]:
     suffix = path.suffix.lower()
     if len(table) <= PART:
         partial = path.with_name(f".{path.name}.part")
         try:
-            _write_part(partial, suffix, answering(table, 0), table.data.schema, True)
+            _write_part(partial, suffix, answering(table, 0), schema, True)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -130,7 +132,7 @@ def _written(path: Path, table: Table, answering: Answering, key: Callable[[], s
             unfinished = folder / "unfinished"
             rows = replace(table, data=table.data.slice(start, PART))
             try:
-                _write_part(unfinished, suffix, answering(rows, start), table.data.schema, start == 0)
+                _write_part(unfinished, suffix, answering(rows, start), schema, start == 0)
                 os.replace(unfinished, name)
             finally:
                 unfinished.unlink(missing_ok=True)  # where the disk is full it would take up the room that another start needs
