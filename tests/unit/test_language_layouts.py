@@ -140,6 +140,12 @@ def test_tasks_told_by_their_columns() -> None:
     with pytest.raises(ConfigError, match=r"--task translate .* --source c0 --target c1"):
         plan(sources.read({"c0": text, "c1": long}))
     assert plan(sources.read({"text": text, "label": ["猫", "狗"] * 15})).task == "classify"
+    comments = {
+        "c0": [cell * (1 + row % 5) for row, cell in enumerate(chinese)],
+        "c1": [f"user {row * row % 7 * '_'}" for row in range(30)],
+    }
+    with pytest.raises(ConfigError, match="--task translate"):
+        plan(sources.read(comments | {"c1": [f"{cell}{row}" for row, cell in enumerate(comments["c1"])]}))
     speech = {"query": text, "pos": ["noun", "verb"] * 15, "intent": ["buy", "ask", "ask"] * 10}
     assert plan(sources.read(speech)).target == ("intent",)
     table = kinds.infer(sources.read({"de": text, "en": [cell[::-1] for cell in text]}), {})

@@ -43,6 +43,8 @@ WRITTEN_IN = ("target_lang", "target_language", "tgt_lang", "tgt_language")
 """Columns that say in which language a side is written."""
 LOOKED_AT, NEARLY, ALIKE = 1000, 0.9, 8
 """Rows that tell the script of a column; the share of them that must be in it; letters by which cells begin alike."""
+FEWEST, TOGETHER = 20, 0.3
+"""Rows that tell whether texts are translations by their lengths, and how closely these go together."""
 REQUEST = "Translate the following text from {source} to {target}."
 """What a model that only writes on is asked before each text, by the names of the columns."""
 
@@ -91,7 +93,7 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
-        if sides := _in_two_scripts(table):
+        if (sides := _in_two_scripts(table)) and _as_long(table, sides):
             return tr("the columns are in two languages, {names}", names=" → ".join(sides))
         named = [name for name in table.inputs() if name not in (*READ_IN, *WRITTEN_IN)]
         if len(named) != 2 or any(table.kinds.get(name) not in ("text", "category") for name in named):
@@ -272,6 +274,13 @@ def _in_two_scripts(table: Table) -> list[str]:
     (first, count), (second, other) = (_most(map(script_of, texts[name])) for name in named)
     sure = min(count / max(1, len(texts[named[0]])), other / max(1, len(texts[named[1]]))) >= NEARLY
     return named if first and second and first != second and sure else []
+
+
+def _as_long(table: Table, sides: Sequence[str]) -> bool:
+    """Whether longer texts stand beside longer ones, as of one meaning they do: a comment and its author's name are none."""
+    cells = zip(*(text_of(table.column(name).slice(0, LOOKED_AT)).to_pylist() for name in sides), strict=True)
+    lengths = np.array([(len(one), len(other)) for one, other in cells if one and other], dtype=np.float64)
+    return len(lengths) < FEWEST or not lengths.std(axis=0).all() or bool(np.corrcoef(np.log(lengths.T))[0, 1] > TOGETHER)
 
 
 def _most(values: Iterable[str]) -> tuple[str, int]:
