@@ -288,6 +288,8 @@ def test_a_replaced_folder_is_served_and_a_damaged_one_is_not(guarded: Server, r
         shutil.copytree(tmp_path / "next", place)
         time.sleep(3)
         assert client.get("/v1/runs").json()["runs"][0]["task"] == task, "a folder that does not verify is not taken"
+        refused = next(json.loads(line) for line in guarded.log.read_text(encoding="utf-8").splitlines() if '"ok": false' in line)
+        assert "model.safetensors" in refused["reason"] and str(place) not in refused["reason"]
         shutil.rmtree(place)
         shutil.copytree(runs("houses").path, place)
         until = time.monotonic() + 40

@@ -308,6 +308,17 @@ def test_inspect_shows_a_conversation_and_guesses_no_target(tmp_path) -> None:
     assert "<mark>This is what" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_lists_of_what_was_said_in_turn(tmp_path):
+    """LCCC: conversations as lists of texts, of unlike lengths; lists of words are none."""
+    talks = [["今天天气怎么样", "挺好的，出太阳了", "那出去走走吧"], ["你 吃饭 了 吗", "还 没有 呢"]] * 12
+    (tmp_path / "talks.json").write_text(json.dumps(talks, ensure_ascii=False), encoding="utf-8")
+    table = kinds.infer(sources.read(tmp_path / "talks.json"), {})
+    assert table.names == ["conversation"] and len(table) == 24 and choose(table, DataConfig())[0].task == "chat"
+    (tmp_path / "words.json").write_text(json.dumps([["We", "like", "it"], ["No", "thanks"]] * 12))
+    with pytest.raises(DataError, match="list of objects"):
+        sources.read(tmp_path / "words.json")
+
+
 def test_rows_are_alike_by_their_tokens() -> None:
     rng = np.random.default_rng(0)
     tokens = [[f"w{number}" for number in rng.integers(0, 5000, 12)] for _ in range(60)]

@@ -31,6 +31,8 @@ from duomo.data.text_encoding import detect, numbered, open_text, read_text
 
 Found = tuple[pa.Table, tuple[str, ...]]
 MOST_JSON = 1 << 30
+SAID = 4
+"""Letters of what is said in turn, on average; words of sentences have fewer."""
 ENTRIES = 20
 """From so many on an object of words or numbers is a dictionary, not the settings of something."""
 MESSAGE = {"role", "from"}
@@ -156,6 +158,8 @@ def _turned(found: Any) -> Any:
         found = [_annotated(row) for row in found]
     if isinstance(found, list) and found and all(isinstance(text, str) for text in found):
         return [{"text": text} for text in found]
+    if _talks(found):
+        return [{"conversation": turns} for turns in found]
     if isinstance(found, dict) and len(found) >= ENTRIES and all(isinstance(value, str | int | float) for value in found.values()):
         return [{"key": key, "value": value} for key, value in found.items()]
     if isinstance(found, dict) and _lists(found.get("data")) and isinstance(found.get("columns"), list):
@@ -169,6 +173,15 @@ def _turned(found: Any) -> Any:
         if len(names) < len(found) and not all(name.isdigit() for name in names):
             return [{"index": name, **row} for name, row in found.items()]
     return found
+
+
+def _talks(found: Any) -> bool:
+    """Whether rows are lists of what was said in turn, unlike many and longer than words (LCCC)."""
+    if not (_lists(found) and len({len(row) for row in found}) > 1 and all(isinstance(turn, str) for row in found for turn in row)):
+        return False
+    turns = [turn for row in found for turn in row]
+    said = sum(" " in turn or not turn.isascii() for turn in turns)
+    return min(map(len, found)) > 1 and 2 * said > len(turns) and sum(map(len, turns)) >= SAID * len(turns)
 
 
 def _lists(found: Any) -> bool:

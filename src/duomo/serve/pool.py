@@ -241,8 +241,8 @@ class Place:
             self._deaths += 1
             try:
                 await self.start([] if changed else [one for one in self.replicas if not one.ended.is_set()])
-            except (RunError, Lost, OSError):
-                self._event(why, run=self.name, ok=False)
+            except (RunError, Lost, OSError) as error:
+                self._event(why, run=self.name, ok=False, reason=str(error).replace(str(self.path), self.name)[:500])
             else:
                 self._event(why, run=self.name, ok=True)
 

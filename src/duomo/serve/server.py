@@ -148,9 +148,9 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
         for path in runs.values():
             subprocess.run([sys.executable, "-m", "duomo.prepared", str(path)], check=False)
 
-    def event(what: str, **facts: Any) -> None:
+    def event(what: str, reason: str = "", **facts: Any) -> None:
         application.metrics.add("worker_events_total", event=what, **facts)
-        log(what, **facts)
+        log(what, **facts, **({"reason": reason} if reason else {}))
 
     if strange := keys.strange(runs):
         reporter.say(
