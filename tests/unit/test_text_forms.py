@@ -146,6 +146,8 @@ def test_sentences_below_one_name(tmp_path: Path) -> None:
         assert table.names == ["text"] and table.column("text").to_pylist()[:4] == lines[:4] and "only column" in table.problems[0]
     with pytest.raises(DataError, match="must name its columns"):
         sources.read(put(tmp_path, {"titled.csv": "A title\n" + "1,2,3\n" * 9}) / "titled.csv")
+    with pytest.raises(DataError, match="same number of fields"):
+        sources.read(put(tmp_path, {"ragged.csv": "x\n" + "1,2,3\n4,5\n6\n" * 9}) / "ragged.csv")
     assert not of_lines(sources.read(put(tmp_path, {"a.txt": "One line.\n"}) / "a.txt"))
     (said,) = of_lines(sources.read(put(tmp_path, {"a.txt": "One line.\nAnother one.\n"}) / "a.txt"))
     assert "2 lines of plain text were read as 1" in said

@@ -313,9 +313,10 @@ def _layout(path: Path, encoding: Encoding) -> Layout:
 
 
 def _is_one_column(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether commas cut what stands below one name into unlike numbers of cells, as they cut sentences."""
+    """Whether commas cut what stands below one name into unlike numbers of cells, as they cut sentences; numbers alone are none."""
     widths = Counter(map(len, rows[1:]))
-    return len(rows[0]) == 1 and len(rows) > FEWEST and widths.most_common(1)[0][1] <= ALIKE * (len(rows) - 1)
+    worded = sum(any(map(str.isalpha, "".join(row))) for row in rows[1:]) > len(rows) / 2
+    return worded and len(rows[0]) == 1 and len(rows) > FEWEST and widths.most_common(1)[0][1] <= ALIKE * (len(rows) - 1)
 
 
 def _lines(raw: bytes) -> int:
