@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from duomo.core import kinds
@@ -95,6 +96,15 @@ def test_what_only_looks_like_languages_stays_texts(case: str, tmp_path: Path) -
 def test_documents_of_unlike_lines_stay_texts_and_it_is_said(tmp_path: Path) -> None:
     table = sources.read(written(tmp_path, {"1.en.txt": "One.\nTwo.\n", "1.de.txt": "Eins und zwei.\n"}))
     assert "text" in table.names and any("unlike numbers of lines" in problem for problem in table.problems)
+
+
+def test_lines_of_unlike_lengths_are_no_translations(tmp_path: Path) -> None:
+    """hr.txt and it.txt of a company are its departments, not Croatian and Italian, though they have as many lines."""
+    for seed, name in enumerate(("hr", "it")):
+        times = np.random.default_rng(seed).integers(1, 13, 200)
+        (tmp_path / f"{name}.txt").write_text("".join(f"{'ask again ' * many}\n" for many in times))
+    table = sources.read(tmp_path)
+    assert "text" in table.names and any("long lines beside short ones" in problem for problem in table.problems)
 
 
 def test_only_whole_words_name_a_part(tmp_path: Path) -> None:

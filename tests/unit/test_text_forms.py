@@ -115,6 +115,7 @@ def test_lines_that_begin_with_codes(tmp_path: Path) -> None:
         assert set(table.column("label").to_pylist()) == set(codes) and f"one of {len(codes)} codes" in table.problems[0]
     for name, lines in {
         "verses": [f"{1 + row % 8} And so it {'was ' * (row % 5)}said" for row in range(80)],
+        "recipes": [f"{(1, 2, 3, 4)[row * row % 7 % 4]} cups of {'very ' * (row % 5)}fine flour" for row in range(80)],
         "quantities": [f"{(1, 2, 4, 12)[row * row % 7 % 4]} cups of {'very ' * (row % 5)}fine flour" for row in range(80)],
     }.items():
         assert sources.read(put(tmp_path, {f"{name}.txt": "\n".join(lines)}) / f"{name}.txt").names == ["text", "part"], name

@@ -6,9 +6,10 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pyarrow as pa
 
 from duomo.core.errors import DataError
@@ -33,6 +34,8 @@ NAMED = (
 ROLES = {"src": "source", "source": "source", "tgt": "target", "trg": "target", "target": "target"}
 """What says which side a file is, whatever its language."""
 SIDE = re.compile(rf"(?P<code>[a-z]{{2}}){REGION.pattern}|{NAMED}|{'|'.join(ROLES)}", re.IGNORECASE)
+FEWEST, TOGETHER, LOOKED_AT = 20, 0.3, 2000
+"""Lines that tell whether texts are translations by their lengths, how closely these go together, and how many are looked at."""
 ABOUT = re.compile(r"(readme|licen[cs]e|copying|notice|authors|changelog|makefile)", re.IGNORECASE)
 """Beginnings of names of files that are about the others."""
 PROGRAMS = frozenset(("cs", "pl"))
@@ -95,9 +98,9 @@ def sides(root: Path, files: list[str]) -> tuple[Sides, tuple[str, ...]]:
     if len(common) < 2 or len(read) < len(rest) or {language.lower() for language in common} <= PROGRAMS:
         return {}, ()
     for one in texts.values() if all(file.endswith(".txt") for file in read) else ():
-        if len({_lines(root / file) for file in one.values()}) > 1:
-            told = tr("{names} have unlike numbers of lines, so they are read as texts and not as translations of one another.",
-                      names=", ".join(one.values()))  # fmt: skip
+        if len({_lines(root / file) for file in one.values()}) > 1 or not _alike(root, list(one.values())):
+            told = tr("{names} have unlike numbers of lines, or long lines beside short ones, so they are read as texts and not as "
+                      "translations of one another.", names=", ".join(one.values()))  # fmt: skip
             return {}, (told,)
     told = tr("{count} files beside the translations are not read: {names}.", count=len(rest), names=", ".join(rest[:3]))
     return texts, (told,) if rest else ()
@@ -106,6 +109,21 @@ def sides(root: Path, files: list[str]) -> tuple[Sides, tuple[str, ...]]:
 def _lines(path: Path) -> int:
     """Line ends up to the last line that is not blank."""
     return path.read_bytes().rstrip().count(b"\n")
+
+
+def _alike(root: Path, files: list[str]) -> bool:
+    """Whether the lines of every file are long where those of the first are."""
+    sizes = []
+    for file in files:
+        with (root / file).open("rb") as lines:
+            sizes.append([len(line.strip()) for line in islice(lines, LOOKED_AT)])
+    return all(as_long(list(zip(sizes[0], other, strict=False))) for other in sizes[1:])
+
+
+def as_long(lengths: list[tuple[int, int]]) -> bool:
+    """Whether longer texts stand beside longer ones, as translations do, where there are enough to tell."""
+    known = np.array([pair for pair in lengths if all(pair)], np.float64)
+    return len(known) < FEWEST or not known.std(axis=0).all() or bool(np.corrcoef(np.log(known.T))[0, 1] > TOGETHER)
 
 
 def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path | None, wanted: str) -> Table:

@@ -20,9 +20,9 @@ SCHEMA, BATCH = pa.schema([("text", pa.large_string()), ("label", pa.large_strin
 SHARE = 0.9
 """Of the lines so many carry a class, at least."""
 CODE = re.compile(r"([+-]?\d{1,2}|[A-Z]{2,}:[A-Za-z_-]+) +(?=[^\t]*[^\W\d_]{2})")
-FEWEST, EACH, WORDS, COUNTING = 20, 5, 3, 0.6
+FEWEST, EACH, WORDS, COUNTING, STARRED = 20, 5, 3, 0.6, 0.8
 """Lines that begin with codes, at least, lines of a code on average, words of a line on average; share of numbers that follow on the one
-before, where they count."""
+before, where they count; share of texts that begin as sentences do, behind numbers that may be quantities (`3 cups flour`)."""
 
 
 def is_marked(lines: Sequence[str]) -> bool:
@@ -32,16 +32,18 @@ def is_marked(lines: Sequence[str]) -> bool:
 def _is_coded(lines: Sequence[str]) -> bool:
     """Whether all lines begin with one of few codes, again and again, and go on in texts of any length: numbers that count the lines, or
     of which some between are never met, are no classes."""
-    found = [CODE.match(line) for line in lines]
-    codes = [code[1] for code in found if code]
+    both = [(line, code) for line in lines if (code := CODE.match(line))]
+    codes = [code[1] for _, code in both]
     known = set(codes)
     if len(lines) < FEWEST or len(codes) < len(lines) or not 1 < len(known) <= len(codes) / EACH:
         return False
     numbers = [int(code) for code in codes if ":" not in code]
     scale = {*numbers} in ({-1, 1}, {-1, 0, 1}, {*range(len(known))}, {*range(1, len(known) + 1)})
     counts = sum(two == one + 1 for one, two in pairwise(numbers)) > COUNTING * len(codes)
+    begun = [line[code.end()] for line, code in both]
+    stars = bool({0, -1} & {*numbers}) or sum(sign.isupper() or not sign.isascii() for sign in begun) > STARRED * len(begun)
     widths = [len(line.split()) for line in lines]
-    return (not numbers or (scale and not counts)) and len({*widths}) > 2 and sum(widths) > WORDS * len(lines)
+    return (not numbers or (scale and stars and not counts)) and len({*widths}) > 2 and sum(widths) > WORDS * len(lines)
 
 
 def read_marked(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:

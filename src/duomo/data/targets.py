@@ -41,7 +41,8 @@ _CHINESE = (
 _TARGETS = (
     *("label", "labels", "target", "targets", "class", "y", "diagnosis", "outcome", "category", "sentiment", "species", "income", "churn"),
     *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result"),
-    *("status", "type", *_CHINESE.split()),
+    *("churned", "exited", "attrition", "cancelled", "canceled", "converted", "clicked", "purchased", "defaulted", "approved", "severity"),
+    *("stage", "status", "type", *_CHINESE.split()),
 )
 _OFTEN_ELSE = {"status", "type", "状态", "类型"}
 """Names that a format gives too, the same word in every row."""

@@ -20,7 +20,7 @@ from duomo.core.messages import listed, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
-from duomo.data.aligned import NAMED, ROLES
+from duomo.data.aligned import NAMED, ROLES, as_long
 from duomo.data.headers import script_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs, find_target, suggested
@@ -43,8 +43,6 @@ WRITTEN_IN = ("target_lang", "target_language", "tgt_lang", "tgt_language")
 """Columns that say in which language a side is written."""
 LOOKED_AT, NEARLY, ALIKE = 1000, 0.9, 8
 """Rows that tell the script of a column; the share of them that must be in it; letters by which cells begin alike."""
-FEWEST, TOGETHER = 20, 0.3
-"""Rows that tell whether texts are translations by their lengths, and how closely these go together."""
 REQUEST = "Translate the following text from {source} to {target}."
 """What a model that only writes on is asked before each text, by the names of the columns."""
 
@@ -279,8 +277,7 @@ def _in_two_scripts(table: Table) -> list[str]:
 def _as_long(table: Table, sides: Sequence[str]) -> bool:
     """Whether longer texts stand beside longer ones, as of one meaning they do: a comment and its author's name are none."""
     cells = zip(*(text_of(table.column(name).slice(0, LOOKED_AT)).to_pylist() for name in sides), strict=True)
-    lengths = np.array([(len(one), len(other)) for one, other in cells if one and other], dtype=np.float64)
-    return len(lengths) < FEWEST or not lengths.std(axis=0).all() or bool(np.corrcoef(np.log(lengths.T))[0, 1] > TOGETHER)
+    return as_long([(len(one or ""), len(other or "")) for one, other in cells])
 
 
 def _most(values: Iterable[str]) -> tuple[str, int]:
