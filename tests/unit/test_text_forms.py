@@ -11,7 +11,7 @@ from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
-from duomo.data import documents, sources, spill
+from duomo.data import audit, documents, sources, spill
 from duomo.data.documents import of_lines
 from duomo.data.targets import balance_of
 from duomo.plan import choose
@@ -43,13 +43,17 @@ def test_spans_of_brat(tmp_path: Path, ends: str) -> None:
     files = {f"{part}/{number}.{ending}": text for part in ("test", "train") for number in range(4)
              for ending, text in (("txt", NOTE.replace("\n", ends)), ("ann", ANN))}  # fmt: skip
     table = sources.read(put(tmp_path / "brat", files | {"annotation.conf": "[entities]\nPER\n", "readme.txt": "About."}))
-    assert table.names == ["text", "entities", "file"] and len(table) == 8 * 4 and plan(table) == ("tag", ("entities",))
+    assert table.names == ["text", "entities", "document"] and len(table) == 8 * 4 and plan(table) == ("tag", ("entities",))
     rows = [(text, [(text[a:b], kind) for a, b, kind in written_spans(cell) or ()])
             for text, cell in zip(*(table.column(name).to_pylist()[:4] for name in ("text", "entities")), strict=True)]  # fmt: skip
     assert rows == [
         ("James lives in Rome.", [("James", "PER"), ("Rome", "LOC")]), ("His left", [("left", "Part")]),
         ("and right arm hurt.", [("right arm", "Part"), ("arm", "Part")]), ("He is ill.", []),
     ]  # fmt: skip
+    assert audit.propose(table, "entities")[0].how == "folders"
+    flat = {name.replace("/", ""): text for name, text in files.items()}
+    proposal = audit.propose(sources.read(put(tmp_path / "flat", flat)), "entities")[0]
+    assert (proposal.how, proposal.group) == ("group", "document")
     said = " ".join(table.problems)
     assert (
         "32 spans" in said
@@ -68,8 +72,8 @@ def test_spans_over_line_ends_and_texts_without_any(tmp_path: Path) -> None:
              "c.ann": "T1\tX 4 8\tdose"}  # fmt: skip
     table = sources.read(put(tmp_path, files))
     rows = table.data.to_pylist()
-    assert rows[0] == {"text": "New\nYork is big.", "entities": '[[0, 8, "LOC"]]', "file": "a.txt"}
-    assert rows[1] == {"text": "Nothing.", "entities": None, "file": "b.txt"} and any("1 of 3 texts" in said for said in table.problems)
+    assert rows[0] == {"text": "New\nYork is big.", "entities": '[[0, 8, "LOC"]]', "document": "a.txt"}
+    assert rows[1] == {"text": "Nothing.", "entities": None, "document": "b.txt"} and any("1 of 3 texts" in said for said in table.problems)
     pieces = [row["text"] for row in rows[2:]]
     assert len(pieces) > 1 and " ".join(pieces) == long.strip() and all(piece.endswith(".") for piece in pieces)
     (tmp_path / "gbk").mkdir()
@@ -82,7 +86,7 @@ def test_spans_over_line_ends_and_texts_without_any(tmp_path: Path) -> None:
         and "gb18030" in table.problems[1]
     )
     apart = put(tmp_path / "apart", {"txt/a.txt": "James is here.\n", "ann/a.ann": "T1\tPER 0 5\tJames\n"})
-    assert sources.read(apart).data.to_pylist() == [{"text": "James is here.", "entities": '[[0, 5, "PER"]]', "file": "txt/a.txt"}]
+    assert sources.read(apart).data.to_pylist() == [{"text": "James is here.", "entities": '[[0, 5, "PER"]]', "document": "txt/a.txt"}]
     other = put(tmp_path / "other", {"a.txt": "Some prose.\n", "a.ann": "who knows\n", "b.txt": "More prose.\n"})
     assert sources.read(other).names == ["text", "file"]
 

@@ -258,10 +258,11 @@ def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
     """(N,) the part that a column (`told`) or each file's folder names; None where some lie in none, or only one part is named."""
     if column := told(table, targets):
         return np.array([FOLDERS[str(cell).strip().lower()] for cell in table.column(column).to_pylist()], np.int64)
-    if "file" not in table.names:
+    place = next((name for name in ("file", "document") if name in table.names), None)
+    if place is None:
         return None
     found = []
-    for name in table.column("file").to_pylist():
+    for name in table.column(place).to_pylist():
         parts = [FOLDERS[word] for word in (part.rstrip("0123456789").lower() for part in str(name).split("/")[:-1]) if word in FOLDERS]
         if not parts:
             return None

@@ -3,7 +3,8 @@
 T1<tab>PER 0 5<tab>James            characters 0 to 5 of the text are a PER
 T2<tab>Illness 4 8;19 25<tab>...    a span in several pieces: each is read as one, but those are joined that only blanks part
 R1 E1 A1 #1 * N1                    relations, events, attributes, notes: not read
-A row is a line of the text, or as many as a span goes over: `text`, `entities` ([[start, stop, type], …]) and `file`.
+A row is a line of the text, or as many as a span goes over: `text`, `entities` ([[start, stop, type], …]) and `document`, whose
+lines stay on one side of the split.
 """
 
 import json
@@ -30,7 +31,7 @@ LONGEST = 400
 """Characters of a line from which on it is cut behind its sentences."""
 ENDS = re.compile(r"(?<=[。！？；])|(?<=[.!?])\s+")
 Span = tuple[int, int, str]
-SCHEMA = pa.schema([(name, pa.large_string()) for name in ("text", "entities", "file")])
+SCHEMA = pa.schema([(name, pa.large_string()) for name in ("text", "entities", "document")])
 
 
 def read_standoff(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
@@ -44,11 +45,11 @@ def read_standoff(root: Path, files: Sequence[str], problems: tuple[str, ...], w
     for file in texts:
         text, spans = _read(root, file, beside[file], wanted, told)
         for piece, inside in _lines(text, spans):
-            rows.append({"text": piece, "entities": json.dumps(inside, ensure_ascii=False) if beside[file] else None, "file": file})
+            rows.append({"text": piece, "entities": json.dumps(inside, ensure_ascii=False) if beside[file] else None, "document": file})
     if not rows:
         raise DataError("A text must have words; {file} is empty. Give a file with text.", file=texts[0])
     data = pa.Table.from_pylist(rows, SCHEMA)
-    return Table(data, dict.fromkeys(("text", "entities"), "text") | {"file": "id"}, root=root, name=root.name,
+    return Table(data, dict.fromkeys(("text", "entities"), "text") | {"document": "id"}, root=root, name=root.name,
                  problems=(*problems, *told.sentences(len(annotated), len(texts))))  # fmt: skip
 
 
@@ -80,8 +81,7 @@ class _Told:
         """What is said of the encoding of texts, with the first of which it is said."""
 
     def sentences(self, annotated: int, texts: int) -> Iterator[str]:
-        yield tr("{count:,} spans were read from the annotations beside {texts:,} texts; a line of a text is a row. --group file "
-                 "keeps whole texts on one side of the split.",
+        yield tr("{count:,} spans were read from the annotations beside {texts:,} texts; a line of a text is a row.",
                  count=self.spans, texts=annotated)  # fmt: skip
         if self.others:
             yield tr("{count:,} lines of relations, events, attributes and notes are not read: spans alone are learned.", count=self.others)
