@@ -34,7 +34,7 @@ NAMED = (
 ROLES = {"src": "source", "source": "source", "tgt": "target", "trg": "target", "target": "target"}
 """What says which side a file is, whatever its language."""
 SIDE = re.compile(rf"(?P<code>[a-z]{{2}}){REGION.pattern}|{NAMED}|{'|'.join(ROLES)}", re.IGNORECASE)
-FEWEST, TOGETHER, LOOKED_AT = 20, 0.3, 2000
+FEWEST, TOGETHER, COMPARED = 20, 0.3, 2000
 """Lines that tell whether texts are translations by their lengths, how closely these go together, and how many are looked at."""
 ABOUT = re.compile(r"(readme|licen[cs]e|copying|notice|authors|changelog|makefile)", re.IGNORECASE)
 """Beginnings of names of files that are about the others."""
@@ -116,7 +116,7 @@ def _alike(root: Path, files: list[str]) -> bool:
     sizes = []
     for file in files:
         with (root / file).open("rb") as lines:
-            sizes.append([len(line.strip()) for line in islice(lines, LOOKED_AT)])
+            sizes.append([len(line.strip()) for line in islice(lines, COMPARED)])
     return all(as_long(list(zip(sizes[0], other, strict=False))) for other in sizes[1:])
 
 

@@ -297,3 +297,13 @@ def test_spans_in_the_forms_of_tools(tmp_path, cell):
     task = make_task("tag", {"target": [name]})
     task.fit(table)
     assert task.read(table).tags[0][:6] == ["B-PER", "I-PER", "O", "B-LOC", "I-LOC", "O"]
+
+
+def test_of_spans_that_share_tokens_the_longest_is_learned_and_the_others_are_counted():
+    text = "新华社北京分社记者"
+    nested = json.dumps([[0, 3, "ORG"], [3, 5, "LOC"], [0, 7, "ORG"], [0, 7, "ORG"], [7, 9, "JOB"]])
+    table = Table(pa.table({"text": [text] * 3, "label": [nested] * 3}), {"text": "text", "label": "text"})
+    task = make_task("tag", {"target": ("label",)})
+    kept, told = task.usable(table)
+    assert kept.all() and "6 spans share tokens with a longer one" in told[0]
+    assert cells.lesson(text, nested, {"how": "characters"}, {})[1] == ["B-ORG", *["I-ORG"] * 6, "B-JOB", "I-JOB"]

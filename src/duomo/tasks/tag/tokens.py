@@ -5,6 +5,7 @@ Legend: T tokens of a row.
 
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -208,7 +209,7 @@ def written_spans(cell: Any) -> list[tuple[int, int, str]] | None:
         if not (isinstance(start, int) and isinstance(stop, int) and isinstance(label, str) and 0 <= start < stop):
             return None
         spans.append((start, stop, label))
-    return sorted(spans)
+    return sorted({*spans})
 
 
 def _parts(one: Mapping[str, Any]) -> list[Any]:
@@ -245,13 +246,20 @@ def hold_spans(column: Sequence[Any]) -> bool:
 
 
 def on_tokens(row: Row, spans: Sequence[tuple[int, int, str]]) -> list[Span]:
-    """Spans of characters as spans of the tokens that they touch; of two that share a token the first stays."""
+    """Spans of characters as spans of the tokens that they touch; of those that share a token the longest stays, or the first."""
+    touching = [Span(bisect_right(row.stops, start), bisect_left(row.starts, stop), label) for start, stop, label in spans]
     found: list[Span] = []
-    for start, stop, label in spans:
-        touched = [place for place, (a, b) in enumerate(zip(row.starts, row.stops, strict=True)) if a < stop and b > start]
-        if touched and (not found or touched[0] >= found[-1].stop):
-            found.append(Span(touched[0], touched[-1] + 1, label))
-    return found
+    for span in sorted(touching, key=lambda one: one.start - one.stop):
+        if span.start < span.stop and all(span.stop <= one.start or span.start >= one.stop for one in found):
+            found.append(span)
+    return sorted(found)
+
+
+def sharing(cell: Any, row: Row) -> int:
+    """How many spans of a cell are left out because a longer one holds some of their tokens."""
+    found = parsed(cell)
+    spans = None if isinstance(found, str) else written_spans(found)
+    return len(spans) - len(on_tokens(row, spans)) if spans else 0
 
 
 def bio(spans: Sequence[Span], length: int) -> list[str]:
