@@ -4,7 +4,6 @@ Legend: P passages, D width of a vector.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def line(found: dict[str, Any]) -> str:
 
 
 def _index(run: Run, folder: Path, reporter: Reporter, wanted: str) -> tuple[list[str], list[str], np.ndarray]:
-    """File, text and vector (P, D) of each passage; made once for the same files and the same weights."""
+    """File, text and vector (P, D) of each passage; a vector is made once for the same words and the same weights."""
     if not folder.is_dir():
         raise DataError("Searching needs a folder of texts; {folder} is none.", folder=folder)
     for problem in unread(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())):
@@ -67,16 +66,31 @@ def _index(run: Run, folder: Path, reporter: Reporter, wanted: str) -> tuple[lis
     if not found:
         raise DataError("Searching needs texts ({endings}); {folder} holds none.", endings=" ".join(ENDINGS), folder=folder)
     files, passages = [file for file, _ in found], [text for _, text in found]
-    weights = hashlib.sha256((run.path / "manifest.json").read_bytes()).hexdigest()
-    digest = hashlib.sha256(json.dumps([weights, files, passages]).encode()).hexdigest()
-    kept = run.path.with_name(f"{run.path.name}.index") / f"{digest[:32]}.safetensors"
-    if kept.exists():
-        return files, passages, load_tensors(kept.read_bytes())["vectors"]
-    vectors_PD = np.array(_vectors(run, passages, reporter), np.float32)
-    kept.parent.mkdir(exist_ok=True)
-    write_atomically(kept, save_tensors({"vectors": vectors_PD}))
-    reporter.say(tr("{count:,} passages of {files:,} files are indexed in {path}.", count=len(passages), files=len(set(files)), path=kept))
+    place = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogatepass")).hexdigest()
+    kept = run.path.with_name(f"{run.path.name}.index") / f"{place[:32]}.safetensors"
+    weights = hashlib.sha256((run.path / "manifest.json").read_bytes()).digest()
+    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in passages]
+    known = _known(kept, weights)
+    if fresh := {key: text for key, text in zip(keys, passages, strict=True) if key not in known}:
+        known |= zip(fresh, np.array(_vectors(run, [*fresh.values()], reporter), np.float32), strict=True)
+    vectors_PD = np.stack([known[key] for key in keys])
+    if fresh:
+        told = {"weights": np.frombuffer(weights, np.uint8), "vectors": vectors_PD,
+                "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)}  # fmt: skip
+        kept.parent.mkdir(exist_ok=True)
+        write_atomically(kept, save_tensors(told))
+        reporter.say(
+            tr("{count:,} passages of {files:,} files are indexed in {path}.", count=len(passages), files=len(set(files)), path=kept)
+        )
     return files, passages, vectors_PD
+
+
+def _known(kept: Path, weights: bytes) -> dict[bytes, np.ndarray]:
+    """The vectors (D,) that these weights gave passages of the same folder before, by what these say."""
+    told = load_tensors(kept.read_bytes()) if kept.exists() else {}
+    if "keys" not in told or told["weights"].tobytes() != weights:
+        return {}
+    return {key.tobytes(): vector_D for key, vector_D in zip(told["keys"], told["vectors"], strict=True)}
 
 
 def _vectors(run: Run, passages: Sequence[str], reporter: Reporter) -> list[list[float]]:

@@ -62,6 +62,22 @@ def test_search(run, tmp_path, capsys):
         passages.search(run, tmp_path, "  ")
 
 
+def test_only_new_words_are_read_again(run, tmp_path, monkeypatch):
+    for town in ("Lima", "Oslo", "Rome"):
+        (tmp_path / f"{town}.md").write_text(f"The capital is {town}.\n")
+    before = passages.search(run, tmp_path, "Which town governs Peru?", 3)
+    asked = []
+    predict = type(run).predict
+    monkeypatch.setattr(type(run), "predict", lambda self, rows: asked.append(list(rows)) or predict(self, rows))
+    (tmp_path / "Oslo.md").write_text("They rule from Oslo.\n")
+    (tmp_path / "copy.md").write_text("The capital is Rome.\n")
+    after = passages.search(run, tmp_path, "Which town governs Peru?", 3)
+    assert asked == [["They rule from Oslo."], ["Which town governs Peru?"]]
+    assert {one["passage"]: one["score"] for one in before}.items() & {one["passage"]: one["score"] for one in after}.items() >= {
+        (one["passage"], one["score"]) for one in before if "Oslo" not in one["passage"]
+    }
+
+
 def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, monkeypatch):
     """Without new weights nothing needs to be learned first: the weights given are judged before the first step, of a resumed run too."""
     settings = {"data": {"task": "embed"}, "adapt": {"start": str(run.path)}}
