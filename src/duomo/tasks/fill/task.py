@@ -139,7 +139,7 @@ class Main(Task):
         if target:
             width = max(1, self.context - len(hiding.before) - len(hiding.after))
             return Examples({"tokens": Masked(self.stream(table), width, hiding)})
-        rows = [text_kind.framed(self.tokenizer, self._asked(cell)) for cell in texts(table.column(self.column))]
+        rows = [text_kind.framed(self.tokenizer, self._around(self._asked(cell))) for cell in texts(table.column(self.column))]
         return Examples({"tokens": Ragged.of([row.astype(np.int64) for row in rows], np.zeros(0, np.int64))})
 
     def _asked(self, cell: str) -> np.ndarray:
@@ -147,6 +147,17 @@ class Main(Task):
         mask, pieces = np.array([text_kind.special(self.tokenizer, "mask")]), GAP.split(cell)
         found = text_kind.encode_text(self.tokenizer, pieces)
         return np.concatenate([part for piece in found for part in (mask, piece)][1:])
+
+    def _around(self, tokens: np.ndarray) -> np.ndarray:
+        """Of a text that is longer than what the model reads the part around its first gap."""
+        most = max(1, self.context - sum(map(len, self.tokenizer.get("frame", ()))))
+        gaps = np.flatnonzero(tokens == text_kind.special(self.tokenizer, "mask"))
+        start = int(np.clip((gaps[0] if len(gaps) else 0) - most // 2, 0, max(0, len(tokens) - most)))
+        return tokens[start : start + most]
+
+    def too_long(self, table: Table) -> np.ndarray:
+        asked = [self._asked(cell) for cell in texts(table.column(self.column))]
+        return np.array([len(self._around(tokens)) < len(tokens) for tokens in asked], bool)
 
     def refuse(self, table: Table) -> None:
         for row, cell in enumerate(table.column(self.column).to_pylist()):

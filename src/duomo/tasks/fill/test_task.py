@@ -105,3 +105,12 @@ def test_too_little_text_and_a_tokenizer_without_a_mask_are_refused():
     task.adopt({"text": text_kind.given(state["json"], {"mask": "[NONE]"})})
     with pytest.raises(DataError, match="mask"):
         task.fit(table())
+
+
+def test_of_a_long_text_the_part_around_its_gap_is_read_and_that_is_told():
+    task = fitted()
+    cells = ["a short [MASK]", "many words before it " * 40 + "the [MASK] one", "one [MASK] here" + " and more behind" * 40]
+    asked = Table(pa.table({"text": cells}), {"text": "text"})
+    assert task.too_long(asked).tolist() == [False, True, True]
+    batch = task.encode(asked, target=False).batch(np.arange(3))
+    assert ((batch["tokens"] == text_kind.special(task.tokenizer, "mask")).sum(1) == 1).all() and batch["tokens"].shape[1] <= task.context
