@@ -33,6 +33,7 @@ SHIELD, FIRST = "\ufdd0", 0xF0000
 number: a text may hold private signs of its own (icons, the emoji of old telephones)."""
 SHIELDED = re.compile(SHIELD + "([\U000f0000-\U0010ffff])")
 Message = Mapping[str, Any]
+ANSWER = "probe of an answer"
 PROBE = {"type": "function", "function": {"name": "probe_of_tools", "description": "", "parameters": {"type": "object", "properties": {}}}}
 
 
@@ -48,10 +49,10 @@ class Rendered:
 
 
 def speaking(state: Mapping[str, Any], *, grow: bool = False) -> dict[str, Any]:
-    """The state of a tokenizer (core/kinds/text.py) with a chat template: its own; ChatML where it has the two special tokens that
-    this needs, or may `grow` by them; else plain names before each message."""
+    """The state of a tokenizer (core/kinds/text.py) with a chat template: its own, and what `ends` an answer in it; ChatML where it has the
+    two special tokens that this needs, or may `grow` by them; else plain names before each message."""
     if state.get("chat_template"):
-        return dict(state)
+        return {**state, "ends": _ends(state)}
     tokenizer = text_kind.Tokenizer.from_str(state["json"])
     known = all(tokenizer.token_to_id(token) is not None for token in (START, END))
     if not known and not grow:
@@ -61,6 +62,17 @@ def speaking(state: Mapping[str, Any], *, grow: bool = False) -> dict[str, Any]:
     special = {**state.get("special", text_kind.OWN), "end": tokenizer.token_to_id(END)}
     size = max(int(state["size"]), tokenizer.get_vocab_size())
     return {**state, "json": tokenizer.to_str(), "size": size, "special": special, "chat_template": CHATML, "names": {"eos_token": END}}
+
+
+def _ends(state: Mapping[str, Any]) -> list[int]:
+    """The special token that a template puts behind an answer: not always the one that ends a text."""
+    try:
+        shown = _text(state, [{"role": "user", "content": "?"}, {"role": "assistant", "content": ANSWER}], False)
+    except DataError:
+        return []
+    named, pattern = _special(state["json"])
+    found = pattern.match(shown.rpartition(ANSWER)[2].lstrip()) if named and ANSWER in shown else None
+    return [named[found.group()]] if found else []
 
 
 def encode(state: Mapping[str, Any], rendered: Rendered) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +139,7 @@ def _closed(state: Mapping[str, Any], whole: str, stop: int) -> int:
     """Where a turn ends whose answer goes up to `stop`: behind the special token that ends turns, where it stands there."""
     named, pattern = _special(state["json"])
     found = pattern.match(whole, stop) if named else None
-    return found.end() if found and named[found.group()] == text_kind.special(state, "end") else stop
+    return found.end() if found and named[found.group()] in text_kind.ends(state) else stop
 
 
 def _thinking(state: Mapping[str, Any], messages: Sequence[Message]) -> Sequence[Message]:

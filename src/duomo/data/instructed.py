@@ -131,10 +131,9 @@ class Instructed:
         return [self._text(best_G[start:stop]) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
 
     def _text(self, tokens: list[int]) -> str:
-        end = text_kind.special(self.tokenizer, "end")
-        if end not in tokens:
-            return text_kind.decode_text(self.tokenizer, tokens).strip("\ufffd \n") + MORE
-        return text_kind.decode_text(self.tokenizer, tokens[: tokens.index(end)]).strip("\ufffd \n")
+        ends = text_kind.ends(self.tokenizer)
+        stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+        return text_kind.decode_text(self.tokenizer, tokens[:stop]).strip("\ufffd \n") + (MORE if stop == len(tokens) else "")
 
     def truths(self, batch: Batch) -> list[str]:
         return texts_of(batch["truth.points"], batch["truth.points.length"])

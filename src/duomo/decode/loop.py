@@ -84,9 +84,8 @@ class Language:
 
     @staticmethod
     def of(tokenizer: Mapping[str, Any], ends: Sequence[int] = ()) -> "Language":
-        """From the state of core/kinds/text.py; `ends` besides its own end token."""
-        own = text_kind.special(tokenizer, "end")
-        found = frozenset({*ends, own} - {-1})
+        """From the state of core/kinds/text.py; `ends` besides its own end tokens."""
+        found = frozenset(ends) | text_kind.ends(tokenizer)
         padding = text_kind.special(tokenizer, "padding")
         return Language(tokenizer, found, (padding,) if padding >= 0 and padding not in found else ())
 

@@ -12,27 +12,10 @@ import numpy as np
 
 from duomo.core.errors import ConfigError
 from duomo.core.kinds import text as text_kind
+from duomo.exchange.pieces import BYTES, CONTROL, NORMAL, OWN, RULES, UNUSED, by_pairs, whole
 from duomo.exchange.vocabularies import check_size
 
-NORMAL, UNKNOWN, CONTROL, OWN, UNUSED = 1, 2, 3, 4, 5
-"""Kinds of tokens, as GGUF numbers them."""
 USES = {"begin": "bos", "end": "eos", "padding": "padding", "unknown": "unknown", "mask": "mask"}
-BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-CASES = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"
-REST = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-
-def _split(digits: str) -> dict[str, Any]:
-    split = {"type": "Split", "pattern": {"Regex": f"{CASES}{digits}{REST}"}, "behavior": "Isolated", "invert": False}
-    return {"type": "Sequence", "pretokenizers": [split, BYTES | {"use_regex": False}]}
-
-
-RULES: dict[str, dict[str, Any]] = {
-    "gpt-2": BYTES,
-    "smollm": {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, BYTES]},
-    "qwen2": _split("\\p{N}"),
-    "llama-bpe": _split("\\p{N}{1,3}"),
-}
 SAME = {"gpt2": "gpt-2", "phi-2": "gpt-2", "llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2"}
 
 
@@ -67,20 +50,9 @@ def _flag(metadata: Mapping[str, Any], name: str, other: bool) -> bool:
     return bool(found) if isinstance(found, int) else other
 
 
-def _added(metadata: Mapping[str, Any], tokens: Sequence[str]) -> list[dict[str, Any]]:
+def _kinds(metadata: Mapping[str, Any], tokens: Sequence[str]) -> list[int]:
     kinds = metadata.get("tokenizer.ggml.token_type")
-    kinds = kinds.tolist() if isinstance(kinds, np.ndarray) and len(kinds) == len(tokens) else [NORMAL] * len(tokens)
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    return [
-        {"id": number, "content": token, "special": kind != OWN, **flags}
-        for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
-        if kind in (CONTROL, OWN, UNKNOWN) and token
-    ]
-
-
-def _made(metadata: Mapping[str, Any], tokens: Sequence[str], **parts: Any) -> dict[str, Any]:
-    usual = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": _added(metadata, tokens), "post_processor": None}
-    return usual | parts
+    return kinds.tolist() if isinstance(kinds, np.ndarray) and len(kinds) == len(tokens) else [NORMAL] * len(tokens)
 
 
 def _pairs(metadata: Mapping[str, Any], tokens: list[str], rule: str) -> dict[str, Any]:
@@ -90,31 +62,18 @@ def _pairs(metadata: Mapping[str, Any], tokens: list[str], rule: str) -> dict[st
     fitting = [pair for pair in merges if pair[0] in vocabulary and pair[1] in vocabulary and "".join(pair) in vocabulary]
     model = {"type": "BPE", "vocab": vocabulary, "merges": fitting, "ignore_merges": rule == "llama-bpe"}
     normalizer = {"type": "NFC"} if rule == "qwen2" else None
-    return _made(metadata, tokens, normalizer=normalizer, pre_tokenizer=RULES[rule], decoder=BYTES, model=model)
+    return whole(tokens, _kinds(metadata, tokens), normalizer=normalizer, pre_tokenizer=RULES[rule], decoder=BYTES, model=model)
 
 
 def _pieces(metadata: Mapping[str, Any], tokens: list[str]) -> dict[str, Any]:
-    """Pieces with scores: two neighbours become one where that is a piece, the one with the best score first."""
-    vocabulary = {token: number for number, token in enumerate(tokens)}
+    """Pieces with scores."""
     scores = metadata.get("tokenizer.ggml.scores")
     if not isinstance(scores, np.ndarray) or len(scores) != len(tokens):
         scores = -np.arange(len(tokens), dtype=np.float32)
-    merges = []
-    for token, number in vocabulary.items():
-        halves = [(token[:at], token[at:]) for at in range(1, min(len(token), 64)) if token[:at] in vocabulary and token[at:] in vocabulary]
-        halves.sort(key=lambda pair: (vocabulary[pair[0]], vocabulary[pair[1]]))
-        merges += [(-float(scores[number]), pair) for pair in halves]
-    merges.sort(key=lambda one: one[0])
-    begins = _flag(metadata, "tokenizer.ggml.add_space_prefix", True)
-    space = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
-    normalizer = {"type": "Sequence", "normalizers": [*([{"type": "Prepend", "prepend": "▁"}] if begins else []), space]}
-    back = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]
-    decoder = {"type": "Sequence", "decoders": [*back, *([{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if begins else [])]}
     place = metadata.get("tokenizer.ggml.unknown_token_id")
-    unknown = tokens[place if isinstance(place, int) and 0 <= place < len(tokens) else 0] if tokens else None
-    model = {"type": "BPE", "vocab": vocabulary, "merges": [list(pair) for _, pair in merges], "byte_fallback": True, "fuse_unk": True,
-             "unk_token": unknown}  # fmt: skip
-    return _made(metadata, tokens, normalizer=normalizer, pre_tokenizer=None, decoder=decoder, model=model)
+    unknown = place if isinstance(place, int) and 0 <= place < len(tokens) else 0
+    parts = by_pairs(tokens, scores.tolist(), unknown, _flag(metadata, "tokenizer.ggml.add_space_prefix", True))
+    return whole(tokens, _kinds(metadata, tokens), **parts)
 
 
 # -- writing

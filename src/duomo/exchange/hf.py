@@ -3,6 +3,7 @@
 config.json              which family, which sizes             model.safetensors           weights (or several files and an index)
 tokenizer.json           or vocab.json with merges.txt, or vocab.txt            tokenizer_config.json    special tokens, chat template
 generation_config.json   how its makers let it write           1_Pooling/config.json       how sentence embeddings are pooled
+adapter_config.json      changes to another folder's weights (adapters.py)
 """
 
 import json
@@ -20,12 +21,15 @@ from duomo.core.errors import ConfigError
 from duomo.core.files import JSON_FAULTS, is_pointer, write_atomically, write_json
 from duomo.core.messages import listed, nearest
 from duomo.core.pretrained import Pretrained
-from duomo.exchange import vocabularies
+from duomo.exchange import adapters, vocabularies
 from duomo.exchange.families import FAMILIES, Family
 from duomo.exchange.naming import family_of, to_ours, to_theirs
+from duomo.exchange.settings import only
 
 LARGEST_JSON = 64 * 1024 * 1024
 UNBOUNDED = 1 << 40
+ALIKE = {"xlm-roberta": "roberta", "camembert": "roberta", "mistral": "llama", "mt5": "t5"}
+"""Families whose models are built like others'."""
 TOKENS = "ForTokenClassification"
 UNFINISHED = (".incomplete", ".part", ".partial", ".crdownload", ".download", ".aria2", ".tmp")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -34,15 +38,19 @@ TYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 
 
 def knows(path: Path) -> bool:
-    return path.is_dir() and (path / "config.json").is_file()
+    return path.is_dir() and ((path / "config.json").is_file() or adapters.knows(path))
 
 
 def read(path: Path) -> Pretrained:
-    """The model of a folder; ConfigError where its make is unknown, or weights are missing, unknown or of another shape."""
+    """The model of a folder, or one that an adapter changes; ConfigError where its make is unknown, or weights are missing, unknown or of
+    another shape."""
+    told = _json(path / adapters.CONFIG) if adapters.knows(path) else {}
+    adapter, path = path, adapters.base(path, told) if told else path
     settings = _json(path / "config.json")
     family = _family(settings, path)
+    settings = {"scale_decoder_outputs": False, **settings} if settings["model_type"] == "mt5" else settings
     options = family.options(settings)
-    weights = _weights(path)
+    weights = adapters.merged(_weights(path), tensors_of(adapter / adapters.WEIGHTS), told) if told else _weights(path)
     made = settings.get("architectures")
     tokens = isinstance(made, list) and any(str(name).endswith(TOKENS) for name in made)
     if tokens and family.name == "roberta":
@@ -58,7 +66,7 @@ def read(path: Path) -> Pretrained:
     facts = {"family": family.name, "generation": _json(path / "generation_config.json", {}), "labels": settings.get("id2label") or {}}
     facts |= {"task": "tag"} if tokens else {"task": "embed"} if pooling and family.model == "bert" else {}
     vocabulary, longest = len(tensors["embedding.weight"]), _longest(settings, options)
-    text = vocabularies.read(path, vocabulary, longest, settings)
+    text = vocabularies.read(adapter, vocabulary, longest, settings) or vocabularies.read(path, vocabulary, longest, settings)
     return Pretrained(family.model, options, tensors, {"text": text} if text else {}, facts, str(path))
 
 
@@ -135,10 +143,13 @@ def completed(model: Pretrained) -> dict[str, Any]:
 
 def _family(settings: Mapping[str, Any], path: Path) -> Family:
     name = str(settings.get("model_type", ""))
+    if name == "mistral":
+        only(settings, "sliding_window")
+    name = ALIKE.get(name, name)
     if name not in FAMILIES:
         raise ConfigError(
             "A Hugging Face model must be one of {known}; {path} is {name!r}.{hint}",
-            known=", ".join(FAMILIES), path=path, name=name, hint=nearest(name, FAMILIES),
+            known=", ".join((*FAMILIES, *ALIKE)), path=path, name=name, hint=nearest(name, (*FAMILIES, *ALIKE)),
         )  # fmt: skip
     return FAMILIES[name]
 

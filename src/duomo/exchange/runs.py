@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from torch import nn
 
-from duomo.core import find
+from duomo.core import dialogue, find
 from duomo.core.config import build, read_toml, to_toml
 from duomo.core.contract import Field
 from duomo.core.device import Execution, machine_facts
@@ -119,7 +119,9 @@ def write(path: Path, model: Pretrained) -> list[str]:
     asked = [COLUMN, "answer"]
     shape = {"name": "pairs", "columns": asked, "system": ""}
     states: dict[str, dict[str, Any]] = {"embed": {"columns": asked}, "chat": {"shape": shape}}
-    task.restore({"tokenizer": dict(text), "context": context, **states.get(name, {"column": COLUMN})})
+    task.restore(
+        {"tokenizer": dialogue.speaking(text) if speaks else dict(text), "context": context, **states.get(name, {"column": COLUMN})}
+    )
     made = find.make_model(recipe.model, task)
     left = sorted(set(model.tensors) - set(made.state_dict())) if name == "embed" else []  # what answers for a row with classes
     made.load_state_dict({key: value for key, value in model.tensors.items() if key not in left})

@@ -13,11 +13,15 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from duomo.core.errors import ConfigError
 from duomo.core.files import write_atomically
 from duomo.core.kinds import text as text_kind
+from duomo.exchange import pieces
 
 USES = {"padding": ("pad_token",), "unknown": ("unk_token",), "mask": ("mask_token",),
         "begin": ("bos_token", "cls_token"), "end": ("eos_token", "sep_token")}  # fmt: skip
 """Our uses of special tokens and the names that tokenizer_config.json has for them."""
 LARGEST = text_kind.LARGEST_FILE
+RENUMBERED = ("xlm-roberta", "camembert")
+"""Families whose numbers are not those of their vocabulary's file."""
+SENTENCEPIECE = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 
 
 def read(path: Path, size: int, longest: int, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def read(path: Path, size: int, longest: int, settings: Mapping[str, Any]) -> di
     """
     said = _object(path / "tokenizer_config.json") | _object(path / "special_tokens_map.json")
     names = {key: _name(said.get(key)) for keys in USES.values() for key in keys}
-    text = _tokenizer(path, names)
+    text = _tokenizer(path, names, said, str(settings.get("model_type", "")))
     if not text:
         return {}
     special = {use: next((names[key] for key in keys if names[key]), "") for use, keys in USES.items()}
@@ -35,6 +39,7 @@ def read(path: Path, size: int, longest: int, settings: Mapping[str, Any]) -> di
     check_size(state, size, path)
     for use in ("begin", "end"):  # what config.json says by number stands where the tokenizer's files are silent
         number = settings.get({"begin": "bos_token_id", "end": "eos_token_id"}[use])
+        number = number[0] if isinstance(number, list) and number else number
         if not special[use] and isinstance(number, int) and 0 <= number < size:
             state["special"][use] = number
     template = _template(path, said)
@@ -65,7 +70,9 @@ def write(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
         config["chat_template"] = state["chat_template"]
     write_atomically(path / "tokenizer_config.json", (json.dumps(config, ensure_ascii=False, indent=2) + "\n").encode())
     keys = {"padding": "pad_token_id", "begin": "bos_token_id", "end": "eos_token_id"}
-    return {key: numbers[use] for use, key in keys.items() if numbers[use] >= 0}
+    told: dict[str, Any] = {key: numbers[use] for use, key in keys.items() if numbers[use] >= 0}
+    ends = list(dict.fromkeys([*state.get("ends", ()), numbers["end"]]))
+    return told | ({"eos_token_id": ends} if len(ends) > 1 and numbers["end"] >= 0 else {})
 
 
 def _gapped(state: Mapping[str, Any]) -> str:
@@ -105,36 +112,77 @@ def _template(path: Path, said: Mapping[str, Any]) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _tokenizer(path: Path, names: Mapping[str, str]) -> str:
+def _tokenizer(path: Path, names: Mapping[str, str], said: Mapping[str, Any], family: str) -> str:
     """The text of a tokenizer.json, made from older files where there is none."""
     if (path / "tokenizer.json").is_file():
         return text_kind.read(path / "tokenizer.json")
     try:
-        if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
-            return _pairs(_object(path / "vocab.json"), text_kind.read(path / "merges.txt"), names)
-        if (path / "vocab.txt").is_file():
-            return _wordpiece(text_kind.read(path / "vocab.txt").splitlines(), names)
-    except (ValueError, TypeError) as error:
+        if made := _older(path, names, said, family):
+            return _grown(made, _later(path, said))
+    except (ValueError, TypeError, KeyError) as error:
         raise ConfigError("A tokenizer must be a tokenizer.json; this one cannot be read: {reason}", reason=str(error)[:200]) from None
     return ""
 
 
-def _pairs(vocabulary: dict[str, int], lines: str, names: Mapping[str, str]) -> str:
+def _older(path: Path, names: Mapping[str, str], said: Mapping[str, Any], family: str) -> Tokenizer | None:
+    if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
+        rule = "qwen2" if family.startswith("qwen") else "gpt-2"
+        return _pairs(_object(path / "vocab.json"), text_kind.read(path / "merges.txt"), names, rule)
+    if (path / "vocab.txt").is_file():
+        return _wordpiece(text_kind.read(path / "vocab.txt").splitlines(), names, said)
+    found = next((path / name for name in SENTENCEPIECE if (path / name).is_file()), None)
+    if not found:
+        return None
+    if found.stat().st_size > LARGEST or family in RENUMBERED:
+        raise ConfigError("The tokenizer of a {family} must be a tokenizer.json; {path} cannot be read instead. In transformers: "
+                          "AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)", family=family, path=found)  # fmt: skip
+    frame = (bool(said.get("add_bos_token", family != "t5")), bool(said.get("add_eos_token", family == "t5")))
+    return Tokenizer.from_buffer(pieces.read(found.read_bytes(), frame).encode())
+
+
+def _later(path: Path, said: Mapping[str, Any]) -> dict[int, AddedToken]:
+    """The tokens that came after a vocabulary was learned, by number."""
+    found = {int(number): AddedToken(name, special=True, normalized=False) for name, number in _object(path / "added_tokens.json").items()}
+    told = said.get("added_tokens_decoder")
+    for number, token in told.items() if isinstance(told, dict) else ():
+        flags = {name: token[name] for name in ("special", "normalized", "lstrip", "rstrip", "single_word") if name in token}
+        found[int(number)] = AddedToken(token["content"], **flags)
+    return found
+
+
+def _grown(tokenizer: Tokenizer, later: Mapping[int, AddedToken]) -> str:
+    """With the tokens that were added to it, each at its number."""
+    for number, token in sorted(later.items()):
+        tokenizer.add_tokens([token])
+        if (place := tokenizer.token_to_id(token.content)) != number:
+            raise ConfigError(
+                "Tokens that were added to a tokenizer must follow its vocabulary; {name!r} would be {place} and not {number}. Give its "
+                "tokenizer.json.", name=token.content, place=place, number=number,
+            )  # fmt: skip
+    text: str = tokenizer.to_str()
+    return text
+
+
+def _pairs(vocabulary: dict[str, int], lines: str, names: Mapping[str, str], rule: str) -> Tokenizer:
     merges = [(a, b) for a, _, b in (line.partition(" ") for line in lines.splitlines() if line and not line.startswith("#version")) if b]
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    made = {"model": {"type": "BPE", "vocab": vocabulary, "merges": merges}, "decoder": pieces.BYTES, "added_tokens": [],
+            "normalizer": {"type": "NFC"} if rule == "qwen2" else None, "pre_tokenizer": pieces.RULES[rule]}  # fmt: skip
+    tokenizer = Tokenizer.from_buffer(json.dumps(made).encode())
     tokenizer.add_special_tokens([AddedToken(name, special=True) for name in dict.fromkeys(names.values()) if name in vocabulary])
     if names.get("cls_token") in vocabulary and names.get("sep_token") in vocabulary:
         one, two = names["cls_token"], names["sep_token"]
         tokenizer.post_processor = processors.RobertaProcessing((two, vocabulary[two]), (one, vocabulary[one]), add_prefix_space=False)
-    return tokenizer.to_str()
+    return tokenizer
 
 
-def _wordpiece(lines: list[str], names: Mapping[str, str]) -> str:
+def _wordpiece(lines: list[str], names: Mapping[str, str], said: Mapping[str, Any]) -> Tokenizer:
     vocabulary = {token: number for number, token in enumerate(lines)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=names.get("unk_token") or "[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase="the" in vocabulary and "The" not in vocabulary)
+    small, apart = said.get("do_lower_case"), said.get("tokenize_chinese_chars")
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        handle_chinese_chars=apart is not False, strip_accents=said.get("strip_accents"),
+        lowercase=bool("the" in vocabulary and "The" not in vocabulary if small is None else small),
+    )  # fmt: skip
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     one, two = names.get("cls_token") or "[CLS]", names.get("sep_token") or "[SEP]"
@@ -142,4 +190,4 @@ def _wordpiece(lines: list[str], names: Mapping[str, str]) -> str:
     tokenizer.add_special_tokens([AddedToken(name, special=True) for name in dict.fromkeys(usual)])
     if one in vocabulary and two in vocabulary:
         tokenizer.post_processor = processors.BertProcessing((two, vocabulary[two]), (one, vocabulary[one]))
-    return tokenizer.to_str()
+    return tokenizer

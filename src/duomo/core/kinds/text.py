@@ -172,6 +172,11 @@ def special(state: Mapping[str, Any], use: str) -> int:
     return int(state.get("special", OWN).get(use, -1))
 
 
+def ends(state: Mapping[str, Any]) -> frozenset[int]:
+    """Numbers of the tokens that end a text, or an answer in the template that belongs to the tokenizer (core/dialogue.py)."""
+    return frozenset({*state.get("ends", ()), special(state, "end")} - {-1})
+
+
 def framed(state: Mapping[str, Any], ids: np.ndarray) -> np.ndarray:
     """The tokens of a text as a model reads them: cut, between what the tokenizer puts before and after; never empty."""
     before, after = state.get("frame", ((), ()))

@@ -252,9 +252,14 @@ class Main(Task):
     def _end(self) -> int:
         return max(text_kind.special(self.tokenizer, "end"), 0)
 
+    @property
+    def _room(self) -> int:
+        """Tokens of a question with what was said before that leave its answer room."""
+        return self.context - max(1, min(self.config.sampling.new_tokens, self.context // 4))
+
     def _fitting(self, row: list[dict[str, Any]]) -> np.ndarray:
-        """The tokens of a question with what was said before, without its oldest messages where it is too long."""
-        most, row = self.context - 1, self._asked(row)
+        """The tokens of a question with what was said before, without its oldest messages where its answer would have no room."""
+        most, row = self._room, self._asked(row)
         tokens = dialogue.prompt(self.tokenizer, row)
         first = 1 if row[0]["role"] == "system" else 0
         while len(tokens) > most and len(row) - first > 1:
@@ -271,8 +276,8 @@ class Main(Task):
 
     def _ending(self, row: list[dict[str, Any]]) -> np.ndarray:
         """As `_fitting`; of a question that is too long by itself its end alone."""
-        tokens, most = self._fitting(row), self.context - 1
-        if len(tokens) <= most:
+        tokens, most = self._fitting(row), self._room
+        if len(tokens) < self.context:
             return tokens
         row = self._asked(row)
         system, last = row[:1] if row[0]["role"] == "system" and len(row) > 1 else [], row[-1]

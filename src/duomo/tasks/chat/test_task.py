@@ -16,6 +16,7 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.data import sources
+from duomo.decode.loop import Language
 from duomo.tasks.chat.formats import messages_of, shape_of
 from duomo.tasks.chat.task import Config
 
@@ -241,12 +242,12 @@ def test_a_context_beyond_the_models_and_a_question_that_fills_it():
     assert task.too_long(asked).tolist() == [False, True]  # in a file it is answered by its end
     tokens = task.encode(asked, target=False).batch([1])["tokens"][0]
     text = text_kind.decode_text(task.tokenizer, tokens.tolist())
-    assert 500 < len(tokens) < 512 and "at last" in text and text.startswith("user\nword") and text.rstrip().endswith("assistant")
+    assert 350 < len(tokens) <= 384 and "at last" in text and text.startswith("user\n") and text.rstrip().endswith("assistant")
     long = [*TALK[:1], *([{"role": "user", "content": "word " * 200}, {"role": "assistant", "content": "yes"}] * 9), TALK[1]]
     task = fitted()
     short = task.encode(table("messages", 1, messages=json.dumps(long)), target=False).batch([0])["tokens"][0]
     text = text_kind.decode_text(task.tokenizer, short.tolist())
-    assert len(short) < 512 and "Be kind." in text and text.rstrip().endswith("assistant")
+    assert len(short) <= 384 and "Be kind." in text and text.rstrip().endswith("assistant")  # an answer has room
 
 
 def test_answers_that_no_lesson_reaches_are_told():
@@ -404,3 +405,14 @@ def test_answers_marked_as_bad_are_not_learned():
     assert mask.tolist() == [True, False, True, True] and "1 of 4 conversations is marked as bad (label is false)" in said[0]
     assert make_task("chat", {"ignore": ["label"]}).usable(talks)[0].all()
     assert make_task("chat", {}).usable(table("messages", rows=2, label=["good", "bad"]))[0].all()
+
+
+def test_what_a_template_puts_behind_an_answer_ends_it():
+    """Some tokenizers name another end, that of a text: a model would write on and speak for both sides."""
+    made = text_kind.tokenizer_of(text_kind.learn(pa.chunked_array([["some words and some more"]]), EncodeConfig(tokenizer="bpe")))
+    made.add_special_tokens(["<|end_of_text|>", "<|eot_id|>"])
+    template = "{% for m in messages %}{{ m.role }}\n{{ m.content }}<|eot_id|>{% endfor %}"
+    given = {**text_kind.given(made.to_str()), "chat_template": template, "names": {}}
+    ends = Language.of(dialogue.speaking(given)).ends
+    assert ends == {made.token_to_id("<|end_of_text|>"), made.token_to_id("<|eot_id|>")}
+    assert Language.of(dialogue.speaking({**given, "chat_template": "{{ messages[0].content }}"})).ends < ends
