@@ -281,8 +281,7 @@ class Main(Task):
             return tokens
         row = self._asked(row)
         system, last = row[:1] if row[0]["role"] == "system" and len(row) > 1 else [], row[-1]
-        size = len(last["content"])
-        low, high = max(0, size - LONG_TOKEN * most), size
+        low, high = max(0, len(last["content"]) - LONG_TOKEN * most), len(last["content"])
         while low < high:  # the earliest beginning that leaves room for an answer
             place = (low + high) // 2
             tokens = dialogue.prompt(self.tokenizer, [*system, {**last, "content": last["content"][place:]}])
