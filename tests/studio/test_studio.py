@@ -414,23 +414,27 @@ def test_a_server_on_its_way_ends_with_the_studio(studio: Studio, monkeypatch: p
 
 
 def test_servers_of_a_killed_studio_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the next one in the folder, which ends them when it closes; not those of a studio that lives."""
+    """By the next one in the folder, which ends them when it closes, and lists them once they answer; not those of a studio that lives."""
     place = Place(tmp_path)
-    left, other = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2))
-    us = [os.getpid(), psutil.Process().create_time()]
-    gone = {"pid": 2**22 - 1, "born": 0.0, "port": 1, "studio": [2**22 - 1, 0.0]}
-    for name, process, whose in (("left", left, gone["studio"]), ("other", other, us)):
-        found = {"pid": process.pid, "born": psutil.Process(process.pid).create_time(), "port": 8123, "studio": whose}
-        (place.served / f"{name}.json").write_text(json.dumps(found))
-    (place.served / "gone.json").write_text(json.dumps(gone))
+    left, slow, other = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(3))
+    us, gone = [os.getpid(), psutil.Process().create_time()], [2**22 - 1, 0.0]
+    for process, run, whose in ((left, "left", gone), (slow, "slow", gone), (other, "left", us)):
+        born = psutil.Process(process.pid).create_time()
+        found = {"run": run, "pid": process.pid, "born": born, "port": 8123 if process is left else 8124, "studio": whose}
+        (place.served / f"{process.pid}.json").write_text(json.dumps(found))
+    (place.served / "gone.json").write_text(json.dumps({"run": "gone", "pid": gone[0], "born": 0.0, "port": 1, "studio": gone}))
     (place.served / "torn.json").write_text("{")
+    monkeypatch.setattr("duomo.studio.served._ready", lambda port: port == 8123)
     served = Served(place)
     assert {name: one["address"] for name, one in served.listed().items()} == {"left": "http://127.0.0.1:8123"}
+    assert served.at_work("slow")  # and is not started a second time
+    children = {process.pid: process for process in (left, slow)}
     with monkeypatch.context() as within:  # it ends by itself between being found and being ended
-        within.setattr(psutil.Process, "terminate", lambda process: (left.kill(), left.wait(), process.kill()))
+        ended = lambda process: (children[process.pid].kill(), children[process.pid].wait(), process.kill())  # noqa: E731
+        within.setattr(psutil.Process, "terminate", ended)
         served.close()
-    assert left.wait(5) is not None and other.poll() is None
-    assert [path.name for path in place.served.iterdir()] == ["other.json"]
+    assert left.wait(5) is not None and slow.wait(5) is not None and other.poll() is None
+    assert [path.name for path in place.served.iterdir()] == [f"{other.pid}.json"]
     other.kill()
     other.wait()
 

@@ -1,7 +1,7 @@
 """Runs that are served from the page: each a `duomo serve` of its own, which ends with the studio.
 
-.studio/served/NAME.json   {pid, born, port, studio: [pid, born]}: written before the server answers, so that whoever closes finds it.
-A studio that was killed leaves its servers; the next one in the folder takes them over.
+.studio/served/PID.json   {run, pid, born, port, studio: [pid, born]}: written before the server answers, so that whoever closes finds it.
+A studio that was killed leaves its servers; the next one in the folder takes them over. Two studios at a time have each their own.
 """
 
 import json
@@ -14,7 +14,8 @@ import threading
 import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import psutil
 
@@ -28,12 +29,12 @@ STOP_SECONDS = 10.0
 
 
 class Served:
-    """Servers by the run's name."""
+    """Servers of runs, by their process."""
 
     def __init__(self, place: Place):
         self._place = place
-        self._servers: dict[str, dict[str, Any]] = {}
-        self._ready: set[str] = set()
+        self._servers: dict[int, dict[str, Any]] = {}
+        self._ready: set[int] = set()
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._one_at_a_time, self._lock, self._closed = threading.Lock(), threading.Lock(), False
         self._us = [os.getpid(), psutil.Process().create_time()]
@@ -47,83 +48,93 @@ class Served:
                 if living(*found["studio"]):
                     continue
                 if living(found["pid"], found["born"]):
-                    self._keep(path.stem, found)
-                    self._ready.add(path.stem)
+                    self._keep({name: found[name] for name in ("run", "pid", "born", "port")})
                     continue
             except (OSError, ValueError, LookupError, TypeError):
                 pass
             path.unlink(missing_ok=True)
 
-    def _keep(self, name: str, server: dict[str, Any]) -> None:
-        self._servers[name] = server | {"studio": self._us}
-        write_atomically(self._place.served / f"{name}.json", json.dumps(self._servers[name]).encode())
+    def _keep(self, server: dict[str, Any]) -> None:
+        self._servers[server["pid"]] = server | {"studio": self._us}
+        write_atomically(self._record(server), json.dumps(self._servers[server["pid"]]).encode())
+
+    def _record(self, server: dict[str, Any]) -> Path:
+        return self._place.served / f"{server['pid']}.json"
 
     def serve(self, name: str) -> dict[str, Any]:
         """The address of a server for the run, started on a free port where there is none, once it answers."""
-        with self._one_at_a_time:  # who asks twice gets the same one
-            return self.listed().get(name) or self._started(name)
-
-    def _started(self, name: str) -> dict[str, Any]:
-        path = self._place.run(name)
-        port = _free_port()
-        words = ["serve", f"runs/{path.name}", f"--port={port}"]
-        with tempfile.TemporaryFile() as said:
-            with self._lock:
-                if self._closed:
-                    raise ResourceError("The studio is being closed; nothing more is served.")
-                process = subprocess.Popen([sys.executable, "-m", "duomo.cli", *words], cwd=self._place.root, stdin=subprocess.DEVNULL,
-                                           stdout=said, stderr=said, start_new_session=True)  # fmt: skip
-                self._children[process.pid] = process
-                self._ready.discard(name)  # one that has died may have been
-                self._keep(name, {"pid": process.pid, "born": psutil.Process(process.pid).create_time(), "port": port})
+        with self._one_at_a_time, tempfile.TemporaryFile() as said:  # who asks twice gets the same one
+            if not self.at_work(name):
+                self._start(name, said)
             until = time.monotonic() + READY_SECONDS
-            while process.poll() is None and time.monotonic() < until:
-                if _ready(port):
-                    self._ready.add(name)
-                    return self.listed()[name]
+            while self.at_work(name) and time.monotonic() < until:
+                if found := self.listed().get(name):
+                    return found
                 time.sleep(0.1)
             self.stop(name)
             said.seek(0)
             why = said.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
         raise ResourceError("The server of {name!r} did not start: {why}", name=name, why=why or "—")
 
+    def _start(self, name: str, said: IO[bytes]) -> None:
+        path, port = self._place.run(name), _free_port()
+        with self._lock:
+            if self._closed:
+                raise ResourceError("The studio is being closed; nothing more is served.")
+            process = subprocess.Popen([sys.executable, "-m", "duomo.cli", *_words(name, port)], cwd=self._place.root,
+                                       stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)  # fmt: skip
+            self._children[process.pid] = process
+            self._ready.discard(process.pid)  # numbers are given anew
+            self._keep({"run": path.name, "pid": process.pid, "born": psutil.Process(process.pid).create_time(), "port": port})
+
     def listed(self) -> dict[str, dict[str, Any]]:
         """Name -> address and words after `duomo`, of what is served now."""
         return {
-            name: {"address": f"http://127.0.0.1:{one['port']}", "words": ["serve", f"runs/{name}", f"--port={one['port']}"]}
-            for name, one in list(self._servers.items())
-            if name in self._ready and living(one["pid"], one["born"])
+            one["run"]: {"address": f"http://127.0.0.1:{one['port']}", "words": _words(one["run"], one["port"])}
+            for one in list(self._servers.values())
+            if living(one["pid"], one["born"]) and self._answers(one)
         }
+
+    def _answers(self, server: dict[str, Any]) -> bool:
+        """Whether it has begun to, which it then does until it ends."""
+        if server["pid"] not in self._ready and _ready(server["port"]):
+            self._ready.add(server["pid"])
+        return server["pid"] in self._ready
+
+    def _of(self, name: str) -> list[dict[str, Any]]:
+        return [one for one in list(self._servers.values()) if one["run"] == name]
 
     def at_work(self, name: str) -> bool:
         """Whether a server of the run answers or is on its way."""
-        one = self._servers.get(name)
-        return one is not None and living(one["pid"], one["born"]) is not None
+        return any(living(one["pid"], one["born"]) for one in self._of(name))
 
     def stop(self, name: str) -> None:
-        one = self._servers.pop(name, None)
-        self._ready.discard(name)
-        if one is None:
-            return
-        process, child = living(one["pid"], one["born"]), self._children.pop(one["pid"], None)
-        if process is not None:
-            with suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile
-                process.terminate()
-                try:
-                    process.wait(STOP_SECONDS)
-                except psutil.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-        if child is not None:
-            child.poll()
-        (self._place.served / f"{name}.json").unlink(missing_ok=True)
+        for one in self._of(name):
+            self._servers.pop(one["pid"], None)
+            self._ready.discard(one["pid"])
+            process, child = living(one["pid"], one["born"]), self._children.pop(one["pid"], None)
+            if process is not None:
+                with suppress(psutil.NoSuchProcess):  # it may end by itself meanwhile
+                    process.terminate()
+                    try:
+                        process.wait(STOP_SECONDS)
+                    except psutil.TimeoutExpired:
+                        process.kill()
+                        process.wait()
+            if child is not None:
+                child.poll()
+            self._record(one).unlink(missing_ok=True)
 
     def close(self) -> None:
         """End them all, those too that have not answered yet."""
         with self._lock:
             self._closed = True
-        for name in list(self._servers):
-            self.stop(name)
+        for one in list(self._servers.values()):
+            self.stop(one["run"])
+
+
+def _words(name: str, port: int) -> list[str]:
+    return ["serve", f"runs/{name}", f"--port={port}"]
 
 
 def _free_port() -> int:
