@@ -119,5 +119,5 @@ class Application:
             head: dict[str, Any] = {"verb": "predict", "parts": parts}
         else:
             head, body = {"verb": "predict"}, await body_of(request, LARGEST_ROWS)
-        _, answers = await self.doors.ask(place, head, body)
+        _, answers = await self.doors.ask(request, place, head, body)
         return Response(answers, media_type=JSON)

@@ -1,5 +1,6 @@
 """What the routes share: who asks (dependencies that check rights), what is asked of which run, and failures in one form."""
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,6 +28,8 @@ JSON = "application/json"
 UPLOAD = "multipart/form-data"
 Right = Callable[[Request], Key | None]
 Handler = Callable[[Request, Key | None], Awaitable[Response]]
+SOON_SECONDS = 0.2
+"""Most answers are there by then, and nobody needs to listen whether the client is."""
 OPENAI = frozenset(ROUTES)
 """Routes that say 400 where the others say 422, as OpenAI's clients expect."""
 
@@ -98,9 +101,9 @@ class Doors:
         return found
 
     # -- asking a worker
-    async def ask(self, place: Place, head: dict[str, Any], body: bytes = b"") -> Frame:
+    async def ask(self, request: Request, place: Place, head: dict[str, Any], body: bytes = b"") -> Frame:
         """The answer of one frame; a failure of the worker's own becomes Refused."""
-        found = await place.one(head, body)
+        found = await unless_gone(request, place.one(head, body))
         self.check(found)
         self.metrics.add("rows_total", found[0].get("rows", 0), run=place.name)
         return found
@@ -110,6 +113,28 @@ class Doors:
         head = found[0]
         if head["status"] != 200:
             raise Refused(head["status"], head["message"], param=head.get("param"), code=head.get("code"))
+
+
+async def unless_gone(request: Request, asked: Awaitable[Frame]) -> Frame:
+    """What is asked; the worker is told to stop where it takes its time and the client hangs up before."""
+    answer = asyncio.ensure_future(asked)
+    try:
+        if not (await asyncio.wait((answer,), timeout=SOON_SECONDS))[0]:
+            gone = asyncio.ensure_future(_gone(request))
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+            gone.cancel()
+        if answer.done():
+            return answer.result()
+        raise Lost
+    finally:
+        if not answer.done():
+            answer.cancel()
+            await asyncio.wait((answer,))
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _refuse_packed(request: Request) -> None:

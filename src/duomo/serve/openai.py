@@ -3,7 +3,6 @@
 What a field may hold stands in asked.py. The names of runs are the names of models.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
@@ -17,7 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.serve import asked, tools
 from duomo.serve.asked import Unfit
-from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, parts_of
+from duomo.serve.doors import JSON, UPLOAD, Doors, Refused, body_of, parts_of, unless_gone
 from duomo.serve.faults import error_body
 from duomo.serve.frames import Frame
 from duomo.serve.keys import Key
@@ -51,7 +50,7 @@ def routes(doors: Doors) -> list[Route]:
         inputs = _fitting(asked.prompts, "input", fields.pop("input"), MOST_INPUTS)
         kind = "rows" if isinstance(inputs[0], str) else "tokens"
         try:
-            _, body = await doors.ask(place, {"verb": "embed", "asked": fields}, json.dumps({kind: inputs}).encode())
+            _, body = await doors.ask(request, place, {"verb": "embed", "asked": fields}, json.dumps({kind: inputs}).encode())
         except Refused as error:
             raise Refused(422, error.message, param="input") if error.status == 422 else error from None
         return Response(body, media_type=JSON)
@@ -137,40 +136,19 @@ async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -
     fields["schema"] = _fitting(_schema, fields.pop("response_format"))
     fields["biases"] = _fitting(_biases, fields.pop("logit_bias") or {})
     frames = place.ask({"verb": verb, "asked": fields})
-    if fields["stream"]:
-        first = await anext(frames)
-        if first[0]["status"] != 200:
-            await frames.aclose()
+    try:
+        first = await unless_gone(request, anext(frames))
         doors.check(first)
+    except (Busy, Lost, Refused):
+        await frames.aclose()
+        raise
+    if fields["stream"]:
         return StreamingResponse(
             _events(doors, place, first, frames), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
-    found = await _unless_gone(request, frames)
-    doors.check(found)
-    _count(doors, place, found)
-    return Response(found[1], media_type=JSON)
-
-
-async def _unless_gone(request: Request, frames: AsyncGenerator[Frame]) -> Frame:
-    """The first frame; the worker is told to stop where the client hangs up before."""
-    async with aclosing(frames):
-        answer = asyncio.ensure_future(anext(frames))
-        gone = asyncio.ensure_future(_gone(request))
-        try:
-            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
-            raise Lost
-        finally:
-            gone.cancel()
-            if not answer.done():
-                answer.cancel()
-                await asyncio.wait((answer,))
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    await frames.aclose()
+    _count(doors, place, first)
+    return Response(first[1], media_type=JSON)
 
 
 async def _events(doors: Doors, place: Place, first: Frame, frames: AsyncGenerator[Frame]) -> AsyncIterator[bytes]:
@@ -258,7 +236,7 @@ async def _heard(doors: Doors, request: Request, key: Key | None) -> Response:
     fields = _fitting(asked.checked, fields, asked.HEAR)
     place = _able(doors, request, fields["model"], key, "hear")
     try:
-        _, answer = await doors.ask(place, {"verb": "hear", "parts": [("files", True, len(sound))], "asked": fields}, sound)
+        _, answer = await doors.ask(request, place, {"verb": "hear", "parts": [("files", True, len(sound))], "asked": fields}, sound)
     except Refused as error:
         raise Refused(422, error.message, param="file") if error.status == 422 else error from None
     if fields["response_format"] == "text":

@@ -6,12 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 import uvloop
@@ -133,6 +133,20 @@ def _unprepared(path: Path) -> bool:
     return weights.is_file() and weights.stat().st_size > LARGE and not any(place.exists() for place in found)
 
 
+def _leave(sig: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + sig)
+
+
+def _prepare(paths: Iterable[Path]) -> None:
+    """In a process of its own, which ends with this one: the one that listens holds no model."""
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        for path in paths:
+            subprocess.run([sys.executable, "-m", "duomo.prepared", str(path)], check=False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
     """Listen until stopped; ConfigError where the address is taken, RunError where a run cannot be served."""
     runs, keys = named(paths), Keys.read(options.token_file)
@@ -144,9 +158,8 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
     if not 1 <= options.workers <= 64:
         raise ConfigError("Each run is served by 1 to 64 workers; received {workers}.", workers=options.workers)
 
-    if options.prepare:  # in a process of its own: the one that listens holds no model
-        for path in runs.values():
-            subprocess.run([sys.executable, "-m", "duomo.prepared", str(path)], check=False)
+    if options.prepare:
+        _prepare(runs.values())
 
     def event(what: str, reason: str = "", **facts: Any) -> None:
         application.metrics.add("worker_events_total", event=what, **facts)
@@ -168,6 +181,20 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
         runner.run(_run(config, application, options, reporter, len(keys)))
 
 
+async def _started(pool: Pool) -> None:
+    """Every run is loaded; on SIGTERM before that its workers end too."""
+    starting, loop = asyncio.ensure_future(pool.start()), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, starting.cancel)
+    try:
+        await starting
+    except Lost:
+        raise RunError("The worker of a run ended while it started. Is there memory enough for it?") from None
+    except asyncio.CancelledError:
+        _leave(signal.SIGTERM, None)
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
 async def _run(config: uvicorn.Config, application: Application, options: Options, reporter: Reporter, keys: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if soft < hard else (soft, hard))
@@ -181,10 +208,7 @@ async def _run(config: uvicorn.Config, application: Application, options: Option
     door = listening(options.host, options.port)
     if (count := len(application.pool.places) * options.workers) >= SEVERAL:  # each loads torch: on a busy machine that takes its time
         reporter.say(tr("Starting {count} processes that answer …", count=count))
-    try:
-        await application.pool.start()
-    except Lost:
-        raise RunError("The worker of a run ended while it started. Is there memory enough for it?") from None
+    await _started(application.pool)
     if options.host not in LOCAL and not keys:
         reporter.say(tr("Anyone who reaches this address may ask: there is no --token-file."))
     scheme = "https" if options.tls_cert else "http"

@@ -37,7 +37,6 @@ class Worker:
         self._desk, self._link = Desk(run), link
         self._parser = Parser()
         self._waiting: deque[Question] = deque()
-        self._cancelled: set[int] = set()
         self._lock = threading.Lock()
         self._scribe = Scribe(run, self.reply, engine) if writes(run) else None
         self._desk.writing = self._scribe is not None
@@ -72,21 +71,23 @@ class Worker:
         if "cancel" in frame[0]:
             number = frame[0]["cancel"]
             if self._scribe is None or not self._scribe.cancel(number):
-                self._cancelled.add(number)
+                self._drop([question for question in self._waiting if question.id == number])
         elif self._scribe is not None and frame[0]["verb"] in ("chat", "complete"):
             self._scribe.begin(question_of(frame))
         else:
             self._waiting.append(question_of(frame))
 
+    def _drop(self, questions: list[Question]) -> None:
+        for question in questions:
+            self._waiting.remove(question)
+            self.reply(question.id, GIVEN_UP)
+
     def _group(self) -> None:
         group: list[tuple[Question, Rows]] = []
         count = 0
+        self._drop([question for question in self._waiting if question.until < time.monotonic()])
         while self._waiting and count < ROWS:
             question = self._waiting.popleft()
-            if question.id in self._cancelled or question.until < time.monotonic():
-                self._cancelled.discard(question.id)
-                self.reply(question.id, GIVEN_UP)
-                continue
             rows = asked_of(self._desk, question)
             if isinstance(rows, Reply):
                 self.reply(question.id, rows)
