@@ -20,6 +20,7 @@ import torch
 from duomo.core.device import bf16_on_cpu, cores
 from duomo.core.errors import DuomoError, RunError
 from duomo.core.messages import tr
+from duomo.core.parser import unusable
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
 from duomo.data.predictor import Predictor
@@ -69,6 +70,9 @@ def prepare(path: Path | str, reporter: Reporter) -> dict[str, Any]:
             measured.append(_measured(run, engine))
             unable |= {engine.name} if engine.precision == "float32" and "reason" in measured[-1] else set()
     able = [one for one in measured if not one["note"]]
+    if not able:
+        raise RunError("An engine must give the answers that the run gave when its training ended; here none does: {reasons}. "
+                       "The run stays as it is.", reasons=", ".join(f"{one['engine']}: {one['note']}" for one in measured))  # fmt: skip
     best = min(able, key=lambda one: one["alone_ms"] * one["together_ms"])
     engine = Engine(best["name"], best["precision"], tuple(best["heights"]), best["streams"])
     engines.write(run.folder, engine, measured)
@@ -141,8 +145,8 @@ def main() -> int:
     try:
         for path in sys.argv[1:] or [""]:
             prepare(path, reporter)
-    except DuomoError as error:
-        sys.stderr.write(f"{error}\n")
+    except (DuomoError, OSError) as error:
+        sys.stderr.write(f"{unusable(error) if isinstance(error, OSError) else error}\n")
         return 2
     return 0
 

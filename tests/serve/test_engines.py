@@ -219,3 +219,12 @@ def test_distances() -> None:
     assert engines.distance({"a": [1, 0.5], "b": ["x"]}, {"a": [1, 0.51], "b": ["x"]}) == pytest.approx(0.01)
     assert engines.distance([110.0], [100.0]) == pytest.approx(0.1)
     assert engines.distance(["x"], ["y"]) == engines.distance([1], [1, 2]) == engines.distance({"a": 1}, {"b": 1}) == float("inf")
+
+
+def test_where_no_engine_agrees_the_run_is_left_as_it_is(opinions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "candidates", lambda: [Engine()])
+    monkeypatch.setattr(prepared, "TOLERANCE", -1.0)
+    before = sorted(path.name for path in opinions.iterdir())
+    with pytest.raises(RunError, match="none does: torch float32"):
+        prepared.prepare(opinions, Silent())
+    assert before == sorted(path.name for path in opinions.iterdir())

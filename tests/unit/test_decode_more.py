@@ -8,6 +8,7 @@ import queue
 import random
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ import torch
 import duomo
 from duomo import conversation, writing
 from duomo.core.contract import Field, Head
-from duomo.core.errors import ConfigError, DataError
+from duomo.core.errors import ConfigError, DataError, ResourceError
 from duomo.core.kinds import text as text_kind
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import EncodeConfig
@@ -372,3 +373,26 @@ def test_who_leaves_while_the_prompt_is_prepared_is_not_written_for(spelling, mo
     reply = replies.get(timeout=20)
     assert json.loads(reply.body)["choices"][0]["finish_reason"] == "cancelled" and reply.facts["written"] <= 1
     made._engine.close()
+
+
+def test_who_asks_while_the_engine_closes_is_told(monkeypatch: pytest.MonkeyPatch, spelling) -> None:
+    """What comes while it closes ends too; closing twice is closing once."""
+    llama, closed, said, begun = pytest.importorskip("duomo.decode.llama"), list[int](), list[str](), threading.Event()
+    monkeypatch.setattr(llama, "Core", lambda *_: SimpleNamespace(close=lambda: closed.append(1), forget=lambda slot, kept: None))
+    engine = llama.LlamaEngine(Path(), Language.of(spelling), 64)
+    put = engine._queue.put_nowait
+    monkeypatch.setattr(engine._queue, "put_nowait", lambda row: (begun.set(), time.sleep(0.2), put(row)))
+    monkeypatch.setattr(engine, "_step", lambda: time.sleep(0.01))
+
+    def ask() -> None:
+        with pytest.raises(ResourceError) as error:
+            engine.submit([3], Sampling()).text()
+        said.append(str(error.value))
+
+    asker = threading.Thread(target=ask, daemon=True)
+    asker.start()
+    begun.wait(5)
+    engine.close()
+    engine.close()
+    asker.join(5)
+    assert len(said) == len(closed) == 1

@@ -61,7 +61,7 @@ class LlamaEngine(Engines):
         """By slot."""
         self._held: list[list[int]] = [[] for _ in range(slots)]
         """What each slot has read."""
-        self._closed = False
+        self._door, self._closed = threading.Lock(), False
         openmp.release()
         self._thread = threading.Thread(target=self._run, name="duomo-llama", daemon=True)
         self._thread.start()
@@ -79,16 +79,21 @@ class LlamaEngine(Engines):
             Pieces(self._language.tokenizer, sampling.stop),
         )
         stream.on_cancel(row.cancelled.set)
-        if self._closed:
-            raise ResourceError("The engine was closed before the answer was complete.")
-        try:
-            self._queue.put_nowait(row)
-        except Full:
-            raise ResourceError("Too many texts are being written; {most} may wait. Try again later.", most=self._queue.maxsize) from None
+        with self._door:  # what comes after the last look into the queue would wait for ever
+            if self._closed:
+                raise ResourceError("The engine was closed before the answer was complete.")
+            try:
+                self._queue.put_nowait(row)
+            except Full:
+                sentence = "Too many texts are being written; {most} may wait. Try again later."
+                raise ResourceError(sentence, most=self._queue.maxsize) from None
         return stream
 
     def close(self) -> None:
-        self._closed = True
+        with self._door:
+            if self._closed:
+                return
+            self._closed = True
         self._queue.put(None)
         self._thread.join()
         self._core.close()
