@@ -7,6 +7,7 @@ folder, 5 out of memory or disk, 130 interrupted (resumable).
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -295,9 +296,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain(Interrupted("Interrupted; no file is left half-written."), machine)
         return Interrupted.exit_code
-    except BrokenPipeError:
+    except BrokenPipeError:  # who read has had enough: as other tools end then
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 128 + signal.SIGPIPE
     except OSError as error:
         refused = unusable(error)
         complain(refused, machine)
@@ -329,6 +330,7 @@ def _run(words: list[str]) -> int:
     result = VERBS[parsed.verb][2](parsed, reporter)
     if parsed.json and result is not None:
         print(json.dumps(result, ensure_ascii=False, indent=1))
+    sys.stdout.flush()  # at the very end nobody would hear that it fails
     return 0
 
 

@@ -26,7 +26,7 @@ from duomo.core.kinds.base import Cells
 from duomo.core.messages import listed, tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
-from duomo.core.run import RunFolder, renamed
+from duomo.core.run import RunFolder, renamed, whole
 from duomo.core.table import MEDIA, Table
 from duomo.data import cache, longform, outputs, sources
 from duomo.data.documents import of_lines
@@ -40,8 +40,6 @@ from duomo.exchange import engines
 from duomo.plan import task_options
 
 SLICE = 4096
-STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError)
-"""What tasks raise for a state that was not written by them: a part is missing, or is something else."""
 
 
 class Run:
@@ -58,13 +56,12 @@ class Run:
         folder.verify()
         facts, state = folder.read_json("run.json"), folder.read_json("task.json")
         recipe = build(Recipe, read_toml(folder.path / "recipe.toml"))
-        try:
-            own, execution, block = facts["own_model"], Execution.from_dict(facts["inference"]), Block.of(facts["block"])
+        with whole(folder.path):
+            own, execution, block = facts["own_model"], build(Execution, facts["inference"], "inference"), Block.of(facts["block"])
+            if {facts["kinds"][name] for name in facts["features"]} - KINDS.keys():
+                raise ValueError("kinds")
             task = find.make_task(facts["task"], task_options(recipe.data, recipe))
             task.restore(state)
-        except STATE_FAULTS as error:
-            raise RunError("The files of a run must be whole; {path} is damaged ({error}). Restore it from a copy, or train again.",
-                           path=folder.path, error=repr(error)[:100]) from None  # fmt: skip
         if own and model is None:
             raise ConfigError(
                 "This run was trained with a module of your own; it must be given again: duomo.load({path!r}, model=...).", path=str(path)
@@ -81,10 +78,12 @@ class Run:
     def golden(self) -> tuple[Table, dict[str, list[Any]]]:
         """Rows that this run answered when its training ended, and the answers."""
         told = self.folder.read_json("golden.json")
-        columns = {
-            name: [base64.b64decode(cell) for cell in cells] if name in told["media"] else cells for name, cells in told["inputs"].items()
-        }
-        return self.table(columns), told["answers"]
+        with whole(self.path / "golden.json"):
+            columns = {
+                name: [base64.b64decode(cell) for cell in cells] if name in told["media"] else cells
+                for name, cells in told["inputs"].items()
+            }
+            return self.table(columns), told["answers"]
 
     def predicting(self, engine: engines.Engine) -> Predictor:
         """The predictor of this run by another engine; RunError where the engine cannot compute it."""
@@ -120,7 +119,8 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """What a machine wants to know of a finished run."""
         card = self.scorecard
-        return {"run": str(self.path), "task": card["task"], "metric": card["metric"]["name"], "metrics": card["results"][0]["metrics"]}
+        with whole(self.path / "scorecard.json"):
+            return {"run": str(self.path), "task": card["task"], "metric": card["metric"]["name"], "metrics": card["results"][0]["metrics"]}
 
     # -- answering
     def table(self, source: Any, encoding: str = "") -> Table:
@@ -252,6 +252,8 @@ class Run:
         suffix = Path(out).suffix.lower() if out else ".csv"
         if suffix not in outputs.OUTPUTS:
             raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(outputs.OUTPUTS), out=out)
+        if set(columns) - {*self.recipe.data.target, *table.names}:  # a row tells which columns there are before all are answered
+            list(self._answered(table.take(np.arange(min(1, len(table)))), 0, columns, Silent()))
         if out is None:
             for index, piece in enumerate(self._answered(table, 0, columns, reporter)):
                 outputs.write_text(sys.stdout, suffix, piece, index == 0)

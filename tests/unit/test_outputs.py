@@ -145,3 +145,24 @@ def test_answers_in_the_place_of_a_column_have_a_type_of_their_own(tmp_path: Pat
         given, out = Table(pa.table({"id": [1, 2], "price": told}), {"id": "id", "price": "number"}), tmp_path / "out.parquet"
         outputs.write(out, given, lambda table, start: iter([{"id": [1, 2], "price": [42.5, 231.25]}]), lambda: "key", ["price"])
         assert pq.read_table(out).column("price").to_pylist() == [42.5, 231.25]
+
+
+def test_a_wrong_column_is_refused_before_the_rows_are_answered(runs, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    answers = duomo.Run.answers
+    monkeypatch.setattr(duomo.Run, "answers", lambda run, table: (asked.append(len(table)), answers(run, table))[1])
+    with pytest.raises(DataError, match="no 'confidense'"):
+        runs("clinic").predict_file(many, str(tmp_path / "a.csv"), columns=("number", "confidense"))
+    assert asked == [1] and not list(tmp_path.iterdir())
+    runs("clinic").predict_file(many, str(tmp_path / "a.csv"), columns=("number", "confidence", "diagnosis"))
+    assert (tmp_path / "a.csv").read_text().startswith("number,confidence,diagnosis\n")
+
+
+def test_who_reads_only_the_first_answers_ends_it_as_other_tools_end(runs, many: Path) -> None:
+    """`duomo predict … | head -1`: no word, and the status that a shell knows; little that is said at the very end counts too."""
+    for words in (["predict", str(runs("clinic").path), str(many)], ["list", "tasks"]):
+        process = subprocess.Popen([sys.executable, "-m", "duomo", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait(60) == 128 + signal.SIGPIPE and "rror" not in said and "Exception" not in said
