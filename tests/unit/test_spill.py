@@ -1,5 +1,6 @@
 """Tables larger than memory is meant to be: parts of them lie on the disk and hold the same rows."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_part_lies_on_the_disk_and_leaves_nothing_behind(large: Table, tmp_path:
     found = spill.part(large, rows)
     assert pa.total_allocated_bytes() - before < found.data.nbytes / 2
     assert found.data.equals(large.data.take(pa.array(rows)))
-    assert not list((tmp_path / "cache" / "tables").glob("part-*"))
+    assert not list((tmp_path / "cache" / "tables").glob(".unfinished-*"))
     spill.release()
     assert found.data.column(0).to_pylist() == large.data.column(0).take(pa.array(rows)).to_pylist()
 
@@ -49,3 +50,20 @@ def test_more_columns_than_files(large: Table, monkeypatch: pytest.MonkeyPatch, 
     found = spill.store(None, "wide", large.data.schema, large.data.to_batches())
     assert len(list((tmp_path / "cache" / "tables" / "wide.columns").iterdir())) <= 4 < large.data.num_columns
     assert found.equals(large.data)
+
+
+def test_what_killed_processes_left_unfinished_goes(tmp_path: Path) -> None:
+    """Once nobody has written to it for long: files, and folders by what is in them."""
+    (tmp_path / "columns").mkdir()
+    (tmp_path / "archives" / f"{spill.UNFINISHED}old" / "deep").mkdir(parents=True)
+    (tmp_path / "archives" / f"{spill.UNFINISHED}new" / "deep").mkdir(parents=True)
+    names = ["columns/kept.values", "columns/.git", f"columns/{spill.UNFINISHED}old", f"columns/{spill.UNFINISHED}new",
+             f"archives/{spill.UNFINISHED}old/deep/a", f"archives/{spill.UNFINISHED}new/deep/a"]  # fmt: skip
+    for name in names:
+        (tmp_path / name).touch()
+    for path in tmp_path.rglob("*"):
+        if path.name != "a" or "old" in str(path):
+            os.utime(path, (0, 0) if not path.name.endswith("new") or path.is_dir() else None)
+    spill.folder(tmp_path)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == sorted(name for name in names if "old" not in name)

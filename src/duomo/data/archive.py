@@ -40,7 +40,7 @@ def unpack(path: Path, cache: Path | None) -> Path:
             infos = [info for info in checked(archive, path) if not info.is_dir()]
             if sum(info.file_size for info in infos) > shutil.disk_usage(into.parent).free:
                 raise ResourceError(ROOM, file=path.name)
-            partly = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into.parent))
+            partly = Path(tempfile.mkdtemp(prefix=caches.UNFINISHED, dir=into.parent))
             try:
                 for info, name in zip(infos, map(_name, infos), strict=True):
                     _write(archive, info, partly / name, path)

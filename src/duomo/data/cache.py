@@ -181,7 +181,7 @@ def _in_file(blocks: Iterator[Block], key: str, expected: int) -> Column:
             "Encoding these data needs {needed} MB in {folder}; {free} MB are free. Free some space, or set DUOMO_CACHE to another folder.",
             needed=(expected + SPARE) // 2**20, folder=str(place), free=free // 2**20,
         )  # fmt: skip
-    values, lengths = place / f".{key}.values.{os.getpid()}", place / f".{key}.lengths.{os.getpid()}"
+    values, lengths = (place / f"{spill.UNFINISHED}{key}-{what}-{os.getpid()}" for what in ("values", "lengths"))
     try:
         _write(blocks, place, key, (values, lengths))
     except OSError as error:
@@ -246,6 +246,7 @@ def _open(place: Path, key: str) -> Column | None:
 
 def prune(place: Path, kept: int) -> None:
     """Remove the columns that were unused for longest until the folder holds at most `kept` bytes."""
+    spill.sweep(place.parent)
     found = []
     for about in place.glob("*.json"):
         files = list(place.glob(f"{about.stem}.*"))

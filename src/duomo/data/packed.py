@@ -34,7 +34,7 @@ def unpacked(path: Path, cache: Path | None) -> Path:
         return into
     into.parent.mkdir(parents=True, exist_ok=True)
     most, free = min(MOST_BYTES, max(FREE_BYTES, MOST_RATIO * path.stat().st_size)), shutil.disk_usage(into.parent).free
-    with tempfile.NamedTemporaryFile(dir=into.parent, delete=False) as sink:
+    with tempfile.NamedTemporaryFile(prefix=caches.UNFINISHED, dir=into.parents[1], delete=False) as sink:
         partly = Path(sink.name)
         try:
             with _opened(path) as source:

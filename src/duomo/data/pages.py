@@ -45,8 +45,8 @@ def plain(path: Path, cache: Path | None = None, wanted: str = "") -> Path:
     text = read(_decoded(path, wanted)) if ending not in MEMBERS else _packed(path, ending)
     into.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.NamedTemporaryFile("w", dir=into.parent, delete=False, encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with tempfile.NamedTemporaryFile(prefix=caches.UNFINISHED, dir=into.parents[1], delete=False) as file:
+            file.write(text.encode())
         Path(file.name).rename(into)
     except OSError as error:
         caches.refuse_full(error, into.parent)

@@ -12,10 +12,12 @@ import mmap
 import os
 import shutil
 import sys
+import time
 import weakref
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cache as once
 from itertools import count
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from duomo.core.errors import ResourceError
 from duomo.core.files import digest, sync_folder
 from duomo.core.table import Table
 
+UNFINISHED, STALE_SECONDS = ".unfinished-", 6 * 3600
+"""How what is being written in the cache folder is called, and when nobody writes it any more."""
 LARGE = 64 * 2**20
 """Bytes of a file that is still read into memory."""
 MOST_FILES = 64
@@ -44,7 +48,17 @@ def folder(cache: Path | None) -> Path:
     """The one given, else the cache folder; made where it is not there."""
     found = cache or base()
     found.mkdir(parents=True, exist_ok=True)
+    sweep(found)
     return found
+
+
+@once
+def sweep(folder: Path) -> None:
+    """Remove what killed processes have left unfinished in a cache folder: files and folders that were not written to for long."""
+    for path in folder.glob(f"*/{UNFINISHED}*"):
+        with suppress(OSError):  # another process removes it too, or it is somebody else's
+            if max(one.stat().st_mtime for one in (path, *path.rglob("*"))) < time.time() - STALE_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def refuse_full(error: OSError, folder: Path) -> None:
@@ -154,7 +168,7 @@ def part(table: Table, rows: np.ndarray) -> Table:
     if size <= LARGE or not (rows[1:] > rows[:-1]).all():
         return table.take(rows)
     table = replace(table, data=table.data.unify_dictionaries())
-    path = _place(None, f"part-{os.getpid()}-{next(_NUMBERS)}")
+    path = _place(None, f"{UNFINISHED}{os.getpid()}-{next(_NUMBERS)}")
     _write(path, table.data.schema, table.gathered(rows))
     release()
     found = replace(table, data=_mapped(path))
@@ -163,7 +177,7 @@ def part(table: Table, rows: np.ndarray) -> Table:
 
 
 def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.part")
+    partial = path.with_name(f"{UNFINISHED}{path.stem.removeprefix(UNFINISHED)}-{os.getpid()}")
     try:
         _write_columns(partial, schema, batches)
         shutil.rmtree(path, ignore_errors=True)

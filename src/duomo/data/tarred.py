@@ -27,7 +27,7 @@ def unpack_tar(path: Path, cache: Path | None) -> Path:
     into.parent.mkdir(parents=True, exist_ok=True)
     if path.stat().st_size > shutil.disk_usage(into.parent).free:
         raise ResourceError(ROOM, file=path.name)
-    partly = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=into.parent))
+    partly = Path(tempfile.mkdtemp(prefix=caches.UNFINISHED, dir=into.parent))
     try:
         with path.open("rb") as file:
             for name, size in _members(file, path):
