@@ -17,7 +17,7 @@ from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
-from duomo.train import checkpoint, loop, optim, preflight, probe
+from duomo.train import checkpoint, facts, loop, optim, preflight, probe
 from duomo.train.feed import size, split
 from duomo.train.gradient import Gradient
 from duomo.train.guard import Spikes
@@ -429,6 +429,10 @@ def test_parts_are_for_models_whose_rows_stand_alone(tmp_path: Path):
     for net, stands in ((plain_net(), True), (plain_net(norm=True), False), (plain_net(dropout=0.2), False), (hooked, False)):
         _, timings = probe.choose(probe.Trial(job.task, net, job.stream, job.config), ways, Silent(), 0.2)
         assert bool(timings[1].times) == stands and bool(timings[1].note) != stands
+    task = copy.copy(job.task)
+    task.loss = lambda output, batch: (output.view(toy.config().batch_size, -1).sum(), torch.tensor(1.0))
+    _, timings = probe.choose(probe.Trial(task, plain_net(), job.stream, job.config), ways, Silent(), 0.2)
+    assert "depend on one another" in timings[1].note  # and no word of torch's
 
 
 def test_parts_resume_to_the_last_bit(tmp_path: Path, stopped: Any):
@@ -443,3 +447,34 @@ def test_parts_resume_to_the_last_bit(tmp_path: Path, stopped: Any):
     again = job("cut")
     train(again, Silent())
     assert same(whole.model, again.model) and lines(whole.folder) == lines(cut.folder)
+
+
+def test_the_log_ends_with_the_last_step(tmp_path: Path, stopped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a line sums up several, of an interrupted run as of a whole one."""
+    monkeypatch.setattr(sys.modules["duomo.train.log"], "width", lambda step: 10)
+    config = toy.config(steps=25, evaluate_steps=25)
+    train(toy.job(tmp_path / "whole", config), Silent())
+    with stopped(17):
+        train(toy.job(tmp_path / "cut", config), Silent())
+    assert [line["step"] for line in lines(tmp_path / "cut") if "lr" in line] == [10]
+    train(toy.job(tmp_path / "cut", config), Silent())
+    train(toy.job(tmp_path / "cut", config), Silent())  # as where it was killed while it was judged
+    assert [line["step"] for line in lines(tmp_path / "whole") if "lr" in line] == [10, 20, 25]
+    assert (tmp_path / "whole/log.jsonl").read_bytes() == (tmp_path / "cut/log.jsonl").read_bytes()
+
+
+def test_other_code_is_told_of_when_a_run_goes_on(tmp_path: Path, stopped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Told(Silent):
+        def say(self, sentence: str) -> None:
+            said.append(sentence)
+
+    for name, later in (("same", ""), ("other", "0123456789ab")):
+        with stopped(3):
+            train(toy.job(tmp_path / name, toy.config(steps=5)), Silent())
+        with monkeypatch.context() as patch:
+            if later:
+                patch.setattr(facts, "code", lambda later=later: later)
+            train(toy.job(tmp_path / name, toy.config(steps=5)), Told())
+        assert any(f"duomo: {facts.code()} -> {later}" in sentence for sentence in said) == bool(later)

@@ -68,13 +68,19 @@ class Log:
         """Step `step` (counted from 1) went so."""
         self.waiting.append((loss, rate, norm))
         if step % width(step) == 0:
-            count = len(self.waiting)
-            mean = sum(entry[0] for entry in self.waiting) / count
-            grad = sum(entry[2] for entry in self.waiting) / count
-            self.lines.append(f'{{"step": {step}, "loss": {mean!r}, "lr": {rate!r}, "grad_norm": {grad!r}}}\n')
-            self.waiting.clear()
-            if step % BOARD_STEPS == 0:
-                self.board.scalars(step, {"train/loss": mean, "train/learning_rate": rate, "train/grad_norm": grad})
+            self.sum_up(step)
+
+    def sum_up(self, step: int) -> None:
+        """A line for the steps that wait; at the very end of a training after its checkpoint, which keeps them waiting."""
+        count = len(self.waiting)
+        if not count:
+            return
+        mean, grad = (sum(entry[place] for entry in self.waiting) / count for place in (0, 2))
+        rate = self.waiting[-1][1]
+        self.lines.append(f'{{"step": {step}, "loss": {mean!r}, "lr": {rate!r}, "grad_norm": {grad!r}}}\n')
+        self.waiting.clear()
+        if step % BOARD_STEPS == 0:
+            self.board.scalars(step, {"train/loss": mean, "train/learning_rate": rate, "train/grad_norm": grad})
 
     def event(self, step: int, facts: Mapping[str, Any]) -> None:
         self.lines.append(json.dumps({"step": step, **facts}, ensure_ascii=False, allow_nan=False) + "\n")

@@ -89,6 +89,7 @@ class _Training:
                 self.budget = Budget(self.config.minutes * 60, self.clock.elapsed()) if timed(self.config) else None
                 self._loop()
             self._save()
+            self.log.sum_up(self.step)
         except Stop:
             self._save()
             raise guard.interrupted(self.job.folder, self.step) from None
