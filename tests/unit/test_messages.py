@@ -8,6 +8,7 @@ import pytest
 
 from duomo import cli
 from duomo.core import messages
+from duomo.core.retold import retell, retold
 from duomo.serve import schema
 
 
@@ -63,3 +64,26 @@ def test_the_servers_routes_are_told_in_chinese(monkeypatch: pytest.MonkeyPatch)
     paths = schema.document({"clinic": facts})["paths"]
     told = {route: operation["summary"] for route, verbs in paths.items() for operation in verbs.values()}
     assert "/v1/chat/completions" in told and not [route for route, one in told.items() if not re.search("[\u4e00-\u9fff]", one)]
+
+
+def test_what_was_said_in_one_language_is_retold_in_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its template: counts of one, quotes and thousands, values that are sentences themselves, several sentences; the rest stays."""
+    said = [
+        ("{rows:,} of them were answered by a former start.", {"rows": 65536}),
+        ("Column {name!r} is read as {known!r}, which the model learned from.", {"name": "foto: a, b.", "known": "image"}),
+        ("{count} documents are not read ({names}). Write texts of them with {programs}.", {"count": 1, "names": "a.doc", "programs": "x"}),
+        ('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', {"row": "[]"}),
+        ("could not be fitted: {error}", {"error": "?"}),
+    ]
+    told = {}
+    for language in ("en", "zh"):
+        monkeypatch.setenv("DUOMO_LANG", language)
+        inner = messages.tr("Nothing arrived. Drop a file or a folder that is not empty.")
+        told[language] = [messages.tr(template, **({"error": inner} if "error" in values else values)) for template, values in said]
+        told[language].append(messages.together(told[language][:2]))
+    for language, other in (("en", "zh"), ("zh", "en")):
+        monkeypatch.setenv("DUOMO_LANG", language)
+        assert [retold(text) for text in told[other]] == told[language] == [retold(text) for text in told[language]]
+        for text in ("", "She works in Berlin. Nice!", "春眠不觉晓，处处闻啼鸟。", "accuracy of 3 rows", "a " * 5000):
+            assert retold(text) == text
+    assert retell({"note": told["en"][0], "name": told["en"][0]}, ("note",)) == {"note": told["zh"][0], "name": told["en"][0]}

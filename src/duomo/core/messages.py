@@ -65,7 +65,7 @@ def tr(template: str, **values: object) -> str:
     if language() == "zh":
         chosen, values = chinese().get(template, template), {name: _reason(value) for name, value in values.items()}
     else:
-        chosen = _of_one(template, values)
+        chosen = singular(template, values)
     return chosen.format(**values) if values else chosen
 
 
@@ -76,16 +76,19 @@ def _reason(value: object) -> object:
     return chinese().get(value, value) if isinstance(value, str) and value in REASONS else value
 
 
-def _of_one(template: str, values: Mapping[str, object]) -> str:
+def singular(template: str, values: Mapping[str, object]) -> str:
     """The English template with what is counted in the singular where there is one of it; what begins a sentence takes its verbs along."""
     for name in [name for name, value in values.items() if isinstance(value, int) and not isinstance(value, bool) and value == 1]:
-        template = re.sub(rf"(\{{{name}(?::[^}}]*)?\}}(?: [a-z]+)?) ({COUNTED})\b", lambda found: f"{found[1]} {_one(found[2])}", template)
+        template = re.sub(
+            rf"(\{{{name}(?::[^}}]*)?\}}(?: [a-z]+)?) ({COUNTED})\b", lambda found: f"{found[1]} {one_of(found[2])}", template
+        )
         subject = rf"(?:^|(?<=\. ))\{{{name}(?::[^}}]*)?\}} [^.;:]*"
         template = re.sub(subject, lambda found: VERBS.sub(lambda verb: OF_ONE[verb[0]], NONE.sub(r"is no \1", found[0])), template)
     return template
 
 
-def _one(nouns: str) -> str:
+def one_of(nouns: str) -> str:
+    """Of the words in `COUNTED`."""
     return nouns[:-2] if nouns in ("classes", "boxes") else nouns[:-1]
 
 

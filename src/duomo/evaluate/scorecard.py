@@ -12,6 +12,7 @@ import torch
 from duomo.core.contract import Evidence, Task, View
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
+from duomo.core.retold import retell
 from duomo.core.table import Table
 from duomo.evaluate.bootstrap import LEVEL, Interval, Resampled, difference, interval, paired, resample, row_count
 from duomo.evaluate.exhibits import Answer, beside, confused, worst_errors
@@ -19,6 +20,8 @@ from duomo.evaluate.rivals import Rival, run_rivals
 from duomo.evaluate.slices import label, worst_slices
 
 FORMAT = 1
+SENTENCES = ("reason", "split", "problems")
+"""Facts that were said in the language of who trained."""
 FEW_ROWS = 50
 """With fewer test rows the scorecard warns that little can be told."""
 
@@ -266,8 +269,15 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
+def told(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The scorecard with the sentences that it keeps in the reader's language."""
+    facts = {name: retell(value, (), name in SENTENCES) for name, value in card["facts"].items()}
+    return {**retell(dict(card), ("note",)), "facts": facts}
+
+
 def show(card: Mapping[str, Any], reporter: Reporter) -> None:
     """The scorecard for a terminal: one table, the verdict, and what else must not be missed."""
+    card = told(card)
     shown = [result for result in card["results"] if result["metrics"]]
     metrics = list(shown[0]["metrics"])
     rows = []

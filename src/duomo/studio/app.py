@@ -217,7 +217,7 @@ def _results(app: FastAPI, studio: Studio) -> None:
         path = place.run(name) / "scorecard.html"
         if not path.is_file():
             raise HTTPException(404, tr("This run has no scorecard yet."))
-        return HTMLResponse(path.read_text(encoding="utf-8"), headers={"content-security-policy": CARD_POLICY})
+        return HTMLResponse(runs.page(path.parent), headers={"content-security-policy": CARD_POLICY})
 
     @app.post("/api/compare")
     def compare(given: Given) -> Any:

@@ -26,6 +26,8 @@ import psutil
 from duomo.core.errors import RunError
 from duomo.core.files import write_atomically
 from duomo.core.messages import chinese, language, tr
+from duomo.core.retold import retold
+from duomo.core.run import RunFolder
 from duomo.studio.place import Place, plain_name
 
 POLL_SECONDS = 0.3
@@ -96,7 +98,7 @@ class Jobs:
     def elsewhere(self, name: str) -> bool:
         """Whether a process that the studio has not started trains the run."""
         path = self.place.runs / name
-        return self._process(self.job(name)) is None and not (path / "manifest.json").is_file() and path.is_dir() and _locked(path)
+        return self._process(self.job(name)) is None and not (path / "manifest.json").is_file() and RunFolder(path).busy()
 
     # -- what a person does
     @contextmanager
@@ -196,14 +198,14 @@ class Jobs:
             if line.get("event") == "progress":
                 progress = line
             elif line.get("event") == "message":
-                messages.append(str(line["text"]))
-                preflight = messages[-1] if messages[-1].startswith(begins) else preflight
+                messages.append(retold(str(line["text"])))
+                preflight = messages[-1] if str(line["text"]).startswith(begins) else preflight
             elif line.get("event") == "start":
                 problem, progress, interrupted = "", None, False
             elif "error" in line:
                 interrupted = line["error"] == "Interrupted"
-                problem = "" if interrupted else str(line.get("message", ""))
-                messages.append(str(line.get("message", "")))
+                messages.append(retold(str(line.get("message", ""))))
+                problem = "" if interrupted else messages[-1]
         return {"messages": messages[-200:], "progress": progress, "preflight": preflight, "problem": problem, "interrupted": interrupted}
 
     def _process(self, job: Mapping[str, Any]) -> psutil.Process | None:
@@ -272,15 +274,3 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(found, dict):
             yield found
-
-
-def _locked(path: Path) -> bool:
-    """Whether a process that we do not know trains there. Asked of unfinished runs only: asking holds the lock for a moment."""
-    try:
-        with (path / ".lock").open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

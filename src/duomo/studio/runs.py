@@ -5,12 +5,17 @@ import tempfile
 import tomllib
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from jinja2 import TemplateError
 
 from duomo.core.errors import RunError
 from duomo.core.messages import tr
 from duomo.core.run import PRODUCT
+from duomo.evaluate.report import html
+from duomo.evaluate.scorecard import told
 from duomo.evaluate.slices import label, noted
 from duomo.studio.jobs import Jobs
 from duomo.studio.place import Place, shows
@@ -88,7 +93,11 @@ def curves(path: Path, offset: int) -> dict[str, Any]:
         file.seek(0 if anew else offset)
         data = file.read(LONGEST_CURVE)
     whole = data[: data.rfind(b"\n") + 1]
-    return {"lines": [json.loads(line) for line in whole.splitlines()], "offset": (0 if anew else offset) + len(whole), "anew": anew}
+    lines = []
+    for line in whole.splitlines():
+        with suppress(ValueError):  # one that a full disk or a careless hand has spoiled
+            lines.append(json.loads(line))
+    return {"lines": lines, "offset": (0 if anew else offset) + len(whole), "anew": anew}
 
 
 def card(path: Path) -> Any:
@@ -99,9 +108,18 @@ def card(path: Path) -> Any:
             item["label"] = label(item)
         if found["slices"].get("worst"):
             found["slices"]["note"] = noted(found["slices"])
-        return found
+        return told(found)
     except READ_FAULTS:
         raise RunError("The run {name!r} has no scorecard yet: it is written when training has finished.", name=path.name) from None
+
+
+def page(path: Path) -> str:
+    """The scorecard's page: as the run holds it, or drawn anew where its reader speaks another language than who trained."""
+    text = (path / "scorecard.html").read_text(encoding="utf-8")
+    if f'<html lang="{html.lang()}"' not in text[:200]:
+        with suppress(*READ_FAULTS, TemplateError):
+            return html.render(json.loads((path / "scorecard.json").read_text(encoding="utf-8")))
+    return text
 
 
 def export(path: Path) -> Path:

@@ -11,11 +11,16 @@ from duomo.core.device import Execution
 from duomo.core.messages import language, together, tr
 from duomo.evaluate.progress import sentences
 from duomo.evaluate.report.plots import picture, sparkline, whisker
-from duomo.evaluate.scorecard import caution, headline, number, pretty, ranged, sentence, signed
+from duomo.evaluate.scorecard import caution, headline, number, pretty, ranged, sentence, signed, told
 from duomo.evaluate.slices import label, noted
 
 HERE = Path(__file__).parent
 MOST_CURVE_POINTS = 300
+
+
+def lang() -> str:
+    """The reader's language as HTML calls it."""
+    return "zh-Hans" if language() == "zh" else "en"
 
 
 def page(template: str, context: Mapping[str, Any]) -> str:
@@ -23,12 +28,13 @@ def page(template: str, context: Mapping[str, Any]) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    shell = {"tr": tr, "lang": "zh-Hans" if language() == "zh" else "en", "style": Markup((HERE / "style.css").read_text(encoding="utf-8"))}
+    shell = {"tr": tr, "lang": lang(), "style": Markup((HERE / "style.css").read_text(encoding="utf-8"))}
     return environment.get_template(template).render({**shell, **context})
 
 
 def render(card: Mapping[str, Any]) -> str:
     """The page of a scorecard (`scorecard.build`)."""
+    card = told(card)
     facts, verdict = card["facts"], card["verdict"]
     others = [sentence(item) for item in card["verdicts"] if item["baseline"] != verdict.get("baseline")]
     return page(
