@@ -18,7 +18,7 @@ from duomo.core.errors import ConfigError, DuomoError, RunError
 from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
-from duomo.core.run import RunFolder
+from duomo.core.run import RunFolder, whole
 from duomo.core.table import Table
 from duomo.data import audit, longform, sources, totals
 from duomo.data.cleaning import clean
@@ -155,7 +155,8 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
 def show(path: Path | str, *, reporter: Reporter | None = None, browser: bool = False) -> dict[str, Any]:
     """The scorecard: printed, and where its page lies."""
     run = load(path)
-    scorecard.show(run.scorecard, reporter or Silent())
+    with whole(run.path / "scorecard.json"):
+        scorecard.show(run.scorecard, reporter or Silent())
     page = run.path / "scorecard.html"
     (reporter or Silent()).say(tr("The page: {path}", path=page.absolute().as_uri()))
     if browser:
@@ -238,10 +239,10 @@ def _folder(source: Any, out: Path | str | None) -> RunFolder:
             )  # fmt: skip
         return folder
     name = run_name(source)
-    path, number = Path("runs") / name, 2
-    while RunFolder(path).exists() or RunFolder(path).foreign():
-        path, number = Path("runs") / f"{name}-{number}", number + 1
-    return RunFolder(path)
+    folder, number = RunFolder(Path("runs") / name), 2
+    while folder.exists() or folder.foreign() or folder.busy():
+        folder, number = RunFolder(Path("runs") / f"{name}-{number}"), number + 1
+    return folder
 
 
 def _with_source(recipe: Recipe, source: Any) -> Recipe:

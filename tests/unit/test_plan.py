@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
-from duomo import plan
+from duomo import pipeline, plan
 from duomo.core import kinds
-from duomo.core.errors import ConfigError
+from duomo.core.errors import ConfigError, RunError
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.data import sources
@@ -118,3 +118,14 @@ def test_a_task_refuses_models_that_see_too_much_or_too_little(task: str, model:
     rows = [{"text": f"Sentence number {place} of a short story about {place % 7} cats."} for place in range(60)]
     with pytest.raises(ConfigError, match=words):
         plan.make(rows, {"data": {"task": task}, "model": {"name": model}}, Silent())
+
+
+def test_a_folder_in_which_another_process_trains_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two starts on the same data, neither with --out: the second takes the next name."""
+    monkeypatch.chdir(tmp_path)
+    with pipeline._folder("clinic.csv", None).lock():
+        second = pipeline._folder("clinic.csv", None)
+        assert second.path.name == "clinic-2" and not second.path.exists()
+        with pytest.raises(RunError, match="in use"), pipeline._folder("clinic.csv", "runs/clinic").lock():
+            pass
+    assert pipeline._folder("clinic.csv", None).path.name == "clinic"

@@ -30,6 +30,8 @@ FORMAT = 1
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "golden.json", "scorecard.json",
            "scorecard.html", "MODEL_CARD.md")  # fmt: skip
 HEAD = "head.safetensors"
+STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError)
+"""What is raised for values that were not written by us."""
 OPENING = ("recipe.toml", "start.json", "data.arrow", HEAD)
 """What a resume needs; all but the recipe go when the run is finished."""
 
@@ -44,6 +46,16 @@ def renamed(tensors: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str,
     known = set(expected)
     return {name if name in known else ".".join(EARLIER.get(part, part) for part in name.split(".")): value
             for name, value in tensors.items()}  # fmt: skip
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """RunError where what is read of this file or folder is not as a run has it: a part is missing, or is something else."""
+    try:
+        yield
+    except STATE_FAULTS as error:
+        raise RunError("The files of a run must be whole; {path} is damaged ({error}). Restore it from a copy, or train again.",
+                       path=path, error=repr(error)[:100]) from None  # fmt: skip
 
 
 def _sum(value: Mapping[str, Any]) -> str:
@@ -98,6 +110,17 @@ class RunFolder:
             finally:
                 if fresh and not self.exists():
                     self._discard()
+
+    def busy(self) -> bool:
+        """Whether a process trains here. Asked of unfinished runs only: asking holds the lock for a moment."""
+        try:
+            with (self.path / ".lock").open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def _discard(self) -> None:
         """Take back a folder in which nothing came to be."""

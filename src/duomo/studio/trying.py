@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from duomo import pipeline
+from duomo.core.run import whole
 from duomo.core.table import Table
 from duomo.serve.rows import table_of
 from duomo.studio import beside
@@ -45,9 +46,10 @@ class Trying:
         run = self._open(path)
         columns = _columns(run)
         golden = run.folder.read_json("golden.json")
-        inputs, media = golden["inputs"], set(golden["media"])
-        count = len(next(iter(inputs.values()), []))
-        cells = {name: [{"base64": value} if name in media else value for value in inputs[name]] for name in columns if name in inputs}
+        with whole(path / "golden.json"):
+            inputs, media = golden["inputs"], set(golden["media"])
+            count = len(next(iter(inputs.values()), []))
+            cells = {name: [{"base64": value} if name in media else value for value in inputs[name]] for name in columns if name in inputs}
         return {
             "task": run.facts["task"],
             "target": list(run.recipe.data.target),
