@@ -71,7 +71,7 @@ sys.modules[__name__].__class__ = _Package
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'duomo' has no attribute {name!r}")
-    from duomo.core.openmp import settle
+    from duomo.core.runtime import settle
 
     settle()
     value = getattr(importlib.import_module(_HOME[name]), name)

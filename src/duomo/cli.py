@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from duomo import flags
 from duomo.core.errors import ConfigError, DuomoError, Interrupted, ResourceError
 from duomo.core.messages import tr
-from duomo.core.openmp import settle
 from duomo.core.parser import Parser, Plain, complain, unusable
+from duomo.core.runtime import settle
 
 if TYPE_CHECKING:
     from duomo.core.reporter import Reporter

@@ -21,9 +21,8 @@ from duomo import learned
 from duomo.core import find
 from duomo.core.config import to_toml
 from duomo.core.contract import Task, View
-from duomo.core.device import Execution, candidates, machine_facts
+from duomo.core.device import Execution, answering, candidates, machine_facts
 from duomo.core.errors import ConfigError
-from duomo.core.kernels import has_attention
 from duomo.core.kinds import media
 from duomo.core.kinds.base import Cells
 from duomo.core.kinds.cells import codes_of, values_of
@@ -251,7 +250,7 @@ class Work:
         return {
             "format": 1, "task": self.task.name, "own_model": self.own is not None, "kinds": dict(table.kinds),
             "features": self.task.columns, "execution": execution.to_dict(),
-            "inference": Execution(device="cpu", attention="bmm" if has_attention(self.model) else "").to_dict(),
+            "inference": answering(self.model, exact=self.config.exact).to_dict(),
             "block": dataclasses.astuple(block_of(self.task, self.model, table.take(np.arange(1)))), "data": fingerprint(self.plan),
             "split": self.plan.split, "machine": machine_facts(),
             "versions": {name: version(name) for name in ("duomo", "torch", "numpy", "pyarrow", "tokenizers")}
@@ -271,7 +270,7 @@ class Work:
 
     def _answers(self, probes: Table, seconds: float = 0.0) -> list[str]:
         """The model's answers, in turn, as many as so many seconds allow; all without a limit."""
-        predictor = Predictor(self.task, self.model.eval(), Execution(device=self._device()))
+        predictor = Predictor(self.task, self.model.eval(), dataclasses.replace(answering(self.model), device=self._device()))
         size, start, answers = ASKED if self.config.minutes else len(probes), time.monotonic(), list[str]()
         for first in range(0, len(probes), size):
             if seconds and first and (time.monotonic() - start) * (first + size) > seconds * first:

@@ -3,7 +3,6 @@
 Legend: N rows, B rows of a batch, K steps of a block.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -13,12 +12,9 @@ from torch import Tensor
 from duomo.core.contract import Field, Stream
 from duomo.core.recipe import AugmentConfig
 from duomo.core.tensors import Batch, Choices, Dense, Examples, Windows
-from duomo.data import spill
 from duomo.data.augment import active, augment
 from duomo.data.picture_variations import ONE_BY_ONE
 
-LARGE_BATCH = 2**23
-"""Bytes of a batch of pictures from which freed memory is kept for the next one."""
 BLOCK_BYTES = 2**19
 """Several steps of small rows are made at once, about this many bytes: as much as stays in a core's own cache."""
 MOST_STEPS = 64
@@ -120,11 +116,6 @@ class TableStream(Stream):
         self._row_bytes = sum(column.row_bytes() for column in examples.columns.values())
         self._varied = active(self.augment, self.fields)
         self._generator = torch.Generator()
-        if any(
-            field.form in ("pixels", "clips") and 4 * math.prod(field.shape) * self.batch_size > LARGE_BATCH
-            for field in self.fields.values()
-        ):
-            spill.keep()
         self._orders: dict[int, np.ndarray] = {}
         self._block: tuple[int, Batch] = (-1, {})
 

@@ -151,17 +151,6 @@ def trim() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def keep() -> None:
-    """Ask the allocator to hold on to freed blocks of up to 1 GB: new ones are zeroed page by page by the kernel, which costs three
-    quarters of the time of a batch of large pictures (measured at 224 pixels: 1,400 a second, 5,500 with it). `trim` still gives back.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            library = ctypes.CDLL(None)
-            for setting, size in ((-3, 2**30), (-1, 2**31 - 1)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
-                library.mallopt(setting, size)
-
-
 def part(table: Table, rows: np.ndarray) -> Table:
     """The rows (n,), rising: in memory where they are few, else in a file of the cache folder that ends with the process."""
     size = table.data.get_total_buffer_size() * (len(rows) / max(1, len(table)))

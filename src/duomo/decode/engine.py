@@ -18,7 +18,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from duomo.core import openmp
+from duomo.core import runtime
 from duomo.core.device import Execution
 from duomo.core.errors import DuomoError, ResourceError
 from duomo.core.tensors import Batch
@@ -111,7 +111,7 @@ class Engine(Engines):
         self._new: list[Request] = []
         with running(self._execution):
             self._batch = Batcher(model, language, context, slots=slots, roll=roll)
-        openmp.release()
+        runtime.release()
         self._thread = threading.Thread(target=self._run, name="duomo-decode", daemon=True)
         self._thread.start()
 

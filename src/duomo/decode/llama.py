@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from duomo.core import openmp
+from duomo.core import runtime
 from duomo.core.device import has_amx
 from duomo.core.errors import ConfigError, DataError, DuomoError, ResourceError
 from duomo.decode.engine import QUEUE, Engines, Stream
@@ -62,7 +62,7 @@ class LlamaEngine(Engines):
         self._held: list[list[int]] = [[] for _ in range(slots)]
         """What each slot has read."""
         self._door, self._closed = threading.Lock(), False
-        openmp.release()
+        runtime.release()
         self._thread = threading.Thread(target=self._run, name="duomo-llama", daemon=True)
         self._thread.start()
 

@@ -13,7 +13,7 @@ from torch import nn
 from duomo.core import dialogue, find
 from duomo.core.config import build, read_toml, to_toml
 from duomo.core.contract import Field
-from duomo.core.device import Execution, machine_facts
+from duomo.core.device import Execution, answering, machine_facts
 from duomo.core.errors import ConfigError
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, ModelConfig, Recipe
@@ -139,7 +139,7 @@ def write(path: Path, model: Pretrained) -> list[str]:
     block = 1 if task.writes else dataclasses.astuple(block_of(task, made.eval(), row))
     folder.write_opening({
         "format": 1, "task": name, "own_model": False, "kinds": {COLUMN: "text"}, "features": [COLUMN], "execution": Execution().to_dict(),
-        "inference": Execution(attention="bmm").to_dict(), "block": block, "data": {}, "split": "", "machine": machine_facts(),
+        "inference": answering(made).to_dict(), "block": block, "data": {}, "split": "", "machine": machine_facts(),
         "versions": versions,
     })  # fmt: skip
     folder.seal()
