@@ -30,6 +30,7 @@ from duomo.core.run import RunFolder, renamed, whole
 from duomo.core.table import MEDIA, Table
 from duomo.data import cache, longform, outputs, sources
 from duomo.data.documents import of_lines
+from duomo.data.objects import filled
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import overlong, readable
 from duomo.data.scans import completed
@@ -137,7 +138,7 @@ class Run:
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
         table = longform.again(table, self.recipe.data.join, self.facts["kinds"])
-        return self._named(completed(table, self.facts["features"])).with_kinds(self.facts["kinds"], {})
+        return self._named(completed(filled(table, self.facts["features"]), self.facts["features"])).with_kinds(self.facts["kinds"], {})
 
     def _read(self, source: Any, encoding: str) -> Table:
         """The source; a file that does not tell its encoding is in the one that was named for the training data."""

@@ -20,7 +20,7 @@ from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
 from duomo.core.errors import DataError
-from duomo.data import spill
+from duomo.data import objects, spill
 from duomo.data.sources import read
 
 
@@ -369,7 +369,7 @@ def test_plain_dates_and_a_wrapped_list_of_objects(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"version": 1, "tags": ["a"], "rows": [{"x": 1, "y": "b"}, {"x": 2, "y": "c"}]}))
     assert read(tmp_path / "a.json").names == ["x", "y"]
     (tmp_path / "a.json").write_text(json.dumps({"x": [{"deep": 1}, {"deep": 2}], "y": [3, 4]}))
-    assert read(tmp_path / "a.json").names == ["x", "y"]  # as many of each: columns
+    assert read(tmp_path / "a.json").names == ["x.deep", "y"]  # as many of each: columns
 
 
 def test_json_of_texts_and_of_entries(tmp_path: Path) -> None:
@@ -444,3 +444,18 @@ def test_a_list_of_the_data_sets_of_a_folder_is_none_of_them(tmp_path: Path) -> 
     (tmp_path / "dataset_info.json").write_text(json.dumps({"own": {"file_name": "own.json"}}))
     found = read(tmp_path)
     assert found.names == ["instruction", "output"] and "dataset_info.json" in found.problems[0]
+
+
+def test_objects_in_cells_become_columns(tmp_path: Path) -> None:
+    cells = [{"colour": "red", "size": {"w": 3}}, {"colour": "blue"}, None, {"size": {"w": 4}}]
+    head, path = "id,meta,said,price\n", tmp_path / "shop.csv"
+    rows = [[str(row), "" if cell is None else json.dumps(cell), str({"a": [1, 2], "b": row}), "5"] for row, cell in enumerate(cells)]
+    path.write_text(head + "".join(",".join('"' + cell.replace('"', '""') + '"' for cell in row) + "\n" for row in rows))
+    table = read(path)
+    assert table.names == ["id", "meta.colour", "meta.size.w", "said.a", "said.b", "price"]
+    assert table.column("meta.colour").to_pylist() == ["red", "blue", None, None] and table.column("said.b").to_pylist() == [0, 1, 2, 3]
+    assert read({"meta": [json.dumps(cell) for cell in cells if cell]}).names == ["meta.colour", "meta.size.w"]
+    for held in ([*cells[:2], "no object"], [{str(key): 1} for key in range(100)], [[1], [2]]):  # one is none, too many fields, lists
+        assert read({"meta": [cell if isinstance(cell, str) else json.dumps(cell) for cell in held]}).names == ["meta"]
+    asked = objects.filled(read({"meta.colour": ["red"], "price": ["1"]}), ["meta.size.w", "meta.colour", "said.b"])
+    assert asked.names == ["meta.colour", "price", "meta.size.w"] and asked.column("meta.size.w").to_pylist() == [None]

@@ -15,6 +15,7 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest
 from duomo.core.table import MEDIA, Table
+from duomo.data.objects import lacked
 from duomo.serve.limits import LONGEST_TEXT, MOST_ROWS, MOST_VALUES
 from duomo.serve.reading import read_json
 
@@ -105,6 +106,8 @@ def checked(rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_RO
                     raise DataError("Row {number} has an unknown field {name!r}.{hint} The fields are: {known}.",
                                     number=number, name=_short(name), hint=nearest(name, columns), known=", ".join(columns))  # fmt: skip
     missing = [name for name in columns.keys() - made[0].keys() if not any(name in row for row in made)]
+    given = set().union(*made) if missing else set()  # objects need not have all their fields, as where files are read
+    missing = [name for name in missing if not lacked(name, given)]
     if missing:
         raise DataError(
             "Every row needs the fields {known}; missing: {missing}.", known=", ".join(columns), missing=", ".join(sorted(missing))
@@ -117,6 +120,9 @@ def _fields(row: Mapping[str, Any], columns: Collection[str], objects: Collectio
     """The cells of a row by their columns' names; `objects` are the names under which others lie."""
     for field, cell in row.items():
         name = above + field
+        if isinstance(cell, str) and cell.startswith("{") and name in objects and name not in columns:
+            with suppress(DataError):
+                cell = read_json(cell.encode("utf-8", "replace"))
         if name in columns or name not in objects or not (cell is None or isinstance(cell, Mapping)):
             yield name, cell
         elif cell is not None:
