@@ -3,7 +3,7 @@
 The audit is a dict of JSON values:
     name, rows, sampled
     columns   [{name, kind, reason, missing, distinct, chart {kind: histogram, edges, values} or {kind: bars, labels, values}}]
-    findings  [{severity error|warning|note, sentence, rows [number, …], remedy}]
+    findings  [{severity error|warning|note, sentence, rows [number from 0, …], remedy}]
     target, target_reason, balance {class: rows}
     proposal  {task, target, split, recipe, reason, notes [sentence, …], …}: shown as they are
     example   {title, parts [[text, learned], …]} of a task that shows what the model would read, or missing
@@ -73,7 +73,9 @@ def show(audit: Mapping[str, Any], reporter: Reporter) -> None:
     reporter.table(title, [tr("column"), tr("kind"), tr("distribution"), tr("missing"), tr("distinct"), tr("why")], rows)
     for finding in _sorted(audit):
         mark = MARKS.get(str(finding["severity"]), "·")
-        reporter.say(f"{mark} {together([finding['sentence'], finding.get('remedy') or ''])}")
+        told = _finding(finding)
+        where = tr("For example rows {rows}, counted from 1.", rows=told["rows"]) if told["rows"] and finding["code"] != "missing" else ""
+        reporter.say(f"{mark} {together([told['sentence'], where, told['remedy']])}")
     for name, value in _proposal(audit.get("proposal") or {}):
         reporter.say(tr("{name}: {value}", name=name, value=value))
 
@@ -125,7 +127,7 @@ def _headline(findings: Sequence[Mapping[str, Any]]) -> str:
 
 def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
     rows = list(finding.get("rows") or [])
-    shown = ", ".join(str(row) for row in rows[:MOST_ROWS]) + (" …" if len(rows) > MOST_ROWS else "")
+    shown = ", ".join(str(row + 1) for row in rows[:MOST_ROWS]) + (" …" if len(rows) > MOST_ROWS else "")
     severity = str(finding["severity"])
     return {
         "tone": TONES.get(severity, "info"), "severity": tr(severity), "sentence": str(finding["sentence"]), "rows": shown,

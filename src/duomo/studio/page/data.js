@@ -153,7 +153,7 @@ function findings(found, again) {
   const noticed = found.noticed.map((one) => ({ severity: "note", remedy: "", rows: [], ...one }));
   const all = [...found.findings, ...noticed];
   return el("section.card", {}, el("h2", {}, t("What is wrong with it")), all.length ? el("ul.findings", {}, all.map((one) => el("li", {}, el(`span.tag.${tones[one.severity]}`, {}, names[one.severity]),
-    el("div", {}, el("p", {}, one.sentence, !one.remedy && acted(one.acts, again)), (one.remedy || one.rows.length > 0) && el("p.soft", {}, one.remedy, one.rows.length ? ` ${t("Rows {rows}.", { rows: one.rows.join(", ") })}` : "", one.remedy && acted(one.acts, again))))))
+    el("div", {}, el("p", {}, one.sentence, !one.remedy && acted(one.acts, again)), (one.remedy || one.rows.length > 0) && el("p.soft", {}, one.remedy, one.rows.length ? ` ${t("For example rows {rows}, counted from 1.", { rows: one.rows.map((row) => row + 1).join(", ") })}` : "", one.remedy && acted(one.acts, again))))))
     : el("p", {}, t("Nothing was found.")));
 }
 function rows(found) {

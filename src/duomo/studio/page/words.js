@@ -33,7 +33,7 @@ export const chinese = {
   "Or choose existing data": "或者选择已有的数据", "Up": "上一级", "Open it as data": "作为数据查看", "There are no data here yet.": "这里还没有可以学习的数据。", "{count} more are not listed.": "另有 {count} 项未列出。",
   "Or start with a sample": "或者从样例开始", "Reading the data and checking them …": "正在读取数据并查找问题……", "This cannot be used as it is": "目前还不能使用", "Choose other data": "选择其他数据",
   "{rows} rows, {columns} columns": "{rows} 行，{columns} 列", "let Duomo decide": "由 Duomo 决定", "What would be learned": "将要学习的内容", "Model: {model}.": "模型：{model}。", "Column to predict": "要预测的列", "Train a model on this": "用它训练模型",
-  "Fix first": "先修正", "Look at it": "请留意", "Good to know": "仅供了解", "What is wrong with it": "数据的问题", "Rows {rows}.": "行号 {rows}。", "Nothing was found.": "没有发现问题。",
+  "Fix first": "先修正", "Look at it": "请留意", "Good to know": "仅供了解", "What is wrong with it": "数据的问题", "For example rows {rows}, counted from 1.": "例如第 {rows} 行（从 1 数起）。", "Nothing was found.": "没有发现问题。",
   "A few of them": "其中一些", "A few rows": "其中几行", "Columns": "各列", "Kind of {name}": "{name} 的类型", "{count} different": "{count} 个不同值", "{count} missing": "缺 {count} 个", "mean {value}": "均值 {value}", "target": "目标", "leave out": "不用这一列",
   "In progress": "进行中", "No data are chosen yet": "还没有选择数据", "A model is learned from data. Choose them first; then this page proposes how to train.": "模型从数据中学习。请先选择数据，本页随后会给出训练建议。", "Choose data": "选择数据",
   "Train on {source}": "用 {source} 训练", "To predict {target}.": "预测 {target}。",
