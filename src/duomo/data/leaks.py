@@ -40,7 +40,9 @@ _FILM = re.compile(
 _SORTS = re.compile(r"\w group$")
 FEWEST_GROUPS, POPULAR = 30, 0.3
 _TIME = re.compile(r"\b(date|time|timestamp|datetime|day|week|month|quarter|created|updated|ts|when)\b|日期|时间|日$|月份|季度")
-_NOT_TIME = re.compile(r"\b(birth|born|dob|birthday)\b|出生|生日")
+_NOT_TIME = re.compile(r"\b(birth|born|dob|birthday|naissance|nacimiento|nascita|geburtsdatum|geboren)\b|出生|生日")
+LIFETIME = 40 * 365 * 86_400
+"""Seconds over which dates in no order are spread where they tell what a thing is (born, built, released), not when its row was."""
 
 
 def leak_scores(table: Table, target: str, digests: np.ndarray) -> dict[str, float]:
@@ -209,7 +211,8 @@ def time_columns(table: Table, target: str, least: int = 10) -> list[str]:
             continue
         steps = np.diff(known.astype(np.int64))
         ordered = (steps >= 0).mean() > 0.99 or (steps <= 0).mean() > 0.99
-        if ordered or _TIME.search(plain):
+        wide = np.ptp(np.percentile(known.astype(np.int64), [1, 99])) > LIFETIME
+        if ordered or (_TIME.search(plain) and not wide):
             found.append(name)
     parts = "" if found else dated.in_parts(table, target)
     return [parts] if parts and len(np.unique(dated.moments(table, parts)[0])) >= least else found
