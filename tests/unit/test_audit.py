@@ -333,3 +333,24 @@ def test_what_was_settled_is_not_found_again() -> None:
     by_chance = told(split="random")
     assert "--group patient" in by_chance["groups", "patient"] and "--time day" in by_chance["times", "day"]
     assert pipeline.inspect(rows, {"data": {"target": ["outcome"], "time": "day"}})["proposal"]["how"] == "time"
+
+
+def test_dates_over_decades_in_no_order_tell_who_and_not_when() -> None:
+    rng = np.random.default_rng(0)
+    days = np.datetime64("1935-01-01") + rng.integers(0, 25_000, 300)
+    frame = pd.DataFrame({"date_nais": days.astype(str), "sexe": rng.choice(["m", "f"], 300), "imc": rng.normal(26, 4, 300).round(1)})
+    found = audit(infer(read(frame), {}))
+    assert (found.proposal.how, found.target) == ("stratified", "sexe") and not found.of("times")
+    ordered = frame.sort_values("date_nais")  # a record of as many years is one
+    assert audit(infer(read(ordered), {}), "imc").proposal.time == "date_nais"
+    frame["date_nais"] = (np.datetime64("2020-01-01") + rng.integers(0, 900, 300)).astype(str)
+    assert audit(infer(read(frame), {}), "imc").proposal.time == "date_nais"
+
+
+def test_units_and_currencies_that_differ_are_told() -> None:
+    rng = np.random.default_rng(0)
+    prices = [f"{'€$'[row % 2]}{rng.integers(5, 90)}" for row in range(120)]
+    doses = [f"{rng.integers(5, 90)} {['mg', 'ml'][row % 2]}" for row in range(120)]
+    found = audit(infer(read({"price": prices, "dose": doses, "fee": [cell.strip("$€") + " €" for cell in prices]}), {}), guess=False)
+    told = {finding.columns[0]: finding.sentence for finding in found.of("units")}
+    assert "several currencies (€, $)" in told["price"] and "several units (mg, ml)" in told["dose"] and len(told) == 2

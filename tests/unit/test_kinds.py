@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from duomo import samples
 from duomo.core.errors import ConfigError, DataError
-from duomo.core.kinds import KINDS, audio, category, date, image, infer, number, series, set_row_numbers_aside, text
+from duomo.core.kinds import KINDS, audio, category, date, image, infer, number, numbers, series, set_row_numbers_aside, text
 from duomo.core.kinds.base import Cells
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
@@ -196,7 +196,7 @@ def test_what_is_measured_is_no_id() -> None:
         "clock": [f"{place % 24}:{place + 10}" for place in range(40)],
         "part": [f"A{place}-{place * 7}" for place in range(40)],
     }
-    assert dict(infer(Table(pa.table(cells)), {}).kinds) == {"paid": "number", "pressure": "text", "clock": "number", "part": "id"}
+    assert dict(infer(Table(pa.table(cells)), {}).kinds) == {"paid": "number", "pressure": "numbers", "clock": "number", "part": "id"}
     hours = number.parse(column(["7:30", "107:06:36", "", "7:3"]))
     assert hours[0].tolist() == pytest.approx([7.5, 107.11, float("nan"), float("nan")], nan_ok=True) and hours[1].tolist() == [
         False
@@ -217,8 +217,8 @@ def test_one_unit_behind_all_numbers_is_no_word(unit: str) -> None:
     state = json.loads(json.dumps(number.KIND.fit(Cells(cells), CONFIG)))
     style = number.Style(*state["style"])
     assert number.parse(cells, style)[0][[1, 20, 21]].tolist() == pytest.approx([1.5, float("nan"), 1250], nan_ok=True)
-    assert number.parse(column(["3.5"]), style)[0][0] == 3.5 and number.parse(column(["3.5 lb"]), style)[1][0]
-    mixed = column([f"{place} {'kg' if place % 2 else 'lb'}" for place in range(30)])
+    assert number.parse(column(["3.5"]), style)[0][0] == 3.5 and number.parse(column(["3.5 pieces"]), style)[1][0]
+    mixed = column([f"{place} {'kg' if place % 2 else 'ml'}" for place in range(30)])
     assert infer(Table(pa.table({"x": mixed, "code": [f"{place}{'abcd'[place % 4]}" for place in range(30)]})), {}).kinds["x"] == "text"
 
 
@@ -622,3 +622,75 @@ def test_bytes_are_told_from_letters_however_a_tokenizer_is_written() -> None:
     made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(), pre_tokenizers.ByteLevel()])  # as Llama 3 and Qwen have it
     for indented in (False, True):
         assert list(text.bytes_of(text.given(made.to_str(pretty=indented)))) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("cells", "form", "first", "odd"),
+    [
+        ([f"{100 + place}/{60 + place % 30}" for place in range(60)], "…/…", [100, 60], "100-60"),
+        ([f"({41 + place / 100:.2f}, -{87 + place / 50:.2f})" for place in range(60)], "(…,…)", [41, -87], "(41)"),
+        ([f"{place + 1} x {2 * place + 3} cm" for place in range(60)], "…x…cm", [1, 3], "1 x 3 in"),
+        ([f"{place},5 x {2 * place} cm" for place in range(60)], "…x…cm", [0.5, 0], "x"),
+        ([f"{place}–{place + 9}" for place in range(60)], "…–…", [0, 9], "0"),
+        ([f"{place % 7}-{place % 5}" for place in range(60)], "…-…", [0, 0], "0:0"),
+        ([f"${place + 10}K-${place + 20}K (Glassdoor est.)" for place in range(60)], "$…K-$…K(Glassdoorest.)", [10, 20], "$10K"),
+        ([f"{place % 5 + 4}'{place % 12}\"" for place in range(60)], "…'…\"", [4, 0], "180"),
+        ([f"1,{place:03} - 2,{place:03}" for place in range(60)], "…-…", [1000, 2000], "1"),
+    ],
+)
+def test_several_numbers_in_a_cell(cells: list[str], form: str, first: list[float], odd: str) -> None:
+    given = Cells(column([*cells, None, odd]))
+    assert form in (numbers.KIND.recognise("a", given) or "")
+    values, bad = numbers.parse(given.data)
+    assert values[0].tolist() == first and np.isnan(values[-2:]).all() and bad.nonzero()[0].tolist() == [len(cells) + 1]
+    state = json.loads(json.dumps(numbers.KIND.fit(given, CONFIG)))
+    block = numbers.KIND.encode(given, state).values
+    assert block.shape == (62, 3) and block[-2:].tolist() == [[0, 0, 1]] * 2 and numbers.KIND.field(state).shape == (3,)
+    alone = numbers.KIND.encode(Cells(column([f" {cells[7]} "])), state).values  # as it is served: the rule is the run's
+    np.testing.assert_array_equal(alone[0], block[7])
+    assert form in numbers.Style(*state["style"]).told()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [f"{200 + place * 7 % 700}-{900 - place}-{1000 + place * 37}" for place in range(60)],  # a telephone
+        [f"{50 + place * 17}-{10 + place % 80}-{place % 10}" for place in range(60)],  # of a substance
+        [f"2023-{1000 + place * 13}" for place in range(60)],
+        [f"{10000 + place * 177}-{9000 - place * 13}" for place in range(60)],
+        [f"192.168.{place}.{place * 3}" for place in range(60)],
+        [f"1.{place}.{place % 4}" for place in range(60)],
+        [f"A{place}-{place * 7}" for place in range(60)],
+        [f"0{place}/{place * 7}" for place in range(60)],
+        [f"{place} + {place * 7}" for place in range(60)],
+        [f"{place % 4}-{place % 3}" for place in range(60)],  # few values
+        [f"{place} red, {place + 2} blue" if place % 2 else f"{place} of them" for place in range(60)],
+        [f"1 {place:03}" for place in range(60)],
+    ],
+)
+def test_codes_and_sentences_are_no_numbers(cells: list[str]) -> None:
+    assert numbers.KIND.recognise("a", Cells(column(cells))) is None
+
+
+def test_units_of_one_dimension_are_one_scale() -> None:
+    for cells, values in (
+        (["5 kg", "300 g", "1.2 kg", "2 lb"], [5, 0.3, 1.2, 0.90718474]),
+        (["10 km", "6 mi", "3 km"], [10, 9.656064, 3]),
+        (["3 weeks", "1 week", "2 days", "1 year", "5 weeks"], [3, 1, 2 / 7, 365.25 / 7, 5]),
+        (["2天", "1周", "3天"], [2, 7, 3]),
+        (["1.5 GB", "512 MB", "2 GB"], [1.5, 0.5, 2]),
+    ):
+        found, bad = number.parse(column(cells))
+        assert not bad.any()
+        np.testing.assert_allclose(found, values)
+    assert "in several units (kg, g), read as kg" in (number.KIND.recognise("weight", Cells(column(["5 kg", "300 g", "7 kg"]))) or "")
+    assert number.KIND.recognise("weight", Cells(column(["5 kg", "300 ml", "7 kg", "2 ml"]))) is None
+    style = number.style_of(column(["5 kg", "300 g", "7 kg"]))
+    assert number.parse(column(["700 g"]), style)[0][0] == pytest.approx(0.7)  # one row that is served
+
+
+def test_zeros_before_numbers_make_codes() -> None:
+    assert infer(Table(pa.table({"zip": ["02134", "10001", "94110", "01002"] * 9})), {}).kinds == {"zip": "category"}
+    assert infer(Table(pa.table({"area": ["010", "021", "0571", "0755"] * 9})), {}).kinds == {"area": "category"}
+    for cells in (["05", "11", "12", "01"] * 9, ["0005", "0011", "0712", "0001"] * 9, [f"{place * 331:05}" for place in range(90)]):
+        assert infer(Table(pa.table({"a": cells})), {}).kinds == {"a": "number"}

@@ -11,7 +11,9 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import listed, nearest
 
-KINDS = ("number", "category", "text", "image", "audio", "video", "series", "date", "boxes", "id")
+KINDS = ("number", "numbers", "category", "text", "image", "audio", "video", "series", "date", "boxes", "id")
+FLAT = ("number", "numbers", "category", "date")
+"""Kinds of cells that are a handful of numbers or one of some values."""
 MEDIA = ("image", "audio", "video")
 
 

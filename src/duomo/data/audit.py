@@ -205,7 +205,7 @@ def _near(part: Table, rows: np.ndarray, digests: np.ndarray, inputs: list[str])
 def near_rows(table: Table, inputs: list[str]) -> np.ndarray:
     """Pairs (P, 2) of rows that differ by a rounding of their numbers only."""
     numbers = [name for name in inputs if table.kinds.get(name) == "number"]
-    others = [name for name in inputs if table.kinds.get(name) in ("category", "date")]
+    others = [name for name in inputs if table.kinds.get(name) in ("category", "date", "numbers")]
     if not numbers or len(numbers) + len(others) < len(inputs):
         return np.zeros((0, 2), np.int64)
     values_ND = np.stack([number.parse(table.column(name))[0] for name in numbers], axis=1)

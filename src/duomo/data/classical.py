@@ -3,7 +3,7 @@
     kind            for trees (dense)                  for linear models (stacked side by side)
     number          as it is, NaN where missing        standardised, missing = mean and a column that says so
     category        code by frequency, NaN if unseen   one column for each value
-    date            the encoder's numbers              the encoder's numbers
+    date, numbers   the encoder's numbers              the encoder's numbers
     text            -                                  TF-IDF: words 1-2, or characters 1-3 for Chinese, Japanese, Korean,
                                                        or letters 2-5 within words where most words stand in one text only, as names do
     image           -                                  pixels, averaged down to at most 32 x 32, or histograms of gradients
@@ -27,12 +27,12 @@ from torch.nn import functional
 
 from duomo.core.kinds import number
 from duomo.core.recipe import EncodeConfig
-from duomo.core.table import Table
+from duomo.core.table import FLAT, Table
 from duomo.core.tensors import Choices, Column, Dense, Ragged
 from duomo.core.words import WORD
 from duomo.data.encode import InputEncoder
 from duomo.data.gradients import histograms
-from duomo.data.supervised import FLAT, is_unspaced, numbers, texts
+from duomo.data.supervised import is_unspaced, numbers, texts
 
 TEXT_FEATURES = 200_000
 PIXELS = 32
@@ -65,7 +65,7 @@ def sample_rows(rows: int, most: int) -> np.ndarray:
 
 @final
 class TreeMatrix:
-    """Number, category and date columns as (N, F) float64 with NaN; `categorical` (F,) says which are codes."""
+    """Columns of numbers, categories and dates as (N, F) float64 with NaN; `categorical` (F,) says which are codes."""
 
     def __init__(self, names: Sequence[str], kinds: Mapping[str, str], config: EncodeConfig):
         self.names, self.kinds, self.config = list(names), dict(kinds), config
@@ -78,7 +78,7 @@ class TreeMatrix:
         for name in self.names:
             if self.kinds[name] == "category":
                 self._values[name] = _frequent(texts(table.column(name)), MOST_TREE_CATEGORIES)
-            elif self.kinds[name] == "date":
+            elif self.kinds[name] in ("date", "numbers"):
                 self._dates[name] = InputEncoder(self.config)
                 self._dates[name].fit(table.with_kinds(self.kinds, {}), [name])
             else:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from duomo.core.contract import EncoderDecoder, Evidence, Field, Task
 from duomo.core.device import Execution
 from duomo.core.errors import DataError
-from duomo.core.kinds import date, number
+from duomo.core.kinds import date, number, numbers
 from duomo.core.messages import tr
 from duomo.core.operations import Counter
 from duomo.core.table import Table
@@ -35,6 +35,8 @@ block, and more rows gain nothing where a block keeps the cores busy: a picture 
 SLICE = 4096
 WRITTEN = 64
 """Rows given at once to a task that writes."""
+STYLED: Mapping[str, Any] = {"number": number, "numbers": numbers, "date": date}
+"""Kinds whose cells are written in one way or another, each with what reads it."""
 DECODED = 32
 """Of a block that is filled up, so many rows or a multiple of it are decoded: whole vector registers, so that what is computed element by
 element (a sigmoid) comes out with the same bits as in the whole block."""
@@ -125,7 +127,7 @@ class Predictor:
         self.fields = dict(task.inputs)
         self.block, self.heights = block or block_for(self.fields), tuple(sorted(heights))
         found = [one for field in self.fields.values() for one in field.facts.get("styles", {}).items()]
-        self.styles = {name: number.Style(*style) if kind == "number" else date.Style(*style) for name, (kind, style) in found}
+        self.styles = {name: STYLED[kind].Style(*style) for name, (kind, style) in found}
         """How training wrote the numbers and dates of each column."""
         self._lock = threading.Lock()
 
@@ -221,9 +223,10 @@ class Predictor:
             if column not in table.names:
                 continue  # encoding says which are missing
             cells = table.column(column)
-            bad = (number.parse(cells, style) if isinstance(style, number.Style) else date.parse(cells, style))[1]
+            kind = next(kind for kind, module in STYLED.items() if isinstance(style, module.Style))
+            bad = STYLED[kind].parse(cells, style)[1]
             if bad.any():
-                yield "number" if isinstance(style, number.Style) else "date", column, np.flatnonzero(bad), style.told()
+                yield kind, column, np.flatnonzero(bad), style.told()
 
     def refuse_unreadable(self, table: Table) -> None:
         """DataError for the first cell that is no number or date of its column: whoever asks for single rows must learn of it."""

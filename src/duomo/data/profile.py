@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from duomo.core.kinds import boxes, date, number, series
+from duomo.core.kinds import boxes, date, number, numbers, series, units
 from duomo.core.kinds.cells import is_bytes, is_text, text_of, values_of
 from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
@@ -64,16 +64,20 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
         case "number":
             facts, chart = _spread(values[np.isfinite(values)], name)
             facts |= _stand_in(values[np.isfinite(values)])
+            facts |= {"units": units.currencies(text_of(some))} if is_text(some.type) else {}
         case "date":
             moments, _ = date.parse(some)
             facts, chart = _dates(moments[~np.isnat(moments)], name)
+        case "numbers":
+            values_NC = numbers.parse(some)[0]
+            facts, chart = _spread(values_NC[np.isfinite(values_NC[:, 0]), 0], name)
         case "series":
             _, lengths = series.parse(pc.drop_null(some))
             facts, chart = _spread(lengths.astype(np.float64), tr("steps"))
         case "category":
             top = _top(values_of(some))
             chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}
-            facts = {"alike": _alike(values_of(some))} | _nearly(some, distinct)
+            facts = {"alike": _alike(values_of(some)), "unlike": units.unlike(text_of(some))} | _nearly(some, distinct)
         case "boxes":
             top = _top(pa.chunked_array([[box.label for things in boxes.parse(some) for box in things]], pa.large_string()))
             chart = {"kind": "bars", "labels": [value for value, _ in top], "values": [count for _, count in top]}
@@ -82,8 +86,8 @@ def profile(table: Table, name: str, sample: np.ndarray) -> tuple[ColumnAudit, l
             lengths = pc.utf8_length(cells).drop_null().to_numpy().astype(np.float64)
             facts, chart = _spread(lengths, tr("characters"))
             top = tuple((value[:80], count) for value, count in _top(pc.utf8_slice_codeunits(cells, 0, 80))[:5] if count > 1)
-            facts |= _nearly(some, distinct)
-    facts |= {"bad": flaws.bad, "infinite": flaws.infinite} if kind in ("number", "date") else {}
+            facts |= {"unlike": units.unlike(text_of(some))} | _nearly(some, distinct)
+    facts |= {"bad": flaws.bad, "infinite": flaws.infinite} if kind in ("number", "numbers", "date") else {}
     known = len(table) - flaws.missing
     audit = ColumnAudit(
         name,
@@ -104,6 +108,7 @@ def _flaws(table: Table, name: str, kind: str) -> Flaws:
     pieces = len(column) > ROWS  # of a single one the writing is found as it is read
     style = number.style_of(column.slice(0, ROWS)) if kind == "number" and pieces else None
     day = date.style_of(column.slice(0, ROWS)) if kind == "date" and pieces else None
+    several = numbers.style_of(column) if kind == "numbers" else None
     for start in range(0, len(column), ROWS):
         piece = column.slice(start, ROWS)
         empty, bad = np.asarray(pc.is_null(piece).to_numpy(), dtype=bool), np.zeros(len(piece), bool)
@@ -113,6 +118,9 @@ def _flaws(table: Table, name: str, kind: str) -> Flaws:
             empty = np.isnan(values) & ~bad
             infinite = _infinite(piece, bad)
             bad = bad & ~infinite
+        elif kind == "numbers":
+            values_NC, bad = numbers.parse(piece, several)
+            empty = np.isnan(values_NC[:, 0]) & ~bad
         elif kind == "date":
             moments, bad = date.parse(piece, day)
             empty = np.isnat(moments) & ~bad
@@ -272,6 +280,14 @@ def _about_cells(audit: ColumnAudit, flaws: Flaws, rows: int) -> list[Finding]:
         )
         remedy = tr("--kind {name}=number reads the others as missing.", name=flagged(name))
         found.append(Finding("warning", "nearly_numbers", said, one, (), remedy))
+    if met := audit.facts.get("units"):
+        said = tr("Amounts of {name!r} are in several currencies ({units}), and a number counts the same in each.", name=name,
+                  units=", ".join(met))  # fmt: skip
+        found.append(Finding("warning", "units", said, one, (), tr("Convert them, or put the unit into a column of its own.")))
+    if met := audit.facts.get("unlike"):
+        said = tr("The cells of {name!r} are numbers in several units ({units}) that are no one scale: it is read as {kind}.",
+                  name=name, units=", ".join(met), kind=tr(audit.kind))  # fmt: skip
+        found.append(Finding("warning", "units", said, one, (), tr("Convert them, or put the unit into a column of its own.")))
     if flaws.infinite:
         said = tr("Column {name!r} holds {count} infinite values.", name=name, count=flaws.infinite)
         remedy = tr("They are read as missing; fix them if they mean something.")

@@ -18,7 +18,7 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import CAST_FAULTS, is_text, values_of
 from duomo.core.messages import nearest, tr
 from duomo.core.recipe import DataConfig
-from duomo.core.table import MEDIA, Table
+from duomo.core.table import FLAT, MEDIA, Table
 from duomo.data import dated
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
 from duomo.data.shares import FEW_GROUPS, SHORT, TEST, TRAIN, VALID, even, fill, parts
@@ -67,7 +67,7 @@ def repeats_by_nature(table: Table, columns: Sequence[str], digests: np.ndarray)
     Equal rows that could have been unlike are copies, and must not lie on both sides of a cut; these are observations of their own.
     """
     _, counts = np.unique(digests, return_counts=True)
-    if len(counts) > SELDOM * len(table) or not {table.kinds.get(name) for name in columns} <= {"category", "number", "date"}:
+    if len(counts) > SELDOM * len(table) or not {table.kinds.get(name) for name in columns} <= {*FLAT}:
         return False
     cells = [np.unique(cell_digests(table, name), return_inverse=True)[1] for name in columns]
     cells.sort(key=lambda code_N: -code_N.max())

@@ -15,10 +15,9 @@ from duomo.core.kinds.cells import CAST_FAULTS, is_number, is_text
 from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
 from duomo.core.steps import steps_of
-from duomo.core.table import Table
+from duomo.core.table import FLAT, Table
 from duomo.core.words import CJK, SOUTHEAST
 
-FLAT = ("number", "category", "date")
 UNSPACED = re.compile(f"[{CJK}{SOUTHEAST}]")
 MANY_TEXTS = 3000
 MANY_PICTURES = 1500

@@ -24,7 +24,7 @@ from duomo.core.kinds import KINDS
 from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.reporter import Silent
-from duomo.core.table import MEDIA, Table
+from duomo.core.table import FLAT, MEDIA, Table
 from duomo.core.words import COMBINING, SOUTHEAST, WORD, runs_of
 from duomo.evaluate import exhibits
 from duomo.trained import Run
@@ -94,7 +94,7 @@ def _parts(run: Run, table: Table) -> list[tuple[str, str, Any]]:
                 found.append((f"“{cell[start:stop][:40]}”", name, cell[:start] + cell[stop:]))
         elif kind == "image" and isinstance(cell, bytes):
             found += [(where, name, patched) for where, patched in _patches(cell)]
-        elif kind in ("number", "category", "date") and len(table.names) > 1:
+        elif kind in FLAT and len(table.names) > 1:
             found.append((name, name, None))
     return found
 
@@ -132,18 +132,18 @@ def strange(run: Run, table: Table) -> list[str] | None:
     found = []
     for one in encoder.get("columns", []) if isinstance(encoder, dict) else []:
         name, kind, learned = one["column"], one["kind"], one["state"]
-        cell = table.column(name)[0].as_py() if kind in ("number", "category") and name in table.names else None
+        cell = table.column(name)[0].as_py() if kind in ("number", "numbers", "category") and name in table.names else None
         if cell is None or str(cell).strip() == "":
             continue
-        value = np.ravel(KINDS[kind].encode(Cells(table.column(name)), learned).values)[0]
-        if kind == "category" and learned["values"] and value == 0 and not learned.get("parts"):  # of a list, some may be known
+        values = np.ravel(KINDS[kind].encode(Cells(table.column(name)), learned).values)
+        if kind == "category" and learned["values"] and values[0] == 0 and not learned.get("parts"):  # of a list, some may be known
             found.append(tr("{value!r} of {name!r} is new to the model, or was too rare to learn from: it counts as unknown.",
                             value=str(cell)[:60], name=name))  # fmt: skip
-        elif kind == "number":
-            low, high = learned["bins"][0], learned["bins"][-1]
+        for value, part in zip(values, learned.get("parts", [learned]), strict=False) if kind != "category" else ():
+            low, high = part["bins"][0], part["bins"][-1]
             if not low - OUTSIDE * (high - low) <= value <= high + OUTSIDE * (high - low):
-                digits = 4 - int(np.floor(np.log10((high - low) * learned["scale"])))  # the bins are 32-bit numbers
-                first, last = (f"{round(end * learned['scale'] + learned['centre'], digits) + 0.0:.10g}" for end in (low, high))
+                digits = 4 - int(np.floor(np.log10((high - low) * part["scale"])))  # the bins are 32-bit numbers
+                first, last = (f"{round(end * part['scale'] + part['centre'], digits) + 0.0:.10g}" for end in (low, high))
                 found.append(tr("{value} of {name!r} lies far outside of what was learned from ({low} to {high}): the answer is a guess.",
                                 value=str(cell)[:60], name=name, low=first, high=last))  # fmt: skip
     return found or None

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from duomo.core.errors import ConfigError
-from duomo.core.kinds import audio, boxes, category, date, id, image, number, series, text, video
+from duomo.core.kinds import audio, boxes, category, date, id, image, number, numbers, series, text, video
 from duomo.core.kinds.base import Cells, Kind
 from duomo.core.kinds.cells import SAMPLE, sample
 from duomo.core.messages import nearest, tr
@@ -16,6 +16,7 @@ from duomo.core.table import Table
 
 KINDS: dict[str, Kind] = {
     "number": number.KIND,
+    "numbers": numbers.KIND,
     "category": category.KIND,
     "text": text.KIND,
     "image": image.KIND,
@@ -26,7 +27,7 @@ KINDS: dict[str, Kind] = {
     "boxes": boxes.KIND,
     "id": id.KIND,
 }
-ORDER = ("video", "image", "audio", "series", "boxes", "date", "id", "number", "category", "text")
+ORDER = ("video", "image", "audio", "series", "boxes", "date", "numbers", "id", "number", "category", "text")
 """The first kind that recognises a column wins: the most particular one is asked first."""
 
 

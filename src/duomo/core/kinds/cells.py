@@ -13,6 +13,9 @@ MISSING = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?")
 THINGS, MOST_THINGS = re.compile(r"(?i)(^|[_\s.-])ids?$|(?-i:[a-z]I[dD]$)|编号$|[工学]号$"), 1000
 """Names of columns that hold the numbers of things, and how many things have a place of their own as categories."""
 
+CODED, PADDED, SHORTEST_CODE = 0.01, 0.9, 3
+"""Share of cells with a leading zero from which numbers are codes, and from which they are filled up; digits of codes of one width."""
+
 CAST_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 """What Arrow raises for cells that cannot be had in another type."""
 
@@ -90,6 +93,20 @@ def numbers_things(name: str, column: pa.ChunkedArray) -> bool:
         return False
     distinct = pc.count_distinct(column).as_py()
     return 1 < distinct <= min(MOST_THINGS, 0.5 * len(column))
+
+
+def number_codes(text: pa.ChunkedArray) -> bool:
+    """Whether whole numbers have zeros before them and come again, as postal codes and numbers of branches do: 02134 is no quantity.
+
+    What is merely filled up to one width begins with zeros nearly everywhere.
+    """
+    text = pc.drop_null(text)
+    zeros = pc.sum(pc.match_substring_regex(text, r"^0\d+$")).as_py() or 0
+    if not CODED * len(text) < zeros or not pc.all(pc.match_substring_regex(text, r"^\d{2,}$")).as_py():
+        return False
+    widths = pc.min_max(pc.utf8_length(text)).as_py()
+    padded = widths["min"] == widths["max"] and (widths["max"] < SHORTEST_CODE or zeros > PADDED * len(text))
+    return not padded and pc.count_distinct(text).as_py() <= 0.5 * len(text)
 
 
 def is_text(kind: pa.DataType) -> bool:

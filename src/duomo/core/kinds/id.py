@@ -53,7 +53,7 @@ class Id(Kind):
             return tr("nearly every cell is a different UUID")
         if ROWS.search(name) and _names(text):
             return tr("every cell is a different name, where names of rows stand")
-        if _any(text, r"\s") or _any(text, WIDE) or _all(text, MEASURED) or number.KIND.recognise(name, cells) is not None:
+        if _any(text, r"\s") or _any(text, WIDE) or (not named and _all(text, MEASURED)) or number.KIND.recognise(name, cells) is not None:
             return None
         if named:
             return tr("nearly every cell is a different code, and the name says id")

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.contract import Field
+from duomo.core.kinds import units
 from duomo.core.kinds.base import Block, Cells, Kind
-from duomo.core.kinds.cells import MISSING, is_number, is_text, narrow, numbers_things, text_of, without
+from duomo.core.kinds.cells import MISSING, is_number, is_text, narrow, number_codes, numbers_things, text_of, without
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
@@ -106,30 +107,32 @@ def _style(text: pa.ChunkedArray, plain: pa.ChunkedArray) -> Style:
 
 
 def _unit(odd: pa.ChunkedArray, bare: bool) -> str:
-    """The one unit behind nearly all numbers that have more than digits; empty where there is none. `bare`: other cells have none."""
+    """The one unit behind nearly all numbers that have more than digits, or the most frequent of one dimension; empty where there is none.
+    `bare`: other cells have none."""
     behind = pc.replace_substring_regex(odd, AMOUNT, "")
     counted = pc.value_counts(behind)
     counts, words = counted.field("counts").to_numpy(), counted.field("values").to_pylist()
     unit = str(words[int(counts.argmax())])
     if unit in SCALES and ((bare and unit != "M") or len(SCALES.keys() & words) > 1):
         return ""  # 800 beside 1.2k
-    return unit if counts.max() >= UNITED * len(odd) and re.fullmatch(UNIT, unit) else ""
+    if counts.max() >= UNITED * len(odd) and re.fullmatch(UNIT, unit):
+        return unit
+    return "" if bare else units.common([str(word) for word in words], counts, UNITED * len(odd))
 
 
 def _bare(text: pa.ChunkedArray, unit: str = "") -> tuple[pa.ChunkedArray, np.ndarray]:
     """Cells without unit, currency, percent sign and spaces between digits, brackets as minus; and how many times each is meant."""
-    text = pc.replace_substring_regex(text, rf"\s*{re.escape(unit)}$", "") if unit else text
+    text, times = units.bare(text, unit) if unit else (text, np.ones(len(text)))
     text = pc.replace_substring(text, "\u2212", "-")
     text = pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1")
     text = pc.replace_substring_regex(text, CURRENCY, r"\1")
     text = pc.replace_substring_regex(text, r"\s*%$", "")
-    times = np.ones(len(text))
     if pc.any(pc.match_substring_regex(text, r"[百千万亿kKM+]$")).as_py():
         text = pc.replace_substring_regex(text, AT_LEAST, r"\1")
         found = pc.extract_regex(text, SCALED)
         words = pc.struct_field(found, "scale")
         for word in pc.unique(pc.drop_null(words)).to_pylist():
-            times[np.asarray(pc.fill_null(pc.equal(words, word), False))] = math.prod(SCALES[sign] for sign in word)
+            times[np.asarray(pc.fill_null(pc.equal(words, word), False))] *= math.prod(SCALES[sign] for sign in word)
         text = pc.coalesce(pc.struct_field(found, "number"), text)
     spaced = pc.match_substring_regex(text, r"^[+-]?\d{1,3}([ '’]\d{3})+([.,]\d+)?$")
     return pc.if_else(spaced, pc.replace_substring_regex(text, r"[ '’]", ""), text), times
@@ -206,10 +209,14 @@ class Number(Kind):
             return tr("the cells are numbers")
         if not is_text(cells.data.type):
             return None
+        if number_codes(without(text_of(cells.data), WORDS)):
+            return None
         values, bad = parse(cells.data)
         found = int(np.isfinite(values).sum())
         if not found or bad.sum() > 0.05 * (found + bad.sum()):
             return None
+        if met := units.others(text_of(cells.data), style_of(cells.data).unit):
+            return tr("numbers in several units ({units}), read as {unit}", units=", ".join(met), unit=met[0])
         return tr("{share:.0%} of the cells that have a value are numbers", share=found / (found + int(bad.sum())))
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
