@@ -164,7 +164,7 @@ def test_tables_and_series_of_weka(tmp_path: Path) -> None:
         "@attribute play {yes,no}\n@data\nsunny, 21.5, yes\n'very rainy', ?, no\n{1 7, 2 no}\n"
     )
     found = sources.read(tmp_path / "weather.arff")
-    assert found.column("out look").to_pylist() == ["sunny", "very rainy", "0"]
+    assert found.column("out look").to_pylist() == ["sunny", "very rainy", "sunny"]  # a sparse row leaves out the first value
     assert found.column("temperature").to_pylist() == [21.5, None, 7] and found.column("play").to_pylist() == ["yes", "no", "no"]
     (tmp_path / "moves.arff").write_text(
         "@relation moves\n@attribute watch relational\n@attribute w1 numeric\n@attribute w2 numeric\n@end watch\n"

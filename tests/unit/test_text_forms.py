@@ -178,7 +178,7 @@ def test_a_tag_for_each_word(tmp_path: Path) -> None:
     rows = [f"James {number} waits in Rome ." for number in range(30)]
     tags = ["B-PER I-PER O O B-LOC O"] * 30
     table = sources.read(put(tmp_path / "sides", {"source.txt": "\n".join(rows), "target.txt": "\n".join(tags)}))
-    assert plan(table) == ("tag", ("target",))
+    assert plan(table) == ("tag", ("tags",))
     assert plan(sources.read({"sentence": rows, "word_labels": [cell.replace(" ", ",") for cell in tags]})) == ("tag", ("word_labels",))
     assert plan(sources.read({"source": rows, "target": [row[::-1] for row in rows]}))[0] == "translate"
     assert plan(sources.read({"c0": [1 + row % 4 for row in range(30)], "c1": rows, "c2": [row * 3 for row in rows]})) == (

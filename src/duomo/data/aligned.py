@@ -3,6 +3,7 @@ beside tgt-train.txt (OpenNMT), or `a ||| b` in one file.
 """
 
 import io
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill as caches
+from duomo.data.conll import are_tags
 from duomo.data.split import FOLDERS
 from duomo.data.text_encoding import Encoding, detect, open_text
 
@@ -199,7 +201,8 @@ def is_barred(path: Path, wanted: str) -> bool:
 
 
 def read_barred(path: Path, wanted: str) -> tuple[pa.Table, tuple[str, ...]]:
-    """Columns `source` and `target`, then `part 3` and so on; DataError for a line of another number of parts."""
+    """Columns `source` and `target`, then `part 3` and so on, or `tokens` and `tags` where the second part tags the words of the first;
+    DataError for a line of another number of parts."""
     encoding, rows = detect(path, wanted), list[list[str | None]]()
     with _open(path, encoding) as text:
         for number, line in enumerate(text, 1):
@@ -211,5 +214,7 @@ def read_barred(path: Path, wanted: str) -> tuple[pa.Table, tuple[str, ...]]:
                 )  # fmt: skip
             rows += [cells] if any(cells) else []
     names = [*NAMES, *(f"part {place}" for place in range(3, 1 + max(map(len, rows), default=2)))]
+    if len(names) == len(NAMES) and are_tags(*([cells[place] or "" for cells in rows] for place in range(len(NAMES)))):
+        names, rows = ["tokens", "tags"], [[json.dumps((cell or "").split(), ensure_ascii=False) for cell in cells] for cells in rows]
     columns = [pa.array(column, pa.large_string()) for column in zip(*rows, strict=True)]
     return pa.table(dict(zip(names, columns, strict=False))), encoding.problems

@@ -29,7 +29,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 def answered(found: Any) -> tuple[Any, tuple[str, ...]]:
     """Its export in JSON as rows of what was asked about with the answers beside, and what is to be said; anything else as it was."""
-    if not (isinstance(found, list) and found and all(_is_task(one) for one in found)):
+    if not (isinstance(found, list) and found and all(is_task(one) for one in found)):
         return found, ()
     told = [[_of(answer) for answer in _answers(one) if not answer.get("was_cancelled")] for one in found]
     if not any(any(one) for one in told) or any(answer is None for one in told for answer in one):
@@ -49,7 +49,8 @@ def answered(found: Any) -> tuple[Any, tuple[str, ...]]:
     return rows, said
 
 
-def _is_task(one: Any) -> bool:
+def is_task(one: Any) -> bool:
+    """Whether it is what was asked about with the answers to it."""
     return isinstance(one, dict) and isinstance(one.get("data"), dict) and any(isinstance(one.get(name), list) for name in ANSWERS)
 
 

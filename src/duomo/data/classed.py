@@ -13,6 +13,8 @@ from duomo.core.errors import DataError
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import SOURCE, known, sources
+from duomo.data.shares import TRAIN
+from duomo.data.split import part_of
 
 _OUTER = re.compile(
     r"(^|[^a-z])(all|archive|audio|class(es)?|classification|clips|corpus|data|datasets?|files|films|folders|images?|imgs?|jpe?gs?|photos?"
@@ -54,9 +56,12 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     folders = _forked(root.name, [file.split("/")[:-1] for file in files])
     labels = [names[0] for names in folders]
     deep = all(len(names) > 1 for names in folders)
-    if len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS:
-        if deep:
-            return Classed([names[1] for names in folders])
+    parts = {part_of([label]) for label in set(labels)}
+    divided = len(parts) > 1 and TRAIN in parts and None not in parts
+    if divided or (len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS):
+        inner = [names[1 + (names[1:2] == names[:1]) :] for names in folders]  # test_set/test_set/cat
+        if all(inner):
+            return Classed([names[0] for names in inner])
         first, *_, last = sorted(set(labels), key=lambda label: ("train" not in label.lower(), "test" in label.lower()))
         raise DataError(
             "The folders of {folder} are splits without folders of classes in them: {labels}. Put the files into a folder for each class, "

@@ -8,6 +8,7 @@ from duomo.data.listed import kind_of
 
 FEW, SMALL = 3, 16_000
 """Texts of any name beside one table that are about it, and the bytes that each may have."""
+_CACHED = re.compile(r"cache-\w+\.arrow")
 _NAMES = re.compile(
     r"((data|dataset)?[-_ ]?(read[-_ ]?me|licen[cs]e|description|notice)([-_ .]\w{1,12})?"
     r"|about|authors?|(dev[-_])?requirements([-_.]\w+)?|robots|cmakelists|changelog|changes|citation|copying|copyright|terms"
@@ -31,8 +32,13 @@ def companions(root: Path, files: Sequence[str], tables: Sequence[str]) -> list[
 
 
 def cards(tables: Sequence[str]) -> list[str]:
-    """Files that say which data sets lie in a folder (LLaMA-Factory, `datasets`), where there are other tables."""
-    found = [file for file in tables if PurePosixPath(file).name.lower() in ("dataset_info.json", "dataset_infos.json")]
+    """Files that say which data sets lie in a folder (LLaMA-Factory, `datasets`), where there are other tables; of those that `datasets`
+    saved also what its cache left there."""
+    found = [
+        file for file in tables if PurePosixPath(file).name.lower() in ("dataset_info.json", "dataset_infos.json", "dataset_dict.json")
+    ]
+    states = [str(PurePosixPath(file).with_name("state.json")) for file in found]
+    found += [file for file in tables if file in states or (states and _CACHED.fullmatch(PurePosixPath(file).name))]
     return found if len(found) < len(tables) else []
 
 

@@ -8,7 +8,7 @@ stroke (新华社/nt 北京/ns 电/n), or words of Chinese between spaces; `in_p
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -16,8 +16,10 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
+from duomo.data import inlaid
 from duomo.data.gathered import TAGS, WORDS
 from duomo.data.marked import is_marked
+from duomo.data.measured import is_sparse
 from duomo.data.segmented import is_segmented
 from duomo.data.text_encoding import cut, detect, numbered, open_text
 from duomo.data.turns import has_turns
@@ -43,8 +45,8 @@ WORDS_A_LINE = 2
 """On average, at least, where words have tags: one a line are paths."""
 SHORTEST = 2.0
 """Rows between blank lines on average, at least, where these divide sentences."""
-LOOKED_AT, FEWEST, MOST_PLAIN = 2000, 20, 0.02
-"""Lines of a text that tell what it holds; tagged ones at least; share of others at most."""
+LOOKED_AT, FEWEST, MOST_PLAIN, KINDS = 2000, 20, 0.02, 0.25
+"""Lines of a text that tell what it holds; tagged ones at least; share of others at most; kinds of tags for each kind of word at most."""
 
 Lines = list[list[str]]
 
@@ -82,15 +84,17 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
 
 
 def in_plain(path: Path, wanted: str = "") -> str:
-    """What a text file holds beside prose: "columns" of tokens and span tags, "slashed" words with their tags, words between spaces
-    where the script has none ("segmented"), lines with their classes ("marked"), questions and answers
-    ("turns"), or "" for none of them."""
+    """What a text file holds beside prose: "columns" of tokens and span tags, "slashed" words with their tags, words between spaces where
+    the script has none ("segmented"), lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a table, what
+    `inlaid.make` tells, or "" for none of them."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.strip() for line in islice(text, LOOKED_AT)]
     if is_marked([line for line in lines if line]):
         return "marked"
     if has_turns(lines):
         return "turns"
+    if found := "sparse" if is_sparse(lines) else inlaid.make(lines):
+        return found
     cells = [line.split() for line in lines if line and not DOCUMENT.match(line)]
     spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in cells]
     if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2:
@@ -111,6 +115,15 @@ def in_sentences(path: Path, wanted: str = "", mark: str = "\t") -> bool:
     widths = {len(row) for row in rows}
     blank = sum(not line.strip() and bool(before.strip()) for before, line in pairwise(lines))
     return FEWEST <= 2 * blank <= 2 * len(rows) / SHORTEST and widths <= {1, max(widths, default=0)} and 2 <= max(widths) <= 10
+
+
+def are_tags(texts: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether lines hold a tag for each word of other lines: as many words on nearly each, of few kinds beside those."""
+    pairs = [(one.split(), other.split()) for one, other in zip(texts, others, strict=False) if one.strip()]
+    if sum(len(one) == len(other) for one, other in pairs) < (1 - MOST_PLAIN) * max(FEWEST, len(pairs)):
+        return False
+    words, tags = ({word for pair in pairs for word in pair[place]} for place in (0, 1))
+    return len(tags) <= KINDS * len(words) and sum(len(one) for one, _ in pairs) >= WORDS_A_LINE * len(pairs)
 
 
 def read_slashed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:

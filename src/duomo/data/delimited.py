@@ -34,6 +34,7 @@ BLOCKS = (1 << 21, 1 << 25, 1 << 29)
 _FORMATS = {
     b"PAR1": "parquet",
     b"ARROW1": "feather",
+    b"\xff\xff\xff\xff": "feather",
     b"ORC": "orc",
     b"PK\x03\x04": "zip",
     b"SQLite format 3\0": "sqlite",

@@ -1,31 +1,37 @@
 """Folders as tables: class folders of pictures, sounds, films, texts; media listed by a metadata file; recordings with transcripts."""
 
+import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 
 from duomo.core import scans
 from duomo.core.errors import DataError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import image
 from duomo.core.kinds.video import moves
 from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
+from duomo.data.arrays import is_array, read_arrays
 from duomo.data.classed import GROUP, SPLITS, classes, kinds_of, labels_of
 from duomo.data.companions import above_classes, cards, companions, is_named
 from duomo.data.conll import in_plain
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
+from duomo.data.frames import from_rows
+from duomo.data.frames import plain as as_plain
 from duomo.data.illustrated import is_illustrated
 from duomo.data.joined import joined
 from duomo.data.lined import read_lined
-from duomo.data.listed import LOOKED_AT, Reader, described, kind_of, known, listing, names_files, parts
+from duomo.data.listed import LOOKED_AT, Reader, are_classes, described, kind_of, known, listing, names_files, parts
 from duomo.data.nameless import PARTS, is_table, shows_picture
 from duomo.data.owned import of_folders
 from duomo.data.pages import plain, unread
@@ -40,6 +46,8 @@ STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations", "_classes")
 """What a file that describes the others is called."""
+BESIDE = {"label": (".cls",), "text": (".txt", ".text", ".caption", ".cap"), "json": (".json",)}
+"""Endings of files that say something of the one that is called as they are, and what: a class, a text, several things."""
 MOST_OTHERS = 5000
 """Files of no known ending that are looked into, whether they hold pictures all the same."""
 RUN = ("run.json", "recipe.toml")
@@ -55,11 +63,13 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if silent and (nameless := [file for file in files if not kind_of(file) and scans.is_dicom(root / file)]):
         lists = [file for file in files if kind_of(file) == "table"]
         return of_folders(root, lists, read_file, (nameless, "image", problems)) or classes(root, nameless, "image", problems)
+    tables = [file for file in files if kind_of(file) == "table"]
+    if silent and not tables and (arrays := [file for file in files if is_array(root / file)]):
+        return read_arrays(root, arrays)
     stills = [file for file in files if file.lower().endswith(STILL)]
     if stills and len(stills) == kinds["image"] and _moving(root, stills):
         kinds["video"] += kinds.pop("image")
     media = max(("image", "audio", "video"), key=lambda kind: kinds[kind])
-    tables = [file for file in files if kind_of(file) == "table"]
     if not files:
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
     if not kinds[media]:
@@ -79,10 +89,9 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             return found
         if (found := _listed(root, tables, read_file, (files, media, problems))) is not None:
             return found
-        if kinds["text"] >= 0.5 * kinds[media] and (paired := _paired(root, files, media, problems, wanted)) is not None:
-            return paired
-        if (found := (read_spoken if media == "audio" else read_classes)(root, files, media, problems, wanted)) is not None:
-            return found
+        for made in (read_spoken, _paired) if media == "audio" else (_paired, read_classes):
+            if (found := made(root, files, media, problems, wanted)) is not None:
+                return found
         moving = media == "video" and not kinds["image"]
         shown = [file for file in files if kind_of(file) == media or (moving and file in set(stills))]
         return classes(root, shown, media, (*problems, *_passed_by(files)))
@@ -178,6 +187,11 @@ def _refusal(root: Path, files: list[str]) -> DataError:
     if said := unread(files):
         return DataError("{problems}", problems=together(said))
     refuse_any(root, files)
+    if all(file.lower().endswith((".tar", ".zip")) for file in files):
+        raise DataError(
+            "Archives are not opened within a folder; {folder} holds {count}. Unpack them into one folder, and give that: "
+            'mkdir ALL; for one in {folder}/*.tar; do tar -xf "$one" -C ALL; done', folder=root.name, count=len(files),
+        )  # fmt: skip
     return DataError(
         "A folder must hold pictures, sounds, films, texts or a table; {folder} holds {count} files of other kinds ({examples}). "
         "Name another folder.",
@@ -333,20 +347,40 @@ def _text_rows(root: Path, file: str, works: bool, how: tuple[Path | None, str],
 
 
 def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
-    """clip.wav beside clip.txt: the text is the transcript or caption; None where too few files have one."""
-    texts = {os.path.splitext(file)[0]: file for file in files if kind_of(file) == "text"}
+    """clip.mp4 beside clip.txt: the text is the caption, or a class, as in 7.cls; of 7.json beside 7.jpg, which lie in one folder and have
+    no other text, the fields are columns. None where too few files have one."""
     found = [file for file in files if kind_of(file) == media]
-    if sum(os.path.splitext(file)[0] in texts for file in found) < 0.5 * len(found):
-        return None
     notes: list[str] = []
-    cells = []
-    for file in found:
-        beside = texts.get(os.path.splitext(file)[0])
-        rows = [] if beside is None else list(_text_rows(root, beside, False, (None, wanted), notes))
-        cells.append(str(rows[0]["text"]).strip() if rows else None)
-    columns = {
-        media: pa.array(found, pa.large_string()),
-        "text": pa.array(cells, pa.large_string()),
-        "file": pa.array(found, pa.large_string()),
-    }
+    columns: dict[str, Any] = {media: pa.array(found, pa.large_string())}
+    for name, endings in BESIDE.items():
+        texts = {os.path.splitext(file)[0]: file for file in files if os.path.splitext(file)[1].lower() in endings}
+        beside = [texts.get(os.path.splitext(file)[0]) for file in found]
+        if sum(file is not None for file in beside) < 0.5 * len(found) or (name == "json" and len(columns) > 1):
+            continue
+        cells = [_said(root, file, wanted, notes) for file in beside]
+        if name == "json":
+            columns |= _fields(cells) if len({*map(os.path.dirname, found)}) == 1 else {}
+        else:
+            columns["label" if are_classes(cells) else name] = pa.array(cells, pa.large_string())
+    if len(columns) < 2:
+        return None
+    columns["file"] = columns[media]
     return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=(*problems, *notes))
+
+
+def _said(root: Path, file: str | None, wanted: str, notes: list[str]) -> str | None:
+    rows = [] if file is None else list(_text_rows(root, file, False, (None, wanted), notes))
+    return str(rows[0]["text"]).strip() if rows else None
+
+
+def _fields(cells: Sequence[str | None]) -> dict[str, pa.ChunkedArray]:
+    """The fields of objects as columns, but for those of which a file is the name; none where some cell is no object."""
+    try:
+        rows = [{} if cell is None else json.loads(cell) for cell in cells]
+    except JSON_FAULTS:
+        return {}
+    if not all(isinstance(row, dict) for row in rows):
+        return {}
+    schema, batches = from_rows(lambda: rows)
+    table = as_plain(pa.Table.from_batches(list(batches), schema))
+    return {name: table.column(name) for name in table.column_names if name not in (*MEDIA, "file")}

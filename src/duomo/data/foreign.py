@@ -4,8 +4,10 @@ Their readers are left out on purpose: SciPy's of MATLAB files and ReadStat's of
 file in a hundred, and a pickle runs whatever its maker wrote.
 """
 
+import re
 import shlex
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 from duomo.core.errors import DataError
@@ -52,6 +54,11 @@ _PROGRAMS = {
     **dict.fromkeys((".7z", ".rar"), ("7z x {file}", "an archive of 7-Zip or RAR")),
     **dict.fromkeys((".mdb", ".accdb"), ("mdb-export {file} TABLE > {table}", "a database of Access")),
 }
+_LMDB, _PICKLED = b"\xde\xc0\xef\xbe", re.compile(rb"\x80[\x02-\x05][^\0]", re.DOTALL)
+"""What LMDB's files have behind 16 bytes, and what pickles begin with."""
+_RECORDS = (".tfrecord", ".tfrecords", ".tfrec")
+LOOKED_AT = 1000
+"""Files of a folder of which one may be such."""
 _CONTINUED = ".tsf"
 """Series of the Monash archive, each to be continued."""
 FOREIGN = frozenset((*_PYTHON, *_R, *_PROGRAMS, _CONTINUED))
@@ -59,7 +66,14 @@ FOREIGN = frozenset((*_PYTHON, *_R, *_PROGRAMS, _CONTINUED))
 
 def refuse(path: Path) -> None:
     """DataError with the line that converts the file, where its ending is one of another program's."""
-    ending = path.suffix.lower()
+    ending, head = path.suffix.lower(), _head(path, 64)
+    framed = head[12:13] == b"\n" and 16 + int.from_bytes(head[:8], "little") <= path.stat().st_size
+    if head[16:20] == _LMDB or ending in _RECORDS or framed:
+        kind = "LMDB" if head[16:20] == _LMDB else "TensorFlow (TFRecord)"
+        raise DataError("{file} holds records of {kind}, whose form only their maker knows; they are not read. Write each picture or sound "
+                        "as a file into a folder of its class, rows of a table as Parquet or CSV, and give that folder or file.",
+                        file=path.name, kind=kind)  # fmt: skip
+    ending = ".pkl" if not ending and _PICKLED.match(head) else ending
     if ending not in FOREIGN:
         return
     names = {"file": path.name, **{made: f"{path.stem}{end}" for made, end in
@@ -93,7 +107,7 @@ def refuse(path: Path) -> None:
 
 def refuse_any(root: Path, files: Iterable[str]) -> None:
     """The same for the first such file of a folder."""
-    for file in files:
+    for file in islice(files, LOOKED_AT):
         refuse(root / file)
 
 
@@ -102,6 +116,6 @@ def _quoted(code: str) -> str:
     return f'"{code}"' if '"' not in code and not set("$`\\!") & set(code.replace(" != ", "")) else shlex.quote(code)
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Path, size: int = 1 << 16) -> bytes:
     with path.open("rb") as file:
-        return file.read(1 << 16)
+        return file.read(size)

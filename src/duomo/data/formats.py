@@ -23,10 +23,12 @@ from duomo.core.kinds.cells import is_text
 from duomo.core.messages import listed, nearest, tr
 from duomo.data import spill as caches
 from duomo.data.archive import check_packed
-from duomo.data.chosen import answered
+from duomo.data.chosen import answered, is_task
 from duomo.data.frames import from_columns, from_rows, plain
 from duomo.data.headers import lead, repaired
+from duomo.data.hugging import classes_of, with_names
 from duomo.data.merged import unmerged
+from duomo.data.prompted import unfolded
 from duomo.data.text_encoding import detect, numbered, open_text, read_text
 
 Found = tuple[pa.Table, tuple[str, ...]]
@@ -64,7 +66,9 @@ def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
                 else:
                     yield found
 
-    table = _rows_table(path, cache, rows, "lines", encoding.name)
+    asked = path.stat().st_size <= MOST_JSON and is_task(next(rows(), None))
+    held, told = answered([*rows()]) if asked else ([], ())
+    table = _rows_table(path, cache, (lambda: held) if asked else rows, "lines", encoding.name)
     if not total:
         total = sum(1 for _ in rows()) + len(bad)
     if not len(table) or len(bad) > total / 2:
@@ -73,7 +77,7 @@ def read_json_lines(path: Path, cache: Path | None, wanted: str = "") -> Found:
             file=path.name, count=len(bad), total=total, lines=numbered(bad),
         )  # fmt: skip
     note = (tr("{count} lines are no JSON objects and were left out: lines {lines}.", count=len(bad), lines=numbered(bad)),) if bad else ()
-    return table, encoding.problems + note
+    return table, encoding.problems + note + told
 
 
 def _object(line: str) -> Mapping[str, Any] | None:
@@ -154,6 +158,7 @@ def _wrapped(found: Any, path: Path, part: str) -> Any:
 def _turned(found: Any) -> Any:
     """Rows that are lists, beneath their names or beside {"columns": names}, rows by their names {"a": {...}, "b": {...}}, texts, and the
     entries of a dictionary of words or numbers, as a list of objects; else what was given."""
+    found = unfolded(found)
     if isinstance(found, list):
         found = [_annotated(row) for row in found]
     if isinstance(found, list) and found and all(isinstance(text, str) for text in found):
@@ -195,19 +200,19 @@ def read_parquet(path: Path, cache: Path | None) -> Found:
             texts = [field.name for field in file.schema_arrow if is_text(field.type) or pa.types.is_binary(field.type)]
             claimed = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
             cells = file.metadata.num_rows * max(1, len(file.schema_arrow.names))
+            classes = classes_of(file.schema_arrow.metadata)
         if claimed > MOST_EXPANDED or cells > 1e9 + 1000 * path.stat().st_size:
             _too_much(path)
         key = caches.file_digest(path, "parquet") if max(claimed, cells) > caches.LARGE else ""
         stored = caches.stored(cache, key) if key else None
         if stored is not None:
-            return stored, ()
+            return with_names(stored, classes), ()
         batches = _parquet_batches(path, texts)
         first = next(batches, None)
         if first is None:
             raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
-        if not key:
-            return pa.Table.from_batches([first, *batches]), ()
-        return caches.store(cache, key, first.schema, chain([first], batches)), ()
+        whole = caches.store(cache, key, first.schema, chain([first], batches)) if key else pa.Table.from_batches([first, *batches])
+        return with_names(whole, classes), ()
     except READ_PARQUET_FAULTS as error:
         _broken(path, "Parquet", error)
 
@@ -237,9 +242,10 @@ def _expanded(column: pa.ChunkedArray) -> int:
 def read_feather(path: Path) -> Found:
     """Memory-mapped Arrow, in the file format or as a stream."""
     try:
-        table = pyarrow.feather.read_table(path, memory_map=True)
+        stream = path.open("rb").read(4) == b"\xff\xff\xff\xff"
+        table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all() if stream else pyarrow.feather.read_table(path, memory_map=True)
         table.validate()
-        return plain(table), ()
+        return plain(with_names(table, classes_of(table.schema.metadata))), ()
     except READ_PARQUET_FAULTS as error:
         _broken(path, "Feather", error)
 

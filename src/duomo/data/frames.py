@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from duomo.core.errors import DataError
 from duomo.core.kinds.cells import CAST_FAULTS, whole
 from duomo.data.headers import repaired
+from duomo.data.hugging import classes_of, with_names
+from duomo.data.pictured import pictures
 
 BATCH = 10_000
 DEEPEST, MOST_FIELDS, LOOKED_AT = 4, 64, 1000
@@ -231,17 +233,11 @@ def _hugging_face(source: Any) -> pa.Table:
             "Data must be one table; received a {kind}. Choose one of its splits, such as data['train'].", kind=type(source).__name__
         )
     table: pa.Table = source.with_format("arrow")[:]
-    for name, feature in source.features.items():
-        if type(feature).__name__ == "ClassLabel":
-            names = pa.array([*feature.names], pa.large_string())
-            numbers = table.column(name).combine_chunks()
-            numbers = pc.if_else(pc.greater_equal(numbers, 0), numbers, None)
-            table = table.set_column(table.column_names.index(name), name, names.take(numbers))
-    return plain(table)
+    return plain(with_names(table, classes_of(source.features.arrow_schema.metadata)))
 
 
 def _array_columns(source: np.ndarray) -> dict[str, Any]:
-    """(N, D) becomes x0 … x(D-1); (N,) becomes x0; (N, T, C) becomes one series column; a record array its fields."""
+    """(N, D) becomes x0 … x(D-1); (N,) becomes x0; pictures an image each, other (N, T, C) one series column; a record array its fields."""
     if source.dtype.names:
         return {name: source[name] for name in source.dtype.names}
     if source.ndim == 0:
@@ -249,6 +245,8 @@ def _array_columns(source: np.ndarray) -> dict[str, Any]:
     if source.ndim <= 2:
         columns = source.reshape(len(source), -1) if source.size else source.reshape(len(source), source.shape[1] if source.ndim > 1 else 1)
         return {f"x{place}": columns[:, place] for place in range(columns.shape[1])}
+    if (shown := pictures(source)) is not None:
+        return {"image": shown}
     return {"x0": list(source.reshape(len(source), source.shape[1], -1).astype(np.float32))}
 
 

@@ -23,7 +23,7 @@ SOUNDS = frozenset((*audio.SUFFIXES, *audio.UNREAD))
 FILMS = frozenset(films.SUFFIXES) - PICTURES
 LOOKED_AT = 20
 LONGEST_NAME = 255
-LONGEST_CLASS, MANY_EACH = 30, 5
+LONGEST_CLASS, MANY_EACH = 60, 5
 NAMELESS = re.compile(r"c\d+")
 """What columns without a name are called."""
 MOST_FILES = 2_000_000

@@ -1,10 +1,11 @@
-"""Series as their collections keep them: .ts (sktime, aeon, timeseriesclassification.com) and .arff (Weka), which also holds plain tables.
+"""Series as their collections keep them: .ts (sktime, aeon, timeseriesclassification.com) and .arff (Weka), which also holds plain tables;
+and the sparse tables of libsvm.
 
 Legend: T steps, C channels.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,19 @@ import numpy as np
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.messages import tr
 from duomo.core.steps import counted, smooth
 from duomo.data.frames import from_columns
 from duomo.data.text_encoding import cut, detect, open_text
 
 LARGEST = 1 << 30
 """Bytes of a file that is read whole."""
+MOST_PLACES, MOST_CELLS = 20_000, 200_000_000
+"""Columns and cells of a sparse file."""
+FEWEST = 5
+"""Lines by which such a file is told."""
+_VALUE = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+SPARSE = re.compile(rf"{_VALUE}(?:,{_VALUE})*(?:\s+qid:\d+)?(?:\s+\d+:{_VALUE})*")
 UNKNOWN = ("", "?", "nan", "na")
 ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\S+)\s+(.+)", re.IGNORECASE)
 
@@ -97,19 +105,21 @@ def read_ts(path: Path, wanted: str = "") -> Found:
 def read_arff(path: Path, wanted: str = "") -> Found:
     """A table; relational attributes, and many attributes counted on beside a class, are series."""
     head, rows, problems = _lines(path, wanted)
-    names, kinds, depth = [], [], 0
+    names, spelled, depth = list[str](), list[str](), 0
     for line in head:
         if line.lower().startswith("@end"):
             depth -= 1
         elif found := ATTRIBUTE.match(line):
             if not depth:
                 names.append(found[1].strip("'\""))
-                kinds.append(found[2].strip().lower())
+                spelled.append(found[2].strip().rstrip("}"))
             depth += found[2].strip().lower() == "relational"
     columns: dict[str, list[Any]] = {name: [] for name in names}
+    kinds = [kind.lower() for kind in spelled]
+    unsaid = [next(cut([kind[1:]], quotechar="'", skipinitialspace=True))[0] if kind.startswith("{") else "0" for kind in spelled]
     for number, line in rows:
         try:
-            cells = list(_cells(line, len(names)))
+            cells = list(_cells(line, unsaid))
             if len(cells) != len(names):
                 raise ValueError
             for name, kind, cell in zip(names, kinds, cells, strict=True):
@@ -119,10 +129,12 @@ def read_arff(path: Path, wanted: str = "") -> Found:
     return from_columns(folded(columns)), problems
 
 
-def _cells(line: str, count: int) -> Iterator[str]:
-    if line.startswith("{") and line.endswith("}"):  # sparse: place and value, all others 0
-        given = dict(part.strip().split(None, 1) for part in line[1:-1].split(",") if part.strip())
-        yield from (given.get(str(place), "0") for place in range(count))
+def _cells(line: str, unsaid: Sequence[str]) -> Iterator[str]:
+    """The cells of a row; `unsaid`: what a sparse one, of places and values, does not say: 0, or the first of the values that may stand
+    there."""
+    if line.startswith("{") and line.endswith("}"):
+        given = dict(part.strip().split(None, 1) for part in next(cut([line[1:-1]], quotechar="'", skipinitialspace=True)) if part.strip())
+        yield from (given.get(str(place), cell) for place, cell in enumerate(unsaid))
         return
     line = line.replace("\\n", "\n")  # relational cells divide their channels so
     quote = "'" if line.count("'") > line.count('"') else '"'
@@ -137,6 +149,41 @@ def _cell(cell: str, kind: str) -> Any:
         return _number(cell)
     text = cell.strip().strip("'\"")
     return None if text == "?" else text
+
+
+def is_sparse(lines: Sequence[str]) -> bool:
+    """Whether lines are `+1 3:0.5 7:1`, as libsvm's are: a number or several, then places with their values."""
+    rows = [line.partition("#")[0].strip() for line in lines if line and not line.startswith("#")]
+    return len(rows) >= FEWEST and all(map(SPARSE.fullmatch, rows)) and sum(":" in row for row in rows) > 0.5 * len(rows)
+
+
+def read_sparse(path: Path, wanted: str = "") -> Found:
+    """`label` and a column for each place, x1 and so on, 0 where a row does not say it; `group` where rows name their query."""
+    encoding, rows = detect(path, wanted), list[tuple[str, dict[str, str]]]()
+    with open_text(path, encoding) as file:
+        for number, line in enumerate(file, 1):
+            line = line.partition("#")[0].strip()
+            if line and not SPARSE.fullmatch(line):
+                raise _broken(path, number, line)
+            rows += [(line.split()[0], dict(cell.split(":") for cell in line.split()[1:]))] if line else []
+    queries = [cells.pop("qid", "") for _, cells in rows]
+    named = [int(place) for _, cells in rows for place in cells] or [1]
+    places = range(min(1, *named), max(named) + 1)
+    if len(places) > MOST_PLACES or len(places) * len(rows) > MOST_CELLS:
+        raise DataError(
+            "A sparse file is read as a table of at most {most:,} columns and {cells:,} cells; {file} has {count:,} columns and {rows:,} "
+            "rows. Choose columns, or bring them to fewer (sklearn.decomposition.TruncatedSVD).",
+            most=MOST_PLACES, cells=MOST_CELLS, file=path.name, count=len(places), rows=len(rows),
+        )  # fmt: skip
+    dense = np.zeros((len(rows), len(places)))
+    for row, (_, cells) in enumerate(rows):
+        for place, value in cells.items():
+            dense[row, int(place) - places.start] = float(value)
+    columns: dict[str, Any] = {f"x{place}": dense[:, place - places.start] for place in places}
+    labels = [label.removeprefix("+") for label, _ in rows]
+    said = tr("{file} holds sparse rows (place:value); they were read as a table of {count:,} columns, 0 where nothing is said.",
+              file=path.name, count=len(places))  # fmt: skip
+    return from_columns(columns | ({"group": queries} if any(queries) else {}) | {"label": labels}), (*encoding.problems, said)
 
 
 def folded(columns: dict[str, list[Any]]) -> dict[str, Any]:

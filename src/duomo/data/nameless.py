@@ -28,6 +28,10 @@ MAKES = {
     "segmented": "words between spaces",
     "marked": "lines with their classes",
     "turns": "questions and answers",
+    "trees": "trees of sentences",
+    "sparse": "sparse rows",
+    "inlaid": "texts with entities between marks",
+    "aspects": "sentences with their aspects",
 }
 """What a file can turn out to be, in words."""
 PARTS = frozenset((*SPLITS, "testa", "testb"))

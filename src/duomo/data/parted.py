@@ -13,7 +13,7 @@ from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import Reader
-from duomo.data.split import COLUMNS, FOLDERS, NAMES, as_type
+from duomo.data.split import COLUMNS, FOLDERS, NAMES, as_type, named_alike
 from duomo.data.targets import is_named
 
 COUNTED = re.compile(r"\d+(-of-\d+)?(-[0-9a-f]{16})?")
@@ -37,6 +37,7 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
         return None
     read = {part: _read(root, one, read_file) for part, one in files.items() if one}
     train, columns = read["train"], read["train"].names
+    read = {part: named_alike(table, columns) for part, table in read.items()}
     lacking = {part: [name for name in columns if name not in table.names] for part, table in read.items()}
     if any(2 * len(names) > len(columns) for names in lacking.values()) or {name.lower() for name in columns} & {*COLUMNS}:
         return None

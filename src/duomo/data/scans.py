@@ -29,7 +29,7 @@ def unfolded(table: Table) -> Table:
     """The table with every cell of `image` that names a scan as rows of its slices; unchanged where there is none."""
     root = table.root
     cells = table.data.column("image").to_pylist() if "image" in table.data.column_names and root else []
-    if root is None or not any(cell and _is_scan(root / cell) for cell in cells):
+    if root is None or not any(isinstance(cell, str) and cell and _is_scan(root / cell) for cell in cells):
         return table
     rows: list[int] = []
     told: list[dict[str, Any]] = []

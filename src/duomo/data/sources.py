@@ -27,14 +27,16 @@ from duomo.data.folders import read_folder
 from duomo.data.formats import read_excel, read_feather, read_json, read_json_lines, read_orc, read_parquet, read_sqlite
 from duomo.data.frames import from_memory, plain
 from duomo.data.gathered import gathered
+from duomo.data.inlaid import read_aspects, read_inlaid, read_trees
 from duomo.data.listed import FILMS, LONGEST_NAME, PICTURES, SOUNDS, beside, check_names, kind_of, listing
 from duomo.data.marked import read_marked
-from duomo.data.measured import is_ts, read_arff, read_ts
+from duomo.data.measured import is_ts, read_arff, read_sparse, read_ts
 from duomo.data.nameless import MAKES, PARTS, is_table, make_of
 from duomo.data.objects import spread
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
+from duomo.data.parted import SPLIT
 from duomo.data.prompted import prompted
 from duomo.data.prose import CODE
 from duomo.data.scans import unfolded
@@ -56,7 +58,7 @@ _FORMATS = {
     "tar": ".tar",
     "orc": ".orc",
     "page": " ".join(sorted(PAGES)),
-    "text": ".txt .text .utf8 .md .rst .log",
+    "text": ".txt .text .utf8 .md .rst .log .libsvm .svmlight .svm",
     "conll": ".conll .conllu .bio .iob .iob2 .bioes .bmes",
     "tmx": ".tmx",
     "xliff": ".xlf .xliff .sdlxliff .mxliff .mqxliff",
@@ -240,14 +242,15 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather" | "orc":
             data, problems = {"feather": read_feather, "orc": read_orc}[kind](path)
-        case "conll" | "slashed" | "segmented" | "turns" | "barred" | "tmx" | "xliff" | "po" | "mo":
+        case "conll" | "slashed" | "segmented" | "turns" | "trees" | "inlaid" | "aspects" | "barred" | "tmx" | "xliff" | "po" | "mo":
             data, problems, known = _lessons(kind, path, encoding)
         case "marked":
             (data, problems), known = read_marked(path, cache, encoding), {"text": "text", "label": "category"}
         case "numpy":
             data, problems = read_numpy(path)
-        case "arff" | "ts":
-            data, problems = {"arff": read_arff, "ts": read_ts}[kind](path, encoding)
+            known = dict.fromkeys({SPLIT} & {*data.column_names}, "id")
+        case "arff" | "ts" | "sparse":
+            data, problems = {"arff": read_arff, "ts": read_ts, "sparse": read_sparse}[kind](path, encoding)
         case "excel":
             data, problems = read_excel(path, part)
         case "sqlite":
@@ -261,9 +264,10 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
     readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "mo": read_mo, "tmx": read_tmx,
-               "xliff": read_xliff, "barred": read_barred, "turns": read_turns}  # fmt: skip
+               "xliff": read_xliff, "barred": read_barred, "turns": read_turns, "trees": read_trees, "inlaid": read_inlaid,
+               "aspects": read_aspects}  # fmt: skip
     data, problems = readers[kind](path, encoding)
-    return data, problems, {name: "id" if name == "document" else "text" for name in data.column_names}
+    return data, problems, {name: {"document": "id", "label": "category"}.get(name, "text") for name in data.column_names}
 
 
 def _format(path: Path, real: str) -> str:

@@ -7,6 +7,7 @@ Legend: N rows, U units (rows of equal content, or groups).
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -261,14 +262,22 @@ def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
     place = next((name for name in ("file", "document") if name in table.names), None)
     if place is None:
         return None
-    found = []
-    for name in table.column(place).to_pylist():
-        parts = [FOLDERS[word] for word in (part.rstrip("0123456789").lower() for part in str(name).split("/")[:-1]) if word in FOLDERS]
-        if not parts:
-            return None
-        found.append(parts[0])
-    part_N = np.array(found, np.int64)
+    parents = [str(name).rpartition("/")[0] for name in table.column(place).to_pylist()]
+    parts = {parent: part_of(parent.split("/")) for parent in {*parents}}
+    if None in parts.values():
+        return None
+    part_N = np.array([parts[parent] for parent in parents], np.int64)
     return part_N if TRAIN in part_N and len(np.unique(part_N)) > 1 else None
+
+
+def part_of(folders: Sequence[str]) -> int | None:
+    """The part that the first of them is called which is called so, or which has such a word in its name and none of another part
+    (`train-clean-100`, `test_set`)."""
+    names = [folder.lower() for folder in folders]
+    for words in (*([name] for name in names), *(re.split("[-_. ]", name) for name in names)):
+        if len(found := {FOLDERS[short] for word in words if (short := word.rstrip("0123456789")) in FOLDERS}) == 1:
+            return found.pop()
+    return None
 
 
 def _by_folders(table: Table, config: DataConfig, seed: int, targets: Sequence[str]) -> Split:
@@ -324,8 +333,20 @@ def _cut(after: np.ndarray, share: float, below: int) -> int:
     return max(1, min(nearest_one, below - 1))
 
 
+def named_alike(other: Table, names: Sequence[str]) -> Table:
+    """The other table with these names of columns where its own differ from them by small letters and capitals, or blanks around, alone."""
+    plain = {name.strip().lower(): name for name in names if name not in other.names}
+    free = [name for name in other.names if name not in names and name.strip().lower() in plain]
+    found = {name: plain[name.strip().lower()] for name in free}
+    if not found or len({*found.values()}) < len(free):
+        return other
+    kinds = {found.get(name, name): kind for name, kind in other.kinds.items()}
+    return replace(other, data=other.data.rename_columns([found.get(name, name) for name in other.names]), kinds=kinds)
+
+
 def _like(train: Table, other: Table, ignored: set[str]) -> Table:
     """The other file's rows with the training file's columns and types."""
+    other = named_alike(other, train.names)
     there = {*other.names, *ignored}
     lacking = [name for name in train.names if name not in there and train.kinds.get(name) != "id"]
     if lacking:

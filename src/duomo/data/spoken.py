@@ -6,6 +6,7 @@ transcript in a folder apart, Kaldi's `text` with `wav.scp`, VoxForge's PROMPTS,
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,8 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.table import Table
+from duomo.core.words import CJK, SOUTHEAST, runs_of
+from duomo.data.aligned import part_of
 from duomo.data.listed import are_classes, kind_of, known
 from duomo.data.text_encoding import detect, open_text
 
@@ -24,14 +27,15 @@ MARKS = ("\t", "|", "：", ":", ",", None)
 """What may stand between a name and its words; None is any white space."""
 CELLS = ("\t", "|")
 """Marks between which a line may have further cells, such as a speaker: the words are the longest of them."""
-WORDS = (".lab", ".trn", ".wrd", ".srt", ".vtt")
+WORDS = (".lab", ".trn", ".wrd", ".cls", ".srt", ".vtt")
 """Endings of files of words beside a recording, apart from .txt."""
 UNREAD = (".textgrid", ".eaf", ".stm", ".ctm", ".trs")
 """Endings of transcripts by time that are not read."""
 LARGEST = 1 << 26
 """Bytes of a file that may be a list: it is read whole."""
-SPEAKERS = 5
-"""Folders from which they are taken for the speakers'."""
+SPEAKERS, SHARED = 5, 0.5
+"""Folders from which they are taken for the speakers'; of words that are said again, so many are in other folders too."""
+WORD = re.compile(f"[{CJK}{SOUTHEAST}]|" + runs_of(r"[^\W_]"))
 LONGEST = 30.0
 """Seconds of a recording whose subtitles are read as its words."""
 _TIME = re.compile(r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)")
@@ -41,14 +45,15 @@ _QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
 def read_spoken(root: Path, files: Sequence[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
     """The recordings of a folder with their words; None where fewer than half of them have any."""
     sounds = [file for file in files if kind_of(file) == media]
-    words = _listed(root, files, sounds, wanted) or _beside(root, files, sounds, wanted)
+    words = _beside(root, files, sounds, wanted)
+    words = words if len(words) == len(sounds) else max(words, _listed(root, files, sounds, wanted), key=len)
     if len(words) < 0.5 * len(sounds):
         _refuse_times(root, files, sounds)
         return None
     places = pa.array(sounds, pa.large_string())
     name = "label" if are_classes(words.values()) else "text"
     columns = {"audio": places, name: pa.array([words.get(file) for file in sounds], pa.large_string()), "file": places}
-    if speakers := _speakers(root, files, sounds, wanted) or _apart(sounds):
+    if speakers := _speakers(root, files, sounds, wanted) or _apart(sounds, words):
         columns["speaker"] = pa.array([speakers.get(file) for file in sounds], pa.large_string())
     return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
 
@@ -107,13 +112,24 @@ def _speakers(root: Path, files: Sequence[str], sounds: list[str], wanted: str) 
     return {sound: pair[1] for pair in pairs if len(pair) == 2 and (sound := _found(pair[0], "", names))}
 
 
-def _apart(sounds: list[str]) -> dict[str, str]:
-    """Recording -> the outermost folder that has at least `SPEAKERS` beside it: a speaker's in LibriSpeech, AISHELL, VoxForge."""
+def _apart(sounds: list[str], words: dict[str, str]) -> dict[str, str]:
+    """Recording -> the outermost folder that has at least `SPEAKERS` beside it and is a speaker's, as in LibriSpeech, AISHELL, VCTK."""
     folders = {sound: sound.split("/")[:-1] for sound in sounds}
     for depth in range(min(map(len, folders.values()), default=0)):
-        if SPEAKERS <= len({parts[depth] for parts in folders.values()}) <= len(sounds) / 2:
-            return {sound: parts[depth] for sound, parts in folders.items()}
+        names = {sound: parts[depth] for sound, parts in folders.items()}
+        several = SPEAKERS <= len({*names.values()}) <= len(sounds) / 2
+        if several and not all(map(part_of, {*names.values()})) and _alike(names, words):
+            return names
     return {}
+
+
+def _alike(names: dict[str, str], words: dict[str, str]) -> bool:
+    """Whether much the same words are said in all folders, as by speakers; those of languages, or of words, have words of their own."""
+    said = {sound: [*dict.fromkeys(WORD.findall(text.lower()))] for sound, text in words.items()}
+    often = Counter(word for found in said.values() for word in found)
+    inside = Counter((names[sound], word) for sound, found in said.items() for word in found)
+    again = [(names[sound], word) for sound, found in said.items() for word in found if often[word] > 1]
+    return sum(often[word] > inside[name, word] for name, word in again) >= SHARED * len(again)
 
 
 def _names(sounds: list[str]) -> dict[str, str]:

@@ -145,8 +145,11 @@ class Main(Task):
     def _cut(self, table: Table) -> dict[str, Any]:
         """How texts are cut: as the lists of tokens were, or by their script."""
         texts_N, tags_N = (table.column(name).slice(0, 2000).to_pylist() for name in (self._source(table), self._target()))
-        lists = [row for cell in texts_N if (row := cells.tokens_of(cell)) is not None]
-        if lists:
+        rows = [cells.tokens_of(cell) for cell in texts_N]
+        if lists := [row for row in rows if row is not None]:
+            if (more := cells.counted(rows, tags_N)) is not None:
+                found = [cells.of_counted(len(row or ()), cell, more) for row, cell in zip(rows, tags_N, strict=True)]
+                return {**cells.how_cut(lists, [tags for tags in found if tags]), "counted": more}
             return cells.how_cut(lists, [tags for cell in tags_N if (tags := cells.tokens_of(cell))])
         if cells.as_spaced(texts_N, tags_N):
             return {"how": "spaces"}

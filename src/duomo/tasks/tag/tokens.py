@@ -91,7 +91,24 @@ def tags_of(cell: Any, row: Row) -> list[str] | None:
     spans = written_spans(found)
     if spans is None or isinstance(found, str) or any(stop > len(row.text) for _, stop, _ in spans):
         return None
-    return bio(on_tokens(row, spans), size)
+    return bio(on_tokens(row, [span for span in spans if span[0] < span[1]]), size)
+
+
+def counted(rows: Sequence[Sequence[str] | None], targets: Sequence[Any]) -> int | None:
+    """What is added to the ends of spans that count the tokens of lists: 1 where they name the last one (GLiNER), 0 where that behind it
+    (SpERT); None where they count characters, as most do."""
+    pairs = [(len(row), span) for row, cell in zip(rows, targets, strict=True) if row for span in written_spans(cell) or ()]
+    more = int(any(start == stop for _, (start, stop, _) in pairs))
+    return more if pairs and all(stop + more <= size for size, (_, stop, _) in pairs) else None
+
+
+def of_counted(size: int, cell: Any, more: int) -> list[str] | None:
+    """The tags of so many tokens that such spans say; of two that share a token the first stays."""
+    spans, found = written_spans(cell), list[Span]()
+    for start, stop, label in spans or ():
+        if stop + more <= size and (not found or start >= found[-1].stop):
+            found.append(Span(start, stop + more, label))
+    return None if spans is None else bio(found, size)
 
 
 def _written(found: Any) -> list[list[str]]:
@@ -138,8 +155,10 @@ def row_of(cell: Any, state: Mapping[str, Any], known: Mapping[str, int]) -> Row
 
 def lesson(cell: Any, target: Any, state: Mapping[str, Any], known: Mapping[str, int]) -> tuple[Row, list[str] | None]:
     """A cell cut into tokens, and their tags; None where these do not fit."""
-    listed = tokens_of(cell) if state.get("spelled") else None
-    if listed is not None:
+    listed = tokens_of(cell)
+    if listed is not None and "counted" in state:
+        target = of_counted(len(listed), target, state["counted"])
+    if listed is not None and state.get("spelled"):
         return spelled(listed, next((tags for tags in _written(parsed(target)) if len(tags) == len(listed)), None), state)
     row = row_of(cell, state, known)
     return row, tags_of(target, row)
@@ -206,7 +225,7 @@ def written_spans(cell: Any) -> list[tuple[int, int, str]] | None:
     for one in found:
         parts = _parts(one) if isinstance(one, Mapping) else list(one) if isinstance(one, list) and len(one) == 3 else [None] * 3
         start, stop, label = parts
-        if not (isinstance(start, int) and isinstance(stop, int) and isinstance(label, str) and 0 <= start < stop):
+        if not (isinstance(start, int) and isinstance(stop, int) and isinstance(label, str) and 0 <= start <= stop):
             return None
         spans.append((start, stop, label))
     return sorted({*spans})
