@@ -16,6 +16,7 @@ from duomo.decode.loop import BLOCK, Batcher, Language, Piece
 from duomo.decode.pieces import Pieces
 from duomo.decode.reread import Reread
 from duomo.decode.sampling import Drawer, Sampling, choose
+from duomo.decode.whole import Whole
 from duomo.models import gpt
 from duomo.serve.scribe import _Form
 
@@ -92,10 +93,12 @@ def test_alone_and_in_company_to_the_last_bit(name: str, precision: str, languag
 def test_equals_the_full_forward_pass(model, language: Language) -> None:
     prompt = prompts(int(language.tokenizer["size"]))[5]
     answer = write(model, language, [prompt], [GREEDY], CONTEXT)[0]
-    tokens = list(prompt)
+    tokens, whole = list(prompt), Whole(language.tokenizer, prompt)
     for expected in answer.tokens:
         with torch.inference_mode():
             logits = model({"tokens": torch.tensor([tokens])})[0, -1]
+        logits = logits if (mask := whole.mask()) is None else logits.masked_fill(~mask, -torch.inf)
+        whole.add(expected)
         assert float(logits[1:].max() - logits[expected]) < 1e-4
         tokens.append(expected)
 

@@ -25,6 +25,7 @@ from duomo.decode.engine import QUEUE, Engines, Stream
 from duomo.decode.loop import Grammar, Language, Piece, common
 from duomo.decode.pieces import Pieces
 from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
+from duomo.decode.whole import Whole
 
 SLOTS = 4
 STEP = 256
@@ -41,6 +42,7 @@ class Row:
     stream: Stream
     drawer: Drawer
     pieces: Pieces
+    whole: Whole | None
     left: deque[int] = field(default_factory=deque)
     """Tokens that llama.cpp has not read yet."""
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -77,6 +79,7 @@ class LlamaEngine(Engines):
             stream,
             Drawer.of(sampling, prompt, self._size),
             Pieces(self._language.tokenizer, sampling.stop),
+            None if grammar else Whole(self._language.tokenizer, prompt),
         )
         stream.on_cancel(row.cancelled.set)
         with self._door:  # what comes after the last look into the queue would wait for ever
@@ -171,6 +174,8 @@ class LlamaEngine(Engines):
             row.stream.written_tokens += 1
             if row.grammar is not None:
                 row.grammar.accept(chosen.token)
+            if row.whole is not None:
+                row.whole.add(chosen.token)
             text = row.pieces.add(chosen.token)
             row.left.append(chosen.token)
             full = row.stream.written_tokens >= row.sampling.new_tokens or len(self._held[slot]) >= self._context - 1
@@ -186,8 +191,11 @@ class LlamaEngine(Engines):
         logits_V = self._core.logits(place, self._size)
         asked, drawer = row.sampling, row.drawer
         plain = row.grammar is None and drawer.seen is None and drawer.written is None
+        drawer.mask = row.whole.mask() if row.whole else None
         if plain and not (asked.temperature or asked.biases or asked.logprobs or self._language.banned):
-            return Chosen(int(logits_V.argmax()))  # torch's threads would wait beside those of llama.cpp
+            token = int(logits_V.argmax())
+            if drawer.mask is None or drawer.mask[token]:
+                return Chosen(token)  # torch's threads would wait beside those of llama.cpp
         if row.grammar is not None:
             drawer.mask = row.grammar.mask().clone()
             if not drawer.mask.any() and not self._language.ends:

@@ -25,6 +25,7 @@ from duomo.core.kinds import text as text_kind
 from duomo.decode.pieces import Pieces
 from duomo.decode.reread import Reread
 from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
+from duomo.decode.whole import Whole
 
 BLOCK = 64
 """Tokens of a prompt that are read at once."""
@@ -64,6 +65,8 @@ class Request:
     drawer: Drawer
     pieces: Pieces
     grammar: Grammar | None = None
+    whole: Whole | None = None
+    """What keeps its characters whole, where no grammar does."""
     cancelled: bool = False
     written: list[int] = field(default_factory=list)
     reused: int = 0
@@ -121,7 +124,8 @@ class Batcher:
         if not 0 <= min(tokens) <= max(tokens) < size:
             raise DataError("Tokens must lie between 0 and {last}; received {value}.", last=size - 1, value=max(tokens))
         pieces = Pieces(self.language.tokenizer, sampling.stop)
-        return Request(tokens, sampling, sink, Drawer.of(sampling, tokens, size), pieces, grammar, text=list(tokens))
+        whole = None if grammar else Whole(self.language.tokenizer, tokens)
+        return Request(tokens, sampling, sink, Drawer.of(sampling, tokens, size), pieces, grammar, whole, text=list(tokens))
 
     def clear(self) -> None:
         """Forget every request and what was read: a step has failed, and what the cache holds is not known."""
@@ -214,6 +218,7 @@ class Batcher:
     def _allowed(self, request: Request) -> bool:
         """Set what the grammar allows; False where the answer ends with that."""
         if request.grammar is None:
+            request.drawer.mask = request.whole.mask() if request.whole else None
             return True
         try:
             mask_V = request.grammar.mask()
@@ -239,6 +244,8 @@ class Batcher:
         except DataError as error:
             self._finish(request, "error", error=error)
             return
+        if request.whole is not None:
+            request.whole.add(chosen.token)
         request.written.append(chosen.token)
         request.text.append(chosen.token)
         piece = request.pieces.add(chosen.token)
