@@ -10,7 +10,7 @@ import duomo
 from duomo.core import kinds, scans
 from duomo.core.errors import DataError
 from duomo.core.kinds import image
-from duomo.data import sources
+from duomo.data import leaks, sources, targets
 
 pydicom = pytest.importorskip("pydicom")
 nibabel = pytest.importorskip("nibabel")
@@ -81,6 +81,25 @@ def test_volumes_become_slices_from_foot_to_head(tmp_path):
     assert {row["patient"] for row in rows} == {"one.nii.gz", "two.nii"} and "2 slices that show nothing" in " ".join(table.problems)
     (last,) = scans.read(tmp_path / "brains" / "two.nii").slices[-1:]
     assert last.shape == (7, 6) and (last[:, :3].max() > 0) != (last[:, 3:].max() > 0)
+
+
+def test_nobody_lies_on_both_sides(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(12):
+        for visit in ("ses-1_T1w", "ses-2_T1w", "mask"):
+            path = tmp_path / "brains" / ("sick", "well")[number % 2] / f"sub-{number:02d}_{visit}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            volume = random.integers(0, 900, (6, 6, 2)) if visit != "mask" else np.eye(6)[..., None].repeat(2, 2)
+            nibabel.save(nibabel.Nifti1Image(volume.astype(np.int16), np.eye(4)), path)
+    table = kinds.infer(sources.read(tmp_path / "brains"), {})
+    assert len(set(table.column("patient").to_pylist())) == 12 and len(table) == 48 and "12 scans mark regions" in " ".join(table.problems)
+    for number in range(20):  # one name for all, as after anonymising, and hardly any has two
+        tags = {"PatientID": "ANON", "StudyInstanceUID": f"1.2.{number % 18}", "Manufacturer": ("A", "B")[number % 3 > 0]}
+        dicom(tmp_path / "scans" / f"{number}.dcm", random.integers(0, 900, (4, 4)), **tags)
+    table = kinds.infer(sources.read(tmp_path / "scans"), {})
+    assert leaks.group_columns(table, "maker") == [("patient", 18)] and targets.guess_target(table)[0] == ""
+    (tmp_path / "scans" / "labels.csv").write_text("file,finding\n" + "".join(f"{n}.dcm,{'yn'[n % 2]}\n" for n in range(20)))
+    assert targets.guess_target(kinds.infer(sources.read(tmp_path / "scans"), {}))[0] == "finding"
 
 
 def test_bombs_are_refused_before_they_unfold(tmp_path):

@@ -42,6 +42,8 @@ YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 RAW = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 """Transfer syntaxes whose pixels lie in the file as they are: too few of them show before decoding."""
+MOST_REGIONS = 200
+"""Different numbers of a mask, at most; a picture that was measured has more."""
 LOW, HIGH = 0.5, 99.5
 """Percentiles that become black and white where no window is told."""
 
@@ -55,6 +57,8 @@ class Scan:
     slices: np.ndarray
     facts: Mapping[str, Any]
     positions: list[float | None] = field(default_factory=list)
+    mask: bool = False
+    """Whether it marks regions, a few whole numbers on nothing, and is no picture."""
 
 
 def is_scan(source: Source) -> bool:
@@ -144,7 +148,8 @@ def _dicom(source: Source, pydicom: ModuleType) -> Scan:
     pixels = pixels if frames > 1 else pixels[None]
     level = _level(pixels, data, pydicom) if pixels.ndim == 3 else (0.0, 1.0)
     # frame by frame: rescaling takes eight times the room of the pixels
-    return Scan(np.concatenate([_shown(frame[None], data, pydicom, level) for frame in pixels]), _told(data), _positions(data, frames))
+    slices = np.concatenate([_shown(frame[None], data, pydicom, level) for frame in pixels])
+    return Scan(slices, _told(data), _positions(data, frames), item < 1)
 
 
 def _level(pixels: np.ndarray, data: Any, pydicom: ModuleType) -> tuple[float, float]:
@@ -188,8 +193,9 @@ def _told(data: Any) -> dict[str, Any]:
     facts["age"] = round(int(age[1]) * YEARS[age[2]], 3) if age else None
     spacing = data.get("PixelSpacing") or data.get("ImagerPixelSpacing")
     facts["pixel_mm"] = float(spacing[0]) if spacing else None
-    own = str(data.get("PatientID") or "").strip()
-    facts["patient"] = hashlib.blake2b(own.encode(), digest_size=6).hexdigest() if own else None
+    for name, tag in (("patient", "PatientID"), ("study", "StudyInstanceUID")):
+        own = str(data.get(tag) or "").strip()
+        facts[name] = hashlib.blake2b(own.encode(), digest_size=6).hexdigest() if own else None
     return facts
 
 
@@ -249,8 +255,13 @@ def _sliced(volume: np.ndarray, scale: tuple[float, float], affine: np.ndarray, 
                        for plane in volume.transpose(2, 1, 0)[:, ::-1, ::-1]])  # fmt: skip
     sides = np.linalg.norm(affine[:3, :3], axis=0)
     positions: list[float | None] = [round(float(affine[2, 3] + z * affine[2, 2]), 3) for z in range(volume.shape[2])]
-    facts = dict.fromkeys((*TOLD, "age", "patient")) | {"pixel_mm": float(sides[0]), "thickness": float(sides[2])}
-    return Scan(np.ascontiguousarray(slices), facts, positions)
+    facts = dict.fromkeys((*TOLD, "age", "patient", "study")) | {"pixel_mm": float(sides[0]), "thickness": float(sides[2])}
+    return Scan(np.ascontiguousarray(slices), facts, positions, _marks(some))
+
+
+def _marks(some: np.ndarray) -> bool:
+    """Whether values are a few whole numbers, most of them zero: the regions of a mask."""
+    return len(np.unique(some)) <= MOST_REGIONS and bool((some == np.round(some)).all()) and float((some == 0).mean()) > 0.5
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:

@@ -37,6 +37,8 @@ class Table:
     """What the source noticed and counted: bad lines, broken files."""
     asked: tuple[str, ...] = ()
     """The columns that rows beside these lack, which are to be answered."""
+    headers: tuple[str, ...] = ()
+    """The columns that files tell of themselves: predicted only where somebody asks for one."""
 
     def __len__(self) -> int:
         return self.data.num_rows

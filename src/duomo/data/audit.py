@@ -264,7 +264,7 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
 
 def _long(table: Table, target: str, groups: list[str], times: list[str]) -> list[Finding]:
     """Rows that may be the steps of series (data/longform.py)."""
-    long = longform.recognised(table, target, groups, times)
+    long = None if table.of_kind(*MEDIA) else longform.recognised(table, target, groups, times)
     if long is None:
         return []
     said = tr("Each {by!r} has several rows in order of {order!r} and one {target!r}: they may be measurements of one thing over time, "

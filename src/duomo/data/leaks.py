@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from duomo.core.kinds import date, number
 from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
 from duomo.data import dated
 from duomo.data.profile import NO, YES, words
 
@@ -129,10 +129,11 @@ def _explained(cells: np.ndarray, values: np.ndarray, fit: np.ndarray, check: np
 def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, int]]:
     """Columns that by name are a person or a thing seen repeatedly, and how many different ones there are: `least` or more.
 
-    First those of persons; behind them numbers of what was measured several times.
+    First those of persons; behind them numbers of what was measured several times. Of pictures, sounds and films none of a person may lie
+    on both sides, be it but the second: a table's rows have to repeat on average.
     """
     found = []
-    clips = bool(table.of_kind("video"))
+    clips, most = bool(table.of_kind("video")), len(table) - 1 if table.of_kind(*MEDIA) else len(table) / 1.5
     for name in table.names:
         if name == target or table.kinds.get(name) not in ("category", "number", "id", "text"):
             continue
@@ -143,7 +144,7 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
         different = pc.unique(text_of(table.column(name)).drop_null())
         distinct = len(different)
         few = filmed and 3 <= distinct < len(table)
-        if few or (least <= distinct <= len(table) / 1.5 and not _told_otherwise(table, name, different)):
+        if few or (least <= distinct <= most and not _told_otherwise(table, name, different)):
             found.append((not (filmed or person), name, distinct))
     return [(name, distinct) for _, name, distinct in sorted(found, key=lambda item: (item[0], -item[2]))]
 
@@ -156,7 +157,7 @@ def _measured(table: Table, name: str, target: str) -> bool:
     known = (thing_N >= 0) & (target_N >= 0)
     things, pairs = len(np.unique(thing_N[known])), len(np.unique(thing_N[known] * (target_N.max(initial=0) + 1) + target_N[known]))
     unlike = table.kinds.get(target) == "number" or things >= OFTEN * len(np.unique(target_N[known]))
-    return pairs == things and unlike and known.sum() >= OFTEN * things
+    return pairs == things and unlike and known.sum() >= (things + 1 if table.of_kind(*MEDIA) else OFTEN * things)
 
 
 def _told_otherwise(table: Table, name: str, different: pa.Array) -> bool:

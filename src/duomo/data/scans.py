@@ -2,8 +2,9 @@
 
 import io
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ from duomo.data import cache
 
 MEASURED = ("age", "pixel_mm", "slice", "slice_mm")
 """Columns that are told otherwise than by a header's word; all are numbers."""
+MARK = re.compile(r"(?<=[/_. -])")
+"""Behind the signs that divide the name of a file."""
+FEWEST_PERSONS, MOST_EACH = 5, 0.25
+"""Beginnings of names that may be persons: so many at least, with at most that share of the files each."""
 LEAST_SPREAD = 2.0
 """Deviation of the grey values below which a slice of a volume shows nothing."""
 
@@ -31,23 +36,68 @@ def unfolded(table: Table) -> Table:
     cells = table.data.column("image").to_pylist() if "image" in table.data.column_names and root else []
     if root is None or not any(isinstance(cell, str) and cell and _is_scan(root / cell) for cell in cells):
         return table
-    rows: list[int] = []
-    told: list[dict[str, Any]] = []
-    refused: list[tuple[str, str]] = []
-    blank = 0
+    rows, told = list[int](), list[dict[str, Any]]()
+    refused = list[tuple[str, str]]()
     for row, cell in enumerate(cells):
         try:
             found = _slices(root, cell) if cell else [{"image": None}]
         except ValueError as error:
             refused.append((cell, str(error)))
             continue
-        kept = [one for one in found if one.pop("shows", True)]
-        blank += len(found) - len(kept)
-        rows += [row] * len(kept)
-        told += kept
-    if not told:
-        raise DataError("No scan could be read; the first, {file}: {reason}.", file=refused[0][0], reason=refused[0][1])
-    return _joined(table, rows, told, _notes(refused, blank))
+        rows += [row] * len(found)
+        told += found
+    masks = list(dict.fromkeys(cells[row] for row, one in zip(rows, told, strict=True) if one.get("mask")))
+    masks = masks if len(masks) < len(set(rows)) else []
+    shown, marks = [one.pop("shows", True) for one in told], [one.pop("mask", False) and bool(masks) for one in told]
+    kept = [place for place, shows in enumerate(shown) if shows and not marks[place]]
+    if not kept:
+        file, reason = [*refused, (cells[0], tr("its slices show nothing"))][0]
+        raise DataError("No scan could be read; the first, {file}: {reason}.", file=file, reason=reason)
+    notes = _notes(refused, sum(not (shows or mark) for shows, mark in zip(shown, marks, strict=True)), masks)
+    rows, told = [rows[place] for place in kept], [told[place] for place in kept]
+    labels = table.data.column("label").to_pylist() if "label" in table.names else [None] * len(cells)
+    _own(told, [cells[row] for row in rows], [labels[row] for row in rows])
+    return _joined(_unmasked(table, root, notes), rows, told, notes)
+
+
+def _own(told: list[dict[str, Any]], files: list[Any], labels: list[Any]) -> None:
+    """Whose each row is, as `patient`: the header's patient, or its study where it names none or all name one; else as files are called."""
+    one_for_all = len({one.get("patient") for one in told} - {None}) < 2
+    for one in told:
+        study, patient = one.pop("study", None), one.get("patient")
+        one["patient"] = (study or patient) if one_for_all else (patient or study)
+    starts = _starts({file: label for one, file, label in zip(told, files, labels, strict=True) if file and not one["patient"]})
+    for one, file in zip(told, files, strict=True):
+        one["patient"] = one["patient"] or starts.get(file)
+
+
+def _starts(files: Mapping[str, Any]) -> dict[str, str]:
+    """Of files and their classes: the beginning of each one's path up to the first sign by which many are told apart, where several begin
+    alike (sub-01 of sub-01_T1w and sub-01_T2w); else the file. The folder of its class tells no file apart."""
+    steps = {file: MARK.split(_stem(file)) for file in files}
+    inside = {file: len(MARK.split(label)) if label and file.startswith(f"{label}/") else 0 for file, label in files.items()}
+    for count in range(1, max(map(len, steps.values()), default=0)):
+        starts = ["".join(parts[: count + inside[file]]) for file, parts in steps.items()]
+        sizes = Counter(starts)
+        if len(sizes) >= FEWEST_PERSONS and max(sizes.values()) <= MOST_EACH * len(starts):
+            alike = len(sizes) < len(starts)
+            return {file: start.rstrip("/_. -") if alike else file for file, start in zip(files, starts, strict=True)}
+    return {file: file for file in files}
+
+
+def _stem(file: str) -> str:
+    ending = next((ending for ending in scans.ENDINGS if file.lower().endswith(ending)), "")
+    return file[: len(file) - len(ending)]
+
+
+def _unmasked(table: Table, root: Path, notes: list[str]) -> Table:
+    """The table without columns that name masks of its scans."""
+    for name in (name for name in table.names if name not in ("image", "file")):
+        first = next((cell for cell in table.column(name).to_pylist() if cell), None)
+        if isinstance(first, str) and scans.is_scan(Path(first)) and (root / first).is_file() and _slices(root, first)[0].get("mask"):
+            notes.append(tr("Column {name!r} names masks; regions are not learned, and it is left out.", name=name))
+            table = table.without([name])
+    return table
 
 
 def completed(table: Table, wanted: Sequence[str]) -> Table:
@@ -82,7 +132,6 @@ def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
     key = digest(path)
     scan = scans.read(path)
     many, facts = len(scan.slices) > 1, dict(scan.facts)
-    patient = facts.pop("patient") or cell
     found = []
     for number, pixels in enumerate(scan.slices):
         target = _place() / key[:2] / f"{key[:24]}-{number}.png"
@@ -93,8 +142,8 @@ def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
             draft.write_bytes(_png(pixels))
             draft.replace(target)
         position = scan.positions[number] if number < len(scan.positions) else None
-        found.append({"image": str(target), "shows": shows, **facts, "slice": number if many else None, "slice_mm": position,
-                      "patient": patient})  # fmt: skip
+        found.append({"image": str(target), "shows": shows, "mask": scan.mask, **facts, "slice": number if many else None,
+                      "slice_mm": position})  # fmt: skip
     return found
 
 
@@ -117,10 +166,11 @@ def _joined(table: Table, rows: list[int], told: list[dict[str, Any]], notes: li
             data = data.append_column(name, pa.array(cells, kind))
     known = {"patient": "id"} | {name: "category" for name in scans.TOLD if name not in scans.NUMBERS}
     own = {name: kind for name, kind in known.items() if name in data.column_names and name not in table.names}
-    return replace(table, data=data, kinds={**table.kinds, **own}, problems=(*table.problems, *notes))
+    headers = tuple(name for name in data.column_names if name not in table.names)
+    return replace(table, data=data, kinds={**table.kinds, **own}, problems=(*table.problems, *notes), headers=headers)
 
 
-def _notes(refused: list[tuple[str, str]], blank: int) -> list[str]:
+def _notes(refused: list[tuple[str, str]], blank: int, masks: list[str]) -> list[str]:
     found = [tr("Names, dates and numbers of patients in the scans' headers are not read; patients are told apart by a digest (column "
                 "patient). Burnt-in writing stays in the pixels.")]  # fmt: skip
     first = {reason: file for file, reason in reversed(refused)}
@@ -128,4 +178,6 @@ def _notes(refused: list[tuple[str, str]], blank: int) -> list[str]:
         found.append(tr("{count:,} scans are left out ({file}): {reason}.", count=count, file=first[reason], reason=reason))
     if blank:
         found.append(tr("{count:,} slices that show nothing are left out.", count=blank))
+    if masks:
+        found.append(tr("{count:,} scans mark regions, which are not learned, and are left out ({file}).", count=len(masks), file=masks[0]))
     return found

@@ -75,6 +75,7 @@ def is_named(name: str) -> bool:
 
 def guess_target(table: Table) -> tuple[str, str]:
     """The column that is most likely to be predicted, and why; ("", why) where there is none."""
+    table = table.without(table.headers)
     usable = [name for name in table.names if table.kinds.get(name) in ("category", "number", "numbers", "text")]
     by_words = {words(name).removeprefix("是否"): name for name in reversed(usable)}
     labelled = any(wanted in by_words and table.kinds[by_words[wanted]] == "category" for wanted in _TARGETS)
