@@ -176,7 +176,8 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
         print("\n".join(f"{name}: {value}" for name, value in answer.items()) if len(answer) > 1 else next(iter(answer.values()), ""))
         return None
     columns = tuple(name for name in (arguments.columns or "").split(",") if name)
-    return run.predict_file(arguments.source, arguments.out, encoding=arguments.encoding, columns=columns, reporter=reporter)
+    how = {"encoding": arguments.encoding, "columns": columns, "printed": ".jsonl" if arguments.json else ".csv"}
+    return run.predict_file(arguments.source, arguments.out, reporter=reporter, **how)
 
 
 @_verb("search", "Find the passages nearest to a question (embed) or the pictures nearest to a picture (identify).", flags.search)

@@ -1,7 +1,7 @@
 """scikit-learn estimators on Duomo's engine: fit, predict, predict_proba, score, in any Pipeline or GridSearchCV.
 
-Arrays and sparse-free frames of numbers go through scikit-learn's own checks; pandas and polars frames may also hold categories,
-texts and dates, which are then encoded as `duomo train` does.
+Arrays and sparse-free frames of numbers go through scikit-learn's own checks; frames and arrays may also hold categories, texts and
+dates, which are then encoded as `duomo train` does, and X may be texts alone.
 """
 
 import tempfile
@@ -15,13 +15,22 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    check_random_state,
+    column_or_1d,
+    validate_data,
+)
 from torch import nn
 
 from duomo.core import find, kinds
 from duomo.core.config import build, merge
 from duomo.core.contract import Task
 from duomo.core.device import Execution
+from duomo.core.kinds.cells import is_number
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
@@ -108,9 +117,10 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
     def _table(self, x: Any, reset: bool) -> Table:
         """X as a table; numbers are validated as scikit-learn wants, frames with other columns are taken as they are."""
         if _is_mixed(x):
-            self.n_features_in_ = len(x.columns)
-            self.feature_names_in_ = np.asarray(x.columns, dtype=object)
-            table = sources.read(x)
+            table = sources.read(x.reset_index(drop=True) if type(x).__module__.startswith("pandas") else x)
+            if reset:
+                self.n_features_in_ = len(table.names)
+                self.feature_names_in_ = np.asarray(table.names, dtype=object)
             return kinds.infer(table, {}) if reset else table.with_kinds(self.kinds_, {})
         return _of_numbers(validate_data(self, x, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan"))
 
@@ -133,10 +143,25 @@ def _weights(given: Any, table: Table) -> np.ndarray | None:
 
 
 def _is_mixed(x: Any) -> bool:
-    """A pandas or polars frame with a column that is not a number."""
-    if type(x).__module__.partition(".")[0] not in ("pandas", "polars"):
-        return False
-    return any(str(kind).lower().startswith(("str", "cat", "date", "utf8", "enum", "object")) for kind in x.dtypes)
+    """A frame or an array with a column that is not a number, or texts alone."""
+    library = type(x).__module__.partition(".")[0]
+    if isinstance(x, list | tuple):
+        return bool(x) and all(isinstance(cell, str) for cell in x)
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind in "OUT" and 0 < x.ndim < 3 and any(isinstance(cell, str) for cell in x.ravel())
+    if library == "polars":
+        schema = x.collect_schema() if type(x).__name__ == "LazyFrame" else {x.name: x.dtype} if type(x).__name__ == "Series" else x.schema
+        return any(not kind.is_numeric() and str(kind) != "Boolean" for kind in schema.values())
+    if library == "pandas":
+        return any(kind.kind not in "biuf" for kind in ([x.dtype] if x.ndim == 1 else x.dtypes))
+    return isinstance(x, pa.Table) and any(not is_number(kind) and not pa.types.is_boolean(kind) for kind in x.schema.types)
+
+
+def _wanted(y: Any, table: Table) -> np.ndarray:
+    """The targets of a mixed table as scikit-learn checks them: one for each row, finite."""
+    found: np.ndarray = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
+    check_consistent_length(table.data.columns[0], found)
+    return found
 
 
 def _threads(table: Table) -> int:
@@ -180,7 +205,8 @@ class DuomoClassifier(ClassifierMixin, _Duomo):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DuomoClassifier":
         """X (N, F) numbers (NaN allowed) or a frame; y (N,) labels of at least two classes; sample_weight (N,) how much each row counts."""
         if _is_mixed(X):
-            table, labels = self._table(X, reset=True), np.asarray(y)
+            table, labels = self._table(X, reset=True), column_or_1d(np.asarray(y), warn=True)
+            check_consistent_length(table.data.columns[0], labels)
         else:
             X, labels = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan")
             table = _of_numbers(X)
@@ -223,7 +249,8 @@ class DuomoRegressor(RegressorMixin, _Duomo):  # type: ignore[misc]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DuomoRegressor":
         """X (N, F) numbers (NaN allowed) or a frame; y (N,) or (N, K) finite numbers; sample_weight (N,) how much each row counts."""
         if _is_mixed(X):
-            table, wanted = self._table(X, reset=True), np.asarray(y, np.float64)
+            table = self._table(X, reset=True)
+            wanted = _wanted(y, table)
         else:
             X, wanted = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", multi_output=True, y_numeric=True)
             table = _of_numbers(X)

@@ -215,11 +215,15 @@ class Run:
             self.task.refuse(table)
         columns = self.answers(table)
         library = type(source).__module__.partition(".")[0]
-        if library == "pandas":
-            return pa.table({name: outputs.flat(values) for name, values in columns.items()}).to_pandas().set_index(source.index)
-        if library == "polars":
-            return type(source)({name: outputs.flat(values) for name, values in columns.items()})
+        if library in ("pandas", "polars"):
+            return outputs.as_frame({name: outputs.flat(values) for name, values in columns.items()}, source, self._joined(table, source))
         return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _joined(self, table: Table, source: Any) -> dict[str, pa.ChunkedArray]:
+        """The column by which several rows of a frame were joined to one answer, that who asked may know them by it; none otherwise."""
+        name = next(iter(self.recipe.data.join), "")
+        joined = name in table.names and type(source).__name__ != "LazyFrame" and len(table) != len(source)
+        return {name: table.column(name)} if joined else {}
 
     def predict_one(self, text: str | None = None, row: str | None = None) -> dict[str, Any]:
         """One answer for one text or one row written as a JSON object."""
@@ -235,12 +239,18 @@ class Run:
         return answer
 
     def predict_file(
-        self, source: Any, out: str | None, *, encoding: str = "", columns: Sequence[str] = (), reporter: Reporter | None = None
+        self,
+        source: Any,
+        out: str | None,
+        *,
+        encoding: str = "",
+        columns: Sequence[str] = (),
+        reporter: Reporter | None = None,
+        printed: str = ".csv",
     ) -> dict[str, Any] | None:
-        """The rows as they came with their answers beside them, written to `out` or printed as CSV; returns counts. `columns`: only these,
-        where the target's name stands for the answer.
-
-        A detector's answers are drawn where `out` is a picture, a film or, of a folder, a folder (boxed.py).
+        """The rows as they came with their answers beside them, to `out` or in the form `printed` to the screen; returns counts.
+        `columns`: only these, where the target's name stands for the answer. A detector's answers are drawn where `out` is a picture, a
+        film or, of a folder, a folder (boxed.py).
         """
         reporter = reporter or Silent()
         if boxed.draws(self.predictor, source, out):
@@ -250,7 +260,7 @@ class Run:
         long = overlong(table, {} if pieces else self.predictor.hearing())
         for problem in (*table.problems, *of_lines(table), *self.predictor.counted(table), *long):
             reporter.say(problem)
-        suffix = Path(out).suffix.lower() if out else ".csv"
+        suffix = Path(out).suffix.lower() if out else printed
         if suffix not in outputs.OUTPUTS:
             raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(outputs.OUTPUTS), out=out)
         if set(columns) - {*self.recipe.data.target, *table.names}:  # a row tells which columns there are before all are answered

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.model_selection import cross_val_score
@@ -78,3 +79,30 @@ def test_several_numbers_at_once() -> None:
     assert [np.corrcoef(found[:, place], both[350:, place])[0, 1] > 0.5 for place in (0, 2)] == [True, True]
     with pytest.raises(ValueError, match="1d array"):
         DuomoClassifier(**QUICK).fit(x, (both > 100).astype(int))
+
+
+@pytest.mark.filterwarnings("error")
+def test_frames_and_arrays_of_any_columns() -> None:
+    random = np.random.default_rng(0)
+    note, age = random.choice(["good stuff", "bad stuff"], 80), random.normal(size=80)
+    y = pd.Series(note == "good stuff")
+    frame = pd.DataFrame({"note": note, "age": age})
+    days = frame.assign(note=pd.to_timedelta(random.integers(0, 9, 80), unit="D"))
+    arrow = frame.astype({"note": "large_string[pyarrow]"})
+    for x in (frame, frame.to_numpy(), frame.note, list(note), arrow, days, pl.from_pandas(frame).lazy(), pl.from_pandas(frame).to_arrow()):
+        model = DuomoClassifier(**QUICK).fit(x, y)
+        assert model.classes_.dtype == bool and model.n_features_in_ in (1, 2)
+        assert x is days or model.score(x, y) > 0.95
+    indexed = DuomoClassifier(**QUICK).fit(frame.set_index(pd.Index(range(80), name="id")), y)
+    assert list(indexed.feature_names_in_) == ["note", "age"] and indexed.predict(frame[:3]).shape == (3,)
+
+
+def test_targets_beside_mixed_columns_are_checked() -> None:
+    frame, y = pd.DataFrame({"note": ["a", "b"] * 30}), np.arange(60.0)
+    for wrong in (np.where(y > 3, y, np.nan), np.where(y > 3, y, np.inf), y[:-1]):
+        with pytest.raises(ValueError):
+            DuomoRegressor(**QUICK).fit(frame, wrong)
+    with pytest.raises(ValueError, match="inconsistent"):
+        DuomoClassifier(**QUICK).fit(frame, y[:-1] > 3)
+    with pytest.raises(ValueError, match="1d array"):
+        DuomoClassifier(**QUICK).fit(frame, np.eye(2, dtype=int)[[0, 1] * 30])

@@ -174,6 +174,8 @@ def test_what_is_refused_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureF
     for name in ("forecast", "time-series", "timeseries_forecasting"):
         with pytest.raises(ConfigError, match=r"--task regress --target VALUE --time DATE.*guide\.md"):
             task_module(name)
-    with pytest.raises(SystemExit):
-        cli.main(["predict", "runs/x", "a.csv", "b.csv"])
+    assert cli.main(["predict", "runs/x", "a.csv", "b.csv"]) == 2
     assert "put several files into a folder" in capsys.readouterr().err
+    for words in (["predict", "runs/x", "a.csv", "b.csv"], ["train", "--foo"], ["evaluate", "runs/x"], ["list", "nope"]):
+        assert cli.main([*words, "--json"]) == 2
+        assert set(json.loads(capsys.readouterr().err)) == {"error", "message"}

@@ -18,7 +18,7 @@ COUNTED = (
     "answers|boxes|bytes|cells|channels|characters|classes|columns|conversations|documents|epochs|files|films|groups|lines|links|messages|pairs"
     "|passages|pictures|pieces|pixels|recordings|resamples|rows|scans|scenes|seconds|sentences|slices|sounds|spans|steps|texts|things|tokens|values|words"
 )
-OF_ONE = {"are": "is", "were": "was", "have": "has", "hold": "holds", "repeat": "repeats", "say": "says", "do": "does"}
+OF_ONE = {"are": "is", "were": "was", "have": "has", "hold": "holds", "repeat": "repeats", "say": "says", "do": "does", "lie": "lies"}
 VERBS = re.compile(rf"\b({'|'.join(OF_ONE)})\b")
 NONE = re.compile(r"\bare no ((?:JSON )?[a-z]+)s\b")
 

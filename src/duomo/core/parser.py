@@ -41,8 +41,7 @@ class Parser(argparse.ArgumentParser):
                 " Several values of one setting are joined by commas (zh,en); a verb takes one file or folder: put several "
                 "files into a folder, or start it once for each."
             )
-        print(tr("duomo: {message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog), file=sys.stderr)
-        raise SystemExit(ConfigError.exit_code)
+        raise ConfigError("{message}.{hint} Try `{program} --help`.", message=message, hint=hint, program=self.prog)
 
 
 class Plain:

@@ -38,7 +38,7 @@ from duomo.data.pages import plain, unread
 from duomo.data.parted import of_parts
 from duomo.data.prose import PROSE, alike, writing
 from duomo.data.scenes import read_scenes, refuse_without_pictures
-from duomo.data.spoken import read_classes, read_spoken, refuse_elsewhere
+from duomo.data.spoken import read_classes, read_spoken, read_timed, refuse_elsewhere
 from duomo.data.standoff import read_standoff
 from duomo.data.text_encoding import Encoding, detect, open_text
 
@@ -89,7 +89,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
             return found
         if (found := _listed(root, tables, read_file, (files, media, problems))) is not None:
             return found
-        for made in (read_spoken, _paired) if media == "audio" else (_paired, read_classes):
+        for made in (read_timed, read_spoken, _paired) if media == "audio" else (_paired, read_classes):
             if (found := made(root, files, media, problems, wanted)) is not None:
                 return found
         moving = media == "video" and not kinds["image"]
@@ -237,6 +237,9 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
     """The media that a table of the folder lists, or one in each folder of a part; None where no table does."""
     files, media, problems = inside
     own = [file for file in tables if "/" not in file]
+    lists = [file for file in tables if _stem(file) in LISTS and file.split("/")[0].lower() in SPLITS]
+    if not own and not lists and len(tables) <= LOOKED_AT:  # audio/1.wav beside meta/list.csv
+        own = [file for file in tables if _lists(root / file, read_file, files)]
     named = [file for file in own if _stem(file) in LISTS] or own
     named = [file for file in named if _lists(root / file, read_file, files)] if len(named) > 1 else named
     if len(named) == 1:
@@ -250,7 +253,6 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
             folder=root.name, files=", ".join(named[:10]), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
             choices=named[:50],
         )  # fmt: skip
-    lists = [file for file in tables if _stem(file) in LISTS and file.split("/")[0].lower() in SPLITS]
     return parts(root, lists, read_file, inside) if lists and not named else None
 
 

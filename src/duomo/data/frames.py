@@ -3,11 +3,8 @@
 Libraries are recognised by the module of their types, so that none needs to be installed or imported.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, time
-from functools import partial
-from itertools import chain, count, islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence, ValuesView
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -15,19 +12,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
-from duomo.core.kinds.cells import CAST_FAULTS, whole
+from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.data.headers import repaired
 from duomo.data.hugging import classes_of, with_names
 from duomo.data.pictured import pictures
+from duomo.data.rows import DEEPEST, MOST_FIELDS, as_json, column_of, from_plain_rows, from_rows, is_missing
 
-BATCH = 10_000
-DEEPEST, MOST_FIELDS, LOOKED_AT = 4, 64, 1000
-"""Objects within objects are unfolded so deep, where they have so few fields in so many rows."""
 _LIST = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view
 
 
 def from_memory(source: Any) -> pa.Table | None:
     """A table of what the object holds, or None if it is no known kind of data."""
+    source = _tensor(source)
     library = type(source).__module__.split(".")[0]
     if isinstance(source, pa.Table):
         return plain(source)
@@ -36,7 +32,7 @@ def from_memory(source: Any) -> pa.Table | None:
     if library == "pandas":
         return _pandas(source)
     if library == "polars":
-        return plain(_lazy_polars(source).to_arrow())
+        return _polars(source)
     if library == "datasets":
         return _hugging_face(source)
     if isinstance(source, np.ndarray):
@@ -45,19 +41,37 @@ def from_memory(source: Any) -> pa.Table | None:
         if type(part).__module__.startswith("scipy.sparse"):
             raise DataError("An array must be dense; received a sparse one of shape {shape}. Give X.toarray(), or fewer columns where that "
                             "does not fit in memory.", shape=part.shape)  # fmt: skip
-    if isinstance(source, tuple) and len(source) == 2 and _are_rows_and_target(*source):
-        return _with_target(*source)
+    if isinstance(source, tuple | list) and len(source) == 2 and _are_rows_and_target(*map(_tensor, source)):
+        return _with_target(*map(_tensor, source))
     if isinstance(source, Mapping):
         return from_columns(source)
+    if not isinstance(source, Sequence) and getattr(source, "__arrow_c_stream__", None):
+        return plain(pa.table(source))
+    if isinstance(source, Iterator | ValuesView):
+        source = list(source)
     if isinstance(source, Sequence) and not isinstance(source, str | bytes):
         return _sequence(source)
     return None
 
 
+def _tensor(source: Any) -> Any:
+    """Tensors of torch and arrays of other libraries that give theirs to NumPy, as NumPy's; anything else as it is."""
+    library = type(source).__module__.split(".")[0]
+    if library == "torch" and getattr(source, "detach", None):
+        return source.detach().cpu().numpy()
+    if isinstance(source, np.matrix):
+        return np.asarray(source)
+    return np.asarray(source) if library in ("jax", "jaxlib", "tensorflow", "xarray") else source
+
+
 def _are_rows_and_target(x: Any, y: Any) -> bool:
-    """(X, y) as scikit-learn and Keras take them: an array or a frame, and one value for each of its rows."""
+    """(X, y) as scikit-learn and Keras take them: an array, a frame or rows, and one value for each of its rows."""
     known = [type(part).__module__.split(".")[0] in ("numpy", "pandas", "polars") for part in (x, y)]
-    if not all(known) or len(np.shape(x)) < 2 or np.shape(y)[1:] not in ((), (1,)) or not np.shape(y):
+    told = known[1] and np.shape(y)[1:] in ((), (1,)) and np.shape(y) != ()
+    if isinstance(y, list):
+        told = bool(y) and not any(isinstance(one, list | tuple | np.ndarray | Mapping) for one in y)
+    rows = isinstance(x, list) and bool(x) and all(isinstance(one, list | tuple | np.ndarray | Mapping) for one in x)
+    if not told or not (rows or (known[0] and len(np.shape(x)) > 1)):
         return False
     if len(x) != len(y):
         raise DataError("Of (X, y), y must have a value for each row of X; received {rows:,} rows and {values:,} values. Make them equal.",
@@ -72,7 +86,8 @@ def _with_target(x: Any, y: Any) -> pa.Table | None:
         return None
     names = chain(("y", "target", "label", "outcome"), (f"y{number}" for number in count(1)))
     free = next(name for name in names if name not in table.column_names)
-    return plain(table.append_column(free, pa.chunked_array([_cells(np.asarray(y).ravel())])))
+    cells = _cells(y if isinstance(y, list) else np.asarray(y).ravel())
+    return plain(table.append_column(free, pa.chunked_array([cells])))
 
 
 def from_columns(columns: Mapping[str, Any]) -> pa.Table:
@@ -82,53 +97,6 @@ def from_columns(columns: Mapping[str, Any]) -> pa.Table:
     if len(set(lengths.values())) > 1:
         raise DataError("The columns of a table must be equally long; received {lengths}. Make them equal.", lengths=lengths)
     return plain(pa.table(arrays))
-
-
-def from_rows(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """Two passes over rows of unlike keys and types: the first finds each column's type, the second yields batches.
-
-    A column of objects becomes a column for each of their fields: {"user": {"age": 3}} is user.age.
-    """
-    for _ in range(DEEPEST):
-        objects = _objects(rows)
-        if not objects:
-            break
-        rows = partial(_unfolded, rows, objects)
-    return _from_plain_rows(rows)
-
-
-def _objects(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> set[str]:
-    """Columns that hold objects of few fields and nothing else, as far as the first rows tell."""
-    fields: dict[str, set[str]] = {}
-    other = set()
-    for row in islice(rows(), LOOKED_AT):
-        for name, cell in row.items():
-            if isinstance(cell, Mapping) and cell and not {"bytes", "path"} >= cell.keys():
-                fields.setdefault(name, set()).update(map(str, cell))
-            elif cell is not None:
-                other.add(name)
-    return {name for name, found in fields.items() if name not in other and len(found) <= MOST_FIELDS}
-
-
-def _unfolded(rows: Callable[[], Iterable[Mapping[str, Any]]], objects: set[str]) -> Iterator[Mapping[str, Any]]:
-    for row in rows():
-        found: dict[str, Any] = {}
-        for name, cell in row.items():
-            if name in objects and isinstance(cell, Mapping):
-                found |= {f"{name}.{field}": value for field, value in cell.items()}
-            elif name not in objects or cell is not None:
-                found[name] = cell
-        yield found
-
-
-def _from_plain_rows(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    found: dict[str, str] = {}
-    for row in rows():
-        for name, value in row.items():
-            found[name] = _wider(found.get(name, ""), _type_of(value))
-    types = {name: _ARROW.get(kind, pa.large_string()) for name, kind in found.items()}
-    schema = pa.schema(list(types.items()))
-    return schema, _row_batches(rows, found, schema)
 
 
 def plain(table: pa.Table) -> pa.Table:
@@ -163,6 +131,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if isinstance(kind, pa.BaseExtensionType):
         return _plain(pa.chunked_array([chunk.storage for chunk in column.chunks], kind.storage_type))
     wanted = _wanted(kind)
+    if wanted == pa.large_binary() and (text := _as_text(column)) is not None:
+        return text
     if wanted is not None:
         return column if wanted == kind else column.cast(wanted)
     if pa.types.is_dictionary(kind):
@@ -172,9 +142,22 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if any(test(kind) for test in _LIST) and _is_numeric(kind):
         return column
     if pa.types.is_struct(kind) or pa.types.is_map(kind) or pa.types.is_nested(kind):
-        cells = [None if cell is None else _json(cell) for cell in column.to_pylist()]
+        cells = [None if cell is None else as_json(cell) for cell in column.to_pylist()]
         return pa.chunked_array([pa.array(cells, pa.large_string())])
     return column
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Bytes that are text, as some libraries hold it; None where a cell is a file or the like."""
+    try:
+        text = (
+            column.cast(pa.binary()).cast(pa.large_string())
+            if pa.types.is_fixed_size_binary(column.type)
+            else column.cast(pa.large_string())
+        )
+    except CAST_FAULTS:
+        return None
+    return None if not len(text) or text.null_count == len(text) or pc.any(pc.match_substring(text, "\0")).as_py() else text
 
 
 def _wanted(kind: pa.DataType) -> pa.DataType | None:
@@ -210,25 +193,50 @@ def _media(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pc.struct_field(flat, "path").cast(pa.large_string())])
 
 
-def _json(cell: Any) -> str:
-    return json.dumps(cell, ensure_ascii=False, default=str)
-
-
 def _pandas(source: Any) -> pa.Table:
-    if type(source).__name__ != "DataFrame":
-        source = source.to_frame()
-    columns = [_cells(source.iloc[:, place]) for place in range(source.shape[1])]
-    return plain(pa.table(columns, names=[str(name) for name in source.columns]))
+    """The frame's columns, behind those of its index that have a name or are moments: to them belongs what stands in a row."""
+    if type(source).__name__ not in ("DataFrame", "Series"):
+        source = source.to_frame(index=False)
+    source = source.to_frame() if type(source).__name__ == "Series" else source
+    names, columns = [], []
+    for place, name in enumerate(source.index.names):
+        level = source.index.get_level_values(place)
+        if name not in source.columns and (name is not None or type(level).__name__ in ("DatetimeIndex", "PeriodIndex")):
+            names.append("index" if name is None else _name(name))
+            columns.append(_series(level.to_series(index=source.index)))
+    names += map(_name, source.columns)
+    columns += [_series(source.iloc[:, place]) for place in range(source.shape[1])]
+    return plain(pa.table(columns, names=names))
 
 
-def _lazy_polars(source: Any) -> Any:
+def _name(name: Any) -> str:
+    """A column's name; of several levels, joined as those of objects are (age.mean)."""
+    return ".".join(str(part) for part in name if str(part)) if isinstance(name, tuple) else str(name)
+
+
+def _series(cells: Any) -> pa.Array | pa.ChunkedArray:
+    """A pandas column; periods and intervals, also where they are categories, as they are written."""
+    kinds = cells.dtype, getattr(getattr(cells.dtype, "categories", None), "dtype", None)
+    if any(str(kind).startswith(("period", "interval")) for kind in kinds):
+        return pa.array([None if is_missing(cell) else str(cell) for cell in cells.tolist()], pa.large_string())
+    return _cells(cells)
+
+
+def _polars(source: Any) -> pa.Table:
     if type(source).__name__ == "LazyFrame":
-        return source.collect()
-    return source.to_frame() if type(source).__name__ == "Series" else source
+        source = source.collect()
+    source = source.to_frame() if type(source).__name__ == "Series" else source
+    odd = [name for name, kind in source.schema.items() if str(kind) in ("Object", "Int128", "UInt128")]  # Arrow has none of them
+    if not odd:
+        return plain(source.to_arrow())
+    return from_columns({name: source[name].to_list() if name in odd else source[name] for name in source.columns})
 
 
 def _hugging_face(source: Any) -> pa.Table:
     if type(source).__name__ != "Dataset":
+        if type(source).__name__ == "IterableDataset":
+            raise DataError("Data must be at hand; received an IterableDataset, which is read as it is asked for. Give as much of it as is "
+                            "to be learned from, such as list(data.take(10_000)).")  # fmt: skip
         raise DataError(
             "Data must be one table; received a {kind}. Choose one of its splits, such as data['train'].", kind=type(source).__name__
         )
@@ -253,11 +261,15 @@ def _array_columns(source: np.ndarray) -> dict[str, Any]:
 def _sequence(source: Sequence[Any]) -> pa.Table | None:
     if not source:
         raise DataError("A table must have rows; received an empty list. Give at least one row.")
+    if all(isinstance(row, tuple) and getattr(row, "_fields", ()) for row in source):
+        source = [row._asdict() for row in source]
     if all(isinstance(row, Mapping) for row in source):
+        if not all(isinstance(name, str) for row in source for name in row):
+            source = [{str(name): cell for name, cell in row.items()} for row in source]
         schema, batches = from_rows(lambda: source)
         return plain(pa.Table.from_batches(list(batches), schema))
     if all(isinstance(row, str) for row in source):
-        return pa.table({"text": _column(source, pa.large_string())})
+        return pa.table({"text": column_of(source, pa.large_string())})
     if all(isinstance(row, bytes) for row in source):
         return pa.table({"file": pa.array(source, pa.large_binary())})
     if all(isinstance(row, Sequence | np.ndarray) for row in source) and len({len(row) for row in source}) == 1:
@@ -272,6 +284,8 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
     library = type(cells).__module__.split(".")[0]
     if library == "polars":
         return cells.to_arrow()
+    if isinstance(cells, np.ma.MaskedArray) and cells.ndim == 1:
+        return pa.array(np.asarray(cells.data), mask=np.ma.getmaskarray(cells))
     if isinstance(cells, np.ndarray) and cells.ndim > 1:
         cells = list(cells)
     if isinstance(cells, np.ndarray) and cells.dtype.kind not in "OSUV":
@@ -282,114 +296,10 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
     if library == "pandas":
         try:
             return pa.Array.from_pandas(cells)
-        except CAST_FAULTS:
-            cells = [None if cell is None or cell != cell else cell for cell in cells.tolist()]
-    if isinstance(cells, str | bytes) or not isinstance(cells, Iterable):
+        except (*CAST_FAULTS, OverflowError, ValueError):
+            cells = [None if is_missing(cell) else cell for cell in cells.tolist()]
+    if isinstance(cells, str | bytes | Mapping) or not isinstance(cells, Iterable):
         raise DataError("A column must be a list of cells; received {value!r}. Put the cells in a list.", value=cells)
-    schema, batches = _from_plain_rows(lambda: ({"x": cell} for cell in cells))
+    schema, batches = from_plain_rows(lambda: ({"x": cell} for cell in cells))
     table = pa.Table.from_batches(list(batches), schema)
     return table.column(0) if table.num_columns else pa.array([], pa.large_string())
-
-
-_ARROW = {
-    "": pa.large_string(),
-    "bool": pa.bool_(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bytes": pa.large_binary(),
-    "whole": pa.large_list(pa.int64()),
-    "numbers": pa.large_list(pa.float64()),
-    "frames": pa.large_list(pa.large_list(pa.float64())),
-    "numbers32": pa.large_list(pa.float32()),
-    "frames32": pa.large_list(pa.large_list(pa.float32())),
-    "time": pa.timestamp("us"),
-}
-LISTS = "whole", "numbers"
-
-
-def _type_of(value: Any) -> str:
-    match value:
-        case None:
-            return ""
-        case bool() | np.bool_():
-            return "bool"
-        case int() | np.integer():
-            return "int" if -(2**63) <= value < 2**63 else "text"
-        case float() | np.floating():
-            return "float"
-        case bytes() | bytearray():
-            return "bytes"
-        case list() | tuple() | np.ndarray():
-            return _list_type(value)
-    return "time" if type(value).__module__ == "datetime" and type(value).__name__ in ("datetime", "date") else "text"
-
-
-def _list_type(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        found = {1: "numbers", 2: "frames"}.get(value.ndim, "text") if value.dtype.kind in "biuf" else "text"
-        if found == "numbers" and value.dtype.kind in "iu" and np.can_cast(value.dtype, np.int64):
-            return "whole"
-        return f"{found}32" if value.dtype == np.float32 and found != "text" else found
-    if all(cell is None or _type_of(cell) == "int" for cell in value):
-        return "whole"
-    if all(cell is None or isinstance(cell, float) or (isinstance(cell, int | np.number) and _type_of(cell) != "text") for cell in value):
-        return "numbers"
-    inner = all(isinstance(cell, list | tuple | np.ndarray) and _list_type(cell).startswith(LISTS) for cell in value)
-    return "frames" if inner else "text"
-
-
-def _wider(one: str, other: str) -> str:
-    if one == other or not other:
-        return one
-    if not one:
-        return other
-    if {one, other} == {"int", "float"}:
-        return "float"
-    alike = {kind.removesuffix("32") for kind in (one, other)}
-    if alike == {"whole", "numbers"}:
-        return "numbers"
-    return alike.pop() if len(alike) == 1 else "text"
-
-
-def _row_batches(rows: Callable[[], Iterable[Mapping[str, Any]]], found: dict[str, str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    held: list[Mapping[str, Any]] = []
-    for row in rows():
-        held.append(row)
-        if len(held) == BATCH:
-            yield _batch(held, found, schema)
-            held = []
-    if held:
-        yield _batch(held, found, schema)
-
-
-def _batch(rows: list[Mapping[str, Any]], found: dict[str, str], schema: pa.Schema) -> pa.RecordBatch:
-    columns = []
-    for name, kind in found.items():
-        cells = [row.get(name) for row in rows]
-        if kind == "text":
-            cells = [None if cell is None else cell if isinstance(cell, str) else _text(cell) for cell in cells]
-        elif kind.startswith((*LISTS, "frames")):
-            cells = [
-                cell.astype(np.int64 if kind == "whole" else float).tolist() if isinstance(cell, np.ndarray) else cell for cell in cells
-            ]
-        elif kind == "time":  # Arrow takes no plain dates among moments
-            cells = [datetime.combine(cell, time()) if type(cell) is date else cell for cell in cells]
-        columns.append(_column(cells, schema.field(name).type))
-    return pa.record_batch(columns, schema=schema)
-
-
-def _column(cells: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    try:
-        return pa.array(cells, kind)
-    except UnicodeEncodeError:
-        return pa.array([whole(cell) if isinstance(cell, str) else cell for cell in cells], kind)
-
-
-def _text(cell: Any) -> str:
-    if isinstance(cell, np.ndarray):
-        cell = cell.tolist()
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
-        return str(int(cell))
-    if isinstance(cell, bytes):
-        return cell.decode("utf-8", "replace")
-    return _json(cell) if isinstance(cell, list | tuple | dict) else str(cell)

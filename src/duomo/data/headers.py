@@ -1,5 +1,6 @@
 """Which line of a table names its columns, what stands above it, and names that are filled and unlike one another."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ PHRASE = 4
 """Words that a name seldom has."""
 MOST_ABOVE = 20
 """Lines that may stand above the names."""
+INDEX = re.compile(r"__index_level_\d+__")
+"""What pandas calls an index without a name in a Parquet file."""
 
 
 def lead(rows: Sequence[Sequence[str]]) -> tuple[int, tuple[str, ...]]:
@@ -133,6 +136,7 @@ def repaired(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
     first = "index" if len(names) > 1 and "index" not in names else "c0"
     for place, name in enumerate(names):
         clean = str(name).strip().replace("\0", "") or (f"c{place}" if place else first)
+        clean = "index" if INDEX.fullmatch(clean) and "index" not in names else clean
         unlike, copy = clean, 2
         while unlike in found:
             unlike, copy = f"{clean}_{copy}", copy + 1

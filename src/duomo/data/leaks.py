@@ -13,6 +13,7 @@ from duomo.core.kinds import date, number
 from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
+from duomo.data.listed import SOURCE
 from duomo.data.profile import NO, YES, words
 
 NEAR_PERFECT = 0.98
@@ -138,7 +139,8 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
         if name == target or table.kinds.get(name) not in ("category", "number", "id", "text"):
             continue
         plain = words(name)
-        filmed, person = clips and name != "file" and _FILM.search(plain) is not None, _GROUP.search(plain) is not None
+        cut = name == SOURCE and table.kinds[name] == "id"  # pieces of recordings
+        filmed, person = cut or (clips and name != "file" and _FILM.search(plain) is not None), _GROUP.search(plain) is not None
         if not (filmed or person or (_NUMBERED.search(plain) and _measured(table, name, target))):
             continue
         different = pc.unique(text_of(table.column(name)).drop_null())

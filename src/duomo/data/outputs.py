@@ -6,6 +6,7 @@ behind the last whole part. Then they become one file.
 
 import csv
 import fcntl
+import importlib
 import json
 import os
 import re
@@ -32,6 +33,15 @@ PART = 65_536
 Piece = Mapping[str, Sequence[Any]]
 Answering = Callable[[Table, int], Iterator[Piece]]
 """Columns to write for the rows of a table, which begin at that row of the whole."""
+
+
+def as_frame(answers: dict[str, Any], source: Any, joined: dict[str, pa.ChunkedArray]) -> Any:
+    """A frame of the library that the rows came in, with the rows' index or the column that they were joined by."""
+    if type(source).__module__.startswith("pandas"):
+        frame = pa.table(joined | answers).to_pandas()
+        return frame.set_index(next(iter(joined)) if joined else source.index)
+    kind = importlib.import_module("polars").DataFrame if type(source).__name__ == "Series" else type(source)
+    return kind({name: cells.to_pylist() for name, cells in joined.items()} | answers)
 
 
 def flat(values: Iterable[Any]) -> list[Any]:

@@ -44,6 +44,7 @@ from duomo.data.scenes import is_annotation, read_scenes, refuse_without_picture
 from duomo.data.segmented import read_segmented
 from duomo.data.standoff import beside_of, read_standoff
 from duomo.data.tarred import unpack_tar
+from duomo.data.timed import pieces
 from duomo.data.turns import read_turns
 
 _FORMATS = {
@@ -101,7 +102,7 @@ def read(source: Any, *, cache: Path | None = None, encoding: str = "") -> Table
             rows=table.num_rows,
             columns=table.num_columns,
         )
-    return Table(spread(table))
+    return replace(pieces(Table(spread(table), root=Path.cwd())), root=None)
 
 
 def _path(source: str, cache: Path | None, encoding: str) -> Table:
@@ -114,8 +115,8 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
     if "\0" in source or not source or not os.path.exists(path):  # False, too, of a text that is longer than any name
         _missing(path, source)
     if path.is_dir():
-        return exclusive(unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding)))
-    return _annotation(path) or _spans(path, encoding) or exclusive(beside(_file(path, part, cache, encoding)))
+        return exclusive(pieces(unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))))
+    return _annotation(path) or _spans(path, encoding) or exclusive(pieces(beside(_file(path, part, cache, encoding))))
 
 
 def _annotation(path: Path) -> Table | None:
@@ -320,5 +321,5 @@ def _archive(path: Path, root: Path, cache: Path | None, encoding: str) -> Table
         raise DataError("An archive may not hold another archive; {file} does. Unpack it yourself.", file=path.name)
     if len(inside) == 1 and inside[0].suffix.lower() in ENDINGS:
         return replace(_file(inside[0], "", cache, encoding), name=path.stem)
-    table = unfolded(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding))
+    table = pieces(unfolded(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding)))
     return replace(exclusive(table), name=path.stem)

@@ -13,11 +13,17 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.kinds import audio
+from duomo.core.kinds.media import decode_all
+from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.core.words import CJK, SOUTHEAST, runs_of
 from duomo.data.aligned import part_of
+from duomo.data.cues import READERS, Cue, read_cues, sentences
+from duomo.data.frames import plain
 from duomo.data.listed import are_classes, kind_of, known
 from duomo.data.text_encoding import detect, open_text
+from duomo.data.timed import LATE
 
 LISTS = frozenset(("", ".txt", ".text", ".lst", ".list", ".data", ".prompts", ".trans", ".tra"))
 """Endings of files that may be lists."""
@@ -29,7 +35,7 @@ CELLS = ("\t", "|")
 """Marks between which a line may have further cells, such as a speaker: the words are the longest of them."""
 WORDS = (".lab", ".trn", ".wrd", ".cls", ".srt", ".vtt")
 """Endings of files of words beside a recording, apart from .txt."""
-UNREAD = (".textgrid", ".eaf", ".stm", ".ctm", ".trs")
+UNREAD = (".stm", ".ctm", ".trs")
 """Endings of transcripts by time that are not read."""
 LARGEST = 1 << 26
 """Bytes of a file that may be a list: it is read whole."""
@@ -37,7 +43,7 @@ SPEAKERS, SHARED = 5, 0.5
 """Folders from which they are taken for the speakers'; of words that are said again, so many are in other folders too."""
 WORD = re.compile(f"[{CJK}{SOUTHEAST}]|" + runs_of(r"[^\W_]"))
 LONGEST = 30.0
-"""Seconds of a recording whose subtitles are read as its words."""
+"""Seconds of a recording whose subtitles are read as words of the whole."""
 _TIME = re.compile(r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)")
 _QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
 
@@ -56,6 +62,56 @@ def read_spoken(root: Path, files: Sequence[str], media: str, problems: tuple[st
     if speakers := _speakers(root, files, sounds, wanted) or _apart(sounds, words):
         columns["speaker"] = pa.array([speakers.get(file) for file in sounds], pa.large_string())
     return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
+
+
+def read_timed(root: Path, files: Sequence[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
+    """What is said or heard in recordings by time (subtitles, TextGrid, .eaf, Audacity's labels, Kaldi's segments), a row for each piece;
+    None where fewer than half of them have such a file. Subtitles of short recordings are words of the whole."""
+    sounds = [file for file in files if kind_of(file) == media]
+    names, cues = _names(sounds), _segments(root, files, sounds, wanted)
+    for file in files:
+        stem, ending = os.path.splitext(file)
+        if ending.lower() in READERS and (sound := _found(stem, "", names) or _found(stem.rpartition(".")[0] or stem, "", names)):
+            found = read_cues(root / file, wanted)
+            if found and not (ending.lower() in WORDS and found[-1].end <= LONGEST):
+                cues.setdefault(sound, found)
+    if len(cues) < 0.5 * len(sounds):
+        return None
+    inside = {sound: _inside(root / sound, found) for sound, found in cues.items()}
+    if not any(inside.values()):
+        first = next(iter(cues))
+        raise DataError("What is said of a recording by time must lie within it; of {sound} it goes to {end:g} s, behind its end. Put the "
+                        "texts beside their own recordings.", sound=first, end=cues[first][-1].end)  # fmt: skip
+    if left := sum(map(len, cues.values())) - sum(map(len, inside.values())):
+        problems = (*problems, tr("{count:,} pieces are left out because their times lie behind the end of their recordings.", count=left))
+    cues = inside
+    classes = are_classes(cue.text for found in cues.values() for cue in found)
+    rows = [(sound, cue) for sound, found in sorted(cues.items()) for cue in (found if classes else sentences(found))]
+    said = "label" if classes else "text"
+    columns = pa.table([*zip(*((sound, cue.text, sound, cue.begin, cue.end, cue.who) for sound, cue in rows), strict=True)],
+                       names=["audio", said, "file", "start", "end", "speaker"])  # fmt: skip
+    if not 1 < len({cue.who for _, cue in rows}) < len(rows):
+        columns = columns.drop_columns("speaker")
+    kinds = known(columns.column_names) | {"start": "id", "end": "id"}
+    return Table(plain(columns), kinds, root=root, name=root.name, problems=problems)
+
+
+def _inside(path: Path, cues: list[Cue]) -> list[Cue]:
+    """The cues that lie within the recording; none of one that cannot be read."""
+    look = decode_all([path], audio.look)[0]
+    return [cue for cue in cues if cue.end <= look.frames / look.rate + LATE] if isinstance(look, audio.Look) else []
+
+
+def _segments(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, list[Cue]]:
+    """Recording -> its sentences, as Kaldi's `segments` and `text` tell them."""
+    lines = [line.split() for line in _every_line(root, files, "segments", wanted)]
+    names = _uttered(root, files, sounds, wanted) if lines else {}
+    said = dict(line.split(maxsplit=1) for line in _every_line(root, files, "text", wanted) if " " in line) if lines else {}
+    found: dict[str, list[Cue]] = {}
+    for name, recording, begin, end in (line for line in lines if len(line) == 4):
+        if (sound := _found(recording, "", names)) and name in said:
+            found.setdefault(sound, []).append(Cue(float(begin), float(end), said[name]))
+    return found
 
 
 def read_classes(root: Path, files: Sequence[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
@@ -190,20 +246,14 @@ def _beside(root: Path, files: Sequence[str], sounds: list[str], wanted: str) ->
             continue
         if sound := _found(stem, "", names) or _found(stem.rpartition(".")[0] or stem, "", names):
             lines = _lines(root / file, wanted)
-            said = _subtitles(root / file, lines) if ending.lower() in (".srt", ".vtt") else " ".join(lines if written else lines[:1])
+            said = _subtitles(lines) if ending.lower() in (".srt", ".vtt") else " ".join(lines if written else lines[:1])
             if said:
                 found.setdefault(sound, said)
     return found
 
 
-def _subtitles(path: Path, lines: list[str]) -> str:
-    """The words of subtitles; DataError where they are those of a recording that is too long to be learned from whole."""
-    times = [found for line in lines if (found := _TIME.search(line))]
-    ends = [int(found[5] or 0) * 3600 + int(found[6]) * 60 + int(found[7]) for found in times]
-    if ends and max(ends) > LONGEST:
-        raise DataError("Recordings with subtitles must be cut into sentences of at most {most} s first; {file} goes to {end} s. "
-                        "Cut at each cue's times: ffmpeg -i IN -ss START -to END OUT.wav, with its words in OUT.txt.",
-                        most=f"{LONGEST:g}", file=path.name, end=max(ends))  # fmt: skip
+def _subtitles(lines: list[str]) -> str:
+    """The words of subtitles."""
     kept, after = list[str](), False
     for place, line in enumerate(lines):
         numbered = line.isdigit() and place + 1 < len(lines) and _TIME.search(lines[place + 1])

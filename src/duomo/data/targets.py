@@ -100,7 +100,7 @@ def guess_target(table: Table) -> tuple[str, str]:
     if lone:
         return lone, tr("it is the only one of many columns of numbers that has few different values")
     numbers = _likely([name for name in table.of_kind("number") if words(name) != "part" and _varies(table, name)])
-    if numbers and len(usable) + len(table.of_kind("date")) > 1 and not table.of_kind("text"):
+    if numbers and len(usable) + len(table.of_kind("date", *MEDIA)) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
     few = _few(table, [name for name in numbers if NAMELESS.fullmatch(name)]) if table.of_kind("text") else []
     if len(few) == 1:

@@ -5,7 +5,7 @@ Legend: N rows, S samples.
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
@@ -171,6 +171,15 @@ def pieces(source: media.Source, rate: int, longest: int) -> Iterator[np.ndarray
             kept = kept[place:]
     if np.abs(kept.astype(np.int32)).max(initial=0) > SILENT:
         yield kept
+
+
+def between(source: media.Source, spans: Sequence[tuple[float, float]]) -> Iterator[bytes]:
+    """What lies between two moments (seconds), of each of the spans, as a WAV file of one channel at the sound's own rate."""
+    with hushed(), _open(source) as sound:
+        for begin, end in spans:
+            sound.seek(min(round(begin * sound.samplerate), max(0, sound.frames - 1)))
+            wave = np.nan_to_num(_read(sound, round((end - begin) * sound.samplerate)).mean(axis=1), posinf=1.0, neginf=-1.0)
+            yield wav((np.clip(wave, -1, 1) * 32767).round().astype(np.int16), sound.samplerate)
 
 
 def _blocks(source: media.Source, rate: int) -> Iterator[np.ndarray]:
