@@ -6,6 +6,7 @@ import pkgutil
 from pathlib import Path
 
 from duomo import models, tasks
+from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import language, tr
 from duomo.samples import SAMPLES
 
@@ -21,13 +22,13 @@ def _runs(folder: Path) -> dict[str, str]:
         card = path.with_name("scorecard.json")
         state = tr("finished") if path.with_name("manifest.json").exists() else tr("unfinished: duomo resume {path}", path=path.parent)
         try:
-            words = [json.loads(path.read_text(encoding="utf-8"))["task"], state]
+            words = [str(json.loads(path.read_text(encoding="utf-8"))["task"]), state]
             if card.exists():
                 judged = json.loads(card.read_text(encoding="utf-8"))
                 name = judged["metric"]["name"]
                 value = judged["results"][0]["metrics"][name]["value"]
                 words.append(f"{tr(name.replace('_', ' '))} {f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'}")
-        except (ValueError, LookupError, TypeError):
+        except (*JSON_FAULTS, LookupError, TypeError, AttributeError):
             words = [tr("damaged")]
         found[path.parent.name] = "  ".join(word for word in words if word)
     return found

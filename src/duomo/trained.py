@@ -59,15 +59,15 @@ class Run:
         recipe = build(Recipe, read_toml(folder.path / "recipe.toml"))
         with whole(folder.path):
             own, execution, block = facts["own_model"], build(Execution, facts["inference"], "inference"), Block.of(facts["block"])
-            if {facts["kinds"][name] for name in facts["features"]} - KINDS.keys():
-                raise ValueError("kinds")
+            if {facts["kinds"][name] for name in facts["features"]} - KINDS.keys() or execution.device != "cpu":
+                raise ValueError("kinds, inference")
             task = find.make_task(facts["task"], task_options(recipe.data, recipe))
             task.restore(state)
         if own and model is None:
             raise ConfigError(
                 "This run was trained with a module of your own; it must be given again: duomo.load({path!r}, model=...).", path=str(path)
             )
-        with Bounded(folder.path / "model.safetensors"):
+        with Bounded(folder.path / "model.safetensors"), whole(folder.path):
             made = model if model is not None else find.make_model(recipe.model, task)
         restore(made, folder)
         run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, block))

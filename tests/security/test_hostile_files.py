@@ -16,13 +16,16 @@ import pytest
 import torch
 
 import duomo
-from duomo import cli
+from duomo import cli, listing
 from duomo.core.errors import DataError, DuomoError, RunError
 from duomo.core.run import RunFolder
 from duomo.core.table import Table
 from duomo.data import sources
 from duomo.data.outputs import defused
 from duomo.serve.rows import table_of
+from duomo.studio import runs as studio_runs
+from duomo.studio.jobs import Jobs
+from duomo.studio.place import Place
 
 QUICK = {"train": {"steps": 3, "exact": True}, "model": {"name": "mlp", "size": "small"}}
 SCRIPT = "<script>alert(1)</script>"
@@ -144,6 +147,28 @@ def test_a_state_of_another_make_ends_in_a_sentence(run: Path, name: str, value:
     sealed(run)
     with pytest.raises(RunError, match="is damaged"):
         duomo.load(run)
+
+
+@pytest.mark.parametrize("change", [{"kinds": None}, {"kinds": {}}, {"features": 3}, {"features": ["nobody"]}, {"block": "x"},
+                                    {"inference": {"device": "x"}}, {"inference": []}, {"task": -1}, {"task": None}])  # fmt: skip
+def test_facts_of_another_make_end_in_a_sentence(run: Path, change: dict[str, Any]) -> None:
+    """On the command line, in a list and in the studio."""
+    facts = json.loads((run / "run.json").read_text()) | change
+    (run / "run.json").write_text(json.dumps({name: value for name, value in facts.items() if value is not None}))
+    sealed(run)
+    with pytest.raises(DuomoError):
+        duomo.load(run)
+    assert listing.listing("runs", str(run.parent))["run"]
+    shutil.copytree(run, run.parent / "runs" / "one")
+    (run.parent / "runs" / "one" / "log.jsonl").write_bytes(b'{"step": 1}\n\xff\n{"step": 3}\n')
+    (run.parent / "runs" / "one" / "scorecard.json").write_text("[" * 200_000)
+    place = Place(run.parent)
+    jobs = Jobs(place)
+    try:
+        assert [one["name"] for one in studio_runs.listed(place, jobs)] == ["one"]
+        assert len(studio_runs.curves(place.runs / "one", 0)["lines"]) == 2
+    finally:
+        jobs.close()
 
 
 def test_a_block_is_never_higher_than_blocks_are(run: Path) -> None:

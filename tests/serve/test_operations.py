@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from tests.serve.harness import Server
 from tests.serve.test_predict import rows_of
 
@@ -448,8 +448,22 @@ def test_who_hangs_up_leaves_his_place(runs) -> None:
             return {"type": "http.disconnect"}
 
         start = time.monotonic()
-        with pytest.raises(Lost):
+        with pytest.raises(ClientDisconnect):
             await unless_gone(Request({"type": "http"}, receive), asked())
         assert ended and time.monotonic() - start < 5
 
     asyncio.run(scenario())
+
+
+def test_a_client_that_hangs_up_while_it_sends_is_no_fault(server: Server, client: httpx.Client) -> None:
+    before = server.log.read_text()
+    head = f"POST /v1/predict/clinic HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Length: 90\r\nContent-Type: "
+    for kind in ("application/json", "multipart/form-data; boundary=b"):
+        with socket.create_connection(("127.0.0.1", server.port)) as link:
+            link.sendall(f"{head}{kind}\r\n\r\n--b".encode())
+            time.sleep(0.05)
+    until = time.monotonic() + 20
+    while (said := server.log.read_text().removeprefix(before)).count('"status": 499') < 2:
+        assert time.monotonic() < until, said
+        time.sleep(0.05)
+    assert "Traceback" not in said and '"status": 500' not in said

@@ -10,7 +10,7 @@ from python_multipart.exceptions import FormParserError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -30,6 +30,8 @@ Right = Callable[[Request], Key | None]
 Handler = Callable[[Request, Key | None], Awaitable[Response]]
 SOON_SECONDS = 0.2
 """Most answers are there by then, and nobody needs to listen whether the client is."""
+HUNG_UP = 499
+"""As nginx has it: no fault of the server."""
 OPENAI = frozenset(ROUTES)
 """Routes that say 400 where the others say 422, as OpenAI's clients expect."""
 
@@ -125,7 +127,7 @@ async def unless_gone(request: Request, asked: Awaitable[Frame]) -> Frame:
             gone.cancel()
         if answer.done():
             return answer.result()
-        raise Lost
+        raise ClientDisconnect
     finally:
         if not answer.done():
             answer.cancel()
@@ -216,11 +218,16 @@ async def _lost(request: Request, error: Any) -> Response:
     return _answer(request, 503, tr("The model does not answer at present. Try again in a few seconds."), {"Retry-After": "2"})
 
 
+async def _gone_away(request: Request, error: Any) -> Response:
+    return _answer(request, HUNG_UP, tr("The client hung up."))  # which nobody reads but in the log and the metrics
+
+
 async def _unknown(request: Request, error: Any) -> Response:
     return _answer(request, 500, tr("The request could not be answered."))
 
 
 FAILURES: dict[Any, Any] = {
-    Refused: _refused, DuomoError: _known, HTTPException: _by_status, Busy: _busy, Lost: _lost, Exception: _unknown,
+    Refused: _refused, DuomoError: _known, HTTPException: _by_status, Busy: _busy, Lost: _lost, ClientDisconnect: _gone_away,
+    Exception: _unknown,
 }  # fmt: skip
 """Every failure is one sentence with an id; a path of this machine never leaves it."""

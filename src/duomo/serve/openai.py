@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -139,7 +139,7 @@ async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -
     try:
         first = await unless_gone(request, anext(frames))
         doors.check(first)
-    except (Busy, Lost, Refused):
+    except (Busy, Lost, Refused, ClientDisconnect):
         await frames.aclose()
         raise
     if fields["stream"]:

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from duomo.core.errors import RunError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import tr
 from duomo.core.run import PRODUCT
 from duomo.evaluate.report import html
@@ -20,7 +21,7 @@ from duomo.evaluate.slices import label, noted
 from duomo.studio.jobs import Jobs
 from duomo.studio.place import Place, shows
 
-READ_FAULTS = (OSError, ValueError, LookupError, TypeError)
+READ_FAULTS = (OSError, *JSON_FAULTS, LookupError, TypeError, AttributeError)
 EXPORTED = (*PRODUCT, "manifest.json", "log.jsonl", "timing.jsonl")
 LONGEST_CURVE = 4_000_000
 """Bytes of a log that one answer carries."""
@@ -95,7 +96,7 @@ def curves(path: Path, offset: int) -> dict[str, Any]:
     whole = data[: data.rfind(b"\n") + 1]
     lines = []
     for line in whole.splitlines():
-        with suppress(ValueError):  # one that a full disk or a careless hand has spoiled
+        with suppress(*JSON_FAULTS):  # one that a full disk or a careless hand has spoiled
             lines.append(json.loads(line))
     return {"lines": lines, "offset": (0 if anew else offset) + len(whole), "anew": anew}
 
@@ -115,7 +116,7 @@ def card(path: Path) -> Any:
 
 def page(path: Path) -> str:
     """The scorecard's page: as the run holds it, or drawn anew where its reader speaks another language than who trained."""
-    text = (path / "scorecard.html").read_text(encoding="utf-8")
+    text = (path / "scorecard.html").read_text(encoding="utf-8", errors="replace")
     if f'<html lang="{html.lang()}"' not in text[:200]:
         with suppress(*READ_FAULTS, TemplateError):
             return html.render(json.loads((path / "scorecard.json").read_text(encoding="utf-8")))

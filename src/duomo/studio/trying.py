@@ -48,7 +48,7 @@ class Trying:
         golden = run.folder.read_json("golden.json")
         with whole(path / "golden.json"):
             inputs, media = golden["inputs"], set(golden["media"])
-            count = len(next(iter(inputs.values()), []))
+            count = min(map(len, inputs.values()), default=0)
             cells = {name: [{"base64": value} if name in media else value for value in inputs[name]] for name in columns if name in inputs}
         return {
             "task": run.facts["task"],
