@@ -143,7 +143,8 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
         if fingerprint(plan) != facts["data"]:
             raise RunError("A run continues on the same data only; {source} has changed since. Train anew.", source=recipe.data.source)
         plan = dataclasses.replace(plan, recipe=recipe)
-        plan.task.restore(start["task"])
+        with whole(folder.path / "start.json"):
+            plan.task.restore(start["task"])
         if facts["own_model"] and model is None:
             raise ConfigError(
                 "This run is trained with a module of your own; it must be given again: duomo.resume({path!r}, model=...).", path=str(path)

@@ -155,7 +155,8 @@ class RunFolder:
                 "A run folder holds {name}; {path} has none. Is it the folder that `duomo train` wrote (`duomo list runs`)?",
                 name=name, path=self.path,
             )  # fmt: skip
-        return path.read_text(encoding="utf-8")
+        with whole(path):
+            return path.read_text(encoding="utf-8")
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         write_atomically(self.path / name, save({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}))
