@@ -167,11 +167,12 @@ class Work:
         seconds = chosen.seconds if chosen.times else 0.0
         self.preflight = preflight.predict(self.model, self.config, self.stream.steps_per_epoch, len(self.valid), seconds, self._device())
         self.preflight.say(self.reporter)
-        learning, whole = adapt.counts(self.model)
         if self.loaded:  # from nothing everything learns but what is there for form's sake, or never read
-            self.reporter.say(
-                tr("{learning:,} weights learn, {share:.2%} of {whole:,}.", learning=learning, share=learning / whole, whole=whole)
-            )
+            adapt.say_counts(self.model, self.reporter)
+        if self.task.writes and len(self.plan.valid):
+            self._answers(self.plan.valid.take(np.arange(min(ASKED, len(self.plan.valid)))))
+            preflight.say_judging(self.written * (len(self.plan.valid) + len(self.plan.test)), self.preflight.seconds, self.reporter)
+            self.written = 0.0  # a model that has learned something finds an end sooner
         return execution
 
     def _device(self) -> str:

@@ -478,3 +478,16 @@ def test_other_code_is_told_of_when_a_run_goes_on(tmp_path: Path, stopped: Any, 
                 patch.setattr(facts, "code", lambda later=later: later)
             train(toy.job(tmp_path / name, toy.config(steps=5)), Told())
         assert any(f"duomo: {facts.code()} -> {later}" in sentence for sentence in said) == bool(later)
+
+
+def test_testing_that_takes_long_is_foretold() -> None:
+    """Where a model writes its answers, and only where it is worth a word beside the training."""
+    said: list[str] = []
+
+    class Told(Silent):
+        def say(self, sentence: str) -> None:
+            said.append(sentence)
+
+    for seconds, training in ((354.0, 60.0), (19.0, 10.0), (100.0, 1000.0)):
+        preflight.say_judging(seconds, training, Told())
+    assert len(said) == 1 and "5.9 min" in said[0] and "--test-share" in said[0]

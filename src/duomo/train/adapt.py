@@ -16,6 +16,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.messages import few, nearest, tr
 from duomo.core.pretrained import BESIDE, Pretrained
 from duomo.core.recipe import AdaptConfig
+from duomo.core.reporter import Reporter
 from duomo.core.run import renamed
 from duomo.train import lora
 
@@ -184,6 +185,11 @@ def counts(model: nn.Module) -> tuple[int, int]:
     named = list(model.named_parameters())
     learning = sum(weight.numel() for _, weight in named if weight.requires_grad)
     return learning, sum(weight.numel() for name, weight in named if not name.endswith((".lora_a", ".lora_b")))
+
+
+def say_counts(model: nn.Module, reporter: Reporter) -> None:
+    learning, whole = counts(model)
+    reporter.say(tr("{learning:,} weights learn, {share:.2%} of {whole:,}.", learning=learning, share=learning / whole, whole=whole))
 
 
 def _fitting(setting: str, pattern: str, names: list[str]) -> list[str]:

@@ -14,6 +14,8 @@ from duomo.train.facts import peak_memory
 from duomo.train.optim import COPIES
 from duomo.train.schedule import FEWEST, MOST, planned_steps, timed
 
+LONG_JUDGING, JUDGING_SHARE = 20.0, 0.5
+"""Seconds, and the share of the training, from which testing what a model writes is foretold."""
 EVALUATE_SHARE = 0.4
 """A forward pass without gradients takes about this share of a training step."""
 
@@ -42,6 +44,13 @@ class Preflight:
             name: {"predicted": said[name], "actual": value, "ratio": value / said[name] if said[name] else None}
             for name, value in actual.items()
         }
+
+
+def say_judging(seconds: float, training: float, reporter: Reporter) -> None:
+    """What writing the answers of the test will take behind the training, where it is worth a word."""
+    if seconds > max(LONG_JUDGING, JUDGING_SHARE * training):
+        reporter.say(tr("Testing writes an answer to each test row: that takes up to {time} more. A smaller --test-share is quicker.",
+                        time=duration(seconds)))  # fmt: skip
 
 
 def predict(
