@@ -18,7 +18,7 @@ from duomo.core.errors import ConfigError, DuomoError, RunError
 from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
-from duomo.core.run import RunFolder, whole
+from duomo.core.run import JUDGED, RunFolder, whole
 from duomo.core.table import Table
 from duomo.data import audit, longform, sources, totals
 from duomo.data.cleaning import clean
@@ -168,12 +168,13 @@ def show(path: Path | str, *, reporter: Reporter | None = None, browser: bool = 
 def compare(a: Path | str, b: Path | str, *, reporter: Reporter | None = None) -> dict[str, Any]:
     """Run b against run a, row by row of the test that both met: the values of `evaluate.compare.compare` and its `sentence`.
 
-    The test is made again from each run's own recipe; RunError where the tests differ or the data have changed since.
+    The test is made again from each run's own recipe, unless it was learned from afterwards and its answers were kept. RunError where the
+    tests differ or the data have changed since.
     """
     runs = [load(path) for path in (a, b)]
     cards = [{**run.scorecard, "name": run.path.name} for run in runs]
     same = cards[0]["test"]["digest"] == cards[1]["test"]["digest"]
-    evidence: list[Evidence] = [run.evidence(_test_of(run)) if same else {} for run in runs]
+    evidence: list[Evidence] = [judged(run) or run.evidence(_test_of(run)) if same else {} for run in runs]
     found = comparison.compare(cards[0], cards[1], evidence[0], evidence[1], runs[0].task)
     found["sentence"] = comparison.sentence(found)
     if reporter is not None:
@@ -187,6 +188,12 @@ def compare(a: Path | str, b: Path | str, *, reporter: Reporter | None = None) -
                        [tr("metric"), cards[0]["name"], cards[1]["name"], tr("difference"), tr("95 % interval")], rows)  # fmt: skip
         reporter.say(found["sentence"])
     return found
+
+
+def judged(run: Run) -> Evidence:
+    """The evidence that the scorecard was made from, where the test's rows were learned from afterwards; else nothing."""
+    there = (run.path / JUDGED).is_file()
+    return {name: value.numpy() for name, value in run.folder.read_tensors(JUDGED).items()} if there else {}
 
 
 def _test_of(run: Run) -> Table:

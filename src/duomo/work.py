@@ -1,9 +1,7 @@
 """One run on its way: from a fitted task to a sealed folder."""
 
-import base64
 import dataclasses
 import hashlib
-import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,18 +15,16 @@ import pyarrow.feather as feather
 import torch
 from torch import nn
 
-from duomo import learned
+from duomo import golden, learned
 from duomo.core import find
 from duomo.core.config import to_toml
 from duomo.core.contract import Task, View
 from duomo.core.device import Execution, answering, candidates, machine_facts
 from duomo.core.errors import ConfigError
-from duomo.core.kinds import media
-from duomo.core.kinds.base import Cells
 from duomo.core.kinds.cells import codes_of, values_of
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
-from duomo.core.run import HEAD, OPENING, RunFolder
+from duomo.core.run import HEAD, JUDGED, OPENING, RunFolder
 from duomo.core.table import MEDIA, Table
 from duomo.core.tensors import Batch
 from duomo.data import sources, spill
@@ -37,7 +33,6 @@ from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import Block, Predictor, block_of
 from duomo.evaluate import card, progress, scorecard
 from duomo.evaluate.report import html
-from duomo.exchange import runs
 from duomo.exchange.trunks import reopened
 from duomo.nn.init import initialise
 from duomo.own_module import check
@@ -46,17 +41,16 @@ from duomo.train import adapt, council, counts, hashed, head, loop, lora, prefli
 from duomo.train.held import nothing
 from duomo.train.job import Job, Outcome
 from duomo.train.schedule import planned_steps
-from duomo.trained import Run, without_target
+from duomo.trained import Run
 
-GOLDEN_ROWS = 8
 PROBE_SECONDS = 1.5
 ASKING, ASKED, SAMPLING = 0.1, 4, 0.02
 """Of limited time: the share for general questions before training, how many are asked at once, the share for an answer in the log."""
 HEAD_SHARE = 0.25
 """Of a limited time, for fitting a new last layer."""
 LONG_MINUTES = 10.0
-GOLDEN_BYTES, GLANCED = 200_000, 3
-"""Most of a golden row; steps of a model that knows its work already, for which it is not worth looking for a faster way."""
+GLANCED = 3
+"""Steps of a model that knows its work already, for which it is not worth looking for a faster way."""
 
 
 def fingerprint(plan: Plan) -> dict[str, Any]:
@@ -93,6 +87,7 @@ class Work:
             initialise(self.model, recipe.model.init)
         else:
             check(self.model, task, self.examples)
+        self.later = list[str]()  # who will learn from all rows when the test has judged
         self.before, self.written = list[str](), 0.0  # what was answered before; seconds that an answer took
         self.loaded = False
         self.new = self._start()
@@ -100,6 +95,7 @@ class Work:
         self.fitted = bool(self.head) or (self.folder.path / HEAD).exists()
         self.rates = adapt.prepare(self.model, recipe.adapt, self.new, task.head, self.fitted)
         self.preflight: preflight.Preflight | None = None
+        self.spare = self.config.learn_all and not recipe.data.test and recipe.data.split != "folders"  # nobody else needs the test
         self.timings: list[dict[str, Any]] = []
         self.stream = TableStream(self.examples, task.inputs, self.config.batch_size, self.config.seed, recipe.augment)
 
@@ -218,7 +214,7 @@ class Work:
         if letters := hashed.hashed_of(self.model):
             return hashed.fit(letters, self.model, self.task, both, hashed.seconds_of(minutes), self.reporter)
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
-        limit = council.seconds_of(minutes) if minutes else max(council.AT_LEAST, council.BESIDE * seconds)
+        limit = council.allowed(minutes, seconds)
         group = self.plan.recipe.data.group
         groups = codes_of(values_of(self.plan.train.column(group))) if group and len(self.plan.train) == len(self.examples) else None
         return council.fit(self.model, self.task, both, apart, limit, self.reporter, groups)
@@ -229,7 +225,7 @@ class Work:
             return {}
         return {"sample": self._answers(self.plan.valid.take(np.arange(1)))[0]}
 
-    def _again(self) -> Callable[[], None]:
+    def _again(self) -> Callable[..., None]:
         """How a last layer that was fitted is fitted to the validation rows too, unless rows of one group or time belong together."""
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
         seconds = HEAD_SHARE * 60 * self.config.minutes
@@ -307,6 +303,8 @@ class Work:
         again = self._again()  # what reaches the last layer is read before others speak too
         advised = self._advised(outcome.seconds)
         self.voices = advised.shares
+        self.later = [name for name in self.voices if name != "network"] if advised.onward else []
+        self.later = [*self.later, *(["last layer"] if again is not nothing else [])] if self.spare else []
         # The encoded rows have done their work: judging starts from the table again, and needs the room.
         del job, self.stream, self.examples
         spill.trim()
@@ -317,9 +315,11 @@ class Work:
         predictor = Predictor(self.task, model.eval(), inference, Block.of(facts["block"]))
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
             self.task.calibrate(predictor.evidence(telling(self.plan.valid, self.task.judged_bytes, self.config.seed)))
-        advised.again()
+        if advised.onward and not self.spare:
+            advised.onward(None)
+        else:
+            advised.again()
         again()
-        del advised, again  # they hold rows
         self.task.remember(self.plan.train, predictor.facts)
         self.folder.write_json("task.json", self.task.state())
         self.folder.write_tensors("model.safetensors", model.state_dict())
@@ -330,29 +330,37 @@ class Work:
                 self.task.remember(part, predictor.facts)
             self.folder.write_json("task.json", self.task.state())
             self._golden(predictor)
-        learned.keep(self.folder, (self.plan.train, self.plan.valid), facts["features"])
+        known = [self.plan.train, self.plan.valid]
+        if self.later:
+            self._learn_all(advised, again)
+            self.folder.write_tensors("model.safetensors", model.state_dict())
+            self._golden(predictor)
+            known.append(self.plan.test)
+        learned.keep(self.folder, known, facts["features"])
         self.folder.seal()
         for name in OPENING[1:]:
             (self.folder.path / name).unlink(missing_ok=True)
         self.reporter.say(tr("Done in {seconds:.1f} s: {path}", seconds=time.monotonic() - self.started, path=self.folder.path))
         return Run(self.folder, facts, self.plan.recipe, predictor)
 
+    def _learn_all(self, advised: council.Fitted, again: Callable[..., None]) -> None:
+        """The test has judged: who learns quickly learns from its rows too."""
+        test = self.task.encode(self.plan.test, target=True)
+        if advised.onward:
+            advised.onward(test)
+        again(test)
+
     def _golden(self, predictor: Predictor) -> None:
-        """A few test rows with the answers that this model must give wherever it is loaded."""
-        table = without_target(self.plan.test.take(np.arange(min(GOLDEN_ROWS, len(self.plan.test)))), self.plan.recipe.data.target)
-        files = set(table.of_kind(*MEDIA))
-        columns = {name: _portable(table, name) if name in files else table.column(name).to_pylist() for name in table.names}
-        rows = [row for row in range(len(table)) if all(columns[name][row] is not None for name in files)]
-        answers = predictor.answers(table.take(np.asarray(rows, np.int64))) if rows else {}
-        plain = {name: [_json(columns[name][row]) for row in rows] for name in columns}
-        own = {} if self.own is not None else runs.golden(self.model, self.task.inputs)
-        self.folder.write_json("golden.json", {"inputs": plain, "media": sorted(files), "answers": answers, **own})
+        golden.keep(self.folder, self.plan.test, self.plan.recipe.data.target, predictor, self.own is not None)
 
     def _scorecard(self, predictor: Predictor, outcome: Outcome, facts: Mapping[str, Any]) -> None:
         self.reporter.say(tr("Testing on {rows:,} rows that neither training nor model choice has seen …", rows=len(self.plan.test)))
         best = next((entry for entry in outcome.history if entry["step"] == outcome.best_step), {})
+        evidence = predictor.evidence(self.plan.test)
+        if self.later:
+            self.folder.write_tensors(JUDGED, {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in evidence.items()})
         inputs = scorecard.ScorecardInputs(
-            task=self.task, evidence=predictor.evidence(self.plan.test), test=self.plan.test, train=self.plan.train,
+            task=self.task, evidence=evidence, test=self.plan.test, train=self.plan.train,
             targets=self.plan.recipe.data.target, answer=predictor.answers,
             valid={name: value for name, value in best.items() if isinstance(value, float)},
             history=[_entry(entry) for entry in outcome.history], facts=self._provenance(outcome, facts), views=self._compared(),
@@ -374,6 +382,7 @@ class Work:
         return {
             "name": self.folder.path.name, "model": "own module" if self.own is not None else recipe.model.name, "size": recipe.model.size,
             "parameters": whole, "trained": self.learned if self.loaded else whole, "voices": self.voices,
+            "learned_all": self.later,
             "recipe": dataclasses.asdict(recipe), "reason": self.plan.notes[-1] if self.plan.notes else "", "split": self.plan.split,
             "rows": facts["data"]["rows"], "seconds": seconds, "memory_mb": outcome.memory_bytes / 1e6, "preflight": costs,
             "steps": outcome.steps, "best_step": outcome.best_step, "rows_a_second": outcome.rate, "spikes": outcome.spikes,
@@ -385,16 +394,3 @@ class Work:
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     valid = {name: value for name, value in entry.items() if name not in ("step", "loss")}
     return {"step": entry["step"], "loss": entry.get("loss"), "valid": valid}
-
-
-def _portable(table: Table, name: str) -> list[str | None]:
-    """Media cells as base64 of their bytes; None where too large to keep in a golden file."""
-    found = media.sources(Cells(table.column(name), table.root))
-    contents = [source if isinstance(source, bytes) or source is None else source.read_bytes() for source in found]
-    return [base64.b64encode(data).decode() if data is not None and len(data) <= GOLDEN_BYTES else None for data in contents]
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (str, int, float, bool, list, dict)) or value is None else str(value)

@@ -23,6 +23,7 @@ from duomo.core.tensors import Batch
 from duomo.exchange import engines
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
+from duomo.pipeline import compare, judged
 from duomo.train import adapt, council, line
 from duomo.train.gradient import Gradient
 from duomo.train.held import loss
@@ -373,3 +374,40 @@ def test_sounds_are_heard_alike_alone_and_in_company() -> None:
     fresh.load_state_dict(made.state_dict())
     said_BS = fresh(batch, torch.zeros(3, 2))
     assert said_BS.abs().max() > 0 and torch.equal(said_BS, made(batch, torch.zeros(3, 2)))
+
+
+def test_the_test_is_learned_from_when_it_has_judged(tmp_path: Path) -> None:
+    """Its figures are of before, and what is served knows more; a test that was given stays unseen."""
+    frame, quick = steps(0, 400), {"data": {"target": ("y",), "test_share": 0.5}, "train": {"epochs": 1.0, "exact": True}}
+    run = duomo.train(write(frame, tmp_path), quick, out=tmp_path / "all", reporter=Silent())
+    part = duomo.train(
+        tmp_path / "rows.csv", {**quick, "train": {**quick["train"], "learn_all": False}}, out=tmp_path / "part", reporter=Silent()
+    )
+    was, kept = judged(run), judged(part)
+    assert was and not kept
+    told = [[one["metrics"] for one in each.scorecard["results"][:1]] for each in (run, part)]
+    assert told[0] == told[1] and run.task.measure(was)["r2"] == told[0][0]["r2"]["value"]
+    assert compare(run.path, part.path)["metrics"]["rmse"]["difference"]["value"] == 0
+    gaps = [float(((each.predict(steps(1))["prediction"] - steps(1).y) ** 2).mean()) for each in (run, part)]
+    assert gaps[0] < 0.95 * gaps[1], gaps
+    assert [each.evaluate(tmp_path / "rows.csv")["learned"] == len(frame) for each in (run, part)] == [True, False]
+    assert "from all 400 rows" in (run.path / "MODEL_CARD.md").read_text() and "all 400" not in (part.path / "MODEL_CARD.md").read_text()
+    steps(1, 60).to_csv(tmp_path / "test.csv", index=False)
+    given = duomo.train(tmp_path / "rows.csv", {"data": {"target": ("y",), "test": str(tmp_path / "test.csv")}, "train": {"epochs": 1.0}},
+                        out=tmp_path / "given", reporter=Silent())  # fmt: skip
+    assert not judged(given) and given.evaluate(tmp_path / "test.csv")["learned"] == 0
+
+
+def test_the_latest_rows_are_learned_from_in_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Prices that rose when the test began: what is served knows of it. Many rows, of which trees learn once more as well."""
+    monkeypatch.setattr(council, "FEW", 200)
+    frame = steps(0, 400).assign(date=pd.date_range("2024-01-01", periods=400).strftime("%Y-%m-%d"))
+    frame["y"] += 20.0 * (frame.index >= 330)
+    later = steps(1, 50).assign(date=pd.date_range("2025-03-01", periods=50).strftime("%Y-%m-%d"))
+    gaps = []
+    for name, wanted in (("all", True), ("part", False)):
+        settings = {"data": {"target": ("y",)}, "train": {"epochs": 1.0, "learn_all": wanted}}
+        run = duomo.train(frame, settings, out=tmp_path / name, reporter=Silent())
+        assert run.recipe.data.time == "date" and run.scorecard["facts"]["voices"]["trees"] > 0.1
+        gaps.append(float((run.predict(later)["prediction"] - later.y - 20).abs().mean()))
+    assert gaps[0] < 0.9 * gaps[1], gaps

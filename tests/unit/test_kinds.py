@@ -333,9 +333,13 @@ def test_dates_become_trend_and_season() -> None:
     cells = column(["2020-01-06", "2020-07-06", "2021-01-04", ""])
     state = date.KIND.fit(Cells(cells), CONFIG)
     block = date.KIND.encode(Cells(cells), state).values
-    assert block.shape == (4, 6) == (4, *date.KIND.field(state).shape) and len(date.KIND.field(state).facts["bins"]) == 6
+    assert block.shape == (4, 7) == (4, *date.KIND.field(state).shape) and len(date.KIND.field(state).facts["bins"]) == 7
     assert block[0, 0] < block[1, 0] < block[2, 0] and block[:, -1].tolist() == [0, 0, 0, 1]
-    np.testing.assert_allclose(block[0, 3:5], [0, 1], atol=1e-6)  # a Monday
+    np.testing.assert_allclose(block[0, 4:6], [0, 1], atol=1e-6)  # a Monday
+    np.testing.assert_allclose(block[:, 1], [5 / 372, 6 / 12 + 5 / 372, 3 / 372, 0], atol=1e-6)  # days of a month are told apart
+    before = {name: value for name, value in state.items() if name != "year"}  # what a run of earlier versions keeps
+    old = date.KIND.encode(Cells(cells), before).values
+    assert old.shape == (4, 6) == (4, *date.KIND.field(before).shape) and np.array_equal(old[0, 1:3], [0, 1])
     typed = pa.chunked_array([pa.array(np.array(["2020-01-06"], "datetime64[ns]"))])
     np.testing.assert_allclose(date.KIND.encode(Cells(typed), state).values[0], block[0])
 

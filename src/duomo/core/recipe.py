@@ -148,6 +148,8 @@ class TrainConfig:
     """Steps between evaluations on validation. 0: about once per epoch."""
     checkpoint_steps: Count = 0
     """Steps between checkpoints. 0: about every half minute."""
+    learn_all: bool = True
+    """After the test, trees and line learn from its rows and validation's too; its figures tell of before. A given test stays unseen."""
     seed: Count = 0
     """Seed of everything random."""
     exact: bool = False

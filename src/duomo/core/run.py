@@ -8,6 +8,7 @@ model.safetensors    the kept weights                             scorecard.json
 golden.json          inputs and the answers they must give        manifest.json    sums of all of the product's files
 head.safetensors     a head fitted before the first step           engine.json      what computes it fastest on this machine
 learned.safetensors  a number for each row that was learned from
+judged.safetensors   what the test's rows were answered, where they were learned from afterwards
 """
 
 import fcntl
@@ -27,9 +28,9 @@ from duomo.core.files import JSON_FAULTS, digest, write_atomically
 
 FORMAT = 1
 """Of a run folder; another one is refused."""
-PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "golden.json", "scorecard.json",
-           "scorecard.html", "MODEL_CARD.md")  # fmt: skip
-HEAD = "head.safetensors"
+PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "judged.safetensors", "golden.json",
+           "scorecard.json", "scorecard.html", "MODEL_CARD.md")  # fmt: skip
+HEAD, JUDGED = "head.safetensors", "judged.safetensors"
 STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError)
 """What is raised for values that were not written by us."""
 OPENING = ("recipe.toml", "start.json", "data.arrow", HEAD)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from duomo.core.messages import tr
+from duomo.evaluate.progress import since
 from duomo.evaluate.scorecard import caution, cells, pretty, sentence, weak_spots
 
 
@@ -69,6 +70,7 @@ def _data(card: Mapping[str, Any]) -> list[str]:
         found.append(tr("Rows: {rows}.", rows=", ".join(f"{safe(tr(name))} {count:,}" for name, count in rows.items())))
     if facts.get("split"):
         found.append(tr("Split: {split}", split=safe(facts["split"])))
+    found += since(facts)
     found += [f"- {safe(problem)}" for problem in facts.get("problems") or []]
     return found if len(found) > 1 else []
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from duomo.core.messages import tr
+from duomo.core.messages import listed, tr
 from duomo.evaluate.scorecard import number, pretty
 
 FEWEST = 4
@@ -13,7 +13,20 @@ STILL, FLAT = 0.8, 0.02
 
 
 def sentences(card: Mapping[str, Any]) -> list[str]:
-    """At most two sentences on time and on data; none where validation was asked too seldom."""
+    """What was learned since the test; at most two sentences on time and on data, none where validation was asked too seldom."""
+    return [*since(card["facts"]), *_more(card)]
+
+
+def since(facts: Mapping[str, Any]) -> list[str]:
+    """That those who answer beside the network have learned from all rows since they were judged."""
+    if not facts.get("learned_all"):
+        return []
+    voices = listed([tr(name) for name in facts["learned_all"]])
+    return [tr("Since the test these have learned once more, from all {rows:,} rows: {voices}. What is served knows more than what was "
+               "judged; --set train.learn_all=false leaves it as it was.", voices=voices, rows=sum(facts["rows"].values()))]  # fmt: skip
+
+
+def _more(card: Mapping[str, Any]) -> list[str]:
     metric, higher = card["metric"]["name"], card["metric"]["higher_is_better"]
     told = [(point["step"], value) for point in card["history"] if (value := (point.get("valid") or {}).get(metric)) is not None]
     steps = [step for step, _ in told if step]

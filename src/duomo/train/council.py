@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from duomo.core.contract import Goal, Task
+from duomo.core.contract import Field, Goal, Task
 from duomo.core.messages import tr
 from duomo.core.reporter import Progress, Reporter
 from duomo.core.tensors import Batch, Examples
@@ -26,7 +27,7 @@ from duomo.data.loader import finish
 from duomo.nn.council import HEARD, KNOWN, Council
 from duomo.nn.heard import BANDS
 from duomo.train import line
-from duomo.train.held import AT_ONCE, CELLS, Parts, Rows, Voice, beside, loss, nothing, slope, spread
+from duomo.train.held import AT_ONCE, CELLS, FEW, Parts, Rows, Voice, beside, loss, nothing, slope, spread, whole
 from duomo.train.voices import LEAVES, Trees, joined
 
 TREE_ROWS, JUDGED, JUDGED_TEXTS = 100_000, 20_000, 5000
@@ -77,13 +78,21 @@ def minutes_left(model: nn.Module, minutes: float) -> float:
     return minutes - seconds_of(minutes) / 60 if council and not council.picture_names else minutes
 
 
+def allowed(minutes: float, took: float) -> float:
+    """Seconds for trees and line where the network took so many."""
+    return seconds_of(minutes) if minutes else max(AT_LEAST, BESIDE * took)
+
+
 @dataclass(frozen=True)
 class Fitted:
     """The share of each voice; none where the network answers alone."""
 
     shares: Mapping[str, float] = field(default_factory=dict)
     again: Callable[[], None] = nothing
-    """To be called when the validation has done its work: its rows are learned from too, as what was chosen by them says."""
+    """To be called when the validation has done its work: its rows are learned from too, as what was chosen by them says; of many only
+    while there is time."""
+    onward: Callable[[Examples | None], None] | None = None
+    """The same however long it takes, and of rows behind them, if any: those of the test, when it has judged."""
 
 
 def fit(
@@ -113,8 +122,7 @@ def fit(
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
             said = line.fit(council, task.inputs, rows, soon, told_by)
-            x_NF = council.features(rows.batch, said.told if said else ()).double().numpy() if council.has_cells else None
-            trees = None if x_NF is None else _trees(council, rows, x_NF, bar)
+            trees = _trees(council, rows, said.told if said else (), bar) if council.has_cells else None
         voices = [trees, said]
         shares = weigh(task, rows, voices)
     if shares[0] > ALONE:
@@ -126,7 +134,8 @@ def fit(
     council.to(device)
     found = {name: round(float(share), 4) for name, share in zip(council.voices, shares, strict=True) if share}
     say(found, reporter)
-    return Fitted(found, nothing if apart else partial(_again, council, voices))
+    onward = partial(_onward, council, task, rows, seconds, voices)
+    return Fitted(found, partial(_again, council, rows, voices), onward)
 
 
 def say(shares: Mapping[str, float], reporter: Reporter) -> None:
@@ -135,15 +144,29 @@ def say(shares: Mapping[str, float], reporter: Reporter) -> None:
     reporter.say(tr("Simpler models answer beside the network. Weights, chosen on held-out rows: {shares}.", shares=told))
 
 
-def _again(council: Council, voices: Sequence[Voice | None]) -> None:
-    """Learn from the validation rows too."""
+def _again(council: Council, rows: Rows, voices: Sequence[Voice | None]) -> None:
+    """Learn from the rows of validation too, and whatever is behind them."""
     device = council.share_3.device
     council.cpu()
     with threadpool_limits(1):
         for voice, share in zip(voices, council.share_3[1:], strict=True):
             if voice is not None and share > 0:
-                voice.onward()
+                voice.onward(rows)
     council.to(device)
+
+
+def _onward(council: Council, task: Task, rows: Rows, seconds: float, voices: Sequence[Voice | None], more: Examples | None) -> None:
+    """Learn from all, and from `more`."""
+    ends, device = time.monotonic() + seconds, council.share_3.device
+    if more is not None:
+        council.cpu()
+        pieces = _seen(council, task, more, np.arange(len(more)))
+        council.to(device)
+        batch = whole([rows.batch, *pieces])
+        rows = rows.more(batch, _goals(task, batch), ends)
+    else:
+        rows = rows.more(rows.batch, rows.goals, ends)
+    _again(council, rows, voices)
 
 
 def _rows(
@@ -155,14 +178,13 @@ def _rows(
     ends: float,
     groups: np.ndarray | None,
 ) -> Rows:
-    flat = {name: field for name, field in task.inputs.items() if name in council.names}
+    flat = _looked_at(council, task)
     width = sum(3 * BANDS if field.form == "waveform" else field.shape[0] for field in flat.values())
     width += sum(sum(glimpse.parts) for _, glimpse in council.pictures())
     most = TREE_ROWS, JUDGED_TEXTS if council.token_names else JUDGED
     device = next(model.parameters()).device
     taken = [spread(np.arange(len(one)), min(limit, CELLS // width)) for one, limit in zip(both, most, strict=True)]
-    at_once = HEARD_ROWS if council.sound_names else AT_ONCE
-    count, asked, said = -(-len(taken[1]) // at_once), list[np.ndarray](), list[Tensor]()
+    count, asked, said = -(-len(taken[1]) // _at_once(council)), list[np.ndarray](), list[Tensor]()
     quarter = time.monotonic() + (ends - time.monotonic()) / 4
     with torch.no_grad():
         while len(said) < count and (not said or time.monotonic() < quarter):
@@ -170,26 +192,36 @@ def _rows(
             batch = finish(both[1].batch(torch.from_numpy(asked[-1])), task.inputs)
             said.append(model.eval()({name: value.to(device) for name, value in batch.items()}).float().cpu())
     taken[1] = np.concatenate(asked)
-    parts = []
-    for one, rows in zip(both, taken, strict=True):
-        kept = {name: column for name, column in one.columns.items() if name in flat or name.startswith("target.")}
-        pieces = np.array_split(rows, -(-len(rows) // at_once)) if council.sound_names or council.picture_names else [rows]
-        parts += [_told(council, finish(Examples(kept).batch(torch.from_numpy(piece)), flat)) for piece in pieces]
-    whole = {name: torch.cat(_even([part[name] for part in parts])) for name in parts[0]}
-    _rank(council, whole, len(taken[0]))
+    batch = whole([piece for one, some in zip(both, taken, strict=True) for piece in _seen(council, task, one, some)])
+    _rank(council, batch, len(taken[0]))
     if council.sound_names:
-        heard_ND = whole[HEARD][: len(taken[0])]
+        heard_ND = batch[HEARD][: len(taken[0])]
         council.put(level_2D=torch.stack([heard_ND.mean(0), heard_ND.std(0, correction=0).clamp(min=FLAT)]))
-    goals = [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(whole)]  # a row without weight teaches nothing
     loose = council.token_names or council.picture_names
     prior, firm = ((TEXTS, LOOSE) if loose else (PRIOR, FIRM)) if len(flat) == len(task.inputs) else (BLIND, FIRM / 2)
-    return Rows(len(taken[0]), whole, torch.cat(said), goals, apart, ends, prior, firm, None if groups is None else groups[taken[0]])
+    found = None if groups is None else groups[taken[0]]
+    return Rows(len(taken[0]), batch, torch.cat(said), _goals(task, batch), apart, ends, prior, firm, found)
 
 
-def _even(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Tokens padded to the same length."""
-    longest = max(part.shape[1] for part in parts) if parts[0].dim() > 1 else 0
-    return [nn.functional.pad(part, (0, longest - part.shape[1])) if part.dim() > 1 else part for part in parts]
+def _looked_at(council: Council, task: Task) -> dict[str, Field]:
+    return {name: field for name, field in task.inputs.items() if name in council.names}
+
+
+def _at_once(council: Council) -> int:
+    return HEARD_ROWS if council.sound_names else AT_ONCE
+
+
+def _goals(task: Task, batch: Batch) -> list[Goal]:
+    """The task's; a row without weight teaches nothing."""
+    return [goal._replace(known=goal.known & (goal.weight > 0)) for goal in task.goals(batch)]
+
+
+def _seen(council: Council, task: Task, examples: Examples, rows: np.ndarray) -> list[Batch]:
+    """These rows as trees and line see them, piece by piece."""
+    flat = _looked_at(council, task)
+    kept = Examples({name: column for name, column in examples.columns.items() if name in flat or name.startswith("target.")})
+    pieces = np.array_split(rows, -(-len(rows) // _at_once(council))) if council.sound_names or council.picture_names else [rows]
+    return [_told(council, finish(kept.batch(torch.from_numpy(piece)), flat)) for piece in pieces]
 
 
 def _told(council: Council, batch: Batch) -> Batch:
@@ -214,12 +246,13 @@ def _rank(council: Council, batch: Batch, learned: int) -> None:
     council.put(rank_V=torch.cat(ranks) if ranks else torch.zeros(0))
 
 
-def _trees(council: Council, rows: Rows, x_NF: np.ndarray, bar: Progress) -> Voice | None:
+def _trees(council: Council, rows: Rows, told: Sequence[Tensor], bar: Progress) -> Voice | None:
     """Grown for as many rounds as help what is held out; None where there are too many classes, or where what is written answers
     otherwise."""
     if sum(goal.size for goal in rows.goals) > MOST_PLACES:
         return None
-    held, valid, grown, chosen = list[np.ndarray](), list[np.ndarray](), list[Trees](), list[tuple[int, int]]()
+    x_NF = council.features(rows.batch, told).double().numpy()
+    held, valid, grown, chosen = list[np.ndarray](), list[np.ndarray](), list[Trees](), list[Chosen]()
     for place, goal in enumerate(rows.goals):
         now = time.monotonic()
         ends = now + (rows.ends - now) / (len(rows.goals) - place)  # as much for each
@@ -240,24 +273,37 @@ def _trees(council: Council, rows: Rows, x_NF: np.ndarray, bar: Progress) -> Voi
             trees.grow(count, x_NF, whole)
         valid.append(trees.logits(x_NF[rows.learned :]))
         grown.append(trees)
-        chosen.append((count, leaves))
+        chosen.append(Chosen(count, most, partial(Trees, rows=len(parts[0][0]), categories=len(council.vocabulary), leaves=leaves)))
     _write(council, rows, grown)
     said = beside(valid)
     few = slice(rows.learned, rows.learned + PROVED)
     if not torch.allclose(council.forest(torch.from_numpy(x_NF[few]).float()), said[:PROVED], atol=SAME, rtol=SAME):
         council.forest.clear()
         return None
-    folds = len(parts) > 1
-    return Voice(beside(held) if folds else None, said, onward=partial(_onward, council, rows, x_NF, chosen) if folds else nothing)
+    held_out = beside(held) if len(parts) > 1 else None
+    return Voice(held_out, said, partial(_regrow, council, told, chosen))
 
 
-def _onward(council: Council, rows: Rows, x_NF: np.ndarray, chosen: Sequence[tuple[int, int]]) -> None:
-    """Grow as many rounds of trees of the chosen size on few rows and those of validation."""
-    grown = list[Trees]()
-    for goal, (count, leaves) in zip(rows.goals, chosen, strict=True):
-        whole = np.flatnonzero(goal.known)
-        grown.append(Trees(goal, len(whole), len(council.vocabulary), leaves))
-        grown[-1].grow(count, x_NF, whole)
+class Chosen(NamedTuple):
+    """What the judged rows said of trees: how many rounds, on how many rows at most, of what kind."""
+
+    rounds: int
+    most: int
+    make: Callable[[Goal], Trees]
+
+
+def _regrow(council: Council, told: Sequence[Tensor], chosen: Sequence[Chosen], rows: Rows) -> None:
+    """As many rounds of such trees on all of these rows, of many while there is time; of those behind others the line's weights tell."""
+    if rows.learned >= FEW and time.monotonic() > rows.ends:
+        return
+    if told:
+        names, places = (*council.token_names, *council.category_names), torch.arange(len(told[0]), rows.count).split(AT_ONCE)
+        said = [council.said({name: rows.batch[name][some] for name in names}) for some in places if len(some)]
+        told = [torch.cat([one, *(piece[place] for piece in said)]) for place, one in enumerate(told)]
+    x_NF, grown = council.features(rows.batch, told).double().numpy(), list[Trees]()
+    for goal, one in zip(rows.goals, chosen, strict=True):
+        grown.append(one.make(goal))
+        grown[-1].grow(one.rounds, x_NF, rows.every(goal, one.most))
     _write(council, rows, grown)
 
 

@@ -4,7 +4,7 @@ Legend: N rows, P logits of one goal, S logits side by side.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ Parts = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Training rows, then validation rows."""
+    """Training rows, then validation rows, then, in the end, those of the test."""
 
     learned: int
     batch: Batch
@@ -58,8 +58,31 @@ class Rows:
     def whole(self, goal: Goal, most: int) -> np.ndarray:
         return spread(np.flatnonzero(goal.known[: self.learned]), most)
 
+    @property
+    def count(self) -> int:
+        return len(self.goals[0].values)
 
-def nothing() -> None:
+    def every(self, goal: Goal, most: int) -> np.ndarray:
+        """The rows to learn from in the end: all, or as large a part of them as `most` is of the training rows."""
+        return spread(np.flatnonzero(goal.known), most * self.count // self.learned)
+
+    def more(self, batch: Batch, goals: Sequence[Goal], ends: float) -> "Rows":
+        """The same rows and others behind them; `goals` are of all."""
+        return replace(self, batch=batch, goals=goals, ends=ends)
+
+
+def even(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Tokens padded to the same length."""
+    longest = max(part.shape[1] for part in parts) if parts[0].dim() > 1 else 0
+    return [nn.functional.pad(part, (0, longest - part.shape[1])) if part.dim() > 1 else part for part in parts]
+
+
+def whole(parts: Sequence[Batch]) -> Batch:
+    """Batches as one."""
+    return {name: torch.cat(even([part[name] for part in parts])) for name in parts[0]}
+
+
+def nothing(*_: object) -> None:
     """What is done where there is nothing to do."""
 
 
@@ -69,10 +92,10 @@ class Voice:
 
     held: Tensor | None
     valid: Tensor
+    onward: Callable[[Rows], None]
+    """Learns from all of these rows, as was chosen: those of before and others."""
     told: Sequence[Tensor] = ()
     """(N, S) for each text what trees may see of it."""
-    onward: Callable[[], None] = nothing
-    """Learns from the validation rows too."""
 
 
 def slope(total: Tensor, free: Tensor) -> tuple[float, np.ndarray]:

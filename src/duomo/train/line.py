@@ -87,8 +87,9 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
     seen.write(found)
     some = council.has_cells and wide and sum(goal.size for goal in rows.goals) <= TOLD
     told = _told(seen, rows, chosen, told_by) if some else ()
-    onward = partial(_again, council, rows, chosen) if rows.learned < FEW else partial(_onward, seen, rows, found, ways)
-    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), told, onward)
+    again = partial(_again, council, chosen, most)
+    onward = again if rows.learned < FEW or seen.wide is None else partial(_onward, seen, found, ways)
+    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), onward, told)
 
 
 def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: float, ends: float) -> tuple[Weights, float]:
@@ -132,10 +133,10 @@ def _apart(rows: Rows) -> list[np.ndarray]:
     return np.array_split(np.arange(rows.learned) if rows.apart else rng.permutation(rows.learned), count)
 
 
-def _onward(seen: "Seen", rows: Rows, found: Sequence[Weights], penalties: Sequence[float]) -> None:
-    """By descent over the validation rows too, where there are texts or large categories."""
-    seen.all = None
-    every = seen.beyond(np.arange(len(rows.goals[0].values))) if time.monotonic() < rows.ends else None
+def _onward(seen: "Seen", found: Sequence[Weights], penalties: Sequence[float], rows: Rows) -> None:
+    """By descent over all of these rows, where there are texts or large categories."""
+    seen.turn(rows.batch)
+    every = seen.beyond(np.arange(rows.count)) if time.monotonic() < rows.ends else None
     if every is None or len(every[0]) <= rows.learned:
         return
     (fits, x_NX), more = every, list[Weights]()
@@ -145,13 +146,14 @@ def _onward(seen: "Seen", rows: Rows, found: Sequence[Weights], penalties: Seque
     seen.write(more)
 
 
-def _again(council: Council, rows: Rows, penalties: Sequence[float]) -> None:
-    """From few rows and those of validation at once."""
+def _again(council: Council, penalties: Sequence[float], most: int, rows: Rows) -> None:
+    """From these rows at once; `most`: of so many."""
     wide = bool(council.picture_names) or any(len(one.weight_PS) for one in council.sparse())
-    seen = Seen(council, rows.batch, np.arange(len(rows.goals[0].values)), rows.learned, wide)
+    basis = np.arange(rows.count)
+    seen = Seen(council, rows.batch, basis if rows.learned < FEW else spread(basis, most), rows.learned, wide)
     found = [Line(goal) for goal in rows.goals]
     for one, penalty in zip(found, penalties, strict=True):
-        known = np.flatnonzero(one.goal.known)
+        known = seen.basis[one.goal.known[seen.basis]]
         one.fit(seen.of(known), known, penalty)
     seen.write([seen.weights(line) for line in found])
 
@@ -214,6 +216,10 @@ class Seen:
             return None
         pieces = [_features(self._council, self._batch, piece) for piece in np.array_split(fits, 1 + len(fits) // AT_ONCE)]
         return fits, sparse.vstack(pieces, "csr")
+
+    def turn(self, batch: Batch) -> None:
+        """To a batch with other rows behind those of before."""
+        self._batch, self.all = batch, None
 
     def taught(self, line: Line, learn: np.ndarray, penalty: float, judge: np.ndarray) -> np.ndarray:
         """Fit the line to rows of the basis; its logits (N, P) of the rows to be judged by."""

@@ -1,7 +1,7 @@
 """Dates and times: read from the usual writings, turned into numbers that carry trend and season.
 
-Legend: N rows, F features: trend, month (sin, cos), weekday (sin, cos), hour (sin, cos) where training has times,
-and a flag where training has missing cells.
+Legend: N rows, F features: trend, how far the year has gone, the same as sin and cos, weekday (sin, cos), hour (sin, cos) where training
+has times, and a flag where training has missing cells.
 """
 
 import re
@@ -261,11 +261,16 @@ class Date(Kind):
         known = values[~np.isnat(values)]
         clock = bool((known.astype(np.int64) % 86400 != 0).any())
         learned = learn(known.astype(np.int64) / 86400.0, config.bins)
-        return {"style": list(style), "clock": clock, "flag": len(known) < len(values), "count": config.bins, **learned}
+        return {"style": list(style), "clock": clock, "year": True, "flag": len(known) < len(values), "count": config.bins, **learned}
 
     def field(self, state: Mapping[str, Any]) -> Field:
-        circle = [float(edge) for edge in np.linspace(-1, 1, 9)]
-        bins = [list(state["bins"])] + [circle] * (6 if state["clock"] else 4) + ([[0.0, 1.0]] if state["flag"] else [])
+        circle, months = ([float(edge) for edge in np.linspace(low, 1, count)] for low, count in ((-1, 9), (0, 13)))
+        bins = (
+            [list(state["bins"])]
+            + [months] * ("year" in state)
+            + [circle] * (6 if state["clock"] else 4)
+            + ([[0.0, 1.0]] if state["flag"] else [])
+        )
         return Field("numbers", (len(bins),), facts={"bins": bins, "style": list(state["style"])})
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
@@ -273,11 +278,15 @@ class Date(Kind):
         missing_N = np.isnat(moments)
         seconds = np.where(missing_N, 0, moments.astype(np.int64))
         trend_NF = stack(np.where(missing_N, np.nan, seconds / 86400.0), state)
-        month = (moments.astype("datetime64[M]").astype(np.int64) % 12) / 12
-        turns = [month, ((seconds // 86400 + 3) % 7) / 7] + ([(seconds % 86400) / 86400] if state["clock"] else [])
+        months = moments.astype("datetime64[M]")
+        days = np.where(missing_N, 0, (moments.astype("datetime64[D]") - months.astype("datetime64[D]")).astype(np.int64))
+        told = "year" in state  # a run of before knows the month alone
+        year = np.where(missing_N, 0, months.astype(np.int64) % 12 + told * days / 31) / 12
+        turns = [year, ((seconds // 86400 + 3) % 7) / 7] + ([(seconds % 86400) / 86400] if state["clock"] else [])
         waves = [wave(2 * np.pi * turn) for turn in turns for wave in (np.sin, np.cos)]
         waves_NF = np.where(missing_N[:, None], 0.0, np.stack(waves, axis=1)).astype(np.float32)
-        return Block(np.concatenate([trend_NF[:, :1], waves_NF, trend_NF[:, 1:]], axis=1))
+        year_NF = year[:, None].astype(np.float32)[:, : int(told)]
+        return Block(np.concatenate([trend_NF[:, :1], year_NF, waves_NF, trend_NF[:, 1:]], axis=1))
 
 
 def _numbers(text: pa.ChunkedArray, digits: int) -> bool:

@@ -241,7 +241,7 @@ def _curves(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-SHOWN_ELSEWHERE = ("name", "problems", "execution", "reason", "recipe", "preflight")
+SHOWN_ELSEWHERE = ("name", "problems", "execution", "reason", "recipe", "preflight", "learned_all")
 
 
 def flat(value: Any, named: Callable[[str], str] = lambda name: tr(name.replace("_", " "))) -> str:
