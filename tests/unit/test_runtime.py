@@ -32,3 +32,5 @@ def test_a_finished_model_answers_by_the_quicker_products(monkeypatch: pytest.Mo
     assert answering(model, exact=True).matmul == "highest"
     monkeypatch.setattr(device, "_cpu_lines", lambda: ["vendor_id\t: GenuineIntel"])
     assert answering(model) == Execution()
+    assert answering(nn.Sequential(nn.Conv2d(3, 2, 1))).channels_last
+    assert not answering(nn.Sequential(nn.Conv2d(3, 2, 1)), exact=True).channels_last

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import psutil
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from duomo.core.contract import Field
 from duomo.core.errors import ConfigError
@@ -83,6 +83,12 @@ class Execution:
             set_attention_kernel(model, self.attention)
         return torch.compile(model) if self.compile else model  # type: ignore[return-value]
 
+    def laid(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with its pictures (B, C, H, W) in the memory order of the weights."""
+        if not self.channels_last:
+            return dict(batch)
+        return {name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value for name, value in batch.items()}
+
     @property
     def products(self) -> str:
         """torch's name for the precision of float32 products on this machine."""
@@ -103,7 +109,7 @@ class Execution:
 def candidates(model: nn.Module, inputs: Mapping[str, Field], *, exact: bool, long_run: bool) -> list[Execution]:
     """Executions worth timing, the plain float32 one first; with `exact` nothing but float32 in the plainest form."""
     device = next((value.device.type for value in model.parameters()), "cpu")
-    pictures = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    pictures = _sees(model)
     compiled = long_run and not exact and can_compile(device) and not any(isinstance(module, RECURRENT) for module in model.modules())
     kernels: tuple[Any, ...] = ("bmm", "sdpa") if has_attention(model) else ("",)
     if device != "cpu":
@@ -113,6 +119,10 @@ def candidates(model: nn.Module, inputs: Mapping[str, Field], *, exact: bool, lo
     if compiled:
         found += [replace(one, compile=True) for one in found if one.precision == found[-1].precision and one.threads != 1][-len(kernels) :]
     return list(dict.fromkeys(found))
+
+
+def _sees(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) for module in model.modules())
 
 
 def _on_cpu(kernels: tuple[Any, ...], pictures: bool, exact: bool) -> list[Execution]:
@@ -144,9 +154,10 @@ def _on_cuda(device: str, kernels: tuple[Any, ...], pictures: bool, exact: bool)
 
 
 def answering(model: nn.Module, *, exact: bool = False) -> Execution:
-    """How a finished model answers: float32 on the CPU, its products by oneDNN where MKL, made for Intel's chips, is slower."""
+    """How a finished model answers: float32 on the CPU, pictures channels last, products by oneDNN where MKL, made for Intel, is slower."""
     amd = any("AuthenticAMD" in line for line in _cpu_lines() if line.startswith("vendor_id"))
-    return Execution(matmul="medium" if amd and not exact else "highest", attention="bmm" if has_attention(model) else "")
+    plain = Execution(attention="bmm" if has_attention(model) else "")
+    return plain if exact else replace(plain, matmul="medium" if amd else "highest", channels_last=_sees(model))
 
 
 def cores() -> int:

@@ -165,7 +165,7 @@ class Predictor:
             torch.set_float32_matmul_precision(before)
 
     def _on_device(self, batch: Batch) -> Batch:
-        return {name: value.to(self.execution.device) for name, value in batch.items()}
+        return self.execution.laid({name: value.to(self.execution.device) for name, value in batch.items()})
 
     def answers(self, table: Table) -> dict[str, list[Any]]:
         """Columns of answers, one value for each row of the table, in its order."""

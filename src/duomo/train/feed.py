@@ -5,7 +5,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from duomo.core.contract import Places, Steps, Stream, Vectors
@@ -23,9 +22,7 @@ def place(batch: Batch, execution: Execution) -> Batch:
     """On the device, pictures in the memory format of the weights."""
     if execution.device != "cpu":
         batch = {name: value.pin_memory().to(execution.device, non_blocking=True) for name, value in batch.items()}
-    if execution.channels_last:
-        batch = {name: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value for name, value in batch.items()}
-    return batch
+    return execution.laid(batch)
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
