@@ -411,7 +411,7 @@ def test_parts_of_lists_are_categories_too(separator: str) -> None:
     lists = [separator.join(rng.permutation(genres)[: rng.integers(1, 4)]) for _ in range(300)]
     cells = Cells(pa.chunked_array([pa.array([*lists, None, separator.join(["war", "opera"])])]), None)
     state = KINDS["category"].fit(cells, EncodeConfig())
-    assert set(state["parts"]) == set(genres) and state["separator"] == (separator.strip() or " ")
+    assert set(state["parts"]) == set(genres) and state["separator"] == (separator.strip() or "words")
     assert KINDS["category"].field(state).shape == (6,) and KINDS["category"].field(state).vocabulary[1:] == (3,) * 5
     found = KINDS["category"].encode(cells, json.loads(json.dumps(state))).values
     for row in (0, 7, 299):
@@ -698,3 +698,23 @@ def test_zeros_before_numbers_make_codes() -> None:
     assert infer(Table(pa.table({"area": ["010", "021", "0571", "0755"] * 9})), {}).kinds == {"area": "category"}
     for cells in (["05", "11", "12", "01"] * 9, ["0005", "0011", "0712", "0001"] * 9, [f"{place * 331:05}" for place in range(90)]):
         assert infer(Table(pa.table({"a": cells})), {}).kinds == {"a": "number"}
+
+
+def test_phrases_are_told_by_their_words() -> None:
+    rng = np.random.default_rng(0)
+    stuffs, grounds = ["oil", "gouache", "pencil", "ink", "chalk"], ["canvas", "paper", "board"]
+
+    def phrase(words: list[str]) -> str:
+        first, *rest = rng.permutation(words)[: rng.integers(1, 5)]
+        return f"{', '.join([first, *rest[:-1]])}{f' and {rest[-1]}' if rest else ''} on {rng.choice(grounds)}".capitalize()
+
+    cells = Cells(column([phrase(stuffs) for _ in range(900)]))
+    assert infer(Table(pa.table({"medium": cells.data})), {}).kinds == {"medium": "category"}
+    state = KINDS["category"].fit(cells, CONFIG)
+    assert {*stuffs, *grounds, "and"} <= {*state["parts"]} and state["separator"] == "words"
+    of = np.ravel(KINDS["category"].encode(Cells(column(["Pencil, oil, chalk and ink on board"])), state).values)
+    assert {part for part, there in zip(state["parts"], of[1:], strict=True) if there == 2} == {*stuffs, "board", "and"} - {"gouache"}
+    many = column([phrase([f"{stuff}{place}" for stuff in stuffs for place in range(20)]) for _ in range(900)] + ["Oil1 on canvas"] * 900)
+    assert infer(Table(pa.table({"medium": many})), {}).kinds == {"medium": "text"}  # more words than parts are made of
+    names = column([f"{rng.choice(['Ann', 'Bo', 'Cy'])} {chr(65 + place % 26)}. Li{place // 3}" for place in range(300)] * 3)
+    assert infer(Table(pa.table({"name": names})), {}).kinds == {"name": "category"}

@@ -13,6 +13,7 @@ from duomo.core import kinds
 from duomo.core.errors import ConfigError, RunError
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
+from duomo.core.steps import smooth
 from duomo.data import sources
 
 
@@ -129,3 +130,12 @@ def test_a_folder_in_which_another_process_trains_is_left_to_it(tmp_path: Path, 
         with pytest.raises(RunError, match="in use"), pipeline._folder("clinic.csv", "runs/clinic").lock():
             pass
     assert pipeline._folder("clinic.csv", None).path.name == "clinic"
+
+
+def test_bits_of_a_thing_are_no_steps() -> None:
+    """Like ones stand together (families of groups in a molecule), as the values of neighbouring steps do."""
+    rng = np.random.default_rng(0)
+    family_N, held_FT = rng.integers(0, 6, 80), np.repeat(rng.random((6, 10)) < 0.4, 30, axis=1)
+    bits_NT = np.where(rng.random((80, 300)) < 0.03, ~held_FT[family_N], held_FT[family_N])
+    assert not smooth(bits_NT.astype(float)) and not smooth(np.where(rng.random(bits_NT.shape) < 0.01, np.nan, bits_NT))
+    assert smooth(bits_NT.cumsum(axis=1).astype(float))

@@ -37,9 +37,12 @@ def counted(names: Sequence[str]) -> list[str]:
 
 
 def smooth(values_NT: np.ndarray) -> bool:
-    """Whether neighbours are much more alike than steps far apart, row by row: in genes or answers to a survey they are not."""
+    """Whether neighbours are much more alike than steps far apart, row by row: in genes or answers to a survey they are not.
+
+    Zeros and ones are marks of a thing (bits of a molecule, what was ticked), and like ones stand together without being steps.
+    """
     values_NT = values_NT[:: max(1, len(values_NT) // ROWS)]
-    if values_NT.ndim != 2 or values_NT.shape[1] < FEWEST or not len(values_NT):
+    if values_NT.ndim != 2 or values_NT.shape[1] < FEWEST or not len(values_NT) or np.isin(values_NT[np.isfinite(values_NT)], (0, 1)).all():
         return False
     other_NT = values_NT[:, np.random.default_rng(0).permutation(values_NT.shape[1])]
     near, far = np.nanmean(np.abs(np.diff(values_NT, axis=1))), np.nanmean(np.abs(values_NT - other_NT))

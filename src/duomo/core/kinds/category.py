@@ -22,15 +22,20 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
 TRUTH = {"true", "false"}
-SEPARATORS = (";", "|", ",", "/", "；", "，", "、", " ")
-AROUND = " \t[](){}\"'"
+WORDED = "words"
+"""In place of a separator: each word is a part."""
+SEPARATORS = (";", "|", ",", "/", "；", "，", "、", WORDED)
+AROUND, STOPS = " \t[](){}\"'", ",;:.!?，、；"
+"""What stands around parts of lists, and behind words."""
 LISTS, LOOKED, LISTED, PARTS = 20, 20_000, 0.1, 32
 """With fewer different values than that, or separators in a smaller share of the cells, no parts are looked for; most frequent values that
 are looked at; most parts."""
 OFTEN, SELDOM = 0.01, 5
 """Share of the cells, and number, in which a part must be among others (and as many in which it is not)."""
 CLOSED = 0.8
-"""Words between spaces are a list where so large a share of them are frequent ones: of names few are."""
+"""Words are the parts where so large a share of them are frequent ones (of names few are), and between signs there stand several mostly."""
+PHRASES, RARE, WORDS = 100, 0.2, 3
+"""Different values, share of the cells with one that is met seldom, and words of these on average, from which a category is text."""
 
 
 @final
@@ -56,10 +61,11 @@ class Category(Kind):
         if limit == 0.5 and not pc.any(pc.match_substring_regex(text, r"\s")).as_py():  # of few single words more are met once by chance
             limit += min(0.3, len(text) ** -0.5)
         if distinct <= limit * len(text) or (distinct == 1 and not long):
-            if lists := _parts(_counted(text)):
+            counted = _counted(text)
+            if lists := _parts(counted):
                 return tr("{distinct} different values in {rows} cells, lists of {count} parts such as {parts}", distinct=distinct,
                           rows=len(text), count=len(lists["parts"]), parts=", ".join(lists["parts"][:3]))  # fmt: skip
-            return tr("{distinct} different values in {rows} cells", distinct=distinct, rows=len(text))
+            return None if _phrases(counted) else tr("{distinct} different values in {rows} cells", distinct=distinct, rows=len(text))
         return None
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
@@ -104,6 +110,8 @@ def _counted(text: pa.ChunkedArray) -> list[tuple[str, int]]:
 
 def _split(value: str, separator: str) -> set[str]:
     """The parts of a list, also of one that is written as JSON or Python."""
+    if separator == WORDED:
+        return {part for one in value.lower().split() if (part := one.strip(AROUND + STOPS))}
     return {part for one in value.split(separator) if (part := one.strip(AROUND))}
 
 
@@ -116,8 +124,10 @@ def _parts(values: Sequence[tuple[str, int]]) -> dict[str, Any]:
     values = values[:LOOKED]
     cells = sum(count for _, count in values)
     best: tuple[int, dict[str, Any]] = (0, {})
+    single = 0.0
     for separator in SEPARATORS if len(values) >= LISTS else ():
-        if sum(count for value, count in values if separator in value) < LISTED * cells:
+        sign = " " if separator == WORDED else separator
+        if sum(count for value, count in values if sign in value) < LISTED * cells:
             continue
         rows, lists = Counter[str](), Counter[str]()
         for value, count in values:
@@ -128,10 +138,24 @@ def _parts(values: Sequence[tuple[str, int]]) -> dict[str, Any]:
         kept = [part for part, count in sorted(rows.items(), key=lambda one: (-one[1], one[0])) if least <= count <= cells - least]
         kept = [part for part in kept if lists[part] > 1][:PARTS]
         met = sum(rows[part] for part in kept)
-        open_ = separator == " " and (best[0] or met < CLOSED * rows.total())
+        open_ = separator == WORDED and (2 * single > 1 or met < CLOSED * sum(count for count in rows.values() if count <= cells - least))
         if len(kept) > 1 and met > best[0] and not open_:
             best = met, {"separator": separator, "parts": kept}
+            single = sum(count for part, count in rows.items() if " " not in part) / rows.total()
     return best[1]
+
+
+def _phrases(values: Sequence[tuple[str, int]]) -> bool:
+    """Whether so many cells hold phrases met seldom, of words met in other phrases (oil and gouache on paper), that words tell more.
+
+    `values`: each different one and its count.
+    """
+    seldom = [value.lower().split() for value, count in values if count < SELDOM]
+    held = sum(count for _, count in values if count < SELDOM)
+    if len(values) < PHRASES or held < RARE * sum(count for _, count in values) or sum(map(len, seldom)) < WORDS * len(seldom):
+        return False
+    met = Counter(word for value, _ in values for word in {*value.lower().split()})
+    return sum(met[word] >= SELDOM for words in seldom for word in words) >= CLOSED * sum(map(len, seldom))
 
 
 def _among(text: pa.ChunkedArray, parts: Sequence[str], separator: str) -> np.ndarray:
