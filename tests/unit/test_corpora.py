@@ -15,7 +15,7 @@ import soundfile
 from PIL import Image
 
 from duomo.core import kinds
-from duomo.core.errors import DataError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
 from duomo.data import audit, sources
@@ -260,3 +260,85 @@ def test_parts_with_longer_names(tmp_path: Path) -> None:
         Image.new("RGB", (9, 9), (number, 0, 0)).save(place / f"{number}.png")
     table = sources.read(tmp_path)
     assert set(table.column("label").to_pylist()) == {"cats", "dogs"} and plan(table) == ("classify", ("label",), "folders")
+
+
+SENTENCES = ["The plot was thin.", "We liked the songs, all of them.", "It ends well, and so do they."]
+
+
+def test_reviews_of_imdb(tmp_path: Path) -> None:
+    """With files about the data beside the folders of classes, and one without classes to learn from."""
+    files = {f"{part}/{kind}/{n}_7.txt": f"{SENTENCES[n % 3]} {n} {kind == 'pos'}" for part in ("train", "test") for kind in ("pos", "neg")
+             for n in range(20)} | {f"train/unsup/{n}_0.txt": SENTENCES[n % 3] * 2 for n in range(40)}  # fmt: skip
+    about = {f"{part}/urls_pos.txt": "http://a.b/c\n" * 9 for part in ("train", "test")} | {
+        "imdbEr.txt": "0.04\n0.2\n",
+        "README": "Reviews.",
+    }
+    table = sources.read(put(tmp_path, files | about))
+    assert len(table) == 80 and set(table.column("label").to_pylist()) == {"pos", "neg"}
+    assert plan(table) == ("classify", ("label",), "folders")
+    assert "40 files are left out" in " ".join(table.problems) and "train/unsup" in " ".join(table.problems)
+
+
+def test_lists_in_folders_apart(tmp_path: Path) -> None:
+    """As ESC-50 and UrbanSound8K have them; numbers that stand for the classes are not learned from."""
+    for number in range(20):
+        put(tmp_path, {f"audio/fold{number % 5}/{number}.wav": b""})
+        soundfile.write(tmp_path / f"audio/fold{number % 5}/{number}.wav", np.zeros(800), 8000)
+    rows = "".join(f"{n}.wav,{n % 5},{n % 2},{['dog', 'rain'][n % 2]}\n" for n in range(20))
+    table = kinds.infer(sources.read(put(tmp_path, {"meta/list.csv": "filename,fold,target,category\n" + rows})), {})
+    assert plan(table)[:2] == ("classify", ("category",)) and table.kinds["target"] == "id"
+    assert "target = category" in " ".join(table.problems)
+
+
+def test_texts_beside_pictures(tmp_path: Path) -> None:
+    """A list of attributes as CelebA has it, lists of the parts, and folders of a test without classes."""
+    for number in range(30):
+        for place in ("celeba/img_align", f"parts/{'ab'[number % 2]}", f"tiny/train/{'ab'[number % 2]}", "tiny/test/images"):
+            path = tmp_path / place / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (9, 9), (number * 8, 0, 0)).save(path)
+    marks = "".join(f"{n}.jpg  {1 - n % 2 * 2}  {1 if n % 3 else -1}\n" for n in range(30))
+    table = sources.read(put(tmp_path / "celeba", {"list_attr.txt": "30\nBald Young\n" + marks}))
+    assert plan(table)[:2] == ("classify", ("Bald", "Young")) and table.column("Bald").to_pylist()[:2] == ["1", "0"]
+    lists = {
+        "testing_list.txt": "".join(f"{'ab'[n % 2]}/{n}.jpg\n" for n in range(6)),
+        "validation_list.txt": "a/6.jpg\nb/7\n",
+        "about.txt": "a/1 b\n",
+    }
+    table = sources.read(put(tmp_path / "parts", lists))
+    assert plan(table)[2] == "folders" and table.column("split").to_pylist().count("test") == 6
+    table = sources.read(tmp_path / "tiny")
+    assert len(table) == 30 and set(table.column("label").to_pylist()) == {"a", "b"} and "test/images" in " ".join(table.problems)
+    with pytest.raises(ConfigError, match="something to be learned"):
+        choose(kinds.infer(sources.read(put(tmp_path / "celeba", {"list_attr.txt": "None."})), {}), DataConfig())
+
+
+def test_tables_whose_names_do_not_say_so(tmp_path: Path) -> None:
+    """SMS, Anki's pairs, MovieLens, lists of tags in `train`, the matrices of HAR."""
+    sms = "".join(f"{['ham', 'spam'][n % 3 == 0]}\t{SENTENCES[n % 3]} {n}\n" for n in range(60))
+    assert plan(sources.read(put(tmp_path / "sms", {"SMSCollection": sms, "readme": "About it.", "more.txt": "Thanks."})))[:2] == (
+        "classify",
+        ("c0",),
+    )
+    for mark in ("::", "_!_", " +++$+++ "):
+        rows = "".join(mark.join((f"u{n % 7}", str(n % 5), f"它很好{n}")) + "\n" for n in range(40))
+        assert sources.read(put(tmp_path, {"a.txt": rows}) / "a.txt").data.slice(1, 1).to_pylist() == [
+            {"c0": "u1", "c1": "1", "c2": "它很好1"}
+        ]
+    code = "".join(f"std::vector v{n};\nint a = {n};\n" for n in range(40))
+    assert sources.read(put(tmp_path, {"b.txt": code}) / "b.txt").names == ["text", "part"]
+    two = {"ratings.dat": "".join(f"{n}::{n % 5}\n" for n in range(40)), "users.dat": "".join(f"{n}::F\n" for n in range(40))}
+    with pytest.raises(DataError, match=r"Give one of these files"):
+        sources.read(put(tmp_path / "ml", two))
+    tags = "".join(f"en:Li{n}\tB-PER\nen:went\tO\n\n" for n in range(30))
+    assert plan(sources.read(put(tmp_path / "ann", {"train": tags, "test": tags}))) == ("tag", ("tags",), "folders")
+    har = {f"{part}/{name}_{part}.txt": "".join(line(n) for n in range(30)) for part in ("train", "test") for name, line in
+           (("X", lambda n: f"  {n / 7:.4e} -{n}.5\n"), ("y", lambda n: f"{n % 3}\n"), ("subject", lambda n: f"{n // 5}\n"),
+            ("Signals/acc", lambda n: f" {n} 0.5 0.25\n"))}  # fmt: skip
+    table = sources.read(put(tmp_path / "har", har | {"README.txt": SENTENCES[0] * 40, "labels.txt": "0 WALK\n1 SIT\n2 LIE\n"}))
+    assert table.names == ["X0", "X1", "subject", "y", "split"] and plan(table) == ("classify", ("y",), "folders") and len(table) == 60
+
+
+def test_samples_before_the_words_of_timit(tmp_path: Path) -> None:
+    table = spoken(tmp_path, {f"TRAIN/DR1/F{n}/SX{n}": f"0 4679{n} {SAID[n % 4]}" for n in range(4)})
+    assert table.column("text").to_pylist() == SAID

@@ -114,7 +114,7 @@ def test_common_voice(tmp_path: Path) -> None:
 
     def rows(numbers: range) -> str:
         cells = [[hashlib.sha512(bytes([number // 2])).hexdigest(), names[number], hashlib.sha256(bytes([number])).hexdigest(),
-                  f"la vorto {number} estas {number * 7}", "", "2", "0",
+                  f"la vorto {number} {'tre ' * (number % 3)}estas {number * 7}", "", "2", "0",
                   "twenties", "male_masculine", "", "", "eo", ""] for number in numbers]  # fmt: skip
         return "".join("\t".join(row) + "\n" for row in [columns, *cells])
 

@@ -43,6 +43,8 @@ ABOUT = re.compile(r"(readme|licen[cs]e|copying|notice|authors|changelog|makefil
 PROGRAMS = frozenset(("cs", "pl"))
 """Languages whose endings are those of source texts too."""
 BAR, LOOKED_AT, AT_ONCE = "|||", 100, 10_000
+SIGNS, MARKS = re.compile(r"[!-/:-@\[-`{-~]{2,}"), frozenset(":|#$&@;~^+%_")
+"""Signs that stand together; those that divide read the same from both ends and hold one of the others."""
 NAMES = ("source", "target")
 Sides = dict[str, dict[str, str]]
 """Of each text the file of each language."""
@@ -193,28 +195,35 @@ def _together(root: Path, encodings: dict[str, Encoding]) -> Iterator[list[tuple
         yield held
 
 
-def is_barred(path: Path, wanted: str) -> bool:
-    """Whether the lines of a text, two of them at least or of three parts, are `a ||| b`, all of as many parts."""
+def bar_of(path: Path, wanted: str) -> str:
+    """What divides the lines of a text, two of them at least or of three parts, into as many parts: `|||`, or signs that stand together on
+    each of many lines and neither begin nor end one (`1::1193::5`, `id_!_title`); empty where nothing does."""
     with _open(path, detect(path, wanted)) as text:
-        counts = [line.count(BAR) for _, line in zip(range(LOOKED_AT), text, strict=False) if line.strip()]
-    return len(set(counts)) == 1 and 0 not in counts and len(counts) + counts[0] > 2
+        lines = [line.strip() for _, line in zip(range(LOOKED_AT), text, strict=False) if line.strip()]
+    for bar in dict.fromkeys((BAR, *(sign for sign in SIGNS.findall(lines[0] if lines else "") if sign == sign[::-1] and MARKS & {*sign}))):
+        counts = {line.count(bar) for line in lines}
+        inner = bar == BAR or (len(lines) >= FEWEST and not any(line.startswith(bar) or line.endswith(bar) for line in lines))
+        if len(counts) == 1 and 0 not in counts and len(lines) + max(counts) > 2 and inner:
+            return bar
+    return ""
 
 
 def read_barred(path: Path, wanted: str) -> tuple[pa.Table, tuple[str, ...]]:
-    """Columns `source` and `target`, then `part 3` and so on, or `tokens` and `tags` where the second part tags the words of the first;
-    DataError for a line of another number of parts."""
-    encoding, rows = detect(path, wanted), list[list[str | None]]()
+    """Columns `source` and `target` beside |||, then `part 3` and so on, or `tokens` and `tags` where the second part tags the words of the
+    first; beside other signs c0 and so on. DataError for a line of another number of parts."""
+    encoding, rows, bar = detect(path, wanted), list[list[str | None]](), bar_of(path, wanted)
     with _open(path, encoding) as text:
         for number, line in enumerate(text, 1):
-            cells = [cell.strip() or None for cell in line.split(BAR)]
+            cells = [cell.strip() or None for cell in line.split(bar)]
             if rows and len(cells) != len(rows[0]) and any(cells):
                 raise DataError(
-                    "The lines of such a file must have as many parts between |||; line {number} of {file} has {count}, the first has "
-                    "{expected}. Fix it.", number=number, file=path.name, count=len(cells), expected=len(rows[0]),
+                    "The lines of such a file must have as many parts between {bar}; line {number} of {file} has {count}, the first has "
+                    "{expected}. Fix it.", bar=bar, number=number, file=path.name, count=len(cells), expected=len(rows[0]),
                 )  # fmt: skip
             rows += [cells] if any(cells) else []
-    names = [*NAMES, *(f"part {place}" for place in range(3, 1 + max(map(len, rows), default=2)))]
-    if len(names) == len(NAMES) and are_tags(*([cells[place] or "" for cells in rows] for place in range(len(NAMES)))):
+    count = max(map(len, rows), default=2)
+    names = [*NAMES, *(f"part {place}" for place in range(3, 1 + count))] if bar == BAR else [f"c{place}" for place in range(count)]
+    if names == [*NAMES] and are_tags(*([cells[place] or "" for cells in rows] for place in range(len(NAMES)))):
         names, rows = ["tokens", "tags"], [[json.dumps((cell or "").split(), ensure_ascii=False) for cell in cells] for cells in rows]
     columns = [pa.array(column, pa.large_string()) for column in zip(*rows, strict=True)]
     return pa.table(dict(zip(names, columns, strict=False))), encoding.problems

@@ -2,12 +2,14 @@
 No object is unpickled."""
 
 import gzip
+import os
 import re
 import struct
 import tokenize
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,8 +35,9 @@ IDX = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 """Types of the elements of IDX files, by the third byte."""
 TINY = ((3073, 1), (3074, 2))
 """Bytes of a row of CIFAR-10 and CIFAR-100, and how many of them are classes; the others are a picture of 32 pixels, colour by colour."""
-ENDING = re.compile(r"\.npy$|[-.]idx\d[-.]ubyte(\.gz)?$", re.IGNORECASE)
+ENDING = re.compile(r"\.(npy|txt)$|[-.]idx\d[-.]ubyte(\.gz)?$", re.IGNORECASE)
 """Endings of files that hold one array."""
+NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan", re.IGNORECASE)
 ONLY = "x"
 MOST, FEWEST = 1 << 32, 5
 """Bytes of a compressed array; arrays in each class folder from which on each is a row."""
@@ -49,25 +52,45 @@ def read_numpy(path: Path) -> tuple[pa.Table, tuple[str, ...]]:
 
 def is_array(path: Path) -> bool:
     """Whether the file is an array by its name, and its bytes where others are called so too."""
-    return ENDING.search(path.name) is not None or (path.suffix.lower() == ".bin" and any(_tiny(path.stat().st_size, path)))
+    ending = path.suffix.lower()
+    if ending == ".txt":
+        return bool(part_of(path.stem)) and _is_matrix(path)
+    return ending == ".npz" or ENDING.search(path.name) is not None or (ending == ".bin" and any(_tiny(path.stat().st_size, path)))
 
 
-def read_arrays(root: Path, files: Sequence[str]) -> Table:
-    """The arrays of a folder: a row each in folders of classes, else one table together."""
-    classed = labels_of(root, list(files))
+def _is_matrix(path: Path) -> bool:
+    """Whether the first lines of a text are numbers between spaces, as many on each."""
+    with path.open("rb") as file:
+        lines = [line.split() for line in islice(file, LOOKED_AT) if line.strip()]
+    return len({*map(len, lines)}) == 1 and all(NUMBER.fullmatch(cell) for line in lines for cell in line)
+
+
+def read_arrays(root: Path, files: Sequence[str], beside: Table | None = None) -> Table:
+    """The arrays of a folder: a row each in folders of classes, else one table together, those of a table `beside` with them where it has
+    as many rows. Of texts those count that lie outermost."""
+    several = len(files) >= 2 * FEWEST and not any(file.lower().endswith(".txt") for file in files)
+    classed = labels_of(root, list(files)) if several else None
     if classed is not None and min(Counter(classed.labels).values()) >= FEWEST:
         return _classed(root, files, classed)
+    texts = [file for file in files if file.lower().endswith(".txt")]
+    inner = [file for file in texts if file.count("/") > min(one.count("/") for one in texts)]
     arrays: dict[str, np.ndarray] = {}
-    for file in files:
+    for file in (file for file in files if file not in inner):
         part = part_of(file) or "train"
         for name, array in _held(root / file).items():
-            name = ENDING.sub("", file) if name == ONLY else f"{part}.{name}"
+            several = file.lower().endswith(".npz")
+            name = f"{os.path.splitext(file)[0]}.{name}" if several else ENDING.sub("", file) if name == ONLY else f"{part}.{name}"
             arrays[name] = np.concatenate([arrays[name], array]) if name in arrays else array
     names = root / "batches.meta.txt"
     if names.is_file():
         told = np.array(names.read_text(encoding="utf-8").split())
         arrays = {name: told[array] if name.endswith(".label") and array.max() < len(told) else array for name, array in arrays.items()}
     data, problems = _table(arrays)
+    if inner:
+        problems = (*problems, tr("{count} arrays in inner folders are not read: {names}.", count=len(inner), names=", ".join(inner[:3])))
+    if beside is not None and len(beside) == len(data):
+        for name in beside.names:
+            data = data.append_column(name, beside.data.column(name)) if name not in data.column_names else data
     return Table(data, dict.fromkeys({SPLIT} & {*data.column_names}, "id"), root=root, name=root.name, problems=problems)
 
 
@@ -99,6 +122,8 @@ def _held(path: Path) -> dict[str, np.ndarray]:
                     with members.open(info) as file:
                         found[info.filename.removesuffix(".npy")] = _array(file, info.file_size)
                 return found
+        if path.suffix.lower() == ".txt":
+            return {ONLY: np.loadtxt(path, ndmin=1)}
         if path.suffix.lower() == ".npy":
             with path.open("rb") as file:
                 return {ONLY: _array(file, path.stat().st_size)}

@@ -12,7 +12,7 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
-from duomo.data.listed import SOURCE, known, sources
+from duomo.data.listed import SOURCE, kind_of, known, sources
 from duomo.data.shares import TRAIN
 from duomo.data.split import part_of
 
@@ -28,6 +28,8 @@ GROUP = "group"
 """The column of outer folders that are not the classes."""
 REPEATED = 0.5
 """Where inner folders repeat, so many of them do, and of all pairs of an outer and an inner one so many are there, at least."""
+FEWEST = 5
+"""Files of a class to test on, on average, at least, where one that has none is no class."""
 MOST_INSIDE = 0.8
 """Of files that mostly lie in folders of classes, so many do, at least; the others have no class."""
 _ORIGINS = re.compile(
@@ -61,7 +63,7 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     if divided or (len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS):
         inner = [names[1 + (names[1:2] == names[:1]) :] for names in folders]  # test_set/test_set/cat
         if all(inner):
-            return Classed([names[0] for names in inner])
+            return _of_parts(labels, [names[0] for names in inner])
         first, *_, last = sorted(set(labels), key=lambda label: ("train" not in label.lower(), "test" in label.lower()))
         raise DataError(
             "The folders of {folder} are splits without folders of classes in them: {labels}. Put the files into a folder for each class, "
@@ -69,6 +71,45 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
             folder=root.name, labels=", ".join(sorted(set(labels))), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
         )  # fmt: skip
     return _of_two(labels, [names[1] for names in folders]) if deep else Classed(labels)
+
+
+def _of_parts(outer: list[str], labels: list[str]) -> Classed:
+    """Classes within parts; empty where they are none: of a part whose only folder is met in no other (test/images), and a folder of many
+    files that is there to learn from but not to test on (unsup, beside pos and neg)."""
+    pairs = Counter(zip(map(str.lower, outer), labels, strict=True))
+    inside = {part: {label for one, label in pairs if one == part} for part, _ in pairs}
+    trained = {part for part in inside if part_of([part]) == TRAIN}
+    taught = {label for part in trained for label in inside[part]}
+    strange = {(part, label) for part in inside if part not in trained and len(inside[part]) == 1 for label in inside[part] - taught}
+    tested = {label for part, label in pairs if part not in trained} - {label for _, label in strange}
+    least = min((pairs[part, label] for part in trained for label in tested if pairs[part, label]), default=0)
+    tests = sum(count for (part, label), count in pairs.items() if part not in trained and label in tested)
+    alone = {label for label in taught - tested if len(tested) > 1 and tests >= FEWEST * (len(tested) + 1)
+             and sum(pairs[part, label] for part in trained) >= least}  # fmt: skip
+    whole = alone if len(tested) == len(taught - alone) else set()
+    return Classed(["" if (part.lower(), label) in strange or label in whole else label for part, label in zip(outer, labels, strict=True)])
+
+
+def within(files: list[str]) -> list[str]:
+    """The files that lie as deep as most do in folders of parts, where few lie otherwise (urls.txt in train/, beside pos/ and neg/); else
+    all of them."""
+    (depth, count), *_ = Counter(file.count("/") for file in files).most_common(1)
+    found = [file for file in files if file.count("/") == depth]
+    parts = {part_of(file.split("/")[:1]) for file in found}
+    return found if depth > 1 and count >= MOST_INSIDE * len(files) and TRAIN in parts and len(parts) > 1 and None not in parts else files
+
+
+def known_classes(files: list[str], classed: Classed) -> tuple[list[str], Classed]:
+    """The files whose folders are classes, and these; how many are left out is said."""
+    lost = [file for file, label in zip(files, classed.labels, strict=True) if not label]
+    if not lost:
+        return files, classed
+    names = dict.fromkeys(file.rpartition("/")[0] for file in lost)
+    said = tr("{count:,} files are left out, for their folders ({names}) are no classes both to learn and to test. What is to be answered: "
+              "duomo predict RUN FOLDER", count=len(lost), names=listed([*names], 5))  # fmt: skip
+    kept = [place for place, label in enumerate(classed.labels) if label]
+    groups = [classed.groups[place] for place in kept] if classed.groups else None
+    return [files[place] for place in kept], Classed([classed.labels[place] for place in kept], groups, (*classed.said, said))
 
 
 def _forked(root: str, folders: list[list[str]]) -> list[list[str]]:
@@ -110,11 +151,25 @@ def _origins(names: Collection[str]) -> bool:
     return all(_ORIGINS.fullmatch(name) for name in names)
 
 
+def has_classes(root: Path, files: list[str], media: str) -> bool:
+    """Whether the media lie in folders of several classes, or of parts without any."""
+    try:
+        found = labels_of(root, [file for file in files if kind_of(file) == media])
+    except DataError:
+        return True
+    return found is not None and len({*found.labels}) > 1
+
+
 def classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
     """The files with their class; a few that lie beside the folders of several classes have none."""
     inside = [file for file in files if "/" in file]
     few = len(inside) < len(files) <= len(inside) / MOST_INSIDE and len({file.split("/")[0] for file in inside}) > 1
     found = labels_of(root, inside if few else files)
+    if found is not None and not few:
+        files, found = known_classes(files, found)
+        inside = files
+    if found is not None and len({*found.labels}) == 1 and _is_outer(found.labels[0], root.name):
+        found = None
     columns = {media: pa.array(files, pa.large_string())}
     if found is not None:
         labels = dict(zip(inside, found.labels, strict=True))

@@ -21,9 +21,8 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
 from duomo.data.arrays import is_array, read_arrays
-from duomo.data.classed import GROUP, SPLITS, classes, kinds_of, labels_of
+from duomo.data.classed import GROUP, SPLITS, classes, has_classes, kinds_of, known_classes, labels_of, within
 from duomo.data.companions import above_classes, cards, companions, is_named
-from duomo.data.conll import in_plain
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
 from duomo.data.frames import from_rows
@@ -32,10 +31,12 @@ from duomo.data.illustrated import is_illustrated
 from duomo.data.joined import joined
 from duomo.data.lined import read_lined
 from duomo.data.listed import LOOKED_AT, Reader, are_classes, described, kind_of, known, listing, names_files, parts
-from duomo.data.nameless import PARTS, is_table, shows_picture
+from duomo.data.lone import rows_of, tables_of
+from duomo.data.nameless import shows_picture
 from duomo.data.owned import of_folders
 from duomo.data.pages import plain, unread
 from duomo.data.parted import of_parts
+from duomo.data.portioned import divided, marked
 from duomo.data.prose import PROSE, alike, writing
 from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.spoken import read_classes, read_spoken, read_timed, refuse_elsewhere
@@ -64,8 +65,10 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         lists = [file for file in files if kind_of(file) == "table"]
         return of_folders(root, lists, read_file, (nameless, "image", problems)) or classes(root, nameless, "image", problems)
     tables = [file for file in files if kind_of(file) == "table"]
-    if silent and not tables and (arrays := [file for file in files if is_array(root / file)]):
-        return read_arrays(root, arrays)
+    if silent and len(tables) < 2 and (arrays := [file for file in files if is_array(root / file)]):
+        beside = read_file(root / tables[0]) if tables else None
+        if beside is None or len(arrays) == 1:
+            return read_arrays(root, arrays, beside)
     stills = [file for file in files if file.lower().endswith(STILL)]
     if stills and len(stills) == kinds["image"] and _moving(root, stills):
         kinds["video"] += kinds.pop("image")
@@ -84,17 +87,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
                   count=len(pictures))  # fmt: skip
         return _written(root, [file for file in files if writing(root, file) != "code"], cache, (*problems, said), wanted)
     if kinds[media]:
-        shown = [file for file in files if kind_of(file) == media]
-        if (found := of_folders(root, tables, read_file, (shown, media, problems))) is not None:
-            return found
-        if (found := _listed(root, tables, read_file, (files, media, problems))) is not None:
-            return found
-        for made in (read_timed, read_spoken, _paired) if media == "audio" else (_paired, read_classes):
-            if (found := made(root, files, media, problems, wanted)) is not None:
-                return found
-        moving = media == "video" and not kinds["image"]
-        shown = [file for file in files if kind_of(file) == media or (moving and file in set(stills))]
-        return classes(root, shown, media, (*problems, *_passed_by(files)))
+        return _shown(root, files, tables, read_file, (media, stills if not kinds["image"] else [], problems), wanted)
     if (annotated := read_standoff(root, files, problems, wanted)) is not None:
         return annotated
     if not tables and (lined := read_lined(root, files, problems, wanted)) is not None:
@@ -102,6 +95,25 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
         return aligned
     return _silent(root, files, tables, kinds["text"], read_file, cache, problems, wanted)
+
+
+def _shown(
+    root: Path, files: list[str], tables: list[str], read_file: Reader, inside: tuple[str, list[str], tuple[str, ...]], wanted: str
+) -> Table:
+    """A folder of media: `inside` are their kind, pictures that are films, and what is to be said."""
+    media, moving, problems = inside
+    shown = [file for file in files if kind_of(file) == media]
+    if (found := of_folders(root, tables, read_file, (shown, media, problems))) is not None:
+        return found
+    if (found := _listed(root, tables, read_file, (files, media, problems))) is not None:
+        return found
+    for made in (read_timed, read_spoken, _paired) if media == "audio" else (_paired, read_classes):
+        if (found := made(root, files, media, problems, wanted)) is not None:
+            return found
+    if not has_classes(root, files, media) and (told := marked(root, files, media, wanted)) is not None:
+        return described(root, told, files, media, problems)
+    shown = sorted({*shown, *(moving if media == "video" else [])})
+    return divided(classes(root, shown, media, (*problems, *_passed_by(files))), root, files, media, wanted)
 
 
 def _silent(
@@ -118,8 +130,8 @@ def _silent(
     listed = cards(tables)
     tables = [file for file in tables if file not in listed]
     about = companions(root, files, tables) if tables else []
-    if parted := _parted(root, files, tables, wanted):
-        tables = parted
+    if not tables and (lone := rows_of(root, files, wanted)):
+        tables, about = lone, [file for file in files if file not in lone]
     elif (texts > len(about) and texts - len(about) >= sum("/" not in file for file in tables)) or _settings(
         root, files, tables, read_file
     ):
@@ -130,13 +142,6 @@ def _silent(
     if any(writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise _refusal(root, files)
-
-
-def _parted(root: Path, files: list[str], tables: list[str], wanted: str) -> list[str]:
-    """Texts that are parts of a table (train.txt, news.dev), with cells, tags or classes in each line; none where one of them is prose."""
-    found = [file for file in files if _part_of(PurePosixPath(file.lower()))]
-    whole = bool(found) and not tables and all(is_table(root / file, wanted) or in_plain(root / file, wanted) for file in found)
-    return found if whole else []
 
 
 def _settings(root: Path, files: list[str], tables: list[str], read_file: Reader) -> bool:
@@ -151,10 +156,6 @@ def _settings(root: Path, files: list[str], tables: list[str], read_file: Reader
             continue
         return False
     return True
-
-
-def _part_of(file: PurePosixPath) -> bool:
-    return file.suffix[1:] in PARTS or (file.suffix == ".txt" and (file.stem in SPLITS or PurePosixPath(file.stem).suffix[1:] in SPLITS))
 
 
 def _passed_over(about: list[str]) -> list[str]:
@@ -187,6 +188,9 @@ def _refusal(root: Path, files: list[str]) -> DataError:
     if said := unread(files):
         return DataError("{problems}", problems=together(said))
     refuse_any(root, files)
+    if len(several := tables_of(root, files)) > 1:
+        raise DataError("A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
+                        folder=root.name, files=", ".join(several[:10]), choices=several[:50])  # fmt: skip
     if all(file.lower().endswith((".tar", ".zip")) for file in files):
         raise DataError(
             "Archives are not opened within a folder; {folder} holds {count}. Unpack them into one folder, and give that: "
@@ -210,7 +214,7 @@ def _written(root: Path, files: list[str], cache: Path | None, problems: tuple[s
     about = above_classes(chosen)
     problems = (*problems, *_passed_over(about), *unread(files))
     labelled = kinds[chosen[0]] != "code"
-    return _texts(root, [file for file in chosen if file not in about], cache, problems, wanted, labelled=labelled)
+    return _texts(root, within([file for file in chosen if file not in about]), cache, problems, wanted, labelled=labelled)
 
 
 def _refuse_run(root: Path) -> None:
@@ -238,7 +242,7 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
     files, media, problems = inside
     own = [file for file in tables if "/" not in file]
     lists = [file for file in tables if _stem(file) in LISTS and file.split("/")[0].lower() in SPLITS]
-    if not own and not lists and len(tables) <= LOOKED_AT:  # audio/1.wav beside meta/list.csv
+    if not own and not lists and len(tables) <= LOOKED_AT and not has_classes(root, files, media):  # audio/1.wav beside meta/list.csv
         own = [file for file in tables if _lists(root / file, read_file, files)]
     named = [file for file in own if _stem(file) in LISTS] or own
     named = [file for file in named if _lists(root / file, read_file, files)] if len(named) > 1 else named
@@ -282,6 +286,7 @@ def _moving(root: Path, files: list[str]) -> bool:
 def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str, *, labelled: bool = True) -> Table:
     """One row per file, with its class folder as label; a few long works are cut into documents."""
     classed = labels_of(root, files) if labelled else None
+    files, classed = known_classes(files, classed) if classed else (files, classed)
     folders = {} if classed is None else {"label": classed.labels} | ({GROUP: classed.groups} if classed.groups else {})
     sizes = [(root / file).stat().st_size for file in files]
     works = classed is None and len(files) < 50 and sum(sizes) > 16_000 * len(files)

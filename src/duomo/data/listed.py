@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -33,7 +33,7 @@ _CUT = re.compile(
     re.IGNORECASE,
 )
 """Names of clips that were cut from one film: game_clip3, talk-part-02, v_Run_g04_c01 (UCF-101), id_000010_000020 (Kinetics)."""
-TEXTS = frozenset((".txt", ".text"))
+TEXTS = frozenset((".txt", ".text", ".tokens"))
 TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".feather", ".arrow", ".xlsx", ".xls"))
 NAMING = (
     "file", "file_name", "filename", "path", "filepath", "image", "audio", "picture", "sound", "wav", "clip", "video", "film",
@@ -139,9 +139,22 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
         note = (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).", **told),)
     known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
     known |= {other: "id" for other in columns if listed.kinds.get(other) == "id"}
+    if codes := _codes(columns, others):
+        known |= dict.fromkeys(codes, "id")
+        names = ", ".join(f"{code} = {word}" for code, word in codes.items())
+        note += (tr("Numbers that say the same as words beside them are not learned from: {names}.", names=names),)
     said = problems + listed.problems + note
     found_table = Table(pa.table(columns), known, root=root, name=root.name, problems=said, asked=listed.asked)
     return listed_scenes(found_table, files) or found_table
+
+
+def _codes(columns: Mapping[str, pa.ChunkedArray | pa.Array], names: Sequence[str]) -> dict[str, str]:
+    """Columns of numbers that stand for the classes of another one, each for one (target and category of ESC-50), and those columns."""
+    cells = {name: columns[name].cast(pa.large_string()).to_pylist() for name in names if not pa.types.is_nested(columns[name].type)}
+    classed = {name: len({*held}) for name, held in cells.items() if 1 < len({*held}) <= len(held) / MANY_EACH}
+    number = {name: all(cell is not None and cell.lstrip("-").isdigit() for cell in cells[name]) for name in classed}
+    pairs = [(code, word) for code in classed for word in classed if number[code] and not number[word] and classed[code] == classed[word]]
+    return {code: word for code, word in pairs if len({*zip(cells[code], cells[word], strict=True)}) == classed[code]}
 
 
 def parts(root: Path, lists: list[str], read_file: Reader, beside: tuple[list[str], str, tuple[str, ...]]) -> Table:

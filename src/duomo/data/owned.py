@@ -31,7 +31,8 @@ def of_folders(root: Path, tables: Sequence[str], read_file: Reader, inside: tup
             continue
         counts = {name: sum(cell in folders for cell in _cells(listed, name)) for name in listed.names}
         name = max(counts, key=lambda name: counts[name], default="")
-        if name and counts[name] >= max(2, SHARE * len(listed)) and not names_files(listed, files):
+        again = counts[name] - len({*_cells(listed, name)} & folders.keys()) if name else 0
+        if name and counts[name] >= max(2, SHARE * len(listed)) and again < SHARE * counts[name] and not names_files(listed, files):
             found = _told(replace(listed, name=file), name, folders, files, media)
             return replace(found, root=root, name=root.name, problems=(*problems, *listed.problems, *found.problems))
     return None

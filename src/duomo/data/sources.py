@@ -14,7 +14,7 @@ from duomo.core.messages import nearest, together, tr
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
 from duomo.data import foreign
-from duomo.data.aligned import is_barred, read_barred
+from duomo.data.aligned import bar_of, read_barred
 from duomo.data.archive import unpack
 from duomo.data.arrays import read_numpy
 from duomo.data.bilingual import read_mo, read_po, read_tmx, read_xliff
@@ -59,7 +59,7 @@ _FORMATS = {
     "tar": ".tar",
     "orc": ".orc",
     "page": " ".join(sorted(PAGES)),
-    "text": ".txt .text .utf8 .md .rst .log .libsvm .svmlight .svm",
+    "text": ".txt .text .utf8 .md .rst .log .libsvm .svmlight .svm .tokens",
     "conll": ".conll .conllu .bio .iob .iob2 .bioes .bmes",
     "tmx": ".tmx",
     "xliff": ".xlf .xliff .sdlxliff .mxliff .mqxliff",
@@ -226,7 +226,7 @@ def _of_text(path: Path, encoding: str) -> str:
     kind = {"columns": "conll"}.get(found := in_plain(path, encoding), found) or "text"
     if kind == "text" and path.suffix.lower() == ".txt" and is_table(path, encoding):
         return "delimited"
-    return "barred" if kind == "text" and is_barred(path, encoding) else kind
+    return "barred" if kind == "text" and bar_of(path, encoding) else kind
 
 
 def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
@@ -268,7 +268,8 @@ def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str,
                "xliff": read_xliff, "barred": read_barred, "turns": read_turns, "trees": read_trees, "inlaid": read_inlaid,
                "aspects": read_aspects}  # fmt: skip
     data, problems = readers[kind](path, encoding)
-    return data, problems, {name: {"document": "id", "label": "category"}.get(name, "text") for name in data.column_names}
+    kinds = {name: {"document": "id", "label": "category"}.get(name, "text") for name in data.column_names}
+    return data, problems, {} if kind == "barred" and "c0" in kinds else kinds
 
 
 def _format(path: Path, real: str) -> str:

@@ -42,9 +42,13 @@ LARGEST = 1 << 26
 SPEAKERS, SHARED = 5, 0.5
 """Folders from which they are taken for the speakers'; of words that are said again, so many are in other folders too."""
 WORD = re.compile(f"[{CJK}{SOUTHEAST}]|" + runs_of(r"[^\W_]"))
+SAMPLES = 2000
+"""A lone sentence that ends so late is told in samples, not seconds."""
 LONGEST = 30.0
 """Seconds of a recording whose subtitles are read as words of the whole."""
 _TIME = re.compile(r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)")
+_SAMPLES = re.compile(r"^\d+ \d+ (?=\D)")
+"""The first and the last sample of what is said, as TIMIT has them before it."""
 _QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
 
 
@@ -56,6 +60,8 @@ def read_spoken(root: Path, files: Sequence[str], media: str, problems: tuple[st
     if len(words) < 0.5 * len(sounds):
         _refuse_times(root, files, sounds)
         return None
+    if all(map(_SAMPLES.match, words.values())):
+        words = {sound: _SAMPLES.sub("", text) for sound, text in words.items()}
     places = pa.array(sounds, pa.large_string())
     name = "label" if are_classes(words.values()) else "text"
     columns = {"audio": places, name: pa.array([words.get(file) for file in sounds], pa.large_string()), "file": places}
@@ -76,6 +82,8 @@ def read_timed(root: Path, files: Sequence[str], media: str, problems: tuple[str
             if found and not (ending.lower() in WORDS and found[-1].end <= LONGEST):
                 cues.setdefault(sound, found)
     if len(cues) < 0.5 * len(sounds):
+        return None
+    if all(len(found) == 1 and found[0].end >= SAMPLES and found[0].end.is_integer() for found in cues.values()):
         return None
     inside = {sound: _inside(root / sound, found) for sound, found in cues.items()}
     if not any(inside.values()):
