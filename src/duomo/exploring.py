@@ -77,6 +77,7 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
         table, columns[0], column, found, (Path(start).name if start else tr("a glance at edges and colours"), features_ND.shape[1])
     )
     page = Path(html or f"{run_name(source)}.explore.html")
+    page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(report.render(facts, _sources(table, columns[0], facts), run_name(source)), encoding="utf-8")
     beside = page.with_suffix(".json")
     beside.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ another version of the library, by torch in float32 as before. A block has only 
 """
 
 import math
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -57,6 +58,9 @@ def candidates() -> list[Engine]:
 def prepare(path: Path | str, reporter: Reporter) -> dict[str, Any]:
     """Measure, note the fastest, and say so: in the run folder, or beside it for one that writes token by token (writing.py)."""
     run = Run.open(path, engine=False)
+    if not os.access(run.path.parent if writes(run) else run.path, os.W_OK):
+        raise RunError("Which engine is fastest is noted beside the run's files; {path} cannot be written. Prepare it where it can.",
+                       path=run.path)  # fmt: skip
     if writes(run):
         name = Choice(run, COMPANY, reporter).name()
         reporter.say(tr("{run}: answered by {engine} from now on", run=run.path.name, engine=name))

@@ -162,7 +162,7 @@ class Work:
         chosen = next(timing for timing in timings if timing.execution == execution)
         seconds = chosen.seconds if chosen.times else 0.0
         self.preflight = preflight.predict(self.model, self.config, self.stream.steps_per_epoch, len(self.valid), seconds, self._device())
-        self.preflight.say(self.reporter)
+        self.preflight.say(self.reporter, self.folder.path)
         if self.loaded:  # from nothing everything learns but what is there for form's sake, or never read
             adapt.say_counts(self.model, self.reporter)
         if self.task.writes and len(self.plan.valid):

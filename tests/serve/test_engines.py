@@ -227,4 +227,7 @@ def test_where_no_engine_agrees_the_run_is_left_as_it_is(opinions: Path, monkeyp
     before = sorted(path.name for path in opinions.iterdir())
     with pytest.raises(RunError, match="none does: torch float32"):
         prepared.prepare(opinions, Silent())
+    monkeypatch.setattr("os.access", lambda path, how: False)
+    with pytest.raises(RunError, match="cannot be written"):  # told before it is measured
+        prepared.prepare(opinions, Silent())
     assert before == sorted(path.name for path in opinions.iterdir())

@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -480,8 +481,8 @@ def test_other_code_is_told_of_when_a_run_goes_on(tmp_path: Path, stopped: Any, 
         assert any(f"duomo: {facts.code()} -> {later}" in sentence for sentence in said) == bool(later)
 
 
-def test_testing_that_takes_long_is_foretold() -> None:
-    """Where a model writes its answers, and only where it is worth a word beside the training."""
+def test_what_will_take_long_or_not_fit_is_foretold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Testing, where a model writes its answers, only where it is worth a word beside the training; checkpoints larger than the disk."""
     said: list[str] = []
 
     class Told(Silent):
@@ -491,3 +492,7 @@ def test_testing_that_takes_long_is_foretold() -> None:
     for seconds, training in ((354.0, 60.0), (19.0, 10.0), (100.0, 1000.0)):
         preflight.say_judging(seconds, training, Told())
     assert len(said) == 1 and "5.9 min" in said[0] and "--test-share" in said[0]
+    for free in (10**9, 10**7):
+        monkeypatch.setattr("shutil.disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
+        preflight.Preflight(60.0, 10**9, 85_000_000).say(Told(), tmp_path)
+    assert len(said) == 4 and "10 MB left" in said[3] and "--out" in said[3]

@@ -15,7 +15,7 @@ WRITTEN = r"(?=['\"\[{(\d-]|None|True|False)"
 """How what stands in a text by its `repr` begins."""
 VARIED = re.compile(rf"\b(?:{COUNTED}|{'|'.join(OF_ONE)})\b")
 """Words of an English template that are others where there is one of a thing."""
-TELLING = {"en": 6, "zh": 3}
+TELLING = {"en": 4, "zh": 3}
 """Letters in a row, of the language that is left, by which a template is looked for."""
 LONG, MOST = 12, 16
 """A value shorter than this is a name or a number, never a sentence; more sentences than this are no text of ours."""

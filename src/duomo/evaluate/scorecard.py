@@ -20,8 +20,8 @@ from duomo.evaluate.rivals import Rival, run_rivals
 from duomo.evaluate.slices import label, worst_slices
 
 FORMAT = 1
-SENTENCES = ("reason", "split", "problems")
-"""Facts that were said in the language of who trained."""
+SENTENCES, FACTS = ("note", "x_label", "y_label"), ("reason", "split", "problems")
+"""What was said in the language of who trained, and facts that were."""
 FEW_ROWS = 50
 """With fewer test rows the scorecard warns that little can be told."""
 
@@ -271,8 +271,8 @@ def plain(value: Any) -> Any:
 
 def told(card: Mapping[str, Any]) -> dict[str, Any]:
     """The scorecard with the sentences that it keeps in the reader's language."""
-    facts = {name: retell(value, (), name in SENTENCES) for name, value in card["facts"].items()}
-    return {**retell(dict(card), ("note",)), "facts": facts}
+    found: dict[str, Any] = retell(dict(card), SENTENCES)
+    return found | {"facts": {name: retell(value, (), name in FACTS) for name, value in found["facts"].items()}}
 
 
 def show(card: Mapping[str, Any], reporter: Reporter) -> None:

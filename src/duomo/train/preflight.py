@@ -1,7 +1,9 @@
 """Before the long part: what it will take, from what was just measured."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -28,13 +30,18 @@ class Preflight:
     memory_bytes: int
     disk_bytes: int
 
-    def say(self, reporter: Reporter) -> None:
+    def say(self, reporter: Reporter, folder: Path) -> None:
         reporter.say(
             tr(
                 "Preflight: training will take about {time}, {memory} of memory and {disk} on the disk.",
                 time=duration(self.seconds), memory=amount(self.memory_bytes), disk=amount(self.disk_bytes),
             )
         )  # fmt: skip
+
+        free = shutil.disk_usage(folder).free
+        if free < self.disk_bytes:
+            reporter.say(tr("Warning: the disk of {path} has {free} left: training would stop when that is full. Free some space, or "
+                            "choose another folder with --out.", path=folder, free=amount(free)))  # fmt: skip
 
     def against(self, seconds: float, memory_bytes: int, disk_bytes: int) -> dict[str, Any]:
         """How wrong it was: predicted, actual and their ratio, for the scorecard."""

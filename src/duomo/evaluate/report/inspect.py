@@ -57,6 +57,7 @@ def render(audit: Mapping[str, Any]) -> str:
 
 def write(audit: Mapping[str, Any], path: Path) -> None:
     """Write the page of an audit."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, render(audit).encode())
 
 
