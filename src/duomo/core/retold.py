@@ -58,7 +58,9 @@ def _sentence(text: str, reader: str) -> str | None:
     best, most = None, 0
     for anchor, told, other, own in _templates(reader):
         if anchor in text and own > most and (found := _pattern(told).fullmatch(text)):
-            best, most = (other, found.groupdict()), own
+            values = found.groupdict()
+            if own >= LONG or not any(" " in value for value in values.values()):  # few letters tell only what is hardly more
+                best, most = (other, values), own
     if best is None:
         return None
     values = {name: _retold(value, reader) if len(value) >= LONG else value for name, value in best[1].items()}

@@ -98,7 +98,7 @@ class Replica(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.ended.set()
         if not self.hello.done():
-            self.hello.set_exception(Lost())
+            self.hello.set_exception(Lost("a worker ended while it started"))
         for waiting in self._asked.values():
             waiting.put_nowait(({"lost": True}, b""))
 
