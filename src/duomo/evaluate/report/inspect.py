@@ -75,7 +75,8 @@ def show(audit: Mapping[str, Any], reporter: Reporter) -> None:
     for finding in _sorted(audit):
         mark = MARKS.get(str(finding["severity"]), "·")
         told = _finding(finding)
-        where = tr("For example rows {rows}, counted from 1.", rows=told["rows"]) if told["rows"] and finding.get("code") != "missing" else ""
+        some = told["rows"] if finding.get("code") != "missing" else []
+        where = tr("For example rows {rows}, counted from 1.", rows=some) if some else ""
         reporter.say(f"{mark} {together([told['sentence'], where, told['remedy']])}")
     for name, value in _proposal(audit.get("proposal") or {}):
         reporter.say(tr("{name}: {value}", name=name, value=value))
