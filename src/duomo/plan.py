@@ -25,7 +25,7 @@ from duomo.data import audit, dated, documents, longform, spill, split, targets,
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
-from duomo.exchange.opening import open_pretrained
+from duomo.exchange.opening import go_on_from
 from duomo.exchange.trunks import carries, within
 from duomo.train import adapt
 
@@ -254,7 +254,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     said, settings = find.checked(settings)
     if said.adapt.lora and not said.adapt.start:
         raise ConfigError("Low-rank changes are learned beside weights that exist; none were given. Name them with --from.")
-    pretrained = open_pretrained(said.adapt.start) if said.adapt.start and not resumed else None
+    pretrained = go_on_from(said.adapt.start) if said.adapt.start and not resumed else None
     if pretrained:
         settings = _started(settings, said, pretrained)
     table, joined = longform.settle(read(source, said.data, reporter), said.data, reporter)

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from duomo.core.errors import ConfigError
 from duomo.core.kinds import text as text_kind
 from duomo.exchange import hf, pieces, vocabularies
+from duomo.exchange.opening import go_on_from
 
 transformers = pytest.importorskip("transformers")
 
@@ -186,3 +187,10 @@ def test_a_qwen_of_before_splits_as_a_qwen(tmp_path: Path) -> None:
 
 def test_numbers_of_a_message() -> None:
     assert pieces._number(pieces._fields(field(43, -1)), 43, 0) == -1
+
+
+def test_weights_without_their_tokenizer_are_not_taught(tmp_path: Path) -> None:
+    made("BertForMaskedLM", "BertConfig", SMALL).save_pretrained(tmp_path)
+    assert hf.read(tmp_path).learned == {}
+    with pytest.raises(ConfigError, match=r"Copy its tokenizer\.json"):
+        go_on_from(tmp_path)

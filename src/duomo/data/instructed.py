@@ -18,7 +18,7 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
 from duomo.data import corpus
-from duomo.data.pairs import MORE, Asked, Names, Pairs, cells_of, choose_columns
+from duomo.data.pairs import MORE, Asked, Names, Pairs, choose_columns, texts_in
 
 LEAST_READ = 16
 """Tokens of a text that are read however short the model's context is."""
@@ -51,7 +51,7 @@ class Instructed:
         self.longest = (self.read + frame + written, written)
 
     def _lengths(self, table: Table, name: str) -> np.ndarray:
-        texts = cells_of(table, name)[:4000]
+        texts = texts_in(table, name)[:4000]
         return np.array([len(ids) for ids in text_kind.encode_text(self.tokenizer, texts)] or [1])
 
     def state(self) -> dict[str, Any]:
@@ -74,10 +74,10 @@ class Instructed:
     # -- tensors
     def texts(self, table: Table) -> tuple[list[str], list[str]]:
         """Sources and targets, empty where missing."""
-        return self.sources(table), cells_of(table, self.names.target)
+        return self.sources(table), texts_in(table, self.names.target)
 
     def sources(self, table: Table) -> list[str]:
-        return cells_of(table, self.names.source)
+        return texts_in(table, self.names.source)
 
     def _messages(self, text: str, answer: str | None = None) -> list[dict[str, str]]:
         asked = {"role": "user", "content": f"{self.request}\n\n{text}"}

@@ -27,6 +27,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Dense, Examples, Ragged, texts_of
 from duomo.data.digests import number_of
 from duomo.data.memory import Memory
+from duomo.data.several import as_one, say_the_same, several
 
 LONGEST = 256
 MANY = 5000
@@ -178,15 +179,20 @@ class Pairs:
             for name, lacking in zip(names, empty, strict=True)
             if lacking.any()
         ]
+        told += [
+            tr("Each cell of {column} lists several answers; the first is learned.", column=name) if say_the_same(cells)
+            else tr("Each cell of {column} lists the parts of a text; they are read as one, a line each.", column=name)
+            for name in names if several(cells := cells_of(table, name))
+        ]  # fmt: skip
         return mask, told
 
     # -- tensors
     def texts(self, table: Table) -> tuple[list[str], list[str]]:
         """Sources and targets, empty where missing."""
-        return self.sources(table), cells_of(table, self.names.target)
+        return self.sources(table), texts_in(table, self.names.target)
 
     def sources(self, table: Table) -> list[str]:
-        return cells_of(table, self.names.source)
+        return texts_in(table, self.names.source)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         sources = self.sources(table)
@@ -279,8 +285,13 @@ def cells_of(table: Table, name: str) -> list[str]:
     return ["" if cell is None else cell for cell in text_of(table.column(name)).to_pylist()]
 
 
+def texts_in(table: Table, name: str) -> list[str]:
+    """The same; of several in a cell that say the same the first, of the parts of one all."""
+    return as_one(cells_of(table, name))
+
+
 def _known(table: Table, name: str) -> pa.ChunkedArray:
-    return pc.drop_null(text_of(table.column(name)))
+    return pa.chunked_array([[cell for cell in texts_in(table, name) if cell]], pa.large_string())
 
 
 def _empty(table: Table, name: str) -> np.ndarray:

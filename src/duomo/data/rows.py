@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from duomo.core.kinds.cells import whole
 from duomo.data.pictured import is_picture, png
+from duomo.data.several import are_places
 
 BATCH = 10_000
 DEEPEST, MOST_FIELDS, LOOKED_AT = 4, 64, 1000
@@ -37,7 +38,7 @@ def _objects(rows: Callable[[], Iterable[Mapping[str, Any]]]) -> set[str]:
     other = set()
     for row in islice(rows(), LOOKED_AT):
         for name, cell in row.items():
-            if isinstance(cell, Mapping) and cell and not {"bytes", "path"} >= cell.keys():
+            if isinstance(cell, Mapping) and cell and not {"bytes", "path"} >= cell.keys() and not are_places(cell):
                 fields.setdefault(name, set()).update(map(str, cell))
             elif cell is not None:
                 other.add(name)

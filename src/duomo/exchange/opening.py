@@ -38,6 +38,15 @@ def open_pretrained(path: Path | str) -> Pretrained:
     )  # fmt: skip
 
 
+def go_on_from(path: Path | str) -> Pretrained:
+    """The same, to be taught; ConfigError for weights that read text and have lost the tokenizer that they know it by."""
+    found = open_pretrained(path)
+    if found.facts.get("family") and "embedding.weight" in found.tensors and "text" not in found.learned:
+        raise ConfigError("Weights that read text know it by their tokenizer's numbers; {source} has none. Copy its tokenizer.json (or "
+                          "vocab.txt, tokenizer.model) into that folder.", source=found.source)  # fmt: skip
+    return found
+
+
 def _near(place: Path) -> Path | None:
     """The one model that the path most likely stands for: the folder of a file of weights, or what lies in the folder."""
     if place.is_file():

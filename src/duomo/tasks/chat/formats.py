@@ -189,19 +189,6 @@ def _script(text: str) -> list[dict[str, Any]]:
     return [{"role": role, "content": part} for role, part in zip(roles[:-1], said, strict=False)]
 
 
-def several(cells: Sequence[Any]) -> bool:
-    """Whether every answer of a column is a list of texts: several answers to one question, the best or only one first."""
-    found = [cell for cell in cells if cell not in (None, "")]
-    return bool(found) and all(first_of(cell) is not None for cell in found)
-
-
-def first_of(cell: Any) -> str | None:
-    """The first text of a list of texts; None of anything else."""
-    with suppress(*JSON_FAULTS):
-        cell = json.loads(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else cell
-    return cell[0] if isinstance(cell, list) and cell and all(isinstance(one, str) for one in cell) else None
-
-
 def _with_answer(asked: list[dict[str, Any]], answer: Any, row: int) -> list[dict[str, Any]]:
     """What was asked with the answer of a column beside it, or the conversation that the column repeats as a whole."""
     said = _listed(answer, row) if _is_list(answer) else [{"role": "assistant", "content": str(answer)}] if answer else []

@@ -24,6 +24,7 @@ from duomo.core.tensors import Batch, Dense, Examples, Ragged
 from duomo.data import corpus
 from duomo.data.digests import number_of
 from duomo.data.ngram import Ngrams
+from duomo.data.several import several, texts_in
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
@@ -37,10 +38,8 @@ from duomo.tasks.chat.formats import (
     ToolsError,
     UnlearnedError,
     asked_shape,
-    first_of,
     is_instructed,
     messages_of,
-    several,
     shape_of,
     told,
 )
@@ -221,7 +220,7 @@ class Main(Task):
         for row in range(len(table)):
             cells = {name: columns[name][row].as_py() if name in columns else None for name in (*shape.columns, *shape.aside)}
             if first:
-                cells[first] = first_of(cells[first])
+                cells[first] = next(iter(texts_in(cells[first])), None)
             try:
                 found = messages_of(cells, shape, row + 1)
             except UnlearnedError as error:

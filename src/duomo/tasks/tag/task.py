@@ -57,10 +57,12 @@ class Config:
 
 
 class Tagged:
-    """Rows with their tags; None where a row has none that fit its tokens."""
+    """Rows with their tags, to the place up to which they are learned; None where a row has none that fit its tokens."""
 
     def __init__(self, rows: list[cells.Row], tags: list[list[str] | None]):
-        self.rows, self.tags = rows, tags
+        self.lengths = [len(row.starts) for row in rows]
+        self.rows = [row._replace(starts=row.starts[:LONGEST], stops=row.stops[:LONGEST]) for row in rows]
+        self.tags = [one and one[:LONGEST] for one in tags]
 
 
 @final
@@ -195,16 +197,19 @@ class Main(Task):
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         read, target = self.read(table), table.column(self._target()).to_pylist()
-        length_N = np.array([len(row.starts) for row in read.rows])
+        length_N = np.array(read.lengths)
         missing_N = np.array([cell is None or cell == "" for cell in target], bool) | (length_N == 0)
         wrong_N = ~missing_N & np.array([tags is None for tags in read.tags], bool)
         long_N = ~missing_N & ~wrong_N & (length_N > LONGEST)
-        kept_N = ~(missing_N | wrong_N | long_N)
+        kept_N = ~(missing_N | wrong_N)
         values = {"rows": len(table), "name": self._target(), "longest": LONGEST}
         reasons = (
             (missing_N, "{missing} of {rows} rows have no {name!r} and are left out."),
             (wrong_N, "{missing} of {rows} rows have not one tag for each token and are left out."),
-            (long_N, "{missing} of {rows} rows have more than {longest} tokens and are left out; divide them into sentences."),
+            (
+                long_N,
+                "{missing} of {rows} rows have more than {longest} tokens: the first of each are learned; divide them into sentences.",
+            ),
         )
         sentences = [tr(template, missing=int(mask_N.sum()), **values) for mask_N, template in reasons if mask_N.any()]
         if shared := sum(cells.sharing(cell, row) for cell, row, kept in zip(target, read.rows, kept_N, strict=True) if kept):
@@ -217,10 +222,7 @@ class Main(Task):
     def encode(self, table: Table, *, target: bool) -> Examples:
         if target:
             read = self.read(table)
-            columns = self._columns([_cut_off(row) for row in read.rows], self._longest)
-            classes = [
-                self.scheme.encode((tags or ["O"] * len(row.starts))[:LONGEST]) for row, tags in zip(read.rows, read.tags, strict=True)
-            ]
+            columns, classes = self._columns(read.rows, self._longest), self._classes(read)
             return Examples(
                 {
                     **columns,
@@ -391,7 +393,3 @@ class Main(Task):
             window |= {f"{name}.length": (length_B - low).clamp(0, high - low) for name in names}
             parts.append(model(window)[:, start - low : start - low + step])
         return torch.cat(parts, 1)
-
-
-def _cut_off(row: cells.Row) -> cells.Row:
-    return row._replace(starts=row.starts[:LONGEST], stops=row.stops[:LONGEST])

@@ -279,6 +279,7 @@ def test_texts_that_are_cut_at_spaces_and_tags_with_commas() -> None:
                                               {"type": "labels", "value": {"start": 3, "end": 5, "text": "北京", "labels": ["LOC"]}},
                                               {"type": "relation", "from_id": "a", "to_id": "b"}]}]},
         {"label": json.dumps({"PER": {"李红": [[0, 1]]}, "LOC": {"北京": [[3, 4]]}})},
+        {"label": {"PER": {"李红": [[0, 1]]}, "LOC": {"北京": [[3, 4]]}}},
         {"spans": [{"start": 0, "end": 2, "label": "PER", "text": "李红 ", "meta": {"label": "by hand", "start": 1}},
                    {"start": 3, "end": 5, "label": "LOC", "text": "北京"}]},
         {"entities": [{"label_type": "PER", "overlap": 0, "start_pos": 0, "end_pos": 2},
@@ -286,7 +287,7 @@ def test_texts_that_are_cut_at_spaces_and_tags_with_commas() -> None:
         {"spans": [{"entityType": "PER", "entity_value": "李红", "startPosition": 0, "endPosition": 2},
                    {"entityType": "LOC", "entity_value": "北京", "startPosition": 3, "endPosition": 5}]},
     ],
-    ids=["doccano", "inclusive", "nested", "label studio, short", "label studio", "by label", "with notes", "ccks", "presidio"],
+    ids=["doccano", "inclusive", "nested", "label studio, short", "label studio", "by label", "cluener", "with notes", "ccks", "presidio"],
 )  # fmt: skip
 def test_spans_in_the_forms_of_tools(tmp_path, cell):
     rows = [{"text": "李红在北京" + "住了很久" * number, **cell} for number in range(1, 40)]
@@ -307,3 +308,15 @@ def test_of_spans_that_share_tokens_the_longest_is_learned_and_the_others_are_co
     kept, told = task.usable(table)
     assert kept.all() and "6 spans share tokens with a longer one" in told[0]
     assert cells.lesson(text, nested, {"how": "characters"}, {})[1] == ["B-ORG", *["I-ORG"] * 6, "B-JOB", "I-JOB"]
+
+
+def test_of_a_long_row_the_beginning_is_learned():
+    words = [str(number % 7) for number in range(1200)]
+    tags = ["B-ODD" if number % 7 == 3 else "O" for number in range(1200)]
+    table = Table(pa.table({"tokens": [json.dumps(words)] * 2, "tags": [json.dumps(tags)] * 2}), {"tokens": "text", "tags": "text"})
+    task = make_task("tag", {"target": ("tags",)})
+    kept, told = task.usable(table)
+    assert kept.all() and "2 of 2 rows have more than 512 tokens: the first of each are learned" in told[0]
+    task.fit(table)
+    assert task.encode(table, target=True).batch([0])["target.class"].shape == (1, 512)
+    assert len(task.encode(table, target=False).batch([0])["text.starts"][0]) == 1200

@@ -266,19 +266,23 @@ def hold_spans(column: Sequence[Any]) -> bool:
 
 def on_tokens(row: Row, spans: Sequence[tuple[int, int, str]]) -> list[Span]:
     """Spans of characters as spans of the tokens that they touch; of those that share a token the longest stays, or the first."""
-    touching = [Span(bisect_right(row.stops, start), bisect_left(row.starts, stop), label) for start, stop, label in spans]
     found: list[Span] = []
-    for span in sorted(touching, key=lambda one: one.start - one.stop):
-        if span.start < span.stop and all(span.stop <= one.start or span.start >= one.stop for one in found):
+    for span in sorted(_touching(row, spans), key=lambda one: one.start - one.stop):
+        if all(span.stop <= one.start or span.start >= one.stop for one in found):
             found.append(span)
     return sorted(found)
+
+
+def _touching(row: Row, spans: Sequence[tuple[int, int, str]]) -> list[Span]:
+    found = [Span(bisect_right(row.stops, start), bisect_left(row.starts, stop), label) for start, stop, label in spans]
+    return [span for span in found if span.start < span.stop]
 
 
 def sharing(cell: Any, row: Row) -> int:
     """How many spans of a cell are left out because a longer one holds some of their tokens."""
     found = parsed(cell)
     spans = None if isinstance(found, str) else written_spans(found)
-    return len(spans) - len(on_tokens(row, spans)) if spans else 0
+    return len(_touching(row, spans)) - len(on_tokens(row, spans)) if spans else 0
 
 
 def bio(spans: Sequence[Span], length: int) -> list[str]:
