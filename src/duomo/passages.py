@@ -4,7 +4,8 @@ Legend: P passages, D width of a vector.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ ENDINGS = tuple(sorted(TEXTS | PROSE))
 PASSAGE = 400
 """Characters of a passage, about; paragraphs stay whole where they can."""
 MOST_FILES = 100_000
+HEADING = re.compile(r"#{1,6}\s")
 
 
 def search(
@@ -118,9 +120,21 @@ def _passages(path: Path, reporter: Reporter, wanted: str) -> Iterator[str]:
         reporter.say(tr("{file} is left out: {reason}", file=path.name, reason=error))
         return
     with open_text(page, encoding) as file:
-        for text in blocks(file, PASSAGE):
-            if text.strip():
-                yield text.strip()
+        for part in _sections(file) if path.suffix.lower() == ".md" else (file,):
+            yield from (text.strip() for text in blocks(part, PASSAGE) if text.strip())
+
+
+def _sections(lines: Iterable[str]) -> Iterator[list[str]]:
+    """A text of Markdown, cut before its headings: what a question resembles most stands with its answer."""
+    held: list[str] = []
+    code = False
+    for line in lines:
+        code ^= line.startswith(("```", "~~~"))
+        if not code and HEADING.match(line) and any(one.strip() and not HEADING.match(one) for one in held):
+            yield held
+            held = []
+        held.append(line)
+    yield held
 
 
 def _encoding(path: Path, wanted: str) -> Encoding:

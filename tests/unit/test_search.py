@@ -9,6 +9,7 @@ import duomo
 from duomo import passages
 from duomo.cli import main
 from duomo.core.errors import ConfigError, DataError, Interrupted
+from duomo.core.reporter import Silent
 from duomo.train import loop
 from duomo.train.guard import Stop
 
@@ -60,6 +61,13 @@ def test_search(run, tmp_path, capsys):
         passages.search(run, tmp_path / "none", "x")
     with pytest.raises(ConfigError):
         passages.search(run, tmp_path, "  ")
+
+
+def test_a_heading_stands_with_what_it_is_about(tmp_path):
+    text = "# Guide\n\n## Install it\n\nWith pip.\n\n## Resume\n\n```sh\n# a remark\nduomo resume\n```\n"
+    (tmp_path / "a.md").write_text(text)
+    found = list(passages._passages(tmp_path / "a.md", Silent(), ""))
+    assert found == ["# Guide\n\n## Install it\n\nWith pip.", "## Resume\n\n```sh\n# a remark\nduomo resume\n```"]
 
 
 def test_only_new_words_are_read_again(run, tmp_path, monkeypatch):
