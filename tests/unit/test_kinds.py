@@ -63,6 +63,12 @@ def saved(picture: Image.Image, form: str, **options: object) -> bytes:
         (["0.3", "1.2", "<0.01", "0.5", "未检出", ">5"] + ["2"] * 4, [0.3, 1.2, 0.01, 0.5, None, 5] + [2] * 4, 0),
         (["<=50K", ">50K", "<=50K"], [None] * 3, 3),
         (["3", "n.a.", "#DIV/0!", "*", "\\N", "4"], [3, None, None, None, None, 4], 0),
+        (["9.54↑", "3.2", "12*", "~5", "约48", "ca. 7", "553.69-", "1,250.00-"], [9.54, 3.2, 12, 5, 48, 7, -553.69, -1250], 0),
+        (["4,7 von 5", "3 von 5"], [4.7, 3], 0),
+        (["8/10", "10/10", "7.5/10"], [8, 10, 7.5], 0),
+        (["4.1×10^9/L", "11×10^9/L"], [4.1, 11], 0),
+        (["812.5ms", "2.5s", "90ms", "12ms"], [812.5, 2500, 90, 12], 0),
+        (["4:06.30", "12:30.00"], [4 / 60 + 6.3 / 3600, 12.5 / 60], 0),
         ([], [], 0),
     ],
 )
@@ -639,6 +645,8 @@ def test_bytes_are_told_from_letters_however_a_tokenizer_is_written() -> None:
         ([f"{place % 7}-{place % 5}" for place in range(60)], "…-…", [0, 0], "0:0"),
         ([f"${place + 10}K-${place + 20}K (Glassdoor est.)" for place in range(60)], "$…K-$…K(Glassdoorest.)", [10, 20], "$10K"),
         ([f"{place % 5 + 4}'{place % 12}\"" for place in range(60)], "…'…\"", [4, 0], "180"),
+        ([f"1:{place + 50}" for place in range(60)], "…:…", [1, 50], "2"),
+        ([f"{place}.5*{place}.2cm" for place in range(60)], "…*…cm", [0.5, 0.2], "2"),
         ([f"1,{place:03} - 2,{place:03}" for place in range(60)], "…-…", [1000, 2000], "1"),
     ],
 )
@@ -670,6 +678,7 @@ def test_several_numbers_in_a_cell(cells: list[str], form: str, first: list[floa
         [f"{place % 4}-{place % 3}" for place in range(60)],  # few values
         [f"{place} red, {place + 2} blue" if place % 2 else f"{place} of them" for place in range(60)],
         [f"1 {place:03}" for place in range(60)],
+        [f"+49 {30 + place * 7} {10000 + place * 977}" for place in range(60)],
     ],
 )
 def test_codes_and_sentences_are_no_numbers(cells: list[str]) -> None:
@@ -718,3 +727,10 @@ def test_phrases_are_told_by_their_words() -> None:
     assert infer(Table(pa.table({"medium": many})), {}).kinds == {"medium": "text"}  # more words than parts are made of
     names = column([f"{rng.choice(['Ann', 'Bo', 'Cy'])} {chr(65 + place % 26)}. Li{place // 3}" for place in range(300)] * 3)
     assert infer(Table(pa.table({"name": names})), {}).kinds == {"name": "category"}
+
+
+def test_eight_digits_are_days_whatever_they_are_called() -> None:
+    days = [f"2024{1 + place % 12:02}{1 + place * 7 % 28:02}" for place in range(60)]
+    assert infer(Table(pa.table({"posting": days, "due": list(map(int, days))})), {}).kinds == {"posting": "date", "due": "date"}
+    amounts = [str(20_000_000 + place * 7919) for place in range(60)]
+    assert infer(Table(pa.table({"a": amounts, "b": list(map(int, amounts))})), {}).kinds == {"a": "number", "b": "number"}

@@ -62,6 +62,8 @@ EPOCHS_NAMED = re.compile(
     r"(?i)timestamp|epoch|unix|(^|[\W_])(ts|dt|at|dates?|datetime|times?|created|updated|modified)$|(?-i:[a-z](Time|Date|At))$|时间戳?$|日期$"
 )
 """Stricter than of other dates: the time that something took is a number, however large."""
+DAYS, FEWEST_DAYS = r"^(?:19|20)\d{6}$", 10
+"""Eight digits that are days whatever the column is called, where all are and there are so many: of other numbers every thirtieth is."""
 LARGE = 10_000_000.0
 """Floats are looked at as dates where nearly all are larger: 20240305."""
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -231,9 +233,9 @@ class Date(Kind):
         kind = cells.data.type
         if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             return tr("the cells are dates")
-        if not (is_text(kind) or (is_number(kind) and NAMED.search(name))):
-            return None
         named = NAMED.search(name) is not None
+        if not (is_text(kind) or (is_number(kind) and (named or _in_range(cells.data)))):
+            return None
         if pa.types.is_floating(kind):
             known = pc.drop_null(cells.data).to_numpy()
             known = known[np.isfinite(known)]
@@ -248,9 +250,12 @@ class Date(Kind):
         eight = pc.sum(pc.match_substring_regex(text, r"^\d{8}$")).as_py() or 0
         plain = pc.sum(pc.match_substring_regex(text, r"^\d{4}[./]\d{1,2}$")).as_py() or 0
         counted = pc.sum(pc.match_substring_regex(text, EPOCH)).as_py() or 0
-        if ((eight or plain) and not named) or (counted and not EPOCHS_NAMED.search(name)):
+        days = pc.sum(pc.match_substring_regex(text, DAYS)).as_py() or 0
+        if (plain and not named) or (eight and not named and days < total) or (counted and not EPOCHS_NAMED.search(name)):
             return None
         _, bad = parse(cells.data)
+        if eight and not named and (bad.any() or pc.count_distinct(text).as_py() < FEWEST_DAYS):
+            return None
         return (
             tr("{share:.0%} of the cells that have a value are dates", share=1 - bad.sum() / total) if bad.sum() <= 0.05 * total else None
         )
@@ -287,6 +292,14 @@ class Date(Kind):
         waves_NF = np.where(missing_N[:, None], 0.0, np.stack(waves, axis=1)).astype(np.float32)
         year_NF = year[:, None].astype(np.float32)[:, : int(told)]
         return Block(np.concatenate([trend_NF[:, :1], year_NF, waves_NF, trend_NF[:, 1:]], axis=1))
+
+
+def _in_range(column: pa.ChunkedArray) -> bool:
+    """Whether whole numbers may all be days of this century or the last: 20240305."""
+    if not pa.types.is_integer(column.type):
+        return False
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is not None and ends["min"] >= 19_000_101 and ends["max"] <= 20_991_231
 
 
 def _numbers(text: pa.ChunkedArray, digits: int) -> bool:

@@ -21,12 +21,14 @@ from duomo.core.recipe import EncodeConfig
 
 WORDS = (*MISSING, "-", "--", "—", "——", "–", "/", ".", "*", "**", "\\", "\\n", "none", "nil", "missing", "unknown", "n.a.", "n.a", "n.d.",
          "#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!", "not available", "不适用", "保密", "未提供",
+         "k.a.", "k. a.", "n.v.", "keine angabe", "unbekannt",
          "缺失", "缺", "无", "空", "暂无", "未知", "不详", "未填", "未填写", "无数据", "未检出", "未测", "未查")  # fmt: skip
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
 CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|cn¥|[$€£¥₹₽₩元]|usd|eur|gbp|cny|rmb|人民币)\s*|\s*(?:[$€£¥₹₽₩元块]|usd|eur|gbp|cny|rmb|人民币)$"
 CLOCK = r"^(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?$"
+LAP = r"^(?P<hours>)(?P<minutes>\d{1,3}):(?P<seconds>[0-5]\d\.\d+)$"
 """A time of the day, or how long something took: hours."""
 SECONDS = r"\s*(?:(?P<seconds>\d{1,2}(?:\.\d+)?) ?(?:秒|s|sec))?$"
 HOURS = r"^(?P<hours>\d{1,4}) ?(?:小时|h|hours?|hrs?)\s*(?:(?P<minutes>\d{1,2}) ?(?:分钟?|m|min|mins|minutes?))?" + SECONDS
@@ -37,11 +39,15 @@ SCALED = r"^(?P<number>.*\d)\s*(?P<scale>[百千万亿]{1,3}|[kKM])$"
 """How many times a number is meant: 1.2万 is 12,000. Letters are units where a column has but one of them and no bare number."""
 BOUND, FEW_BOUNDS = r"^[<>≤≥]=?\s*", 0.3
 """Where more cells than this share begin so, they are ranges and no numbers: <=50K."""
+ABOUT, FLAGS = r"(?i)^(?:~|≈|约|大约|ca\.?|circa|approx\.?|about|around|rund|etwa|env\.?|environ)\s*(\d)", r"(\d)\s*[↑↓*†‡]+$"
+"""What says that a number is no exact one, or high or low for its kind; the number is meant."""
 AT_LEAST = r"(\d\d|[百千万亿kKM])\+$"
 AMOUNT = r"^[+-]?\d[\d.,]*\s*(?:[百千]?[万亿]+|[百千]?元?$)?"
 """A number and how many times: a unit stands behind it. 千 before another word is the unit's own: 千克."""
-UNIT, UNITED = r"[^\W\d_eE%°]{1,2}(?:[^\W\d_]|[/²³.]){0,6}|°[CF]?|[㎡㎥]|[^\W\d_]?/[^\W\d_]{1,6}", 0.95
-"""What a unit looks like, and in which share of the cells with more than digits it must be the same."""
+UNIT = r"[^\W\d_eE%°]{1,2}(?:[^\W\d_]|[/²³.]){0,6}|°[CF]?|[㎡㎥]|[^\W\d_]?/[^\W\d_]{1,6}"
+LONG_UNIT, UNITED = r"[^\W\d_][^。！？!?]{0,7}|[^\W\d_]{9,15}|[/×][^\s]{1,9}", 0.95
+"""What a unit looks like, what else may stand behind the numbers of a column without any alone (von 5; /10; ×10^9/L), and in which share of
+the cells with more than digits it must be the same."""
 ROWS = 1_000_000
 DISTINCT, REPEATS = 256, 8
 OFTEN, SPIKES = 0.03, 4
@@ -85,6 +91,7 @@ def _written(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray 
     if pc.all(plain).as_py():
         return text, None
     text = without(narrow(text), WORDS)
+    text = pc.replace_substring_regex(pc.replace_substring_regex(text, ABOUT, r"\1"), FLAGS, r"\1")
     return text, pc.match_substring_regex(text, PLAIN)
 
 
@@ -115,7 +122,7 @@ def _unit(odd: pa.ChunkedArray, bare: bool) -> str:
     unit = str(words[int(counts.argmax())])
     if unit in SCALES and ((bare and unit != "M") or len(SCALES.keys() & words) > 1):
         return ""  # 800 beside 1.2k
-    if counts.max() >= UNITED * len(odd) and re.fullmatch(UNIT, unit):
+    if counts.max() >= UNITED * len(odd) and re.fullmatch(UNIT if bare else f"{UNIT}|{LONG_UNIT}", unit):
         return unit
     return "" if bare else units.common([str(word) for word in words], counts, UNITED * len(odd))
 
@@ -124,7 +131,7 @@ def _bare(text: pa.ChunkedArray, unit: str = "") -> tuple[pa.ChunkedArray, np.nd
     """Cells without unit, currency, percent sign and spaces between digits, brackets as minus; and how many times each is meant."""
     text, times = units.bare(text, unit) if unit else (text, np.ones(len(text)))
     text = pc.replace_substring(text, "\u2212", "-")
-    text = pc.replace_substring_regex(text, r"^\((.*)\)$", r"-\1")
+    text = pc.replace_substring_regex(text, r"^\((.*)\)$|^(\d.*\d|\d) ?-$", r"-\1\2")
     text = pc.replace_substring_regex(text, CURRENCY, r"\1")
     text = pc.replace_substring_regex(text, r"\s*%$", "")
     if pc.any(pc.match_substring_regex(text, r"[百千万亿kKM+]$")).as_py():
@@ -183,7 +190,7 @@ def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
     numbers = pc.cast(pc.if_else(right, bare, pa.scalar(None, bare.type)), pa.float64())
     values = np.array(numbers.to_numpy(), dtype=np.float64) * times
     values[percent] /= 100.0
-    for written in (CLOCK,) if style.unit else (CLOCK, HOURS, MINUTES):
+    for written in (CLOCK,) if style.unit else (CLOCK, LAP, HOURS, MINUTES):
         if not np.isnan(values).any():
             break
         found = pc.extract_regex(text, written)

@@ -28,7 +28,7 @@ SAME, FEW = 0.95, 20
 """Share of the cells that must have the same signs, and so many different ones that a category holds them as well."""
 CODED, DIGITS = 0.02, 5
 """Share of cells with a leading zero from which they are codes; digits that codes with hyphens have at least."""
-HYPHENS = "-/_#:"
+HYPHENS = ("", *"-/_#")
 
 
 class Style(NamedTuple):
@@ -71,7 +71,7 @@ def _style(text: pa.ChunkedArray) -> Style:
         one = re.compile(rf"(?:(?<![\w.)\]])[-+])?(?<![\d.])(?:{written})")
         counted = Counter(tuple("".join(sign.split()) for sign in one.split(cell)) for cell in cells.to_pylist())
         signs, count = counted.most_common(1)[0]
-        if count >= SAME * len(cells) and 2 < len(signs) <= MOST + 1 and not re.search(r"\d|[=+*^]", "".join(signs)):
+        if count >= SAME * len(cells) and 2 < len(signs) <= MOST + 1 and not re.search(r"\d|[=+^]", "".join(signs)):
             found.append(Style(form, signs))
     return min(found, key=lambda style: len(style.signs), default=Style())
 
@@ -102,7 +102,7 @@ def _are_codes(name: str, text: pa.ChunkedArray, signs: Sequence[str], values_NC
     constant = np.ptp(values_NC, axis=0) == 0
     if any(map(str.isalpha, "".join(signs))) and (~constant).sum() < 2:
         return True
-    if not all(len(sign) == 1 and sign in HYPHENS for sign in signs[1:-1]):
+    if not all(sign in HYPHENS for sign in signs[1:-1]) or (values_NC != np.round(values_NC)).any():
         return False
     if _often(text, r"(^|[^\d.,])0\d"):
         return True

@@ -11,7 +11,8 @@ _NAMES: dict[str, dict[float, str]] = {
              1e3: "t ton tons tonne tonnes tonnen 吨", 0.45359237: "lb lbs pound pounds 磅", 0.0283495231: "oz ounce ounces 盎司"},
     "length": {1e-3: "mm 毫米", 1e-2: "cm 厘米", 1: "m meter meters metre metres 米", 1e3: "km kms kilometer kilometers 千米 公里",
                0.0254: "in inch inches 英寸", 0.3048: "ft foot feet 英尺", 0.9144: "yd yard yards", 1609.344: "mi mile miles 英里"},
-    "time": {1 / 86400: "s sec secs second seconds 秒", 1 / 1440: "min mins minute minutes minuten 分 分钟",
+    "time": {1e-6 / 86400: "us µs μs", 1e-3 / 86400: "ms msec 毫秒", 1 / 86400: "s sec secs second seconds 秒",
+             1 / 1440: "min mins minute minutes minuten 分 分钟",
              1 / 24: "h hr hrs hour hours std stunde stunden 小时", 1: "d day days tag tage 天 日",
              7: "w wk wks week weeks woche wochen 周 星期", 30.4375: "mo mos month months monat monate 月 个月",
              365.25: "y yr yrs year years jahr jahre 年 岁"},
@@ -40,13 +41,13 @@ def of(name: str) -> tuple[str, float] | None:
 def common(names: list[str], counts: np.ndarray, least: float) -> str:
     """The most frequent unit where `least` of what stands behind numbers are units of its dimension; empty where they are not.
 
-    Hours, minutes and seconds alone are read as hours whatever stands beside them.
+    Hours and minutes alone are read as hours whatever stands beside them.
     """
     known = [of(name) for name in names]
     dimensions = {one[0] for one in known if one}
     for dimension in dimensions:
         inside = np.array([one is not None and one[0] == dimension for one in known])
-        short = dimension == "time" and all(one[1] < 1 for one in known if one and one[0] == dimension)
+        short = dimension == "time" and all(one[1] in (1 / 24, 1 / 1440) for one in known if one and one[0] == dimension)
         if inside.sum() > 1 and counts[inside].sum() >= least and not short:
             return names[int(np.flatnonzero(inside)[counts[inside].argmax()])]
     return ""
