@@ -26,14 +26,19 @@ WORDS = (*MISSING, "-", "--", "—", "——", "–", "/", ".", "*", "**", "\\",
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
-CURRENCY = r"(?i)^([+-]?)\s*(?:us\$|cn¥|[$€£¥₹₽₩元]|usd|eur|gbp|cny|rmb|人民币)\s*|\s*(?:[$€£¥₹₽₩元块]|usd|eur|gbp|cny|rmb|人民币)$"
-CLOCK = r"^(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?$"
+CURRENCY = rf"(?i)^([+-]?)\s*(?:{units.SIGNS})\s*|\s*(?:{units.SIGNS})$"
+CLOCK = r"^(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?(?:\s*(?P<half>[aApP])\.?[mM]\.?)?$"
 LAP = r"^(?P<hours>)(?P<minutes>\d{1,3}):(?P<seconds>[0-5]\d\.\d+)$"
 """A time of the day, or how long something took: hours."""
 SECONDS = r"\s*(?:(?P<seconds>\d{1,2}(?:\.\d+)?) ?(?:秒|s|sec))?$"
 HOURS = r"^(?P<hours>\d{1,4}) ?(?:小时|h|hours?|hrs?)\s*(?:(?P<minutes>\d{1,2}) ?(?:分钟?|m|min|mins|minutes?))?" + SECONDS
 MINUTES = r"^(?P<hours>)(?P<minutes>\d{1,4}) ?(?:分钟?|mins?|minutes?)" + SECONDS
 """1小时30分 and 45分钟 in one column."""
+DEGREES = (
+    r"^(?P<hours>\d{1,3}(?:\.\d+)?)\s*°\s*(?:(?P<minutes>\d{1,2}(?:\.\d+)?)\s*['′’]\s*"
+    r"(?:(?P<seconds>\d{1,2}(?:\.\d+)?)\s*(?:[\"″”]|''))?)?\s*(?P<side>[NSEW])?$"
+)
+"""Where something is on the globe; south and west are below zero."""
 SCALES = {"百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8, "k": 1e3, "K": 1e3, "M": 1e6}
 SCALED = r"^(?P<number>.*\d)\s*(?P<scale>[百千万亿]{1,3}|[kKM])$"
 """How many times a number is meant: 1.2万 is 12,000. Letters are units where a column has but one of them and no bare number."""
@@ -45,7 +50,7 @@ AT_LEAST = r"(\d\d|[百千万亿kKM])\+$"
 AMOUNT = r"^[+-]?\d[\d.,]*\s*(?:[百千]?[万亿]+|[百千]?元?$)?"
 """A number and how many times: a unit stands behind it. 千 before another word is the unit's own: 千克."""
 UNIT = r"[^\W\d_eE%°]{1,2}(?:[^\W\d_]|[/²³.]){0,6}|°[CF]?|[㎡㎥]|[^\W\d_]?/[^\W\d_]{1,6}"
-LONG_UNIT, UNITED = r"[^\W\d_][^。！？!?]{0,7}|[^\W\d_]{9,15}|[/×][^\s]{1,9}", 0.95
+LONG_UNIT, UNITED = r"[^\W\d_][^。！？!?]{0,7}|[A-Za-z][ -~]{0,15}|[^\W\d_]{9,15}|[/×][^\s]{1,9}", 0.95
 """What a unit looks like, what else may stand behind the numbers of a column without any alone (von 5; /10; ×10^9/L), and in which share of
 the cells with more than digits it must be the same."""
 ROWS = 1_000_000
@@ -190,16 +195,24 @@ def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
     numbers = pc.cast(pc.if_else(right, bare, pa.scalar(None, bare.type)), pa.float64())
     values = np.array(numbers.to_numpy(), dtype=np.float64) * times
     values[percent] /= 100.0
-    for written in (CLOCK,) if style.unit else (CLOCK, LAP, HOURS, MINUTES):
+    for written in (CLOCK,) if style.unit else (CLOCK, LAP, HOURS, MINUTES, DEGREES):
         if not np.isnan(values).any():
             break
         found = pc.extract_regex(text, written)
         if found.null_count < len(found):
             parts = [pc.struct_field(found, name) for name in ("hours", "minutes", "seconds")]
             hours, minutes, seconds = (pc.cast(pc.if_else(pc.equal(part, ""), "0", part), pa.float64()).to_numpy() for part in parts)
-            values = np.where(np.isnan(hours), values, hours + minutes / 60 + seconds / 3600)
+            if written == CLOCK:
+                hours = np.where(_is(found, "half", "apAP"), hours % 12 + 12 * _is(found, "half", "pP"), hours)
+            sign = 1 - 2 * _is(found, "side", "SW") if written == DEGREES else 1
+            values = np.where(np.isnan(hours), values, sign * (hours + minutes / 60 + seconds / 3600))
     bad = np.isnan(values) | (percent & (not style.percent))
     return np.where(bad, np.nan, values), bad
+
+
+def _is(found: pa.ChunkedArray, name: str, letters: str) -> np.ndarray:
+    """(N,) bool: whether that group is one of the letters."""
+    return np.asarray(pc.fill_null(pc.is_in(pc.struct_field(found, name), pa.array([*letters], pa.large_string())), False), bool)
 
 
 @final

@@ -27,14 +27,17 @@ _NAMES: dict[str, dict[float, str]] = {
 }  # fmt: skip
 UNITS = {name: (dimension, factor) for dimension, scale in _NAMES.items() for factor, names in scale.items() for name in names.split()}
 """What each unit measures, and how many of its dimension's first one it is."""
-_MONEY = {"$": "$ us$ usd", "€": "€ eur", "£": "£ gbp", "¥": "¥ cn¥ cny rmb 元 块 人民币", "₹": "₹ inr", "₽": "₽ rub", "₩": "₩ krw"}
+_MONEY = {"$": "$ us$ usd", "€": "€ eur", "£": "£ gbp", "¥": "¥ cn¥ cny rmb jpy 円 元 块 人民币", "₹": "₹ inr rs.", "₽": "₽ rub",
+          "₩": "₩ krw", "CHF": "chf", "kr": "sek nok dkk kr", "zł": "zł pln", "R$": "r$ brl", "A$": "a$ aud", "C$": "c$ cad",
+          "HK$": "hk$ hkd", "NT$": "nt$ twd", "S$": "s$ sgd", "₺": "₺", "฿": "฿ thb", "₫": "₫ vnd", "₪": "₪ ils"}  # fmt: skip
 MONEY = {name: sign for sign, names in _MONEY.items() for name in names.split()}
-_SIGN = "(?i)(?P<sign>" + "|".join(map(re.escape, sorted(MONEY, key=len, reverse=True))) + ")"
+SIGNS = "|".join(map(re.escape, sorted(MONEY, key=len, reverse=True)))
 SHARE, NEARLY_ALL, MOST = 0.01, 0.95, 12
 """Of the cells, from which a unit is one of several; of which all must be numbers with one; and units at most."""
 
 
 def of(name: str) -> tuple[str, float] | None:
+    name = name.removesuffix(" ago").removesuffix(" old").removesuffix("前").lstrip("+ ")
     return UNITS.get(name) or UNITS.get(name.lower())
 
 
@@ -81,7 +84,7 @@ def others(text: pa.ChunkedArray, unit: str) -> list[str]:
 def unlike(text: pa.ChunkedArray) -> list[str]:
     """What stands behind the numbers of cells that are a number and a unit each, where there are several; empty for other cells."""
     cells = pc.drop_null(text)
-    found = pc.drop_null(pc.struct_field(pc.extract_regex(cells, r"^\W{0,3}\d[\d.,]*\s*(?P<unit>[^\d\s.,]{2,8})$"), "unit"))
+    found = pc.drop_null(pc.struct_field(pc.extract_regex(cells, r"^\W{0,3}\d[\d.,]*\s*(?P<unit>[^\d\s.,][^\d.,]{1,11})$"), "unit"))
     counted = pc.value_counts(found)
     names = [name for name, count in zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)
              if count >= SHARE * len(cells)]  # fmt: skip
@@ -90,7 +93,7 @@ def unlike(text: pa.ChunkedArray) -> list[str]:
 
 def currencies(text: pa.ChunkedArray) -> list[str]:
     """The currencies that amounts are in, where there are several."""
-    signs = pc.drop_null(pc.struct_field(pc.extract_regex(text, _SIGN), "sign"))
+    signs = pc.drop_null(pc.struct_field(pc.extract_regex(text, f"(?i)(?P<sign>{SIGNS})"), "sign"))
     counted = pc.value_counts(pc.utf8_lower(signs))
     met: dict[str, int] = {}
     for name, count in zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True):
