@@ -35,7 +35,7 @@ from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import overlong, readable
 from duomo.data.scans import completed
 from duomo.data.totals import without_totals
-from duomo.evaluate.bootstrap import interval, resample
+from duomo.evaluate.bootstrap import interval, resample, witnessed
 from duomo.evaluate.scorecard import pretty
 from duomo.exchange import engines
 from duomo.plan import task_options
@@ -338,7 +338,7 @@ class Run:
             raise DataError("There must be rows with a known target to judge by; {name} has none.", name=table.name)
         if not mask.all():
             table = table.take(mask.nonzero()[0])
-        judged = resample(self.task.measure, {"model": self.evidence(table)})["model"]
+        judged = resample(self.task.measure, {"model": witnessed(self.evidence(table), table, self.recipe.data.group)})["model"]
         told = {name: dataclasses.asdict(interval(judged, name)) for name in judged.figures}
         found = {name: {key: value if np.isfinite(value) else None for key, value in one.items()} for name, one in told.items()}
         known = learned.count(self.folder, table, self.facts["features"])

@@ -361,7 +361,7 @@ class Work:
             self.folder.write_tensors(JUDGED, {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in evidence.items()})
         inputs = scorecard.ScorecardInputs(
             task=self.task, evidence=evidence, test=self.plan.test, train=self.plan.train,
-            targets=self.plan.recipe.data.target, answer=predictor.answers,
+            targets=self.plan.recipe.data.target, group=self.plan.recipe.data.group, answer=predictor.answers,
             valid={name: value for name, value in best.items() if isinstance(value, float)},
             history=[_entry(entry) for entry in outcome.history], facts=self._provenance(outcome, facts), views=self._compared(),
         )  # fmt: skip

@@ -4,7 +4,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -242,6 +242,18 @@ def test_few_clusters_and_figures_that_are_not_there_give_no_interval() -> None:
     said = scorecard.sentence({"outcome": "unclear", "baseline": "b", "metric": "spread", "model_value": 1.0, "baseline_value": None,
                      "value": None, "low": None, "high": None, "rows": 2})  # fmt: skip
     assert "too few" in said
+
+
+def test_slices_of_a_patient_are_one_witness(clinic: tuple[Table, Table]) -> None:
+    """Each row ten times over says no more than once, where a column tells whose it is."""
+    train, test = clinic
+    many = test.take(np.repeat(np.arange(12), 10))
+    many = replace(many, data=many.data.append_column("patient", pa.array(np.repeat(np.arange(12), 10).astype(str))))
+    inputs = scorecard.ScorecardInputs(Binary(Config()), forest(train, many), many, train, ["label"], bootstrap_seconds=0.2)
+    one, other = (scorecard.build(replace(inputs, group=group)) for group in ("", "patient"))
+    assert (one["bootstrap"]["rows"], other["bootstrap"]["rows"], other["verdict"]["units"]) == (120, 12, "groups")
+    low, less = (card["results"][0]["metrics"]["accuracy"]["low"] for card in (one, other))
+    assert less < low and "12 groups" in scorecard.caution(other)
 
 
 def test_a_slow_metric_still_keeps_the_time() -> None:

@@ -547,6 +547,18 @@ def test_small_grey_pictures_keep_their_size() -> None:
     assert image.KIND.fit(wide, EncodeConfig(picture_size=32))["size"] == [3, 32, 32]
 
 
+def test_pages_of_a_stack_are_one_picture() -> None:
+    """A microscope's TIFF: a thing that only the third of five pages shows, three channels; pages of several sizes are a document."""
+    pages = [Image.fromarray(np.full((16, 16), 900 * (page == 2), np.uint16)) for page in range(5)]
+
+    def shown(*pages: Image.Image) -> np.ndarray:
+        cells = files([saved(pages[0], "TIFF", save_all=True, append_images=pages[1:])])
+        return image.KIND.encode(cells, image.KIND.fit(cells, CONFIG)).values[0].reshape(-1, 256).mean(axis=1).round()
+
+    assert shown(*pages).tolist() == [224] and shown(*pages[:3]).tolist() == [0, 0, 224]
+    assert shown(pages[2], pages[2].resize((8, 8))).tolist() == [224] and shown(pages[1], pages[2]).tolist() == [0, 224, 0]
+
+
 def bomb() -> bytes:
     """A PNG whose header promises 60,000 x 60,000 pixels."""
     data = bytearray(saved(Image.new("L", (8, 8)), "PNG"))

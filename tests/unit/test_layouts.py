@@ -16,7 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import boxes
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
-from duomo.data import sources
+from duomo.data import sources, split, targets
 from duomo.evaluate import bootstrap
 
 
@@ -206,7 +206,7 @@ def test_a_list_of_folders_holds_for_the_files_in_them(tmp_path: Path) -> None:
     assert table.column("file").to_pylist() == [f"{n:03d}/left wing/{side}.png" for n in range(5) for side in "ab"]
     assert table.column("finding").to_pylist() == ["well", "well", "ill", "ill"] * 2 + ["well", "well"]
     said = " ".join(table.problems)
-    assert "holds for the 10 files" in said and "'009'" in said and "name a folder again" in said and "005/left wing/a.png" in said
+    assert "all of them (10 files)" in said and "'009'" in said and "tell of the same files again" in said and "005/left wing/a.png" in said
 
 
 @pytest.mark.parametrize(
@@ -238,3 +238,31 @@ def test_parts_of_a_table_whose_columns_are_of_other_types_or_lack_what_is_no_an
     (tmp_path / "ids" / "test.csv").write_text("text,label\none,a\ntwo,b\n")
     with pytest.raises(DataError, match="needs a choice"):
         sources.read(tmp_path / "ids")
+
+
+def test_what_lists_and_folders_say_of_pictures(tmp_path: Path) -> None:
+    """A number beside pictures, pairs of pictures, what scans of one subject begin with, a legend, parts without classes, a competition."""
+    for number in range(24):
+        side, subject = "ab"[number % 2], f"s{number // 2}_{number}"
+        for place in ("eyes/{}_left", "pairs/before/{}", "pairs/after/{}", f"subjects/{subject}", f"legend/{side}/{{}}",
+                      f"tiny/train/{side}/images/{{}}", "tiny/val/images/{}", "leaves/images/{}"):  # fmt: skip
+            picture(tmp_path / (place.format(number) + ".png"), number)
+    half = range(12)
+    lists = {
+        "eyes/labels.csv": "image,level\n" + "".join(f"{n}_left,{n % 3}\n" for n in range(24)),
+        "pairs/list.csv": "before,after,changed\n" + "".join(f"before/{n}.png,after/{n}.png,{'ny'[n % 2]}\n" for n in range(24)),
+        "subjects/list.csv": "subject,finding\n" + "".join(f"s{n},{'ny'[n % 2]}\n" for n in half),
+        "legend/classes.csv": "class,meaning\na,an apple\nb,a banana\n",
+        "leaves/train.csv": "id,rust,scab\n" + "".join(f"{n},{n % 2},{1 - n % 2}\n" for n in half),
+        "leaves/test.csv": "id\n" + "".join(f"{n}\n" for n in range(12, 24)),
+        "leaves/sample_submission.csv": "id,rust,scab\n" + "".join(f"{n},0.5,0.5\n" for n in range(12, 24)),
+    }
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+    wanted = {"eyes": "level", "pairs": "changed", "subjects": "finding", "legend": "label", "leaves": "label", "tiny": "label"}
+    read = {name: kinds.infer(sources.read(tmp_path / name), {}) for name in wanted}
+    assert {name: targets.guess_target(table)[0] for name, table in read.items()} == wanted
+    assert read["pairs"].of_kind("image") == ["image", "after"] and read["subjects"].kinds["subject"] == "id" and len(read["leaves"]) == 12
+    assert split.folders(read["tiny"], ("label",)) is None and {*read["tiny"].column("label").to_pylist()} == {"a", "b"}
+    shutil.move(tmp_path / "eyes", tmp_path / "outer" / "eyes")
+    assert "level" in sources.read(tmp_path / "outer").names

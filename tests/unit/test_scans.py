@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import duomo
 from duomo.core import kinds, scans
@@ -100,6 +101,25 @@ def test_nobody_lies_on_both_sides(tmp_path):
     assert leaks.group_columns(table, "maker") == [("patient", 18)] and targets.guess_target(table)[0] == ""
     (tmp_path / "scans" / "labels.csv").write_text("file,finding\n" + "".join(f"{n}.dcm,{'yn'[n % 2]}\n" for n in range(20)))
     assert targets.guess_target(kinds.infer(sources.read(tmp_path / "scans"), {}))[0] == "finding"
+
+
+def test_lists_speak_of_patients_and_studies(tmp_path):
+    random, root = np.random.default_rng(0), tmp_path / "cd"
+    for number in range(12):
+        tags = {"PatientID": f"{900 + number}", "StudyInstanceUID": f"1.2.{number}"}
+        dicom(root / f"PAT{number:05d}" / "ST000001" / "IM000000", random.integers(0, 900, (4, 4)), **tags)
+    Image.new("RGB", (8, 8)).save(root / "viewer.png")  # what lies on a disc beside the scans
+    for name, key in (("PatientID", "{}"), ("study", "1.2.{}")):
+        start = 900 if name == "PatientID" else 0
+        (root / "list.csv").write_text(f"{name},finding\n" + "".join(f"{key.format(start + n)},{'yn'[n % 2]}\n" for n in range(12)))
+        table = kinds.infer(sources.read(root), {})
+        assert len(table) == 12 and targets.guess_target(table)[0] == "finding" and table.kinds[name] == "id"
+    (root / "list.csv").unlink()
+    for number in range(12):  # a list beside each patient's own
+        (root / f"PAT{number:05d}" / "labels.csv").write_text("image,grade\nST000001/a.png,1\nST000001/b.png,2\n")
+        for name in "ab":
+            Image.new("L", (8, 8)).save(root / f"PAT{number:05d}" / "ST000001" / f"{name}.png")
+    assert len(sources.read(root)) == 24 and "grade" in sources.read(root).names
 
 
 def test_bombs_are_refused_before_they_unfold(tmp_path):

@@ -37,6 +37,7 @@ TOLD = {
     "modality": "Modality", "sex": "PatientSex", "body_part": "BodyPartExamined", "view": "ViewPosition", "side": "Laterality",
     "maker": "Manufacturer", "thickness": "SliceThickness", "field_strength": "MagneticFieldStrength", "voltage": "KVP",
 }  # fmt: skip
+NUMBERED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")
 NUMBERS = ("thickness", "field_strength", "voltage")
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -75,6 +76,16 @@ def is_dicom(path: Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def called(path: Path) -> list[str]:
+    """What lists may call a file of DICOM by, the narrowest first: the picture's number, its series', study's, request's, patient's."""
+    pydicom = _reader("pydicom")
+    try:
+        data = pydicom.dcmread(path, force=True, specific_tags=list(NUMBERED), stop_before_pixels=True)
+        return [value for tag in NUMBERED if (value := str(data.get(tag) or "").strip())]
+    except _faults(pydicom):
+        return []
 
 
 def read(source: Source) -> Scan:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from duomo.core import scans
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import image
@@ -33,11 +32,12 @@ from duomo.data.lined import read_lined
 from duomo.data.listed import LOOKED_AT, Reader, are_classes, described, kind_of, known, listing, names_files, parts
 from duomo.data.lone import rows_of, tables_of
 from duomo.data.nameless import shows_picture
-from duomo.data.owned import of_folders
+from duomo.data.owned import explains, of_folders, of_scans
 from duomo.data.pages import plain, unread
 from duomo.data.parted import of_parts
 from duomo.data.portioned import divided, marked
 from duomo.data.prose import PROSE, alike, writing
+from duomo.data.scans import nameless
 from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.spoken import read_classes, read_spoken, read_timed, refuse_elsewhere
 from duomo.data.standoff import read_standoff
@@ -59,12 +59,13 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     """The folder's one meaning as a table; raises DataError where it has none, or several."""
     _refuse_run(root)
     files, problems = listing(root)
-    kinds = Counter(kind_of(file) for file in files)
+    outer = {file.partition("/")[0] for file in files}
+    if len(outer) == 1 and any(kind_of(file) == "table" and file.count("/") == 1 for file in files):
+        return replace(read_folder(root / outer.pop(), read_file, cache, wanted), name=root.name)
+    kinds, tables = Counter(kind_of(file) for file in files), [file for file in files if kind_of(file) == "table"]
+    if scanned := nameless(root, files, sum(kinds[kind] for kind in MEDIA)):
+        return of_scans(root, scanned, tables, read_file, problems)
     silent = not any(kinds[kind] for kind in MEDIA)
-    if silent and (nameless := [file for file in files if not kind_of(file) and scans.is_dicom(root / file)]):
-        lists = [file for file in files if kind_of(file) == "table"]
-        return of_folders(root, lists, read_file, (nameless, "image", problems)) or classes(root, nameless, "image", problems)
-    tables = [file for file in files if kind_of(file) == "table"]
     if silent and len(tables) < 2 and (arrays := [file for file in files if is_array(root / file)]):
         beside = read_file(root / tables[0]) if tables else None
         if beside is None or len(arrays) == 1:
@@ -241,11 +242,14 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
     """The media that a table of the folder lists, or one in each folder of a part; None where no table does."""
     files, media, problems = inside
     own = [file for file in tables if "/" not in file]
-    lists = [file for file in tables if _stem(file) in LISTS and file.split("/")[0].lower() in SPLITS]
+    lists = [file for file in tables if _stem(file) in LISTS and "/" in file]
+    inner = [file for file in lists if _lists(root / file, read_file, files)]
+    lists = inner if len(inner) > 1 else [file for file in lists if file.split("/")[0].lower() in SPLITS]
     if not own and not lists and len(tables) <= LOOKED_AT and not has_classes(root, files, media):  # audio/1.wav beside meta/list.csv
         own = [file for file in tables if _lists(root / file, read_file, files)]
     named = [file for file in own if _stem(file) in LISTS] or own
     named = [file for file in named if _lists(root / file, read_file, files)] if len(named) > 1 else named
+    named = [file for file in named if _lists(root / file, read_file, files) or not explains(read_file(root / file))]
     if len(named) == 1:
         return described(root, read_file(root / named[0]), files, media, problems)
     if (parted := of_parts(root, named, read_file)) is not None:

@@ -291,7 +291,7 @@ def _naming_column(listed: Table, index: dict[str, str]) -> str:
             return by_name[wanted]
     for name in listed.names:
         cells = [str(cell) for cell in listed.data.column(name).slice(0, 50).to_pylist() if cell is not None]
-        if cells and sum(_called(cell, index) is not None for cell in cells) > 0.5 * len(cells):
+        if cells and sum(cell in index or _called(cell, index) is not None for cell in cells) > 0.5 * len(cells):
             return name
     raise DataError(
         "A metadata file must name the files in a column such as {wanted}; its columns are {names}. Rename one.",

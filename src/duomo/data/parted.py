@@ -39,10 +39,13 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
     train, columns = read["train"], read["train"].names
     read = {part: named_alike(table, columns) for part, table in read.items()}
     lacking = {part: [name for name in columns if name not in table.names] for part, table in read.items()}
-    if any(2 * len(names) > len(columns) for names in lacking.values()) or {name.lower() for name in columns} & {*COLUMNS}:
+    forms = {file: read_file(root / file).names for file in handed}
+    unlike = [
+        names for names in lacking.values() if 2 * len(names) > len(columns) and not any({*names} <= {*form} for form in forms.values())
+    ]
+    if unlike or {name.lower() for name in columns} & {*COLUMNS}:
         return None
     whole = {part: table for part, table in read.items() if not lacking[part]}
-    forms = {file: read_file(root / file).names for file in handed}
     bare = {files[part][0]: (lacking[part], table.names) for part, table in read.items() if lacking[part]}
     asked, said = _asked(root, bare, forms)
     if not forms and any(any(map(is_named, there)) and not any(map(is_named, names)) for names, there in bare.values()):

@@ -19,6 +19,7 @@ from duomo.core.files import digest
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import cache
+from duomo.data.listed import kind_of
 
 MEASURED = ("age", "pixel_mm", "slice", "slice_mm")
 """Columns that are told otherwise than by a header's word; all are numbers."""
@@ -98,6 +99,16 @@ def _unmasked(table: Table, root: Path, notes: list[str]) -> Table:
             notes.append(tr("Column {name!r} names masks; regions are not learned, and it is left out.", name=name))
             table = table.without([name])
     return table
+
+
+def nameless(root: Path, files: list[str], media: int) -> list[str]:
+    """Scans of a folder that has more of them without an ending than pictures of other kinds, as what a hospital's archive or viewer writes
+    has; none where all are told by their endings."""
+    others, ended = [file for file in files if not kind_of(file)], [file for file in files if file.lower().endswith(scans.ENDINGS)]
+    if not others or len(others) + 2 * len(ended) <= media:
+        return []
+    found = [file for file in others if scans.is_dicom(root / file)]
+    return sorted([*found, *ended]) if found and len(found) + 2 * len(ended) > media else []
 
 
 def completed(table: Table, wanted: Sequence[str]) -> Table:

@@ -14,6 +14,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.data.annotated import FAULTS, Faults, Pictures, Scene, Sides, around, number
+from duomo.data.scene_nested import read_nested
 from duomo.data.scene_tools import FORMS, Form, form_of
 
 LARGEST = 1 << 30
@@ -41,8 +42,11 @@ def read_json_scenes(root: Path, files: list[str], pictures: list[str], faults: 
             raise DataError("A COCO file must list images, annotations and categories; {file} does not: {reason}.",
                             file=file, reason=repr(error)[:100]) from None  # fmt: skip
     if not coco and not others:
-        return None
-    first = None if coco else min((form for form, _, _ in others), key=FORMS.index)
+        loose = [file for file in files if file.lower().endswith((".json", ".manifest", ".odgt"))]
+        found = list(read_nested(root, loose, names, faults))
+        if not any(scene.boxes for scene in found):
+            return None
+    first = None if coco or not others else min((form for form, _, _ in others), key=FORMS.index)
     found += [scene for form, file, told in others if form is first for scene in form.scenes(file, told, names, faults)]
     for picture in sorted(set(pictures) - {scene.file for scene in found}):
         faults.add(tr("a picture was left out because it has no annotation"), picture)
@@ -87,11 +91,12 @@ def _coco(file: str, told: Mapping[str, Any], pictures: Pictures, faults: Faults
             faults.add(reason, f"{file}, {str(one.get('bbox') or one.get('segmentation'))[:60]}")
             continue
         by_image.setdefault(str(one["image_id"]), []).append(Box(names[kind], *sides, bool(one.get("iscrowd", 0))))
-    pictures.expect((str(one["file_name"]) for one in told["images"]), file)
-    for one in told["images"]:
-        picture = pictures.find(str(one["file_name"]), file)
+    called = [str(one["file_name"] if "file_name" in one else one["coco_url"].rpartition("/")[2]) for one in told["images"]]  # LVIS
+    pictures.expect(called, file)
+    for one, name in zip(told["images"], called, strict=True):
+        picture = pictures.find(name, file)
         if picture is None:
-            faults.add(tr("a picture was left out because its file is not there"), str(one["file_name"]))
+            faults.add(tr("a picture was left out because its file is not there"), name)
             by_image.pop(str(one["id"]), None)
             continue
         yield Scene(picture, number(one.get("width")), number(one.get("height")), by_image.pop(str(one["id"]), []))

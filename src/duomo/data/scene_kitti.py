@@ -1,4 +1,5 @@
-"""Annotated pictures in KITTI's form: a text for each, a thing a line: class, three words of how it stands, its box in pixels, more.
+"""Annotated pictures in KITTI's form: a text for each, a thing a line: class, three words of how it stands, its box in pixels, more. And in
+DOTA's (Xia et al. 2018), of pictures from above: four corners, the class, whether it is difficult; headings such as `gsd:0.15` before.
 
 Geiger et al. 2012, "Are we ready for Autonomous Driving?"; the benchmark's devkit names fifteen columns, a score behind them in answers.
 `label_2/000001.txt` speaks of `image_2/000001.png` in the same folder, `x.txt` of the picture beside it.
@@ -9,11 +10,13 @@ from pathlib import Path, PurePosixPath
 
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
-from duomo.data.annotated import Faults, Pictures, Scene
+from duomo.data.annotated import Faults, Pictures, Scene, around
 
 LARGEST_TEXT = 1 << 20
 NUMBER = r"-?\d+(\.\d+)?([eE][-+]?\d+)?"
 LINE = re.compile(rf"\s*[^\W\d][\w./-]*(\s+{NUMBER}){{14,15}}\s*")
+CORNERED = re.compile(rf"\s*({NUMBER}\s+){{8}}[^\W\d][\w./-]*(\s+[01])?\s*")
+HEADING = re.compile(r"\s*\w+:\S*\s*")
 BOX = slice(4, 8)
 """Where left, top, right, bottom stand in a line."""
 UNTOLD = "dontcare"
@@ -38,6 +41,8 @@ def read_kitti(root: Path, files: list[str], pictures: list[str], faults: Faults
         for _ in (one for one in words if one[0].lower() == UNTOLD):
             faults.add(tr("a region marked DontCare was left out"), file)
         things = [_box(one) for one in words if one[0].lower() != UNTOLD]
+        for _ in (one for one in things if one.crowd):
+            faults.add(tr("a box is marked as difficult: it is neither learned nor judged"), file)
         scenes.append(Scene(picture, 0, 0, things))
     for picture in sorted(set(pictures) - {scene.file for scene in scenes}):
         faults.add(tr("a picture was left out because it has no annotation"), picture)
@@ -53,13 +58,17 @@ def _picture(file: str, names: Pictures) -> str | None:
 
 
 def _box(words: list[str]) -> Box:
-    left, top, right, bottom = map(float, words[BOX])
-    return Box(words[0], left, top, right, bottom)
+    if words[0][0].isalpha() or words[0][0] == "_":
+        left, top, right, bottom = map(float, words[BOX])
+        return Box(words[0], left, top, right, bottom)
+    return Box(words[8], *around(words[:8]), words[9:] == ["1"])
 
 
 def _lines(path: Path) -> list[str] | None:
     """The lines; None where one of them is of another form."""
     if path.stat().st_size > LARGEST_TEXT:
         return None
-    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines if all(map(LINE.fullmatch, lines)) else None
+    lines = [
+        line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip() and not HEADING.fullmatch(line)
+    ]
+    return lines if all(LINE.fullmatch(line) or CORNERED.fullmatch(line) for line in lines) else None

@@ -1,5 +1,6 @@
 """Annotated pictures in Pascal VOC's form (Everingham et al. 2010): an XML sheet for each, and lists of the parts in ImageSets."""
 
+import math
 import re
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
@@ -77,13 +78,23 @@ def read_tree(path: Path, tags: tuple[str, ...], largest: int = LARGEST_XML) -> 
     return tree if tree.tag in tags else None
 
 
+def _turned(thing: ElementTree.Element) -> list[float]:
+    """Around a box that is told by its centre, its extents and how far it is turned, in radians (roLabelImg); none for others."""
+    if thing.find("robndbox") is None:
+        return []
+    x, y, width, height, turn = (float(thing.findtext(f"robndbox/{name}") or "") for name in ("cx", "cy", "w", "h", "angle"))
+    across = (abs(width * math.cos(turn)) + abs(height * math.sin(turn))) / 2
+    down = (abs(width * math.sin(turn)) + abs(height * math.cos(turn))) / 2
+    return [x - across + 1, y - down + 1, x + across, y + down]
+
+
 def _box(thing: ElementTree.Element, file: str, faults: Faults) -> Box | None:
     label = (thing.findtext("name") or "").strip()
     if not label:
         faults.add(tr("a box was left out because its class is not named"), file)
         return None
     try:
-        sides = [float(thing.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax")]
+        sides = _turned(thing) or [float(thing.findtext(f"bndbox/{side}") or "") for side in ("xmin", "ymin", "xmax", "ymax")]
     except ValueError:
         faults.add(tr("a box was left out because its sides are no numbers"), file)
         return None

@@ -256,7 +256,8 @@ def told(table: Table, targets: Sequence[str] = ()) -> str:
 
 
 def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
-    """(N,) the part that a column (`told`) or each file's folder names; None where some lie in none, or only one part is named."""
+    """(N,) the part that a column (`told`) or each file's folder names; None where some lie in none, or only one part is named of the rows
+    that have a target."""
     if column := told(table, targets):
         return np.array([FOLDERS[str(cell).strip().lower()] for cell in table.column(column).to_pylist()], np.int64)
     place = next((name for name in ("file", "document") if name in table.names), None)
@@ -267,7 +268,8 @@ def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
     if None in parts.values():
         return None
     part_N = np.array([parts[parent] for parent in parents], np.int64)
-    return part_N if TRAIN in part_N and len(np.unique(part_N)) > 1 else None
+    known_N = np.all([np.ones(len(table), bool), *(pc.is_valid(values_of(table.column(name))) for name in targets)], axis=0)
+    return part_N if TRAIN in part_N[known_N] and len(np.unique(part_N[known_N])) > 1 else None
 
 
 def part_of(folders: Sequence[str]) -> int | None:

@@ -46,7 +46,7 @@ _TARGETS = (
 )
 _OFTEN_ELSE = {"status", "type", "状态", "类型"}
 """Names that a format gives too, the same word in every row."""
-_TELLING = {"label", "target", "class", "diagnosis", "outcome"}
+_TELLING = {"label", "labels", "target", "class", "diagnosis", "outcome"}
 _ENDINGS = ("标签", "诊断", "诊断结果", "结局")
 """Chinese puts no spaces between words: 疾病诊断."""
 _SELDOM = {"id", "index", "part", "year", "month", "day", "年", "月", "日", "年份", "月份"}
@@ -100,7 +100,7 @@ def guess_target(table: Table) -> tuple[str, str]:
     if lone:
         return lone, tr("it is the only one of many columns of numbers that has few different values")
     numbers = _likely([name for name in table.of_kind("number") if words(name) != "part" and _varies(table, name)])
-    if numbers and len(usable) + len(table.of_kind("date", *MEDIA)) > 1 and not table.of_kind("text"):
+    if numbers and len(usable) + len(table.of_kind("date", *MEDIA, "series")) > 1 and not table.of_kind("text"):
         return numbers[-1], tr("it is the last column of numbers")
     few = _few(table, [name for name in numbers if NAMELESS.fullmatch(name)]) if table.of_kind("text") else []
     if len(few) == 1:

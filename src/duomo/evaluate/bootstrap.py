@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from duomo.core.contract import CLUSTER, Evidence
+from duomo.core.kinds.cells import codes_of, text_of
+from duomo.core.table import Table
 
 Measure = Callable[[Evidence], dict[str, float]]
 DRAWS = 500
@@ -46,6 +48,16 @@ class Resampled:
 def row_count(evidence: Evidence) -> int:
     """N, the length that all arrays of the evidence share."""
     return min((len(values) for values in evidence.values()), default=0)
+
+
+def witnessed(evidence: Evidence, table: Table, group: str) -> Evidence:
+    """The evidence with the rows of one group as one witness, where the table has that column and several rows of some: slices of a patient
+    are alike, and none of them says anything new of other patients."""
+    if group not in table.names or row_count(evidence) != len(table) or CLUSTER in evidence:
+        return evidence
+    codes = codes_of(text_of(table.column(group)))
+    codes = np.where(codes < 0, codes.max(initial=0) + 1 + np.arange(len(codes)), codes)  # whoever is not named stands alone
+    return {**evidence, CLUSTER: codes} if len(np.unique(codes)) < len(codes) else evidence
 
 
 def take(evidence: Evidence, rows: np.ndarray) -> Evidence:

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from duomo.core.contract import Evidence, Task, View
+from duomo.core.contract import CLUSTER, Evidence, Task, View
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.retold import retell
 from duomo.core.table import Table
-from duomo.evaluate.bootstrap import LEVEL, Interval, Resampled, difference, interval, paired, resample, row_count
+from duomo.evaluate.bootstrap import LEVEL, Interval, Resampled, difference, interval, paired, resample, row_count, witnessed
 from duomo.evaluate.exhibits import Answer, beside, confused, worst_errors
 from duomo.evaluate.rivals import Rival, run_rivals
 from duomo.evaluate.slices import label, worst_slices
@@ -37,6 +37,8 @@ class ScorecardInputs:
     train: Table
     targets: Sequence[str] = ()
     """Columns of the truth; they are slices too, but not cells of the worst errors."""
+    group: str = ""
+    """The column whose groups stay on one side of the split: they are the witnesses, not their rows."""
     answer: Answer | None = None
     """The model's answers (`prediction`, `confidence`, …) for a few rows of the test, asked for the worst errors only."""
     valid: Mapping[str, float] = field(default_factory=dict)
@@ -61,8 +63,9 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
     competitors = {"model": inputs.evidence} | {
         f"baseline {place}": rival.evidence for place, rival in enumerate(rivals) if rival.evidence is not None
     }
+    competitors = {name: witnessed(evidence, inputs.test, inputs.group) for name, evidence in competitors.items()}
     judged = resample(inputs.task.measure, competitors, inputs.seed, inputs.bootstrap_seconds)
-    model = judged["model"]
+    model, units = judged["model"], _units(inputs.task, competitors["model"])
     results = [_result("model", str(inputs.facts.get("model", "model")), model, None)]
     verdicts = []
     for place, rival in enumerate(rivals):
@@ -70,14 +73,14 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
         spent = {name: getattr(rival, name) for name in ("fit_seconds", "judge_seconds", "fitted_rows", "note")}
         results.append(_result(rival.kind, rival.name, found, model) | spent)
         if found is not None:
-            verdicts.append(_verdict(inputs.task, rival, model, found))
+            verdicts.append(_verdict(inputs.task, rival, model, found) | {"units": units})
     views = [*_confused(inputs), *inputs.task.views(inputs.evidence), *inputs.views]
     card = {
         "format": FORMAT, "name": str(inputs.facts.get("name", inputs.test.name)), "task": inputs.task.name,
         "metric": {"name": inputs.task.metric.name, "higher_is_better": inputs.task.metric.higher_is_better},
         "test": {"rows": len(inputs.test), "digest": test_digest(inputs.test, inputs.targets)},
         "bootstrap": {
-            "draws": max((len(values) for values in model.draws.values()), default=0), "rows": model.rows, "units": _units(inputs.task),
+            "draws": max((len(values) for values in model.draws.values()), default=0), "rows": model.rows, "units": units,
             "rows_per_draw": model.rows_per_draw, "seed": inputs.seed, "level": LEVEL,
         },
         "results": results, "verdict": _overall(verdicts, inputs.task.metric.higher_is_better), "verdicts": verdicts,
@@ -121,15 +124,17 @@ def _result(kind: str, name: str, found: Resampled | None, model: Resampled | No
     return {"kind": kind, "name": name, "metrics": metrics, "difference": apart}
 
 
-def _units(task: Task) -> str:
-    """What is drawn again for the intervals: where people stay on one side of the split they are the witnesses, not their pictures."""
-    return "people" if task.apart else "rows"
+def _units(task: Task, evidence: Evidence) -> str:
+    """What is drawn again for the intervals: where people or groups stay on one side of the split, they are."""
+    return "people" if task.apart else "groups" if CLUSTER in evidence else "rows"
 
 
 def _counted(units: Mapping[str, Any]) -> str:
     """How many the test has, with what they are."""
     if units.get("units") == "people":
         return tr("{count:,} people in the test", count=units["rows"])
+    if units.get("units") == "groups":
+        return tr("{count:,} groups in the test", count=units["rows"])
     return tr("{count:,} test rows", count=units["rows"])
 
 
@@ -139,7 +144,7 @@ def _verdict(task: Task, rival: Rival, model: Resampled, found: Resampled) -> di
     return {
         "outcome": outcome(apart, higher), "metric": name, "baseline": rival.name, "kind": rival.kind,
         "model_value": model.figures.get(name, np.nan), "baseline_value": found.figures.get(name, np.nan), **vars(apart),
-        "rows": model.rows, "units": _units(task), "paired": paired(model, found), "note": rival.note,
+        "rows": model.rows, "paired": paired(model, found), "note": rival.note,
     }  # fmt: skip
 
 
@@ -212,10 +217,12 @@ def headline(verdict: Mapping[str, Any]) -> str:
 
 def caution(card: Mapping[str, Any]) -> str:
     """A warning where the test is too small to lean on; else empty."""
-    rows, people = card["bootstrap"]["rows"], card["bootstrap"].get("units") == "people"
+    rows, units = card["bootstrap"]["rows"], card["bootstrap"].get("units")
     if rows >= FEW_ROWS:
         return ""
-    if people:
+    if units == "groups":
+        return tr("The test has only {rows} groups: read every figure through its interval.", rows=rows)
+    if units == "people":
         return tr("The test has only {rows} people: read every figure through its interval.", rows=rows)
     return tr("The test has only {rows} rows: read every figure through its interval.", rows=card["test"]["rows"])
 

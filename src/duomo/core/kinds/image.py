@@ -75,6 +75,8 @@ FORMATS = tuple(plugin.format for plugin in PLUGINS)
 """What is opened at all: no format that starts another program or reads other files."""
 LARGEST = 64_000_000
 """Pixels; a header that promises more is refused before anything is decoded."""
+STACKED, CHANNELS, MOST_PAGES = ("L", "I;16", "I;16B", "I", "F"), 3, 1000
+"""Kinds of pages of a TIFF that are put together; as many are channels; no more are looked at."""
 SMALL, USUAL = 64, 64
 """Pictures of one size up to SMALL keep it; others become USUAL pixels square."""
 FAULTS = (OSError, SyntaxError, ValueError, TypeError, struct.error)
@@ -175,7 +177,34 @@ def open_picture(source: media.Source) -> Image.Image:
     if picture.width * picture.height > LARGEST:
         picture.close()
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST))
-    return picture
+    return _stacked(picture) if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.mode in STACKED else picture
+
+
+def _stacked(picture: TiffImagePlugin.TiffImageFile) -> Image.Image:
+    """Grey pages of one size, as microscopes write them, as one picture: two or three are its channels, of more the brightest value of each
+    place is shown. One page, or pages that differ, as documents and pyramids have them: the first."""
+    found, brightest = list[np.ndarray](), np.zeros(0)
+    try:
+        pages = min(picture.n_frames, MOST_PAGES, LARGEST // max(1, picture.width * picture.height))
+        shape = (picture.height, picture.width)
+        for page in range(pages if pages > 1 else 0):
+            picture.seek(page)
+            if picture.mode not in STACKED or (picture.height, picture.width) != shape:
+                pages = 1
+                break
+            values = np.asarray(picture)
+            found = [*found, values][:CHANNELS]
+            brightest = np.maximum(brightest, values) if page else values
+        picture.seek(0)
+    except (*FAULTS, EOFError) as error:
+        raise ValueError(tr("the picture is truncated or damaged")) from error
+    if pages < 2:
+        return picture
+    if pages > CHANNELS:
+        return Image.fromarray(brightest)
+    deep = 255 if found[0].dtype == np.uint8 else _white(max(float(np.nanmax(page, initial=0.0)) for page in found))
+    channels = [np.clip(np.nan_to_num(page) / deep * 255 + 0.5, 0, 255).astype(np.uint8) for page in found]
+    return Image.fromarray(np.stack([*channels, *[np.zeros_like(channels[0])] * (CHANNELS - len(channels))], axis=2))
 
 
 def _unread(source: media.Source) -> str:

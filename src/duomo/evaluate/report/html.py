@@ -108,7 +108,11 @@ def _figures_note(card: Mapping[str, Any]) -> str:
         "On {rows} pieces of the {test} test rows, which neither training nor model choice saw. Intervals: {draws} resamples of the "
         "pieces, the same ones for all, so that differences are paired.",
         rows=f"{plan['rows']:,}", test=f"{test:,}", draws=plan["draws"],
-    ) if plan["rows"] > test else tr(  # a text is judged in windows, of which a row gives many
+    ) if plan["rows"] > test else tr(
+        "On {rows} test rows that neither training nor model choice saw. Intervals: {draws} resamples of their {groups} groups, the same "
+        "ones for all, so that differences are paired.",
+        rows=f"{test:,}", draws=plan["draws"], groups=f"{plan['rows']:,}",
+    ) if plan.get("units") == "groups" else tr(  # a text is judged in windows, of which a row gives many
         "On {rows} test rows that neither training nor model choice saw. Intervals: {draws} resamples of the rows, the same ones for all, "
         "so that differences are paired.",
         rows=f"{plan['rows']:,}", draws=plan["draws"],
