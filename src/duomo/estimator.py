@@ -6,6 +6,7 @@ dates, which are then encoded as `duomo train` does, and X may be texts alone.
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -31,14 +32,15 @@ from duomo.core.config import build, merge
 from duomo.core.contract import Task
 from duomo.core.device import Execution
 from duomo.core.kinds.cells import is_number
-from duomo.core.recipe import Recipe
+from duomo.core.recipe import Recipe, TrainConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.core.tensors import Batch
 from duomo.data import sources
 from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import Predictor
-from duomo.train import head, loop
+from duomo.plan import enough
+from duomo.train import council, head, loop
 from duomo.train.job import Job
 
 TARGET, WEIGHT = "target of the estimator", "weight of the estimator"
@@ -91,10 +93,12 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
             )
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) if self.random_state is not None else 0
         options = {"target": tuple(targets), "ignore": (), "weight": WEIGHT if weights is not None else ""}
-        suggested = find.task_recipes(task_name)[find.make_task(task_name, options).suggest(table).recipe]
+        suggestion, said = find.make_task(task_name, options).suggest(table), self._settings()
+        suggested = find.task_recipes(task_name)[suggestion.recipe]
         if self.model and self.model != suggested["model"]["name"]:
             suggested = merge({**suggested, "model": {"size": "small"}}, {"train": find.model_module(self.model).TRAIN})
-        recipe = build(Recipe, merge(merge(suggested, self._settings()), {"train": {"seed": seed}}))
+        recipe = build(Recipe, merge(merge(suggested, said), {"data": {"task": task_name}, "train": {"seed": seed}}))
+        recipe = enough(recipe, build(TrainConfig, said["train"], "train"), len(table), suggestion.longer)
         rows = np.arange(len(table))
         kept, held = train_test_split(rows, test_size=HELD_OUT, random_state=seed) if len(table) >= FEWEST else (rows, rows[:0])
         task = find.make_task(task_name, options | {"encode": recipe.encode})
@@ -169,7 +173,8 @@ def _threads(table: Table) -> int:
 
 
 def _fitted(task: Task, recipe: Recipe, train: Table, valid: Table) -> nn.Module:
-    """Train in a folder that is thrown away; the state of torch's generator and threads is left as it was."""
+    """Train in a folder that is thrown away, and fit what answers beside the network; the state of torch's generator and threads is left as
+    it was."""
     execution = Execution(threads=_threads(train))
     generator, threads = torch.get_rng_state(), torch.get_num_threads()
     held = task.encode(valid, target=True) if len(valid) else None
@@ -186,8 +191,13 @@ def _fitted(task: Task, recipe: Recipe, train: Table, valid: Table) -> nn.Module
         head.settle(model, task, examples)
         stream = TableStream(examples, task.inputs, recipe.train.batch_size, recipe.train.seed, recipe.augment)
         with tempfile.TemporaryDirectory(prefix="duomo-") as folder:
-            job = Job(task, model, stream, validation if held is not None else None, recipe.train, execution, Path(folder))
-            loop.train(job, Silent())
+            config = replace(recipe.train, minutes=council.minutes_left(model, recipe.train.minutes))
+            outcome = loop.train(Job(task, model, stream, validation if held else None, config, execution, Path(folder)), Silent())
+        if held:
+            limit = council.allowed(recipe.train.minutes, outcome.seconds)
+            advised = council.fit(model, task, (examples, held), False, limit, Silent())
+            task.calibrate(Predictor(task, model.eval(), Execution()).evidence(valid))
+            (advised.onward or head.nothing)(None)
     finally:
         torch.set_rng_state(generator)
         torch.set_num_threads(threads)

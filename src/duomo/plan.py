@@ -276,7 +276,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     if pretrained:
         settings, pretrained = _carried(settings, said, data, suggestion.recipe, pretrained)
     resolved = _resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part))
-    recipe = _enough(resolved, said.train, len(train), suggestion.longer)
+    recipe = enough(resolved, said.train, len(train), suggestion.longer)
     if recipe.adapt.start and not resumed:
         reporter.say(_tuning(recipe))
     for sentence in (cut := unheard(train, data.ignore, recipe.encode.longest_sound)):
@@ -380,7 +380,7 @@ def _of_any_size(model: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options if all(getattr(size, name) == getattr(first, name) for size in others)}
 
 
-def _enough(recipe: Recipe, said: TrainConfig, rows: int, longer: float) -> Recipe:
+def enough(recipe: Recipe, said: TrainConfig, rows: int, longer: float) -> Recipe:
     """The recipe with epochs for `FEWEST_STEPS`, and `longer` while that is within `PASSES`, where it learns from nothing and nobody said
     how long."""
     train = recipe.train

@@ -106,3 +106,14 @@ def test_targets_beside_mixed_columns_are_checked() -> None:
         DuomoClassifier(**QUICK).fit(frame, y[:-1] > 3)
     with pytest.raises(ValueError, match="1d array"):
         DuomoClassifier(**QUICK).fit(frame, np.eye(2, dtype=int)[[0, 1] * 30])
+
+
+def test_trees_answer_beside_the_network_as_in_a_run() -> None:
+    """A rule that trees write down, after one pass over few rows: a network alone has learned nothing by then."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(700, 6)), columns=[f"x{place}" for place in range(6)]).assign(
+        town=rng.choice(list("abcdefgh"), 700)
+    )
+    y = np.where((frame.x0 > 0.3) ^ frame.town.isin(list("bdf")), 5.0, -5.0)
+    model = DuomoRegressor(epochs=1.0).fit(frame[:500], y[:500])
+    assert model.score(frame[500:], y[500:]) > 0.7
