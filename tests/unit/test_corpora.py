@@ -342,3 +342,36 @@ def test_tables_whose_names_do_not_say_so(tmp_path: Path) -> None:
 def test_samples_before_the_words_of_timit(tmp_path: Path) -> None:
     table = spoken(tmp_path, {f"TRAIN/DR1/F{n}/SX{n}": f"0 4679{n} {SAID[n % 4]}" for n in range(4)})
     assert table.column("text").to_pylist() == SAID
+
+
+def test_folders_beside_the_parts(tmp_path: Path) -> None:
+    """As Intel's scenes have them (seg_pred, to be answered), and with a folder around the parts as MVTec has."""
+    for number in range(40):
+        kind, part = ("sea", "hill")[number % 2], ("train", "test")[number % 4 == 3]
+        names = [
+            f"intel/seg_{part}/seg_{part}/{kind}",
+            "intel/seg_pred/seg_pred",
+            f"mvtec/bottle/{part}/{kind}",
+            f"mvtec/bottle/truth/{kind}",
+        ]
+        for name in names:
+            (tmp_path / name).mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (9, 9), (number * 6, 0, 0)).save(tmp_path / name / f"{number}.png")
+    for name, left in (("intel", "seg_pred/seg_pred"), ("mvtec", "bottle/truth")):
+        table = sources.read(tmp_path / name)
+        assert len(table) == 40 and set(table.column("label").to_pylist()) == {"sea", "hill"} and left in " ".join(table.problems)
+        assert plan(table) == ("classify", ("label",), "folders")
+
+
+def test_texts_with_their_class_behind_a_mark(tmp_path: Path) -> None:
+    rows = "".join(f"{SENTENCES[n % 3]} {n};{['joy', 'anger'][n % 2]}\n" for n in range(60))
+    table = sources.read(put(tmp_path, {"train.txt": rows, "val.txt": rows, "test.txt": rows}))
+    assert table.names == ["c0", "c1", "split"] and plan(table) == ("classify", ("c1",), "folders")
+
+
+def test_choices_are_no_boxes() -> None:
+    cells = [[{"label": "A", "text": "yes"}, {"label": "B", "text": "no"}]] * 9
+    assert (
+        kinds.infer(sources.read([{"stem": f"It is {n}?", "choices": cell} for n, cell in enumerate(cells)]), {}).kinds["choices"]
+        != "boxes"
+    )

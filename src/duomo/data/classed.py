@@ -13,7 +13,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import SOURCE, kind_of, known, sources
-from duomo.data.shares import TRAIN
+from duomo.data.shares import TEST, TRAIN, VALID
 from duomo.data.split import part_of
 
 _OUTER = re.compile(
@@ -58,10 +58,15 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     folders = _forked(root.name, [file.split("/")[:-1] for file in files])
     labels = [names[0] for names in folders]
     deep = all(len(names) > 1 for names in folders)
-    parts = {part_of([label]) for label in set(labels)}
-    divided = len(parts) > 1 and TRAIN in parts and None not in parts
+    parts = {label: part_of([label]) for label in set(labels)}
+    inner = [names[1 + (names[1:2] == names[:1]) :] for names in folders]  # test_set/test_set/cat
+    taught, judged = ({names[0] for names, label in zip(inner, labels, strict=True) if names and parts[label] in held}
+                      for held in ((TRAIN,), (VALID, TEST)))  # fmt: skip
+    divided = len({*parts.values()}) > 1 and TRAIN in parts.values() and None not in parts.values()
+    if deep and taught & judged and not divided:  # others beside are neither to learn nor to test (seg_pred, ground_truth)
+        inner = [[""] if parts[label] is None else names for names, label in zip(inner, labels, strict=True)]
+        divided = True
     if divided or (len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS):
-        inner = [names[1 + (names[1:2] == names[:1]) :] for names in folders]  # test_set/test_set/cat
         if all(inner):
             return _of_parts(labels, [names[0] for names in inner])
         first, *_, last = sorted(set(labels), key=lambda label: ("train" not in label.lower(), "test" in label.lower()))
@@ -115,6 +120,14 @@ def known_classes(files: list[str], classed: Classed) -> tuple[list[str], Classe
 def _forked(root: str, folders: list[list[str]]) -> list[list[str]]:
     """Folders without the outer ones that all share and that name no class (`dataset/cat`, `data/train/dog`), where the classes lie below;
     else as they are: of one class alone (`cat/indoors`, `cat/outdoors`) the outer one is the class."""
+    seconds = {part_of(names[1:2]) for names in folders}
+    if (
+        len({names[0] for names in folders}) == 1
+        and TRAIN in seconds
+        and seconds & {VALID, TEST}
+        and all(len(names) > 1 for names in folders)
+    ):
+        return _forked(root, [names[1:] for names in folders])
     first, last = min(folders), max(folders)
     shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1] and _is_outer(pair[0], root), zip(first, last, strict=False))]
     inner = [names[len(shared) :] for names in folders]

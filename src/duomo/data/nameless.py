@@ -9,6 +9,7 @@ from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.data.classed import SPLITS
 from duomo.data.conll import in_plain
+from duomo.data.listed import are_classes
 from duomo.data.spaced import numeric, width
 from duomo.data.text_encoding import cut, detect, open_text
 
@@ -71,12 +72,17 @@ def make_of(path: Path, wanted: str = "") -> str:
 
 
 def is_table(path: Path, wanted: str = "") -> bool:
-    """Whether the lines of a file of texts are those of a table: all cut into as many cells, by tabs, or with numbers in one column, or in
-    half of them where spaces cut."""
+    """Whether the lines of a file of texts are those of a table: all cut into as many cells, by tabs, or with numbers or classes in one
+    column, or with numbers in half of them where spaces cut."""
     lines = _lines(path, wanted)
     tabs = {line.strip().count("\t") for line in lines} if len(lines) >= FEWEST else {0}
-    marked = (_divided(lines, mark) and numeric(list(cut(lines, delimiter=mark))) for mark in DELIMITERS)
+    marked = (_divided(lines, mark) and _tells(list(cut(lines, delimiter=mark))) for mark in DELIMITERS)
     return (len(tabs) == 1 and tabs != {0}) or bool(width(lines, 0.5)) or any(marked)
+
+
+def _tells(rows: list[list[str]]) -> bool:
+    """Whether a column of the rows holds numbers or classes."""
+    return bool(numeric(rows)) or any(map(are_classes, zip(*rows, strict=True)))
 
 
 def _lines(path: Path, wanted: str) -> list[str]:

@@ -45,7 +45,11 @@ class Boxes(Kind):
         if not is_text(cells.data.type):
             return None
         known = pc.drop_null(text_of(cells.data))
-        if not len(known) or not pc.all(pc.match_substring_regex(known, SHAPE)).as_py():
+        if (
+            not len(known)
+            or not pc.all(pc.match_substring_regex(known, SHAPE)).as_py()
+            or not pc.any(pc.match_substring(known, '"box"')).as_py()
+        ):
             return None
         some = [len(found) for found in parse(known)]
         return tr("lists of labelled boxes, {count:.1f} a cell on average", count=sum(some) / len(some)) if sum(some) else None
