@@ -287,8 +287,7 @@ class Run:
 
     def _answered(self, table: Table, start: int, wanted: Sequence[str], reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
         """The cells of a table with the answers beside them, a slice at a time; it begins at row `start` of the whole."""
-        hidden = pa.types.is_large_list if self.recipe.data.join else pa.types.is_binary  # what was joined was not written so
-        shown = [name for name, column in zip(table.names, table.data.columns, strict=True) if not hidden(column.type)]
+        shown = outputs.shown(table, bool(self.recipe.data.join))
         opens, why = readable(table, [name for name in table.names if name not in self.facts["features"]])
         for sentence in why:
             reporter.say(sentence)

@@ -166,3 +166,9 @@ def test_who_reads_only_the_first_answers_ends_it_as_other_tools_end(runs, many:
         process.stdout.close()
         said = process.stderr.read().decode()
         assert process.wait(60) == 128 + signal.SIGPIPE and "rror" not in said and "Exception" not in said
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+def test_bytes_are_not_written_beside_answers(kind: pa.DataType) -> None:
+    table = Table(pa.table({"image": pa.array([b"\x89PNG"], kind), "name": ["a"]}))
+    assert outputs.shown(table, joined=False) == ["name"] and outputs.shown(table, joined=True) == ["image", "name"]

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.files import sync_folder, write_atomically
+from duomo.core.kinds.cells import is_bytes
 from duomo.core.messages import listed, nearest
 from duomo.core.table import Table
 
@@ -51,6 +52,13 @@ def flat(values: Iterable[Any]) -> list[Any]:
 def defused(cell: Any) -> Any:
     """A cell that a spreadsheet would run as a formula becomes text there, by the apostrophe that spreadsheets know."""
     return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def shown(table: Table, joined: bool) -> list[str]:
+    """The columns that stand beside the answers: all but those of bytes; of rows that were `joined` all but the series, which were not
+    written so."""
+    hidden = pa.types.is_large_list if joined else is_bytes
+    return [name for name, column in zip(table.names, table.data.columns, strict=True) if not hidden(column.type)]
 
 
 def picked(piece: Piece, wanted: Sequence[str], target: Sequence[str], answers: Sequence[Any]) -> dict[str, list[Any]]:
