@@ -65,8 +65,8 @@ def test_all_kinds_at_once(mixed: Table) -> None:
     encoder = fitted(mixed)
     fields, columns = encoder.fields(), encoder.encode(mixed)
     assert list(fields) == ["numbers", "categories", "text:note", "image:photo", "audio:clip", "series:pulse"] == list(columns)
-    assert fields["numbers"].shape == (8,) and fields["numbers"].facts["columns"][:3] == ["radius", "texture", "texture"]
-    assert len(fields["numbers"].facts["bins"]) == 8
+    assert fields["numbers"].shape == (9,) and fields["numbers"].facts["columns"][:3] == ["radius", "texture", "texture"]
+    assert len(fields["numbers"].facts["bins"]) == 9
     assert fields["categories"].vocabulary == (4, 3) and fields["image:photo"].shape == (1, 8, 8)
     assert all(len(column) == 120 for column in columns.values())
     digits = load_digits().images[:120]
