@@ -100,7 +100,9 @@ def test_nobody_lies_on_both_sides(tmp_path):
     table = kinds.infer(sources.read(tmp_path / "scans"), {})
     assert leaks.group_columns(table, "maker") == [("patient", 18)] and targets.guess_target(table)[0] == ""
     (tmp_path / "scans" / "labels.csv").write_text("file,finding\n" + "".join(f"{n}.dcm,{'yn'[n % 2]}\n" for n in range(20)))
-    assert targets.guess_target(kinds.infer(sources.read(tmp_path / "scans"), {}))[0] == "finding"
+    for source in (tmp_path / "scans", tmp_path / "scans" / "labels.csv"):
+        table = kinds.infer(sources.read(source), {})
+        assert targets.guess_target(table)[0] == "finding" and leaks.group_columns(table, "finding") == [("patient", 18)]
 
 
 def test_lists_speak_of_patients_and_studies(tmp_path):

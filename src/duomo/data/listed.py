@@ -192,11 +192,12 @@ def beside(listed: Table) -> Table:
 
 
 def _lost(listed: Table, name: str) -> bool:
-    """Whether a column's first cells are names of media, most of which are not there."""
+    """Whether a column's first cells are names of media, most of which are not there, or of scans, which are rows of slices each."""
     column = listed.data.column(name).slice(0, LOOKED_AT)
     cells = [cell for cell in column.to_pylist() if isinstance(cell, str) and len(cell) < LONGEST_NAME and kind_of(cell) in MEDIA]
     there = sum((listed.root or Path()).joinpath(cell).is_file() for cell in cells)
-    return len(cells) > 0.5 * len(column) and there < 0.5 * len(cells)
+    scanned = all(cell.lower().endswith(scans.ENDINGS) for cell in cells)
+    return len(cells) > 0.5 * len(column) and (there < 0.5 * len(cells) or scanned)
 
 
 def _index(files: list[str]) -> dict[str, str]:

@@ -116,7 +116,7 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
         _missing(path, source)
     if path.is_dir():
         return exclusive(pieces(unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))))
-    return _annotation(path) or _spans(path, encoding) or exclusive(pieces(beside(_file(path, part, cache, encoding))))
+    return _annotation(path) or _spans(path, encoding) or exclusive(pieces(unfolded(beside(_file(path, part, cache, encoding)))))
 
 
 def _annotation(path: Path) -> Table | None:
