@@ -12,7 +12,6 @@ from duomo.core.run import RunFolder
 from duomo.core.table import MEDIA, Table
 from duomo.data.predictor import Predictor
 from duomo.exchange import runs
-from duomo.trained import without_target
 
 ROWS, BYTES = 8, 200_000
 """Golden rows; most bytes of a file in one of them."""
@@ -20,7 +19,7 @@ ROWS, BYTES = 8, 200_000
 
 def keep(folder: RunFolder, test: Table, targets: tuple[str, ...], predictor: Predictor, own: bool) -> None:
     """`own`: the model is a module of the user's own."""
-    table = without_target(test.take(np.arange(min(ROWS, len(test)))), targets)
+    table = test.take(np.arange(min(ROWS, len(test)))).without(targets)
     files = set(table.of_kind(*MEDIA))
     columns = {name: _portable(table, name) if name in files else table.column(name).to_pylist() for name in table.names}
     rows = [row for row in range(len(table)) if all(columns[name][row] is not None for name in files)]

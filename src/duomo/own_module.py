@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Places, Steps, Task, Vectors
 from duomo.core.errors import ConfigError
+from duomo.core.messages import tr
 from duomo.core.tensors import Examples
 from duomo.data.loader import finish
 
@@ -25,15 +26,18 @@ def check(model: nn.Module, task: Task, examples: Examples) -> None:
     """Two rows through the module: it must know the inputs by name and put out `head.size` logits for each row."""
     batch = finish(examples.batch(torch.arange(min(2, len(examples)))), task.inputs)
     was_training = model.training
+    known = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.items() if not name.startswith("target"))
     try:
         with torch.no_grad():
             output = model.eval()(batch)
     except KeyError as error:
-        known = ", ".join(f"{name} {tuple(value.shape)}" for name, value in batch.items() if not name.startswith("target"))
         raise ConfigError(
             "A module of your own reads its inputs from the batch by name; there is no input {name}. The inputs are: {known}.",
             name=str(error), known=known,
         ) from None  # fmt: skip
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:  # the module's own, with what it was given
+        error.add_note(tr("A module of your own is called with a dict of the inputs: {known}.", known=known))
+        raise
     finally:
         model.train(was_training)
     if isinstance(output, (Steps, Places, Vectors)):

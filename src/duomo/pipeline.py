@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import webbrowser
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def inspect(
 ) -> dict[str, Any]:
     """What is in the data, what is wrong with them, what would be trained; as JSON values and, with `html`, as a page."""
     reporter = reporter or Silent()
-    said, _ = find.checked(dict(settings or {}))
+    said, _ = find.checked(_nested(settings))
     source = source if source is not None else said.data.source
     if isinstance(source, str) and not source:
         raise ConfigError("Looking at data needs data. Example: duomo inspect reviews.csv")
@@ -96,8 +96,11 @@ def train(
     your own (forward(batch) -> logits (B, size)).
     """
     reporter = reporter or Silent()
-    values: dict[str, Any] = dict(settings or {})
-    asked = target if isinstance(target, (tuple, list)) else () if target in (None, "") else (target,)
+    values = _nested(settings)
+    asked = target if isinstance(target, (tuple, list)) else () if target is None or (isinstance(target, str) and not target) else (target,)
+    if wrong := [one for one in asked if isinstance(one, Sized) and not isinstance(one, str | tuple)]:
+        raise ConfigError("A target is the name of a column; received a {kind}. Put it into the data, and give its name.",
+                          kind=type(wrong[0]).__name__)  # fmt: skip
     names = tuple(map(str, asked))  # as frames' columns are called here
     values = merge(values, {"data": {"target": names}} if names else {})
     values = merge(values, {"train": {"minutes": minutes}} if minutes is not None else {})
@@ -230,6 +233,14 @@ def _audited(
         one for one in found["findings"] if one["code"] not in ("constant", "all_missing") or not {*one["columns"]} <= {*rendered}
     ]
     return found | {"proposal": dict(found.get("proposal") or {}) | dict(proposal)}
+
+
+def _nested(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(
+            'Settings are nested as in a recipe: {{"train": {{"epochs": 3}}}}; received {value!r}. Give a dict.', value=settings
+        )
+    return dict(settings or {})
 
 
 def _folder(source: Any, out: Path | str | None) -> RunFolder:

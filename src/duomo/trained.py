@@ -37,13 +37,14 @@ from duomo.data.scans import completed
 from duomo.data.totals import without_totals
 from duomo.evaluate.bootstrap import interval, resample, witnessed
 from duomo.evaluate.scorecard import pretty
+from duomo.evaluate.shown import Shown
 from duomo.exchange import engines
 from duomo.plan import task_options
 
 SLICE = 4096
 
 
-class Run:
+class Run(Shown):
     """A trained model with everything that belongs to it."""
 
     def __init__(self, folder: RunFolder, facts: Mapping[str, Any], recipe: Recipe, predictor: Predictor):
@@ -392,8 +393,3 @@ def _free(name: str, taken: Collection[str]) -> str:
     while free in taken:
         free, number = f"{name}_{number}", number + 1
     return free
-
-
-def without_target(table: Table, target: Sequence[str]) -> Table:
-    """The table as a user without answers would have it."""
-    return table.without(target)

@@ -1,6 +1,7 @@
 """Data in memory as people have it: columns called by numbers, one row as a dict, a sparse matrix, (X, y) of unlike lengths."""
 
 import collections
+import re
 from pathlib import Path
 
 import datasets
@@ -14,7 +15,7 @@ from PIL import Image
 
 import duomo
 from duomo.core import kinds
-from duomo.core.errors import DataError
+from duomo.core.errors import ConfigError, DataError
 from duomo.data.sources import read
 
 LINEAR = {"train": {"epochs": 1.0}, "model": {"name": "linear"}}
@@ -145,3 +146,30 @@ def test_answers_of_joined_rows_are_known_by_what_joined_them(tmp_path: Path) ->
     assert answers.index.name == "pid" and sorted(answers.index) == list(range(40))
     assert run.predict(pl.from_pandas(long))["pid"].to_list() == list(range(40))
     assert len(run.predict(pl.from_pandas(long).lazy()).collect()) == 40
+
+
+def test_a_run_shows_itself_and_wrong_words_are_told(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a<b": np.arange(60.0), "y": list("uv") * 30})
+    run = duomo.train(frame, LINEAR, target="y", out=tmp_path / "run")
+    assert re.fullmatch(r"<duomo\.Run .*run: classify, accuracy [\d.]+ \[.*\], \d+ test rows>", repr(run))
+    assert "<table>" in run._repr_html_() and "scorecard.html" in run._repr_html_()
+    for wrong in ({"settings": "train.epochs=1", "target": "y"}, {"target": frame.y}):
+        with pytest.raises(ConfigError, match=r"Give a dict|name of a column"):
+            duomo.train(frame, **wrong)
+    (tmp_path / "link.csv").symlink_to("nowhere.csv")
+    with pytest.raises(DataError, match=r"a link to nowhere\.csv"):
+        read(tmp_path / "link.csv")
+    with pytest.raises(RuntimeError) as raised:
+        duomo.train(frame, {"train": {"steps": 1}}, target="y", model=torch.nn.Sequential(Numbers()), out=tmp_path / "own")
+    assert "inputs: numbers (2, 1)" in raised.value.__notes__[0]
+
+
+class Numbers(torch.nn.Module):
+    """A module that expects another number of inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(7, 2)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.layer(batch["numbers"])

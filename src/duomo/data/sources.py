@@ -140,6 +140,9 @@ def _missing(path: Path, source: str) -> None:
     if source == "-" or "://" in source:
         raise DataError("A source must be a file or folder of this machine; received {source!r}. Save what it holds to a file and "
                         "name that.", source=source[:LONGEST_NAME])  # fmt: skip
+    if os.path.islink(path):
+        raise DataError("A source must exist; {source!r} is a link to {to}, which is not there. Check where it leads.",
+                        source=source[:LONGEST_NAME], to=os.readlink(path))  # fmt: skip
     folder = path.parent
     try:
         known = [entry.name for entry in folder.iterdir()][:10_000] if source and "\0" not in source and folder.is_dir() else []
