@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +75,25 @@ def __getattr__(name: str) -> Any:
     from duomo.core.runtime import settle
 
     settle()
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    value = getattr(_loaded(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def _loaded(name: str) -> types.ModuleType:
+    """The module. Ctrl-C waits until it is whole: torch that is loaded by half ends the process as soon as it is asked for again."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        return importlib.import_module(name)
+    pressed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        module = importlib.import_module(name)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        before(signal.SIGINT, None)
+    return module
 
 
 def __dir__() -> list[str]:

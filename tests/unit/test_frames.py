@@ -1,7 +1,10 @@
 """Data in memory as people have it: columns called by numbers, one row as a dict, a sparse matrix, (X, y) of unlike lengths."""
 
 import collections
+import os
 import re
+import signal
+import types
 from pathlib import Path
 
 import datasets
@@ -173,3 +176,18 @@ class Numbers(torch.nn.Module):
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return self.layer(batch["numbers"])
+
+
+def test_ctrl_c_waits_until_what_is_loaded_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    def load(name: str) -> types.ModuleType:
+        os.kill(os.getpid(), signal.SIGINT)
+        loaded.append(name)
+        return types.ModuleType(name)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(duomo.importlib, "import_module", load)
+        duomo._loaded("torch")
+    assert loaded == ["torch"] and signal.getsignal(signal.SIGINT) is before

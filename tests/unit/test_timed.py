@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from duomo.core import kinds
-from duomo.data import audit, sources
+from duomo.data import audit, outputs, sources
 
 RATE, LONG = 8000, 12
 PITCH = {"low": 200.0, "high": 900.0}
@@ -57,6 +57,7 @@ def test_a_list_with_times_is_a_piece_a_row(tmp_path: Path, names: tuple[str, st
         assert [table.kinds[name] for name in ("audio", *names)] == ["audio", "id", "id"]
         for path, (_, _, _, name) in zip(table.column("audio").to_pylist()[:8], rows[:8], strict=True):
             assert pitch_of(path) == pytest.approx(PITCH[name], abs=1)
+        assert outputs.shown(table, False)[-1] == "source" and "audio" not in outputs.shown(table, False)
         proposal, _ = audit.propose(table, "label")
         assert (proposal.how, proposal.group) == ("group", "source")  # what is heard in one recording stays on one side
 

@@ -25,6 +25,7 @@ from duomo.core.files import sync_folder, write_atomically
 from duomo.core.kinds.cells import is_bytes
 from duomo.core.messages import listed, nearest
 from duomo.core.table import Table
+from duomo.data.timed import are_pieces
 
 OUTPUTS = (".csv", ".jsonl", ".parquet")
 FORMULA = re.compile(r"\s*=|\s*[+\-@].*[(|]", re.DOTALL)
@@ -55,10 +56,11 @@ def defused(cell: Any) -> Any:
 
 
 def shown(table: Table, joined: bool) -> list[str]:
-    """The columns that stand beside the answers: all but those of bytes; of rows that were `joined` all but the series, which were not
-    written so."""
+    """The columns that stand beside the answers: all but those of bytes and of pieces that were cut out of recordings; of rows that were
+    `joined` all but the series, which were not written so."""
     hidden = pa.types.is_large_list if joined else is_bytes
-    return [name for name, column in zip(table.names, table.data.columns, strict=True) if not hidden(column.type)]
+    found = [name for name, column in zip(table.names, table.data.columns, strict=True) if not hidden(column.type)]
+    return [name for name in found if not (name == "audio" and are_pieces(table.column(name)))]
 
 
 def picked(piece: Piece, wanted: Sequence[str], target: Sequence[str], answers: Sequence[Any]) -> dict[str, list[Any]]:

@@ -61,6 +61,12 @@ def pieces(table: Table) -> Table:
     return replace(table, data=data, kinds={**table.kinds, **own, "audio": "audio"}, problems=(*table.problems, said))
 
 
+def are_pieces(cells: pa.ChunkedArray) -> bool:
+    """Whether these are pieces that were cut here."""
+    first = next((cell for cell in cells.slice(0, 1000).to_pylist() if cell), "")
+    return isinstance(first, str) and first.startswith(str(_folder()))
+
+
 def _times(table: Table) -> tuple[str, str, bool] | None:
     """The columns called as what tells when a piece begins and ends, or, with True, how long it lasts."""
     called = {name: words(name) for name in table.names}
@@ -141,4 +147,8 @@ def _cut(files: list[Path | None], spans_N2: np.ndarray) -> pa.Array:
 
 def _place(key: str, begin: float, end: float) -> Path:
     name = hashlib.sha256(f"{key} {begin:.4f} {end:.4f}".encode()).hexdigest()
-    return spill.base() / "pieces" / name[:2] / f"{name[:32]}.wav"
+    return _folder() / name[:2] / f"{name[:32]}.wav"
+
+
+def _folder() -> Path:
+    return spill.base() / "pieces"
