@@ -3,7 +3,8 @@
 import dataclasses
 import time
 import webbrowser
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,7 @@ def train(
     if source is None:
         raise ConfigError("Training needs data. Example: duomo train reviews.csv --target label")
     own = own_module(model)
-    folder = _folder(source, out)
-    with folder.lock():
+    with _claimed(source, out) as folder:
         started = time.monotonic()
         plan = make(source, values, reporter)
         plan = dataclasses.replace(plan, recipe=_with_source(plan.recipe, source))
@@ -241,6 +241,23 @@ def _nested(settings: Mapping[str, Any] | None) -> dict[str, Any]:
             'Settings are nested as in a recipe: {{"train": {{"epochs": 3}}}}; received {value!r}. Give a dict.', value=settings
         )
     return dict(settings or {})
+
+
+@contextmanager
+def _claimed(source: Any, out: Path | str | None) -> Iterator[RunFolder]:
+    """The folder to write, locked; where nobody named one, another than those that others took at the same moment."""
+    while True:
+        folder = _folder(source, out)
+        with ExitStack() as held:
+            try:
+                held.enter_context(folder.lock())
+            except RunError:
+                if out is not None:
+                    raise
+                continue
+            if out is not None or not folder.exists():
+                yield folder
+                return
 
 
 def _folder(source: Any, out: Path | str | None) -> RunFolder:

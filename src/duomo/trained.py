@@ -77,6 +77,10 @@ class Run(Shown):
             run.predictor = run.predicting(found)
         return run
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its folder: other processes open it anew."""
+        return Run.open, (self.path.absolute(), self.model if self.facts["own_model"] else None)
+
     def golden(self) -> tuple[Table, dict[str, list[Any]]]:
         """Rows that this run answered when its training ended, and the answers."""
         told = self.folder.read_json("golden.json")

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import pickle
 import re
 import signal
 import types
@@ -18,8 +19,10 @@ from PIL import Image
 
 import duomo
 from duomo.core import kinds
-from duomo.core.errors import ConfigError, DataError
+from duomo.core.errors import ConfigError, DataError, RunError
+from duomo.core.run import RunFolder
 from duomo.data.sources import read
+from duomo.pipeline import _claimed
 
 LINEAR = {"train": {"epochs": 1.0}, "model": {"name": "linear"}}
 
@@ -155,6 +158,7 @@ def test_a_run_shows_itself_and_wrong_words_are_told(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a<b": np.arange(60.0), "y": list("uv") * 30})
     run = duomo.train(frame, LINEAR, target="y", out=tmp_path / "run")
     assert re.fullmatch(r"<duomo\.Run .*run: classify, accuracy [\d.]+ \[.*\], \d+ test rows>", repr(run))
+    assert pickle.loads(pickle.dumps(run)).predict(frame[:3]).equals(run.predict(frame[:3]))  # noqa: S301
     assert "<table>" in run._repr_html_() and "scorecard.html" in run._repr_html_()
     for wrong in ({"settings": "train.epochs=1", "target": "y"}, {"target": frame.y}):
         with pytest.raises(ConfigError, match=r"Give a dict|name of a column"):
@@ -191,3 +195,14 @@ def test_ctrl_c_waits_until_what_is_loaded_is_whole(monkeypatch: pytest.MonkeyPa
         patched.setattr(duomo.importlib, "import_module", load)
         duomo._loaded("torch")
     assert loaded == ["torch"] and signal.getsignal(signal.SIGINT) is before
+
+
+def test_runs_that_begin_at_once_take_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen = iter([False, True, False])  # it was free when it was asked first
+    monkeypatch.setattr(RunFolder, "busy", lambda folder: next(seen))
+    with RunFolder("runs/data").lock():
+        with _claimed(pd.DataFrame({"a": [1]}), None) as folder:
+            assert folder.path.name == "data-2"
+        with pytest.raises(RunError, match="in use"), _claimed(pd.DataFrame({"a": [1]}), "runs/data"):
+            pass
