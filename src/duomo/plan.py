@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, dated, documents, longform, spill, split, targets, totals
+from duomo.data import audit, dated, documents, leaks, longform, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -91,9 +91,8 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     if task and not target:
         target = find.task_module(task).Main.find_target(table)
         notes += [tr("Target: {name}, which is what {task} learns.", name=name, task=task) for name in target]
-    if not task and not target:
-        task, target, why = _plainly(table)
-        notes += [why] if task else []
+    if not task and not target and (plain := _plainly(table))[0]:
+        task, target, notes = plain[0], plain[1], [*notes, plain[2]]
     if task in ("", *OF_FEW) and not target:
         target, why = _guess_target(table)
         notes.append(why)
@@ -103,7 +102,8 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     if not task:
         task, why = _task_of(table, target)
         notes.append(why)
-    return dataclasses.replace(data, task=task, target=target), notes
+    again, said = leaks.twins(table, target, data.kind)
+    return dataclasses.replace(data, task=task, target=target, ignore=(*data.ignore, *again)), [*notes, *said]
 
 
 def _plainly(table: Table) -> tuple[str, tuple[str, ...], str]:

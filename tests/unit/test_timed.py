@@ -8,7 +8,9 @@ import pytest
 import soundfile
 
 from duomo.core import kinds
+from duomo.core.recipe import DataConfig
 from duomo.data import audit, outputs, sources
+from duomo.plan import choose
 
 RATE, LONG = 8000, 12
 PITCH = {"low": 200.0, "high": 900.0}
@@ -154,3 +156,16 @@ def test_a_list_in_a_folder_apart_names_the_files(tmp_path: Path) -> None:
         tmp_path / "set/meta/list.csv"
     )
     assert sources.read(tmp_path / "set").column("kind").to_pylist() == list("ababa")
+
+
+def test_a_class_under_another_name_is_not_learned_from(tmp_path: Path) -> None:
+    record(tmp_path / "set/audio", 12)
+    listed = pd.DataFrame(
+        {"file": [f"r{n}.wav" for n in range(12)], "target": [0, 7, 9] * 4, "name": list("abc") * 4, "take": list("aabb") * 3}
+    )
+    listed.to_csv(tmp_path / "set/list.csv", index=False)
+    table = kinds.infer(sources.read(tmp_path / "set"), {})
+    data, notes = choose(table, DataConfig(target=("target",)))
+    assert data.ignore == ("name",) and "under other names" in notes[-1]
+    assert choose(table, DataConfig(target=("target",), kind={"name": "category"}))[0].ignore == ()
+    assert choose(table.without(["audio", "file"]), DataConfig(target=("target",)))[0].ignore == ()  # there is nothing else to learn from

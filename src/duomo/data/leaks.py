@@ -4,6 +4,7 @@ Legend: N rows (of a sample), C classes.
 """
 
 import re
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 
 from duomo.core.kinds import date, number
 from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
+from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
 from duomo.data.listed import SOURCE
@@ -149,6 +151,21 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
         if few or (least <= distinct <= most and not _told_otherwise(table, name, different)):
             found.append((not (filmed or person), name, distinct))
     return [(name, distinct) for _, name, distinct in sorted(found, key=lambda item: (item[0], -item[2]))]
+
+
+def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
+    """Columns beside pictures, sounds or films whose values stand one to one for those of the target (a class's number beside its name),
+    but for the `wanted` ones; and in words that they are not learned from."""
+    if not table.of_kind(*MEDIA) or len(target) != 1 or table.kinds.get(target[0]) not in ("category", "number"):
+        return [], []
+    target_N, found = codes_of(values_of(table.column(target[0]))), []
+    for name in (name for name in table.of_kind("category", "number") if name not in (*target, *wanted)):
+        own_N = codes_of(values_of(table.column(name)))
+        pairs = np.unique(np.stack([target_N, own_N]), axis=1).shape[1]
+        if 1 < len(np.unique(own_N)) == len(np.unique(target_N)) == pairs <= len(table) / OFTEN:
+            found.append(name)
+    return found, [tr("Column {name!r} tells {target!r} under other names and is not learned from; --kind {name}={kind} makes it an input.",
+                      name=name, target=target[0], kind=table.kinds[name]) for name in found]  # fmt: skip
 
 
 def _measured(table: Table, name: str, target: str) -> bool:
