@@ -85,10 +85,8 @@ class Run(Shown):
         """Rows that this run answered when its training ended, and the answers."""
         told = self.folder.read_json("golden.json")
         with whole(self.path / "golden.json"):
-            columns = {
-                name: [base64.b64decode(cell) for cell in cells] if name in told["media"] else cells
-                for name, cells in told["inputs"].items()
-            }
+            media, inputs = told["media"], told["inputs"].items()
+            columns = {name: [base64.b64decode(cell) for cell in cells] if name in media else cells for name, cells in inputs}
             return self.table(columns), told["answers"]
 
     def predicting(self, engine: engines.Engine) -> Predictor:
@@ -268,8 +266,6 @@ class Run(Shown):
         suffix = Path(out).suffix.lower() if out else printed
         if suffix not in outputs.OUTPUTS:
             raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(outputs.OUTPUTS), out=out)
-        if set(columns) - {*self.recipe.data.target, *table.names}:  # a row tells which columns there are before all are answered
-            list(self._answered(table.take(np.arange(min(1, len(table)))), 0, columns, Silent()))
         if out is None:
             for index, piece in enumerate(self._answered(table, 0, columns, reporter)):
                 outputs.write_text(sys.stdout, suffix, piece, index == 0)
@@ -299,16 +295,21 @@ class Run(Shown):
         if cut := int(self.task.too_long(table).sum()):
             told = {"count": cut, "rows": len(table)}
             reporter.say(tr("{count:,} of {rows:,} texts are longer than what the model reads; of these only a part is.", **told))
+
+        def beside(piece: Table, answers: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+            found = {name: piece.column(name).to_pylist() for name in shown}
+            found |= {_free(name, found): values for name, values in answers.items() if name != "probabilities"}
+            return outputs.picked(found, wanted, self.recipe.data.target, answers.get("prediction", [])) if wanted else found
+
+        example = table.take(np.flatnonzero(opens)[:1])
+        if set(wanted) - {*self.recipe.data.target, *shown}:  # one row tells which columns there are, before all are answered
+            beside(example, self.answers(example))
         with reporter.progress(tr("predict"), len(table), tr("rows") if not start else tr("rows from {start:,}", start=start)) as bar:
             done = 0
             for piece in table.slices(SLICE):
-                cells = {name: piece.column(name).to_pylist() for name in shown}
-                answers = self._answers_where(opens[done : done + len(piece)], piece, table.take(np.flatnonzero(opens)[:1]))
-                columns = {name: values for name, values in answers.items() if name != "probabilities"}
-                done += len(piece)
-                bar.update(done)
-                found = cells | {_free(name, cells): values for name, values in columns.items()}
-                yield outputs.picked(found, wanted, self.recipe.data.target, columns.get("prediction", [])) if wanted else found
+                answers = self._answers_where(opens[done : done + len(piece)], piece, example)
+                bar.update(done := done + len(piece))
+                yield beside(piece, answers)
 
     def _answers_where(self, opens: np.ndarray, piece: Table, example: Table) -> dict[str, list[Any]]:
         """Answers for the rows that open (N,), None for the others; `example` is a row that opens, to know the columns by."""

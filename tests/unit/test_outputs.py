@@ -158,6 +158,14 @@ def test_a_wrong_column_is_refused_before_the_rows_are_answered(runs, many: Path
     assert (tmp_path / "a.csv").read_text().startswith("number,confidence,diagnosis\n")
 
 
+def test_columns_of_answers_may_be_asked_where_the_first_row_does_not_open(runs, tmp_path: Path) -> None:
+    picture = next(runs.source("digits").glob("*/*.png"))
+    (tmp_path / "rows.csv").write_text(f"image\nnone.png\n{picture}\n")
+    runs("digits").predict_file(tmp_path / "rows.csv", str(tmp_path / "a.csv"), columns=("image", "confidence"))
+    head, first, second = (tmp_path / "a.csv").read_text().splitlines()
+    assert head == "image,confidence" and first == "none.png," and float(second.rpartition(",")[2]) > 0
+
+
 def test_who_reads_only_the_first_answers_ends_it_as_other_tools_end(runs, many: Path) -> None:
     """`duomo predict … | head -1`: no word, and the status that a shell knows; little that is said at the very end counts too."""
     for words in (["predict", str(runs("clinic").path), str(many)], ["list", "tasks"]):
