@@ -173,9 +173,11 @@ def test_facts_of_another_make_end_in_a_sentence(run: Path, change: dict[str, An
 
 def test_a_block_is_never_higher_than_blocks_are(run: Path) -> None:
     facts = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(facts | {"block": [10**12, 0]}))
-    sealed(run)
-    assert duomo.load(run).predictor.block.rows <= 256
+    for block in ([10**12, 0], -1, [-3, -2]):
+        (run / "run.json").write_text(json.dumps(facts | {"block": block}))
+        sealed(run)
+        found = duomo.load(run).predictor.block
+        assert 1 <= found.rows <= 256 and found.positions >= 0
 
 
 @pytest.mark.parametrize("options", ["{width = 200_000}", "{width = 1_000_000_000_000_000}", "{depth = 900, width = 20_000}"])

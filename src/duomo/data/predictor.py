@@ -51,9 +51,9 @@ class Block:
 
     @classmethod
     def of(cls, value: int | Sequence[int]) -> "Block":
-        """As run.json has it, no higher than blocks are; older runs name the rows alone."""
+        """As run.json has it, a block of one row at least and no higher than blocks are; older runs name the rows alone."""
         found = cls(value) if isinstance(value, int) else cls(*value)
-        return cls(min(found.rows, FLAT_BLOCK), found.positions)
+        return cls(max(1, min(found.rows, FLAT_BLOCK)), max(0, found.positions))
 
     def height(self, positions: int) -> int:
         """Rows of a block whose rows have so many positions: a power of two where there is a choice."""
