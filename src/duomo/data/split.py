@@ -70,21 +70,28 @@ def repeats_by_nature(table: Table, columns: Sequence[str], digests: np.ndarray)
     _, counts = np.unique(digests, return_counts=True)
     if len(counts) > SELDOM * len(table) or not {table.kinds.get(name) for name in columns} <= {*FLAT}:
         return False
-    cells = [np.unique(cell_digests(table, name), return_inverse=True)[1] for name in columns]
-    cells.sort(key=lambda code_N: -code_N.max())
-    if sum(np.log(code_N.max() + 1.0) for code_N in cells) <= np.log(len(table) / FEW):
-        return True
-    if FEW * (cells[0].max() + 1) > len(counts):  # copies make the values of every column repeat: they must do so among unlike rows
-        return False
     rows = np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64)
+    cells = [
+        _coded(cell_digests(table, name), rows) for name in columns
+    ]  # one column at a time: the codes of all would be a table of int64
+    cells.sort(key=lambda cell: -cell[0])
+    if sum(np.log(values) for values, _ in cells) <= np.log(len(table) / FEW):
+        return True
+    if FEW * cells[0][0] > len(counts):  # copies make the values of every column repeat: they must do so among unlike rows
+        return False
     chance, told = 1.0, list[np.ndarray]()
-    for code in (code_N[rows] for code_N in cells):
+    for _, code in cells:
         if _alike(counts) > BY_CHANCE * chance:
             return False
         if not any(_determines(other, code) for other in told):
             told.append(code)
             chance *= _alike(np.bincount(code))
     return _alike(counts) <= BY_CHANCE * chance
+
+
+def _coded(digests: np.ndarray, rows: np.ndarray) -> tuple[float, np.ndarray]:
+    """How many values a column has, and numbers for those of some rows."""
+    return float(len(np.unique(digests))), np.unique(digests[rows], return_inverse=True)[1]
 
 
 def _alike(counts: np.ndarray) -> float:
