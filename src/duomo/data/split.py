@@ -89,11 +89,6 @@ def repeats_by_nature(table: Table, columns: Sequence[str], digests: np.ndarray)
     return _alike(counts) <= BY_CHANCE * chance
 
 
-def _coded(digests: np.ndarray, rows: np.ndarray) -> tuple[float, np.ndarray]:
-    """How many values a column has, and numbers for those of some rows."""
-    return float(len(np.unique(digests))), np.unique(digests[rows], return_inverse=True)[1]
-
-
 def _alike(counts: np.ndarray) -> float:
     """The chance that two rows have the same value, of which there are so many."""
     rows = float(counts.sum())
