@@ -71,9 +71,8 @@ def repeats_by_nature(table: Table, columns: Sequence[str], digests: np.ndarray)
     if len(counts) > SELDOM * len(table) or not {table.kinds.get(name) for name in columns} <= {*FLAT}:
         return False
     rows = np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64)
-    cells = [
-        _coded(cell_digests(table, name), rows) for name in columns
-    ]  # one column at a time: the codes of all would be a table of int64
+    kept = (cell_digests(table, name) for name in columns)  # one column at a time: the codes of all would be a table of int64
+    cells = [(float(len(np.unique(code_N))), np.unique(code_N[rows], return_inverse=True)[1]) for code_N in kept]
     cells.sort(key=lambda cell: -cell[0])
     if sum(np.log(values) for values, _ in cells) <= np.log(len(table) / FEW):
         return True
