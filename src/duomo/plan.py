@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, dated, documents, leaks, longform, spill, split, targets, totals
+from duomo.data import audit, dated, documents, leaks, longform, objects, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -62,6 +62,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     table = documents.cut(totals.read(source, encoding=data.encoding), running)
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
+    table = objects.settle(table, data, lambda told: _plainly(told)[0]) if data.task in ("", *OF_FEW) else table
     table = kinds.infer(table, data.kind)
     known = table.kinds
     table = kinds.set_row_numbers_aside(table, (*data.kind, *data.target, data.group, *dated.named(table, data.time)))
@@ -267,8 +268,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     task = find.make_task(data.task, task_options(data, said))
     mask, unlearnable = task.usable(table)
     table = table if mask.all() else spill.part(table, np.flatnonzero(mask))
-    sentences = [*left_out, *cleaned, *unlearnable]
-    for sentence in sentences:
+    for sentence in (sentences := [*left_out, *cleaned, *unlearnable]):
         reporter.say(sentence)
     train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, EACH_PART if task.apart else 1)
     reporter.say(words)

@@ -19,7 +19,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 
+from duomo import plan
 from duomo.core.errors import DataError
+from duomo.core.recipe import DataConfig
+from duomo.core.reporter import Silent
+from duomo.core.table import Table
 from duomo.data import objects, spill
 from duomo.data.sources import read
 
@@ -369,7 +373,7 @@ def test_plain_dates_and_a_wrapped_list_of_objects(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"version": 1, "tags": ["a"], "rows": [{"x": 1, "y": "b"}, {"x": 2, "y": "c"}]}))
     assert read(tmp_path / "a.json").names == ["x", "y"]
     (tmp_path / "a.json").write_text(json.dumps({"x": [{"deep": 1}, {"deep": 2}], "y": [3, 4]}))
-    assert read(tmp_path / "a.json").names == ["x.deep", "y"]  # as many of each: columns
+    assert read(tmp_path / "a.json").names == ["x", "y"]  # as many of each: columns
 
 
 def test_json_of_texts_and_of_entries(tmp_path: Path) -> None:
@@ -451,11 +455,30 @@ def test_objects_in_cells_become_columns(tmp_path: Path) -> None:
     head, path = "id,meta,said,price\n", tmp_path / "shop.csv"
     rows = [[str(row), "" if cell is None else json.dumps(cell), str({"a": [1, 2], "b": row}), "5"] for row, cell in enumerate(cells)]
     path.write_text(head + "".join(",".join('"' + cell.replace('"', '""') + '"' for cell in row) + "\n" for row in rows))
-    table = read(path)
+    assert read(path).names == ["id", "meta", "said", "price"]
+    table = _planned(path)
     assert table.names == ["id", "meta.colour", "meta.size.w", "said.a", "said.b", "price"]
     assert table.column("meta.colour").to_pylist() == ["red", "blue", None, None] and table.column("said.b").to_pylist() == [0, 1, 2, 3]
-    assert read({"meta": [json.dumps(cell) for cell in cells if cell]}).names == ["meta.colour", "meta.size.w"]
+    kept, known = [json.dumps(cell) for cell in cells if cell], ["meta.colour", "meta.size.w", "price"]
+    assert _planned({"meta": kept}).names == ["meta"]  # to be written on
+    assert _planned({"meta": kept}, target=("meta.colour",)).names == known[:2] == objects.again(read({"meta": kept}), known).names
+    assert objects.again(read({"meta": kept}), ["meta", "price"]).names == ["meta"]  # as a run knows it that learned from the texts
     for held in ([*cells[:2], "no object"], [{str(key): 1} for key in range(100)], [[1], [2]]):  # one is none, too many fields, lists
-        assert read({"meta": [cell if isinstance(cell, str) else json.dumps(cell) for cell in held]}).names == ["meta"]
+        assert _planned({"meta": [cell if isinstance(cell, str) else json.dumps(cell) for cell in held]}).names == ["meta"]
     asked = objects.filled(read({"meta.colour": ["red"], "price": ["1"]}), ["meta.size.w", "meta.colour", "said.b"])
     assert asked.names == ["meta.colour", "price", "meta.size.w"] and asked.column("meta.size.w").to_pylist() == [None]
+
+
+def _planned(source: object, **data: object) -> Table:
+    return plan.read(source, DataConfig(**data), Silent())  # type: ignore[arg-type]
+
+
+def test_objects_that_are_written_or_named_stay_texts(tmp_path: Path) -> None:
+    people = [(f"Ann, {row} years of age, moved to town {row % 7} last year", json.dumps({"name": "Ann", "age": row})) for row in range(40)]
+    for asked, answer in (("instruction", "output"), ("prompt", "completion")):
+        table = _planned({asked: [text for text, _ in people], answer: [cell for _, cell in people]})
+        assert table.names == [asked, answer], asked
+    pairs = {"said": [text for text, _ in people], "facts": [cell for _, cell in people]}
+    assert _planned(pairs).names == ["said", "facts.name", "facts.age"]
+    for told in ({"target": ("facts",)}, {"kind": {"facts": "text"}}, {"ignore": ("facts",)}, {"task": "translate"}):
+        assert _planned(pairs, **told).names == ["said", "facts"]

@@ -32,7 +32,6 @@ from duomo.data.listed import FILMS, LONGEST_NAME, PICTURES, SOUNDS, beside, che
 from duomo.data.marked import read_marked
 from duomo.data.measured import is_ts, read_arff, read_sparse, read_ts
 from duomo.data.nameless import MAKES, PARTS, is_table, make_of
-from duomo.data.objects import spread
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
@@ -102,7 +101,7 @@ def read(source: Any, *, cache: Path | None = None, encoding: str = "") -> Table
             rows=table.num_rows,
             columns=table.num_columns,
         )
-    return replace(pieces(Table(spread(table), root=Path.cwd())), root=None)
+    return replace(pieces(Table(table, root=Path.cwd())), root=None)
 
 
 def _path(source: str, cache: Path | None, encoding: str) -> Table:
@@ -212,7 +211,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             tr("The name of {file} does not say what it holds; it was read as {kind}.", file=path.name, kind=tr(MAKES[nameless])),
             *problems,
         )
-    return Table(plain(spread(data, known)), known, root=path.parent, name=part or path.stem, problems=problems)
+    return Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems)
 
 
 def _arranged(data: pa.Table) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
