@@ -751,3 +751,20 @@ def test_eight_digits_are_days_whatever_they_are_called() -> None:
     assert infer(Table(pa.table({"posting": days, "due": list(map(int, days))})), {}).kinds == {"posting": "date", "due": "date"}
     amounts = [str(20_000_000 + place * 7919) for place in range(60)]
     assert infer(Table(pa.table({"a": amounts, "b": list(map(int, amounts))})), {}).kinds == {"a": "number", "b": "number"}
+
+
+def test_sentences_telephones_powers_and_times_of_day() -> None:
+    random = np.random.default_rng(0)
+    drawn = [tuple(int(value) for value in random.integers(200, 999, 3)) for _ in range(300)]
+    told = {
+        "text": ([f"Ann, {a} years of age, moved to town {b}" for a, b, _ in drawn], [f"What is {a} plus {b}?" for a, b, _ in drawn],
+                 [f"({a}) {b}-{c}0" for a, b, c in drawn]),
+        "numbers": ([f"{a} x {b} cm" for a, b, _ in drawn], [f"{a} bed {b} bath {c} sqft" for a, b, c in drawn],
+                    [f"{a / 7:.3e} {b / 9e4:.3e}" for a, b, _ in drawn], [f"{a}岁{b}个月" for a, b, _ in drawn]),
+        "number": ([f"{a % 24:02d}{b % 60:02d}" for a, b, _ in drawn] * 4,),
+    }  # fmt: skip
+    for kind, columns in told.items():
+        for cells in columns:
+            assert infer(Table(pa.table({"x": pa.array(cells, pa.large_string())})), {}).kinds["x"] == kind, cells[0]
+    powers = numbers.parse(pa.chunked_array([pa.array(told["numbers"][2], pa.large_string())]))[0]
+    assert np.allclose(powers[:, 1], [b / 9e4 for _, b, _ in drawn], rtol=1e-3)

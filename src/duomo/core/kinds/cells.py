@@ -13,6 +13,7 @@ MISSING = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?")
 THINGS, MOST_THINGS = re.compile(r"(?i)(^|[_\s.-])ids?$|(?-i:[a-z]I[dD]$)|编号$|[工学]号$"), 1000
 """Names of columns that hold the numbers of things, and how many things have a place of their own as categories."""
 
+CLOCK = r"^([01]\d|2[0-4])[0-5]\d$"
 CODED, PADDED, SHORTEST_CODE = 0.01, 0.9, 3
 """Share of cells with a leading zero from which numbers are codes, and from which they are filled up; digits of codes of one width."""
 
@@ -98,11 +99,13 @@ def numbers_things(name: str, column: pa.ChunkedArray) -> bool:
 def number_codes(text: pa.ChunkedArray) -> bool:
     """Whether whole numbers have zeros before them and come again, as postal codes and numbers of branches do: 02134 is no quantity.
 
-    What is merely filled up to one width begins with zeros nearly everywhere.
+    What is merely filled up to one width begins with zeros nearly everywhere; 0930 beside 1455 is a time of day.
     """
     text = pc.drop_null(text)
     zeros = pc.sum(pc.match_substring_regex(text, r"^0\d+$")).as_py() or 0
     if not CODED * len(text) < zeros or not pc.all(pc.match_substring_regex(text, r"^\d{2,}$")).as_py():
+        return False
+    if pc.all(pc.match_substring_regex(text, CLOCK)).as_py():
         return False
     widths = pc.min_max(pc.utf8_length(text)).as_py()
     padded = widths["min"] == widths["max"] and (widths["max"] < SHORTEST_CODE or zeros > PADDED * len(text))

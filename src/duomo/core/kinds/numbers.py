@@ -20,15 +20,21 @@ from duomo.core.kinds.id import NAMED
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
-FORMS = (r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+", r"\d+(?:\.\d+)?|\.\d+", r"(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?")
-"""How a number is written: 1,234.5 or 1234.5, the latter alone (commas stand between numbers), or 1.234,5."""
+POWER = r"(?:[eE][-+]?\d+)?"
+FORMS = (
+    rf"(?:(?:\d{{1,3}}(?:,\d{{3}})+|\d+)(?:\.\d+)?|\.\d+){POWER}",
+    rf"(?:\d+(?:\.\d+)?|\.\d+){POWER}",
+    r"(?:\d{1,3}(?:\.\d{3})+|\d+)(?:,\d+)?",
+)
+"""How a number is written: 1,234.5 or 1234.5, the latter alone (commas stand between numbers), or 1.234,5; a power of ten may follow."""
 MOST, LONGEST, LOOKED = 16, 48, 1000
 """Numbers and letters of a cell at most (a longer one is a sentence), and cells that tell the signs."""
 SAME, FEW = 0.95, 20
 """Share of the cells that must have the same signs, and so many different ones that a category holds them as well."""
-CODED, DIGITS = 0.02, 5
-"""Share of cells with a leading zero from which they are codes; digits that codes with hyphens have at least."""
-HYPHENS = ("", *"-/_#")
+CODED, DIGITS, PHONE = 0.02, 5, 9
+"""Share of cells with a leading zero from which they are codes; digits that codes with hyphens have at least; a telephone number's."""
+HYPHENS, LETTERS = ("", *"-/_#"), re.compile(r"\([^()]*\)|([^\W\d_]+)")
+"""Signs between codes; a remark in brackets, or a word."""
 
 
 class Style(NamedTuple):
@@ -71,7 +77,9 @@ def _style(text: pa.ChunkedArray) -> Style:
         one = re.compile(rf"(?:(?<![\w.)\]])[-+])?(?<![\d.])(?:{written})")
         counted = Counter(tuple("".join(sign.split()) for sign in one.split(cell)) for cell in cells.to_pylist())
         signs, count = counted.most_common(1)[0]
-        if count >= SAME * len(cells) and 2 < len(signs) <= MOST + 1 and not re.search(r"\d|[=+^]", "".join(signs)):
+        if count < SAME * len(cells) or not 2 < len(signs) <= MOST + 1 or re.search(r"\d|[=+^]", "".join(signs)):
+            continue
+        if np.median([sum(map(bool, LETTERS.findall(one.sub(" ", cell)))) for cell in cells.to_pylist()]) < len(signs):  # else a sentence
             found.append(Style(form, signs))
     return min(found, key=lambda style: len(style.signs), default=Style())
 
@@ -102,6 +110,10 @@ def _are_codes(name: str, text: pa.ChunkedArray, signs: Sequence[str], values_NC
     constant = np.ptp(values_NC, axis=0) == 0
     if any(map(str.isalpha, "".join(signs))) and (~constant).sum() < 2:
         return True
+    widths_NC = np.floor(np.log10(np.maximum(np.abs(values_NC), 1))) + 1
+    even = bool((np.ptp(widths_NC, axis=0) == 0).all()) and bool((values_NC == np.round(values_NC)).all())
+    if even and len(signs) > 3 and "-" in "".join(signs[1:-1]) and widths_NC[0].sum() >= PHONE and distinct > 0.5:
+        return True
     if not all(sign in HYPHENS for sign in signs[1:-1]) or (values_NC != np.round(values_NC)).any():
         return False
     if _often(text, r"(^|[^\d.,])0\d"):
@@ -109,7 +121,6 @@ def _are_codes(name: str, text: pa.ChunkedArray, signs: Sequence[str], values_NC
     hyphens = set(signs[1:-1]) != {"/"}
     if hyphens and (len(signs) > 3 or bool(constant.any())):
         return True
-    widths_NC = np.floor(np.log10(np.maximum(np.abs(values_NC), 1))) + 1
     if not hyphens or widths_NC.sum(axis=1).max() < DIGITS:
         return False
     rising = bool((values_NC[:, 1] >= values_NC[:, 0]).mean() >= SAME)
