@@ -475,10 +475,12 @@ def _planned(source: object, **data: object) -> Table:
 
 def test_objects_that_are_written_or_named_stay_texts(tmp_path: Path) -> None:
     people = [(f"Ann, {row} years of age, moved to town {row % 7} last year", json.dumps({"name": "Ann", "age": row})) for row in range(40)]
-    for asked, answer in (("instruction", "output"), ("prompt", "completion")):
+    for asked, answer in (("instruction", "output"), ("prompt", "completion"), ("source", "target")):
         table = _planned({asked: [text for text, _ in people], answer: [cell for _, cell in people]})
         assert table.names == [asked, answer], asked
     pairs = {"said": [text for text, _ in people], "facts": [cell for _, cell in people]}
-    assert _planned(pairs).names == ["said", "facts.name", "facts.age"]
+    assert _planned(pairs).names == ["said", "facts"]  # which of them is to be told from the other nobody said
+    assert _planned(pairs, target=("facts.age",)).names == ["said", "facts.name", "facts.age"]
+    assert _planned(pairs | {"price": [*range(40)]}).names == ["said", "facts.name", "facts.age", "price"]
     for told in ({"target": ("facts",)}, {"kind": {"facts": "text"}}, {"ignore": ("facts",)}, {"task": "translate"}):
         assert _planned(pairs, **told).names == ["said", "facts"]
