@@ -18,7 +18,7 @@ from duomo.core import kinds
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
-from duomo.data import audit, sources
+from duomo.data import audit, longform, sources
 from duomo.plan import choose
 from duomo.tasks.tag.task import Config, Main
 
@@ -233,6 +233,11 @@ def test_sparse_tables(tmp_path: Path) -> None:
     for name in ("a.txt", "heart_scale", "a.libsvm"):
         table = sources.read(put(tmp_path, {name: rows}) / name)
         assert table.names == ["x1", "x2", "x3", "label"] and table.column("x3")[5].as_py() == 5 and table.column("x2")[0].as_py() == 0
+    fewer = put(tmp_path, {"test.libsvm": "+1 1:5\n-1 1:6\n"}) / "test.libsvm"  # as a9a.t has 122 of 123
+    known = dict.fromkeys(("x1", "x2", "x3"), "number")
+    table = longform.again(sources.read(fewer), (), known)
+    assert {"x2", "x3"} <= {*table.names} and table.column("x3").to_pylist() == [0, 0]
+    assert longform.again(sources.read({"x1": [1, 2]}), (), known).names == ["x1"]  # of any other table nobody knows
     nominal = "@relation r\n@attribute n numeric\n@attribute c {neg, 'po s'}\n@data\n{0 3}\n{0 4, 1 'po s'}\n"
     assert sources.read(put(tmp_path, {"a.arff": nominal}) / "a.arff").column("c").to_pylist() == ["neg", "po s"]
 

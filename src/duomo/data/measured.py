@@ -5,7 +5,8 @@ Legend: T steps, C channels.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.steps import counted, smooth
+from duomo.core.table import Table
 from duomo.data.frames import from_columns
 from duomo.data.text_encoding import cut, detect, open_text
 
@@ -22,6 +24,8 @@ LARGEST = 1 << 30
 """Bytes of a file that is read whole."""
 MOST_PLACES, MOST_CELLS = 20_000, 200_000_000
 """Columns and cells of a sparse file."""
+UNSAID, PLACE = {b"unsaid": b"0"}, re.compile(r"x\d+")
+"""What a table read from one carries, and what its columns are called."""
 FEWEST = 5
 """Lines by which such a file is told."""
 _VALUE = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -183,7 +187,17 @@ def read_sparse(path: Path, wanted: str = "") -> Found:
     labels = [label.removeprefix("+") for label, _ in rows]
     said = tr("{file} holds sparse rows (place:value); they were read as a table of {count:,} columns, 0 where nothing is said.",
               file=path.name, count=len(places))  # fmt: skip
-    return from_columns(columns | ({"group": queries} if any(queries) else {}) | {"label": labels}), (*encoding.problems, said)
+    data = from_columns(columns | ({"group": queries} if any(queries) else {}) | {"label": labels})
+    return data.replace_schema_metadata(UNSAID), (*encoding.problems, said)
+
+
+def completed(table: Table, known: Collection[str]) -> Table:
+    """Rows of a sparse file with zeros in the columns `known` that none of them says; any other table as it is."""
+    unsaid = [name for name in known if PLACE.fullmatch(name) and name not in table.names]
+    if not unsaid or (table.data.schema.metadata or {}).items().isdisjoint(UNSAID.items()):
+        return table
+    zeros, columns = pa.array(np.zeros(len(table))), dict(zip(table.names, table.data.columns, strict=True))
+    return replace(table, data=pa.table(columns | dict.fromkeys(unsaid, zeros)))
 
 
 def folded(columns: dict[str, list[Any]]) -> dict[str, Any]:
