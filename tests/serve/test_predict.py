@@ -330,6 +330,7 @@ def test_records_are_answered_as_they_were_learned_from(club) -> None:
     assert asked(run, [records[4] | {"user": json.dumps(records[4]["user"])}]) == run.predict([records[4]])  # as a cell of a table has it
     young = {**records[4], "user": {"age": 3}}
     assert asked(run, [young]) == run.predict([young]) != run.predict([records[4]])
+    assert len(str(asked(run, [records[0] | {"user": {**records[0]["user"], "age": "3 " * 9000}}]))) < 1000  # of a long cell the beginning
     for wrong, said in (({"user": {"age": 3, "town": "A"}}, "'user.town'"), ({"ids": 3}, "'ids'"), ({"user": "x"}, "'user'"),
                         ({"user": None}, "missing: user.age, user.home.city")):  # fmt: skip
         assert said in asked(run, [records[0] | wrong])

@@ -233,6 +233,8 @@ def test_sparse_tables(tmp_path: Path) -> None:
     for name in ("a.txt", "heart_scale", "a.libsvm"):
         table = sources.read(put(tmp_path, {name: rows}) / name)
         assert table.names == ["x1", "x2", "x3", "label"] and table.column("x3")[5].as_py() == 5 and table.column("x2")[0].as_py() == 0
+    clock = put(tmp_path, {"clock.txt": "".join(f"{n} {n % 24}:{n + 10}\n" for n in range(30))}) / "clock.txt"
+    assert sources.read(clock).names == ["c0", "c1"]
     fewer = put(tmp_path, {"test.libsvm": "+1 1:5\n-1 1:6\n"}) / "test.libsvm"  # as a9a.t has 122 of 123
     known = dict.fromkeys(("x1", "x2", "x3"), "number")
     table = longform.again(sources.read(fewer), (), known)

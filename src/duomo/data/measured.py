@@ -29,6 +29,7 @@ UNSAID, PLACE = {b"unsaid": b"0"}, re.compile(r"x\d+")
 FEWEST = 5
 """Lines by which such a file is told."""
 _VALUE = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+TIME = re.compile(r"\d{1,2}:[0-5]\d")
 SPARSE = re.compile(rf"{_VALUE}(?:,{_VALUE})*(?:\s+qid:\d+)?(?:\s+\d+:{_VALUE})*")
 UNKNOWN = ("", "?", "nan", "na")
 ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\S+)\s+(.+)", re.IGNORECASE)
@@ -156,9 +157,11 @@ def _cell(cell: str, kind: str) -> Any:
 
 
 def is_sparse(lines: Sequence[str]) -> bool:
-    """Whether lines are `+1 3:0.5 7:1`, as libsvm's are: a number or several, then places with their values."""
+    """Whether lines are `+1 3:0.5 7:1`, as libsvm's are: a number or several, then places with their values, not times of day."""
     rows = [line.partition("#")[0].strip() for line in lines if line and not line.startswith("#")]
-    return len(rows) >= FEWEST and all(map(SPARSE.fullmatch, rows)) and sum(":" in row for row in rows) > 0.5 * len(rows)
+    if len(rows) < FEWEST or not all(map(SPARSE.fullmatch, rows)) or sum(":" in row for row in rows) <= 0.5 * len(rows):
+        return False
+    return not all(TIME.fullmatch(cell) for row in rows for cell in row.split()[1:])
 
 
 def read_sparse(path: Path, wanted: str = "") -> Found:

@@ -33,6 +33,8 @@ OPERATIONS = {"ragged": 6e9, "fixed": 3e8}
 """Of a block at most (a multiplication and an addition are two; 6e9 are 30 ms of float32 on two cores). A row alone costs as much as its
 block, and more rows gain nothing where a block keeps the cores busy: a picture does so by itself, a short text does not."""
 SLICE = 4096
+SHOWN = 60
+"""Letters of a cell that a sentence quotes."""
 WRITTEN = 64
 """Rows given at once to a task that writes."""
 STYLED: Mapping[str, Any] = {"number": number, "numbers": numbers, "date": date}
@@ -231,7 +233,8 @@ class Predictor:
     def refuse_unreadable(self, table: Table) -> None:
         """DataError for the first cell that is no number or date of its column: whoever asks for single rows must learn of it."""
         for kind, column, rows, like in self.unreadable(table):
-            told = {"value": table.column(column)[int(rows[0])].as_py(), "column": column, "row": int(rows[0]), "like": like}
+            value = table.column(column)[int(rows[0])].as_py()
+            told = {"value": value[:SHOWN] if isinstance(value, str) else value, "column": column, "row": int(rows[0]), "like": like}
             if kind == "date":
                 raise DataError(
                     "A date must be written as the training data wrote it; {value!r} of {column!r} in row {row} is not a date "
@@ -246,7 +249,7 @@ class Predictor:
         """The same in words for a file: there such a cell counts as missing, as it did in training."""
         found = []
         for kind, column, rows, like in self.unreadable(table):
-            value = str(table.column(column)[int(rows[0])].as_py())[:60]
+            value = str(table.column(column)[int(rows[0])].as_py())[:SHOWN]
             told = {"count": len(rows), "column": column, "like": like, "value": value, "row": int(rows[0]) + 1}
             if kind == "date":
                 found.append(tr("{count:,} cells of {column!r} are no dates as written in training{like} and count as missing: {value!r} "
