@@ -758,9 +758,10 @@ def test_sentences_telephones_powers_and_times_of_day() -> None:
     drawn = [tuple(int(value) for value in random.integers(200, 999, 3)) for _ in range(300)]
     told = {
         "text": ([f"Ann, {a} years of age, moved to town {b}" for a, b, _ in drawn], [f"What is {a} plus {b}?" for a, b, _ in drawn],
-                 [f"({a}) {b}-{c}0" for a, b, c in drawn]),
+                 [f"({a}) {b}-{c}0" for a, b, c in drawn], [f"({a} and {b} are friends of mine)" for a, b, _ in drawn]),
         "numbers": ([f"{a} x {b} cm" for a, b, _ in drawn], [f"{a} bed {b} bath {c} sqft" for a, b, c in drawn],
-                    [f"{a / 7:.3e} {b / 9e4:.3e}" for a, b, _ in drawn], [f"{a}岁{b}个月" for a, b, _ in drawn]),
+                    [f"{a / 7:.3e} {b / 9e4:.3e}" for a, b, _ in drawn], [f"{a}岁{b}个月" for a, b, _ in drawn],
+                    [f"T: {a / 9:.1f} °C, H: {b} %" for a, b, _ in drawn]),
         "number": ([f"{a % 24:02d}{b % 60:02d}" for a, b, _ in drawn] * 4,),
     }  # fmt: skip
     for kind, columns in told.items():

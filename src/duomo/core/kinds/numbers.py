@@ -33,8 +33,8 @@ SAME, FEW = 0.95, 20
 """Share of the cells that must have the same signs, and so many different ones that a category holds them as well."""
 CODED, DIGITS, PHONE = 0.02, 5, 9
 """Share of cells with a leading zero from which they are codes; digits that codes with hyphens have at least; a telephone number's."""
-HYPHENS, LETTERS = ("", *"-/_#"), re.compile(r"\([^()]*\)|([^\W\d_]+)")
-"""Signs between codes; a remark in brackets, or a word."""
+HYPHENS, LETTERS = ("", *"-/_#"), re.compile(r"(?<=.)\([^()]*\)|([^\W\d_]{2,})")
+"""Signs between codes; a remark in brackets behind numbers, or a word."""
 
 
 class Style(NamedTuple):
