@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, dated, documents, leaks, longform, objects, spill, split, targets, totals
+from duomo.data import audit, dated, documents, leaks, longform, objects, partition, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -85,7 +85,7 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     """Target and task, found where they were not given, and in words why."""
     data = targets.called(table, data)
     notes, task, target = list[str](), data.task, data.target
-    aside = (*data.ignore, split.told(table, target))  # what nobody is to look at is no target either, nor is what tells the parts
+    aside = (*data.ignore, partition.told(table, target))  # what nobody is to look at is no target either, nor is what tells the parts
     table = table.without([name for name in table.names if name in aside and name not in target])
     if not target and task in ("", *OF_FEW) and (target := tuple(name for name in table.asked if name in table.names)):
         notes.append(tr("Target: {name}, which the rows to be answered lack.", name=listed(target)))
@@ -167,7 +167,7 @@ def divide(
     if spared:
         reporter.say(tr("{count:,} rows set aside are not judged on: {valid:,} and {test:,} tell enough, and in less time.",
                         count=spared, valid=len(valid_rows), test=len(test_rows)))  # fmt: skip
-    column = {"group": data.group, "time": data.time, "folders": split.told(table, data.target)}.get(found.how)
+    column = {"group": data.group, "time": data.time, "folders": partition.told(table, data.target)}.get(found.how)
     how = tr("by {column}", column=column) if column else tr(found.how)
     words = tr("Split {how}: {train:,} rows to learn, {valid:,} to validate, {test:,} to test.", how=how,
                train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
@@ -224,7 +224,7 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
             usual = [name for name in ("valid_share", "test_share") if getattr(data, name) == getattr(DataConfig, name)]
             data = dataclasses.replace(data, split="random", **dict.fromkeys(usual, OF_FEW_PEOPLE))  # type: ignore[arg-type]
         data = dataclasses.replace(data, split=data.split or "group", group=data.target[0])
-    named = split.told(table, data.target)
+    named = partition.told(table, data.target)
     if not (data.split or data.group or data.time or data.test):
         proposal, found = audit.propose(table, data.target[0] if data.target else "")
         for finding in found:

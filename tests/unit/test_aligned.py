@@ -9,7 +9,7 @@ import pytest
 from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
-from duomo.data import aligned, sources, split
+from duomo.data import aligned, partition, sources
 from duomo.data import spill as caches
 from duomo.plan import choose
 
@@ -30,7 +30,7 @@ def test_texts_side_by_side_are_pairs_and_their_names_tell_the_parts(tmp_path: P
     table = sources.read(written(tmp_path, texts))
     assert table.names == ["en", "zh", "split"] and len(table) == 4  # what is empty on both sides is no pair
     assert table.data.slice(2, 1).to_pylist() == [{"en": "en train one", "zh": "zh train one", "split": "train"}]
-    assert split.told(table) == "split" and table.kinds["en"] == table.kinds["zh"] == "text"
+    assert partition.told(table) == "split" and table.kinds["en"] == table.kinds["zh"] == "text"
 
 
 def test_a_corpus_of_opus_with_what_accompanies_it(tmp_path: Path) -> None:

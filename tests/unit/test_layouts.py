@@ -16,7 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import boxes
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
-from duomo.data import sources, split, targets
+from duomo.data import partition, sources, targets
 from duomo.evaluate import bootstrap
 
 
@@ -263,6 +263,6 @@ def test_what_lists_and_folders_say_of_pictures(tmp_path: Path) -> None:
     read = {name: kinds.infer(sources.read(tmp_path / name), {}) for name in wanted}
     assert {name: targets.guess_target(table)[0] for name, table in read.items()} == wanted
     assert read["pairs"].of_kind("image") == ["image", "after"] and read["subjects"].kinds["subject"] == "id" and len(read["leaves"]) == 12
-    assert split.folders(read["tiny"], ("label",)) is None and {*read["tiny"].column("label").to_pylist()} == {"a", "b"}
+    assert partition.folders(read["tiny"], ("label",)) is None and {*read["tiny"].column("label").to_pylist()} == {"a", "b"}
     shutil.move(tmp_path / "eyes", tmp_path / "outer" / "eyes")
     assert "level" in sources.read(tmp_path / "outer").names

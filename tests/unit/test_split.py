@@ -12,10 +12,11 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import infer
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
-from duomo.data import audit, dated
+from duomo.data import audit, dated, partition
 from duomo.data.digests import row_digests
 from duomo.data.sources import read
 from duomo.data.split import Split, content_columns, given, split
+from duomo.plan import choose
 
 
 def cancer() -> pd.DataFrame:
@@ -236,3 +237,18 @@ def test_a_date_in_columns_of_its_parts_steers_the_split() -> None:
     assert dated.moments(table, "day,month,year")[1].all(), "in this order they are no dates"
     births = table_of(frame.rename(columns={"year": "year of birth"}))
     assert audit.propose(births, "pm2.5")[0].how == "random"
+
+
+FER = ("Training", "PublicTest", "PrivateTest")
+
+
+@pytest.mark.parametrize("words", [FER, ("train", "dev", "test"), ("Training set", "Test set", "Test set")])
+def test_a_column_tells_the_parts_by_its_cells(words: tuple[str, str, str], tmp_path: Path) -> None:
+    """FER-2013 says Usage, after 28,709 rows of Training."""
+    rows = [[n % 3, n / 7000, part] for part, count in zip(words, (5000, 60, 60), strict=True) for n in range(count)]
+    pd.DataFrame(rows, columns=["emotion", "value", "Usage"]).to_csv(tmp_path / "fer.csv", index=False)
+    table = infer(read(tmp_path / "fer.csv"), {})
+    part_N = partition.folders(table)
+    assert partition.told(table) == "Usage" and part_N is not None and np.bincount(part_N)[0] == 5000
+    assert choose(table, DataConfig())[0].target == ("value",)
+    assert not partition.told(table_of(pd.DataFrame({"by": ["train", "bus", "test"] * 9, "n": range(27)})))

@@ -18,7 +18,7 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill as caches
 from duomo.data.conll import are_tags
-from duomo.data.split import FOLDERS
+from duomo.data.partition import FOLDERS
 from duomo.data.text_encoding import Encoding, detect, open_text
 
 _CODES = """

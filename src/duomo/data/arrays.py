@@ -24,8 +24,8 @@ from duomo.data.aligned import part_of
 from duomo.data.classed import GROUP, Classed, kinds_of, labels_of
 from duomo.data.frames import from_memory
 from duomo.data.parted import SPLIT
+from duomo.data.partition import FOLDERS
 from duomo.data.pictured import pictures
-from duomo.data.split import FOLDERS
 
 FEATURES, TARGETS = ("x", "x_train", "data", "features", "images", "inputs"), ("y", "y_train", "labels", "label", "target", "targets")
 FAULTS = (*archive.FAULTS, OSError, ValueError, TypeError, SyntaxError, tokenize.TokenError, struct.error)

@@ -13,8 +13,8 @@ from duomo.core.errors import DataError
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import SOURCE, kind_of, known, sources
+from duomo.data.partition import part_of
 from duomo.data.shares import TEST, TRAIN, VALID
-from duomo.data.split import part_of
 
 _OUTER = re.compile(
     r"(^|[^a-z])(all|archive|audio|class(es)?|classification|clips|corpus|data|datasets?|files|films|folders|images?|imgs?|jpe?gs?|photos?"
@@ -53,7 +53,7 @@ class Classed(NamedTuple):
 def labels_of(root: Path, files: list[str]) -> Classed | None:
     """The first folder of each path where all lie in folders, else None; below the folders of splits, the second, and so where the second
     ones repeat in first ones that are called after places and the like, or are fewer."""
-    if not all("/" in file for file in files):
+    if not files or not all("/" in file for file in files):
         return None
     folders = _forked(root.name, [file.split("/")[:-1] for file in files])
     labels = [names[0] for names in folders]
@@ -85,7 +85,9 @@ def _of_parts(outer: list[str], labels: list[str]) -> Classed:
     inside = {part: {label for one, label in pairs if one == part} for part, _ in pairs}
     trained = {part for part in inside if part_of([part]) == TRAIN}
     taught = {label for part in trained for label in inside[part]}
-    strange = {(part, label) for part in inside if part not in trained and len(inside[part]) == 1 for label in inside[part] - taught}
+    strange = {
+        (part, label) for part in inside if part not in trained and len(inside[part]) == 1 < len(taught) for label in inside[part] - taught
+    }
     tested = {label for part, label in pairs if part not in trained} - {label for _, label in strange}
     least = min((pairs[part, label] for part in trained for label in tested if pairs[part, label]), default=0)
     tests = sum(count for (part, label), count in pairs.items() if part not in trained and label in tested)
@@ -125,7 +127,7 @@ def _forked(root: str, folders: list[list[str]]) -> list[list[str]]:
         len({names[0] for names in folders}) == 1
         and TRAIN in seconds
         and seconds & {VALID, TEST}
-        and all(len(names) > 1 for names in folders)
+        and all(len(names) > 2 for names in folders)
     ):
         return _forked(root, [names[1:] for names in folders])
     first, last = min(folders), max(folders)

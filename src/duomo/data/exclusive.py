@@ -13,7 +13,7 @@ from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_number, is_text
 from duomo.core.messages import listed, tr
 from duomo.core.table import MEDIA, Table
-from duomo.data.split import COLUMNS
+from duomo.data.partition import COLUMNS
 
 LABEL = "label"
 

@@ -15,7 +15,8 @@ from duomo.data.companions import is_named
 from duomo.data.conll import are_tags
 from duomo.data.listed import are_classes, known
 from duomo.data.nameless import is_plain
-from duomo.data.split import FOLDERS, NAMES
+from duomo.data.partition import FOLDERS
+from duomo.data.split import NAMES
 from duomo.data.text_encoding import detect, open_text
 
 CLASSES = frozenset((

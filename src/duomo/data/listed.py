@@ -139,7 +139,7 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
         note = (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).", **told),)
     known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
     known |= {other: "id" for other in columns if listed.kinds.get(other) == "id"}
-    if codes := _codes(columns, others):
+    if codes := _codes(columns, [other for other in others if other in columns]):
         known |= dict.fromkeys(codes, "id")
         names = ", ".join(f"{code} = {word}" for code, word in codes.items())
         note += (tr("Numbers that say the same as words beside them are not learned from: {names}.", names=names),)

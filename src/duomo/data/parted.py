@@ -13,7 +13,8 @@ from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import Reader
-from duomo.data.split import COLUMNS, FOLDERS, NAMES, as_type, named_alike
+from duomo.data.partition import COLUMNS, FOLDERS
+from duomo.data.split import NAMES, as_type, named_alike
 from duomo.data.targets import is_named
 
 COUNTED = re.compile(r"\d+(-of-\d+)?(-[0-9a-f]{16})?")

@@ -18,10 +18,10 @@ from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.annotated import FAULTS, ONLY_CLASS, Faults, Scene, boxed
+from duomo.data.partition import told
 from duomo.data.scene_tools import CLASSES, via_attribute, via_thing
 from duomo.data.scene_yolo import class_names
 from duomo.data.scenes import as_table, centred
-from duomo.data.split import told
 from duomo.data.text_encoding import cut
 
 SIDES = (("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),

@@ -7,7 +7,6 @@ Legend: N rows, U units (rows of equal content, or groups).
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,13 +21,10 @@ from duomo.core.recipe import DataConfig
 from duomo.core.table import FLAT, MEDIA, Table
 from duomo.data import dated
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
+from duomo.data.partition import folders, told
 from duomo.data.shares import FEW_GROUPS, SHORT, TEST, TRAIN, VALID, even, fill, parts
 
 HOW = ("random", "stratified", "group", "time", "folders")
-FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
-"""Names of folders that say which part their files belong to; a year behind them (train2017) is passed over."""
-COLUMNS = ("split", "subset", "partition")
-"""What a column is called that says the same."""
 NAMES = ("train", "valid", "test")
 MOST_NOTES = 5
 FEW, BY_CHANCE = 5, 3.0
@@ -245,42 +241,6 @@ def _too_few(how: str, units: int, config: DataConfig, least: int) -> None:
             group=config.group, units=units, least=least,
         )  # fmt: skip
     raise DataError("A table needs at least 3 different rows to be learned from and tested; received {units}. Give more rows.", units=units)
-
-
-def told(table: Table, targets: Sequence[str] = ()) -> str:
-    """The column that says of each row whether it is there to learn from, to validate or to test; empty where none does."""
-    for name in (name for name in table.names if name.lower() in COLUMNS and name not in targets and is_text(table.column(name).type)):
-        words = [FOLDERS.get(str(cell).strip().lower(), -1) for cell in pc.unique(table.column(name)).to_pylist()]
-        if TRAIN in words and len(set(words)) > 1 and min(words) >= 0:
-            return name
-    return ""
-
-
-def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
-    """(N,) the part that a column (`told`) or each file's folder names; None where some lie in none, or only one part is named of the rows
-    that have a target."""
-    if column := told(table, targets):
-        return np.array([FOLDERS[str(cell).strip().lower()] for cell in table.column(column).to_pylist()], np.int64)
-    place = next((name for name in ("file", "document") if name in table.names), None)
-    if place is None:
-        return None
-    parents = [str(name).rpartition("/")[0] for name in table.column(place).to_pylist()]
-    parts = {parent: part_of(parent.split("/")) for parent in {*parents}}
-    if None in parts.values():
-        return None
-    part_N = np.array([parts[parent] for parent in parents], np.int64)
-    known_N = np.all([np.ones(len(table), bool), *(pc.is_valid(values_of(table.column(name))) for name in targets)], axis=0)
-    return part_N if TRAIN in part_N[known_N] and len(np.unique(part_N[known_N])) > 1 else None
-
-
-def part_of(folders: Sequence[str]) -> int | None:
-    """The part that the first of them is called which is called so, or which has such a word in its name and none of another part
-    (`train-clean-100`, `test_set`)."""
-    names = [folder.lower() for folder in folders]
-    for words in (*([name] for name in names), *(re.split("[-_. ]", name) for name in names)):
-        if len(found := {FOLDERS[short] for word in words if (short := word.rstrip("0123456789")) in FOLDERS}) == 1:
-            return found.pop()
-    return None
 
 
 def _by_folders(table: Table, config: DataConfig, seed: int, targets: Sequence[str]) -> Split:

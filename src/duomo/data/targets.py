@@ -24,8 +24,8 @@ from duomo.data import dated
 from duomo.data.findings import Finding
 from duomo.data.leaks import time_columns
 from duomo.data.listed import NAMELESS
+from duomo.data.partition import told
 from duomo.data.profile import words
-from duomo.data.split import told
 
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20

@@ -1,0 +1,63 @@
+"""Which part of the data a row says it is of: to learn from, to validate or to test, by a column's cells or its file's folder."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.table import Table
+from duomo.data.shares import TRAIN
+
+FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
+"""Words that name the parts; a year behind them (train2017) is passed over."""
+COLUMNS = ("split", "subset", "partition")
+"""What a column is called that says the same."""
+GLANCED, MOST_PARTS = 4096, 6
+"""Rows that are looked at first for such a column, and words that it has at most."""
+
+
+def told(table: Table, targets: Sequence[str] = ()) -> str:
+    """The column that says of each row whether it is there to learn from, to validate or to test, by its cells; empty where none does."""
+    for name in (name for name in table.names if name not in targets and is_text(table.column(name).type)):
+        column = table.column(name)
+        found = _named(column) if None not in _named(column.slice(0, GLANCED)) else []
+        if None not in found and {TRAIN} < {*found}:
+            return name
+    return ""
+
+
+def _named(column: pa.ChunkedArray) -> list[int | None]:
+    """The part that each of its different cells names; None alone for one with many."""
+    cells = pc.unique(column).to_pylist()
+    return [part_of([str(cell)]) for cell in cells] if len(cells) <= MOST_PARTS else [None]
+
+
+def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
+    """(N,) the part that a column (`told`) or each file's folder names; None where some lie in none, or only one part is named of the rows
+    that have a target."""
+    if column := told(table, targets):
+        cells = table.column(column)
+        return np.array(_named(cells), np.int64)[pc.index_in(cells, value_set=pc.unique(cells)).to_numpy()]
+    place = next((name for name in ("file", "document") if name in table.names), None)
+    if place is None:
+        return None
+    parents = [str(name).rpartition("/")[0] for name in table.column(place).to_pylist()]
+    parts = {parent: part_of(parent.split("/")) for parent in {*parents}}
+    if None in parts.values():
+        return None
+    part_N = np.array([parts[parent] for parent in parents], np.int64)
+    known_N = np.all([np.ones(len(table), bool), *(pc.is_valid(values_of(table.column(name))) for name in targets)], axis=0)
+    return part_N if TRAIN in part_N[known_N] and len(np.unique(part_N[known_N])) > 1 else None
+
+
+def part_of(folders: Sequence[str]) -> int | None:
+    """The part that the first of them is called which is called so, or which has such a word in its name and none of another part
+    (`train-clean-100`, `test_set`, `PublicTest`)."""
+    names = [re.sub("(?<=[a-z])(?=[A-Z])", "-", folder).lower() for folder in folders]
+    for words in (*([name] for name in names), *(re.split("[-_. ]", name) for name in names)):
+        if len(found := {FOLDERS[short] for word in words if (short := word.rstrip("0123456789")) in FOLDERS}) == 1:
+            return found.pop()
+    return None
