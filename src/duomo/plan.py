@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, dated, documents, leaks, longform, objects, partition, spill, split, targets, totals
+from duomo.data import audit, dated, documents, leaks, longform, objects, partition, rasters, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -63,13 +63,12 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = objects.settle(table, data, lambda told: _plainly(told)[0]) if data.task in ("", *OF_FEW) else table
-    table = kinds.infer(table, data.kind)
+    table = rasters.drawn(kinds.infer(table, data.kind), (*data.kind, *data.target))
     known = table.kinds
     table = kinds.set_row_numbers_aside(table, (*data.kind, *data.target, data.group, *dated.named(table, data.time)))
     for name in (name for name in table.names if table.kinds[name] != known[name]):
-        reporter.say(
-            tr("Column {name!r} counts the rows one by one and is not learned from; --kind {name}=number makes it an input.", name=name)
-        )
+        reporter.say(tr("Column {name!r} counts the rows one by one and is not learned from; --kind {name}=number makes it an input.",
+                        name=name))  # fmt: skip
     spill.release()
     if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
         raise DataError("One picture, sound or film alone is too little; received {name} and no other. "
@@ -243,7 +242,8 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
 
 
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Table:
-    other = longform.again(totals.read(path, encoding=data.encoding), data.join, table.kinds).with_kinds(table.kinds, table.reasons)
+    other = rasters.again(totals.read(path, encoding=data.encoding), table.kinds)
+    other = longform.again(other, data.join, table.kinds).with_kinds(table.kinds, table.reasons)
     opens, why = readable(other, data.ignore)
     for problem in (*other.problems, *why):
         reporter.say(problem)

@@ -28,7 +28,7 @@ from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, renamed, whole
 from duomo.core.table import MEDIA, Table
-from duomo.data import cache, longform, outputs, sources
+from duomo.data import cache, longform, outputs, rasters, sources
 from duomo.data.documents import of_lines
 from duomo.data.objects import filled
 from duomo.data.predictor import Block, Predictor
@@ -140,7 +140,7 @@ class Run(Shown):
         table = self._read(source, encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
-        table = longform.again(table, self.recipe.data.join, self.facts["kinds"])
+        table = longform.again(rasters.again(table, self.facts["kinds"]), self.recipe.data.join, self.facts["kinds"])
         return self._named(completed(filled(table, self.facts["features"]), self.facts["features"])).with_kinds(self.facts["kinds"], {})
 
     def _read(self, source: Any, encoding: str) -> Table:

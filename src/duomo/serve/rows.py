@@ -16,6 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import nearest
 from duomo.core.table import MEDIA, Table
 from duomo.data.objects import lacked
+from duomo.data.rasters import of_row
 from duomo.serve.limits import LONGEST_TEXT, MOST_ROWS, MOST_VALUES
 from duomo.serve.reading import read_json
 
@@ -92,10 +93,12 @@ def checked(rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_RO
         raise DataError("A request carries 1 to {most:,} rows; received {count:,}. Send several requests.", most=most, count=len(rows))
     texts = [name for name, kind in columns.items() if kind in ("text", "category")]
     made = [{texts[0]: row} if isinstance(row, str) and texts else row for row in rows]
-    objects: set[str] = set()
+    objects, drawn = set[str](), "image" in columns.values()
     for number, row in enumerate(made):
         if not isinstance(row, Mapping):
             raise DataError("A row must be a JSON object; row {number} is {value!r}.", number=number, value=_short(row))
+        if drawn:
+            row = made[number] = of_row(row, columns)
         if not row.keys() <= columns.keys():
             objects = objects or {name[:end] for name in (*columns, *ignored) for end, sign in enumerate(name) if sign == "."}
             made[number] = found = {}

@@ -1,0 +1,158 @@
+"""Pictures written as numbers, a column for each pixel (pixel0 to pixel783, 1x1 to 28x28) or all in one cell: they become pictures.
+
+They show by their numbers: whole, from 0 to 255, as many as a square has pixels, or three times as many, and like those above and below
+them as well as those beside. Legend: N rows, T pixels of a row, S pixels of a side.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from duomo.core.kinds import KINDS, number, series
+from duomo.core.kinds.base import Cells
+from duomo.core.kinds.cells import is_text
+from duomo.core.messages import tr
+from duomo.core.steps import ROWS, SMOOTH
+from duomo.core.table import Table
+from duomo.data.pictured import png
+
+SIDE, MOST = 16, 512
+"""Pixels of a side: what is smaller is a table as well."""
+NAMED = re.compile(r"(.+) (?:(3)×)?(\d+)×(\d+)(?:×(3))?")
+"""What such a column is called: `pixel 28×28`, `pixel 32×32×3` (colours side by side), `pixel 3×32×32` (one after the other)."""
+WRITTEN = re.compile(r"\d+(?:[ ,;]+\d+){255,}")
+"""A cell that holds all pixels."""
+
+
+def drawn(table: Table, aside: Collection[str] = ()) -> Table:
+    """The table with a picture in place of columns, or of cells of a series, that are its pixels; `aside`: columns that somebody named."""
+    some = table.take(np.unique(np.linspace(0, len(table) - 1, ROWS).astype(np.int64))) if len(table) else table
+    for group in _alike([name for name in table.names if table.kinds.get(name) == "number"], table.names):
+        for names in (group, group[1:], group[:-1]):
+            if _shapes(len(names)) and not {*names} & {*aside} and (shape := _shape(_values(some, names))):
+                return _columns(table, names, f"{_stem(names)} {'×'.join(map(str, shape))}")
+    for name in (name for name in table.names if table.kinds.get(name) == "series" and name not in aside):
+        values_NT = _steps(some.column(name))
+        if values_NT is not None and math.isqrt(values_NT.shape[1]) ** 2 == values_NT.shape[1] and _shape(values_NT):
+            return _cells(table, name)
+    return table
+
+
+def again(table: Table, kinds: Mapping[str, str]) -> Table:
+    """Further rows as those were that a run with these kinds learned from; pictures that are files stay as they are."""
+    for name in (name for name, kind in kinds.items() if kind == "image"):
+        told = NAMED.fullmatch(name)
+        if name in table.names and is_text(table.column(name).type) and KINDS["series"].recognise(name, Cells(table.column(name), None)):
+            table = _cells(table, name)
+        elif told and name not in table.names:
+            size = math.prod(_numbers(told))
+            groups = _alike(table.names, table.names)
+            found = (
+                names for group in groups for names in (group, group[1:], group[:-1]) if len(names) == size and _stem(names) == told[1]
+            )
+            table = next((_columns(table, names, name) for names in found), table)
+    return table
+
+
+def of_row(row: Mapping[str, Any], kinds: Mapping[str, str]) -> Mapping[str, Any]:
+    """The same for one row of cells, as programs send it."""
+    for name, kind in kinds.items():
+        told = NAMED.fullmatch(name) if kind == "image" else None
+        cell = row.get(name)
+        if kind == "image" and (isinstance(cell, list) or (isinstance(cell, str) and WRITTEN.fullmatch(cell))):
+            row = {**row, name: again(Table(pa.table({name: [str(cell)]})), {name: kind}).column(name)[0].as_py()}
+        elif told and name not in row:
+            given = pa.table({field: [value] for field, value in row.items() if type(value) in (int, float)})
+            made = again(Table(given), {name: kind})
+            if name in made.names:
+                row = {field: value for field, value in row.items() if field not in given.column_names or field in made.names}
+                row |= {name: made.column(name)[0].as_py()}
+    return row
+
+
+def _numbers(told: re.Match[str]) -> list[int]:
+    return [int(part) for part in told.groups()[1:] if part]
+
+
+def _alike(names: Sequence[str], order: Sequence[str]) -> list[list[str]]:
+    """The columns side by side whose names differ in numbers alone."""
+    known = {*names}
+    runs = itertools.groupby(order, lambda name: re.sub(r"\d+", "#", name) if name in known else "")
+    return [found for pattern, run in runs if "#" in pattern and len(found := list(run)) >= SIDE * SIDE]
+
+
+def _stem(names: Sequence[str]) -> str:
+    return re.sub(r"[\d_. -]+$", "", names[0]) or "pixels"
+
+
+def _shapes(count: int) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = []
+    for side, colours in ((math.isqrt(count), 1), (math.isqrt(count // 3), 3)):
+        if SIDE <= side <= MOST and side * side * colours == count:
+            found += [(side, side)] if colours == 1 else [(side, side, 3), (3, side, side)]
+    return found
+
+
+def _shape(values_NT: np.ndarray) -> tuple[int, ...] | None:
+    """The shape in which pixels are most like their neighbours on all sides; None where they are no pixels."""
+    if not np.isfinite(values_NT).all() or (values_NT % 1).any() or values_NT.min() < 0 or not 1 < values_NT.max() <= 255:
+        return None
+    far = np.abs(values_NT - values_NT[:, np.random.default_rng(0).permutation(values_NT.shape[1])]).mean()
+    best, found = SMOOTH, None
+    for shape in _shapes(values_NT.shape[1]):
+        picture_N = values_NT.reshape(-1, *shape)
+        down, across = (1, 2) if shape[0] != 3 else (2, 3)
+        rough = max(np.abs(np.diff(picture_N, axis=axis)).mean() for axis in (down, across)) / max(far, 1e-9)
+        if rough < best:
+            best, found = rough, shape
+    return found
+
+
+def _values(table: Table, names: Sequence[str]) -> np.ndarray:
+    return np.stack([number.parse(table.column(name))[0] for name in names], axis=1)
+
+
+def _steps(column: pa.ChunkedArray) -> np.ndarray | None:
+    """(N, T) where all cells have as many numbers."""
+    values_LC, lengths_N = series.parse(column)
+    if not len(lengths_N) or values_LC.shape[1] != 1 or len({*lengths_N.tolist()} - {0}) != 1:
+        return None
+    return values_LC.reshape(-1, int(lengths_N.max()))
+
+
+def _png(values_T: np.ndarray, shape: Sequence[int]) -> bytes:
+    picture = np.nan_to_num(values_T).clip(0, 255).round().astype(np.uint8).reshape(shape)
+    return png(picture.transpose(1, 2, 0) if len(shape) == 3 and shape[0] == 3 else picture)
+
+
+def _columns(table: Table, names: Sequence[str], name: str) -> Table:
+    told = NAMED.fullmatch(name)
+    shape = _numbers(told) if told else []
+    pictures = [_png(row_T, shape) for piece in table.slices(ROWS) for row_T in _values(piece, names)]
+    why = tr("{count:,} columns from {first!r} to {last!r} are the pixels of pictures; --kind {first}=number leaves them columns",
+             count=len(names), first=names[0], last=names[-1])  # fmt: skip
+    return _with(table.without(names), name, pictures, why)
+
+
+def _cells(table: Table, name: str) -> Table:
+    pictures: list[bytes | None] = []
+    for piece in table.slices(ROWS):
+        values_LC, lengths_N = series.parse(piece.column(name))
+        sides = [math.isqrt(length) for length in lengths_N.tolist()]
+        parts = np.split(values_LC[:, 0], np.cumsum(lengths_N)[:-1])
+        pictures += [
+            _png(part, (side, side)) if side and side * side == len(part) else None for part, side in zip(parts, sides, strict=True)
+        ]
+    why = tr("the cells are the pixels of square pictures; --kind {name}=series leaves them series", name=name)
+    return _with(table.without([name]), name, pictures, why)
+
+
+def _with(table: Table, name: str, pictures: Sequence[bytes | None], why: str) -> Table:
+    data = table.data.append_column(name, pa.array(pictures, pa.large_binary()))
+    return replace(table, data=data, kinds={**table.kinds, name: "image"}, reasons={**table.reasons, name: why})
