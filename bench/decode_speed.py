@@ -8,6 +8,7 @@ llama-cpp-python compiled on the machine (CMAKE_ARGS="-DGGML_NATIVE=ON"). Of a r
 answers each engine would write another token than float32, given the same beginning.
 """
 
+import dataclasses
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from common import command_line
 from duomo.core.contract import Field, Head
-from duomo.core.device import Execution
+from duomo.core.device import answering
 from duomo.core.kinds import text as text_kind
 from duomo.core.pretrained import Pretrained
 from duomo.decode.engine import Engine, Engines
@@ -33,6 +34,7 @@ from duomo.decode.sampling import Sampling
 from duomo.exchange import gguf_models, hf
 from duomo.exchange.opening import open_pretrained
 from duomo.models import gpt
+from duomo.writing import plain
 
 VOCABULARY, CONTEXT, PROMPT = 50257, 512, 64
 BARS = {"bf16": 2.6, "f16": 2.6, "int8": 4.5, "bf16 x 8": 3.0, "f16 x 8": 3.0, "int8 x 8": 3.0}
@@ -140,7 +142,9 @@ def main() -> None:
         print(f"{name:24} {found:8.1f} tokens/s {ratio:5.2f}x  first token {prompt * 1e3:6.0f} ms  {judged} {note}", flush=True)
 
     texts = [text_kind.encode_text(state, [text])[0].tolist() for text in TEXTS] if arguments.model else []
-    execution = Execution(threads=torch.get_num_threads())
+    whole = dataclasses.replace(
+        answering(model), threads=torch.get_num_threads()
+    )  # as a finished run answers; smaller weights as `--prepare`
     truth: list[list[int]] = []
 
     def gate(engine: Engines) -> str:
@@ -152,6 +156,7 @@ def main() -> None:
         for batch in (1, 8):
             show("transformers float32" + (f" x {batch}" if batch > 1 else ""), peer(Path(folder) / "hf", prompts[:batch]), batch)
         for precision in arguments.precisions:
+            execution = whole if precision == "float32" else plain(whole)
             engine: Engines = Engine(quantize(model, precision), language, CONTEXT, execution=execution)
             show(precision, writing(engine, prompts[:1]), 1, gate(engine))
             show(f"{precision} x 8", writing(engine, prompts), 8)
