@@ -21,7 +21,7 @@ from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import JUDGED, RunFolder, whole
 from duomo.core.table import Table
-from duomo.data import audit, longform, sources, totals
+from duomo.data import audit, longform, partition, rasters, sources, totals
 from duomo.data.cleaning import clean
 from duomo.data.listed import check_names
 from duomo.evaluate import compare as comparison
@@ -59,6 +59,8 @@ def inspect(
     example: tuple[str, list[tuple[str, bool]]] | None = None
     try:
         data, notes = choose(table, data)
+        if parts := partition.told(table, data.target):
+            data = dataclasses.replace(data, ignore=(*data.ignore, parts))
         task = find.make_task(data.task, task_options(data, said))
         suggestion = task.suggest(table)
         model = find.task_recipes(data.task)[suggestion.recipe]["model"]
@@ -67,8 +69,8 @@ def inspect(
         example = _example(task, table, reporter)
     except DuomoError as error:  # the audit must also serve data that nothing can be trained on yet
         proposal = {"problem": str(error)}
-    read_too = longform.again(totals.read(data.test, encoding=data.encoding), data.join, table.kinds) if data.test else None
-    other = read_too.with_kinds(table.kinds, table.reasons) if read_too else None
+    read_too = rasters.again(totals.read(data.test, encoding=data.encoding), table.kinds) if data.test else None
+    other = longform.again(read_too, data.join, table.kinds).with_kinds(table.kinds, table.reasons) if read_too else None
     found = _audited(table, data.target, other, proposal, said.data, task.columns if example else ())
     inspection.show(found, reporter)
     if example:

@@ -89,6 +89,9 @@ def test_a_cell_of_pixels_is_a_picture(tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "fer.csv", index=False)
     table = read(tmp_path / "fer.csv", DataConfig(), Silent())
     assert table.of_kind("image") == ["pixels"] and (decoded(table.column("pixels")[5].as_py()) == grey[5]).all()
+    frame.assign(Usage=["Training"] * 30 + ["PublicTest"] * 10).to_csv(tmp_path / "fer.csv", index=False)
+    seen = duomo.inspect(tmp_path / "fer.csv", {"data": {"test": str(tmp_path / "fer.csv")}})["proposal"]
+    assert seen["how"] == "folders" and seen["recipe"].startswith("image")  # the column that tells the parts is no input
     one = rasters.again(sources.read(frame[["pixels"]].head(1)), {"pixels": "image"})
     assert one.column("pixels")[0].as_py() == table.column("pixels")[0].as_py()
     assert checked([{"pixels": frame["pixels"][0]}], {"pixels": "image"}).made[0]["pixels"] == one.column("pixels")[0].as_py()
