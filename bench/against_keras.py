@@ -184,13 +184,16 @@ def our_rate(name: str, steps: int, execution: Execution) -> float:
         return loop.train(job, Silent()).rate
 
 
-def compare(peer: Peer, name: str, turns: int) -> tuple[float, str]:
+def compare(name: str, turns: int) -> tuple[float, str]:
+    """The peer is another process in each turn: one of Keras keeps, from its first step to its last, one of two rates for the CNN."""
     model = ours(name)
-    peer.ask(net=name, steps=2)  # loaded and warm before anything of ours is timed: it must not take a core from the probe
     execution = fastest(name)
     theirs, mine, parameters = [], [], 0
     for _ in range(turns):
+        peer = Peer()
+        peer.ask(net=name, steps=2)  # loaded and warm before it is timed
         answer = peer.ask(net=name, steps=STEPS[name])
+        peer.close()
         theirs.append(answer["rate"])
         parameters = answer["parameters"]
         mine.append(our_rate(name, 2 * STEPS[name], execution))
@@ -207,15 +210,13 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--nets", default=",".join(BARS))
     options = parser.parse_args()
-    peer = Peer()
     print(f"{'net':8} {'parameters':>10} {'Keras/s':>10} {'Duomo/s':>10} {'ratio':>6} {'bar':>5}  execution")
     ratios = []
     for name in options.nets.split(","):
-        ratio, line = compare(peer, name, options.turns)
+        ratio, line = compare(name, options.turns)
         ratios.append(ratio)
         print(line, flush=True)
     print(f"geometric mean {statistics.geometric_mean(ratios):.2f}")
-    peer.close()
 
 
 if __name__ == "__main__":

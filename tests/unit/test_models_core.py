@@ -17,7 +17,7 @@ from duomo.nn.attention import Attend
 from duomo.nn.dropout import Dropout
 from duomo.nn.init import SCHEMES, initialise
 from duomo.nn.norm import RMSNorm
-from duomo.nn.pooled import convolve_and_pool
+from duomo.nn.pooled import convolve_and_pool, pool_and_relu
 from duomo.nn.recurrent import layer, reverse
 
 PICTURE = {"image": Field("pixels", (1, 28, 28))}
@@ -70,6 +70,20 @@ def test_the_matrix_form_of_the_first_layer(shape: tuple[int, ...], side: int) -
         torch.autograd.grad(found, (weight, bias), passed), torch.autograd.grad(expected, (weight, bias), passed), strict=True
     ):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("shape", [(8, 32, 48, 64), (16, 8, 65, 67)])
+def test_pooling_by_bits(shape: tuple[int, ...], kind: torch.dtype) -> None:
+    """Output and gradient of torch's own pooling to the last bit; of equal ones the first, and an odd row or column is in no window."""
+    x = torch.randn(shape).to(kind).contiguous(memory_format=torch.channels_last)
+    x[0, :, :4] = 1
+    x.requires_grad_()
+    expected, found = F.relu(F.max_pool2d(x, 2)), pool_and_relu(x)
+    assert "_Pool" in str(found.grad_fn)
+    assert torch.equal(found, expected)
+    passed = torch.randn_like(expected)
+    assert torch.equal(torch.autograd.grad(found, x, passed)[0], torch.autograd.grad(expected, x, passed)[0])
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (1, 3, 5), (3, 32, 32), (3, 64, 48), (2, 96, 130)])

@@ -16,7 +16,7 @@ from duomo.core.tensors import Batch
 from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
-from duomo.nn.pooled import convolve_and_pool
+from duomo.nn.pooled import convolve_and_pool, pool_and_relu
 
 FEW_CHANNELS = 4
 """Pictures of up to so many channels take the matrix form of the first layer when trained on a CPU."""
@@ -72,7 +72,7 @@ class Block(nn.Module):
             assert self.convolution.bias is not None
             return convolve_and_pool(x_BCHW, self.convolution.weight, self.convolution.bias)
         x_BCHW = self.norm(self.convolution(x_BCHW))
-        return F.relu(F.max_pool2d(x_BCHW, 2) if self.pools else x_BCHW)
+        return pool_and_relu(x_BCHW) if self.pools else F.relu(x_BCHW)
 
 
 def _used(blocks: list[Block], size: tuple[int, int], kernel: int) -> tuple[int, int]:

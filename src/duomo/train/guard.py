@@ -1,5 +1,6 @@
 """What watches over a step: signals, numbers that are not finite, spikes of the loss, memory that runs out."""
 
+import math
 import signal
 import statistics
 import threading
@@ -86,10 +87,11 @@ def resumable(folder: Path) -> Iterator[None]:
 
 # -- numbers
 def finite(batch: Batch) -> bool:
-    """Whether no float tensor holds NaN or infinity; a sum carries either of them along."""
+    """Whether no float tensor holds NaN or infinity; a sum carries either of them along, and one too large for float32 is formed again."""
     return all(
-        np.isfinite(value.sum(dtype=torch.float64).item()) for value in batch.values() if value.is_floating_point() and value.numel()
-    )
+        math.isfinite(value.sum().item()) or math.isfinite(value.sum(dtype=torch.float64).item())
+        for value in batch.values() if value.is_floating_point() and value.numel()
+    )  # fmt: skip
 
 
 def bad_rows(batch: Batch) -> tuple[str, list[int]]:
