@@ -133,7 +133,7 @@ def _compose_flags(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("cutouts", help=tr("A folder of pictures with transparency; each folder in it is a class."))
     parser.add_argument("backgrounds", help=tr("A folder of pictures to paste on."))
-    parser.add_argument("--out", default="scenes", metavar="DIR", help=tr("The folder to write into."))
+    parser.add_argument("-o", "--out", default="scenes", metavar="DIR", help=tr("The folder to write into."))
     _fields(parser, ComposeConfig, "compose")
 
 

@@ -23,7 +23,7 @@ def run(parser: argparse.ArgumentParser, name: str = "run") -> argparse.Argument
 
 def sample(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help=tr("A sample (`duomo list samples`)."))
-    parser.add_argument("--out", default=".", metavar="DIR", help=tr("The folder to write into."))
+    parser.add_argument("-o", "--out", default=".", metavar="DIR", help=tr("The folder to write into."))
 
 
 def explore(parser: argparse.ArgumentParser) -> None:

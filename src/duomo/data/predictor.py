@@ -169,8 +169,22 @@ class Predictor:
     def _on_device(self, batch: Batch) -> Batch:
         return self.execution.laid({name: value.to(self.execution.device) for name, value in batch.items()})
 
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """As many threads as the execution has: what torch does beside another engine must leave none of its own spinning."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.execution.threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
     def answers(self, table: Table) -> dict[str, list[Any]]:
         """Columns of answers, one value for each row of the table, in its order."""
+        with self._threads():
+            return self._whole(table)
+
+    def _whole(self, table: Table) -> dict[str, list[Any]]:
         found = self._answers(table)
         for row, parts in self.task.windows(table):
             pieces: dict[str, list[Any]] = {name: [] for name in found}

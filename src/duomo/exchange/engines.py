@@ -210,7 +210,7 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
         except expected as error:
             raise RunError("This model cannot be computed by {engine}: {reason}.", engine=engine, reason=said(error)) from None
     made = Converted(names, compute, like)
-    return (Advised(made, council) if council else made).eval(), Execution()
+    return (Advised(made, council).eval(), Execution()) if council else (made.eval(), Execution(threads=1))
 
 
 def _openvino(flat: nn.Module, names: Sequence[str], values: Sequence[tuple[Tensor, ...]], engine: Engine) -> Compute:
