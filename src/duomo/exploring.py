@@ -21,6 +21,7 @@ from duomo.core.messages import tr
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, EncodeConfig
 from duomo.core.reporter import Reporter
+from duomo.core.run import run_name
 from duomo.core.table import Table
 from duomo.core.tensors import Examples
 from duomo.data import spill
@@ -31,7 +32,7 @@ from duomo.evaluate.exhibits import bytes_of, strip, thumbnail
 from duomo.evaluate.report import explore as report
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.glimpse import Glimpse
-from duomo.plan import read, run_name
+from duomo.plan import read
 
 LEAST, BATCH, SEED = 5, 32, 0
 MOST_GROUPS, JUDGED, MAPPED, COMPONENTS = 12, 2000, 3000, 50

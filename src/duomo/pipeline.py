@@ -19,7 +19,7 @@ from duomo.core.errors import ConfigError, DuomoError, RunError
 from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
-from duomo.core.run import JUDGED, RunFolder, whole
+from duomo.core.run import JUDGED, RunFolder, run_name, whole
 from duomo.core.table import Table
 from duomo.data import audit, longform, partition, rasters, sources, totals
 from duomo.data.cleaning import clean
@@ -28,7 +28,7 @@ from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
 from duomo.own_module import own_module
-from duomo.plan import choose, make, read, run_name, task_options
+from duomo.plan import choose, make, read, task_options
 from duomo.train.guard import resumable
 from duomo.trained import Run
 from duomo.work import Work, fingerprint

@@ -21,7 +21,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import audit, dated, documents, leaks, longform, objects, partition, rasters, spill, split, targets, totals
+from duomo.data import ahead, audit, dated, documents, leaks, longform, objects, partition, rasters, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import readable, unheard, without_void
@@ -54,6 +54,8 @@ class Plan:
     problems: tuple[str, ...]
     split: str
     pretrained: Pretrained | None = None
+    past: ahead.Past | None = None
+    """What rows are told of earlier values of the target."""
 
 
 def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
@@ -83,7 +85,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
 def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     """Target and task, found where they were not given, and in words why."""
     data = targets.called(table, data)
-    notes, task, target = list[str](), data.task, data.target
+    notes, task, target = list[str](), data.task or ("regress" if data.ahead else ""), data.target
     aside = (*data.ignore, partition.told(table, target))  # what nobody is to look at is no target either, nor is what tells the parts
     table = table.without([name for name in table.names if name in aside and name not in target])
     if not target and task in ("", *OF_FEW) and (target := tuple(name for name in table.asked if name in table.names)):
@@ -138,7 +140,7 @@ def task_options(data: DataConfig, recipe: Recipe) -> dict[str, Any]:
 
 
 def divide(
-    table: Table, data: DataConfig, seed: int, reporter: Reporter, judged_bytes: int = 0, least: int = 1
+    table: Table, data: DataConfig, seed: int, reporter: Reporter, judged_bytes: int = 0, least: int = 1, past: ahead.Past | None = None
 ) -> tuple[Table, Table, Table, str]:
     """Training, validation and test tables, and how they were divided, in words; `judged_bytes` as in `Task`, `least` as in `split`."""
     if data.valid and not data.test:
@@ -146,8 +148,8 @@ def divide(
             "A validation file of your own needs a test file too; received valid = {valid!r} alone. Add --test.", valid=data.valid
         )
     if data.test:
-        valid = _given(data.valid, table, data, reporter) if data.valid else None
-        table, found = split.given(table, valid, _given(data.test, table, data, reporter), data, seed, data.target, least)
+        valid = _given(data.valid, table, data, reporter, past) if data.valid else None
+        table, found = split.given(table, valid, _given(data.test, table, data, reporter, past), data, seed, data.target, least)
     else:
         found = split.split(table, data, seed, data.target, least=least)
     if not len(found.test):
@@ -241,9 +243,9 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     return dataclasses.replace(data, ignore=(*data.ignore, *besides)) if besides else data
 
 
-def _given(path: str, table: Table, data: DataConfig, reporter: Reporter) -> Table:
+def _given(path: str, table: Table, data: DataConfig, reporter: Reporter, past: ahead.Past | None) -> Table:
     other = rasters.again(totals.read(path, encoding=data.encoding), table.kinds)
-    other = longform.again(other, data.join, table.kinds).with_kinds(table.kinds, table.reasons)
+    other = ahead.again(longform.again(other, data.join, table.kinds), past).with_kinds(table.kinds, table.reasons)
     opens, why = readable(other, data.ignore)
     for problem in (*other.problems, *why):
         reporter.say(problem)
@@ -262,15 +264,17 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     data, notes = choose(table, joined)
     for sentence in notes:
         reporter.say(sentence)
+    table, data, past = ahead.settle(table, data, reporter)
     table, left_out = _sound(table, data)
     table, cleaned = clean(table, said.clean, (*data.target, *data.ignore))
     data = safe(table, data, reporter)
+    ahead.offer(table, data, reporter)
     task = find.make_task(data.task, task_options(data, said))
     mask, unlearnable = task.usable(table)
     table = table if mask.all() else spill.part(table, np.flatnonzero(mask))
     for sentence in (sentences := [*left_out, *cleaned, *unlearnable]):
         reporter.say(sentence)
-    train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, EACH_PART if task.apart else 1)
+    train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, EACH_PART if task.apart else 1, past)
     reporter.say(words)
     suggestion = task.suggest(train)
     if pretrained:
@@ -287,7 +291,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     find.check_sides(recipe.model.name, task)
     if pretrained:
         task.adopt(_learned(pretrained))
-    return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences, *cut), words, pretrained)
+    return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences, *cut), words, pretrained, past)
 
 
 def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) -> dict[str, Any]:
@@ -389,12 +393,3 @@ def enough(recipe: Recipe, said: TrainConfig, rows: int, longer: float) -> Recip
     least = math.ceil(FEWEST_STEPS / math.ceil(rows / train.batch_size))
     more = max(1.0, min(longer, PASSES / max(1.0, rows * train.epochs)))
     return dataclasses.replace(recipe, train=dataclasses.replace(train, epochs=max(float(round(more * train.epochs)), float(least))))
-
-
-def run_name(source: Any) -> str:
-    """What a run is called after its data."""
-    if isinstance(source, (str, Path)):
-        path = Path(str(source).split("::")[-1] if "::" in str(source) else str(source))
-        name = path.name or path.absolute().name
-        return Path(Path(name).stem if name.endswith((".gz", ".bz2", ".xz", ".zst")) else name).stem.lstrip(".") or "data"
-    return "data"

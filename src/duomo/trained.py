@@ -4,8 +4,9 @@ import base64
 import dataclasses
 import json
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, renamed, whole
 from duomo.core.table import MEDIA, Table
-from duomo.data import cache, longform, outputs, rasters, sources
+from duomo.data import ahead, cache, frames, longform, outputs, rasters, sources
 from duomo.data.documents import of_lines
 from duomo.data.objects import filled
 from duomo.data.predictor import Block, Predictor
@@ -133,7 +134,7 @@ class Run(Shown):
         if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, Path)) for item in source):
             texts = [str(item) for item in source]
             source = {self.facts["features"][0]: texts} if self._reads_files() else self._of_texts(texts)
-        if isinstance(source, Mapping) and any(_is_cell(value) for value in source.values()):
+        if isinstance(source, Mapping) and any(frames.is_cell(value) for value in source.values()):
             source = [source]
         if isinstance(source, (list, tuple)) and source and all(_is_conversation(item) for item in source):
             source = [{"messages": item} for item in source]
@@ -141,7 +142,17 @@ class Run(Shown):
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
         table = longform.again(rasters.again(table, self.facts["kinds"]), self.recipe.data.join, self.facts["kinds"])
-        return self._named(completed(filled(table, self.facts["features"]), self.facts["features"])).with_kinds(self.facts["kinds"], {})
+        table = completed(filled(self.told(table), self.facts["features"]), self.facts["features"])
+        return self._named(table).with_kinds(self.facts["kinds"], {})
+
+    def told(self, table: Table) -> Table:
+        """The table with the earlier values that its rows need, where this run foretells."""
+        return ahead.again(table, self.past)
+
+    @cached_property
+    def past(self) -> ahead.Past | None:
+        """What this run knows of the time before the rows to come."""
+        return ahead.Past.open(self.path) if self.recipe.data.ahead else None
 
     def _read(self, source: Any, encoding: str) -> Table:
         """The source; a file that does not tell its encoding is in the one that was named for the training data."""
@@ -288,7 +299,7 @@ class Run(Shown):
 
     def _answered(self, table: Table, start: int, wanted: Sequence[str], reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
         """The cells of a table with the answers beside them, a slice at a time; it begins at row `start` of the whole."""
-        shown = outputs.shown(table, bool(self.recipe.data.join))
+        shown = outputs.shown(table.without(self.past.names if self.past else ()), bool(self.recipe.data.join))
         opens, why = readable(table, [name for name in table.names if name not in self.facts["features"]])
         for sentence in why:
             reporter.say(sentence)
@@ -298,7 +309,7 @@ class Run(Shown):
 
         def beside(piece: Table, answers: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
             found = {name: piece.column(name).to_pylist() for name in shown}
-            found |= {_free(name, found): values for name, values in answers.items() if name != "probabilities"}
+            found |= {outputs.free(name, found): values for name, values in answers.items() if name != "probabilities"}
             return outputs.picked(found, wanted, self.recipe.data.target, answers.get("prediction", [])) if wanted else found
 
         example = table.take(np.flatnonzero(opens)[:1])
@@ -381,20 +392,6 @@ def restore(model: nn.Module, folder: RunFolder) -> None:
     model.load_state_dict(tensors)
 
 
-def _is_cell(value: Any) -> bool:
-    """Whether this stands in one row, where a column would be many values."""
-    return isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable)
-
-
 def _is_conversation(item: Any) -> bool:
     """Whether these are messages, such as OpenAI's clients send."""
     return isinstance(item, list) and bool(item) and all(isinstance(one, dict) and "role" in one for one in item)
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    """The name, with the first number behind it that makes it another one than those taken."""
-    number = 2
-    free = name
-    while free in taken:
-        free, number = f"{name}_{number}", number + 1
-    return free

@@ -252,7 +252,7 @@ class Work:
             "split": self.plan.split, "machine": machine_facts(),
             "versions": {name: version(name) for name in ("duomo", "torch", "numpy", "pyarrow", "tokenizers")}
             | {"python": platform.python_version()},
-        }  # fmt: skip
+        } | (self.plan.past.asks(self.task.columns) if self.plan.past else {})  # fmt: skip
 
     def _before(self) -> list[str]:
         """What the model answers to the task's probes before it learns, where it goes on from another's weights."""
@@ -337,6 +337,8 @@ class Work:
             self._golden(predictor)
             known.append(self.plan.test)
         learned.keep(self.folder, known, facts["features"])
+        if past := self.plan.past:
+            past.keep(self.folder.path)
         self.folder.seal()
         for name in OPENING[1:]:
             (self.folder.path / name).unlink(missing_ok=True)

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from duomo import plan
 from duomo.core import kinds
+from duomo.core.errors import DuomoError
 from duomo.core.reporter import Silent
+from duomo.core.table import Table
 from duomo.data.classed import labels_of
 from duomo.data.sources import read
 
@@ -75,3 +78,61 @@ def test_texts_and_series(tmp_path: Path) -> None:
             f"{group}/{label}" for group, label in zip(table.column("group").to_pylist(), table.column("label").to_pylist(), strict=True)
         ] == [name.rpartition("/")[0] for name in table.column("file").to_pylist()]
         assert table.kinds["group"] == "id" and any("inner folders" in problem for problem in table.problems)
+
+
+def voices(files: list[str], root: Path) -> Table:
+    for number, file in enumerate(files):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / file, np.random.default_rng(number).normal(0, 0.1, 800), 8000)
+    return kinds.infer(read(root), {})
+
+
+def test_names_of_equal_fields(tmp_path: Path) -> None:
+    """RAVDESS: what is said how by whom stands in the names, and the folders are the speakers."""
+    files = [f"Actor_{who:02}/03-01-{mood:02}-{loud:02}-{again:02}-{who:02}.wav" for who in range(1, 13) for mood in range(1, 4)
+             for loud in (1, 2) for again in (1, 2)]  # fmt: skip
+    table = voices(files, tmp_path / "speech")
+    assert "label" not in table.names and table.kinds["group"] == "id" and [*table.names[1:5]] == [f"field_{one}" for one in (3, 4, 5, 6)]
+    assert "field_3: 01, 02, 03" in table.problems[0] and "they are groups, not classes" in table.problems[1]
+    with pytest.raises(DuomoError, match="something to be learned"):
+        plan.make(tmp_path / "speech", {}, Silent())
+    made = plan.make(tmp_path / "speech", {"data": {"target": ("field_3",)}}, Silent())
+    assert made.recipe.data.task == "classify" and made.split.startswith("Split by group") and made.task.config.target == ("field_3",)
+
+
+def test_names_in_folders_of_classes(tmp_path: Path) -> None:
+    files = [f"{digit}/{digit}_{who}_{again}.wav" for digit in range(3) for who in ("ann", "bob") for again in range(5)]
+    table = voices(files, tmp_path / "digits")
+    assert [*table.names] == ["audio", "label", "file"] and not table.problems
+    table = voices([file.partition("/")[2] for file in files], tmp_path / "flat")
+    assert [*table.names] == ["audio", "field_1", "field_2", "field_3", "file"]
+
+
+def test_one_folder_around_the_classes(tmp_path: Path) -> None:
+    """GTZAN: genres/blues, genres/rock …; a class alone with a few folders inside stays one."""
+    table = voices([f"genres/{name}/{name}.{number}.wav" for name in ("blues", "jazz", "rock") for number in range(5)], tmp_path / "music")
+    assert {*table.column("label").to_pylist()} == {"blues", "jazz", "rock"}
+
+
+def test_channels_of_series_in_texts(tmp_path: Path) -> None:
+    """UCI's HAR without its table of features: nine files of signals, a line each, and of each line the activity and the person."""
+    draw = np.random.default_rng(0)
+    for part, rows in (("train", 60), ("test", 20)):
+        (tmp_path / "HAR" / part / "Inertial Signals").mkdir(parents=True)
+        for axis in "xyz":
+            np.savetxt(tmp_path / "HAR" / part / "Inertial Signals" / f"acc_{axis}_{part}.txt", draw.normal(size=(rows, 16)), fmt="%.4e")
+        np.savetxt(tmp_path / "HAR" / part / f"y_{part}.txt", np.arange(rows) % 3 + 1, fmt="%d")
+        np.savetxt(tmp_path / "HAR" / part / f"subject_{part}.txt", np.arange(rows) // 5, fmt="%d")
+    (tmp_path / "HAR" / "activity_labels.txt").write_text("1 WALKING\n2 SITTING\n3 LAYING\n")
+    for folder in (tmp_path, tmp_path / "HAR"):
+        made = plan.make(folder, {}, Silent())
+        assert (
+            made.recipe.data.task == "classify"
+            and made.recipe.data.target == ("y",)
+            and (len(made.train) > 30, len(made.test)) == (True, 20)
+        )
+        assert np.array(made.test.column("series")[0].as_py()).shape == (16, 3) and {*made.test.column("y").to_pylist()} == {
+            "WALKING",
+            "SITTING",
+            "LAYING",
+        }

@@ -769,3 +769,16 @@ def test_sentences_telephones_powers_and_times_of_day() -> None:
             assert infer(Table(pa.table({"x": pa.array(cells, pa.large_string())})), {}).kinds["x"] == kind, cells[0]
     powers = numbers.parse(pa.chunked_array([pa.array(told["numbers"][2], pa.large_string())]))[0]
     assert np.allclose(powers[:, 1], [b / 9e4 for _, b, _ in drawn], rtol=1e-3)
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_lists_of_two_numbers_are_a_place(written: bool) -> None:
+    places = np.round(np.random.default_rng(0).normal((41.8, -87.6), 0.1, (60, 2)), 3).tolist()
+    cells = pa.array([json.dumps(place) for place in places]) if written else pa.array(places)
+    unlike = pa.array([place[: 1 + row % 2] for row, place in enumerate(places)])
+    longer = pa.array(np.random.default_rng(0).normal(size=(60, 8)).tolist())
+    table = infer(Table(pa.table({"place": cells, "unlike": unlike, "longer": longer})), {})
+    assert dict(table.kinds) == {"place": "numbers", "unlike": "series", "longer": "series"}
+    given = Cells(table.column("place"), None)
+    block = numbers.KIND.encode(given, json.loads(json.dumps(numbers.KIND.fit(given, CONFIG)))).values
+    assert block.shape == (60, 2) and np.abs(block.mean(axis=0)).max() < 1e-4

@@ -13,6 +13,7 @@ from duomo.core import kinds
 from duomo.core.errors import ConfigError, RunError
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
+from duomo.core.run import run_name
 from duomo.core.steps import smooth
 from duomo.data import sources
 
@@ -109,7 +110,7 @@ def test_a_model_that_reads_what_it_should_foretell_is_refused(task: str, model:
     "my.db::table": "table",
 }.items())  # fmt: skip
 def test_files_that_differ_before_their_ending_have_names_of_their_own(path: str, name: str) -> None:
-    assert plan.run_name(path) == name
+    assert run_name(path) == name
 
 
 @pytest.mark.parametrize(

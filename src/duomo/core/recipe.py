@@ -40,6 +40,8 @@ class DataConfig:
     """Column whose rows stay together: all rows of a patient or user fall on one side of the split."""
     time: str = ""
     """Date column, or columns of its parts (year,month,day,hour); the latest rows become the test."""
+    ahead: Count = 0
+    """Foretell a dated number so many steps of its time ahead: each row is told of earlier values, none of them younger. 0: of none."""
     join: tuple[str, ...] = ()
     """Where each row is one observation: the column that names the series, the one that orders it. Rows are joined, one per name."""
     test_share: Share = 0.15

@@ -9,6 +9,7 @@ golden.json          inputs and the answers they must give        manifest.json 
 head.safetensors     a head fitted before the first step           engine.json      what computes it fastest on this machine
 learned.safetensors  a number for each row that was learned from
 judged.safetensors   what the test's rows were answered, where they were learned from afterwards
+past.arrow          the latest values, where what comes is foretold from them
 """
 
 import fcntl
@@ -28,8 +29,8 @@ from duomo.core.files import JSON_FAULTS, digest, write_atomically
 
 FORMAT = 1
 """Of a run folder; another one is refused."""
-PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "judged.safetensors", "golden.json",
-           "scorecard.json", "scorecard.html", "MODEL_CARD.md")  # fmt: skip
+PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "judged.safetensors", "past.arrow",
+           "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")  # fmt: skip
 HEAD, JUDGED = "head.safetensors", "judged.safetensors"
 STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError)
 """What is raised for values that were not written by us."""
@@ -227,3 +228,12 @@ class RunFolder:
                     "Every file of a run must be as it was written; {name} in {path} has changed. Restore it from a copy, or train again.",
                     name=name, path=self.path,
                 )  # fmt: skip
+
+
+def run_name(source: Any) -> str:
+    """What a run is called after its data."""
+    if isinstance(source, (str, Path)):
+        path = Path(str(source).split("::")[-1] if "::" in str(source) else str(source))
+        name = path.name or path.absolute().name
+        return Path(Path(name).stem if name.endswith((".gz", ".bz2", ".xz", ".zst")) else name).stem.lstrip(".") or "data"
+    return "data"

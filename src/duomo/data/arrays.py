@@ -41,6 +41,8 @@ NUMBER = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?nan", re.I
 ONLY = "x"
 MOST, FEWEST = 1 << 32, 5
 """Bytes of a compressed array; arrays in each class folder from which on each is a row."""
+LARGEST_WORDS, MOST_WORDS = 1 << 16, 1000
+"""Bytes of a text that gives words for numbers, and the largest of these, at most."""
 LOOKED_AT = 20
 """Rows by which CIFAR's files are told."""
 
@@ -75,12 +77,21 @@ def read_arrays(root: Path, files: Sequence[str], beside: Table | None = None) -
     texts = [file for file in files if file.lower().endswith(".txt")]
     inner = [file for file in texts if file.count("/") > min(one.count("/") for one in texts)]
     arrays: dict[str, np.ndarray] = {}
+    above = os.path.commonpath([os.path.dirname(file) for file in files])
     for file in (file for file in files if file not in inner):
         part = part_of(file) or "train"
         for name, array in _held(root / file).items():
             several = file.lower().endswith(".npz")
-            name = f"{os.path.splitext(file)[0]}.{name}" if several else ENDING.sub("", file) if name == ONLY else f"{part}.{name}"
+            own = file[len(above) :].removeprefix("/")
+            name = f"{os.path.splitext(own)[0]}.{name}" if several else ENDING.sub("", own) if name == ONLY else f"{part}.{name}"
             arrays[name] = np.concatenate([arrays[name], array]) if name in arrays else array
+    if inner and all(array.ndim == 1 for array in arrays.values()) and (joined := _channels(root, inner)):
+        arrays, inner = arrays | joined, []
+    if texts:
+        told = _told(root / above)
+        arrays = {
+            name: told[array.astype(np.int64)] if told is not None and _fits(array, told) else array for name, array in arrays.items()
+        }
     names = root / "batches.meta.txt"
     if names.is_file():
         told = np.array(names.read_text(encoding="utf-8").split())
@@ -92,6 +103,33 @@ def read_arrays(root: Path, files: Sequence[str], beside: Table | None = None) -
         for name in beside.names:
             data = data.append_column(name, beside.data.column(name)) if name not in data.column_names else data
     return Table(data, dict.fromkeys({SPLIT} & {*data.column_names}, "id"), root=root, name=root.name, problems=problems)
+
+
+def _told(folder: Path) -> np.ndarray | None:
+    """The words that a text of the folder gives for numbers, a line each (1 WALKING), by these; None where none does."""
+    for path in sorted(folder.glob("*.txt")):
+        if path.stat().st_size <= LARGEST_WORDS:
+            lines = [line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+            if len(lines) > 1 and all(len(line) == 2 and line[0].isdecimal() and not NUMBER.fullmatch(line[1].encode()) for line in lines):
+                words = {int(place): word for place, word in lines}
+                return np.array([words.get(place, "") for place in range(1 + max(words))]) if max(words) < MOST_WORDS else None
+    return None
+
+
+def _fits(array: np.ndarray, words: np.ndarray) -> bool:
+    """Whether an array holds the numbers for which there are words, each, and no other."""
+    return array.ndim == 1 and np.array_equal(np.unique(array), np.flatnonzero(words != ""))
+
+
+def _channels(root: Path, files: Sequence[str]) -> dict[str, np.ndarray]:
+    """(N, T, C) of each part, where its files are matrices of one shape: each is a channel of N series (body_acc_x_train.txt beside
+    body_acc_y_train.txt)."""
+    parts: dict[str, list[np.ndarray]] = {}
+    for file in files:
+        parts.setdefault(part_of(file), []).append(next(iter(_held(root / file).values())))
+    if any(channel.ndim < 2 or channel.shape != channels[0].shape for channels in parts.values() for channel in channels):
+        return {}
+    return {f"{part}.series": np.stack(channels, axis=2) for part, channels in parts.items()}
 
 
 def _classed(root: Path, files: Sequence[str], classed: Classed) -> Table:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection
-from itertools import takewhile
+from itertools import combinations, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,13 +28,18 @@ GROUP = "group"
 """The column of outer folders that are not the classes."""
 REPEATED = 0.5
 """Where inner folders repeat, so many of them do, and of all pairs of an outer and an inner one so many are there, at least."""
+FEWEST_INSIDE = 3
+"""Folders of files within the only one, from which on they are the classes, whatever it is called."""
 FEWEST = 5
 """Files of a class to test on, on average, at least, where one that has none is no class."""
+FIELDS, CROSSED, MOST_CODES = 3, 0.8, 60
+"""Fields of a file's name at least; of the pairs of two fields' values so many are there where they are crossed; values of a field
+at most."""
 MOST_INSIDE = 0.8
 """Of files that mostly lie in folders of classes, so many do, at least; the others have no class."""
 _ORIGINS = re.compile(
-    r"((batch|cam(era)?|cent(er|re)|clinic|day|device|domain|fold|group|hospital|img|image|lab|location|machine|operator|part|patient"
-    r"|person|photo|place|plant|region|round|run|scanner|sequence|session|set|shift|site|speaker|station|subject|user|view|video|week"
+    r"((actor|batch|cam(era)?|cent(er|re)|clinic|day|device|domain|fold|group|hospital|img|image|lab|location|machine|operator|part|patient"
+    r"|person|photo|place|plant|region|round|run|scanner|sequence|singer|session|set|shift|site|speaker|station|subject|user|view|video|week"
     r"|writer|year|批次|医院|地点|工厂|患者|相机)s?[-_ ]?([a-z]|\d+)?|front|back|left|right|top|bottom|side|night|raw"
     r"|(19|20)\d\d([-_]?\d\d){0,2})",
     re.IGNORECASE,
@@ -122,13 +127,11 @@ def known_classes(files: list[str], classed: Classed) -> tuple[list[str], Classe
 def _forked(root: str, folders: list[list[str]]) -> list[list[str]]:
     """Folders without the outer ones that all share and that name no class (`dataset/cat`, `data/train/dog`), where the classes lie below;
     else as they are: of one class alone (`cat/indoors`, `cat/outdoors`) the outer one is the class."""
-    seconds = {part_of(names[1:2]) for names in folders}
-    if (
-        len({names[0] for names in folders}) == 1
-        and TRAIN in seconds
-        and seconds & {VALID, TEST}
-        and all(len(names) > 2 for names in folders)
-    ):
+    seconds, alone = Counter(names[1] if len(names) > 1 else "" for names in folders), len({names[0] for names in folders}) == 1
+    parts = {part_of([name]) for name in seconds}
+    parted = TRAIN in parts and bool(parts & {VALID, TEST}) and all(len(names) > 2 for names in folders)
+    many = "" not in seconds and len(seconds) >= FEWEST_INSIDE and min(seconds.values()) >= FEWEST and not _origins(seconds)
+    if alone and (parted or (many and None in parts)):
         return _forked(root, [names[1:] for names in folders])
     first, last = min(folders), max(folders)
     shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1] and _is_outer(pair[0], root), zip(first, last, strict=False))]
@@ -186,20 +189,53 @@ def classes(root: Path, files: list[str], media: str, problems: tuple[str, ...])
     if found is not None and len({*found.labels}) == 1 and _is_outer(found.labels[0], root.name):
         found = None
     columns = {media: pa.array(files, pa.large_string())}
-    if found is not None:
+    fields, folders = _fields(files), [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
+    told = next((name for name, cells in fields.items() if _repeats(folders, cells)), "")
+    fields, found = (fields, Classed([], folders)) if told else (fields if found is None else {}, found)
+    columns |= {name: pa.array(cells, pa.large_string()) for name, cells in fields.items()}
+    problems = (*problems, *_shown(fields, told, folders))
+    if found is not None and found.labels:
         labels = dict(zip(inside, found.labels, strict=True))
         columns["label"] = pa.array([labels.get(file) for file in files], pa.large_string())
         problems = (*problems, *found.said)
     if found is not None and found.groups is not None:
-        groups = dict(zip(inside, found.groups, strict=True))
+        groups = dict(zip(files if told else inside, found.groups, strict=True))
         columns[GROUP] = pa.array([groups.get(file) for file in files], pa.large_string())
     cut = sources(files) if media == "video" else None
     if cut is not None:
         columns[SOURCE] = pa.array(cut, pa.large_string())
     columns["file"] = columns[media]
-    return Table(pa.table(columns), kinds_of(columns), root=root, name=root.name, problems=problems)
+    return Table(pa.table(columns), kinds_of(columns) | dict.fromkeys(fields, "id"), root=root, name=root.name, problems=problems)
 
 
 def kinds_of(columns: Collection[str]) -> dict[str, str]:
     """Kinds that follow from how class folders are laid out."""
     return known(columns) | ({GROUP: "id"} if GROUP in columns else {})
+
+
+def _fields(files: list[str]) -> dict[str, list[str]]:
+    """What the names of files tell by fields between the same signs (03-01-06-01-02-01-12.wav), a column for each that has several values;
+    nothing where names have not as many fields each, or no two of them are crossed, as those of a plan are."""
+    cells = [re.split("[-_]", file.rpartition("/")[2].rpartition(".")[0]) for file in files]
+    if not cells or len(cells[0]) < FIELDS or len({*map(len, cells)}) > 1:
+        return {}
+    columns = {f"field_{place}": list(column) for place, column in enumerate(zip(*cells, strict=True), 1)}
+    found = {name: column for name, column in columns.items() if 1 < len({*column}) <= min(MOST_CODES, len(files) / FEWEST)}
+    pairs = ((one, other) for one, other in combinations(found.values(), 2))
+    return found if any(len({*zip(one, other, strict=True)}) >= CROSSED * len({*one}) * len({*other}) for one, other in pairs) else {}
+
+
+def _repeats(folders: list[str], cells: list[str]) -> bool:
+    """Whether folders that are called by whom the files are of say the same as a field of their names."""
+    count = len({*folders})
+    return count > 1 and _origins({*folders}) and count == len({*cells}) == len({*zip(folders, cells, strict=True)})
+
+
+def _shown(fields: dict[str, list[str]], repeated: str, folders: list[str]) -> list[str]:
+    """What fields there are, in words."""
+    if not fields:
+        return []
+    values = "; ".join(f"{name}: {listed(sorted({*cells}), 8)}" for name, cells in fields.items())
+    told = {"fields": values, "first": next(iter(fields)), "folders": listed(sorted({*folders}), 3), "name": repeated}
+    said = [tr("The names of the files have fields ({fields}). To learn one of them: --target {first}", **told)]
+    return [*said, tr("The folders ({folders}) say the same as {name}: they are groups, not classes.", **told)] if repeated else said

@@ -80,8 +80,8 @@ def refuse(path: Path) -> None:
              (("table", ".csv"), ("arrays", ".npz"), ("parquet", ".parquet"))}}  # fmt: skip
     if ending == _CONTINUED:
         raise DataError("{file} holds series that are to be continued, which is not done here. What is learned of series is a class or a "
-                        "number for each. To foretell, write a table with a row for each moment and earlier values as columns: "
-                        "duomo train TABLE --task regress --target VALUE --time DATE (docs/guide.md)", file=path.name)  # fmt: skip
+                        "number for each. To foretell, write a table with a row for each moment of each series: "
+                        "duomo train TABLE --target VALUE --ahead STEPS (docs/guide.md)", file=path.name)  # fmt: skip
     if ending in _PROGRAMS:
         line, kind = _PROGRAMS[ending]
         raise DataError("{file} is {kind}, which is not read. Take out of it what is to be read, for instance with: {line}",

@@ -298,8 +298,13 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
             return pa.Array.from_pandas(cells)
         except (*CAST_FAULTS, OverflowError, ValueError):
             cells = [None if is_missing(cell) else cell for cell in cells.tolist()]
-    if isinstance(cells, str | bytes | Mapping) or not isinstance(cells, Iterable):
+    if is_cell(cells):
         raise DataError("A column must be a list of cells; received {value!r}. Put the cells in a list.", value=cells)
     schema, batches = from_plain_rows(lambda: ({"x": cell} for cell in cells))
     table = pa.Table.from_batches(list(batches), schema)
     return table.column(0) if table.num_columns else pa.array([], pa.large_string())
+
+
+def is_cell(value: Any) -> bool:
+    """Whether this stands in one row, where a column would be many values."""
+    return isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -242,3 +242,12 @@ def _join(parts: Sequence[Path], path: Path, suffix: str) -> None:
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.absolute().parent)
+
+
+def free(name: str, taken: Collection[str]) -> str:
+    """The name, with the first number behind it that makes it another one than those taken."""
+    number = 2
+    found = name
+    while found in taken:
+        found, number = f"{name}_{number}", number + 1
+    return found

@@ -53,6 +53,8 @@ class Served(Protocol):
     @property
     def predictor(self) -> Any: ...
 
+    def told(self, table: Table) -> Table: ...
+
     def answers(self, table: Table) -> Answers: ...
 
 
@@ -140,7 +142,7 @@ class Desk:
 
     def __init__(self, run: Served):
         self.run = run
-        self.columns = {name: run.facts["kinds"][name] for name in run.facts["features"]}
+        self.columns = {name: run.facts["kinds"][name] for name in run.facts.get("asks", run.facts["features"])}
         self.ignored = run.facts["kinds"].keys() - self.columns.keys()
         """Columns that training saw and does not learn from: a client may send its rows as they are."""
         self.writing = False
@@ -189,7 +191,7 @@ class Desk:
 
     def _table(self, made: Sequence[Mapping[str, Any]]) -> Table:
         """DataError for a cell of the wrong make, and where a number or a date is not written as the run can read it."""
-        table = built(made, self.columns)
+        table = self.run.told(built(made, self.columns))
         styles = self.run.predictor.styles
         written = [name for name, style in styles.items() if not pa.types.is_floating(table.column(name).type) or style.always]
         if written:

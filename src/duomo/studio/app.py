@@ -26,7 +26,7 @@ from duomo import pipeline, samples
 from duomo.core import find
 from duomo.core.errors import ConfigError, DuomoError
 from duomo.core.messages import chinese, tr
-from duomo.plan import run_name
+from duomo.core.run import run_name
 from duomo.studio import form, look, runs
 from duomo.studio.guard import refused
 from duomo.studio.jobs import Jobs

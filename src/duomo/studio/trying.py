@@ -62,7 +62,7 @@ class Trying:
         """The answer for one row, how long it took, and what stands beside it."""
         run = self._open(path)
         started = time.perf_counter()
-        table = table_of([row], _columns(run))
+        table = run.told(table_of([row], _columns(run)))
         run.predictor.refuse_unreadable(table)
         answer = {name: values[0] for name, values in run.answers(table).items()}
         found: dict[str, Any] = {"answer": answer, "seconds": time.perf_counter() - started}
@@ -70,7 +70,7 @@ class Trying:
 
 
 def _columns(run: Run) -> dict[str, str]:
-    return {name: run.facts["kinds"][name] for name in run.facts["features"]}
+    return {name: run.facts["kinds"][name] for name in run.facts.get("asks", run.facts["features"])}
 
 
 def _choices(state: Any) -> dict[str, list[str]]:

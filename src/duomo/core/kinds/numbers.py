@@ -61,7 +61,7 @@ class Style(NamedTuple):
 
 def style_of(column: pa.ChunkedArray) -> Style:
     """The signs that nearly all cells share; no style where there are none."""
-    return _style(sample(_written(column), LOOKED)) if is_text(column.type) else Style()
+    return _style(sample(_written(column), LOOKED)) if is_text(column.type) or pa.types.is_nested(column.type) else Style()
 
 
 def _written(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -141,7 +141,7 @@ class Numbers(Kind):
     form: ClassVar[str | None] = "numbers"
 
     def recognise(self, name: str, cells: Cells) -> str | None:
-        if not is_text(cells.data.type):
+        if not (is_text(cells.data.type) or pa.types.is_nested(cells.data.type)):
             return None
         text = pc.drop_null(_written(cells.data))
         if not len(text) or pc.count_distinct(text).as_py() <= min(FEW, 0.5 * len(text)):

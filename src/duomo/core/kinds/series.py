@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
+from duomo.core.kinds import numbers
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import is_number, is_text, sample, text_of
 from duomo.core.messages import tr
@@ -40,6 +41,8 @@ class Series(Kind):
     def recognise(self, name: str, cells: Cells) -> str | None:
         kind = cells.data.type
         if _is_list(kind):
+            if not _is_list(kind.value_type) and _side_by_side(name, cells, cells.data):
+                return None
             inner = kind.value_type.value_type if _is_list(kind.value_type) else kind.value_type
             return tr("the cells are lists of numbers") if is_number(inner) or pa.types.is_null(inner) else None
         if not is_text(kind):
@@ -51,6 +54,8 @@ class Series(Kind):
         try:
             parse(text)
         except DataError:
+            return None
+        if not bare and _side_by_side(name, cells, pa.chunked_array([_from_json(text)])):
             return None
         return (
             tr("the cells are numbers divided by spaces, semicolons or commas")
@@ -90,6 +95,12 @@ class Series(Kind):
             places = (np.cumsum(kept) - kept)[kept == 0]
             scaled_TC, kept = np.insert(scaled_TC, places, 0.0, axis=0), np.maximum(kept, 1)
         return Block(scaled_TC, kept)
+
+
+def _side_by_side(name: str, cells: Cells, lists: pa.ChunkedArray) -> bool:
+    """Whether every list has the same few numbers, which are a place, a size or a colour: [41.7, -87.5]."""
+    lengths = pc.unique(pc.drop_null(pc.list_value_length(lists))).to_pylist()
+    return len(lengths) == 1 and 1 < lengths[0] < LEAST and numbers.KIND.recognise(name, cells) is not None
 
 
 def thinned(steps_TC: np.ndarray, lengths: np.ndarray, every: int) -> tuple[np.ndarray, np.ndarray]:

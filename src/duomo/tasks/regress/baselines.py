@@ -10,11 +10,13 @@ from typing import Any, final
 import numpy as np
 
 from duomo.core.contract import Baseline, Evidence
+from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.data.classical import LinearMatrix, TreeMatrix, is_flat, sample_rows
+from duomo.data.supervised import numbers
 
-TREE_ROWS, LINEAR_ROWS = 100_000, 20_000
+TREE_ROWS, LINEAR_ROWS, NEAR_ROWS = 100_000, 20_000, 20_000
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 Targets = Callable[[Table], np.ndarray]
@@ -39,6 +41,31 @@ class Mean(Baseline):
 
 
 @final
+class AsItIs(Baseline):
+    """A column of numbers as it stands: last week's sales, somebody's estimate."""
+
+    def __init__(self, targets: Targets, column: str):
+        self.name, self._targets, self._column, self._mean = tr("{column} as it is", column=column), targets, column, 0.0
+
+    def fit(self, train: Table) -> None:
+        self._mean = float(np.nanmean(self._targets(train)))
+
+    def evidence(self, test: Table) -> Evidence:
+        values = numbers(test.column(self._column))
+        return {"prediction": np.where(np.isfinite(values), values, self._mean)[:, None], "target": self._targets(test)}
+
+
+def nearest(table: Table, target_N: np.ndarray, features: Sequence[str]) -> str:
+    """The column of numbers that is nearest to the target as it stands; empty where the mean is nearer than each."""
+    rows = sample_rows(len(table), NEAR_ROWS)
+    part, target_N = table.take(rows), target_N[rows]
+    found = [(float(np.nanvar(target_N)), "")]
+    for name in (name for name in features if table.kinds.get(name) == "number"):
+        gap = np.where(np.isfinite(gap := numbers(part.column(name)) - target_N), gap, np.nanmean(target_N) - target_N)
+        found.append((float(np.nanmean(gap**2)), name))
+    return min(found)[1]
+
+
 class Classical(Baseline):
     """A model for each target, fitted to at most `most` rows of a matrix: `fit(features, values)` gives it as scikit-learn has it."""
 

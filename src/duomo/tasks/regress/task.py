@@ -21,7 +21,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.encode import InputEncoder
 from duomo.data.supervised import feature_names, mean_weight, numbers, suggest_recipe, weights
-from duomo.tasks.regress.baselines import Mean, classical
+from duomo.tasks.regress.baselines import AsItIs, Mean, classical, nearest
 
 COVERAGE = 0.9
 POINTS = 600
@@ -65,6 +65,8 @@ class Main(Task):
         self.halfwidth_K: list[float] = []
         """Half-width of the interval that holds 90 % of the validation rows; empty until calibrated."""
         self.mean_weight = 1.0
+        self.nearest = ""
+        """The column that is nearest to the target as it stands."""
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.encoder.given = learned
@@ -86,6 +88,8 @@ class Main(Task):
             self.mean_K.append(float(values.mean()))
             self.scale_K.append(float(values.std()))
         self.encoder.fit(table, features)
+        alone = len(self.config.target) == 1
+        self.nearest = nearest(table, self.raw_targets(table)[:, 0], features) if alone else ""
 
     def _features(self, table: Table) -> list[str]:
         return feature_names(table, self.config.target, (*self.config.ignore, *filter(None, [self.config.weight])))
@@ -119,12 +123,13 @@ class Main(Task):
 
     def state(self) -> dict[str, Any]:
         return {"encoder": self.encoder.state(), "mean": self.mean_K, "scale": self.scale_K, "halfwidth": self.halfwidth_K,
-                "styles": [style.to_list() for style in self.styles_K]}  # fmt: skip
+                "styles": [style.to_list() for style in self.styles_K], "nearest": self.nearest}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.encoder.restore(state["encoder"])
         self.mean_K, self.scale_K = [float(v) for v in state["mean"]], [float(v) for v in state["scale"]]
         self.halfwidth_K = [float(v) for v in state["halfwidth"]]
+        self.nearest = str(state.get("nearest", ""))
         self.styles_K = [number.Style(*style) for style in state.get("styles", ())]
 
     @property
@@ -254,7 +259,8 @@ class Main(Task):
 
     def baselines(self) -> Sequence[Baseline]:
         kinds = {one.column: one.kind for one in self.encoder.learned}
-        return Mean(self.raw_targets), *classical(self.raw_targets, self.encoder.columns, kinds, self.config.encode)
+        near = [AsItIs(self.raw_targets, self.nearest)] if self.nearest else []
+        return Mean(self.raw_targets), *near, *classical(self.raw_targets, self.encoder.columns, kinds, self.config.encode)
 
     # -- answering
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:

@@ -1,0 +1,109 @@
+"""Earlier values of dated numbers: which rows are told of which, in training and by a finished run."""
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import duomo
+from duomo import plan
+from duomo.core import kinds
+from duomo.core.errors import DuomoError
+from duomo.core.recipe import DataConfig
+from duomo.core.reporter import Silent
+from duomo.core.table import Table
+from duomo.data import ahead, frames
+
+
+def told(data: pd.DataFrame, steps: int, target: str = "sales", **settings: object) -> tuple[pd.DataFrame, ahead.Past]:
+    table = kinds.infer(Table(frames.from_memory(data)), {})
+    config = DataConfig(target=(target,), task="regress", ahead=steps, **settings)  # type: ignore[arg-type]
+    found, _, past = ahead.settle(table, config, Silent())
+    assert past is not None
+    return found.data.to_pandas(), past
+
+
+def daily(days: int = 120, shops: str = "") -> pd.DataFrame:
+    dates = pd.date_range("2024-01-01", periods=days)
+    rows = [{"date": day, "sales": float(100 * place + number)} | ({"shop": shop} if shop else {})
+            for place, shop in enumerate(shops or [""]) for number, day in enumerate(dates)]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_no_value_is_younger() -> None:
+    found, past = told(daily(), 10)
+    assert past.unit == "seconds" and past.every == 86_400 and past.season == 7 and past.by == ()
+    for (first, last, apart), name in zip(past.spans, past.names, strict=True):
+        assert first >= 10 and name.startswith("sales[-")
+        known = found[found["sales"] >= last]  # before it, the mean is of what is there
+        gap = known["sales"] - known[name]
+        assert np.allclose(gap, np.mean(range(first, last + 1, apart))), name
+    assert {"sales[-10]", "sales[-14]", "sales[-16:-10]"} <= {*found.columns} and found["sales"].min() == 10.0
+
+
+def test_series_are_told_apart() -> None:
+    rows = daily(shops="ab").sample(frac=1, random_state=0)  # in any order
+    rows["noise"] = np.random.default_rng(0).normal(size=len(rows))
+    found, past = told(rows, 7)
+    assert past.by == ("shop",) and np.allclose(found["sales"] - found["sales[-7]"], 7)
+    with pytest.raises(DuomoError, match="Sum them up"):
+        told(rows.drop(columns="shop"), 7)
+
+
+@pytest.mark.parametrize(("freq", "unit", "every", "season", "periods"), [
+    ("MS", "months", 1, 12, 120), ("ME", "months", 1, 12, 120), ("QS", "months", 3, 4, 60), ("W", "seconds", 604_800, 52, 300),
+    ("h", "seconds", 3600, 24, 400), ("B", "rows", 1, 5, 200), ("YS", "months", 12, 0, 60),
+])  # fmt: skip
+def test_steps(freq: str, unit: str, every: int, season: int, periods: int) -> None:
+    dates = pd.date_range("2010-01-01", periods=periods, freq=freq)
+    found, past = told(pd.DataFrame({"when": dates, "sales": np.arange(periods, dtype=float)}), 2)
+    assert (past.unit, past.every, past.season) == (unit, every, season)
+    assert np.allclose(found["sales"] - found["sales[-2]"], 2)
+
+
+def test_gaps_are_filled_from_the_season_before() -> None:
+    rows = daily()
+    rows["sales"] = rows["date"].dt.dayofweek.astype(float)
+    found, _ = told(rows.drop(index=[50, 51]), 7)
+    assert np.allclose(found["sales"], found["sales[-7]"])
+
+
+def test_rows_to_come(tmp_path: Path) -> None:
+    _, past = told(daily(shops="ab"), 7)
+    past.keep(tmp_path)
+    past = ahead.Past.open(tmp_path)
+    days = [str(date(2024, 1, 1) + timedelta(120 + number)) for number in range(20)]
+    rows = pd.DataFrame({"shop": ["b"] * 20, "date": days})
+    found = ahead.again(Table(frames.from_memory(rows)), past)
+    told_of = found.data.to_pandas()
+    assert told_of["sales[-7]"].tolist()[:8] == [213, 214, 215, 216, 217, 218, 219, 213]  # not known yet: the week before
+    assert "13 rows lie more than 7 steps" in found.problems[0]
+    rows["sales"] = [220.0 + number for number in range(13)] + [None] * 7  # what is known meanwhile
+    found = ahead.again(Table(frames.from_memory(rows)), past)
+    assert found.data.to_pandas()["sales[-7]"].tolist()[13:] == [226, 227, 228, 229, 230, 231, 232] and not found.problems
+    assert ahead.again(found, past) is found
+
+
+def test_a_run_foretells(tmp_path: Path) -> None:
+    days = pd.date_range("2022-01-01", periods=500)
+    wave = 50 + 10 * np.sin(days.dayofweek * 2 * np.pi / 7) + np.random.default_rng(0).normal(size=500).cumsum()
+    rows = pd.DataFrame({"date": days.strftime("%Y-%m-%d"), "sales": wave.round(3)})
+    rows[:480].to_csv(tmp_path / "sales.csv", index=False)
+    run = duomo.train(tmp_path / "sales.csv", {"data": {"ahead": 7}, "train": {"steps": 5}}, target="sales", out=tmp_path / "run")
+    assert any(result["name"].endswith("as it is") for result in run.scorecard["results"])
+    again = duomo.load(run.path)
+    answers = again.predict(rows[480:487][["date"]])
+    assert len(answers) == 7 and np.abs(answers["prediction"] - wave[480:487]).mean() < 10
+    rows[480:487][["date"]].to_csv(tmp_path / "next.csv", index=False)
+    again.predict_file(tmp_path / "next.csv", str(tmp_path / "answers.csv"))
+    assert [*pd.read_csv(tmp_path / "answers.csv")] == ["date", "prediction", "low", "high"]
+    assert run.facts["asks"] == ["date"]
+
+
+def test_what_cannot_be_foretold() -> None:
+    rows = daily()
+    for data, settings in ((rows, {"ahead": 200}), (rows.drop(columns="date").assign(x=1.5), {"ahead": 7})):
+        with pytest.raises(DuomoError, match=r"Lower --ahead|--time COLUMN"):
+            plan.make(data, {"data": {"target": ("sales",), **settings}}, Silent())
