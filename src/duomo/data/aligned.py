@@ -18,7 +18,7 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill as caches
 from duomo.data.conll import are_tags
-from duomo.data.partition import FOLDERS
+from duomo.data.partition import PARTS, SPLIT, first_part
 from duomo.data.text_encoding import Encoding, detect, open_text
 
 _CODES = """
@@ -71,7 +71,7 @@ def _side_of(file: str) -> tuple[str, str]:
     last, first = re.search(r"(?<=.)[-_.]([^\W_]+)$", path.stem), re.match(r"([^\W_]+)[-_.](?=.)", path.stem)
     cuts = [("", path.stem), *((path.stem[: cut.start()] + path.stem[cut.end() :], cut[1]) for cut in (last, first) if cut)]
     found = [(str(path.parent / rest), side) for rest, word in cuts if (side := _called(word))]
-    if not found and path.stem.lower() in FOLDERS and (side := _called(path.parent.name)):
+    if not found and path.stem.lower() in PARTS and (side := _called(path.parent.name)):
         return str(path.parent.parent / path.stem), side
     return found[0] if found else ("", "")
 
@@ -134,15 +134,15 @@ def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path 
     """A column for each language, a row for each line; `split` where names tell train, valid, test. DataError where lines are missing."""
     languages, several = list(next(iter(texts.values()))), len(texts) > 1
     encodings = {file: detect(root / file, wanted) for files in texts.values() for file in files.values()}
-    parts = {stem: part_of(stem) for stem in texts}
-    beside = "split" if all(parts.values()) and "train" in parts.values() and len(set(parts.values())) > 1 else "file"
+    parts = {stem: first_part(stem) for stem in texts}
+    beside = SPLIT if all(parts.values()) and "train" in parts.values() and len(set(parts.values())) > 1 else "file"
     schema = pa.schema([(name, pa.large_string()) for name in (*languages, *((beside,) if several else ()))])
 
     def batches() -> Iterator[pa.RecordBatch]:
         for stem, files in texts.items():
             for lines in _together(root, {file: encodings[file] for file in files.values()}):
                 cells = list(zip(*lines, strict=True))
-                told = [[parts[stem] if beside == "split" else stem] * len(lines)] if several else []
+                told = [[parts[stem] if beside == SPLIT else stem] * len(lines)] if several else []
                 yield pa.record_batch([pa.array(column, pa.large_string()) for column in (*cells, *told)], schema=schema)
 
     stats = {file: (root / file).stat() for file in encodings}
@@ -156,14 +156,6 @@ def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path 
     known = dict.fromkeys(languages, "text") | ({"file": "id"} if several and beside == "file" else {})
     notes = [f"{file}: {problem}" for file, encoding in encodings.items() for problem in encoding.problems]
     return Table(table, known, root=root, name=root.name, problems=(*problems, *notes))
-
-
-def part_of(stem: str) -> str:
-    """train of `opus.train`, valid of `dev/news`; empty where no word of the name is that of a part."""
-    words = [word.rstrip("0123456789").lower() for word in re.split(r"[-_./]", stem)]
-    words = [word.removeprefix("news") or word for word in words]  # newstest2014, newsdev2016
-    words = ["test" if word == "devtest" else word for word in words]
-    return next((("train", "valid", "test")[FOLDERS[word]] for word in words if word in FOLDERS), "")
 
 
 def _open(path: Path, encoding: Encoding) -> io.TextIOWrapper:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
+from duomo.data.partition import PARTS, meant
 
 FAULTS = (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 """What JSON or XML of another shape than expected raises where it is looked into: a list for a name, no number, nested endlessly."""
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test",
-         "testing": "test"}  # fmt: skip
+WORDS = {word: ("train", "val", "test")[part] for word, part in PARTS.items()}
 """Words that tell the parts of data, and the part."""
 ONLY_CLASS = "object"
 """What things are called where no class is named for any of them."""
@@ -107,9 +107,9 @@ def _part_of(words: list[str], file: str) -> bool:
     return not own or not other or bool(own & other)
 
 
-def _parts(names: Iterable[str]) -> set[str]:
-    """The parts of data that names speak of: val2017 of val, valid of the same."""
-    return {PARTS[word] for one in names if (word := one.lower().rstrip("0123456789")) in PARTS}
+def _parts(names: Iterable[str]) -> set[int]:
+    """The parts of the data that names speak of."""
+    return {part for one in names if (part := meant(one)) is not None}
 
 
 def _alike(file: str, name: str, words: list[str]) -> int:

@@ -20,11 +20,9 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import archive
-from duomo.data.aligned import part_of
 from duomo.data.classed import GROUP, Classed, kinds_of, labels_of
 from duomo.data.frames import from_memory
-from duomo.data.parted import SPLIT
-from duomo.data.partition import FOLDERS
+from duomo.data.partition import SPLIT, first_part, meant
 from duomo.data.pictured import pictures
 
 FEATURES, TARGETS = ("x", "x_train", "data", "features", "images", "inputs"), ("y", "y_train", "labels", "label", "target", "targets")
@@ -56,7 +54,7 @@ def is_array(path: Path) -> bool:
     """Whether the file is an array by its name, and its bytes where others are called so too."""
     ending = path.suffix.lower()
     if ending == ".txt":
-        return bool(part_of(path.stem)) and _is_matrix(path)
+        return bool(first_part(path.stem)) and _is_matrix(path)
     return ending == ".npz" or ENDING.search(path.name) is not None or (ending == ".bin" and any(_tiny(path.stat().st_size, path)))
 
 
@@ -79,7 +77,7 @@ def read_arrays(root: Path, files: Sequence[str], beside: Table | None = None) -
     arrays: dict[str, np.ndarray] = {}
     above = os.path.commonpath([os.path.dirname(file) for file in files])
     for file in (file for file in files if file not in inner):
-        part = part_of(file) or "train"
+        part = first_part(file) or "train"
         for name, array in _held(root / file).items():
             several = file.lower().endswith(".npz")
             own = file[len(above) :].removeprefix("/")
@@ -228,8 +226,8 @@ def _parted(arrays: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray],
     Beside those called after training or test, others of no name are the test or for training."""
     parts: dict[str, dict[tuple[str, ...], np.ndarray]] = {}
     for name, array in arrays.items():
-        words = (word for word in re.split(r"[-_./ ]", name) if word.rstrip("0123456789").lower() not in FOLDERS)
-        parts.setdefault(part_of(name), {})[tuple(words)] = array
+        words = (word for word in re.split(r"[-_./ ]", name) if meant(word) is None)
+        parts.setdefault(first_part(name), {})[tuple(words)] = array
     if len(parts) == 2 and "" in parts and not {"train", "test"} <= {*parts}:
         parts = {part or ("test" if "train" in parts else "train"): one for part, one in parts.items()}
     named = [_short(one) for one in parts.values()]

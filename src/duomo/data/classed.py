@@ -13,7 +13,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.listed import SOURCE, kind_of, known, sources
-from duomo.data.partition import part_of
+from duomo.data.partition import PARTS, part_of
 from duomo.data.shares import TEST, TRAIN, VALID
 
 _OUTER = re.compile(
@@ -23,7 +23,6 @@ _OUTER = re.compile(
     re.IGNORECASE,
 )
 """What folders are called that hold data, whatever their classes."""
-SPLITS = frozenset(("train", "training", "test", "testing", "valid", "val", "validation", "dev"))
 GROUP = "group"
 """The column of outer folders that are not the classes."""
 REPEATED = 0.5
@@ -71,7 +70,7 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     if deep and taught & judged and not divided:  # others beside are neither to learn nor to test (seg_pred, ground_truth)
         inner = [[""] if parts[label] is None else names for names, label in zip(inner, labels, strict=True)]
         divided = True
-    if divided or (len(set(labels)) > 1 and {label.lower() for label in labels} <= SPLITS):
+    if divided or (len(set(labels)) > 1 and {label.lower() for label in labels} <= PARTS.keys()):
         if all(inner):
             return _of_parts(labels, [names[0] for names in inner])
         first, *_, last = sorted(set(labels), key=lambda label: ("train" not in label.lower(), "test" in label.lower()))
@@ -137,22 +136,22 @@ def _forked(root: str, folders: list[list[str]]) -> list[list[str]]:
     shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1] and _is_outer(pair[0], root), zip(first, last, strict=False))]
     inner = [names[len(shared) :] for names in folders]
     if not shared or not any(inner):
-        return [names[1:] for names in folders] if len(shared) > 1 and shared[0].lower() in SPLITS else folders
+        return [names[1:] for names in folders] if len(shared) > 1 and shared[0].lower() in PARTS else folders
     firsts = {names[0] for names in inner if names}
-    parted = {name.lower() for name in firsts} <= SPLITS and any(len(names) < 2 for names in inner)
+    parted = {name.lower() for name in firsts} <= PARTS.keys() and any(len(names) < 2 for names in inner)
     return folders if not all(inner) or parted or _origins(firsts) else inner
 
 
 def _is_outer(name: str, root: str) -> bool:
     """Whether a folder is called after a part of the data, after data, or as the one that it lies in (as in archives)."""
-    return name.lower() in SPLITS or name == root or _OUTER.search(name) is not None
+    return name.lower() in PARTS or name == root or _OUTER.search(name) is not None
 
 
 def _of_two(outer: list[str], inner: list[str]) -> Classed:
     pairs, outers, inners = set(zip(outer, inner, strict=True)), sorted(set(outer)), sorted(set(inner))
     often = sum(count > 1 for count in Counter(name for _, name in pairs).values())
     repeat = len(inners) > 1 and often >= REPEATED * len(inners) and len(pairs) >= REPEATED * len(outers) * len(inners)
-    if not repeat or {name.lower() for name in inners} & SPLITS:
+    if not repeat or {name.lower() for name in inners} & PARTS.keys():
         return Classed(outer)
     told = {"inner": listed(inners, 5), "outer": listed(outers, 5)}
     if not _origins(inners) and (_origins(outers) or (len(inners) > len(outers) and not all(map(str.isdigit, inners)))):

@@ -13,7 +13,7 @@ from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_number, is_text
 from duomo.core.messages import listed, tr
 from duomo.core.table import MEDIA, Table
-from duomo.data.partition import COLUMNS
+from duomo.data.partition import told
 
 LABEL = "label"
 
@@ -21,8 +21,11 @@ LABEL = "label"
 def exclusive(table: Table) -> Table:
     """The table with a column of classes in place of columns of zeros and ones, where these are all that is told of its files and each row
     has a single one; any other table as it is."""
-    beside = [name for name in table.names if name not in (*MEDIA, *COLUMNS, "file", "part") and table.kinds.get(name) != "id"]
-    if len(beside) < 2 or not {*MEDIA} & {*table.names} or LABEL in beside:
+    if not {*MEDIA} & {*table.names}:
+        return table
+    parts = told(table)
+    beside = [name for name in table.inputs() if name not in (*MEDIA, parts)]
+    if len(beside) < 2 or LABEL in beside:
         return table
     if not all(is_text(table.column(name).type) or is_number(table.column(name).type) for name in beside):
         return table

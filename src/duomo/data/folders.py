@@ -20,7 +20,7 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
 from duomo.data.arrays import is_array, read_arrays
-from duomo.data.classed import GROUP, SPLITS, classes, has_classes, kinds_of, known_classes, labels_of, within
+from duomo.data.classed import GROUP, classes, has_classes, kinds_of, known_classes, labels_of, within
 from duomo.data.companions import above_classes, cards, companions, is_named
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
@@ -35,6 +35,7 @@ from duomo.data.nameless import shows_picture
 from duomo.data.owned import explains, of_folders, of_scans
 from duomo.data.pages import plain, unread
 from duomo.data.parted import of_parts
+from duomo.data.partition import PARTS
 from duomo.data.portioned import divided, marked
 from duomo.data.prose import PROSE, alike, writing
 from duomo.data.scans import nameless
@@ -244,7 +245,7 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
     own = [file for file in tables if "/" not in file]
     lists = [file for file in tables if _stem(file) in LISTS and "/" in file]
     inner = [file for file in lists if _lists(root / file, read_file, files)]
-    lists = inner if len(inner) > 1 else [file for file in lists if file.split("/")[0].lower() in SPLITS]
+    lists = inner if len(inner) > 1 else [file for file in lists if file.split("/")[0].lower() in PARTS]
     if not own and not lists and len(tables) <= LOOKED_AT and not has_classes(root, files, media):  # audio/1.wav beside meta/list.csv
         own = [file for file in tables if _lists(root / file, read_file, files)]
     named = [file for file in own if _stem(file) in LISTS] or own
@@ -254,7 +255,7 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
         return described(root, read_file(root / named[0]), files, media, problems)
     if (parted := of_parts(root, named, read_file)) is not None:
         return described(root, parted, files, media, problems)
-    if {word for file in named for word in re.split("[-_.]", _stem(file))} & SPLITS:
+    if {word for file in named for word in re.split("[-_.]", _stem(file))} & PARTS.keys():
         first, last = (min(named, key=lambda file: (word not in _stem(file), file)) for word in ("train", "test"))
         raise DataError(
             "A folder with several lists of its files needs a choice; {folder} holds {files}. Train on {first}, and give {last}.",

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.classed import GROUP, SPLITS, kinds_of, labels_of
+from duomo.data.classed import GROUP, kinds_of, labels_of
 from duomo.data.listed import Reader
 from duomo.data.parted import of_parts
+from duomo.data.partition import PARTS
 
 FEWEST_SERIES = 5
 """Tables in each class folder from which on a table is taken for one series."""
@@ -40,7 +41,7 @@ def joined(root: Path, tables: list[str], read_file: Reader) -> Table:
 def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | None:
     """Class folders of tables of numbers, all of the same columns: each is a series. None where they are something else."""
     parted = any("=" in file or YEAR.match(file) for file in tables)
-    if parted or ({file.split("/")[0].lower() for file in tables} <= SPLITS and any(file.count("/") < 2 for file in tables)):
+    if parted or ({file.split("/")[0].lower() for file in tables} <= PARTS.keys() and any(file.count("/") < 2 for file in tables)):
         return None
     classed = labels_of(root, tables)
     size = sum((root / file).stat().st_size for file in tables)

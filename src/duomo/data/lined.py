@@ -10,13 +10,11 @@ import pyarrow as pa
 
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.aligned import part_of
 from duomo.data.companions import is_named
 from duomo.data.conll import are_tags
 from duomo.data.listed import are_classes, known
 from duomo.data.nameless import is_plain
-from duomo.data.partition import FOLDERS
-from duomo.data.split import NAMES
+from duomo.data.partition import NAMES, SPLIT, first_part, meant
 from duomo.data.text_encoding import detect, open_text
 
 CLASSES = frozenset((
@@ -64,9 +62,9 @@ def _by_names(root: Path, classed: Found, problems: tuple[str, ...], wanted: str
     lines = {file: [line.strip() for line in _lines(root / file, wanted) if line.strip()] for file in classed}
     if min(map(len, lines.values())) < FEWEST:
         return None
-    parts = {file: part_of(rest) for file, (_, rest) in classed.items()}
+    parts = {file: first_part(rest) for file, (_, rest) in classed.items()}
     rows = [(text, classed[file][0], parts[file]) for file, texts in lines.items() for text in texts]
-    names = ("text", "label", "split")[: 3 if all(parts.values()) and len({*parts.values()}) > 1 else 2]
+    names = ("text", "label", SPLIT)[: 3 if all(parts.values()) and len({*parts.values()}) > 1 else 2]
     said = tr("The lines of {files} are the rows, and the names of the files their classes.", files=", ".join([*classed][:4]))
     return _table(root, dict(zip(names, zip(*rows, strict=True), strict=False)), (*problems, said))
 
@@ -99,7 +97,7 @@ def _by_lines(root: Path, files: Sequence[str], problems: tuple[str, ...], wante
     for name, role in told:
         columns[name if name not in columns else " ".join(role)] = whole[role]
     if len(parts) > 1:
-        columns["split"] = [part for part, one in read.items() for _ in one[text]]
+        columns[SPLIT] = [part for part, one in read.items() for _ in one[text]]
     lists = {name for name, (how, _) in zip([*columns][1:], told, strict=False) if how == "tags"} | ({"tokens"} if tagged else set())
     kept = [place for place, line in enumerate(whole[text]) if line]
     cells: dict[str, Sequence[str | None]] = {}
@@ -114,8 +112,8 @@ def _parts(files: Sequence[str]) -> dict[str, dict[tuple[str, ...], str]]:
     """Of each part of the data its files by what else they are called; without parts, all of them under no name."""
     found: dict[str, dict[tuple[str, ...], str]] = {}
     for file in files:
-        words = tuple(word for word in re.split("[-_./]", file.lower()) if word.rstrip("0123456789") not in FOLDERS)
-        found.setdefault(part_of(file), {})[words] = file
+        words = tuple(word for word in re.split("[-_./]", file.lower()) if meant(word) is None)
+        found.setdefault(first_part(file), {})[words] = file
     return {part: one for part, one in sorted(found.items(), key=lambda pair: pair[0] != "train") if part or len(found) == 1}
 
 
@@ -133,5 +131,5 @@ def _lines(path: Path, wanted: str, most: int | None = None) -> list[str]:
 
 def _table(root: Path, columns: dict[str, Sequence[str | None]], problems: tuple[str, ...]) -> Table:
     data = pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()})
-    texts = {name: kind for name, kind in (*dict.fromkeys(("text", "tokens", "tags"), "text").items(), ("split", "id")) if name in columns}
+    texts = {name: kind for name, kind in (*dict.fromkeys(("text", "tokens", "tags"), "text").items(), (SPLIT, "id")) if name in columns}
     return Table(data, texts | known(columns), root=root, name=root.name, problems=problems)

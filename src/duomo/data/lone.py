@@ -3,10 +3,10 @@
 from pathlib import Path, PurePosixPath
 
 from duomo.data.aligned import bar_of
-from duomo.data.classed import SPLITS
 from duomo.data.companions import is_named
 from duomo.data.conll import in_plain
-from duomo.data.nameless import PARTS, is_plain, is_table
+from duomo.data.nameless import is_plain, is_table
+from duomo.data.partition import PARTS
 from duomo.data.prose import writing
 
 DATA = (".data", ".dat")
@@ -36,5 +36,5 @@ def _has_rows(path: Path, wanted: str) -> bool:
 
 
 def _part_of(file: PurePosixPath) -> bool:
-    named = file.stem in SPLITS or PurePosixPath(file.stem).suffix[1:] in SPLITS
+    named = file.stem in PARTS or PurePosixPath(file.stem).suffix[1:] in PARTS
     return file.suffix[1:] in PARTS or (file.suffix in (".txt", "") and named)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
-from duomo.data.classed import SPLITS
 from duomo.data.conll import in_plain
 from duomo.data.listed import are_classes
 from duomo.data.spaced import numeric, width
@@ -35,8 +34,6 @@ MAKES = {
     "aspects": "sentences with their aspects",
 }
 """What a file can turn out to be, in words."""
-PARTS = frozenset((*SPLITS, "testa", "testb"))
-"""Endings that only say which part of the data a file is: news.train, eng.testa."""
 
 
 def is_plain(path: Path) -> bool:

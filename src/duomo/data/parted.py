@@ -12,17 +12,16 @@ import pyarrow as pa
 from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
+from duomo.data import partition
 from duomo.data.listed import Reader
-from duomo.data.partition import COLUMNS, FOLDERS
-from duomo.data.split import NAMES, as_type, named_alike
+from duomo.data.partition import NAMES, SPLIT
+from duomo.data.split import as_type, named_alike
 from duomo.data.targets import is_named
 
 COUNTED = re.compile(r"\d+(-of-\d+)?(-[0-9a-f]{16})?")
 """What tells such files of one part apart: train-00000-of-00002.parquet."""
 SUBMISSION = re.compile(r"submission|submit|提交", re.IGNORECASE)
 """In the name of a table that shows how answers are handed in."""
-SPLIT = "split"
-"""The column that says which part a row is of."""
 
 
 def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
@@ -44,7 +43,7 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
     unlike = [
         names for names in lacking.values() if 2 * len(names) > len(columns) and not any({*names} <= {*form} for form in forms.values())
     ]
-    if unlike or {name.lower() for name in columns} & {*COLUMNS}:
+    if unlike or SPLIT in columns or partition.told(train):
         return None
     whole = {part: table for part, table in read.items() if not lacking[part]}
     bare = {files[part][0]: (lacking[part], table.names) for part, table in read.items() if lacking[part]}
@@ -89,11 +88,10 @@ def _like(first: pa.Table, other: Table, columns: Sequence[str]) -> pa.Table:
 
 
 def part_of(file: str) -> str:
-    """The part of the data that a file, or else its folder, is called after: train, valid, test; empty for none, or several."""
-    for name in (PurePosixPath(file).stem, PurePosixPath(file).parent.name):
-        if words := {FOLDERS[word] for word in re.split(r"[-_. ]", name.lower()) if word in FOLDERS}:
-            return NAMES[words.pop()] if len(words) == 1 else ""
-    return ""
+    """The part of the data that a file, or else its folder, is called after: train, valid, test; empty for none."""
+    path = PurePosixPath(file)
+    parts = (partition.part_of([name]) for name in (path.name, path.parent.name))
+    return next((NAMES[part] for part in parts if part is not None), "")
 
 
 def _alike(files: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Which part of the data a row says it is of: to learn from, to validate or to test, by a column's cells or its file's folder."""
+"""Which part of the data a row, a file or a folder says it is of: to learn from, to validate or to test, by words for the parts."""
 
 import re
 from collections.abc import Sequence
@@ -11,10 +11,13 @@ from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.table import Table
 from duomo.data.shares import TRAIN
 
-FOLDERS = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2}
-"""Words that name the parts; a year behind them (train2017) is passed over."""
-COLUMNS = ("split", "subset", "partition")
-"""What a column is called that says the same."""
+NAMES = ("train", "valid", "test")
+"""The parts, in the order of their numbers."""
+_WORDS = ("train training", "valid val validation dev testa", "test testing devtest testb")
+PARTS = {word: part for part, words in enumerate(_WORDS) for word in words.split()}
+"""Words that name the parts (eng.testa is to validate); a year behind them (train2017) is passed over."""
+SPLIT = "split"
+"""The column that says which part a row is of, where files were put together."""
 GLANCED, MOST_PARTS = 4096, 6
 """Rows that are looked at first for such a column, and words that it has at most."""
 
@@ -56,8 +59,19 @@ def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
 def part_of(folders: Sequence[str]) -> int | None:
     """The part that the first of them is called which is called so, or which has such a word in its name and none of another part
     (`train-clean-100`, `test_set`, `PublicTest`)."""
-    names = [re.sub("(?<=[a-z])(?=[A-Z])", "-", folder).lower() for folder in folders]
+    names = [re.sub("(?<=[a-z])(?=[A-Z])", "-", folder) for folder in folders]
     for words in (*([name] for name in names), *(re.split("[-_. ]", name) for name in names)):
-        if len(found := {FOLDERS[short] for word in words if (short := word.rstrip("0123456789")) in FOLDERS}) == 1:
+        if len(found := {part for word in words if (part := meant(word)) is not None}) == 1:
             return found.pop()
     return None
+
+
+def first_part(name: str) -> str:
+    """The part that the first such word of a path names: train of `opus.train`, valid of `dev/news`, test of `newstest2014`; else empty."""
+    words = (word.lower().removeprefix("news") for word in re.split(r"[-_./]", name))
+    return next((NAMES[part] for word in words if (part := meant(word)) is not None), "")
+
+
+def meant(word: str) -> int | None:
+    """The part that a word names."""
+    return PARTS.get(word.rstrip("0123456789").lower())

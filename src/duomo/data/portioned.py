@@ -10,9 +10,8 @@ import pyarrow as pa
 
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.aligned import part_of
 from duomo.data.listed import kind_of
-from duomo.data.parted import SPLIT
+from duomo.data.partition import SPLIT, first_part
 from duomo.data.text_encoding import detect, open_text
 
 LISTS, LARGEST, SHARE = 50, 1 << 26, 0.5
@@ -24,7 +23,7 @@ def divided(table: Table, root: Path, files: Sequence[str], media: str, wanted: 
     shown = [str(file) for file in table.column(media).to_pylist()]
     names, parts = _names(shown), dict[str, dict[str, None]]()
     for file in _texts(root, files):
-        words = part_of(PurePosixPath(file).stem.replace("trainval", "train"))
+        words = first_part(PurePosixPath(file).stem.replace("trainval", "train"))
         found = [names.get(cells[0]) for cells in _lines(root / file, wanted)] if words else []
         if len(found) > 1 and found.count(None) <= (1 - SHARE) * len(found):
             if words in parts:

@@ -12,12 +12,11 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
 from duomo.core.messages import tr
-from duomo.data.annotated import ONLY_CLASS, Faults, Pictures, Scene, Thing, Told, around, gather, number
+from duomo.data.annotated import ONLY_CLASS, WORDS, Faults, Pictures, Scene, Thing, Told, around, gather, number
 from duomo.data.scene_tools import ellipse
 from duomo.data.scene_voc import read_tree
 
 LARGEST = 1 << 28
-PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 ABOUT = ("tag", "attribute")
 """What CVAT says of a whole picture, not of a thing in it."""
 DIGITS = 9
@@ -41,7 +40,7 @@ def read_cvat(root: Path, files: list[str], pictures: list[str], faults: Faults)
 
 def _picture(sheet: Element) -> Told:
     things = [thing for thing in sheet if thing.tag not in ABOUT]
-    part = PARTS.get(sheet.get("subset", "").lower(), "")
+    part = WORDS.get(sheet.get("subset", "").lower(), "")
     return Told(sheet.get("name", ""), number(sheet.get("width")), number(sheet.get("height")), things, part)
 
 

@@ -12,7 +12,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import image
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
-from duomo.data.annotated import Faults, Pictures, Scene, around, parted
+from duomo.data.annotated import WORDS, Faults, Pictures, Scene, around, parted
 
 LARGEST_TEXT, LARGEST_LIST = 1 << 20, 1 << 26
 NAMES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels")
@@ -23,7 +23,6 @@ WIDEST = 2.0
 """A share beyond that is none."""
 BOX, FEWEST = 4, 6
 """Numbers of a box and, at least, of an outline."""
-PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 TOKEN = re.compile(r"""'[^']*'|"[^"]*"|[\[\]{},:]|[^'"\[\]{},:]+|['"]""")
 
 
@@ -219,7 +218,7 @@ def _inline(text: str) -> list[tuple[str, str]]:
 def _parts(root: Path, sheet: str, files: list[str], pictures: list[str]) -> list[tuple[str, set[str]]]:
     """Part and its pictures, as `train`, `val`, `test` of data.yaml name folders or lists of pictures; what is not there is passed over."""
     found, known = [], Pictures(pictures)
-    for key, part in PARTS.items():
+    for key, part in WORDS.items():
         for _, told in _entries(sheet, key):
             steps = [step for step in told.replace("\\", "/").split("/") if step not in ("", ".", "..")]
             places = ["/".join(steps[start:]) for start in range(len(steps))]  # as it may start from any folder above, on any machine

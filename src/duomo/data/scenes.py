@@ -14,14 +14,13 @@ from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.annotated import Faults, Scene
+from duomo.data.partition import SPLIT
 from duomo.data.scene_cvat import LARGEST, READINGS, read_cvat
 from duomo.data.scene_json import is_json_annotation, read_json_scenes
 from duomo.data.scene_kitti import read_kitti
 from duomo.data.scene_voc import read_tree, read_voc
 from duomo.data.scene_yolo import read_yolo
 
-PART = "split"
-"""The column that says into which part an annotation's lists put a picture."""
 LYING = 5
 """EXIF orientations from which a stored picture lies on its side."""
 FEWEST, LEAVE, SOME_LEAVE, ROUNDING = 5, 0.2, 0.05, 0.001
@@ -53,9 +52,9 @@ def as_table(root: Path, scenes: list[Scene], faults: Faults, problems: tuple[st
     names = pa.array([scene.file for scene in scenes], pa.large_string())
     columns = {"image": names, "boxes": pa.array([boxes.write(scene.boxes) for scene in scenes], pa.large_string())}
     if any(scene.part for scene in scenes):
-        columns[PART] = pa.array([scene.part for scene in scenes], pa.large_string())
+        columns[SPLIT] = pa.array([scene.part for scene in scenes], pa.large_string())
     columns["file"] = names
-    kinds = {"image": "image", "boxes": "boxes", PART: "id", "file": "id"}
+    kinds = {"image": "image", "boxes": "boxes", SPLIT: "id", "file": "id"}
     kinds = {name: kind for name, kind in kinds.items() if name in columns}
     return Table(pa.table(columns), kinds, root=root, name=root.name, problems=(*problems, *faults.sentences()))
 

@@ -31,11 +31,11 @@ from duomo.data.inlaid import read_aspects, read_inlaid, read_trees
 from duomo.data.listed import FILMS, LONGEST_NAME, PICTURES, SOUNDS, beside, check_names, kind_of, listing
 from duomo.data.marked import read_marked
 from duomo.data.measured import is_ts, read_arff, read_sparse, read_ts
-from duomo.data.nameless import MAKES, PARTS, is_table, make_of
+from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
-from duomo.data.parted import SPLIT
+from duomo.data.partition import PARTS, SPLIT
 from duomo.data.prompted import prompted
 from duomo.data.prose import CODE
 from duomo.data.scans import unfolded

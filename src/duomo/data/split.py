@@ -21,11 +21,10 @@ from duomo.core.recipe import DataConfig
 from duomo.core.table import FLAT, MEDIA, Table
 from duomo.data import dated
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
-from duomo.data.partition import folders, told
+from duomo.data.partition import NAMES, folders, told
 from duomo.data.shares import FEW_GROUPS, SHORT, TEST, TRAIN, VALID, even, fill, parts
 
 HOW = ("random", "stratified", "group", "time", "folders")
-NAMES = ("train", "valid", "test")
 MOST_NOTES = 5
 FEW, BY_CHANCE = 5, 3.0
 """Where rows outnumber the combinations of their columns' values so many times, or are equal at most so many times as often as they would

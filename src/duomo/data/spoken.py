@@ -18,10 +18,10 @@ from duomo.core.kinds.media import decode_all
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.core.words import CJK, SOUTHEAST, runs_of
-from duomo.data.aligned import part_of
 from duomo.data.cues import READERS, Cue, read_cues, sentences
 from duomo.data.frames import plain
 from duomo.data.listed import are_classes, kind_of, known
+from duomo.data.partition import first_part
 from duomo.data.text_encoding import detect, open_text
 from duomo.data.timed import LATE
 
@@ -182,7 +182,7 @@ def _apart(sounds: list[str], words: dict[str, str]) -> dict[str, str]:
     for depth in range(min(map(len, folders.values()), default=0)):
         names = {sound: parts[depth] for sound, parts in folders.items()}
         several = SPEAKERS <= len({*names.values()}) <= len(sounds) / 2
-        if several and not all(map(part_of, {*names.values()})) and _alike(names, words):
+        if several and not all(map(first_part, {*names.values()})) and _alike(names, words):
             return names
     return {}
 

@@ -110,8 +110,11 @@ def guess_target(table: Table) -> tuple[str, str]:
 
 def marks(table: Table) -> tuple[str, ...]:
     """Columns of zeros and ones, two at least, that are all that is told of pictures, sounds or films: each row has any number of them."""
-    names = [name for name in table.inputs() if table.kinds.get(name) not in (*MEDIA, "boxes") and name != told(table)]
-    if not table.of_kind(*MEDIA) or len(names) < 2 or {words(name) for name in names} & {*_TARGETS}:
+    if not table.of_kind(*MEDIA):
+        return ()
+    parts = told(table)
+    names = [name for name in table.inputs() if table.kinds.get(name) not in (*MEDIA, "boxes") and name != parts]
+    if len(names) < 2 or {words(name) for name in names} & {*_TARGETS}:
         return ()
     found = [number.parse(table.column(name))[0] for name in names if table.kinds.get(name) in ("number", "category")]
     return tuple(names) if len(found) == len(names) and all(np.isin(values, (0, 1)).all() for values in found) else ()
