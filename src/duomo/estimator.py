@@ -39,7 +39,7 @@ from duomo.core.tensors import Batch
 from duomo.data import sources
 from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import Predictor
-from duomo.plan import enough
+from duomo.settings import enough
 from duomo.train import council, head, loop
 from duomo.train.job import Job
 

@@ -24,10 +24,9 @@ from duomo.core.reporter import Reporter
 from duomo.core.run import run_name
 from duomo.core.table import Table
 from duomo.core.tensors import Examples
-from duomo.data import spill
 from duomo.data.encode import InputEncoder
 from duomo.data.loader import batches
-from duomo.data.readable import readable
+from duomo.data.readable import opening
 from duomo.evaluate.exhibits import bytes_of, strip, thumbnail
 from duomo.evaluate.report import explore as report
 from duomo.exchange.opening import open_pretrained
@@ -62,10 +61,9 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
     columns = table.of_kind("image") or table.of_kind("video")
     if not columns:
         raise DataError("Exploring needs pictures or films; {source} has no column of them.", source=source)
-    opens, why = readable(table)
+    table, why = opening(table)
     for sentence in why:
         reporter.say(sentence)
-    table = table if opens.all() else spill.part(table, np.flatnonzero(opens))
     if len(table) < LEAST:
         raise DataError("Exploring needs at least {least} pictures or films that open; {source} has {rows}.",
                         least=LEAST, source=source, rows=len(table))  # fmt: skip

@@ -16,8 +16,7 @@ from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Reporter
 from duomo.core.run import PRODUCT, RunFolder
 from duomo.core.table import Table
-from duomo.data import spill
-from duomo.data.readable import readable
+from duomo.data.readable import opening
 from duomo.data.supervised import texts
 from duomo.plan import read
 from duomo.tasks.identify.task import Main
@@ -49,14 +48,14 @@ def vectors(run: Run, table: Table) -> np.ndarray:
 def pictures(run: Run, source: Path | str, reporter: Reporter) -> Table:
     """The pictures of a folder or a file that open, as the run reads them; those that do not are named."""
     table = run.table(source)
-    opens, why = readable(table, [name for name in table.names if name not in run.facts["features"]])
+    opened, why = opening(table, [name for name in table.names if name not in run.facts["features"]])
     for sentence in (*table.problems, *why):
         reporter.say(sentence)
-    if not opens.any():
+    if not len(opened):
         raise DataError("There must be pictures that open; {source} has none.", source=source)
     if len(table) > MOST:
         raise DataError("At most {most:,} pictures are compared; {source} has {count:,}.", most=MOST, source=source, count=len(table))
-    return table if opens.all() else spill.part(table, np.flatnonzero(opens))
+    return opened
 
 
 def enrol(run: Run, source: Path | str, out: Path | str, reporter: Reporter) -> dict[str, Any]:

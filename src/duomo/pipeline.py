@@ -21,14 +21,14 @@ from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import JUDGED, RunFolder, run_name, whole
 from duomo.core.table import Table
-from duomo.data import audit, longform, partition, rasters, sources, totals
+from duomo.data import audit, longform, partition, sources
 from duomo.data.cleaning import clean
 from duomo.data.listed import check_names
 from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
 from duomo.own_module import own_module
-from duomo.plan import choose, make, read, task_options
+from duomo.plan import choose, make, read, read_like, task_options
 from duomo.train.guard import resumable
 from duomo.trained import Run
 from duomo.work import Work, fingerprint
@@ -69,8 +69,7 @@ def inspect(
         example = _example(task, table, reporter)
     except DuomoError as error:  # the audit must also serve data that nothing can be trained on yet
         proposal = {"problem": str(error)}
-    read_too = rasters.again(totals.read(data.test, encoding=data.encoding), table.kinds) if data.test else None
-    other = longform.again(read_too, data.join, table.kinds).with_kinds(table.kinds, table.reasons) if read_too else None
+    other = read_like(data.test, table, data) if data.test else None
     found = _audited(table, data.target, other, proposal, said.data, task.columns if example else ())
     inspection.show(found, reporter)
     if example:

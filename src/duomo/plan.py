@@ -1,7 +1,6 @@
-"""From settings and a table to a plan: what is predicted, how rows are divided, which recipe, which model."""
+"""From settings and a table to a plan: what is predicted, how rows are divided, by which settings it is learned (settings.py)."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,29 +11,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core import find, kinds
-from duomo.core.config import build, merge
-from duomo.core.contract import Decoder, EncoderDecoder, Task
+from duomo.core.contract import Task
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import values_of
 from duomo.core.messages import listed, tr
 from duomo.core.pretrained import Pretrained
-from duomo.core.recipe import AdaptConfig, DataConfig, Recipe, TrainConfig
+from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
 from duomo.data import ahead, audit, dated, documents, leaks, longform, objects, partition, rasters, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
-from duomo.data.readable import readable, unheard, without_void
+from duomo.data.readable import opening, unheard, without_void
 from duomo.exchange.opening import go_on_from
-from duomo.exchange.trunks import carries, within
-from duomo.train import adapt
+from duomo.settings import SUPERVISED, carried, enough, learned, resolve, started, tuning
 
 EACH_PART, OF_FEW_PEOPLE = 2, 0.3
 """People of a part of the split, at least, where people are told apart; of fewer the share of pictures to validate by, and to test on."""
-FEWEST_STEPS, OF_FEW = 170, ("classify", "regress")
-"""Where rows are few, a recipe's epochs are too few steps to learn anything: these tasks get as many epochs as make so many steps."""
-PASSES = 10**6
-"""Rows that may be read where a task asks for more epochs than its recipe has, all epochs counted."""
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
 MOST_CHOOSING = 300
@@ -64,7 +57,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     table = documents.cut(totals.read(source, encoding=data.encoding), running)
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
-    table = objects.settle(table, data, lambda told: _plainly(told)[0]) if data.task in ("", *OF_FEW) else table
+    table = objects.settle(table, data, lambda told: _plainly(told)[0]) if data.task in ("", *SUPERVISED) else table
     table = rasters.drawn(kinds.infer(table, data.kind), (*data.kind, *data.target))
     known = table.kinds
     table = kinds.set_row_numbers_aside(table, (*data.kind, *data.target, data.group, *dated.named(table, data.time)))
@@ -88,14 +81,14 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     notes, task, target = list[str](), data.task or ("regress" if data.ahead else ""), data.target
     aside = (*data.ignore, partition.told(table, target))  # what nobody is to look at is no target either, nor is what tells the parts
     table = table.without([name for name in table.names if name in aside and name not in target])
-    if not target and task in ("", *OF_FEW) and (target := tuple(name for name in table.asked if name in table.names)):
+    if not target and task in ("", *SUPERVISED) and (target := tuple(name for name in table.asked if name in table.names)):
         notes.append(tr("Target: {name}, which the rows to be answered lack.", name=listed(target)))
     if task and not target:
         target = find.task_module(task).Main.find_target(table)
         notes += [tr("Target: {name}, which is what {task} learns.", name=name, task=task) for name in target]
     if not task and not target and (plain := _plainly(table))[0]:
         task, target, notes = plain[0], plain[1], [*notes, plain[2]]
-    if task in ("", *OF_FEW) and not target:
+    if task in ("", *SUPERVISED) and not target:
         target, why = _guess_target(table)
         notes.append(why)
     if not task and data.target:
@@ -243,13 +236,18 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     return dataclasses.replace(data, ignore=(*data.ignore, *besides)) if besides else data
 
 
+def read_like(path: str, table: Table, data: DataConfig, past: ahead.Past | None = None) -> Table:
+    """Another file's rows, as those of the table are."""
+    other = longform.again(totals.read(path, encoding=data.encoding), data.join, table.kinds)
+    return ahead.again(other, past).with_kinds(table.kinds, table.reasons)
+
+
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter, past: ahead.Past | None) -> Table:
-    other = rasters.again(totals.read(path, encoding=data.encoding), table.kinds)
-    other = ahead.again(longform.again(other, data.join, table.kinds), past).with_kinds(table.kinds, table.reasons)
-    opens, why = readable(other, data.ignore)
+    other = read_like(path, table, data, past)
+    opened, why = opening(other, data.ignore)
     for problem in (*other.problems, *why):
         reporter.say(problem)
-    return other if opens.all() else spill.part(other, np.flatnonzero(opens))
+    return opened
 
 
 def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resumed: bool = False) -> Plan:
@@ -259,7 +257,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
         raise ConfigError("Low-rank changes are learned beside weights that exist; none were given. Name them with --from.")
     pretrained = go_on_from(said.adapt.start) if said.adapt.start and not resumed else None
     if pretrained:
-        settings = _started(settings, said, pretrained)
+        settings = started(settings, said, pretrained)
     table, joined = longform.settle(read(source, said.data, reporter), said.data, reporter)
     data, notes = choose(table, joined)
     for sentence in notes:
@@ -278,11 +276,11 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     reporter.say(words)
     suggestion = task.suggest(train)
     if pretrained:
-        settings, pretrained = _carried(settings, said, data, suggestion.recipe, pretrained)
-    resolved = _resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part))
+        settings, pretrained = carried(settings, said, data, suggestion.recipe, pretrained)
+    resolved = resolve(settings, data, suggestion.recipe, bool(pretrained and pretrained.part))
     recipe = enough(resolved, said.train, len(train), suggestion.longer)
     if recipe.adapt.start and not resumed:
-        reporter.say(_tuning(recipe))
+        reporter.say(tuning(recipe))
     for sentence in (cut := unheard(train, data.ignore, recipe.encode.longest_sound)):
         reporter.say(sentence)
     notes += [*sentences, *cut, words, suggestion.reason]
@@ -290,106 +288,12 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     task = find.make_task(data.task, task_options(data, recipe))
     find.check_sides(recipe.model.name, task)
     if pretrained:
-        task.adopt(_learned(pretrained))
+        task.adopt(learned(pretrained))
     return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences, *cut), words, pretrained, past)
-
-
-def _started(settings: Mapping[str, Any], said: Recipe, pretrained: Pretrained) -> dict[str, Any]:
-    """The settings with the architecture that the weights belong to; only what leaves their shapes alone may be set beside."""
-    if carries(said.model.name) and said.model.name != pretrained.model:
-        return dict(settings)
-    if said.model.name not in ("", pretrained.model):
-        raise ConfigError("The weights of {source} belong to the model {own}; received model {name}. Leave it out.",
-                          source=pretrained.source, own=pretrained.model, name=said.model.name)  # fmt: skip
-    if pretrained.learned.get("text") and (said.encode.tokenizer or said.encode.vocabulary):
-        raise ConfigError("The tokenizer belongs to the weights of {source}; received {name!r}. Leave --tokenizer and --vocabulary out.",
-                          source=pretrained.source, name=said.encode.tokenizer or said.encode.vocabulary)  # fmt: skip
-    options = {**pretrained.options, **said.model.options}
-    return merge(dict(settings), {"model": {"name": pretrained.model, "size": "base", "options": options}})
-
-
-def _learned(pretrained: Pretrained) -> Mapping[str, Mapping[str, Any]]:
-    """What the task takes over, and whether its model only writes on."""
-    model = find.model_module(pretrained.model).Model
-    writes = issubclass(model, Decoder) and not issubclass(model, EncoderDecoder)
-    return {**pretrained.learned, "decoder": {}} if writes and "text" in pretrained.learned else pretrained.learned
-
-
-def _carried(
-    settings: Mapping[str, Any], said: Recipe, data: DataConfig, named: str, pretrained: Pretrained
-) -> tuple[Mapping[str, Any], Pretrained]:
-    """Where the task's model is built on a net such as these weights': that model, with the weights in its trunk."""
-    suggested = find.task_recipes(data.task)[named].get("model", {})
-    name, size = said.model.name or suggested.get("name", ""), said.model.size or suggested.get("size", "")
-    if name == pretrained.model or not carries(name):
-        return settings, pretrained
-    found = within(pretrained, name, size)
-    options = {**found.options, **said.model.options}
-    rest = {key: value for key, value in settings.items() if key != "model"}
-    kept = {key: value for key, value in settings.get("model", {}).items() if key != "options"}
-    return merge(rest, {"model": {**kept, "name": name, "size": size, "options": options}}), found
-
-
-def _tuning(recipe: Recipe) -> str:
-    """How fine-tuning will go, in words: the settings that matter most, each to be overridden by its flag."""
-    train, adapt_ = recipe.train, recipe.adapt
-    length = tr("{epochs:g} epochs", epochs=train.epochs) if train.epochs and not train.steps else tr("{steps:,} steps", steps=train.steps)
-    how = tr("low-rank changes of rank {rank}", rank=adapt_.lora_rank) if adapt_.lora else tr("all weights")
-    return tr("Fine-tuning {how}: learning rate {rate:g}, {length} of {rows} rows a step, warm-up {warmup:.0%}, decay {decay:g}.", how=how,
-              rate=train.learning_rate, length=length, rows=train.batch_size, warmup=train.warmup, decay=train.weight_decay)  # fmt: skip
 
 
 def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:
     """The table without void columns and without rows whose files do not open, and in words what was left out."""
     table, sentences = without_void(table, (*data.target, *data.ignore, data.group, *dated.named(table, data.time)))
-    opens, why = readable(table, data.ignore)
-    return table if opens.all() else spill.part(table, np.flatnonzero(opens)), [*sentences, *why]
-
-
-SMALL_NETS = {"optimizer": "muon", "learning_rate": 8e-3, "weight_decay": 0.1}
-"""What the small forms of networks for pictures learn by from nothing; the large dense layers of published ones take too long by it."""
-
-
-def _resolve(settings: Mapping[str, Any], data: DataConfig, named: str, part: bool = False) -> Recipe:
-    """Defaults, below the task's named recipe, below what the user said; `part`: weights are given for the trunk alone."""
-    suggested = dict(find.task_recipes(data.task)[named])
-    chosen, started = settings.get("model", {}).get("name"), settings.get("adapt", {}).get("start")
-    if chosen and chosen != suggested.get("model", {}).get("name"):
-        suggested = {name: part for name, part in suggested.items() if name != "encode"} | {"model": {"size": "small"}}
-        module = find.model_module(chosen)
-        small = module.FORMS == ("pixels",) and not settings["model"].get("size") and not started
-        suggested = merge(suggested, {"train": {"optimizer": TrainConfig.optimizer, **module.TRAIN, **(SMALL_NETS if small else {})}})
-    elif settings.get("model", {}).get("size"):  # a size that was asked for is that size: what the recipe says of its own is left out
-        suggested["model"] = {"name": suggested["model"]["name"], "options": {} if started else _of_any_size(suggested["model"])}
-    said = build(AdaptConfig, settings.get("adapt", {}), "adapt")
-    if said.start and chosen:
-        own = adapt.lessons(find.model_module(chosen).TRAIN, suggested.get("train", {}))
-        going_on = {"optimizer": TrainConfig.optimizer, **adapt.defaults(chosen, own, said, part)}
-        suggested = merge(suggested, {"train": going_on, "adapt": adapt.PART if part else {}})
-        if not said.lora:  # what this task found to suit weights that exist
-            suggested = merge(suggested, find.task_recipes(data.task).get(f"{named}-from", {}))
-    wanted = settings.get("train", {}).get("optimizer")
-    if not said.start and wanted and wanted != suggested.get("train", {}).get("optimizer", wanted):  # a recipe's rate is for its optimizer
-        name = chosen or suggested["model"]["name"]
-        suggested = merge(suggested, {"train": {"learning_rate": find.model_module(name).TRAIN["learning_rate"]}})
-    recipe = build(Recipe, merge(suggested, settings))
-    model = recipe.model if recipe.model.size else dataclasses.replace(recipe.model, size="base")
-    return dataclasses.replace(recipe, data=data, model=model)
-
-
-def _of_any_size(model: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's options of the model in which its named sizes do not differ: how it is built, not how large."""
-    first, *others = find.model_module(model["name"]).SIZES.values()
-    options = model.get("options", {}).items()
-    return {name: value for name, value in options if all(getattr(size, name) == getattr(first, name) for size in others)}
-
-
-def enough(recipe: Recipe, said: TrainConfig, rows: int, longer: float) -> Recipe:
-    """The recipe with epochs for `FEWEST_STEPS`, and `longer` while that is within `PASSES`, where it learns from nothing and nobody said
-    how long."""
-    train = recipe.train
-    if said.epochs or said.steps or said.minutes or recipe.adapt.start or recipe.data.task not in OF_FEW or not train.batch_size:
-        return recipe
-    least = math.ceil(FEWEST_STEPS / math.ceil(rows / train.batch_size))
-    more = max(1.0, min(longer, PASSES / max(1.0, rows * train.epochs)))
-    return dataclasses.replace(recipe, train=dataclasses.replace(train, epochs=max(float(round(more * train.epochs)), float(least))))
+    table, why = opening(table, data.ignore)
+    return table, [*sentences, *why]

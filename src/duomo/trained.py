@@ -29,7 +29,7 @@ from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, renamed, whole
 from duomo.core.table import MEDIA, Table
-from duomo.data import ahead, cache, frames, longform, outputs, rasters, sources
+from duomo.data import ahead, cache, frames, longform, outputs, sources
 from duomo.data.documents import of_lines
 from duomo.data.objects import filled
 from duomo.data.predictor import Block, Predictor
@@ -141,7 +141,7 @@ class Run(Shown):
         table = self._read(source, encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
-        table = longform.again(rasters.again(table, self.facts["kinds"]), self.recipe.data.join, self.facts["kinds"])
+        table = longform.again(table, self.recipe.data.join, self.facts["kinds"])
         table = completed(filled(self.told(table), self.facts["features"]), self.facts["features"])
         return self._named(table).with_kinds(self.facts["kinds"], {})
 

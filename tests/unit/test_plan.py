@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
-from duomo import pipeline, plan
+from duomo import pipeline, plan, settings
 from duomo.core import kinds
 from duomo.core.errors import ConfigError, RunError
 from duomo.core.recipe import DataConfig
@@ -32,7 +32,7 @@ def test_few_rows_get_as_many_epochs_as_make_enough_steps() -> None:
     frame = load_iris(as_frame=True).frame
     few = plan.make(frame, {"data": {"target": ("target",)}}, Silent())
     train = few.recipe.train
-    assert train.epochs * math.ceil(len(few.train) / train.batch_size) >= plan.FEWEST_STEPS
+    assert train.epochs * math.ceil(len(few.train) / train.batch_size) >= settings.FEWEST_STEPS
     assert plan.make(frame, {"data": {"target": ("target",)}, "train": {"epochs": 3.0}}, Silent()).recipe.train.epochs == 3
     many = load_breast_cancer(as_frame=True).frame
     assert plan.make(many, {"data": {"target": ("target",)}}, Silent()).recipe.train.epochs == 25

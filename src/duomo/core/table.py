@@ -73,7 +73,9 @@ class Table:
 
     def without(self, names: Iterable[str]) -> "Table":
         """The table without these columns, as far as it has them."""
-        return replace(self, data=self.data.drop_columns([name for name in names if name in self._places]))
+        gone = {*names} & self._places.keys()
+        kinds = {name: kind for name, kind in self.kinds.items() if name not in gone}
+        return replace(self, data=self.data.drop_columns(list(gone)), kinds=kinds)
 
     def take(self, rows: np.ndarray) -> "Table":
         """The rows (n,) in that order, as a table of the same kinds."""

@@ -35,7 +35,7 @@ def exclusive(table: Table) -> Table:
     cells = pa.array(beside, pa.large_string()).take(pa.array(marks_NC.argmax(axis=1)))
     said = tr("Each file has a mark in one of the columns {names}: they are read as its class, in a column {label}.",
               names=listed(beside, 8), label=LABEL)  # fmt: skip
-    data = table.data.drop_columns(beside).append_column(LABEL, cells)
-    kinds = {name: kind for name, kind in table.kinds.items() if name not in beside} | {LABEL: "category"}
+    bare = table.without(beside)
+    kinds, problems = {**bare.kinds, LABEL: "category"}, (*table.problems, said)
     asked = () if {*table.asked} & {*beside} else table.asked
-    return replace(table, data=data, kinds=kinds, problems=(*table.problems, said), asked=asked)
+    return replace(bare, data=bare.data.append_column(LABEL, cells), kinds=kinds, problems=problems, asked=asked)

@@ -23,7 +23,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
-from duomo.data import dated, measured, objects
+from duomo.data import dated, measured, objects, rasters
 
 LEAST = 4
 """Rows of an id, on average, from which they may be a series."""
@@ -55,8 +55,8 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
 
 
 def again(table: Table, join: Sequence[str], kinds: Mapping[str, str]) -> Table:
-    """Further rows, spread, completed and joined as those that a run with these kinds learned from; what is joined stays as it is."""
-    table = measured.completed(objects.again(table, kinds), kinds)
+    """Further rows, drawn, spread, completed and joined as those that a run with these kinds learned from; what is so already stays."""
+    table = measured.completed(objects.again(rasters.again(table, kinds), kinds), kinds)
     series = [name for name, kind in kinds.items() if kind == "series" and name in table.names]
     if not join or join[0] not in table.names or not series:
         return table

@@ -1,7 +1,6 @@
 """What of a table cannot be learned from or answered: pictures, sounds and films that do not open, columns without a value."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from duomo.core.kinds.base import Cells
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
+from duomo.data import spill
 from duomo.data.encode import broken, named
 
 LOOKED_AT = 2000
@@ -37,6 +37,12 @@ def readable(table: Table, ignore: Sequence[str] = ()) -> tuple[np.ndarray, list
     left_out = tr("{count} of {rows} rows have a picture, sound or film that cannot be read and are left out: {names}{more}.",
                   count=int((~mask).sum()), rows=len(table), names=names, more=more)  # fmt: skip
     return mask, [left_out]
+
+
+def opening(table: Table, ignore: Sequence[str] = ()) -> tuple[Table, list[str]]:
+    """The rows of which all files open, and the same sentence."""
+    opens, why = readable(table, ignore)
+    return table if opens.all() else spill.part(table, np.flatnonzero(opens)), why
 
 
 def unheard(table: Table, ignore: Sequence[str], seconds: float) -> list[str]:
@@ -74,9 +80,7 @@ def without_void(table: Table, keep: Sequence[str] = ()) -> tuple[Table, list[st
     void = [name for name in table.names if name not in keep and _void(table, name)]
     if not void:
         return table, []
-    data = table.data.drop_columns(void)
-    kinds = {name: kind for name, kind in table.kinds.items() if name not in void}
-    return replace(table, data=data, kinds=kinds), [tr("Columns without a single value are left out: {names}.", names=", ".join(void))]
+    return table.without(void), [tr("Columns without a single value are left out: {names}.", names=", ".join(void))]
 
 
 def _void(table: Table, name: str) -> bool:
