@@ -27,7 +27,7 @@ _CODES = """
     xh yi yo zh zu"""
 LANGUAGES = frozenset(_CODES.split())
 """Codes of ISO 639-1 in which corpora are found; a region may stand behind (`zh_CN`, `pt-BR`)."""
-REGION = re.compile(r"([-_]([A-Za-z]{2}|[A-Za-z]{4}|\d{3}))*")
+REGION = re.compile(r"([-_]([A-Za-z]{2,4}|\d{3}))*")
 NAMED = (
     r"arabic|chinese|english|french|german|italian|japanese|korean|portuguese|russian|spanish|turkish|vietnamese"
     r"|[中英日韩法德俄]文|[汉英日韩法德俄泰]语|西班牙语|葡萄牙语|意大利语|阿拉伯语|越南语|原文|译文"
@@ -59,7 +59,7 @@ def language_of(file: str) -> str:
     return endings[-1] if code.lower() in LANGUAGES and REGION.fullmatch(endings[-1][len(code) :]) else ""
 
 
-def _side_of(file: str) -> tuple[str, str]:
+def _stem_and_side(file: str) -> tuple[str, str]:
     """What a file is called but for its side, and the side: its ending or, of a .txt, its whole name, its first or its last word, or the
     folder that train.txt and the like lie in; empty where none is one."""
     path = PurePosixPath(file)
@@ -70,14 +70,14 @@ def _side_of(file: str) -> tuple[str, str]:
         return (str(path.with_suffix("")), role) if role else ("", "")
     last, first = re.search(r"(?<=.)[-_.]([^\W_]+)$", path.stem), re.match(r"([^\W_]+)[-_.](?=.)", path.stem)
     cuts = [("", path.stem), *((path.stem[: cut.start()] + path.stem[cut.end() :], cut[1]) for cut in (last, first) if cut)]
-    found = [(str(path.parent / rest), side) for rest, word in cuts if (side := _called(word))]
-    if not found and path.stem.lower() in PARTS and (side := _called(path.parent.name)):
+    found = [(str(path.parent / rest), side) for rest, word in cuts if (side := side_of(word))]
+    if not found and path.stem.lower() in PARTS and (side := side_of(path.parent.name)):
         return str(path.parent.parent / path.stem), side
     return found[0] if found else ("", "")
 
 
-def _called(word: str) -> str:
-    """The side that a word names; empty where it names none."""
+def side_of(word: str) -> str:
+    """The language or the side (`source`, `target`) that a word names; empty where it names none."""
     found = SIDE.fullmatch(word)
     if not found or (found["code"] and found["code"].lower() not in LANGUAGES):
         return ""
@@ -91,7 +91,7 @@ def sides(root: Path, files: list[str]) -> tuple[Sides, tuple[str, ...]]:
     files = [file for file in files if not ABOUT.match(PurePosixPath(file).name)]
     found: Sides = defaultdict(dict)
     for file in files:
-        stem, language = _side_of(file)
+        stem, language = _stem_and_side(file)
         if language:
             found[stem][language] = file
     several = {stem: one for stem, one in found.items() if len(one) > 1}

@@ -20,7 +20,7 @@ from duomo.core.messages import listed, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
-from duomo.data.aligned import NAMED, ROLES, as_long
+from duomo.data.aligned import as_long, side_of
 from duomo.data.headers import script_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs, find_target, suggested
@@ -32,12 +32,7 @@ from duomo.tasks.translate.baselines import Copy, Nearest
 
 SOURCES = ("source", "src", "en", "english", "原文", "英文")
 TARGETS = ("target", "tgt", "trg", "translation", "译文", "中文")
-LANGUAGES = re.compile(
-    "(am|ar|bg|bn|ca|cs|da|de|el|en|es|et|eu|fa|fi|fr|ga|gl|gu|he|hi|hr|hu|hy|id|is|it|ja|ka|kk|km|kn|ko|lo|lt|lv|ml|mn|mr|ms|my|nb|ne|nl|no"
-    "|pa|pl|pt|ro|ru|si|sk|sl|sr|sv|sw|ta|te|th|tr|uk|ur|uz|vi|zh)([-_][a-z]{2,4})?"
-    f"|{NAMED}", re.IGNORECASE,
-)  # fmt: skip
-"""By the codes of ISO 639-1, or by name."""
+SIDES = ["source", "target"]
 READ_IN = ("source_lang", "source_language", "src_lang", "src_language")
 WRITTEN_IN = ("target_lang", "target_language", "tgt_lang", "tgt_language")
 """Columns that say in which language a side is written."""
@@ -97,9 +92,9 @@ class Main(Task):
         if len(named) != 2 or any(table.kinds.get(name) not in ("text", "category") for name in named):
             return ""
         last = _unlike(*named)
-        if last and all(LANGUAGES.fullmatch(name) for name in last):
+        if last and all(side_of(name) not in ("", *SIDES) for name in last):
             return tr("the columns are named after two languages, {names}", names=" → ".join(last))
-        alone = [ROLES.get(name.lower()) for name in last] == ["source", "target"] and {*table.names} <= {*named, *READ_IN, *WRITTEN_IN}
+        alone = [*map(side_of, last)] == SIDES and {*table.names} <= {*named, *READ_IN, *WRITTEN_IN}
         return tr("the columns are source and target") if alone else ""
 
     @classmethod
@@ -252,7 +247,7 @@ def _places(batch: Batch) -> list[list[int]]:
 
 def _unlike(one: str, other: str) -> list[str]:
     """The word of each of two names in which they are unlike (en and fr of text_en and text_fr); nothing where there are more."""
-    if LANGUAGES.fullmatch(one) and LANGUAGES.fullmatch(other):
+    if side_of(one) and side_of(other):
         return [one, other]
     words = [re.split(r"[._ ]", name) for name in (one, other)]
     found = [pair for pair in zip(*words, strict=False) if pair[0] != pair[1]]
