@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from duomo.core.kinds import number
-from duomo.core.table import Table
+from duomo.core.table import Table, evenly
 
 COUNTED = re.compile(r"^(.*?)[ _.-]?(\d+)$")
 FEWEST = 16
@@ -54,5 +54,5 @@ def steps_of(table: Table, names: Sequence[str]) -> list[str]:
     found = counted([name for name in names if table.kinds.get(name) == "number"])
     if not found:
         return []
-    some = table.take(np.unique(np.linspace(0, len(table) - 1, ROWS).astype(np.int64)))
+    some = table.take(evenly(len(table), ROWS))
     return found if smooth(np.stack([number.parse(some.column(name))[0] for name in found], axis=1)) else []

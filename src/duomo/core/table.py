@@ -17,6 +17,11 @@ FLAT = ("number", "numbers", "category", "date")
 MEDIA = ("image", "audio", "video")
 
 
+def evenly(rows: int, most: int) -> np.ndarray:
+    """Numbers of at most `most` of so many rows, evenly apart."""
+    return np.arange(rows) if rows <= most else np.linspace(0, rows - 1, most).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Table:
     """N rows of named columns.

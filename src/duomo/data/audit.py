@@ -16,7 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import flagged, listed, tr
-from duomo.core.table import MEDIA, Table
+from duomo.core.table import MEDIA, Table, evenly
 from duomo.data import longform
 from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
@@ -62,7 +62,7 @@ def audit(
     chosen, reason = (target, tr("set by you")) if target else guess_target(table) if guess else ("", "")
     if not len(table):
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=table.name)
-    sample = _sample(len(table), SAMPLE)
+    sample = evenly(len(table), SAMPLE)
     columns: list[ColumnAudit] = []
     findings: list[Finding] = []
     for name in table.names:
@@ -72,7 +72,7 @@ def audit(
     inputs = content_columns(table, ((chosen,) if chosen else ()) + tuple(ignore))
     digests = row_digests(table, inputs)
     findings += _files(table) + _size(table) + _languages(table) + _repeated(table, chosen, inputs, digests)
-    judged = _sample(len(table), JUDGED)
+    judged = evenly(len(table), JUDGED)
     part = _as_numbers(table if len(judged) == len(table) else table.take(judged))
     findings += _near(part, judged, digests[judged], inputs) + _leaks(part, chosen, digests[judged])
     balance, about_target = balance_of(table, chosen)
@@ -86,10 +86,6 @@ def audit(
     findings = sorted(findings, key=lambda finding: _SEVERITY[finding.severity])
     return Audit(table.name, len(table), len(sample), tuple(columns), tuple(findings), chosen, reason, balance, proposal, table.problems)
 
-
-def _sample(rows: int, most: int) -> np.ndarray:
-    """All rows, or `most` of them spread evenly."""
-    return np.arange(rows) if rows <= most else np.unique(np.linspace(0, rows - 1, most).astype(np.int64))
 
 
 def _as_numbers(table: Table) -> Table:
@@ -142,7 +138,7 @@ def _files(table: Table) -> list[Finding]:
             remedy = tr("Put them back, or take the rows out.")
             found.append(Finding("warning", "missing_files", said, (name,), _firsts(np.flatnonzero(lost_N)), remedy))
         there = np.flatnonzero(~lost_N & np.asarray(pc.is_valid(column).to_numpy(), bool))
-        rows = there[_sample(len(there), OPENED)] if len(there) else there
+        rows = there[evenly(len(there), OPENED)]
         if bad := broken(table.take(rows), [name]):
             told = {"count": len(bad), "rows": len(rows), "name": name, "names": named(bad, FIRST)}
             said = tr("{count} of {rows} files of column {name!r} that were opened cannot be read: {names}.", **told)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from duomo.core.errors import ConfigError, DataError
-from duomo.core.kinds.cells import text_of
+from duomo.core.kinds.cells import sample, text_of
 from duomo.core.messages import nearest, together, tr
 from duomo.core.recipe import CleanConfig
 from duomo.core.table import Table
@@ -135,7 +135,7 @@ def language_of(text: str | None) -> str:
 def shares(cells: pa.ChunkedArray) -> dict[str, float]:
     """Language -> share of up to SAMPLE texts spread over the cells, the most frequent first; '' where it cannot be told."""
     known = pc.drop_null(text_of(cells))
-    some = known.take(pa.array(np.unique(np.linspace(0, len(known) - 1, SAMPLE).astype(np.int64)))) if len(known) else known
+    some = sample(known, SAMPLE)
     counts = Counter(language_of(text) for text in some.to_pylist())
     return {language: count / max(1, len(some)) for language, count in counts.most_common()}
 

@@ -19,7 +19,7 @@ from duomo.core.kinds.base import Cells
 from duomo.core.kinds.cells import is_text
 from duomo.core.messages import tr
 from duomo.core.steps import ROWS
-from duomo.core.table import Table
+from duomo.core.table import Table, evenly
 from duomo.data.pictured import png
 
 SIDE, MOST = 16, 512
@@ -34,7 +34,7 @@ WRITTEN = re.compile(r"\d+(?:[ ,;]+\d+){255,}")
 
 def drawn(table: Table, aside: Collection[str] = ()) -> Table:
     """The table with a picture in place of columns, or of cells of a series, that are its pixels; `aside`: columns that somebody named."""
-    some = table.take(np.unique(np.linspace(0, len(table) - 1, ROWS).astype(np.int64))) if len(table) else table
+    some = table.take(evenly(len(table), ROWS))
     for group in _alike([name for name in table.names if table.kinds.get(name) == "number"], table.names):
         for names in (group, group[1:], group[:-1]):
             if _shapes(len(names)) and not {*names} & {*aside} and (shape := _shape(_values(some, names))):

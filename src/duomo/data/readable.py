@@ -9,7 +9,7 @@ from duomo.core.kinds import audio, media
 from duomo.core.kinds.base import Cells
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
-from duomo.core.table import MEDIA, Table
+from duomo.core.table import MEDIA, Table, evenly
 from duomo.data import spill
 from duomo.data.encode import broken, named
 
@@ -69,7 +69,7 @@ def overlong(table: Table, heard: Mapping[str, float]) -> list[str]:
 
 def _longer(table: Table, name: str, seconds: float) -> tuple[int, int]:
     """Of some sounds of a column, those that are longer, and all that open."""
-    rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64))
+    rows = evenly(len(table), LOOKED_AT)
     looks = media.decode_all(media.sources(Cells(table.column(name).take(rows), table.root)), audio.look)
     found = [look for look in looks if isinstance(look, audio.Look)]
     return sum(look.frames > (seconds + 0.01) * look.rate for look in found), len(found)

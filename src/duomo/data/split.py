@@ -18,7 +18,7 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import CAST_FAULTS, is_text, values_of
 from duomo.core.messages import nearest, tr
 from duomo.core.recipe import DataConfig
-from duomo.core.table import FLAT, MEDIA, Table
+from duomo.core.table import FLAT, MEDIA, Table, evenly
 from duomo.data import dated
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
 from duomo.data.partition import NAMES, folders, told
@@ -65,7 +65,7 @@ def repeats_by_nature(table: Table, columns: Sequence[str], digests: np.ndarray)
     _, counts = np.unique(digests, return_counts=True)
     if len(counts) > SELDOM * len(table) or not {table.kinds.get(name) for name in columns} <= {*FLAT}:
         return False
-    rows = np.linspace(0, len(table) - 1, min(len(table), LOOKED_AT)).astype(np.int64)
+    rows = evenly(len(table), LOOKED_AT)
     kept = (cell_digests(table, name) for name in columns)  # one column at a time: the codes of all would be a table of int64
     cells = [(float(len(np.unique(code_N))), np.unique(code_N[rows], return_inverse=True)[1]) for code_N in kept]
     cells.sort(key=lambda cell: -cell[0])

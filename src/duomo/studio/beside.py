@@ -24,7 +24,7 @@ from duomo.core.kinds import KINDS
 from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.reporter import Silent
-from duomo.core.table import FLAT, MEDIA, Table
+from duomo.core.table import FLAT, MEDIA, Table, evenly
 from duomo.core.words import COMBINING, SOUTHEAST, WORD, runs_of
 from duomo.evaluate import exhibits
 from duomo.trained import Run
@@ -157,7 +157,7 @@ class _Index:
         if work.fingerprint(made) != run.facts["data"]:
             raise ValueError("the data have changed")
         table = made.train
-        rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), MOST_ROWS)).astype(np.int64))
+        rows = evenly(len(table), MOST_ROWS)
         self.table, self._run = table.take(rows), Run.open(run.path, engine=False)  # an engine shows no layers
         self.features_ND = self.of(self.table)
         if blind := [name for name in run.facts["features"] if run.facts["kinds"][name] in CONTENTS and not self._sees(name)]:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-
 from duomo import listing, pipeline, plan
 from duomo.core.config import build
 from duomo.core.errors import DuomoError
@@ -16,7 +14,7 @@ from duomo.core.kinds.image import upright
 from duomo.core.messages import flagged, tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Progress, Reporter, Silent
-from duomo.core.table import KINDS, MEDIA, Table
+from duomo.core.table import KINDS, MEDIA, Table, evenly
 from duomo.data.text_encoding import OTHERS
 from duomo.evaluate.exhibits import ALL_SOUNDS, DRAWN, cell, marks_of, strip, thumbnail
 
@@ -109,7 +107,7 @@ def drawn(base64: str, kind: str) -> dict[str, Any]:
 def _rows(table: Table) -> list[list[dict[str, Any]]]:
     """A few rows from all over the table."""
     count = EXHIBITS if table.of_kind(*MEDIA) else ROWS
-    rows = np.unique(np.linspace(0, len(table) - 1, min(count, len(table))).astype(np.int64))
+    rows = evenly(len(table), count)
     some, room = table.take(rows), [ALL_SOUNDS]
     marks, names = [marks_of(some, place, table.of_kind("boxes"), {}) for place in range(len(rows))], some.names[:COLUMNS]
     return [[cell(some, name, place, room, marks[place]) for name in names] for place in range(len(rows))]

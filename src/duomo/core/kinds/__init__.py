@@ -12,7 +12,7 @@ from duomo.core.kinds.base import Cells, Kind
 from duomo.core.kinds.cells import SAMPLE, sample
 from duomo.core.messages import nearest, tr
 from duomo.core.table import KINDS as NAMES
-from duomo.core.table import Table
+from duomo.core.table import Table, evenly
 
 KINDS: dict[str, Kind] = {
     "number": number.KIND,
@@ -100,5 +100,5 @@ def _counts(column: pa.ChunkedArray) -> bool:
     if len(column) < FEWEST_COUNTED:
         return False
     values, _ = number.parse(sample(column))
-    places = np.linspace(0, len(column) - 1, min(len(column), SAMPLE)).astype(np.int64)
+    places = evenly(len(column), SAMPLE)
     return bool(values[0] in (0, 1) and np.array_equal(values - values[0], places))
