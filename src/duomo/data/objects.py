@@ -3,10 +3,7 @@
 That is how records within JSON files are read, too. A column that somebody names, or that a task is known by, stays what it is.
 """
 
-import ast
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core import kinds
-from duomo.core.files import JSON_FAULTS
-from duomo.core.kinds.cells import is_text, sample, values_of
+from duomo.core.kinds.cells import is_text, sample, values_of, written
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
 from duomo.data import dated
@@ -26,8 +22,6 @@ from duomo.data.spill import LARGE
 KINDS = ("text", "category", "id")
 """What cells with objects are taken for, where they are nothing more particular."""
 LOOKED_AT = 200
-LONGEST = 10_000
-"""Letters of an object that Python wrote."""
 
 
 def holding(table: Table) -> list[str]:
@@ -61,12 +55,7 @@ def _are_objects(column: pa.ChunkedArray) -> bool:
 
 def of(cell: str) -> Mapping[str, Any] | None:
     """The object that a cell holds; None where it holds none."""
-    found: Any = None
-    try:
-        found = json.loads(cell)
-    except JSON_FAULTS:
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-            found = ast.literal_eval(cell) if len(cell) <= LONGEST else None
+    found = written(cell)
     return found if isinstance(found, dict) and all(isinstance(name, str) for name in found) else None
 
 

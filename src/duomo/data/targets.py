@@ -1,7 +1,5 @@
 """The column to predict: which one it probably is, how its classes are balanced, what is wrong with it."""
 
-import ast
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,9 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import ConfigError
-from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import number
-from duomo.core.kinds.cells import is_text, text_of, values_of
+from duomo.core.kinds.cells import is_text, text_of, values_of, written
 from duomo.core.messages import flagged, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.steps import counted
@@ -29,8 +26,6 @@ from duomo.data.profile import words
 
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20
-LONGEST_LIST = 10_000
-"""Letters of a list in a cell."""
 SURELY_CLASSES, ROWS_EACH = 5, 5
 TAIL, TAIL_ROWS = 8.0, 100
 """How many times the median the hundredth part of a number must begin at to be a long tail, and rows to tell it by."""
@@ -355,22 +350,8 @@ def separator_of(cells: pa.ChunkedArray) -> str:
 
 def listed(cell: str) -> list[Any] | None:
     """The labels of a cell that is a list written as JSON or as Python writes it; None where it is none."""
-    if not (cell.startswith("[") and cell.endswith("]")):
-        return None
-    try:
-        found = json.loads(cell)
-    except JSON_FAULTS:
-        found = _as_python(cell)
-    return None if found is None or any(isinstance(part, list | dict) for part in found) else found
-
-
-def _as_python(cell: str) -> list[Any] | None:
-    """The list of words or numbers that pandas wrote into a cell: ['cat', 'dog']."""
-    try:
-        found = ast.literal_eval(cell) if len(cell) <= LONGEST_LIST else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return found if isinstance(found, list) and all(isinstance(part, str | int | float) for part in found) else None
+    found = written(cell) if cell.startswith("[") and cell.endswith("]") else None
+    return None if found is None or any(isinstance(part, list | dict | tuple | set) for part in found) else found
 
 
 def _nested(cells: pa.ChunkedArray) -> bool:

@@ -1,10 +1,16 @@
 """What several kinds ask of a column: its cells as text, a sample of them, which are missing."""
 
+import ast
+import json
 import re
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from duomo.core.files import JSON_FAULTS
 
 SAMPLE = 5000
 MISSING = ("", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "?")
@@ -16,6 +22,9 @@ THINGS, MOST_THINGS = re.compile(r"(?i)(^|[_\s.-])ids?$|(?-i:[a-z]I[dD]$)|编号
 CLOCK = r"^([01]\d|2[0-4])[0-5]\d$"
 CODED, PADDED, SHORTEST_CODE = 0.01, 0.9, 3
 """Share of cells with a leading zero from which numbers are codes, and from which they are filled up; digits of codes of one width."""
+
+LONGEST_LITERAL = 10_000
+"""Letters of a list or an object that Python wrote."""
 
 CAST_FAULTS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 """What Arrow raises for cells that cannot be had in another type."""
@@ -132,3 +141,13 @@ def is_number(kind: pa.DataType) -> bool:
 def whole(text: str) -> str:
     """The text with U+FFFD for each half of a surrogate pair: JSON and a terminal can give one, no text in UTF-8 holds one."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def written(cell: str) -> Any:
+    """What a cell holds as JSON or Python writes it; None where it holds neither."""
+    try:
+        return json.loads(cell)
+    except JSON_FAULTS:
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            return ast.literal_eval(cell) if len(cell) <= LONGEST_LITERAL else None
+    return None
