@@ -146,13 +146,9 @@ def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path 
                 yield pa.record_batch([pa.array(column, pa.large_string()) for column in (*cells, *told)], schema=schema)
 
     stats = {file: (root / file).stat() for file in encodings}
-    if sum(stat.st_size for stat in stats.values()) > caches.LARGE:
-        key = (
-            caches.text_digest(*(f"{root / file}\0{stat.st_size}\0{stat.st_mtime_ns}" for file, stat in stats.items()), wanted) + "-aligned"
-        )
-        table = caches.stored(cache, key) or caches.store(cache, key, schema, batches())
-    else:
-        table = pa.Table.from_batches(list(batches()), schema)
+    marks = [f"{root / file}\0{stat.st_size}\0{stat.st_mtime_ns}" for file, stat in stats.items()]
+    size = sum(stat.st_size for stat in stats.values())
+    table = caches.as_table(size, cache, lambda: caches.text_digest(*marks, wanted) + "-aligned", schema, batches())
     known = dict.fromkeys(languages, "text") | ({"file": "id"} if several and beside == "file" else {})
     notes = [f"{file}: {problem}" for file, encoding in encodings.items() for problem in encoding.problems]
     return Table(table, known, root=root, name=root.name, problems=(*problems, *notes))

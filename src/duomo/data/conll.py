@@ -84,8 +84,8 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
 
 
 def in_plain(path: Path, wanted: str = "") -> str:
-    """What a text file holds beside prose: "columns" of tokens and span tags, "slashed" words with their tags, words between spaces where
-    the script has none ("segmented"), lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a table, what
+    """What a text file holds beside prose: columns of tokens and span tags ("conll"), "slashed" words with their tags, words between spaces
+    where the script has none ("segmented"), lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a table, what
     `inlaid.make` tells, or "" for none of them."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.strip() for line in islice(text, LOOKED_AT)]
@@ -98,7 +98,7 @@ def in_plain(path: Path, wanted: str = "") -> str:
     cells = [line.split() for line in lines if line and not DOCUMENT.match(line)]
     spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in cells]
     if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2:
-        return "columns"
+        return "conll"
     words = [bool(SLASHED.fullmatch(word)) for line in cells for word in line]
     tagged = sum(words) >= max(FEWEST, (1 - MOST_PLAIN) * len(words)) and len(words) >= WORDS_A_LINE * len(cells)
     return "slashed" if tagged else "segmented" if is_segmented(cells) else ""

@@ -37,11 +37,7 @@ def read_text_file(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
                 yield pa.record_batch([pa.array(held, pa.large_string()), parts], schema=SCHEMA)
                 first += len(held)
 
-    if size <= caches.LARGE:
-        table = pa.Table.from_batches(list(batches()), SCHEMA)
-    else:
-        key = caches.file_digest(path, "documents", encoding.name)
-        table = caches.stored(cache, key) or caches.store(cache, key, SCHEMA, batches())
+    table = caches.as_table(size, cache, lambda: caches.file_digest(path, "documents", encoding.name), SCHEMA, batches())
     if not any(cell.strip() for cell in table.column("text").slice(0, 10).to_pylist()):
         raise DataError("A text must have words; {file} is empty. Give a file with text.", file=path.name)
     return table, encoding.problems

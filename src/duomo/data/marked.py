@@ -6,6 +6,7 @@ Or that begin with a code of which there are few: `+1 a fine film`, `DESC:manner
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -63,11 +64,8 @@ def read_marked(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa.Ta
                 rows = [_marked(line, most) if most else _coded(line) for line in held]
                 yield pa.record_batch([pa.array(column, pa.large_string()) for column in zip(*rows, strict=True)], schema=SCHEMA)
 
-    if path.stat().st_size > caches.LARGE:
-        key = caches.file_digest(path, "marked", encoding.name)
-        table = caches.stored(cache, key) or caches.store(cache, key, SCHEMA, batches())
-    else:
-        table = pa.Table.from_batches(list(batches()), SCHEMA)
+    key = partial(caches.file_digest, path, "marked", encoding.name)
+    table = caches.as_table(path.stat().st_size, cache, key, SCHEMA, batches())
     said = (tr("{count} lines carry no class: lines {lines}.", count=len(bare), lines=numbered(bare)),) if bare else ()
     if not most:
         names = listed(sorted(codes), 5)

@@ -88,9 +88,8 @@ def _lines(path: Path, wanted: str) -> list[str]:
 
 
 def _by_lines(path: Path, lines: list[str], wanted: str) -> str:
-    found = {"columns": "conll"}.get(seen := in_plain(path, wanted), seen)
     lines = lines[:-1] or lines
-    return found or ("delimited" if any(_divided(lines, mark) for mark in DELIMITERS) or width(lines) else "text")
+    return in_plain(path, wanted) or ("delimited" if any(_divided(lines, mark) for mark in DELIMITERS) or width(lines) else "text")
 
 
 def _divided(lines: list[str], mark: str) -> bool:

@@ -115,8 +115,17 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
     if "\0" in source or not source or not os.path.exists(path):  # False, too, of a text that is longer than any name
         _missing(path, source)
     if path.is_dir():
-        return exclusive(pieces(unfolded(read_folder(path, lambda file: _file(file, "", cache, encoding), cache, encoding))))
-    return _annotation(path) or _spans(path, encoding) or exclusive(pieces(unfolded(beside(_file(path, part, cache, encoding)))))
+        return _folder(path, cache, encoding)
+    return _annotation(path) or _spans(path, encoding) or _arranged(beside(_file(path, part, cache, encoding)))
+
+
+def _folder(root: Path, cache: Path | None, encoding: str) -> Table:
+    return _arranged(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding))
+
+
+def _arranged(table: Table) -> Table:
+    """The table with a row for each slice of a scan and each piece of a recording, and marks of classes as a class."""
+    return exclusive(pieces(unfolded(table)))
 
 
 def _annotation(path: Path) -> Table | None:
@@ -205,7 +214,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
     if kind in ("delimited", "excel", "parquet", "feather", "orc", "jsonl", "json"):
-        data, words, about = _arranged(data)
+        data, words, about = _gathered(data)
         problems, known = (*words, *problems), known | about
     if nameless:
         problems = (
@@ -215,7 +224,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     return Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems)
 
 
-def _arranged(data: pa.Table) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
+def _gathered(data: pa.Table) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """The table as it is learned from, what was done, and the kinds that follow."""
     data, words = gathered(data)
     data, more = prompted(data)
@@ -226,7 +235,7 @@ def _arranged(data: pa.Table) -> tuple[pa.Table, tuple[str, ...], dict[str, str]
 
 def _of_text(path: Path, encoding: str) -> str:
     """How to read a file that ends as a text does."""
-    kind = {"columns": "conll"}.get(found := in_plain(path, encoding), found) or "text"
+    kind = in_plain(path, encoding) or "text"
     if kind == "text" and path.suffix.lower() == ".txt" and is_table(path, encoding):
         return "delimited"
     return "barred" if kind == "text" and bar_of(path, encoding) else kind
@@ -325,5 +334,4 @@ def _archive(path: Path, root: Path, cache: Path | None, encoding: str) -> Table
         raise DataError("An archive may not hold another archive; {file} does. Unpack it yourself.", file=path.name)
     if len(inside) == 1 and inside[0].suffix.lower() in ENDINGS:
         return replace(_file(inside[0], "", cache, encoding), name=path.stem)
-    table = pieces(unfolded(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding)))
-    return replace(exclusive(table), name=path.stem)
+    return replace(_folder(root, cache, encoding), name=path.stem)

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache as once
@@ -115,6 +115,14 @@ def store(cache: Path | None, key: str, schema: pa.Schema, batches: Iterable[pa.
     found = stored(cache, key)
     assert found is not None
     return found
+
+
+def as_table(size: int, cache: Path | None, key: Callable[[], str], schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Batches made of a source of so many bytes: held in memory, or of a large one in the cache, where the next start finds them."""
+    if size <= LARGE:
+        return pa.Table.from_batches(list(batches), schema)
+    name = key()
+    return stored(cache, name) or store(cache, name, schema, batches)
 
 
 def _mapped(path: Path) -> pa.Table:

@@ -18,11 +18,12 @@ from duomo.core.kinds.media import decode_all
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.core.words import CJK, SOUTHEAST, runs_of
+from duomo.data import subtitles
 from duomo.data.cues import READERS, Cue, read_cues, sentences
 from duomo.data.frames import plain
 from duomo.data.listed import are_classes, kind_of, known
 from duomo.data.partition import first_part
-from duomo.data.text_encoding import detect, open_text
+from duomo.data.text_encoding import read_text
 from duomo.data.timed import LATE
 
 LISTS = frozenset(("", ".txt", ".text", ".lst", ".list", ".data", ".prompts", ".trans", ".tra"))
@@ -46,7 +47,6 @@ SAMPLES = 2000
 """A lone sentence that ends so late is told in samples, not seconds."""
 LONGEST = 30.0
 """Seconds of a recording whose subtitles are read as words of the whole."""
-_TIME = re.compile(r"(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d):(\d\d)[.,](\d+)")
 _SAMPLES = re.compile(r"^\d+ \d+ (?=\D)")
 """The first and the last sample of what is said, as TIMIT has them before it."""
 _QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
@@ -235,13 +235,20 @@ def _cells(lines: list[str], mark: str | None) -> Iterator[list[str]]:
             yield cells
 
 
-def _lines(path: Path, wanted: str) -> list[str]:
-    """The lines that are not empty; none where the file is no text."""
+def _text(path: Path, wanted: str) -> str:
+    """What a file says; nothing where it is no text."""
     try:
-        with open_text(path, detect(path, wanted)) as text:
-            return [line.strip() for line in text if line.strip()]
+        return read_text(path, wanted)[0]
     except DataError:
-        return []
+        return ""
+
+
+def _filled(text: str) -> list[str]:
+    return [line.strip() for line in text.split("\n") if line.strip()]
+
+
+def _lines(path: Path, wanted: str) -> list[str]:
+    return _filled(_text(path, wanted))
 
 
 def _beside(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
@@ -249,26 +256,16 @@ def _beside(root: Path, files: Sequence[str], sounds: list[str], wanted: str) ->
     names, found = _names(sounds), dict[str, str]()
     for file in files:
         stem, ending = os.path.splitext(file)
-        written = kind_of(file) == "text"
+        written, timed = kind_of(file) == "text", ending.lower() in subtitles.SUBTITLES
         if not written and ending.lower() not in WORDS:
             continue
         if sound := _found(stem, "", names) or _found(stem.rpartition(".")[0] or stem, "", names):
-            lines = _lines(root / file, wanted)
-            said = _subtitles(lines) if ending.lower() in (".srt", ".vtt") else " ".join(lines if written else lines[:1])
+            text = _text(root / file, wanted)
+            lines = _filled(subtitles.words(text) if timed else text)
+            said = " ".join(lines if written or timed else lines[:1])
             if said:
                 found.setdefault(sound, said)
     return found
-
-
-def _subtitles(lines: list[str]) -> str:
-    """The words of subtitles."""
-    kept, after = list[str](), False
-    for place, line in enumerate(lines):
-        numbered = line.isdigit() and place + 1 < len(lines) and _TIME.search(lines[place + 1])
-        if after and not numbered and not _TIME.search(line):
-            kept.append(re.sub(r"<[^>]*>", "", line))
-        after = after or bool(_TIME.search(line))
-    return " ".join(kept)
 
 
 def _refuse_times(root: Path, files: Sequence[str], sounds: list[str]) -> None:
