@@ -87,7 +87,6 @@ def audit(
     return Audit(table.name, len(table), len(sample), tuple(columns), tuple(findings), chosen, reason, balance, proposal, table.problems)
 
 
-
 def _as_numbers(table: Table) -> Table:
     """The table with its columns of numbers read: each is looked at several times."""
     columns = [

@@ -85,8 +85,8 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
 
 def in_plain(path: Path, wanted: str = "") -> str:
     """What a text file holds beside prose: columns of tokens and span tags ("conll"), "slashed" words with their tags, words between spaces
-    where the script has none ("segmented"), lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a table, what
-    `inlaid.make` tells, or "" for none of them."""
+    where the script has none ("segmented"), lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a
+    table, what `inlaid.make` tells, or "" for none of them."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.strip() for line in islice(text, LOOKED_AT)]
     if is_marked([line for line in lines if line]):
