@@ -124,7 +124,7 @@ def _channels(root: Path, files: Sequence[str]) -> dict[str, np.ndarray]:
     body_acc_y_train.txt)."""
     parts: dict[str, list[np.ndarray]] = {}
     for file in files:
-        parts.setdefault(part_of(file), []).append(next(iter(_held(root / file).values())))
+        parts.setdefault(first_part(file), []).append(next(iter(_held(root / file).values())))
     if any(channel.ndim < 2 or channel.shape != channels[0].shape for channels in parts.values() for channel in channels):
         return {}
     return {f"{part}.series": np.stack(channels, axis=2) for part, channels in parts.items()}
