@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common import command_line
-from duomo.core.contract import Field, Head
+from duomo.core.contract import Field, Head, Task
 from duomo.core.device import Execution
 from duomo.core.recipe import AugmentConfig, TrainConfig
 from duomo.core.reporter import Silent
@@ -29,70 +29,89 @@ from duomo.tasks.generate.task import Config, Main
 from duomo.train import loop
 from duomo.train.job import Job
 
-LAYERS, WIDTH, HEADS, CONTEXT, ROWS, VOCABULARY = 6, 384, 6, 256, 12, 65
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What is trained: the net's sizes, and rows of a step."""
+
+    layers: int = 6
+    width: int = 384
+    heads: int = 6
+    context: int = 256
+    rows: int = 12
+    vocabulary: int = 65
+
+    def flops_per_token(self) -> float:
+        """Forward and backward: six for each weight of a product, and the attention's two products (Chowdhery et al. 2022, appendix B)."""
+        return 6 * (self.layers * 12 * self.width**2 + self.vocabulary * self.width) + 12 * self.layers * self.width * self.context
 
 
 class PeerBlock(nn.Module):
-    def __init__(self, rate: float):
+    def __init__(self, shape: Shape, rate: float):
         super().__init__()
-        self.rate = rate
-        self.first, self.second = nn.LayerNorm(WIDTH, bias=False), nn.LayerNorm(WIDTH, bias=False)
-        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH, bias=False), nn.Linear(WIDTH, WIDTH, bias=False)
-        self.rise, self.fall = nn.Linear(WIDTH, 4 * WIDTH, bias=False), nn.Linear(4 * WIDTH, WIDTH, bias=False)
+        self.heads, self.width, self.rate, width = shape.heads, shape.width, rate, shape.width
+        self.first, self.second = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.rise, self.fall = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
         self.drop = nn.Dropout(rate)
 
     def forward(self, x: Tensor) -> Tensor:
         B, T, _ = x.shape
-        q, k, v = (part.view(B, T, HEADS, -1).transpose(1, 2) for part in self.qkv(self.first(x)).split(WIDTH, -1))
+        q, k, v = (part.view(B, T, self.heads, -1).transpose(1, 2) for part in self.qkv(self.first(x)).split(self.width, -1))
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.rate if self.training else 0.0, is_causal=True)
-        x = x + self.drop(self.out(y.transpose(1, 2).reshape(B, T, WIDTH)))
+        x = x + self.drop(self.out(y.transpose(1, 2).reshape(B, T, self.width)))
         return x + self.drop(self.fall(F.gelu(self.rise(self.second(x)))))
 
 
 class Peer(nn.Module):
-    def __init__(self, rate: float):
+    def __init__(self, shape: Shape, rate: float):
         super().__init__()
-        self.tokens, self.places = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(CONTEXT, WIDTH)
-        self.drop, self.blocks = nn.Dropout(rate), nn.Sequential(*(PeerBlock(rate) for _ in range(LAYERS)))
-        self.norm, self.head = nn.LayerNorm(WIDTH, bias=False), nn.Linear(WIDTH, VOCABULARY, bias=False)
+        self.tokens, self.places = nn.Embedding(shape.vocabulary, shape.width), nn.Embedding(shape.context, shape.width)
+        self.drop, self.blocks = nn.Dropout(rate), nn.Sequential(*(PeerBlock(shape, rate) for _ in range(shape.layers)))
+        self.norm, self.head = nn.LayerNorm(shape.width, bias=False), nn.Linear(shape.width, shape.vocabulary, bias=False)
         self.tokens.weight = self.head.weight
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.norm(self.blocks(self.drop(self.tokens(x) + self.places.weight))))
 
 
-def peer_rate(stream: Tensor, steps: int, rate: float, best: bool) -> float:
+def peer_rate(stream: Tensor, shape: Shape, steps: int, rate: float, best: bool, device: str = "cpu") -> float:
     """Tokens a second of the peer's own loop, the first steps not counted."""
-    torch.set_float32_matmul_precision("highest")
-    model = Peer(rate)
+    torch.set_float32_matmul_precision("high" if best and device == "cuda" else "highest")
+    model = Peer(shape, rate).to(device)
     run = torch.compile(model) if best else model
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1, fused=device == "cuda" or None)
     start = 0.0
     for step in range(steps + 3):
         if step == 3:
             start = time.perf_counter()
-        first = torch.randint(len(stream) - CONTEXT, (ROWS,))
-        x = torch.stack([stream[at : at + CONTEXT] for at in first])
-        y = torch.stack([stream[at + 1 : at + 1 + CONTEXT] for at in first])
-        with torch.autocast("cpu", torch.bfloat16, enabled=best):
-            loss = F.cross_entropy(run(x).view(-1, VOCABULARY), y.view(-1))
+        first = torch.randint(len(stream) - shape.context, (shape.rows,))
+        x = torch.stack([stream[at : at + shape.context] for at in first]).to(device)
+        y = torch.stack([stream[at + 1 : at + 1 + shape.context] for at in first]).to(device)
+        with torch.autocast(device, torch.bfloat16, enabled=best):
+            loss = F.cross_entropy(run(x).view(-1, shape.vocabulary), y.view(-1))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         loss.item()
-    return steps * ROWS * CONTEXT / (time.perf_counter() - start)
+    return steps * shape.rows * shape.context / (time.perf_counter() - start)
 
 
-def own_rate(stream: Tensor, steps: int, rate: float, execution: Execution) -> float:
+def own_rate(stream: Tensor, shape: Shape, steps: int, rate: float, execution: Execution) -> float:
     """Tokens a second of `train.loop` with checkpoints and log; the first steps, which compile, are a training of their own."""
-    inputs, head = {"tokens": Field("tokens", (CONTEXT,), (VOCABULARY,))}, Head(VOCABULARY, "step")
-    config = gpt.Config(WIDTH, LAYERS, HEADS, dropout=rate, activation="gelu", positions="learned", norm="layer")
-    model = gpt.Model(config, inputs, head)
+    inputs, head = {"tokens": Field("tokens", (shape.context,), (shape.vocabulary,))}, Head(shape.vocabulary, "step")
+    config = gpt.Config(shape.width, shape.layers, shape.heads, dropout=rate, activation="gelu", positions="learned", norm="layer")
     task = Main(Config())
-    task.restore({"column": "text", "tokenizer": {"size": VOCABULARY, "tokenizer": "characters", "json": "{}"}, "context": CONTEXT})
-    settings = TrainConfig(steps=3, batch_size=ROWS, learning_rate=1e-3, weight_decay=0.1, evaluate_steps=10**9)
-    examples = Examples({"tokens": Windows(stream, CONTEXT)})
+    learned = {"size": shape.vocabulary, "tokenizer": "characters", "json": "{}"}
+    task.restore({"column": "text", "tokenizer": learned, "context": shape.context})
+    settings = TrainConfig(steps=3, batch_size=shape.rows, learning_rate=1e-3, weight_decay=0.1, evaluate_steps=10**9)
+    examples = Examples({"tokens": Windows(stream, shape.context)})
+    return loop_rate(task, gpt.Model(config, inputs, head), examples, dataclasses.replace(settings, steps=steps), execution) * shape.context
+
+
+def loop_rate(task: Task, model: nn.Module, examples: Examples, settings: TrainConfig, execution: Execution) -> float:
+    """Rows a second of `train.loop`, which runs three steps first."""
     runner = execution.apply(model)
 
     class Ready(Execution):
@@ -103,28 +122,25 @@ def own_rate(stream: Tensor, steps: int, rate: float, execution: Execution) -> f
 
     ready = Ready(**dataclasses.asdict(execution))
     found = 0.0
-    for count in (3, steps):
+    for count in (3, settings.steps):
         with tempfile.TemporaryDirectory() as folder:
-            rows = TableStream(examples, task.inputs, ROWS, 0, AugmentConfig())
+            rows = TableStream(examples, task.inputs, settings.batch_size, 0, AugmentConfig())
             job = Job(task, model, rows, None, dataclasses.replace(settings, steps=count), ready, Path(folder))
-            found = loop.train(job, Silent()).rate * CONTEXT
+            found = loop.train(job, Silent()).rate
     return found
 
 
-def bf16_peak() -> float:
+def bf16_peak(device: str = "cpu", size: int = 2048) -> float:
     """FLOP/s of a large bf16 product."""
-    a, b = torch.randn(2048, 2048).bfloat16(), torch.randn(2048, 2048).bfloat16()
+    a, b = (torch.randn(size, size, device=device).bfloat16() for _ in range(2))
     times = []
     for _ in range(12):
         start = time.perf_counter()
         a @ b
+        if device == "cuda":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return 2 * 2048**3 / min(times)
-
-
-def flops_per_token() -> float:
-    """Forward and backward: six for each weight of a product, and the attention's two products (Chowdhery et al. 2022, appendix B)."""
-    return 6 * (LAYERS * 12 * WIDTH**2 + VOCABULARY * WIDTH) + 12 * LAYERS * WIDTH * CONTEXT
+    return 2 * size**3 / min(times)
 
 
 def main() -> None:
@@ -133,24 +149,25 @@ def main() -> None:
     parser.add_argument("--skip-compile", action="store_true")
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    stream = torch.randint(1, VOCABULARY, (400_000,))
+    shape = Shape()
+    stream = torch.randint(1, shape.vocabulary, (400_000,))
     threads = torch.get_num_threads()
     peak = bf16_peak()
     # the better of two, so that a disturbance is not charged to the peer
-    shipped = max(peer_rate(stream, max(8, arguments.steps // 3), 0.0, False) for _ in range(2))
+    shipped = max(peer_rate(stream, shape, max(8, arguments.steps // 3), 0.0, False) for _ in range(2))
     peak = max(peak, bf16_peak())
     print(f"peer as shipped (float32)   {shipped:8.0f} tokens/s", flush=True)
-    best = 0.0 if arguments.skip_compile else peer_rate(stream, arguments.steps, 0.0, True)
+    best = 0.0 if arguments.skip_compile else peer_rate(stream, shape, arguments.steps, 0.0, True)
     print(f"peer bf16 + compile         {best:8.0f} tokens/s", flush=True)
     ways = [Execution(precision="bf16", matmul="medium", threads=threads, attention="bmm", compile=compiled) for compiled in (False, True)]
     rates = {}
     for way in ways[: 1 if arguments.skip_compile else 2]:
-        rates[str(way)] = own_rate(stream, arguments.steps, 0.0, way)
+        rates[str(way)] = own_rate(stream, shape, arguments.steps, 0.0, way)
         print(f"duomo, {way}: {rates[str(way)]:.0f} tokens/s", flush=True)
     own = max(rates.values())
-    dropped = max(own_rate(stream, arguments.steps, 0.2, way) for way in ways[: 1 if arguments.skip_compile else 2])
+    dropped = max(own_rate(stream, shape, arguments.steps, 0.2, way) for way in ways[: 1 if arguments.skip_compile else 2])
     peak = max(peak, bf16_peak())
-    share = own * flops_per_token() / peak
+    share = own * shape.flops_per_token() / peak
     print(f"bf16 peak, the best of three moments {peak / 1e9:.0f} GFLOP/s", flush=True)
     for name, value, bar in (
         ("× peer as shipped", own / shipped, 3.0),
