@@ -31,7 +31,7 @@ from duomo.serve.guard import Guard
 from duomo.serve.keys import Key, Keys
 from duomo.serve.metrics import Metrics
 from duomo.serve.pool import Lost, Pool
-from duomo.serve.server import Options, _taken, serve
+from duomo.serve.server import Options, _taken, bare, serve
 from duomo.serve.worker import Worker
 
 TOKEN, SLOW = "a-token-of-many-letters", "b-token-of-many-letters"
@@ -421,6 +421,19 @@ def test_sigterm_before_it_listens_ends_its_workers(runs) -> None:
     assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in workers)
 
 
+def test_a_worker_whose_front_is_gone_loads_nothing_more() -> None:
+    """SIGKILL of a front that starts: what its workers would load is for nobody."""
+    ours, theirs = socket.socketpair()
+    slow = "sys.modules['duomo.trained'] = types.SimpleNamespace(Run=types.SimpleNamespace(open=lambda path: time.sleep(60)))"
+    loading = f"import sys, time, types; {slow}; from duomo import served; sys.exit(served.main())"
+    process = subprocess.Popen([sys.executable, "-c", loading, str(theirs.fileno()), "run"], pass_fds=(theirs.fileno(),))
+    theirs.close()
+    time.sleep(0.5)
+    assert process.poll() is None
+    ours.close()
+    assert process.wait(10) == 0
+
+
 def test_who_hangs_up_leaves_his_place(runs) -> None:
     """A question that waits still is dropped, and its place is free at once; one that is answered already is nothing to remember."""
     ours, theirs = socket.socketpair()
@@ -467,3 +480,32 @@ def test_a_client_that_hangs_up_while_it_sends_is_no_fault(server: Server, clien
         assert time.monotonic() < until, said
         time.sleep(0.05)
     assert "Traceback" not in said and '"status": 500' not in said
+
+
+def test_tokens_can_be_added_and_withdrawn_while_it_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is used up of a rate stays so; a file that is none changes nothing."""
+    monkeypatch.setattr("duomo.serve.keys.LOOK_SECONDS", 0.0)
+    path, other = tmp_path / "t", TOKEN[::-1]
+    path.write_text(f"me {TOKEN} 2\n")
+    keys = Keys.read(str(path))
+    key = keys.find(bearer(TOKEN))
+    assert key and key.wait(key.seen) == 0 == key.wait(key.seen) and keys.find(bearer(other)) is None
+    path.write_text(f"me {TOKEN} 2\nyou {other}\n")
+    again = keys.find(bearer(TOKEN))
+    assert again and again.wait(again.seen) > 0 and keys.find(bearer(other)) is not None
+    for text in ("", "short"):
+        path.write_text(text)
+        assert keys.find(bearer(TOKEN)) and keys.find(bearer(other))
+    path.unlink()
+    assert keys.find(bearer(TOKEN))
+    path.write_text(f"you {other}\n")
+    assert keys.find(bearer(TOKEN)) is None and keys.find(bearer(other))
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("Example.com", "Example.com"), ("https://example.com:8443/x", "example.com"), ("example.com:80", "example.com"), ("::1", "[::1]"),
+     ("[::1]:8000", "[::1]"), ("2001:db8::5", "[2001:db8::5]"), ("10.0.0.1", "10.0.0.1"), ("", "")],
+)  # fmt: skip
+def test_hosts_are_named_as_people_name_them(said: str, name: str) -> None:
+    assert bare(said) == name

@@ -50,6 +50,15 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
 
 
+def sign_of(path: Path | None) -> tuple[int, int, int] | None:
+    """Changes when another file lies at the path; None where there is none."""
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None
+
+
 def digest(path: Path) -> str:
     """SHA-256 of the file's content, in hexadecimal."""
     with path.open("rb") as file:

@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duomo.core.errors import ConfigError
+from duomo.core.files import sign_of
+from duomo.serve.metrics import log
 
 SHORTEST = 16
+LOOK_SECONDS = 1.0
+"""How often is looked whether the file has changed."""
 
 
 @dataclass
@@ -43,8 +47,10 @@ class Key:
 class Keys:
     """All tokens; none: open."""
 
-    def __init__(self, keys: list[Key]):
-        self._keys = keys
+    def __init__(self, keys: list[Key], path: Path | None = None):
+        """`path`: the file that they are from, in which others may stand later."""
+        self._keys, self._path = keys, path
+        self._sign, self._looked = sign_of(path), time.monotonic()
 
     @classmethod
     def read(cls, path: str | None) -> "Keys":
@@ -65,7 +71,7 @@ class Keys:
                 raise ConfigError("Each token stands on one line, so that it has one rate; that of {name!r} stands in {path} twice, first "
                                   "for {first!r}. Give each its own.", name=key.name, first=first[key.sum], path=path)  # fmt: skip
             first[key.sum] = key.name
-        return cls(keys)
+        return cls(keys, Path(path))
 
     def strange(self, runs: Iterable[str]) -> list[str]:
         """Names of runs that tokens are for and that are not among these."""
@@ -74,8 +80,29 @@ class Keys:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def _look(self) -> None:
+        """Take what stands in the file by now, so that a token can be added or withdrawn; one that cannot be read changes nothing."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked, sign = time.monotonic(), sign_of(self._path)
+        if sign == self._sign:
+            return
+        self._sign = sign
+        try:
+            found = Keys.read(str(self._path))._keys
+        except ConfigError as error:
+            log("tokens", ok=False, reason=str(error).replace(str(self._path), "-"))
+            return
+        known = {key.sum: key for key in self._keys}
+        for key in found:
+            if (before := known.get(key.sum)) is not None:
+                key.left, key.seen = min(before.left, key.left), before.seen
+        self._keys = found
+        log("tokens", ok=True, count=len(found))
+
     def find(self, headers: Mapping[str, str]) -> Key | None:
         """The key of a request's Authorization (Bearer, or Basic with the token as password, which browsers ask for)."""
+        self._look()
         scheme, _, value = headers.get("authorization", "").partition(" ")
         token = value.strip()
         if scheme.lower() == "basic":

@@ -44,6 +44,9 @@ LARGEST_SCHEMA = 64 * 1024
 
 HEAD_SECONDS = 5.0
 """A connection that has not sent the head of a request by then is closed."""
+KEEP_SECONDS = 75
+"""A connection that is idle between requests stays open for so long: longer than nginx and other balancers (60 s) keep theirs, so that
+none of them asks on one that is being closed."""
 BODY_SECONDS = 60.0
 """A body that has not arrived by then is refused."""
 REST_SECONDS = 2.0

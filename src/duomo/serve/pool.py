@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from duomo.core.errors import RunError
+from duomo.core.files import sign_of
 from duomo.serve.frames import Frame, Parser, packed
 from duomo.serve.limits import ANSWER_SECONDS, QUEUE, QUEUE_BYTES, STREAM_BYTES
 
@@ -198,11 +199,7 @@ class Place:
 
     def sign(self) -> Any:
         """Changes when the folder is replaced; None where it is gone."""
-        try:
-            found = (self.path / "manifest.json").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return sign_of(self.path / "manifest.json")
 
     async def start(self, kept: Sequence[Replica] = ()) -> None:
         """Fresh workers for the folder as it is now, beside those that are kept; they take over once they answer.

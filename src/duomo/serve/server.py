@@ -21,7 +21,7 @@ from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.serve.app import LOCAL, Application
 from duomo.serve.keys import Keys
-from duomo.serve.limits import GRACE_SECONDS, LINGER_SECONDS
+from duomo.serve.limits import GRACE_SECONDS, KEEP_SECONDS, LINGER_SECONDS
 from duomo.serve.metrics import log
 from duomo.serve.patience import Patient
 from duomo.serve.pool import Lost, Pool
@@ -107,12 +107,20 @@ def listening(host: str, port: int) -> socket.socket:
     # Connections inherit it. asyncio would set it but for a socket that does not name its protocol: 40 ms an answer.
     door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        door.bind((host, port))
+        door.bind((host.strip("[]"), port))
     except (OSError, UnicodeError) as error:
         door.close()
         raise ConfigError("The address {host}:{port} cannot be listened on: {reason}. Choose another with --port or --host.",
                           host=host, port=port, reason=getattr(error, "strerror", None) or str(error)) from None  # fmt: skip
     return door
+
+
+def bare(host: str) -> str:
+    """A host as requests name it, however a person writes it: no scheme, port and path, an IPv6 address in brackets."""
+    host = (host.partition("://")[2] or host).partition("/")[0]
+    if host.count(":") > 1 and not host.startswith("["):
+        return f"[{host}]"
+    return host if host.endswith("]") else host.rpartition(":")[0] or host
 
 
 def named(paths: Sequence[str]) -> dict[str, Path]:
@@ -170,11 +178,11 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
             tr("Tokens are for runs that are not served here: {names}. A run goes by the name of its folder.", names=", ".join(strange))
         )
     pool = Pool(runs, options.workers, event)
-    hosts = (*LOCAL, options.host, *options.names)
+    hosts = (*LOCAL, *map(bare, (options.host, *options.names)))
     application = Application(pool, keys, hosts, quiet=options.quiet)
     config = uvicorn.Config(
         application, host=options.host, port=options.port, log_config=None, server_header=False, access_log=False, http=Patient,
-        loop="none", ws="none", lifespan="on", timeout_graceful_shutdown=int(GRACE_SECONDS), timeout_keep_alive=30,
+        loop="none", ws="none", lifespan="on", timeout_graceful_shutdown=int(GRACE_SECONDS), timeout_keep_alive=KEEP_SECONDS,
         ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
     )  # fmt: skip
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -209,11 +217,11 @@ async def _run(config: uvicorn.Config, application: Application, options: Option
     if (count := len(application.pool.places) * options.workers) >= SEVERAL:  # each loads torch: on a busy machine that takes its time
         reporter.say(tr("Starting {count} processes that answer …", count=count))
     await _started(application.pool)
-    if options.host not in LOCAL and not keys:
+    if bare(options.host) not in LOCAL and not keys:
         reporter.say(tr("Anyone who reaches this address may ask: there is no --token-file."))
     scheme = "https" if options.tls_cert else "http"
     reporter.say(tr("Serving {run} on {address}  (stop with Ctrl-C)", run=", ".join(application.pool.places),
-                    address=f"{scheme}://{options.host}:{door.getsockname()[1]}"))  # fmt: skip
+                    address=f"{scheme}://{bare(options.host)}:{door.getsockname()[1]}"))  # fmt: skip
     for name, place in application.pool.places.items():
         if _unprepared(place.path):
             reporter.say(
