@@ -320,6 +320,10 @@ def _run(words: list[str]) -> int:
         _parser([]).print_help()
         return 0
     settle()
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # torch would end the process
+        raise ConfigError("The folder that the terminal is in must be there; it has been deleted. Go to another one (cd).") from None
     if parsed.verb in ("sample", "list", "completion"):
         from duomo.core.reporter import Silent
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.progress import Task as Bar
@@ -17,6 +18,8 @@ from duomo.core.messages import tr
 from duomo.core.reporter import Progress, Reporter
 
 PLAIN_SECONDS = 10.0
+WIDEST = 10_000
+"""Columns of a terminal that holds any table."""
 CONTROL = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\ufffd")
 
 
@@ -103,7 +106,18 @@ class TerminalReporter(Reporter):
             grid.add_column(Text(harmless(name)), justify="left" if index == 0 else "right", overflow="fold")
         for row in rows:
             grid.add_row(*(Text(harmless(str(cell))) for cell in row))
-        self._console.print(grid)
+        fits = Measurement.get(self._console, self._console.options.update_width(WIDEST), grid).minimum <= self._console.width
+        self._console.print(grid if fits else self._stacked(title, head, rows))
+
+    @staticmethod
+    def _stacked(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Grid:
+        """The same where its words do not stand side by side, as on a phone: each row below its name."""
+        grid = Grid(title=Text(harmless(title)), title_justify="left", box=None, pad_edge=False, show_header=False)
+        for name, *cells in rows:
+            grid.add_row(Text(harmless(str(name)), "bold"))
+            for what, cell in zip(head[1:], cells, strict=True):
+                grid.add_row(Text(f"  {harmless(what)}"), Text(harmless(str(cell))))
+        return grid
 
     def progress(self, label: str, total: float, unit: str) -> Progress:
         made = _LiveBar if self._console.is_terminal else _PlainBar

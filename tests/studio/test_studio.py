@@ -420,8 +420,9 @@ def test_servers_of_a_killed_studio_are_taken_over(tmp_path: Path, monkeypatch: 
     us, gone = [os.getpid(), psutil.Process().create_time()], [2**22 - 1, 0.0]
     for process, run, whose in ((left, "left", gone), (slow, "slow", gone), (other, "left", us)):
         born = psutil.Process(process.pid).create_time()
-        found = {"run": run, "pid": process.pid, "born": born, "port": 8123 if process is left else 8124, "studio": whose}
-        (place.served / f"{process.pid}.json").write_text(json.dumps(found))
+        found = {"pid": process.pid, "born": born, "port": 8123 if process is left else 8124, "studio": whose}
+        old = process is slow  # as studios wrote it that had one server for a run
+        (place.served / f"{run if old else process.pid}.json").write_text(json.dumps(found if old else found | {"run": run}))
     (place.served / "gone.json").write_text(json.dumps({"run": "gone", "pid": gone[0], "born": 0.0, "port": 1, "studio": gone}))
     (place.served / "torn.json").write_text("{")
     monkeypatch.setattr("duomo.studio.served._ready", lambda port: port == 8123)

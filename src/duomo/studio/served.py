@@ -48,8 +48,9 @@ class Served:
                 if living(*found["studio"]):
                     continue
                 if living(found["pid"], found["born"]):
-                    self._keep({name: found[name] for name in ("run", "pid", "born", "port")})
-                    continue
+                    self._keep({"run": found.get("run", path.stem)} | {name: found[name] for name in ("pid", "born", "port")})
+                    if path.stem == str(found["pid"]):  # older studios named a record after its run
+                        continue
             except (OSError, ValueError, LookupError, TypeError):
                 pass
             path.unlink(missing_ok=True)
