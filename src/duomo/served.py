@@ -12,6 +12,10 @@ from pathlib import Path
 
 from duomo.core.errors import DuomoError
 from duomo.serve.frames import packed
+from duomo.serve.scribe import writes
+from duomo.serve.worker import Worker
+from duomo.trained import Run
+from duomo.writing import COMPANY, Choice
 
 
 def _attend(link: socket.socket) -> None:
@@ -26,11 +30,6 @@ def main() -> int:
     descriptor, folder = sys.argv[1:]
     with socket.socket(fileno=int(descriptor)) as link:
         threading.Thread(target=_attend, args=(link,), name="duomo-attend", daemon=True).start()
-        from duomo.serve.scribe import writes  # torch comes with it
-        from duomo.serve.worker import Worker
-        from duomo.trained import Run
-        from duomo.writing import COMPANY, Choice
-
         try:
             run = Run.open(Path(folder))
             engine = Choice(run, COMPANY).served() if writes(run) else None
