@@ -16,7 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import boxes
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
-from duomo.data import partition, sources, targets
+from duomo.data import listed, partition, sources, targets
 from duomo.evaluate import bootstrap
 
 
@@ -53,6 +53,16 @@ def test_a_list_without_names_of_columns(tmp_path: Path) -> None:
     assert len(table) == 12 and table.kinds["audio"] == "audio" and "no line of column names" in " ".join(table.problems)
     data, _ = plan.choose(table, DataConfig())
     assert (data.task, data.target) == ("transcribe", ("c2",)) and table.column("c2").to_pylist() == said
+
+
+def test_a_list_names_files_by_the_end_of_their_paths(tmp_path: Path) -> None:
+    """cat/1.png of images/cat/1.png, where dog/1.png is called so too; a whole path is nobody else's end."""
+    names = [f"{kind}/{number}.png" for kind in ("cat", "dog") for number in range(5)]
+    for place, name in enumerate(names):
+        picture(tmp_path / "images" / name, place)
+    (tmp_path / "metadata.csv").write_text("file,label\n" + "".join(f"{name},{name[:3]}\n" for name in names))
+    assert sources.read(tmp_path).column("image").to_pylist() == [f"images/{name}" for name in names]
+    assert listed.by_ends(["a.png", "x/a.png"]) == dict.fromkeys(("a", "a.png"), "a.png") | dict.fromkeys(("x/a", "x/a.png"), "x/a.png")
 
 
 @pytest.mark.parametrize(("more", "task"), [({}, "transcribe"), ({"emotion": "label"}, "classify")])

@@ -174,3 +174,15 @@ def test_months_with_their_year_are_dates() -> None:
     table = kinds.infer(sources.read(pd.read_csv(io.StringIO(told))), {})
     assert table.kinds["month"] == "date"
     assert plan.choose(table, DataConfig())[0].target == ("sold",)
+
+
+def test_parts_told_by_endings(tmp_path: Path) -> None:
+    """As CoNLL 2003 has them: eng.train, eng.testa to validate, eng.testb to test."""
+    for part, rows in (("train", 30), ("testa", 12), ("testb", 11)):
+        (tmp_path / f"eng.{part}").write_text("".join(f"London B-LOC\nwaits O\nword{row} O\n\n" for row in range(rows)))
+    table = sources.read(tmp_path)
+    assert {part: table.column("split").to_pylist().count(part) for part in ("train", "valid", "test")} == {
+        "train": 30,
+        "valid": 12,
+        "test": 11,
+    }

@@ -111,7 +111,7 @@ def known(columns: Iterable[str]) -> dict[str, str]:
 
 def described(root: Path, listed: Table, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
     """The metadata's rows, their file column turned into an `image`, `audio` or `video` column of paths below the folder."""
-    index = _index([file for file in files if kind_of(file) in MEDIA])
+    index = by_ends(file for file in files if kind_of(file) in MEDIA)
     listed = _headed(root, listed, index)
     name = _naming_column(listed, index)
     cells = [None if cell is None else str(cell) for cell in listed.data.column(name).to_pylist()]
@@ -183,7 +183,7 @@ def beside(listed: Table) -> Table:
     if not boxed and not lost:
         return listed
     files, _ = listing(listed.root)
-    index = _index([file for file in files if kind_of(file) in MEDIA])
+    index = by_ends(file for file in files if kind_of(file) in MEDIA)
     if boxed:
         return described(listed.root, listed, files, "image", ()) if names_files(listed, files) else listed
     cells = [str(cell) for cell in listed.data.column(lost[0]).slice(0, LOOKED_AT).to_pylist() if cell]
@@ -200,15 +200,17 @@ def _lost(listed: Table, name: str) -> bool:
     return len(cells) > 0.5 * len(column) and (there < 0.5 * len(cells) or scanned)
 
 
-def _index(files: list[str]) -> dict[str, str]:
-    """Media by path, by name and by name without ending; what several files share finds none of them."""
-    found = {file: file for file in files}
-    for shorten in (os.path.basename, lambda file: os.path.splitext(file)[0], lambda file: os.path.splitext(os.path.basename(file))[0]):
-        counts = Counter(shorten(file) for file in files)
-        for file in files:
-            if counts[shorten(file)] == 1:
-                found.setdefault(shorten(file), file)
-    return found
+def by_ends(files: Iterable[str]) -> dict[str, str]:
+    """Files by their paths, and by each end of these that no other one has, with its ending and without; a whole path is nobody's end."""
+    files, found, shared = [*files], dict[str, str](), set[str]()
+    for file in files:
+        folders = file.split("/")
+        for place in range(len(folders)):
+            end = "/".join(folders[place:])
+            shared.update(name for name in {end, os.path.splitext(end)[0]} if found.setdefault(name, file) != file)
+    stems = Counter(os.path.splitext(file)[0] for file in files)
+    whole = {stem: file for file in files if stems[stem := os.path.splitext(file)[0]] == 1} | {file: file for file in files}
+    return {name: file for name, file in found.items() if name not in shared} | whole
 
 
 def _places(root: Path, cells: list[str | None], index: dict[str, str]) -> list[str | None]:

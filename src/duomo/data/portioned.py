@@ -1,6 +1,5 @@
 """What texts beside media say of them, a file a line: which part of the data it is of (testing_list.txt), or marks of all (CelebA)."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ import pyarrow as pa
 
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.listed import kind_of
+from duomo.data.listed import by_ends, kind_of
 from duomo.data.partition import SPLIT, first_part
 from duomo.data.text_encoding import detect, open_text
 
@@ -21,7 +20,7 @@ LISTS, LARGEST, SHARE = 50, 1 << 26, 0.5
 def divided(table: Table, root: Path, files: Sequence[str], media: str, wanted: str) -> Table:
     """The table with the part that a list called after it names each file in; unchanged without such lists, or with two of one part."""
     shown = [str(file) for file in table.column(media).to_pylist()]
-    names, parts = _names(shown), dict[str, dict[str, None]]()
+    names, parts = by_ends(shown), dict[str, dict[str, None]]()
     for file in _texts(root, files):
         words = first_part(PurePosixPath(file).stem.replace("trainval", "train"))
         found = [names.get(cells[0]) for cells in _lines(root / file, wanted)] if words else []
@@ -43,7 +42,7 @@ def divided(table: Table, root: Path, files: Sequence[str], media: str, wanted: 
 
 def marked(root: Path, files: Sequence[str], media: str, wanted: str) -> Table | None:
     """The list of media as a table, its columns called as the line above the first file says, or c1 and so on; None where no text is."""
-    names = _names([file for file in files if kind_of(file) == media])
+    names = by_ends(file for file in files if kind_of(file) == media)
     for file in _texts(root, files):
         lines = _lines(root / file, wanted)
         rows = [cells for cells in lines if cells[0] in names and len(cells) > 1]
@@ -68,16 +67,3 @@ def _texts(root: Path, files: Sequence[str]) -> list[str]:
 def _lines(path: Path, wanted: str) -> list[list[str]]:
     with open_text(path, detect(path, wanted)) as text:
         return [re.split(r"[\s,]+", line.strip()) for line in text if line.strip()]
-
-
-def _names(shown: Sequence[str]) -> dict[str, str]:
-    """Files by their paths and all ends of these, with and without ending; what several share stands for none."""
-    found: dict[str, str] = {}
-    lost = set[str]()
-    for file in shown:
-        folders = file.split("/")
-        for place in range(len(folders)):
-            tail = "/".join(folders[place:])
-            for name in {tail, os.path.splitext(tail)[0]}:
-                lost |= {name} if found.setdefault(name, file) != file else set()
-    return {name: file for name, file in found.items() if name not in lost}

@@ -21,7 +21,7 @@ from duomo.core.words import CJK, SOUTHEAST, runs_of
 from duomo.data import subtitles
 from duomo.data.cues import READERS, Cue, read_cues, sentences
 from duomo.data.frames import plain
-from duomo.data.listed import are_classes, kind_of, known
+from duomo.data.listed import are_classes, by_ends, kind_of, known
 from duomo.data.partition import first_part
 from duomo.data.text_encoding import read_text
 from duomo.data.timed import LATE
@@ -74,7 +74,7 @@ def read_timed(root: Path, files: Sequence[str], media: str, problems: tuple[str
     """What is said or heard in recordings by time (subtitles, TextGrid, .eaf, Audacity's labels, Kaldi's segments), a row for each piece;
     None where fewer than half of them have such a file. Subtitles of short recordings are words of the whole."""
     sounds = [file for file in files if kind_of(file) == media]
-    names, cues = _names(sounds), _segments(root, files, sounds, wanted)
+    names, cues = by_ends(sounds), _segments(root, files, sounds, wanted)
     for file in files:
         stem, ending = os.path.splitext(file)
         if ending.lower() in READERS and (sound := _found(stem, "", names) or _found(stem.rpartition(".")[0] or stem, "", names)):
@@ -156,7 +156,7 @@ def _listed(root: Path, files: Sequence[str], sounds: list[str], wanted: str) ->
 
 def _uttered(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
     """Recordings by their names, and by those that Kaldi's lists give them."""
-    names = _names(sounds)
+    names = by_ends(sounds)
     for line in _every_line(root, files, "wav.scp", wanted):
         name, *rest = line.split()
         paths = [word for word in rest if kind_of(word) == "audio"]
@@ -194,17 +194,6 @@ def _alike(names: dict[str, str], words: dict[str, str]) -> bool:
     inside = Counter((names[sound], word) for sound, found in said.items() for word in found)
     again = [(names[sound], word) for sound, found in said.items() for word in found if often[word] > 1]
     return sum(often[word] > inside[name, word] for name, word in again) >= SHARED * len(again)
-
-
-def _names(sounds: list[str]) -> dict[str, str]:
-    """Recordings by path and by name, with and without ending; a name that several share stands for none."""
-    found = {name: sound for sound in sounds for name in (sound, os.path.splitext(sound)[0])}
-    short: dict[str, list[str]] = {}
-    for sound in sounds:
-        name = PurePosixPath(sound).name
-        for key in {name, os.path.splitext(name)[0]}:
-            short.setdefault(key, []).append(sound)
-    return {key: one[0] for key, one in short.items() if len(one) == 1} | found
 
 
 def _found(name: str, folder: str, names: dict[str, str]) -> str | None:
@@ -253,7 +242,7 @@ def _lines(path: Path, wanted: str) -> list[str]:
 
 def _beside(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
     """Recording -> words of the file of its name, beside it (clip.lab, clip.wav.trn) or in a folder apart (wav/clip.wav, txt/clip.txt)."""
-    names, found = _names(sounds), dict[str, str]()
+    names, found = by_ends(sounds), dict[str, str]()
     for file in files:
         stem, ending = os.path.splitext(file)
         written, timed = kind_of(file) == "text", ending.lower() in subtitles.SUBTITLES
