@@ -113,7 +113,7 @@ def _plainly(table: Table) -> tuple[str, tuple[str, ...], str]:
 def _guess_target(table: Table) -> tuple[tuple[str, ...], str]:
     if marks := targets.marks(table):
         return marks, tr("Target: {names}, because they are all that is told of the files: zeros and ones.", names=listed(marks, 8))
-    name, why = audit.guess_target(table)
+    name, why = targets.guess_target(table)
     if not name:
         raise targets.unnamed(table)
     return (name,), tr("Target: {name}, because {why}.", name=name, why=why)

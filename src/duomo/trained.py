@@ -33,7 +33,7 @@ from duomo.data import ahead, cache, frames, longform, outputs, sources
 from duomo.data.documents import of_lines
 from duomo.data.objects import filled
 from duomo.data.predictor import Block, Predictor
-from duomo.data.readable import overlong, readable
+from duomo.data.readable import opening, overlong, readable
 from duomo.data.scans import completed
 from duomo.data.totals import without_totals
 from duomo.evaluate.bootstrap import interval, resample, witnessed
@@ -192,13 +192,17 @@ class Run(Shown):
             called = "image" if kind == "video" and kind not in table.names else kind
             if called in table.names:
                 return dataclasses.replace(table, data=table.data.rename_columns({called: known[0]}))
-            others = [name for name in table.names if name not in self.facts["features"]]
+            others = self.unread(table)
             alike = [name for name in others if KINDS[kind].recognise(name, Cells(table.column(name), table.root))]
             if len(alike) == 1:
                 said = tr("Column {name!r} is read as {known!r}, which the model learned from.", name=alike[0], known=known[0])
                 data = table.data.rename_columns({alike[0]: known[0]})
                 return dataclasses.replace(table, data=data, problems=(*table.problems, said))
         return table
+
+    def unread(self, table: Table) -> list[str]:
+        """The columns that this run does not read."""
+        return [name for name in table.names if name not in self.facts["features"]]
 
     def _reads_files(self) -> bool:
         """Whether a row is a file and nothing else."""
@@ -300,7 +304,7 @@ class Run(Shown):
     def _answered(self, table: Table, start: int, wanted: Sequence[str], reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
         """The cells of a table with the answers beside them, a slice at a time; it begins at row `start` of the whole."""
         shown = outputs.shown(table.without(self.past.names if self.past else ()), bool(self.recipe.data.join))
-        opens, why = readable(table, [name for name in table.names if name not in self.facts["features"]])
+        opens, why = readable(table, self.unread(table))
         for sentence in why:
             reporter.say(sentence)
         if cut := int(self.task.too_long(table).sum()):
@@ -344,8 +348,7 @@ class Run(Shown):
         table = without_totals(self.table(source, encoding))
         for name in self.recipe.data.target:
             table.column(name)
-        opens, broken = readable(table, [name for name in table.names if name not in self.facts["features"]])
-        table = table if opens.all() else table.take(opens.nonzero()[0])
+        table, broken = opening(table, self.unread(table))
         mask, sentences = self.task.usable(table)
         cut = overlong(table, self.predictor.hearing())
         for sentence in (*table.problems, *broken, *self.predictor.counted(table), *cut, *sentences):

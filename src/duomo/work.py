@@ -151,7 +151,7 @@ class Work:
         """The fastest way to run the same mathematics, found by timing a few steps; says what the whole will take."""
         minutes = self.config.minutes
         self.model.to(self._device())
-        ways = candidates(self.model, self.task.inputs, exact=self.config.exact, long_run=minutes > LONG_MINUTES)
+        ways = candidates(self.model, exact=self.config.exact, long_run=minutes > LONG_MINUTES)
         if self.own is not None:  # nobody knows what a module of the user's own remembers from call to call
             ways = [way for way in ways if way.parts == 1]
         if self.fitted and planned_steps(self.config, self.stream.steps_per_epoch) <= GLANCED:

@@ -11,11 +11,12 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_
 
 from duomo import pipeline
 from duomo.core.kinds import infer
-from duomo.data.audit import Audit, audit, guess_target, near_rows
+from duomo.data.audit import Audit, audit, near_rows
 from duomo.data.leaks import leak_scores
 from duomo.data.near import near_texts
 from duomo.data.profile import _alike
 from duomo.data.sources import read
+from duomo.data.targets import guess_target
 from duomo.evaluate import slices
 
 

@@ -253,14 +253,14 @@ def test_initialise(scheme: str) -> None:
 def test_executions_keep_the_mathematics() -> None:
     before = (torch.get_num_threads(), torch.get_float32_matmul_precision())
     torch.manual_seed(0)
-    cases = [(cnn.Model(cnn.Config(), PICTURE, Head(10)), PICTURE, {"image": torch.randn(4, 1, 28, 28)})]
-    cases += [(transformer.Model(transformer.Config(width=32), TEXT, Head(2)), TEXT, ragged([5, 9, 3], 9))]
-    cases += [(rnn.Model(rnn.Config(), SERIES, Head(2)), SERIES, ragged([5, 9, 3], 9))]
-    for model, inputs, batch in cases:
+    cases = [(cnn.Model(cnn.Config(), PICTURE, Head(10)), {"image": torch.randn(4, 1, 28, 28)})]
+    cases += [(transformer.Model(transformer.Config(width=32), TEXT, Head(2)), ragged([5, 9, 3], 9))]
+    cases += [(rnn.Model(rnn.Config(), SERIES, Head(2)), ragged([5, 9, 3], 9))]
+    for model, batch in cases:
         model.eval()
         torch.set_float32_matmul_precision("highest")
         whole = model(batch).detach()
-        found = candidates(model, inputs, exact=False, long_run=False)
+        found = candidates(model, exact=False, long_run=False)
         assert found[0].precision == "float32" and found[0].matmul == "highest" and len(found) <= 6
         for execution in found:
             assert Execution.from_dict(execution.to_dict()) == execution and str(execution)
@@ -268,7 +268,7 @@ def test_executions_keep_the_mathematics() -> None:
             with execution.autocast():
                 tolerance = 0.06 if execution.precision == "bf16" else 1e-4
                 torch.testing.assert_close(runner(batch).float(), whole, atol=tolerance, rtol=tolerance)
-        assert all(one.precision == "float32" and not one.compile for one in candidates(model, inputs, exact=True, long_run=True))
+        assert all(one.precision == "float32" and not one.compile for one in candidates(model, exact=True, long_run=True))
     torch.set_num_threads(before[0])
     torch.set_float32_matmul_precision(before[1])
     with pytest.raises(ConfigError, match="speed"):

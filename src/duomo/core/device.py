@@ -18,7 +18,6 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from duomo.core.contract import Field
 from duomo.core.errors import ConfigError
 from duomo.core.kernels import has_attention, set_attention_kernel
 from duomo.core.messages import tr
@@ -106,7 +105,7 @@ class Execution:
         return " · ".join(parts + ([tr("compiled")] if self.compile else []) + ([self.attention] if self.attention else []))
 
 
-def candidates(model: nn.Module, inputs: Mapping[str, Field], *, exact: bool, long_run: bool) -> list[Execution]:
+def candidates(model: nn.Module, *, exact: bool, long_run: bool) -> list[Execution]:
     """Executions worth timing, the plain float32 one first; with `exact` nothing but float32 in the plainest form."""
     device = next((value.device.type for value in model.parameters()), "cpu")
     pictures = _sees(model)

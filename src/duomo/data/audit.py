@@ -40,7 +40,7 @@ RARE = 0.01
 FIRST = 5
 OF_SPLITS = ("groups", "few_groups", "times", "long")
 """Findings that also a column tells that is not learned from."""
-__all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "guess_target", "near_rows", "propose"]
+__all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "near_rows", "propose"]
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
 
 
