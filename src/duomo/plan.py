@@ -274,6 +274,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
         reporter.say(sentence)
     train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, EACH_PART if task.apart else 1, past)
     reporter.say(words)
+    train = task.taught(train)
     suggestion = task.suggest(train)
     if pretrained:
         settings, pretrained = carried(settings, said, data, suggestion.recipe, pretrained)

@@ -228,6 +228,10 @@ class Task(ABC):
         """Which rows (N,) can be learned and judged from, and one sentence for each reason why others cannot. All by default."""
         return np.ones(len(table), bool), []
 
+    def taught(self, table: Table) -> Table:
+        """The training rows as they are learned from, once they are parted from the others: of several right answers each makes a row."""
+        return table
+
     # -- tensors
     @abstractmethod
     def encode(self, table: Table, *, target: bool) -> Examples:

@@ -21,7 +21,7 @@ from duomo.data import spill as caches
 from duomo.data.aligned import read_sides, sides
 from duomo.data.arrays import is_array, read_arrays
 from duomo.data.classed import GROUP, classes, has_classes, kinds_of, known_classes, labels_of, within
-from duomo.data.companions import above_classes, cards, companions, is_named
+from duomo.data.companions import above_classes, cards, companions
 from duomo.data.documents import block_size, blocks
 from duomo.data.foreign import refuse_any
 from duomo.data.frames import from_rows
@@ -37,7 +37,8 @@ from duomo.data.pages import plain, unread
 from duomo.data.parted import of_parts
 from duomo.data.partition import PARTS
 from duomo.data.portioned import divided, marked
-from duomo.data.prose import PROSE, alike, writing
+from duomo.data.prose import alike, passed_by, passed_over, tables_beside, writing
+from duomo.data.recorded import read_records
 from duomo.data.scans import nameless
 from duomo.data.scenes import read_scenes, refuse_without_pictures
 from duomo.data.spoken import read_classes, read_spoken, read_timed, refuse_elsewhere
@@ -90,8 +91,9 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         return _written(root, [file for file in files if writing(root, file) != "code"], cache, (*problems, said), wanted)
     if kinds[media]:
         return _shown(root, files, tables, read_file, (media, stills if not kinds["image"] else [], problems), wanted)
-    if (annotated := read_standoff(root, files, problems, wanted)) is not None:
-        return annotated
+    for made in (read_standoff, read_records):
+        if (annotated := made(root, files, problems, wanted)) is not None:
+            return annotated
     if not tables and (lined := read_lined(root, files, problems, wanted)) is not None:
         return lined
     if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
@@ -115,7 +117,7 @@ def _shown(
     if not has_classes(root, files, media) and (told := marked(root, files, media, wanted)) is not None:
         return described(root, told, files, media, problems)
     shown = sorted({*shown, *(moving if media == "video" else [])})
-    return divided(classes(root, shown, media, (*problems, *_passed_by(files))), root, files, media, wanted)
+    return divided(classes(root, shown, media, (*problems, *passed_by(files))), root, files, media, wanted)
 
 
 def _silent(
@@ -140,7 +142,8 @@ def _silent(
         return _written(root, files, cache, problems, wanted)
     if tables:
         found = read_file(root / tables[0]) if len(tables) == 1 else joined(root, tables, read_file)
-        return replace(found, problems=(*problems, *_passed_over([*about, *listed]), *found.problems))
+        beside = passed_by([file for file in files if file not in about and file not in tables])
+        return replace(found, problems=(*problems, *passed_over([*about, *listed]), *beside, *found.problems))
     if any(writing(root, file) for file in files):
         return _written(root, files, cache, problems, wanted)
     raise _refusal(root, files)
@@ -158,17 +161,6 @@ def _settings(root: Path, files: list[str], tables: list[str], read_file: Reader
             continue
         return False
     return True
-
-
-def _passed_over(about: list[str]) -> list[str]:
-    return [tr("Texts that are about the data are not learned from: {names}.", names=", ".join(about[:5]))] if about else []
-
-
-def _passed_by(files: list[str]) -> list[str]:
-    """A sentence on texts that are neither about the media nor say anything of them that is read."""
-    found = [file for file in files if (kind_of(file) == "text" or PurePosixPath(file).suffix.lower() in PROSE) and not is_named(file)]
-    return [tr("{count} texts that lie beside are not learned from: {names}. To learn from the texts, put them into a folder of their "
-               "own.", count=len(found), names=", ".join(found[:3]))] if found else []  # fmt: skip
 
 
 def _side_by_side(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table | None:
@@ -214,7 +206,7 @@ def _written(root: Path, files: list[str], cache: Path | None, problems: tuple[s
         said = tr("{count} texts of other endings than most are not read: {names}.", count=len(other), names=", ".join(other[:3]))
         problems = (*problems, said)
     about = above_classes(chosen)
-    problems = (*problems, *_passed_over(about), *unread(files))
+    problems = (*problems, *passed_over(about), *tables_beside(files), *unread(files))
     labelled = kinds[chosen[0]] != "code"
     return _texts(root, within([file for file in chosen if file not in about]), cache, problems, wanted, labelled=labelled)
 

@@ -85,7 +85,7 @@ def _object(line: str) -> Mapping[str, Any] | None:
         found = json.loads(line)
     except JSON_FAULTS:
         return None
-    found = {"messages": found} if _conversation(found) else _annotated(found)
+    found = {"messages": found} if is_conversation(found) else _annotated(found)
     return found if isinstance(found, dict) else None
 
 
@@ -97,7 +97,7 @@ def _annotated(found: Any) -> Any:
     return {"text": found[0], **found[1]} if pair else found
 
 
-def _conversation(found: Any) -> bool:
+def is_conversation(found: Any) -> bool:
     """Whether it is a list of messages."""
     return isinstance(found, list) and bool(found) and all(isinstance(one, dict) and MESSAGE & one.keys() for one in found)
 
@@ -121,7 +121,7 @@ def read_json(path: Path, cache: Path | None, wanted: str = "", part: str = "") 
         raise DataError("A JSON file must be whole; {file} is not: {why}. Fix it.", file=path.name, why=str(error)) from None
     found, said = answered(_turned(_wrapped(found, path, part)))
     problems += said
-    if isinstance(found, list) and found and all(_conversation(row) for row in found):
+    if isinstance(found, list) and found and all(is_conversation(row) for row in found):
         found = [{"messages": row} for row in found]
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
         schema, batches = from_rows(lambda: found)

@@ -18,7 +18,7 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
 from duomo.data import corpus
-from duomo.data.pairs import MORE, Asked, Names, Pairs, choose_columns, texts_in
+from duomo.data.pairs import MORE, Asked, Names, Pairs, choose_columns, texts_in, truths_in
 
 LEAST_READ = 16
 """Tokens of a text that are read however short the model's context is."""
@@ -71,10 +71,13 @@ class Instructed:
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         return Pairs(self.asked).usable(table)
 
+    def taught(self, table: Table) -> Table:
+        return Pairs(self.asked).taught(table)
+
     # -- tensors
     def texts(self, table: Table) -> tuple[list[str], list[str]]:
-        """Sources and targets, empty where missing."""
-        return self.sources(table), texts_in(table, self.names.target)
+        """Sources, and all targets of each (`several.any_of`), empty where missing."""
+        return self.sources(table), truths_in(table, self.names.target)
 
     def sources(self, table: Table) -> list[str]:
         return texts_in(table, self.names.source)
@@ -101,14 +104,14 @@ class Instructed:
         asked = [dialogue.prompt(self.tokenizer, self._messages(text))[: self.longest[0] - 1].astype(kind) for text in sources]
         if not target:
             return Examples({"tokens": Ragged.of(asked, empty.astype(kind))})
-        targets = self.texts(table)[1]
+        targets = texts_in(table, self.names.target)
         rows = [self._lesson(source, answer) for source, answer in zip(sources, self._cut(targets, self.longest[1] - 4), strict=True)]
         columns: dict[str, Column] = {
             "tokens": Ragged.of([tokens[:-1].astype(kind) for tokens, _ in rows], empty.astype(kind)),
             "tokens.wanted": Ragged.of([learned[1:] for _, learned in rows], empty.astype(bool)),
             "target": Ragged.of([tokens[1:].astype(kind) for tokens, _ in rows], empty.astype(kind)),
             "asked": Aside(Ragged.of(asked, empty.astype(kind))),
-            "truth.points": Aside.of_texts(targets),
+            "truth.points": Aside.of_texts(self.texts(table)[1]),
         }
         return Examples(columns)
 

@@ -19,18 +19,21 @@ from torch.nn import functional
 
 from duomo.core.contract import Field, Suggestion
 from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds import number
 from duomo.core.kinds import text as text_kind
-from duomo.core.kinds.cells import text_of
+from duomo.core.kinds.cells import codes_of, text_of, values_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Dense, Examples, Ragged, texts_of
 from duomo.data.digests import number_of
 from duomo.data.memory import Memory
-from duomo.data.several import as_one, say_the_same, several
+from duomo.data.several import apart, as_one, first_of, say_the_same, several
 
 LONGEST = 256
-MANY = 5000
+LOOKED_AT = 10_000
+"""Rows by which it is told what a column is."""
+MANY, FEWEST_RUNS = 5000, 5
 MORE = " more"
 """What is added to a text that is foretold without its end, so that the figures see it: written, it would go on."""
 WITHOUT = 5
@@ -76,7 +79,8 @@ def choose_columns(asked: Asked, table: Table) -> Names:
     if source:
         return Names(source, target)
     free = [name for name in table.names if name not in (target, *asked.ignore)]
-    found = [name for name in asked.sources if name in free] or [name for name in free if table.kinds.get(name) in ("text", "category")]
+    found = [name for name in asked.sources if name in free]
+    found = found or [name for kind in ("text", "category") for name in free if table.kinds.get(name) == kind]
     if not found:
         raise DataError("The column with the texts to read must be named; the columns are {columns}. Name it with --source.",
                         columns=", ".join(table.names[:30]))  # fmt: skip
@@ -86,8 +90,27 @@ def choose_columns(asked: Asked, table: Table) -> Names:
 def find_target(table: Table, usual: Sequence[str]) -> tuple[str, ...]:
     """The column with a usual name, else the second of two columns with text."""
     named = [name for name in usual if name in table.names]
+    table = beside_place(table)
     texts = [name for name in table.names if table.kinds.get(name) in ("text", "category")]
     return tuple(named[:1] or (texts[1:] if len(texts) == 2 else ()))
+
+
+def beside_place(table: Table) -> Table:
+    """The table without columns that only tell where a row stands, if two inputs are left: alike in all rows, the same in rows that
+    follow one another and in no others (a document's name), or counting within such rows."""
+    first = table.take(np.arange(min(len(table), LOOKED_AT)))
+    placed = [name for name in table.inputs() if table.kinds.get(name) in ("category", "number") and _is_place(first, name)]
+    return table.without(placed) if len(table.inputs()) - len(placed) == 2 else table
+
+
+def _is_place(table: Table, name: str) -> bool:
+    if table.kinds[name] == "number":
+        values, _ = number.parse(table.column(name))
+        steps = np.diff(values) == 1
+        return len(values) > 1 and steps.mean() >= 0.5 and bool((steps | (values[1:] == values[0])).all()) and values[0] in (0, 1)
+    codes = codes_of(values_of(table.column(name)))
+    runs, distinct = 1 + int((codes[1:] != codes[:-1]).sum()), len(np.unique(codes))
+    return distinct == 1 or (distinct == runs >= FEWEST_RUNS and 2 * distinct <= len(codes))
 
 
 def suggested(table: Table) -> Suggestion:
@@ -108,7 +131,8 @@ class Pairs:
         """Tokens kept of a source (with what was retrieved) and of a target."""
         self.kept: tuple[list[str], list[str]] = ([], [])
         self.memory = Memory([])
-        self._places: dict[tuple[str, str], list[int]] = {}
+        self._places: dict[str, list[int]] = {}
+        self._pairs: set[tuple[str, str]] = set()
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
@@ -125,7 +149,7 @@ class Pairs:
         most = min(encode.longest_text or self.asked.longest, text_kind.within(encode.longest_text, self.given) if self.given else 1 << 40)
         read, written = (self._longest(cells, most) for cells in (source, target))
         using = self.asked.similarity <= 1
-        self.kept = self.texts(table) if using else ([], [])
+        self.kept = (self.sources(table), texts_in(table, self.names.target)) if using else ([], [])
         self._remember()
         self.longest = (read + written + 1 if using else read, written + 1)
 
@@ -134,9 +158,9 @@ class Pairs:
         return int(np.clip(np.ceil(np.percentile(lengths, 99.5)) + 1, 4, most))
 
     def _remember(self) -> None:
-        self.memory, self._places = Memory(self.kept[0]), {}
-        for place, pair in enumerate(zip(*self.kept, strict=True)):
-            self._places.setdefault(pair, []).append(place)
+        self.memory, self._places, self._pairs = Memory(self.kept[0]), {}, {*zip(*self.kept, strict=True)}
+        for place, source in enumerate(self.kept[0]):
+            self._places.setdefault(source, []).append(place)
 
     def state(self) -> dict[str, Any]:
         return {"columns": list(self.names), "tokenizer": self.tokenizer, "longest": list(self.longest), "memory": list(self.kept)}
@@ -180,23 +204,30 @@ class Pairs:
             if lacking.any()
         ]
         told += [
-            tr("Each cell of {column} lists several answers; the first is learned.", column=name) if say_the_same(cells)
-            else tr("Each cell of {column} lists the parts of a text; they are read as one, a line each.", column=name)
+            tr("Each cell of {column} lists the parts of a text; they are read as one, a line each.", column=name)
+            if not say_the_same(cells)
+            else tr("Each cell of {column} lists several answers; each of them is learned.", column=name) if name == names.target
+            else tr("Each cell of {column} lists several texts that say the same; the first is read.", column=name)
             for name in names if several(cells := cells_of(table, name))
         ]  # fmt: skip
         return mask, told
 
+    def taught(self, table: Table) -> Table:
+        """Each of several targets as a pair of its own."""
+        name = choose_columns(self.asked, table).target
+        return apart(table, name) if say_the_same(cells_of(table, name)) else table
+
     # -- tensors
     def texts(self, table: Table) -> tuple[list[str], list[str]]:
-        """Sources and targets, empty where missing."""
-        return self.sources(table), texts_in(table, self.names.target)
+        """Sources, and all targets of each (`several.any_of`), empty where missing."""
+        return self.sources(table), truths_in(table, self.names.target)
 
     def sources(self, table: Table) -> list[str]:
         return texts_in(table, self.names.source)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         sources = self.sources(table)
-        targets = self.texts(table)[1] if target else []
+        targets = texts_in(table, self.names.target) if target else []
         places, scores = self.retrieved(sources, targets)
         read = [self._read(ids, place) for ids, place in zip(text_kind.encode_text(self.tokenizer, sources), places.tolist(), strict=True)]
         found = torch.from_numpy(np.stack([places, np.round(scores * 1e4).astype(np.int64)], axis=1))
@@ -205,17 +236,18 @@ class Pairs:
             return Examples(columns)
         written = [self._written(ids) for ids in text_kind.encode_text(self.tokenizer, targets)]
         columns["target"] = Aside(Ragged.of(written, np.zeros(0, np.int32)))
-        columns["truth.points"] = Aside.of_texts(targets)
+        columns["truth.points"] = Aside.of_texts(self.texts(table)[1])
         return Examples(columns)
 
     def retrieved(self, sources: list[str], targets: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """(N,) place of the pair whose source is most similar, and the cosine; -1 where none is similar enough.
 
-        A pair of the memory does not find itself; one in WITHOUT of them is shown nothing.
+        A pair of the memory finds none of its source, as a new text does; one in WITHOUT of them is shown nothing.
         """
         if not self.kept[0]:
             return np.full(len(sources), -1), np.zeros(len(sources))
-        own = [self._places.get(pair) for pair in zip(sources, targets, strict=True)] if targets else [None] * len(sources)
+        pairs = zip(sources, targets, strict=True) if targets else ()
+        own = [self._places[pair[0]] if pair in self._pairs else None for pair in pairs] or [None] * len(sources)
         places, scores = self.memory.nearest(sources, [None if one is None else np.array(one) for one in own])
         alone = [one is not None and number_of(source, 4) % WITHOUT == 0 for one, source in zip(own, sources, strict=True)]
         far = (scores < self.asked.similarity) | np.array(alone, bool)
@@ -285,9 +317,14 @@ def cells_of(table: Table, name: str) -> list[str]:
     return ["" if cell is None else cell for cell in text_of(table.column(name)).to_pylist()]
 
 
-def texts_in(table: Table, name: str) -> list[str]:
-    """The same; of several in a cell that say the same the first, of the parts of one all."""
+def truths_in(table: Table, name: str) -> list[str]:
+    """The same; of cells that list several all (`several.as_one`)."""
     return as_one(cells_of(table, name))
+
+
+def texts_in(table: Table, name: str) -> list[str]:
+    """The same, but the first of several that say the same."""
+    return [*map(first_of, truths_in(table, name))]
 
 
 def _known(table: Table, name: str) -> pa.ChunkedArray:

@@ -2,10 +2,12 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from duomo.core.messages import tr
 from duomo.data.classed import labels_of
-from duomo.data.companions import is_named
+from duomo.data.companions import cards, is_named
 from duomo.data.listed import kind_of
 from duomo.data.nameless import is_plain
 from duomo.data.pages import PAGES
@@ -25,13 +27,33 @@ def writing(root: Path, file: str) -> str:
 
 
 def alike(root: Path, kinds: dict[str, str]) -> list[str]:
-    """Texts with unlike endings: of the kind that most are of; where no code is among them, texts and pages alike, but for those about the
-    others, and but for pages beside folders of classes."""
+    """Texts with unlike endings: of the kind that most are of; of texts and pages both, but for those about the others, and but for pages
+    beside folders of classes."""
     counts = Counter(kind for kind in kinds.values() if kind)
     most = max(counts, key=lambda kind: (counts[kind], kind == "text"))
     chosen = [file for file, kind in kinds.items() if kind == most]
-    if counts["code"] or most == "nameless":
+    if most in ("code", "nameless"):
         return chosen
     both = [file for file, kind in kinds.items() if kind == most or (kind in ("text", "prose") and not is_named(file))]
     classed = labels_of(root, chosen) is not None and labels_of(root, both) is None
     return chosen if classed else both
+
+
+def passed_over(about: Sequence[str]) -> list[str]:
+    """A sentence on texts that are about the data."""
+    return [tr("Texts that are about the data are not learned from: {names}.", names=", ".join(about[:5]))] if about else []
+
+
+def passed_by(files: Sequence[str]) -> list[str]:
+    """A sentence on texts that are neither about the data nor say anything of them that is read."""
+    found = [file for file in files if (kind_of(file) == "text" or os.path.splitext(file)[1].lower() in PROSE) and not is_named(file)]
+    return [tr("{count} texts that lie beside are not learned from: {names}. To learn from the texts, put them into a folder of their "
+               "own.", count=len(found), names=", ".join(found[:3]))] if found else []  # fmt: skip
+
+
+def tables_beside(files: Sequence[str]) -> list[str]:
+    """The same on tables beside texts."""
+    tables = [file for file in files if kind_of(file) == "table"]
+    found = [file for file in tables if not is_named(file) and file not in cards(tables)]
+    return [tr("{count} tables beside the texts are not learned from: {names}. To learn from one, give it alone.",
+               count=len(found), names=", ".join(found[:3]))] if found else []  # fmt: skip

@@ -3,13 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from duomo.core.files import JSON_FAULTS
+from duomo.core.table import Table
 
 LOOKED_AT, GRAM = 1000, 3
+OR = "\ufdd0"
+"""Between texts of which any will do; Unicode keeps it out of every text."""
 ALIKE = 0.2
 """Share of their letters, three in a row, that two texts have in common on average where they say the same; two parts of one have less."""
 
@@ -34,11 +39,31 @@ def say_the_same(cells: Sequence[Any]) -> bool:
 
 
 def as_one(cells: list[str]) -> list[str]:
-    """Each cell as one text: where cells list several, the first of those that say the same, or all parts, a line each."""
+    """Each cell as one text: where cells list several, those that say the same with `OR` between, or all parts, a line each."""
     if not several(cells):
         return cells
-    first = say_the_same(cells)
-    return ["" if not (found := texts_in(cell)) else found[0] if first else "\n".join(found) for cell in cells]
+    between = OR if say_the_same(cells) else "\n"
+    return [between.join(texts_in(cell)) for cell in cells]
+
+
+def any_of(text: str) -> list[str]:
+    """The texts of which any will do."""
+    return text.split(OR)
+
+
+def first_of(text: str) -> str:
+    return text.partition(OR)[0]
+
+
+def apart(table: Table, name: str) -> Table:
+    """The table with a row for each text of a column whose cells list several that are as good as one another; else as it is."""
+    cells = table.column(name).to_pylist()
+    if not several(cells):
+        return table
+    texts = [list(dict.fromkeys(text for text in texts_in(cell) if text.strip())) or [""] for cell in cells]
+    spread = table.take(np.repeat(np.arange(len(table)), [len(found) for found in texts]))
+    column = pa.array([text for found in texts for text in found], pa.large_string())
+    return replace(spread, data=spread.data.set_column(table.names.index(name), name, column))
 
 
 def are_places(cell: Mapping[str, Any]) -> bool:

@@ -3,17 +3,22 @@
 BLEU (Papineni et al. 2002) and chrF2 (Popović 2015) as sacreBLEU computes them (Post 2018, arXiv:1804.08771), with its tokenisation
 `13a`, `zh` where the references are Chinese, or `char` of Japanese, Thai, Lao, Burmese and Khmer; ROUGE-1, -2, -L (Lin 2004) on lower-case
 words, on characters where no spaces divide them.
+Where several references are as good as one another, a truth holds them all (`several.any_of`): n-grams may be found in any, a text is
+as long as that nearest in length, and chrF and ROUGE are those of the reference that it is most like, as those tools do.
 Legend: N rows.
 """
 
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 import numpy as np
 
 from duomo.core.contract import Evidence, View
 from duomo.core.words import SOUTHEAST, runs_of
+from duomo.data.several import any_of, first_of
 from duomo.data.supervised import is_unspaced
 
 ORDERS, LETTERS = 4, 6
@@ -67,11 +72,12 @@ def bleu_counts(told: Sequence[str], truth: Sequence[str], how: str) -> np.ndarr
     """(N, 10) matches of 1- to 4-grams, n-grams told, words told and wanted."""
     found = np.zeros((len(truth), 2 * ORDERS + 2))
     for row, (one, two) in enumerate(zip(told, truth, strict=True)):
-        a, b = tokenise(one, how), tokenise(two, how)
+        a, wanted = tokenise(one, how), [tokenise(text, how) for text in any_of(two)]
         for order in range(1, ORDERS + 1):
-            found[row, order - 1] = (_grams(a, order) & _grams(b, order)).total()
+            known = reduce(or_, (_grams(b, order) for b in wanted))
+            found[row, order - 1] = (_grams(a, order) & known).total()
             found[row, ORDERS + order - 1] = max(0, len(a) - order + 1)
-        found[row, -2:] = len(a), len(b)
+        found[row, -2:] = len(a), min((len(b) for b in wanted), key=lambda size: (abs(size - len(a)), size))
     return found
 
 
@@ -92,11 +98,19 @@ def chrf_counts(told: Sequence[str], truth: Sequence[str]) -> np.ndarray:
     """(N, 18) n-grams of characters (without spaces) told, wanted and common, for n from 1 to 6."""
     found = np.zeros((len(truth), 3 * LETTERS))
     for row, (one, two) in enumerate(zip(told, truth, strict=True)):
-        a, b = "".join(one.split()), "".join(two.split())
-        for order in range(1, LETTERS + 1):
-            x, y = (Counter(text[place : place + order] for place in range(len(text) - order + 1)) for text in (a, b))
-            # as sacreBLEU does, n-grams are not counted where the reference has none
-            found[row, 3 * order - 3 : 3 * order] = x.total() if y else 0, y.total(), (x & y).total()
+        counts = np.array([_letters(one, text) for text in any_of(two)])
+        found[row] = counts[np.argmax(_chrf(counts))]
+    return found
+
+
+def _letters(told: str, truth: str) -> np.ndarray:
+    """(18,) the counts of one text against one reference."""
+    a, b = "".join(told.split()), "".join(truth.split())
+    found = np.zeros(3 * LETTERS)
+    for order in range(1, LETTERS + 1):
+        x, y = (Counter(text[place : place + order] for place in range(len(text) - order + 1)) for text in (a, b))
+        # as sacreBLEU does, n-grams are not counted where the reference has none
+        found[3 * order - 3 : 3 * order] = x.total() if y else 0, y.total(), (x & y).total()
     return found
 
 
@@ -121,14 +135,17 @@ def chrf_rows(counts_NC: np.ndarray) -> np.ndarray:
 
 def rouge_rows(told: Sequence[str], truth: Sequence[str], characters: bool) -> np.ndarray:
     """(N, 3) F1 of ROUGE-1, ROUGE-2 and ROUGE-L, from 0 to 1."""
-    found = np.zeros((len(truth), 3))
-    for row, (one, two) in enumerate(zip(told, truth, strict=True)):
-        a, b = (["".join(text.split()), WORD.findall(text.lower())][not characters] for text in (one, two))
-        for order in (1, 2):
-            common = (_grams(a, order) & _grams(b, order)).total()
-            found[row, order - 1] = 2 * common / max(1, max(0, len(a) - order + 1) + max(0, len(b) - order + 1))
-        found[row, 2] = 2 * _longest_common(a, b) / max(1, len(a) + len(b))
-    return found
+    rows = [np.max([_rouge(one, text, characters) for text in any_of(two)], 0) for one, two in zip(told, truth, strict=True)]
+    return np.array(rows).reshape(len(truth), 3)
+
+
+def _rouge(told: str, truth: str, characters: bool) -> list[float]:
+    a, b = (["".join(text.split()), WORD.findall(text.lower())][not characters] for text in (told, truth))
+    found = []
+    for order in (1, 2):
+        common = (_grams(a, order) & _grams(b, order)).total()
+        found.append(2 * common / max(1, max(0, len(a) - order + 1) + max(0, len(b) - order + 1)))
+    return [*found, 2 * _longest_common(a, b) / max(1, len(a) + len(b))]
 
 
 def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
@@ -144,7 +161,7 @@ def _longest_common(a: Sequence[str], b: Sequence[str]) -> int:
 
 def to_show(told: Sequence[str], truth: Sequence[str]) -> Evidence:
     """The texts themselves, as `shown` takes them."""
-    return {"prediction": np.array(told, object), "truth": np.array(truth, object)}
+    return {"prediction": np.array(told, object), "truth": np.array([*map(first_of, truth)], object)}
 
 
 def shown(errors_N: np.ndarray, evidence: Evidence, title: str, note: str) -> View:

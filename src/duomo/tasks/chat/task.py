@@ -24,7 +24,7 @@ from duomo.core.tensors import Batch, Dense, Examples, Ragged
 from duomo.data import corpus
 from duomo.data.digests import number_of
 from duomo.data.ngram import Ngrams
-from duomo.data.several import several, texts_in
+from duomo.data.several import apart, several, texts_in
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language
 from duomo.decode.sampling import Sampling
@@ -190,7 +190,7 @@ class Main(Task):
             words.append(tr("{count} of {rows} conversations are marked as bad ({column} is false) and are left out; --ignore {column} "
                             "learns them too.", count=count, rows=len(table), column=column))  # fmt: skip
         if self._several(table, self.shape):
-            words.append(tr("Each cell of {column} lists several answers; the first is learned.", column=self.shape.columns[-1]))
+            words.append(tr("Each cell of {column} lists several answers; each of them is learned.", column=self.shape.columns[-1]))
         if any(name.lower() in REJECTED for name in table.names if name not in self.config.ignore):
             words.append(tr("The preferred answers are learned as answers; the rejected ones are not read."))
         if not mask.any():
@@ -205,6 +205,9 @@ class Main(Task):
             if set(cells) == {"true", "false"}:
                 return np.array([cell == "false" for cell in cells], bool), name
         return np.zeros(len(table), bool), ""
+
+    def taught(self, table: Table) -> Table:
+        return apart(table, self.shape.columns[-1]) if self._several(table, self.shape) else table
 
     # -- tensors
     def _conversations(self, table: Table) -> Iterator[list[dict[str, Any]]]:
@@ -233,8 +236,7 @@ class Main(Task):
     @staticmethod
     def _several(table: Table, shape: Shape) -> bool:
         """Whether each answer is a list of answers."""
-        answer = shape.columns[-1]
-        return shape.name in ("alpaca", "pairs") and answer in table.names and several(table.column(answer).to_pylist())
+        return shape.name in ("alpaca", "pairs") and shape.columns[-1] in table.names and several(table.data[shape.columns[-1]].to_pylist())
 
     def _lessons(self, table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Tokens (T,) of each conversation and which are learned (T,); at least one token."""
@@ -244,8 +246,7 @@ class Main(Task):
 
     def _fitting_lessons(self, table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
         """The same, each no longer than the model reads and foretells."""
-        most = self.context + 1
-        return [(tokens[:most], learned[:most]) for tokens, learned in self._lessons(table)]
+        return [(tokens[: self.context + 1], learned[: self.context + 1]) for tokens, learned in self._lessons(table)]
 
     @property
     def _end(self) -> int:

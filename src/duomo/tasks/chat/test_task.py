@@ -348,7 +348,7 @@ def test_what_was_said_before_is_read():
 
 
 def test_chinese_and_older_layouts_lose_nothing(tmp_path):
-    """Alpaca by Chinese names keeps its input; of several answers the first is learned; scripts and turns of input and output are turns."""
+    """Alpaca by Chinese names keeps its input; of several answers each is learned; scripts and turns of input and output are turns."""
     shape = shape_of(["指令", "输入", "输出", "系统", "历史"])
     assert (shape.name, shape.columns, shape.aside) == ("alpaca", ("指令", "输入", "输出"), ("系统", "历史"))
     said = messages_of({"指令": "译成英文", "输入": "你好", "输出": "Hello", "系统": "", "历史": None}, shape, 1)
@@ -361,7 +361,8 @@ def test_chinese_and_older_layouts_lose_nothing(tmp_path):
     assert messages_of({"conversation": json.dumps(turns)}, shape_of(["conversation"]), 1) == TALK
     task, rows = make_task("chat", {}), table("alpaca", output=json.dumps(["cba", "bca"]))
     _, words = task.usable(rows)
-    assert any("the first is learned" in one for one in words) and next(task._conversations(rows))[-1]["content"] == "cba"
+    assert any("each of them is learned" in one for one in words) and next(task._conversations(rows))[-1]["content"] == "cba"
+    assert [talk[-1]["content"] for talk in task._conversations(task.taught(rows.take(np.arange(1))))] == ["cba", "bca"]
     mixed = table("alpaca", 2, output=[json.dumps(["cba", "bca"]), "cba"])  # a text may be a list
     assert next(task._conversations(mixed))[-1]["content"] == '["cba", "bca"]'
 

@@ -19,6 +19,8 @@ from duomo.data.targets import LISTED, SEPARATORS, listed, separator_of
 UNSEEN, MISSING = -1, -2
 MOST_CLASSES = 0.6
 """Of so many classes a row, most have but one: names and numbers of things, not classes."""
+DASHES, DASHED = frozenset(("-", "--", "–", "—", "－")), 0.05
+"""What stands for a class where nobody could tell it (`gold_label` of SNLI), and of how many rows at most."""
 Label = str | int | float | bool
 
 
@@ -120,6 +122,18 @@ class Labels:
             return np.zeros(len(table), bool)
         return np.array([cell is None or not str(cell).strip() for cell in cells.to_pylist()], bool)
 
+    def undecided(self, table: Table) -> np.ndarray:
+        """(N,) bool: rows with a dash in place of the class, where few have it and all others have words."""
+        cells = table.column(self.targets[0])
+        if len(self.targets) > 1 or _is_list(cells) or self._in_cells(table)[0]:
+            return np.zeros(len(table), bool)
+        index, values = codes(cells)
+        dash_V, counts_V = np.array([label in DASHES for label in values]), np.bincount(index, minlength=len(values))
+        words = [any(map(str.isalnum, str(label))) for label in values if label is not None and label not in DASHES]
+        few = len(words) > 1 and all(words) and counts_V[dash_V].sum() <= DASHED * len(table)
+        learned = [label for labels in self.classes for label in labels]
+        return dash_V[index] & (DASHES.isdisjoint(learned) if learned else few)
+
     def _fit_one(self, name: str, table: Table) -> None:
         index, values = codes(table.column(name))
         rows = np.bincount(index, minlength=len(values))
@@ -185,7 +199,7 @@ class Labels:
             else:
                 index, values = codes(cells)
                 found |= np.array([label is not None for label in values])[index]
-        return found
+        return found & ~self.undecided(table)
 
     def encode(self, table: Table) -> tuple[np.ndarray, np.ndarray | None]:
         """Targets, and how many unseen labels a row has.

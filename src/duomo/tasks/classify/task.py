@@ -136,6 +136,8 @@ class Main(Task):
         name, said = ", ".join(self.config.target), []
         if missing:
             said.append(tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=missing, rows=len(table), name=name))
+        if dashes := int(self.labels.undecided(table).sum()):
+            said.append(tr("Of these {count} have a dash in its place; where it is a class of its own, give it a name.", count=dashes))
         if bare:
             said.append(tr("{count} of {rows} rows have an empty {name!r}: none of the labels. Write NA where the labels are not known.",
                            count=bare, rows=len(table), name=name))  # fmt: skip

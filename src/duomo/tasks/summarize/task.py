@@ -135,6 +135,9 @@ class Main(Task):
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         return self.pairs.usable(table)
 
+    def taught(self, table: Table) -> Table:
+        return self.pairs.taught(table)
+
     def encode(self, table: Table, *, target: bool) -> Examples:
         """The pairs, and beside them how each text begins, which may be the answer."""
         beginnings = [lead(text, max(COUNTS)) for text in self.pairs.sources(table)]

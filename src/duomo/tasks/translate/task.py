@@ -23,7 +23,7 @@ from duomo.core.tensors import Batch, Examples
 from duomo.data.aligned import as_long, side_of
 from duomo.data.headers import script_of
 from duomo.data.instructed import Instructed
-from duomo.data.pairs import Asked, Pairs, find_target, suggested
+from duomo.data.pairs import Asked, Pairs, beside_place, find_target, suggested
 from duomo.data.written import bleu, chrf, chrf_rows, shown, to_show, tokenisation, translation_facts
 from duomo.decode.penalty import USUAL, Penalty
 from duomo.decode.trust import NEVER, best
@@ -86,20 +86,21 @@ class Main(Task):
 
     @classmethod
     def suits(cls, table: Table) -> str:
+        table = beside_place(table.without((*READ_IN, *WRITTEN_IN)))
         if (sides := _in_two_scripts(table)) and _as_long(table, sides):
             return tr("the columns are in two languages, {names}", names=" → ".join(sides))
-        named = [name for name in table.inputs() if name not in (*READ_IN, *WRITTEN_IN)]
+        named = table.inputs()
         if len(named) != 2 or any(table.kinds.get(name) not in ("text", "category") for name in named):
             return ""
         last = _unlike(*named)
         if last and all(side_of(name) not in ("", *SIDES) for name in last):
             return tr("the columns are named after two languages, {names}", names=" → ".join(last))
-        alone = [*map(side_of, last)] == SIDES and {*table.names} <= {*named, *READ_IN, *WRITTEN_IN}
+        alone = [*map(side_of, last)] == SIDES and {*table.names} <= {*named}
         return tr("the columns are source and target") if alone else ""
 
     @classmethod
     def find_target(cls, table: Table) -> tuple[str, ...]:
-        return find_target(table, TARGETS) or tuple(_in_two_scripts(table)[1:])
+        return find_target(table, TARGETS) or tuple(_in_two_scripts(beside_place(table))[1:])
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         if "decoder" in learned:
@@ -144,6 +145,9 @@ class Main(Task):
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         mask, told = self.pairs.usable(table)
         return mask, [*told, *_mixed(table)]
+
+    def taught(self, table: Table) -> Table:
+        return self.pairs.taught(table)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         return self.pairs.encode(table, target=target)
