@@ -16,6 +16,7 @@ from duomo.core.config import build
 from duomo.core.contract import Field, Goal, Head
 from duomo.core.device import Execution
 from duomo.core.reporter import Silent
+from duomo.data.loader import finish
 from duomo.exchange import engines
 from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import within
@@ -132,3 +133,34 @@ def test_many_pictures_need_no_line(arrows: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(council, "PICTURES", 40)
     run = duomo.train(arrows, SETTINGS, out=tmp_path / "run", reporter=Silent())
     assert run.scorecard["facts"]["voices"] == {}
+
+
+def beside(arrows: Path, seed: int = 0) -> pd.DataFrame:
+    """The pictures' kinds as a price that age takes a share of."""
+    files, rng = sorted(str(path) for path in arrows.rglob("*.png")), np.random.default_rng(seed)
+    age = rng.integers(0, 10, len(files))
+    worth = np.array([{"a": 10.0, "b": 40.0, "c": 90.0}[Path(file).parent.name] for file in files])
+    return pd.DataFrame({"image": files, "age": age, "price": worth * (1 - age / 12)})
+
+
+def test_pictures_beside_other_columns_are_told_by_the_line_and_trees_hear_of_it(arrows: Path, tmp_path: Path) -> None:
+    rows = beside(arrows)
+    run = duomo.train(rows, {"train": {"epochs": 1, "exact": True}}, target="price", out=tmp_path / "run", reporter=Silent())
+    assert run.facts["features"] == ["image", "age"] and run.recipe.model.name == "fusion"
+    assert run.scorecard["results"][0]["metrics"]["r2"]["value"] > 0.8 and sum(list(run.scorecard["facts"]["voices"].values())[1:]) > 0.3
+    batch = finish(run.task.encode(run.table(rows[:4]), target=False).batch(torch.arange(4)), run.task.inputs)
+    voices = run.model.council
+    (said_BS,) = voices.said(batch)
+    assert said_BS.std() > 0 and voices.features(batch, [said_BS]).shape[1] == 2
+    torch.testing.assert_close(voices.said(voices.glimpsed(batch))[0], said_BS)
+
+
+def test_many_pictures_beside_other_columns_leave_trees_and_line_these(
+    arrows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(council, "PICTURES", 40)
+    run = duomo.train(beside(arrows), SETTINGS, target="price", out=tmp_path / "run", reporter=Silent())
+    again = duomo.load(tmp_path / "run")
+    assert len(run.scorecard["facts"]["voices"]) > 1 and not again.model.council.said({"image:image": torch.zeros(1, 3, 45, 45)})
+    asked = beside(arrows)[:3].drop(columns="price").to_dict("records")
+    assert again.predict(asked) == run.predict(asked)

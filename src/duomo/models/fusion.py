@@ -51,7 +51,7 @@ class Config:
     numbers: str = "piecewise"
     """Embedding of numbers: piecewise (bends at quantiles), periodic (sines), or line."""
     advice: bool = True
-    """Fit boosted trees and a linear model over cells, sounds and texts beside the network and weigh them with it."""
+    """Fit boosted trees and a linear model over cells, sounds, texts and few pictures beside the network and weigh them with it."""
 
 
 SIZES = {

@@ -6,9 +6,8 @@
     tokens (B, T) ───┤
     pixels ──────────┘
 Of a sound they see what a few numbers tell of it (nn/heard.py). Of texts the line sees their letters (nn/letters.py), of a category of many
-values each by itself, and the trees what the line says of both: a text may mean something else in another row, and of a thousand values
-none can be split off (Wolpert 1992, "Stacked Generalization"). Of pictures the line alone sees something, where there is nothing else
-(nn/glimpse.py).
+values each by itself, of pictures edges and colours (nn/glimpse.py), and the trees what the line says of each: a text may mean something
+else in another row, and of a thousand values none can be split off (Wolpert 1992, "Stacked Generalization").
 They are fitted when the network has learned, and the shares on validation (train/council.py); until then only the network speaks, and
 what is not fitted yet is empty. Weighing unlike models is what wins on tables: Caruana et al. 2004, "Ensemble Selection from Libraries of
 Models"; Erickson et al. 2020, arXiv:2003.06505, section 2.2.
@@ -123,8 +122,7 @@ class Council(Grown):
         self.letters = nn.ModuleList(Letters(size) for _ in self.token_names)
         self.large = [place for place, known in enumerate(self.vocabulary) if known > SPELLED]
         self.values = nn.ModuleList(Values(self.vocabulary[place], size) for place in self.large)
-        pictures = of_forms(inputs, "pixels")
-        self.picture_names = pictures if len(pictures) == len(inputs) else []
+        self.picture_names = of_forms(inputs, "pixels")
         self.glimpses = nn.ModuleList(Glimpse(inputs[name], size) for name in self.picture_names)
         self.register_buffer("level_2D", torch.zeros(0))
         self.register_buffer("rank_V", torch.zeros(0, dtype=torch.int16))
@@ -140,6 +138,22 @@ class Council(Grown):
     def has_sparse(self) -> bool:
         """Whether there are texts or large categories, of whose many features a row has few."""
         return bool(self.token_names or self.large)
+
+    @property
+    def has_wide(self) -> bool:
+        """Whether there are texts, large categories or pictures, which have more features than there may be rows."""
+        return self.has_sparse or bool(self.picture_names)
+
+    @property
+    def wide_names(self) -> list[str]:
+        """The inputs that `said` reads."""
+        return [*self.token_names, *self.category_names, *self.picture_names]
+
+    def looks(self, at_pictures: bool) -> bool:
+        """Whether anything is left to look at; the network alone sees pictures from now on where these are not to be looked at."""
+        if not at_pictures:
+            self.picture_names, self.glimpses = [], nn.ModuleList()
+        return bool(self.names)
 
     def texts(self) -> list[tuple[str, Letters]]:
         """The columns of tokens, and what reads them."""
@@ -184,12 +198,13 @@ class Council(Grown):
         return [(found_BD - self.level_2D[0]) / self.level_2D[1]]
 
     def said(self, batch: Batch) -> list[Tensor]:
-        """float32 (B, S) for each text and large category: what the line says of it; nothing before the line is fitted."""
-        return [one(x) for one, x in zip(self.sparse(), self.read(batch), strict=True) if len(one.weight_PS)]
+        """float32 (B, S) for each text, large category and picture: what the line says of it; nothing before the line is fitted."""
+        found = [one(x) for one, x in zip(self.sparse(), self.read(batch), strict=True) if len(one.weight_PS)]
+        return found + [glimpse(batch[name]) for name, glimpse in self.pictures() if len(glimpse.weight_DS)]
 
     def features(self, batch: Batch, said: Sequence[Tensor] = ()) -> Tensor:
         """float32 (B, F) for the trees: each category's rank (`rank_V`; KNOWN where trees do not tell it), numbers, what sounds hold, and
-        what the line said of texts and large categories."""
+        what the line said of texts, large categories and pictures."""
         found = [batch[name].float() for name in self.number_names] + self._described(batch)
         if self.category_names:
             first_M = torch.tensor(self.vocabulary).cumsum(0) - torch.tensor(self.vocabulary)
@@ -217,15 +232,13 @@ class Council(Grown):
             line_BS = self.bias_S
             if len(self.weight_FS):  # OpenVINO computes a product over no columns wrongly
                 line_BS = line_BS + self.spelled(batch) @ self.weight_FS
-            line_BS = sum(said, line_BS)  # a run of before there were letters or values has none
-            for name, glimpse in self.pictures():
-                line_BS = line_BS + glimpse(batch[name])
-            found_BS = found_BS + line_BS * self.share_3[2]
+            # a run of before there were letters, values or glimpses has none
+            found_BS = found_BS + sum(said, line_BS) * self.share_3[2]
         return found_BS
 
 
 def told(said: Sequence[Tensor]) -> list[Tensor]:
-    """What trees see of (B, S) said of each text and category: all together, and each by itself where these are not too many."""
+    """What trees see of (B, S) said of each text, category and picture: all together, and each by itself where these are not too many."""
     if not said or said[0].shape[1] > TOLD:
         return []
     whole_BS = torch.stack(list(said)).sum(0)
@@ -233,7 +246,6 @@ def told(said: Sequence[Tensor]) -> list[Tensor]:
 
 
 def council_of(inputs: Mapping[str, Field], size: int, wanted: bool) -> Council | None:
-    """A council over the numbers, categories, sounds and tokens among the inputs, or over pictures; None where there are none, or it is not
-    wanted."""
-    seen = of_forms(inputs, "numbers", "categories", "waveform", "tokens") or len(of_forms(inputs, "pixels")) == len(inputs)
+    """A council over numbers, categories, sounds, tokens and pixels among the inputs; None where there are none, or it is not wanted."""
+    seen = of_forms(inputs, "numbers", "categories", "waveform", "tokens", "pixels")
     return Council(inputs, size) if wanted and seen else None

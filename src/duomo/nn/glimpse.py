@@ -30,7 +30,8 @@ def averaging(before: int, after: int) -> Tensor:
 
 
 class Glimpse(Grown):
-    """float (B, C, H, W) as a model takes it -> float32 (B, S), once it is fitted (train/council.py), from what `describe` tells.
+    """float (B, C, H, W) as a model takes it -> float32 (B, S), once it is fitted (train/council.py), from what `describe` tells, or from
+    (B, D) that was told before.
 
     Nothing of a row depends on its batch mates.
     """
@@ -70,7 +71,7 @@ class Glimpse(Grown):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         with torch.autocast(x_BCHW.device.type, enabled=False):
-            return torch.cat(self.describe(x_BCHW), 1) @ self.weight_DS
+            return (x_BCHW if x_BCHW.dim() == 2 else torch.cat(self.describe(x_BCHW), 1)) @ self.weight_DS
 
     def describe(self, x_BCHW: Tensor) -> list[Tensor]:
         """Edges, colours and thumbnail, float32 (B, D) each."""

@@ -45,9 +45,9 @@ SPLITS = 2 * 10**5
 PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
 TEXTS, LOOSE = (0.4, 0.1, 0.5), 1.0
-"""The same where texts are among what network and line see, held as loosely as one row: of few texts one of the two may be far better."""
+"""The same where texts or pictures are among what network and line see, held as loosely as one row: of few one may be far better."""
 BLIND = (0.6, 0.2, 0.2)
-"""The same, half as firm, where the network also sees what trees and line do not: a picture, a film."""
+"""The same, half as firm, where the network also sees what trees and line do not: many pictures, a film."""
 FIRM, SAME, PROVED, HEARD_ROWS, FLAT = 8.0, 1e-3, 2000, 16, 1e-3
 PICTURES = 1500
 """From so many on a network needs no line that glimpses at pictures."""
@@ -58,7 +58,7 @@ SHARE, SOON = 0.2, 10.0
 AT_LEAST, BESIDE = 60.0, 0.5
 """Seconds that they may take where no time was set; more where the network took long: so much of its own."""
 LINE_SHARES, TEXT_SHARES = (0.3, 0.3), (0.4, 0.7)
-"""By when the line must be fitted, and trees told of it, beside trees; later where it reads texts, which they do not."""
+"""By when the line must be fitted, and trees told of it, beside trees; later where it reads texts or pictures, which they do not."""
 
 
 def council_of(model: nn.Module) -> Council | None:
@@ -75,7 +75,7 @@ def seconds_of(minutes: float) -> float:
 def minutes_left(model: nn.Module, minutes: float) -> float:
     """What a limited time leaves for the network itself; a line over pictures takes a second or two."""
     council = council_of(model)
-    return minutes - seconds_of(minutes) / 60 if council and not council.picture_names else minutes
+    return minutes - seconds_of(minutes) / 60 if council and (council.has_cells or council.has_sparse) else minutes
 
 
 def allowed(minutes: float, took: float) -> float:
@@ -110,14 +110,14 @@ def fit(
     number of each training row's group, where there are groups.
     """
     council, alone = council_of(model), Fitted()
-    if council is None or not len(both[1]) or (council.picture_names and len(both[0]) >= PICTURES):
+    if council is None or not len(both[1]) or not council.looks(len(both[0]) < PICTURES):
         return alone
     device = next(model.parameters()).device
     council.cpu()
     rows = _rows(model, council, task, both, apart, time.monotonic() + seconds, groups)
     if not rows.goals or not all(map(rows.taught, rows.goals)):
         return alone
-    parts, now = (1.0, 1.0) if not council.has_cells else TEXT_SHARES if council.has_sparse else LINE_SHARES, time.monotonic()
+    parts, now = (1.0, 1.0) if not council.has_cells else TEXT_SHARES if council.has_wide else LINE_SHARES, time.monotonic()
     soon, told_by = (now + share * max(0.0, rows.ends - now) for share in parts)
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
         with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
@@ -297,8 +297,8 @@ def _regrow(council: Council, told: Sequence[Tensor], chosen: Sequence[Chosen], 
     if rows.learned >= FEW and time.monotonic() > rows.ends:
         return
     if told:
-        names, places = (*council.token_names, *council.category_names), torch.arange(len(told[0]), rows.count).split(AT_ONCE)
-        said = [council.said({name: rows.batch[name][some] for name in names}) for some in places if len(some)]
+        places = torch.arange(len(told[0]), rows.count).split(AT_ONCE)
+        said = [council.said({name: rows.batch[name][some] for name in council.wide_names}) for some in places if len(some)]
         told = [torch.cat([one, *(piece[place] for piece in said)]) for place, one in enumerate(told)]
     x_NF, grown = council.features(rows.batch, told).double().numpy(), list[Trees]()
     for goal, one in zip(rows.goals, chosen, strict=True):

@@ -47,11 +47,11 @@ LONELY = 0.5
 
 def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, told_by: float) -> Voice | None:
     """With the penalty that leaves the least loss on what is held out, tried from the strongest until it has risen twice; None where it
-    has too many columns for so many rows, or for the time until `ends`. Large categories are left out where they take too long; until
-    `told_by` trees are told what it says."""
-    least, wide = min(rows.learned, FEW), council.has_sparse or bool(council.picture_names)
+    has too many columns for so many rows, or for the time until `ends`. Large categories and pictures are left out where they take too
+    long; until `told_by` trees are told what it says."""
+    least, wide = min(rows.learned, FEW), council.has_wide
     most = _affordable(council, rows, ends, wide)
-    if most < least and wide and council.large and not council.token_names:
+    if most < least and wide and council.has_cells and not council.token_names:
         most, wide = _affordable(council, rows, ends, False), False
     if most < least:
         return None
@@ -63,9 +63,9 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
     held, valid, found, chosen, ways = list[np.ndarray](), list[np.ndarray](), list[Weights](), list[float](), list[float]()
     for goal in rows.goals:
         parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
-        looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if seen.wide is not None else len(parts)
+        looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if seen.wide else len(parts)
         lines, tried = [Line(goal) for _ in parts], list[tuple[float, float, np.ndarray]]()
-        for penalty in PENALTIES[2 if seen.wide is not None and not council.large else 0 :]:
+        for penalty in PENALTIES[2 if seen.wide and not council.large else 0 :]:
             said, started = np.zeros((len(goal.values), goal.size)), time.monotonic()
             for one, (learn, judge) in zip(lines, parts[:looks], strict=False):
                 said[judge] = seen.taught(one, learn, penalty, judge)
@@ -88,7 +88,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
     some = council.has_cells and wide and sum(goal.size for goal in rows.goals) <= TOLD
     told = _told(seen, rows, chosen, told_by) if some else ()
     again = partial(_again, council, chosen, most)
-    onward = again if rows.learned < FEW or seen.wide is None else partial(_onward, seen, found, ways)
+    onward = again if rows.learned < FEW or not seen.wide or council.picture_names else partial(_onward, seen, found, ways)
     return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), onward, told)
 
 
@@ -108,8 +108,8 @@ def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: f
 
 
 def _told(seen: "Seen", rows: Rows, penalties: Sequence[float], ends: float) -> Sequence[Tensor]:
-    """float32 (N, S) for each text: what the line says of it in rows to be judged, and of each row to learn from what a line says that
-    learned from the others, part by part. Nothing where the time does not suffice."""
+    """float32 (N, S) for each text, large category and picture: what the line says of it in rows to be judged, and of each row to learn
+    from what a line says that learned from the others, part by part. Nothing where the time does not suffice."""
     parts, told_TNS = _apart(rows), seen.told()
     for count, part in enumerate(parts):
         others = np.ones(rows.learned, bool)
@@ -120,7 +120,7 @@ def _told(seen: "Seen", rows: Rows, penalties: Sequence[float], ends: float) -> 
                 return ()
             soon = now + (ends - now) / ((len(parts) - count) * len(rows.goals) - place)
             weights, _ = _learned(seen, rows, goal, known, penalty, soon)
-            told_TNS[:, part, goal.first : goal.first + goal.size] = seen.texts(weights, part)
+            told_TNS[:, part, goal.first : goal.first + goal.size] = seen.each(weights, part)
     return told_TNS.unbind(0)
 
 
@@ -148,7 +148,7 @@ def _onward(seen: "Seen", found: Sequence[Weights], penalties: Sequence[float], 
 
 def _again(council: Council, penalties: Sequence[float], most: int, rows: Rows) -> None:
     """From these rows at once; `most`: of so many."""
-    wide = bool(council.picture_names) or any(len(one.weight_PS) for one in council.sparse())
+    wide = any(len(glimpse.weight_DS) for _, glimpse in council.pictures()) or any(len(one.weight_PS) for one in council.sparse())
     basis = np.arange(rows.count)
     seen = Seen(council, rows.batch, basis if rows.learned < FEW else spread(basis, most), rows.learned, wide)
     found = [Line(goal) for goal in rows.goals]
@@ -186,28 +186,29 @@ class Seen:
         self.basis, self._council, self._batch, self._learned = basis, council, batch, learned
         columns_RX = [_spelled(council, batch, basis)]
         self._cells = columns_RX[0].shape[1]
-        self.wide: Any = None
         self.all: tuple[np.ndarray, Any] | None = None
-        self._level = Level(council, batch, learned) if council.picture_names else None
+        self._level = Level(council, batch, learned) if wide and council.picture_names else None
+        self.wide = self._wide(basis) if wide else []
         if wide:
-            self.wide, self._judged = self._wide(basis), self._wide(np.arange(learned, len(next(iter(batch.values())))))
-            product = self.wide @ self.wide.T
-            values_R, vectors_RR = np.linalg.eigh(product.toarray() if council.has_sparse else product)
+            self._judged = self._wide(np.arange(learned, len(next(iter(batch.values())))))
+            sparse = len(council.sparse())
+            products = [x @ x.T for x in self.wide]
+            values_R, vectors_RR = np.linalg.eigh(sum(x.toarray() if i < sparse else x for i, x in enumerate(products)))
             kept = values_R > FLAT * max(values_R[-1], FLAT)
             root_D = np.sqrt(values_R[kept])
             self._turn_RD = vectors_RR[:, kept] / root_D
             columns_RX.append(vectors_RR[:, kept] * root_D)
-        self._rows_RX = np.concatenate(columns_RX, 1).astype(np.float64 if self.wide is None else np.float32)
+        self._rows_RX = np.concatenate(columns_RX, 1).astype(np.float32 if wide else np.float64)
 
-    def _wide(self, rows: np.ndarray) -> Any:
-        """(N, G) float64: n-grams, or numbers of glimpses."""
-        return self._level.of(self._batch, rows) if self._level else grams(self._council, self._batch, rows)
+    def _wide(self, rows: np.ndarray) -> list[Any]:
+        """float64 (N, G) of each text and large category (CSR), and of each picture."""
+        return [*_grams(self._council, self._batch, rows), *(self._level.of(self._batch, rows) if self._level else ())]
 
     def beyond(self, rows: np.ndarray) -> tuple[np.ndarray, Any] | None:
         """Of these rows, if they are more than the basis, as many as fit, and CSR (N, F + G) their features."""
         from scipy import sparse
 
-        if self.wide is None or self._level or len(rows) <= len(self.basis):
+        if not self.wide or self._level or len(rows) <= len(self.basis):
             return None
         some = spread(rows, SAMPLE)
         each = grams(self._council, self._batch, some).nnz / len(some) + self._cells
@@ -238,44 +239,46 @@ class Seen:
         """(N, P) of rows to be judged."""
         pieces = np.array_split(rows, 1 + len(rows) // AT_ONCE)  # all at once they may not fit into memory
         said = np.concatenate([_spelled(self._council, self._batch, piece) @ weights.cells_FP for piece in pieces])
-        if self.wide is not None:
-            said += self._judged[rows - self._learned] @ weights.wide_GP
+        if self.wide:
+            each = np.split(weights.wide_GP, self._firsts())
+            said += sum(x_NG[rows - self._learned] @ weight_GP for x_NG, weight_GP in zip(self._judged, each, strict=True))
         return said + weights.bias_P
 
     def weights(self, line: Line) -> Weights:
         """The line's, of n-grams or numbers of glimpses in place of coordinates."""
-        wide = self.wide.T @ (self._turn_RD @ line.weight_FP[self._cells :]) if self.wide is not None else line.weight_FP[:0]
-        return Weights(line.weight_FP[: self._cells], np.asarray(wide), line.bias_P)
+        wide = line.weight_FP[:0]
+        if self.wide:
+            pairs_RP = self._turn_RD @ line.weight_FP[self._cells :]
+            wide = np.concatenate([x_RG.T @ pairs_RP for x_RG in self.wide])
+        return Weights(line.weight_FP[: self._cells], wide, line.bias_P)
 
-    def texts(self, weights: Weights, rows: np.ndarray) -> Tensor:
-        """float32 (T, N, P): what the weights say of each text of these rows."""
-        each = np.split(weights.wide_GP, self._firsts())
-        pieces = np.array_split(rows, 1 + len(rows) // AT_ONCE)
-        found = [
-            [x_NG @ weight_GP for x_NG, weight_GP in zip(_grams(self._council, self._batch, piece), each, strict=True)] for piece in pieces
-        ]
+    def each(self, weights: Weights, rows: np.ndarray) -> Tensor:
+        """float32 (T, N, P): what the weights say of each text, large category and picture of these rows."""
+        each, pieces = np.split(weights.wide_GP, self._firsts()), np.array_split(rows, 1 + len(rows) // AT_ONCE)
+        found = [[x_NG @ weight_GP for x_NG, weight_GP in zip(self._wide(piece), each, strict=True)] for piece in pieces]
         return torch.from_numpy(np.concatenate(found, 1)).float()
 
     def told(self) -> Tensor:
         """float32 (T, N, S): the same of all rows by the weights that were written; 0 of those to learn from."""
         count = len(next(iter(self._batch.values())))
-        names = (*self._council.token_names, *self._council.category_names)
-        batches = [{name: self._batch[name][piece] for name in names} for piece in torch.arange(self._learned, count).split(AT_ONCE)]
+        pieces = torch.arange(self._learned, count).split(AT_ONCE)
+        batches = [{name: self._batch[name][piece] for name in self._council.wide_names} for piece in pieces]
         said_TNS = torch.cat([torch.stack(self._council.said(batch)) for batch in batches], 1)
         return torch.cat([said_TNS.new_zeros(len(said_TNS), self._learned, said_TNS.shape[2]), said_TNS], 1)
 
     def _firsts(self) -> np.ndarray:
-        """Where the places of each text or category but the first one begin."""
-        return np.cumsum(_widths(self._council))[:-1]
+        """Where the places of each text, category or picture but the first one begin."""
+        return np.cumsum([*_widths(self._council), *(sum(glimpse.parts) for _, glimpse in self._council.pictures())])[:-1]
 
     def write(self, found: Sequence[Weights]) -> None:
         """Into the council: the weights of all goals side by side."""
         cells_FS, wide_GS, bias_S = (np.concatenate(parts, -1) for parts in zip(*found, strict=True))
-        if self._level is not None:
-            bias_S = bias_S - self._level.write(self._council, wide_GS)
-        elif self.wide is not None:
-            for one, weight_GS in zip(self._council.sparse(), np.split(GAIN * wide_GS, self._firsts()), strict=True):
-                one.put(weight_PS=torch.from_numpy(weight_GS))
+        if self.wide:
+            each, sparse = np.split(wide_GS, self._firsts()), self._council.sparse()
+            for one, weight_GS in zip(sparse, each, strict=False):
+                one.put(weight_PS=torch.from_numpy(GAIN * weight_GS))
+            if self._level:
+                bias_S = bias_S - self._level.write(self._council, each[len(sparse) :])
         self._council.put(weight_FS=torch.from_numpy(cells_FS), bias_S=torch.from_numpy(bias_S))
 
 
@@ -285,26 +288,26 @@ class Level:
 
     def __init__(self, council: Council, batch: Batch, learned: int):
         self._names = [name for name, _ in council.pictures()]
-        x_NG = self._told(batch, np.arange(learned))
-        parts = [part for _, glimpse in council.pictures() for part in glimpse.parts]
-        self._mean_G = x_NG.mean(0)
-        each_G = np.square(x_NG - self._mean_G).mean(0)
-        lengths = [max(FLAT, float(one.sum())) ** 0.5 for one in np.split(each_G, np.cumsum(parts)[:-1])]
-        self._scale_G = np.repeat([GAIN / len(parts) ** 0.5 / length for length in lengths], parts)
+        self._means, self._scales = list[np.ndarray](), list[np.ndarray]()
+        for (_, glimpse), x_ND in zip(council.pictures(), self._told(batch, np.arange(learned)), strict=True):
+            self._means.append(x_ND.mean(0))
+            each_D = np.square(x_ND - self._means[-1]).mean(0)
+            lengths = [max(FLAT, float(one.sum())) ** 0.5 for one in np.split(each_D, np.cumsum(glimpse.parts)[:-1])]
+            self._scales.append(np.repeat([GAIN / (len(self._names) * len(lengths)) ** 0.5 / length for length in lengths], glimpse.parts))
 
-    def _told(self, batch: Batch, rows: np.ndarray) -> np.ndarray:
-        return np.concatenate([batch[name][rows].double().numpy() for name in self._names], 1)
+    def _told(self, batch: Batch, rows: np.ndarray) -> list[np.ndarray]:
+        return [batch[name][rows].double().numpy() for name in self._names]
 
-    def of(self, batch: Batch, rows: np.ndarray) -> np.ndarray:
-        return np.asarray((self._told(batch, rows) - self._mean_G) * self._scale_G)
+    def of(self, batch: Batch, rows: np.ndarray) -> list[np.ndarray]:
+        """float64 (N, D) of each picture."""
+        return [(x_ND - mean_D) * scale_D for x_ND, mean_D, scale_D in zip(self._told(batch, rows), self._means, self._scales, strict=True)]
 
-    def write(self, council: Council, weight_GS: np.ndarray) -> np.ndarray:
+    def write(self, council: Council, each: Sequence[np.ndarray]) -> np.ndarray:
         """Weights for the numbers as they are into the council; (S,) what is to be taken from the bias."""
-        weight_GS = weight_GS * self._scale_G[:, None]
-        first = np.cumsum([sum(glimpse.parts) for _, glimpse in council.pictures()])[:-1]
-        for (_, glimpse), weight_DS in zip(council.pictures(), np.split(weight_GS, first), strict=True):
+        weights = [weight_DS * scale_D[:, None] for weight_DS, scale_D in zip(each, self._scales, strict=True)]
+        for (_, glimpse), weight_DS in zip(council.pictures(), weights, strict=True):
             glimpse.put(weight_DS=torch.from_numpy(weight_DS))
-        return np.asarray(self._mean_G @ weight_GS)
+        return np.asarray(sum(mean_D @ weight_DS for mean_D, weight_DS in zip(self._means, weights, strict=True)))
 
 
 def _spelled(council: Council, batch: Batch, rows: np.ndarray) -> np.ndarray:
