@@ -102,6 +102,14 @@ def test_a_run_foretells(tmp_path: Path) -> None:
     assert run.facts["asks"] == ["date"]
 
 
+def test_years_are_moments() -> None:
+    rows = pd.DataFrame([{"country": one, "year": year, "co2": float(year)} for one in "ab" for year in range(1950, 2000)])
+    found, past = told(rows, 2, "co2")
+    assert (past.time, past.by, past.unit, past.every) == ("year", ("country",), "months", 12) and {*(found["co2"] - found["co2[-2]"])} == {
+        2.0
+    }
+
+
 def test_what_cannot_be_foretold() -> None:
     rows = daily()
     for data, settings in ((rows, {"ahead": 200}), (rows.drop(columns="date").assign(x=1.5), {"ahead": 7})):

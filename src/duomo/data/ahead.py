@@ -9,7 +9,7 @@ Legend: N rows, G series, T steps of time.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.feather as feather
 
+from duomo.core.config import merge
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import codes_of, text_of
@@ -67,6 +68,18 @@ class Past:
         return [f"{self.target}[{_named(*span)}]" for span in self.spans]
 
     @property
+    def level(self) -> str:
+        """The column that tells how large the value is about to be: the shortest mean, or else the latest value."""
+        means = [
+            (last - first, name) for (first, last, apart), name in zip(self.spans, self.names, strict=True) if last > first and apart == 1
+        ]
+        return min(means, default=(0, self.names[0]))[1]
+
+    def lays(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings with what tells the task that these columns are of its target's measure."""
+        return merge({"task": {"level": self.level, "alike": tuple(self.names)}}, settings)
+
+    @property
     def needed(self) -> list[str]:
         return [*self.by, *dated.named(Table(self.known), self.time)]
 
@@ -97,13 +110,16 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
     if data.task != "regress" or len(data.target) != 1:
         raise ConfigError("One number is foretold from its earlier values; received the task {task} and {count} targets. Name one: "
                           "--task regress --target COLUMN", task=data.task, count=len(data.target))  # fmt: skip
-    target, time = data.target[0], data.time or next(iter(time_columns(table, data.target[0], CYCLES)), "")
+    target = data.target[0]
+    time = data.time or next(iter(time_columns(table, target, CYCLES)), "") or dated.in_parts(table, target, 1)
     if not time:
         raise ConfigError("What is foretold must be dated: no column tells when each row was made. Name it with --time COLUMN.")
     moments_N, _ = dated.moments(table, time)
     if (undated := np.isnat(moments_N)).any():
         table, moments_N = table.take(np.flatnonzero(~undated)), moments_N[~undated]
         reporter.say(tr("{count:,} rows without a date are left out.", count=int(undated.sum())))
+    order_N = np.argsort(moments_N, kind="stable")  # whoever tries what may be learned finds later rows behind earlier ones
+    table, moments_N = table.take(order_N), moments_N[order_N]
     unit, every = _steps(moments_N)
     by = _series(table, _places(moments_N, unit, every), [target, *dated.named(table, time)])
     past = Past(target, time, by, data.ahead, unit, every, 0, (), table.data.select([*by, *dated.named(table, time), target]))

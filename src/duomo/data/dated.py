@@ -25,13 +25,16 @@ def named(table: Table, time: str) -> tuple[str, ...]:
 def moments(table: Table, time: str) -> tuple[np.ndarray, np.ndarray]:
     """When each row was made: (N,) datetime64[s], NaT where it is not known; and bool (N,) where a cell is there and yet no date."""
     columns = named(table, time)
-    if len(columns) == 1:
-        return date.parse(table.column(columns[0]))
+    found = date.parse(table.column(columns[0])) if len(columns) == 1 else None
+    if found is not None and not (found[1].any() and np.isnat(found[0]).all()):  # years alone are no dates, but tell the time
+        return found
     values = [number.parse(table.column(name))[0] for name in columns]
     filled_N = np.isfinite(values).all(axis=0)
     known_N = filled_N & np.all(
         [(low <= some) & (some <= high) for some, (_, low, high) in zip(values, PARTS.values(), strict=False)], axis=0
     )
+    if found is not None and not known_N.any():
+        return found
     year, month, day, hour = (
         np.where(known_N, values[place], 1).astype(np.int64) if place < len(values) else np.full(len(table), least, np.int64)
         for place, least in enumerate((1970, 1, 1, 0))
@@ -41,15 +44,15 @@ def moments(table: Table, time: str) -> tuple[np.ndarray, np.ndarray]:
     return np.where(known_N, days.astype("datetime64[s]") + 3600 * hour, np.datetime64("NaT")), filled_N & ~known_N
 
 
-def in_parts(table: Table, target: str) -> str:
-    """The columns of a year, a month, and a day and an hour where there are any, between commas; empty where there are none of these."""
+def in_parts(table: Table, target: str, least: int = 2) -> str:
+    """The columns of a year, a month, and a day and an hour where there are any, between commas; empty where fewer of them are there."""
     found: list[str] = []
     for called, low, high in PARTS.values():
         fits = (name for name in table.names if name != target and called.fullmatch(words(name)) and _within(table, name, low, high))
         if not (name := next(fits, "")):
             break
         found.append(name)
-    return ",".join(found) if len(found) > 1 else ""
+    return ",".join(found) if len(found) >= least else ""
 
 
 def _within(table: Table, name: str, low: int, high: int) -> bool:

@@ -22,6 +22,7 @@ from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.encode import InputEncoder
 from duomo.data.supervised import feature_names, mean_weight, numbers, suggest_recipe, weights
 from duomo.tasks.regress.baselines import AsItIs, Mean, classical, nearest
+from duomo.tasks.regress.levels import Level
 
 COVERAGE = 0.9
 POINTS = 600
@@ -44,6 +45,10 @@ class Config:
     """Column with each row's weight in training. Empty: all alike. The scorecard counts every row once."""
     log: bool = False
     """Predict log(1 + target): for targets that are never negative and span orders of magnitude."""
+    level: str = ""
+    """Column that tells how large the target is about to be: multiples of it are learned, unless `log` is set. Set by `data.ahead`."""
+    alike: tuple[str, ...] = ()
+    """Columns of the same measure as the target, told as multiples of `level` too."""
 
 
 @final
@@ -65,8 +70,13 @@ class Main(Task):
         self.halfwidth_K: list[float] = []
         """Half-width of the interval that holds 90 % of the validation rows; empty until calibrated."""
         self.mean_weight = 1.0
+        self.level = self._level()
         self.nearest = ""
         """The column that is nearest to the target as it stands."""
+
+    def _level(self) -> Level | None:
+        wanted = self.config.level and not self.config.log and len(self.config.target) == 1
+        return Level(self.config.level, self.config.alike) if wanted else None
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         self.encoder.given = learned
@@ -77,8 +87,14 @@ class Main(Task):
         self.mean_weight = mean_weight(table, self.config.weight)
         self.mean_K, self.scale_K, self.halfwidth_K = [], [], []
         self.styles_K = [number.style_of(table.column(name)) for name in self.config.target]
+        if level := self._level():
+            level.fit(table, raw := self.raw_targets(table)[:, 0])
+            self.level = level if level.helps(table, raw, features, self.config.encode) else None
         for place, name in enumerate(self.config.target):
             raw = self.raw_targets(table)[:, place]
+            if self.level:
+                base_N, measure_N = self.level.of(table)
+                raw = (raw - base_N) / measure_N
             values = self._forward(raw[np.isfinite(raw)])
             if len(values) < 2 or np.ptp(values) == 0:
                 raise DataError(
@@ -87,7 +103,7 @@ class Main(Task):
                 )  # fmt: skip
             self.mean_K.append(float(values.mean()))
             self.scale_K.append(float(values.std()))
-        self.encoder.fit(table, features)
+        self.encoder.fit(self.level.laid(table) if self.level else table, features)
         alone = len(self.config.target) == 1
         self.nearest = nearest(table, self.raw_targets(table)[:, 0], features) if alone else ""
 
@@ -123,13 +139,17 @@ class Main(Task):
 
     def state(self) -> dict[str, Any]:
         return {"encoder": self.encoder.state(), "mean": self.mean_K, "scale": self.scale_K, "halfwidth": self.halfwidth_K,
-                "styles": [style.to_list() for style in self.styles_K], "nearest": self.nearest}  # fmt: skip
+                "styles": [style.to_list() for style in self.styles_K], "nearest": self.nearest,
+                **({"level": self.level.state()} if self.level else {})}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.encoder.restore(state["encoder"])
         self.mean_K, self.scale_K = [float(v) for v in state["mean"]], [float(v) for v in state["scale"]]
         self.halfwidth_K = [float(v) for v in state["halfwidth"]]
         self.nearest = str(state.get("nearest", ""))
+        self.level = self._level() if "level" in state else None
+        if self.level:
+            self.level.restore(state["level"])
         self.styles_K = [number.Style(*style) for style in state.get("styles", ())]
 
     @property
@@ -160,10 +180,14 @@ class Main(Task):
 
     # -- tensors
     def encode(self, table: Table, *, target: bool) -> Examples:
-        columns: dict[str, Column] = dict(self.encoder.encode(table, kept=target))
+        columns: dict[str, Column] = dict(self.encoder.encode(self.level.laid(table) if self.level else table, kept=target))
+        base_N, measure_N = self.level.of(table) if self.level else (np.zeros(1), np.ones(1))
+        if self.level:
+            columns |= {"target.base": Dense(torch.from_numpy(base_N)), "target.measure": Dense(torch.from_numpy(measure_N))}
         if target:
             raw_NK = self.raw_targets(table)
-            scaled_NK = (self._forward(np.where(raw_NK <= -1, np.nan, raw_NK) if self.config.log else raw_NK) - self.mean_K) / self.scale_K
+            told_NK = (raw_NK - base_N[:, None]) / measure_N[:, None]
+            scaled_NK = (self._forward(np.where(raw_NK <= -1, np.nan, raw_NK) if self.config.log else told_NK) - self.mean_K) / self.scale_K
             known_NK = np.isfinite(scaled_NK)
             columns["target.value"] = Dense(torch.from_numpy(np.where(known_NK, scaled_NK, 0.0).astype(np.float32)))
             columns["target.raw"] = Dense(torch.from_numpy(np.where(known_NK, raw_NK, 0.0)))
@@ -201,18 +225,21 @@ class Main(Task):
         return [Goal(kind, value_NK[:, place], known_NK[:, place], place, 1, weight) for place in range(value_NK.shape[1])]
 
     # -- judging
-    def _back(self, output: Tensor) -> np.ndarray:
+    def _back(self, output: Tensor, batch: Batch) -> np.ndarray:
         """(B, K) float64 in the data's own units."""
         scaled = output.float().cpu().numpy().astype(np.float64)
         if scaled.ndim == 3:
             scaled = scaled.mean(axis=1)
         values = scaled * np.array(self.scale_K) + np.array(self.mean_K)
+        if self.level:
+            values = values * _measure(batch) + batch["target.base"].cpu().numpy()[:, None]
         return np.expm1(np.clip(values, None, 700)) if self.config.log else values
 
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:
-        """prediction and target (N, K) in the data's own units, NaN where unknown."""
+        """prediction and target (N, K) in the data's own units, NaN where unknown; where a level is, what its multiples are of (N, 1)."""
         target = torch.where(batch["target.known"], batch["target.raw"], torch.nan)
-        return {"prediction": self._back(output), "target": target.cpu().numpy()}
+        found = {"prediction": self._back(output, batch), "target": target.cpu().numpy()}
+        return found | ({"measure": _measure(batch)} if self.level else {})
 
     def measure(self, evidence: Evidence) -> dict[str, float]:
         """rmse, mae, r2; the mean over targets, and each by name, where there are several (rmse then in standard deviations)."""
@@ -230,14 +257,14 @@ class Main(Task):
 
     def errors(self, evidence: Evidence) -> np.ndarray:
         """(N,) absolute error, in standard deviations of the training target; the mean over targets."""
-        scale = np.nanstd(evidence["target"], axis=0) if self.config.log else np.array(self.scale_K)
+        scale = np.nanstd(evidence["target"], axis=0) if self.config.log or self.level else np.array(self.scale_K)
         gaps = np.abs(evidence["prediction"] - evidence["target"]) / np.where(scale > 0, scale, 1.0)
         known = np.isfinite(gaps)
         return np.where(known, gaps, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
 
     def calibrate(self, evidence: Evidence) -> None:
         """Split-conformal 90 % half-width of each target: the ceil(0.9 (n + 1))-th smallest error (Lei et al. 2018, algorithm 2)."""
-        gaps_NK = np.abs(self._to_log(evidence["prediction"]) - self._to_log(evidence["target"]))
+        gaps_NK = np.abs(self._to_log(evidence["prediction"]) - self._to_log(evidence["target"])) / evidence.get("measure", 1.0)
         found = []
         for gaps in gaps_NK.T:
             gaps = np.sort(gaps[np.isfinite(gaps)])
@@ -265,10 +292,10 @@ class Main(Task):
     # -- answering
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`, and `low` and `high` of a 90 % interval once calibrated; by target's name where there are several."""
-        predicted = self._back(model(batch))
+        predicted = self._back(model(batch), batch)
         columns = {"prediction": predicted}
         if self.halfwidth_K:
-            middle, half = self._to_log(predicted), np.array(self.halfwidth_K)
+            middle, half = self._to_log(predicted), np.array(self.halfwidth_K) * (_measure(batch) if self.level else 1.0)
             low, high = middle - half, middle + half
             columns |= {"low": np.expm1(low), "high": np.expm1(np.clip(high, None, 700))} if self.config.log else {"low": low, "high": high}
         return {name: self._shown(values) for name, values in columns.items()}
@@ -276,6 +303,12 @@ class Main(Task):
     def _shown(self, values_BK: np.ndarray) -> list[Any]:
         rows = [[float(f"{value:.6g}") for value in row] for row in values_BK.tolist()]
         return [row[0] for row in rows] if len(self.config.target) == 1 else [dict(zip(self.config.target, r, strict=True)) for r in rows]
+
+
+def _measure(batch: Batch) -> np.ndarray:
+    """(B, 1) what the multiples of a row are of."""
+    found: np.ndarray = batch["target.measure"].cpu().numpy()[:, None]
+    return found
 
 
 def _measures(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:

@@ -115,3 +115,29 @@ def test_baselines_beat_the_mean():
         baseline.fit(train)
         scores[baseline.name] = task.measure(baseline.evidence(test))["r2"]
     assert scores["mean"] <= 0.0 and scores["gradient-boosted trees"] > 0.25 and scores["ridge regression"] > 0.35
+
+
+def test_multiples_of_a_level():
+    """Small and large alike: what is told beside the level is learned, and the interval is as wide as the level is high."""
+    level = np.where(np.random.default_rng(0).permutation(100) % 2, 10.0, 1000.0)
+    beside = level * np.random.default_rng(1).uniform(0.5, 1.5, 100)
+    small = level == 10
+    columns = {"beside": beside, "level": level, "sold": 2 * beside}
+    table = Table(pa.table(columns), dict.fromkeys(columns, "number"))
+    task = made(table, "sold", level="level", alike=("beside", "level"))
+    output, batch = perfect(task, table)
+    told = batch["numbers"][:, 0]
+    assert 0.5 < told[small].std() / told[~small].std() < 2 and 0.5 < output[small].std() / output[~small].std() < 2
+    evidence = task.evidence(output + 0.1 * torch.randn_like(output), batch)
+    task.calibrate(evidence)
+    again = Main(task.config)
+    again.restore(task.state())
+    asked = again.encode(table.without(["sold"]), target=False).batch(np.arange(100))
+    answers = again.answer(lambda _: output, asked)
+    assert answers["prediction"] == pytest.approx((2 * beside).tolist(), rel=1e-4)
+    widths = np.array(answers["high"]) - np.array(answers["low"])
+    assert np.median(widths[~small]) == pytest.approx(100 * np.median(widths[small]), rel=0.2)
+    below = Table(pa.table({**columns, "sold": 2 * beside - 900}), table.kinds)
+    task = made(below, "sold", level="level", alike=("beside",))  # values below zero have no multiples
+    output, batch = perfect(task, below)
+    assert task.measure(task.evidence(output, batch))["rmse"] == pytest.approx(0, abs=1e-2)
