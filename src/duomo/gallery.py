@@ -48,7 +48,7 @@ def vectors(run: Run, table: Table) -> np.ndarray:
 def pictures(run: Run, source: Path | str, reporter: Reporter) -> Table:
     """The pictures of a folder or a file that open, as the run reads them; those that do not are named."""
     table = run.table(source)
-    opened, why = opening(table, run.unread(table))
+    opened, why = opening(table, run.reading.unread(table))
     for sentence in (*table.problems, *why):
         reporter.say(sentence)
     if not len(opened):

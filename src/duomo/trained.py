@@ -5,7 +5,6 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow as pa
 from torch import nn
 
 from duomo import boxed, learned
+from duomo.asked import Reading, is_conversation
 from duomo.core import find
 from duomo.core.bounded import Bounded
 from duomo.core.config import build, read_toml
@@ -23,18 +23,15 @@ from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError, RunError
 from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import KINDS
-from duomo.core.kinds.base import Cells
-from duomo.core.messages import listed, tr
+from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, renamed, whole
-from duomo.core.table import MEDIA, Table
-from duomo.data import ahead, cache, frames, longform, outputs, sources
+from duomo.core.table import Table
+from duomo.data import ahead, cache, outputs
 from duomo.data.documents import of_lines
-from duomo.data.objects import filled
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import opening, overlong, readable
-from duomo.data.scans import completed
 from duomo.data.totals import without_totals
 from duomo.evaluate.bootstrap import interval, resample, witnessed
 from duomo.evaluate.scorecard import pretty
@@ -128,97 +125,19 @@ class Run(Shown):
             return {"run": str(self.path), "task": card["task"], "metric": card["metric"]["name"], "metrics": card["results"][0]["metrics"]}
 
     # -- answering
+    @cached_property
+    def reading(self) -> Reading:
+        """How this run reads what it is asked."""
+        past = ahead.Past.open(self.path) if self.recipe.data.ahead else None
+        return Reading(self.facts["kinds"], self.facts["features"], self.recipe.data, past)
+
     def table(self, source: Any, encoding: str = "") -> Table:
-        """Any source as a table of this run's kinds. A dict of cells is one row; a list of texts fills the run's text column, one of paths
-        its pictures or sounds; a list of conversations, each a list of messages, is what a run of chat answers."""
-        if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, Path)) for item in source):
-            texts = [str(item) for item in source]
-            source = {self.facts["features"][0]: texts} if self._reads_files() else self._of_texts(texts)
-        if isinstance(source, Mapping) and any(frames.is_cell(value) for value in source.values()):
-            source = [source]
-        if isinstance(source, (list, tuple)) and source and all(_is_conversation(item) for item in source):
-            source = [{"messages": item} for item in source]
-        table = self._read(source, encoding)
-        if not isinstance(source, (str, Path, Table)):
-            table = dataclasses.replace(table, root=Path.cwd())
-        table = longform.again(table, self.recipe.data.join, self.facts["kinds"])
-        table = completed(filled(self.told(table), self.facts["features"]), self.facts["features"])
-        return self._named(table).with_kinds(self.facts["kinds"], {})
+        """Any source as a table of this run's kinds (asked.py)."""
+        return self.reading.table(source, encoding)
 
     def told(self, table: Table) -> Table:
-        """The table with the earlier values that its rows need, where this run foretells."""
-        return ahead.again(table, self.past)
-
-    @cached_property
-    def past(self) -> ahead.Past | None:
-        """What this run knows of the time before the rows to come."""
-        return ahead.Past.open(self.path) if self.recipe.data.ahead else None
-
-    def _read(self, source: Any, encoding: str) -> Table:
-        """The source; a file that does not tell its encoding is in the one that was named for the training data."""
-        named = self.recipe.data.encoding
-        try:
-            return sources.read(source, encoding=encoding)
-        except DataError as error:
-            if encoding or "encodings" not in error.values:
-                raise
-            told = named or self._telling(source, error.values["encodings"])
-            if not told:
-                raise
-        table = sources.read(source, encoding=told)
-        said = tr("The file was read as {name}, as the training data; another encoding can be given with --encoding.", name=told)
-        if not named:
-            said = tr("The file was read as {name}, in which it has the columns of the model; another encoding can be given with "
-                      "--encoding.", name=told)  # fmt: skip
-        return dataclasses.replace(table, problems=(said, *table.problems))
-
-    def _telling(self, source: Any, encodings: Any) -> str:
-        """The one encoding in which the names of the run's columns stand in the file; empty where they do not tell."""
-        found = []
-        for name in encodings:
-            with suppress(DataError):
-                if set(self.facts["features"]) <= set(sources.read(source, encoding=name).names):
-                    found.append(name)
-        return found[0] if len(found) == 1 else ""
-
-    def _named(self, table: Table) -> Table:
-        """The picture, sound or film column of a folder, or the only one of a table, under the name that this run knows it by; a GIF may be
-        a picture or a film.
-        """
-        for kind in MEDIA:
-            known = [name for name in self.facts["features"] if self.facts["kinds"][name] == kind]
-            if len(known) != 1 or known[0] in table.names:
-                continue
-            called = "image" if kind == "video" and kind not in table.names else kind
-            if called in table.names:
-                return dataclasses.replace(table, data=table.data.rename_columns({called: known[0]}))
-            others = self.unread(table)
-            alike = [name for name in others if KINDS[kind].recognise(name, Cells(table.column(name), table.root))]
-            if len(alike) == 1:
-                said = tr("Column {name!r} is read as {known!r}, which the model learned from.", name=alike[0], known=known[0])
-                data = table.data.rename_columns({alike[0]: known[0]})
-                return dataclasses.replace(table, data=data, problems=(*table.problems, said))
-        return table
-
-    def unread(self, table: Table) -> list[str]:
-        """The columns that this run does not read."""
-        return [name for name in table.names if name not in self.facts["features"]]
-
-    def _reads_files(self) -> bool:
-        """Whether a row is a file and nothing else."""
-        kinds = [self.facts["kinds"][name] for name in self.facts["features"]]
-        return len(kinds) == 1 and kinds[0] in MEDIA
-
-    def _of_texts(self, texts: Sequence[str]) -> dict[str, list[str]]:
-        """Texts alone as rows: they fill the run's (first) text column, or its only one; every other cell is empty."""
-        kinds = {name: self.facts["kinds"][name] for name in self.facts["features"]}
-        found = [name for name, kind in kinds.items() if kind == "text" or (kind == "category" and len(kinds) == 1)]
-        if not found or set(kinds.values()) & {*MEDIA, "series"}:
-            raise ConfigError(
-                "A text can be answered only by a run that reads text; this one reads {columns}. Give --row or a file.",
-                columns=listed(list(kinds)),
-            )
-        return {name: [""] * len(texts) for name in kinds} | {found[0]: list(texts)}
+        """The rows that a server made, with the earlier values that they need."""
+        return self.reading.told(table)
 
     def answers(self, table: Table) -> dict[str, list[Any]]:
         """Columns of answers for a table; rows keep their order."""
@@ -246,12 +165,12 @@ class Run(Shown):
     def predict_one(self, text: str | None = None, row: str | None = None) -> dict[str, Any]:
         """One answer for one text or one row written as a JSON object."""
         if text is not None:
-            return dict(self.predict(self._of_texts([text]))[0])
+            return dict(self.predict(self.reading.of_texts([text]))[0])
         try:
             cells = json.loads(row or "")
         except JSON_FAULTS as error:
             raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
-        if not isinstance(cells, dict) and not _is_conversation(cells):
+        if not isinstance(cells, dict) and not is_conversation(cells):
             raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)
         answer: dict[str, Any] = self.predict([cells])[0]
         return answer
@@ -303,8 +222,8 @@ class Run(Shown):
 
     def _answered(self, table: Table, start: int, wanted: Sequence[str], reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
         """The cells of a table with the answers beside them, a slice at a time; it begins at row `start` of the whole."""
-        shown = outputs.shown(table.without(self.past.names if self.past else ()), bool(self.recipe.data.join))
-        opens, why = readable(table, self.unread(table))
+        shown = outputs.shown(table.without(self.reading.past.names if self.reading.past else ()), bool(self.recipe.data.join))
+        opens, why = readable(table, self.reading.unread(table))
         for sentence in why:
             reporter.say(sentence)
         if cut := int(self.task.too_long(table).sum()):
@@ -348,7 +267,7 @@ class Run(Shown):
         table = without_totals(self.table(source, encoding))
         for name in self.recipe.data.target:
             table.column(name)
-        table, broken = opening(table, self.unread(table))
+        table, broken = opening(table, self.reading.unread(table))
         mask, sentences = self.task.usable(table)
         cut = overlong(table, self.predictor.hearing())
         for sentence in (*table.problems, *broken, *self.predictor.counted(table), *cut, *sentences):
@@ -393,8 +312,3 @@ def restore(model: nn.Module, folder: RunFolder) -> None:
             "The weights must fit the model of the recipe; in {path} these do not: {names}.", path=folder.path, names=", ".join(wrong[:5])
         )
     model.load_state_dict(tensors)
-
-
-def _is_conversation(item: Any) -> bool:
-    """Whether these are messages, such as OpenAI's clients send."""
-    return isinstance(item, list) and bool(item) and all(isinstance(one, dict) and "role" in one for one in item)

@@ -1,0 +1,123 @@
+"""What a run is asked: any source as a table of the columns that it learned from."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duomo.core.errors import ConfigError, DataError
+from duomo.core.kinds import KINDS
+from duomo.core.kinds.base import Cells
+from duomo.core.messages import listed, tr
+from duomo.core.recipe import DataConfig
+from duomo.core.table import MEDIA, Table
+from duomo.data import ahead, frames, longform, sources
+from duomo.data.objects import filled
+from duomo.data.scans import completed
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a run reads what it is asked."""
+
+    kinds: Mapping[str, str]
+    """Of all columns that it saw in training."""
+    features: Sequence[str]
+    """The columns that it reads."""
+    data: DataConfig
+    past: ahead.Past | None
+    """What it knows of the time before the rows to come, where it foretells."""
+
+    def table(self, source: Any, encoding: str = "") -> Table:
+        """Any source as a table of this run's kinds. A dict of cells is one row; a list of texts fills the run's text column, one of paths
+        its pictures or sounds; a list of conversations, each a list of messages, is what a run of chat answers."""
+        if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, Path)) for item in source):
+            texts = [str(item) for item in source]
+            source = {self.features[0]: texts} if self._reads_files() else self.of_texts(texts)
+        if isinstance(source, Mapping) and any(frames.is_cell(value) for value in source.values()):
+            source = [source]
+        if isinstance(source, (list, tuple)) and source and all(is_conversation(item) for item in source):
+            source = [{"messages": item} for item in source]
+        table = self._read(source, encoding)
+        if not isinstance(source, (str, Path, Table)):
+            table = dataclasses.replace(table, root=Path.cwd())
+        table = longform.again(table, self.data.join, self.kinds)
+        table = completed(filled(self.told(table), self.features), self.features)
+        return self._named(table).with_kinds(self.kinds, {})
+
+    def told(self, table: Table) -> Table:
+        """The table with the earlier values that its rows need, where the run foretells."""
+        return ahead.again(table, self.past)
+
+    def _read(self, source: Any, encoding: str) -> Table:
+        """The source; a file that does not tell its encoding is in the one that was named for the training data."""
+        named = self.data.encoding
+        try:
+            return sources.read(source, encoding=encoding)
+        except DataError as error:
+            if encoding or "encodings" not in error.values:
+                raise
+            told = named or self._telling(source, error.values["encodings"])
+            if not told:
+                raise
+        table = sources.read(source, encoding=told)
+        said = tr("The file was read as {name}, as the training data; another encoding can be given with --encoding.", name=told)
+        if not named:
+            said = tr("The file was read as {name}, in which it has the columns of the model; another encoding can be given with "
+                      "--encoding.", name=told)  # fmt: skip
+        return dataclasses.replace(table, problems=(said, *table.problems))
+
+    def _telling(self, source: Any, encodings: Any) -> str:
+        """The one encoding in which the names of the run's columns stand in the file; empty where they do not tell."""
+        found = []
+        for name in encodings:
+            with suppress(DataError):
+                if set(self.features) <= set(sources.read(source, encoding=name).names):
+                    found.append(name)
+        return found[0] if len(found) == 1 else ""
+
+    def _named(self, table: Table) -> Table:
+        """The picture, sound or film column of a folder, or the only one of a table, under the name that this run knows it by; a GIF may be
+        a picture or a film.
+        """
+        for kind in MEDIA:
+            known = [name for name in self.features if self.kinds[name] == kind]
+            if len(known) != 1 or known[0] in table.names:
+                continue
+            called = "image" if kind == "video" and kind not in table.names else kind
+            if called in table.names:
+                return dataclasses.replace(table, data=table.data.rename_columns({called: known[0]}))
+            others = self.unread(table)
+            alike = [name for name in others if KINDS[kind].recognise(name, Cells(table.column(name), table.root))]
+            if len(alike) == 1:
+                said = tr("Column {name!r} is read as {known!r}, which the model learned from.", name=alike[0], known=known[0])
+                data = table.data.rename_columns({alike[0]: known[0]})
+                return dataclasses.replace(table, data=data, problems=(*table.problems, said))
+        return table
+
+    def unread(self, table: Table) -> list[str]:
+        """The columns that this run does not read."""
+        return [name for name in table.names if name not in self.features]
+
+    def _reads_files(self) -> bool:
+        """Whether a row is a file and nothing else."""
+        kinds = [self.kinds[name] for name in self.features]
+        return len(kinds) == 1 and kinds[0] in MEDIA
+
+    def of_texts(self, texts: Sequence[str]) -> dict[str, list[str]]:
+        """Texts alone as rows: they fill the run's (first) text column, or its only one; every other cell is empty."""
+        kinds = {name: self.kinds[name] for name in self.features}
+        found = [name for name, kind in kinds.items() if kind == "text" or (kind == "category" and len(kinds) == 1)]
+        if not found or set(kinds.values()) & {*MEDIA, "series"}:
+            raise ConfigError(
+                "A text can be answered only by a run that reads text; this one reads {columns}. Give --row or a file.",
+                columns=listed(list(kinds)),
+            )
+        return {name: [""] * len(texts) for name in kinds} | {found[0]: list(texts)}
+
+
+def is_conversation(item: Any) -> bool:
+    """Whether these are messages, such as OpenAI's clients send."""
+    return isinstance(item, list) and bool(item) and all(isinstance(one, dict) and "role" in one for one in item)
