@@ -3,7 +3,7 @@
 Legend: N documents, M tokens of all of them end to end.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from duomo.core.contract import Suggestion, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.kinds.base import Block
-from duomo.core.messages import tr
+from duomo.core.messages import flagged, listed, tr
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Ragged
 from duomo.data import cache
@@ -39,13 +39,26 @@ def told(size: float) -> str:
     return tr("{size:,.1f} MB of text to learn from.", size=size / 1e6)
 
 
-def usable(table: Table, column: str) -> np.ndarray:
-    """(N,) which documents have words; DataError where none has."""
+def column_of(table: Table, wanted: str, ignored: Sequence[str]) -> str:
+    """The wanted column, else of the texts that are not ignored the one that holds most."""
+    found = [name for name in table.of_kind("text") if name not in ignored]
+    return wanted or max(found, key=lambda name: table.column(name).nbytes, default=table.names[0])
+
+
+def usable(table: Table, column: str, ignored: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """(N,) which documents have words, and what is not learned from; DataError where none has."""
     cells = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(table.column(column).cast(pa.large_string()))), 0)
     mask = np.asarray(cells.to_numpy()) > 0
     if not mask.any():
         raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
-    return mask
+    others = [name for name in table.of_kind("text") if name != column and name not in ignored]
+    told = [tr("Text is read from column {column!r}; not from {names}: --set task.column={first} reads that in its place.",
+               column=column, names=listed(others, 5), first=flagged(others[0]))] if others else []  # fmt: skip
+    if others and not mask.all():
+        told.append(
+            tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=int((~mask).sum()), rows=len(mask), name=column)
+        )
+    return mask, told
 
 
 def check_length(tokens: int) -> None:

@@ -44,7 +44,7 @@ class Config:
     encode: EncodeConfig = field(default_factory=EncodeConfig)
     """Tokenizer, vocabulary and context length (longest_text)."""
     column: str = ""
-    """The column with the text. Empty: the first text column."""
+    """The column with the text. Empty: of several the one that holds most."""
     hidden: Annotated[float, Within(0, 1)] = 0.3
     """Share of the tokens that are hidden (0.15 in BERT; more teaches more per step)."""
     whole_words: bool = False
@@ -89,7 +89,7 @@ class Main(Task):
         self.tokenizer["longest"] = self.context
 
     def _column(self, table: Table) -> str:
-        return self.config.column or next(iter(table.of_kind("text")), table.names[0])
+        return corpus.column_of(table, self.column, self.config.ignore)
 
     def state(self) -> dict[str, Any]:
         return {"column": self.column, "tokenizer": self.tokenizer, "context": self.context}
@@ -114,7 +114,7 @@ class Main(Task):
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Pieces with words."""
-        return corpus.usable(table, self._column(table)), []
+        return corpus.usable(table, self._column(table), self.config.ignore)
 
     # -- tensors
     def stream(self, table: Table) -> Tensor:

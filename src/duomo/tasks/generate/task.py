@@ -45,7 +45,7 @@ class Config:
     across: bool = False
     """Let a window with the end of one document and the beginning of the next read across the border."""
     column: str = ""
-    """The column with the text. Empty: the first text column."""
+    """The column with the text. Empty: of several the one that holds most."""
     sampling: Sampling = field(default_factory=Sampling)
     """How text is sampled; what is drawn follows from the seed and the prompt."""
 
@@ -93,7 +93,7 @@ class Main(Task):
         self.context = max(8, min(int(self.tokenizer["longest"]), length // 8))
 
     def _text(self, table: Table) -> str:
-        return self.config.column or next(iter(table.of_kind("text")), table.names[0])
+        return corpus.column_of(table, self.column, self.config.ignore)
 
     def state(self) -> dict[str, Any]:
         return {"column": self.column, "tokenizer": self.tokenizer, "context": self.context}
@@ -124,7 +124,7 @@ class Main(Task):
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
         """Pieces with words."""
-        return corpus.usable(table, self._text(table)), []
+        return corpus.usable(table, self._text(table), self.config.ignore)
 
     # -- tensors
     def stream(self, table: Table) -> Tensor:

@@ -92,3 +92,16 @@ def test_bytes_are_those_of_the_text(poems: list[str]) -> None:
 def test_too_little_text_is_refused() -> None:
     with pytest.raises(DataError, match="at least 64 tokens"):
         fitted(["a few words"])
+
+
+@pytest.mark.parametrize("name", ["generate", "fill"])
+def test_of_several_texts_the_longest_is_read_and_that_is_said(name):
+    texts = {"title": ["Soft", None] * 40, "body": [f"It fits well, and the {row}th wash left it as it was." for row in range(80)]}
+    rows = Table(pa.table(texts), {"title": "text", "body": "text"})
+    task = find.make_task(name, {})
+    mask, told = task.usable(rows)
+    task.fit(rows)
+    assert mask.all() and task.columns == ["body"] and "not from title: --set task.column=title" in told[0]
+    task = find.make_task(name, {"ignore": ("body",)})
+    mask, told = task.usable(rows)
+    assert mask.sum() == 40 and not told
