@@ -86,6 +86,33 @@ def test_rows_to_come(tmp_path: Path) -> None:
     assert ahead.again(found, past) is found
 
 
+def to_come(past: ahead.Past, **columns: list[object]) -> tuple[pd.DataFrame, str]:
+    found = ahead.again(Table(frames.from_memory(pd.DataFrame(columns))), past)
+    return found.data.to_pandas(), " ".join(found.problems)
+
+
+def test_each_series_keeps_its_last_values() -> None:
+    rows = daily(shops="ab")
+    rows.loc[(rows["shop"] == "b") & (rows["date"] >= "2024-03-01"), "sales"] = None  # it tells later
+    rows = pd.concat([rows, daily(200, "ab")[["date", "shop"]].query("date > '2024-05-01'")])  # to be answered
+    _, past = told(rows, 7)
+    found, said = to_come(past, shop=["a", "b", "c"], date=["2024-05-01", "2024-03-02", "2024-05-01"])
+    assert found["sales[-7]"].tolist()[:2] == [114, 154] and np.isnan(found["sales[-7]"][2])
+    assert "Of 1 row no earlier sales is known" in said
+    assert "Of 1 row no earlier" in to_come(past, shop=["a"], date=["2024-01-20"])[1]  # long before
+
+
+def test_rows_that_lie_unevenly_are_counted_in_far_gaps() -> None:
+    days = pd.bdate_range("2024-01-01", periods=200)
+    _, past = told(pd.DataFrame({"date": days, "sales": np.arange(200.0)}), 5)
+    assert past.unit == "rows"
+    next_day, month = days[-1] + pd.offsets.BDay(1), days[-1] + pd.offsets.BDay(20)
+    found, said = to_come(past, date=[str(next_day.date())])
+    assert found["sales[-5]"].tolist() == [195] and not said
+    found, said = to_come(past, date=[str(month.date())])
+    assert found["sales[-5]"].tolist() == [199] and "lies more than 5 steps" in said
+
+
 def test_a_run_foretells(tmp_path: Path) -> None:
     days = pd.date_range("2022-01-01", periods=500)
     wave = 50 + 10 * np.sin(days.dayofweek * 2 * np.pi / 7) + np.random.default_rng(0).normal(size=500).cumsum()

@@ -39,8 +39,8 @@ FILLED, ONE_EACH, MOST_COLUMNS = 0.8, 0.98, 8
 at their moment in their series; columns that are tried as what names the series."""
 CYCLES, ROWS_EACH, EARLIER = 3, 8, 3
 """Cycles of a season that must be there, and rows of a series, on average, at least; values and cycles that are looked back at."""
-MOST = 100_000_000
-"""Steps of all series together."""
+MOST, FAR = 100_000_000, 2
+"""Steps of all series together; so many times the longest gap that is known, a gap is one in which rows are left out."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
     past = dataclasses.replace(past, **_looked_back_at(data.ahead, _cycles(moments_N, unit, every), int(np.ptp(place_N)) + 1))
     cells = _cells(past, (place_N, code_N, value_N))
     reach = max(last for _, last, _ in past.spans) + past.season
-    kept = np.flatnonzero((place_N > place_N.max() - reach - 1) & np.isfinite(value_N))
+    kept = np.flatnonzero((place_N >= _last(place_N, code_N, value_N)[code_N] - reach) & np.isfinite(value_N))
     past = dataclasses.replace(past, known=past.known.take(pa.array(kept)).combine_chunks())
     told = {"ahead": data.ahead, "target": target, "time": time, "step": _said(past), "names": listed(past.names)}
     reporter.say(tr("Each row is told of {target} as it was {ahead} or more steps of {step} before, by {time}: {names}.", **told))
@@ -156,17 +156,29 @@ def again(table: Table, past: Past | None) -> Table:
     own[past.target] = table.data.column(past.target) if past.target in table.names else pa.chunked_array([pa.nulls(len(table))])
     parts = [past.known, pa.table({name: _alike(column, past.known, name, table.name) for name, column in own.items()})]
     place_N, code_N, value_N = _read(past, pa.concat_tables(parts), len(past.known))
-    rows = np.arange(len(past.known), len(place_N))
+    asked = np.flatnonzero(np.isin(code_N, code_N[len(past.known) :]))
+    place_N, code_N, value_N = place_N[asked], np.unique(code_N[asked], return_inverse=True)[1], value_N[asked]
+    rows = np.flatnonzero(asked >= len(past.known))
     cells = [cells[rows] for cells in _cells(past, (place_N, code_N, value_N))]
-    last_G = np.full(code_N.max(initial=0) + 1, -(10**12))
-    known = np.isfinite(value_N)
-    np.maximum.at(last_G, code_N[known], place_N[known])
-    late = int((place_N[rows] > last_G[code_N[rows]] + past.ahead).sum())
-    said = tr("{count:,} rows lie more than {ahead} steps behind the last known {target}: what was not known yet is taken from a season "
-              "before, and the answers are less certain. Give later rows with their {target} too.",
-              count=late, ahead=past.ahead, target=past.target)  # fmt: skip
+    blank, behind = ~np.isfinite(cells[0]), place_N[rows] > _last(place_N, code_N, value_N)[code_N[rows]] + past.ahead
+    late, lost = int((behind & ~blank).sum()), int(blank.sum())
+    said = [
+        tr("{count:,} rows lie more than {ahead} steps behind the last known {target}: what was not known yet is taken from a season "
+           "before, and the answers are less certain. Give later rows with their {target} too.",
+           count=late, ahead=past.ahead, target=past.target),
+        tr("Of {count:,} rows no earlier {target} is known: they lie before those that the model keeps, or are of a new series. Give the "
+           "rows before them with their {target} too.", count=lost, target=past.target),
+    ]  # fmt: skip
+    said = [words for count, words in zip((late, lost), said, strict=True) if count]
     table = _with(table, past, cells)
-    return dataclasses.replace(table, problems=(*table.problems, said)) if late else table
+    return dataclasses.replace(table, problems=(*table.problems, *said))
+
+
+def _last(place_N: np.ndarray, code_N: np.ndarray, value_N: np.ndarray) -> np.ndarray:
+    """(G,) the last step of each series whose value is known."""
+    last_G, known = np.full(code_N.max(initial=0) + 1, -(10**12)), np.isfinite(value_N)
+    np.maximum.at(last_G, code_N[known], place_N[known])
+    return last_G
 
 
 def _alike(column: pa.ChunkedArray, known: pa.Table, name: str, file: str) -> pa.ChunkedArray:
@@ -191,7 +203,7 @@ def _read(past: Past, rows: pa.Table, known: int = 0) -> tuple[np.ndarray, np.nd
     for name in past.by:
         own_N = codes_of(text_of(table.column(name)))
         code_N = np.unique(code_N * (own_N.max(initial=0) + 2) + own_N + 1, return_inverse=True)[1]
-    return _places(moments_N, past.unit, past.every), code_N, number.parse(table.column(past.target))[0]
+    return _places(moments_N, past.unit, past.every, known), code_N, number.parse(table.column(past.target))[0]
 
 
 # -- time
@@ -212,9 +224,15 @@ def _steps(moments_N: np.ndarray) -> tuple[str, int]:
     return ("seconds", every) if FILLED <= filled <= 1 / FILLED else ("rows", 1)
 
 
-def _places(moments_N: np.ndarray, unit: str, every: int) -> np.ndarray:
+def _places(moments_N: np.ndarray, unit: str, every: int, known: int = 0) -> np.ndarray:
+    """(N,) steps; of rows that lie unevenly each moment is one, and a gap far longer than those between the first `known` rows as many as
+    are usual."""
     if unit == "rows":
-        return np.unique(moments_N, return_inverse=True)[1].astype(np.int64)
+        moments, place_N = np.unique(moments_N.astype("datetime64[s]").astype(np.int64), return_inverse=True)
+        gaps = np.diff(moments)
+        usual = np.diff(moments[np.unique(place_N[:known])])
+        steps = np.where(gaps > FAR * usual.max(), np.rint(gaps / usual.mean()), 1) if len(usual) else np.ones(len(gaps))
+        return np.concatenate([[0], steps.cumsum()])[place_N].astype(np.int64)
     counted = moments_N.astype("datetime64[M]" if unit == "months" else "datetime64[s]").astype(np.int64)
     return np.rint((counted - counted.min()) / every).astype(np.int64)
 
