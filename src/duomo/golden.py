@@ -2,19 +2,27 @@
 
 import base64
 import math
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from duomo.core.errors import RunError
 from duomo.core.kinds import media
 from duomo.core.kinds.base import Cells
-from duomo.core.run import RunFolder
+from duomo.core.run import STATE_FAULTS, RunFolder
 from duomo.core.table import MEDIA, Table
 from duomo.data.predictor import Predictor
 from duomo.exchange import runs
 
+if TYPE_CHECKING:
+    from duomo.trained import Run
+
 ROWS, BYTES = 8, 200_000
 """Golden rows; most bytes of a file in one of them."""
+FAULTS = (*STATE_FAULTS, RuntimeError)
+"""What is raised where state and weights do not fit one another."""
 
 
 def keep(folder: RunFolder, test: Table, targets: tuple[str, ...], predictor: Predictor, own: bool) -> None:
@@ -27,6 +35,22 @@ def keep(folder: RunFolder, test: Table, targets: tuple[str, ...], predictor: Pr
     plain = {name: [_json(columns[name][row]) for row in rows] for name in columns}
     told = {} if own else runs.golden(predictor.model, predictor.task.inputs)
     folder.write_json("golden.json", {"inputs": plain, "media": sorted(files), "answers": answers, **told})
+
+
+@contextmanager
+def sound(run: "Run") -> Iterator[None]:
+    """RunError in place of a failure that the run's own golden rows meet too: then its files are not what training wrote."""
+    try:
+        yield
+    except FAULTS as error:
+        try:
+            rows = run.golden()[0]
+            if len(rows):
+                run.predictor.answers(rows)
+        except FAULTS:
+            raise RunError("The files of a run must be whole; {path} is damaged ({error}). Restore it from a copy, or train again.",
+                           path=run.path, error=repr(error)[:100]) from None  # fmt: skip
+        raise
 
 
 def _portable(table: Table, name: str) -> list[str | None]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from torch import nn
 
-from duomo import boxed, learned
+from duomo import boxed, golden, learned
 from duomo.asked import Reading, is_conversation
 from duomo.core import find
 from duomo.core.bounded import Bounded
@@ -69,7 +69,8 @@ class Run(Shown):
         with Bounded(folder.path / "model.safetensors"), whole(folder.path):
             made = model if model is not None else find.make_model(recipe.model, task)
         restore(made, folder)
-        run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, block))
+        with whole(folder.path):
+            run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, block))
         found = engines.read(folder) if engine else None
         if found is not None:
             run.predictor = run.predicting(found)
@@ -141,7 +142,8 @@ class Run(Shown):
 
     def answers(self, table: Table) -> dict[str, list[Any]]:
         """Columns of answers for a table; rows keep their order."""
-        return self.predictor.answers(table)
+        with golden.sound(self):
+            return self.predictor.answers(table)
 
     def predict(self, source: Any, encoding: str = "") -> Any:
         """Answers for a path, a list of rows, texts or files, an array: a list of dicts; for a frame: a frame of the same library."""
@@ -172,19 +174,12 @@ class Run(Shown):
             raise DataError("A row must be a JSON object; received {row!r} ({error}).", row=row, error=error) from None
         if not isinstance(cells, dict) and not is_conversation(cells):
             raise DataError('A row must be a JSON object such as {{"age": 41}}; received {row!r}.', row=row)
-        answer: dict[str, Any] = self.predict([cells])[0]
-        return answer
+        return dict(self.predict([cells])[0])
 
     def predict_file(
-        self,
-        source: Any,
-        out: str | None,
-        *,
-        encoding: str = "",
-        columns: Sequence[str] = (),
-        reporter: Reporter | None = None,
+        self, source: Any, out: str | None, *, encoding: str = "", columns: Sequence[str] = (), reporter: Reporter | None = None,
         printed: str = ".csv",
-    ) -> dict[str, Any] | None:
+    ) -> dict[str, Any] | None:  # fmt: skip
         """The rows as they came with their answers beside them, to `out` or in the form `printed` to the screen; returns counts.
         `columns`: only these, where the target's name stands for the answer. A detector's answers are drawn where `out` is a picture, a
         film or, of a folder, a folder (boxed.py).
@@ -259,7 +254,8 @@ class Run(Shown):
 
     # -- judging
     def evidence(self, table: Table) -> Evidence:
-        return self.predictor.evidence(table)
+        with golden.sound(self):
+            return self.predictor.evidence(table)
 
     def evaluate(self, source: Any, *, encoding: str = "", reporter: Reporter | None = None) -> dict[str, Any]:
         """Metrics with 95 % intervals on other data that have the target: {metric: {"value", "low", "high"}} and the row count; None
@@ -305,7 +301,7 @@ def restore(model: nn.Module, folder: RunFolder) -> None:
     # what is empty waits to be filled: it takes any size, and older runs do without it
     tensors |= {name: own for name, own in expected.items() if not own.numel() and name not in tensors}
     wrong = sorted(set(expected) ^ set(tensors)) or [
-        name for name, own in expected.items() if own.numel() and own.shape != tensors[name].shape
+        name for name, own in expected.items() if name not in empty and own.shape != tensors[name].shape
     ]
     if wrong:
         raise RunError(

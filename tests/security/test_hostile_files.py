@@ -6,7 +6,8 @@ import pickle
 import shutil
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,30 @@ def test_facts_of_another_make_end_in_a_sentence(run: Path, change: dict[str, An
         assert len(studio_runs.curves(place.runs / "one", 0)["lines"]) == 2
     finally:
         jobs.close()
+
+
+def _parts(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of all values within others."""
+    for key, part in value.items() if isinstance(value, dict) else enumerate(value[:2]) if isinstance(value, list) else ():
+        yield (*place, key)
+        yield from _parts(part, (*place, key))
+
+
+def test_a_state_that_was_changed_within_ends_in_a_sentence(run: Path, runs: Any) -> None:
+    """Each part of it in turn of another make: an answer as before, or one sentence when the run is opened or asked."""
+    told, row = json.loads((run / "task.json").read_text()), {"mean_radius": 12.5}
+    for number, place in enumerate(_parts(told)):
+        forged = json.loads(json.dumps(told))
+        within = forged
+        for key in place[:-1]:
+            within = within[key]
+        within[place[-1]] = ([], {}, "x", -1, None)[number % 5]
+        (run / "task.json").write_text(json.dumps(forged))
+        sealed(run)
+        with suppress(DuomoError):
+            found = duomo.load(run)
+            found.predict(runs("clinic").golden()[0].take(np.arange(2)))
+            found.predict([row])
 
 
 def test_a_block_is_never_higher_than_blocks_are(run: Path) -> None:

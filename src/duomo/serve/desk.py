@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from duomo.core.errors import DataError, DuomoError, ResourceError
+from duomo.core.errors import DataError, DuomoError, ResourceError, RunError
 from duomo.core.kinds import audio
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
@@ -110,7 +110,7 @@ def failed(error: BaseException) -> Reply:
     """The reply to a request that raised; anything unforeseen is told to the operator, never to the client."""
     if isinstance(error, ResourceError | MemoryError):
         return Reply.failure(503, tr("The memory does not suffice for this request. Send fewer or smaller rows."))
-    if isinstance(error, DuomoError):
+    if isinstance(error, DuomoError) and not isinstance(error, RunError):  # which names a folder of this machine
         return Reply.failure(422, str(error))
     traceback.print_exception(error)
     return Reply.failure(500, tr("The request could not be answered."))
