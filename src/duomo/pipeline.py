@@ -29,6 +29,7 @@ from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
 from duomo.own_module import own_module
 from duomo.plan import choose, make, read, read_like, task_options
+from duomo.train import preflight
 from duomo.train.guard import resumable
 from duomo.trained import Run
 from duomo.work import Work, fingerprint
@@ -206,7 +207,8 @@ def _test_of(run: Run) -> Table:
     if fingerprint(plan)["sha256"]["test"] != run.facts["data"]["sha256"]["test"]:
         raise RunError("Runs are compared on the rows that they were tested on; {source} has changed since {run} was trained. Train anew.",
                        source=run.recipe.data.source, run=run.path.name)  # fmt: skip
-    return plan.test
+    with whole(run.path / "scorecard.json"):
+        return preflight.drawn(plan.test, run.scorecard["test"]["rows"], run.recipe.train.seed)
 
 
 def _example(task: Task, table: Table, reporter: Reporter) -> tuple[str, list[tuple[str, bool]]] | None:

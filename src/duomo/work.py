@@ -167,7 +167,8 @@ class Work:
             adapt.say_counts(self.model, self.reporter)
         if self.task.writes and len(self.plan.valid):
             self._answers(self.plan.valid.take(np.arange(min(ASKED, len(self.plan.valid)))))
-            preflight.say_judging(self.written * (len(self.plan.valid) + len(self.plan.test)), self.preflight.seconds, self.reporter)
+            if not self.config.minutes:
+                preflight.say_judging(self.written * (len(self.plan.valid) + len(self.plan.test)), self.preflight.seconds, self.reporter)
             self.written = 0.0  # a model that has learned something finds an end sooner
         return execution
 
@@ -314,7 +315,8 @@ class Work:
         inference.apply(model)  # as a loaded run will have it: the same kernels, the same bits
         predictor = Predictor(self.task, model.eval(), inference, Block.of(facts["block"]))
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
-            self.task.calibrate(predictor.evidence(telling(self.plan.valid, self.task.judged_bytes, self.config.seed)))
+            some = telling(self.plan.valid, self.task.judged_bytes, self.config.seed)
+            self.task.calibrate(predictor.evidence(preflight.judgeable(self.task, some, predictor.evidence, self.config)[0]))
         if advised.onward and not self.spare:
             advised.onward(None)
         else:
@@ -330,13 +332,11 @@ class Work:
                 self.task.remember(part, predictor.facts)
             self.folder.write_json("task.json", self.task.state())
             self._golden(predictor)
-        known = [self.plan.train, self.plan.valid]
         if self.later:
             self._learn_all(advised, again)
             self.folder.write_tensors("model.safetensors", model.state_dict())
             self._golden(predictor)
-            known.append(self.plan.test)
-        learned.keep(self.folder, known, facts["features"])
+        learned.keep(self.folder, [self.plan.train, self.plan.valid, *([self.plan.test] if self.later else [])], facts["features"])
         if past := self.plan.past:
             past.keep(self.folder.path)
         self.folder.seal()
@@ -356,7 +356,10 @@ class Work:
         golden.keep(self.folder, self.plan.test, self.plan.recipe.data.target, predictor, self.own is not None)
 
     def _scorecard(self, predictor: Predictor, outcome: Outcome, facts: Mapping[str, Any]) -> None:
-        self.reporter.say(tr("Testing on {rows:,} rows that neither training nor model choice has seen …", rows=len(self.plan.test)))
+        test, cut = preflight.judgeable(self.task, self.plan.test, predictor.evidence, self.config)
+        self.plan = dataclasses.replace(self.plan, test=test, problems=(*self.plan.problems, *cut))
+        for sentence in (*cut, tr("Testing on {rows:,} rows that neither training nor model choice has seen …", rows=len(test))):
+            self.reporter.say(sentence)
         best = next((entry for entry in outcome.history if entry["step"] == outcome.best_step), {})
         evidence = predictor.evidence(self.plan.test)
         if self.later:
@@ -384,9 +387,9 @@ class Work:
         return {
             "name": self.folder.path.name, "model": "own module" if self.own is not None else recipe.model.name, "size": recipe.model.size,
             "parameters": whole, "trained": self.learned if self.loaded else whole, "voices": self.voices,
-            "learned_all": self.later,
-            "recipe": dataclasses.asdict(recipe), "reason": self.plan.notes[-1] if self.plan.notes else "", "split": self.plan.split,
-            "rows": facts["data"]["rows"], "seconds": seconds, "memory_mb": outcome.memory_bytes / 1e6, "preflight": costs,
+            "learned_all": self.later, "recipe": dataclasses.asdict(recipe), "reason": self.plan.notes[-1] if self.plan.notes else "",
+            "split": self.plan.split, "rows": facts["data"]["rows"] | {"test": len(self.plan.test)}, "seconds": seconds,
+            "memory_mb": outcome.memory_bytes / 1e6, "preflight": costs,
             "steps": outcome.steps, "best_step": outcome.best_step, "rows_a_second": outcome.rate, "spikes": outcome.spikes,
             "data_hash": facts["data"]["sha256"], "execution": self.timings, "execution_chosen": facts["execution"],
             "versions": facts["versions"], "machine": facts["machine"], "seed": self.config.seed, "problems": list(self.plan.problems),
@@ -394,5 +397,4 @@ class Work:
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    valid = {name: value for name, value in entry.items() if name not in ("step", "loss")}
-    return {"step": entry["step"], "loss": entry.get("loss"), "valid": valid}
+    return {"step": entry["step"], "loss": entry.get("loss"), "valid": {k: v for k, v in entry.items() if k not in ("step", "loss")}}

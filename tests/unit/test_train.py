@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
+from duomo.core.table import Table
 from duomo.train import checkpoint, facts, loop, optim, preflight, probe
 from duomo.train.feed import size, split
 from duomo.train.gradient import Gradient
@@ -496,3 +498,22 @@ def test_what_will_take_long_or_not_fit_is_foretold(tmp_path: Path, monkeypatch:
         monkeypatch.setattr("shutil.disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
         preflight.Preflight(60.0, 10**9, 85_000_000).say(Told(), tmp_path)
     assert len(said) == 4 and "10 MB left" in said[3] and "--out" in said[3]
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(0.0, 500), (0.05, 500), (0.1, 256), (0.9, 32), (60.0, 32)])
+def test_limited_time_judges_what_it_can(seconds: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of a minute for 500 rows that take `seconds` each: some of them, drawn by chance, and said so; of other tasks all."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def judge(table: Table) -> None:
+        clock[0] += seconds * len(table)
+
+    table, config = Table(pa.table({"n": list(range(500))}), {"n": "number"}), TrainConfig(minutes=1.0)
+    found, told = preflight.judgeable(SimpleNamespace(writes=True, judged_bytes=0), table, judge, config)  # type: ignore[arg-type]
+    again = preflight.judgeable(SimpleNamespace(writes=False, judged_bytes=9), table, judge, config)[0]  # type: ignore[arg-type]
+    numbers = found.column("n").to_pylist()
+    assert len(found) == rows == len(set(numbers)) and numbers == sorted(numbers) == again.column("n").to_pylist()
+    assert bool(told) == (rows < 500) and all(f"Of 500 rows {rows} are judged" in one for one in told)
+    assert len(preflight.judgeable(SimpleNamespace(writes=False, judged_bytes=0), table, judge, config)[0]) == 500  # type: ignore[arg-type]
+    assert len(preflight.judgeable(SimpleNamespace(writes=True, judged_bytes=0), table, judge, TrainConfig())[0]) == 500  # type: ignore[arg-type]

@@ -1,16 +1,21 @@
 """Before the long part: what it will take, from what was just measured."""
 
+import math
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from duomo.core.contract import Task
 from duomo.core.messages import tr
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Reporter
+from duomo.core.table import Table
 from duomo.train.checkpoint import KEEP
 from duomo.train.facts import peak_memory
 from duomo.train.optim import COPIES
@@ -18,6 +23,8 @@ from duomo.train.schedule import FEWEST, MOST, planned_steps, timed
 
 LONG_JUDGING, JUDGING_SHARE = 20.0, 0.5
 """Seconds, and the share of the training, from which testing what a model writes is foretold."""
+JUDGING, LEAST = 0.5, 32
+"""Of limited time, the part that judging may take again, on validation and on the test; rows that are judged in any case."""
 EVALUATE_SHARE = 0.4
 """A forward pass without gradients takes about this share of a training step."""
 
@@ -58,6 +65,27 @@ def say_judging(seconds: float, training: float, reporter: Reporter) -> None:
     if seconds > max(LONG_JUDGING, JUDGING_SHARE * training):
         reporter.say(tr("Testing writes an answer to each test row: that takes up to {time} more. A smaller --test-share is quicker.",
                         time=duration(seconds)))  # fmt: skip
+
+
+def drawn(table: Table, rows: int, seed: int) -> Table:
+    """So many of its rows, always the same ones."""
+    return table if rows >= len(table) else table.take(np.sort(np.random.default_rng(seed).choice(len(table), rows, replace=False)))
+
+
+def judgeable(task: Task, table: Table, judge: Callable[[Table], object], config: TrainConfig) -> tuple[Table, tuple[str, ...]]:
+    """The table; where time is limited and what is judged must be written first, as many of its rows, drawn by chance, as can be judged
+    then, and that in words. They are a power of two, so that another run of about this speed is judged on the same ones."""
+    if len(table) <= LEAST or not config.minutes or not (task.writes or task.judged_bytes):
+        return table, ()
+    tried, started = min(LEAST, len(table) // 4), time.monotonic()
+    judge(drawn(table, tried, config.seed))
+    most = tried * JUDGING * 60 * config.minutes / max(1e-9, time.monotonic() - started)
+    if most >= len(table):
+        return table, ()
+    rows = max(LEAST, 2 ** int(math.log2(max(1, most))))
+    told = tr("Of {all:,} rows {rows:,} are judged, drawn by chance: all would take longer than --minutes allows. `duomo evaluate` judges "
+              "all rows of a file.", all=len(table), rows=rows)  # fmt: skip
+    return drawn(table, rows, config.seed), (told,)
 
 
 def predict(
