@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 ROWS, BYTES = 8, 200_000
 """Golden rows; most bytes of a file in one of them."""
-FAULTS = (*STATE_FAULTS, RuntimeError)
-"""What is raised where state and weights do not fit one another."""
 
 
 def keep(folder: RunFolder, test: Table, targets: tuple[str, ...], predictor: Predictor, own: bool) -> None:
@@ -42,12 +40,12 @@ def sound(run: "Run") -> Iterator[None]:
     """RunError in place of a failure that the run's own golden rows meet too: then its files are not what training wrote."""
     try:
         yield
-    except FAULTS as error:
+    except STATE_FAULTS as error:
         try:
             rows = run.golden()[0]
             if len(rows):
                 run.predictor.answers(rows)
-        except FAULTS:
+        except STATE_FAULTS:
             raise RunError("The files of a run must be whole; {path} is damaged ({error}). Restore it from a copy, or train again.",
                            path=run.path, error=repr(error)[:100]) from None  # fmt: skip
         raise

@@ -32,7 +32,7 @@ FORMAT = 1
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "judged.safetensors", "past.arrow",
            "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")  # fmt: skip
 HEAD, JUDGED = "head.safetensors", "judged.safetensors"
-STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError)
+STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 """What is raised for values that were not written by us."""
 OPENING = ("recipe.toml", "start.json", "data.arrow", HEAD)
 """What a resume needs; all but the recipe go when the run is finished."""
