@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -573,3 +574,17 @@ def test_a_folder_that_is_dropped_again_stays_the_one_it_is(client: TestClient, 
     first, second, third = (f"data/pets v1.2{number}" for number in ("", "-2", "-3"))
     assert sources == [first, first, second, second, third]
     assert not list(studio.place.incoming.iterdir())
+
+
+def test_folders_that_are_deleted_under_it_are_made_again(client: TestClient, studio: Studio) -> None:
+    """Its own, `runs` and `data`; the folder that it works in is said to be gone."""
+    for folder in (studio.place.jobs.parent, studio.place.runs, studio.place.data):
+        shutil.rmtree(folder)
+    assert client.put("api/upload/u", params={"path": "a.csv"}, content=b"a,b\n1,2\n").status_code == 200
+    assert client.post("api/upload/u").json()["source"] == "data/a.csv" and client.get("api/runs").json()["runs"] == []
+    assert client.post("api/train", json={"source": "data/a.csv"}).status_code == 200
+    studio.jobs.close()
+    shutil.rmtree(studio.place.root)
+    answer = client.get("api/runs")
+    assert answer.status_code == 422 and "there is none at" in answer.json()["error"]["message"]
+    studio.place.root.mkdir()

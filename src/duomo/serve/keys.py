@@ -14,6 +14,7 @@ from pathlib import Path
 
 from duomo.core.errors import ConfigError
 from duomo.core.files import sign_of
+from duomo.core.messages import tr
 from duomo.serve.metrics import log
 
 SHORTEST = 16
@@ -91,7 +92,7 @@ class Keys:
         try:
             found = Keys.read(str(self._path))._keys
         except ConfigError as error:
-            log("tokens", ok=False, reason=str(error).replace(str(self._path), "-"))
+            log("tokens", ok=False, reason=tr(error.template, **{**error.values, "path": "-"}))
             return
         known = {key.sum: key for key in self._keys}
         for key in found:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, HTTPException, Request
+from fastapi import Body, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.background import BackgroundTask
@@ -65,7 +65,7 @@ def shown(words: Iterable[str]) -> str:
 
 def create(studio: Studio) -> FastAPI:
     """The application, without its guard."""
-    app = FastAPI(title="duomo studio", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="duomo studio", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(studio.place.prepare)])
     _failures(app)
     _pages(app)
     _data(app, studio)

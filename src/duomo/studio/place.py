@@ -92,11 +92,17 @@ class Place:
         self.root = root.resolve()
         self.runs, self.data, own = self.root / "runs", self.root / "data", self.root / ".studio"
         self.jobs, self.served, self.trash, self.incoming = own / "jobs", own / "served", own / "trash", own / "incoming"
-        for folder in (self.runs, self.data, self.jobs, self.served, self.trash, self.incoming):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.prepare()
         for left in self.incoming.iterdir():
             if left.stat().st_mtime < time.time() - STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
+
+    def prepare(self) -> None:
+        """The folders that are missing: somebody may have deleted them while the studio was open."""
+        if not self.root.is_dir():
+            raise ConfigError("The studio works in a folder; there is none at {path}.", path=self.root)
+        for folder in (self.runs, self.data, self.jobs, self.served, self.trash, self.incoming):
+            folder.mkdir(parents=True, exist_ok=True)
 
     # -- sources
     def source(self, name: str) -> Path:

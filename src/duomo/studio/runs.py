@@ -6,13 +6,14 @@ import tomllib
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
 from duomo.core.errors import RunError
-from duomo.core.files import JSON_FAULTS
+from duomo.core.files import JSON_FAULTS, sign_of
 from duomo.core.messages import tr
 from duomo.core.run import PRODUCT
 from duomo.evaluate.report import html
@@ -37,37 +38,29 @@ def listed(place: Place, jobs: Jobs) -> list[dict[str, Any]]:
 def _line(path: Path, name: str, jobs: Jobs) -> dict[str, Any]:
     state, job = jobs.state(name), jobs.job(name)
     at = path.joinpath("run.json").stat().st_mtime if (path / "run.json").exists() else float(job.get("at", 0.0))
-    found: dict[str, Any] = {
-        "name": name,
-        "state": state,
-        "at": at,
-        "task": "",
-        "source": _source(path, job),
-        "begun": path.is_dir(),
-    }
+    said = _said(path, *(sign_of(path / one) for one in ("run.json", "recipe.toml", "scorecard.json")))
+    words = job.get("words") or [""]
+    source = str(words[1]) if words[0] == "train" else said["source"]
+    found = {"name": name, "state": state, "at": at, "task": said["task"], "source": source, "begun": path.is_dir()}
     if state == "failed":
         found["problem"] = jobs.told(name)["problem"] or tr("It ended before it had begun to train.")
     elif state == "paused" and (lapse := jobs.lapse(name)):
         found["problem"] = lapse
-    try:
+    return found | (said["judged"] if state == "finished" else {})
+
+
+@lru_cache(maxsize=4096)
+def _said(path: Path, *signs: Any) -> dict[str, Any]:
+    """What the files of a run say of task, source and figures, empty where they do not; read anew when their `signs` change."""
+    found: dict[str, Any] = {"task": "", "source": "", "judged": {}}
+    with suppress(*READ_FAULTS):
         found["task"] = json.loads((path / "run.json").read_text(encoding="utf-8"))["task"]
-        if state == "finished":
-            found |= _judged(json.loads((path / "scorecard.json").read_text(encoding="utf-8")))
-    except READ_FAULTS:
-        found["task"] = found["task"] or ""
+    with suppress(*READ_FAULTS):
+        source = str(tomllib.loads((path / "recipe.toml").read_text(encoding="utf-8"))["data"]["source"])
+        found["source"] = source.removeprefix(f"{path.parents[1]}/")
+    with suppress(*READ_FAULTS):
+        found["judged"] = _judged(json.loads((path / "scorecard.json").read_text(encoding="utf-8")))
     return found
-
-
-def _source(path: Path, job: Mapping[str, Any]) -> str:
-    """What the run learns from: as it was said on the page, or as the recipe of a run from elsewhere has it."""
-    words = job.get("words") or [""]
-    if words[0] == "train":
-        return str(words[1])
-    try:
-        found = str(tomllib.loads((path / "recipe.toml").read_text(encoding="utf-8"))["data"]["source"])
-    except READ_FAULTS:
-        return ""
-    return found.removeprefix(f"{path.parents[1]}/")
 
 
 def _judged(card: Mapping[str, Any]) -> dict[str, Any]:
