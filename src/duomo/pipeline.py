@@ -21,7 +21,7 @@ from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import JUDGED, RunFolder, run_name, whole
 from duomo.core.table import Table
-from duomo.data import audit, longform, partition, sources
+from duomo.data import audit, longform, sources
 from duomo.data.cleaning import clean
 from duomo.data.listed import check_names
 from duomo.evaluate import compare as comparison
@@ -60,8 +60,6 @@ def inspect(
     example: tuple[str, list[tuple[str, bool]]] | None = None
     try:
         data, notes = choose(table, data)
-        if parts := partition.told(table, data.target):
-            data = dataclasses.replace(data, ignore=(*data.ignore, parts))
         task = find.make_task(data.task, task_options(data, said))
         suggestion = task.suggest(table)
         model = find.task_recipes(data.task)[suggestion.recipe]["model"]

@@ -19,7 +19,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import ahead, audit, dated, documents, leaks, longform, objects, partition, rasters, spill, split, targets, totals
+from duomo.data import ahead, audit, dated, documents, leaks, longform, matched, objects, partition, rasters, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.readable import opening, unheard, without_void
@@ -76,10 +76,11 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
 
 
 def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
-    """Target and task, found where they were not given, and in words why."""
+    """Target and task, found where they were not given, and in words why; what tells the parts of the data is no input."""
     data = targets.called(table, data)
     notes, task, target = list[str](), data.task or ("regress" if data.ahead else ""), data.target
-    aside = (*data.ignore, partition.told(table, target))  # what nobody is to look at is no target either, nor is what tells the parts
+    parts = partition.told(table, target)
+    aside = [*data.ignore, *([parts] if parts and parts not in data.ignore else [])]  # what nobody is to look at is no target either
     table = table.without([name for name in table.names if name in aside and name not in target])
     if not target and task in ("", *SUPERVISED) and (target := tuple(name for name in table.asked if name in table.names)):
         notes.append(tr("Target: {name}, which the rows to be answered lack.", name=listed(target)))
@@ -98,7 +99,7 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
         task, why = _task_of(table, target)
         notes.append(why)
     again, said = leaks.twins(table, target, data.kind)
-    return dataclasses.replace(data, task=task, target=target, ignore=(*data.ignore, *again)), [*notes, *said]
+    return dataclasses.replace(data, task=task, target=target, ignore=(*aside, *again)), [*notes, *said]
 
 
 def _plainly(table: Table) -> tuple[str, tuple[str, ...], str]:
@@ -142,7 +143,7 @@ def divide(
         )
     if data.test:
         valid = _given(data.valid, table, data, reporter, past) if data.valid else None
-        table, found = split.given(table, valid, _given(data.test, table, data, reporter, past), data, seed, data.target, least)
+        table, found = matched.given(table, valid, _given(data.test, table, data, reporter, past), data, seed, data.target, least)
     else:
         found = split.split(table, data, seed, data.target, least=least)
     if not len(found.test):
@@ -232,8 +233,8 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
             reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
         how = "stratified" if proposal.how == "random" and split.has_classes(table, data, data.target) else proposal.how
         data = dataclasses.replace(data, split=how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]
-    besides = [name for name in (data.group, named) if name and name not in (*data.ignore, *data.target)]
-    return dataclasses.replace(data, ignore=(*data.ignore, *besides)) if besides else data
+    grouped = data.group and data.group not in (*data.ignore, *data.target)
+    return dataclasses.replace(data, ignore=(*data.ignore, data.group)) if grouped else data
 
 
 def read_like(path: str, table: Table, data: DataConfig, past: ahead.Past | None = None) -> Table:

@@ -29,7 +29,7 @@ from duomo.core.reporter import Reporter
 from duomo.core.table import Table
 from duomo.data import dated
 from duomo.data.leaks import time_columns
-from duomo.data.split import as_type
+from duomo.data.matched import as_type
 
 FILE, FACTS = "past.arrow", b"past"
 DAY, WEEK, YEAR = 86_400, 604_800, 365.25

@@ -14,8 +14,8 @@ from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data import partition
 from duomo.data.listed import Reader
+from duomo.data.matched import as_type, named_alike
 from duomo.data.partition import NAMES, SPLIT
-from duomo.data.split import as_type, named_alike
 from duomo.data.targets import is_named
 
 COUNTED = re.compile(r"\d+(-of-\d+)?(-[0-9a-f]{16})?")
