@@ -33,6 +33,9 @@ class Ready:
     def model(self) -> Any:
         return self.predictor.model
 
+    def told(self, table: Table) -> Table:
+        return table
+
     @property
     def execution(self) -> Execution:
         return self.predictor.execution

@@ -19,6 +19,7 @@ from duomo.core.table import Table
 from duomo.data import spill as caches
 from duomo.data.conll import are_tags
 from duomo.data.partition import PARTS, SPLIT, first_part
+from duomo.data.rows import of_texts
 from duomo.data.text_encoding import Encoding, detect, open_text
 
 _CODES = """
@@ -213,5 +214,4 @@ def read_barred(path: Path, wanted: str) -> tuple[pa.Table, tuple[str, ...]]:
     names = [*NAMES, *(f"part {place}" for place in range(3, 1 + count))] if bar == BAR else [f"c{place}" for place in range(count)]
     if names == [*NAMES] and are_tags(*([cells[place] or "" for cells in rows] for place in range(len(NAMES)))):
         names, rows = ["tokens", "tags"], [[json.dumps((cell or "").split(), ensure_ascii=False) for cell in cells] for cells in rows]
-    columns = [pa.array(column, pa.large_string()) for column in zip(*rows, strict=True)]
-    return pa.table(dict(zip(names, columns, strict=False))), encoding.problems
+    return of_texts(names, rows), encoding.problems

@@ -6,7 +6,7 @@ XML is read by expat, piece by piece; a file that declares entities is refused, 
 import codecs
 import re
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from xml.parsers import expat
 from xml.parsers.expat import ExpatError
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
+from duomo.data.rows import of_texts
 from duomo.data.text_encoding import Encoding, detect, fits, numbered, open_text
 
 LARGEST = 1 << 30
@@ -29,6 +30,7 @@ DECLARED = re.compile(rb"<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)")
 CHARSET = re.compile(rb"Content-Type:[^\n]*charset=([\w.:-]+)", re.IGNORECASE)
 KEYWORD = re.compile(r"(msgctxt|msgid_plural|msgid|msgstr(?:\[\d+\])?)(?![\w\[])\s*(.*)")
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+SIDES = ("source", "target")
 Found = tuple[pa.Table, tuple[str, ...]]
 
 
@@ -108,7 +110,7 @@ def read_xliff(path: Path, wanted: str = "") -> Found:
     pairs = [(unit["source"], unit.get("target", "").strip() or None) for unit in units if unit.get("source", "").strip()]
     if not pairs:
         raise DataError("An XLIFF file must hold segments with a source; {file} has none.", file=path.name)
-    return _paired(pairs), problems
+    return of_texts(SIDES, pairs), problems
 
 
 def read_tmx(path: Path, wanted: str = "") -> Found:
@@ -176,11 +178,7 @@ def read_po(path: Path, wanted: str = "") -> Found:
     if broken:
         notes.append(tr("{count} messages are broken (a text that is not closed or quoted, or no msgstr) and were left out: those that "
                         "begin on lines {lines}.", count=len(broken), lines=numbered(broken)))  # fmt: skip
-    return _paired(pairs), (*encoding.problems, *notes)
-
-
-def _paired(pairs: Sequence[tuple[str, str | None]]) -> pa.Table:
-    return pa.table({name: pa.array([pair[place] for pair in pairs], pa.large_string()) for place, name in enumerate(("source", "target"))})
+    return of_texts(SIDES, pairs), (*encoding.problems, *notes)
 
 
 def read_mo(path: Path, wanted: str = "") -> Found:
@@ -208,7 +206,7 @@ def read_mo(path: Path, wanted: str = "") -> Found:
         pairs += [(sources[1], targets[-1])] if len(sources) > 1 and sources[0] else []
     if not pairs:
         raise DataError("An MO file must hold messages; {file} has none.", file=path.name)
-    return _paired(pairs), ()
+    return of_texts(SIDES, pairs), ()
 
 
 def _entries(lines: Iterator[str]) -> Iterator[tuple[dict[str, str], bool, int]]:

@@ -6,7 +6,6 @@ between as `column 2` ...) as JSON lists. Plain text may hold the same: columns 
 stroke (新华社/nt 北京/ns 电/n), or words of Chinese between spaces; `in_plain` tells.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, pairwise
@@ -20,6 +19,7 @@ from duomo.data import inlaid
 from duomo.data.gathered import TAGS, WORDS
 from duomo.data.marked import is_marked
 from duomo.data.measured import is_sparse
+from duomo.data.rows import as_json
 from duomo.data.segmented import is_segmented
 from duomo.data.text_encoding import cut, detect, numbered, open_text
 from duomo.data.turns import has_turns
@@ -75,9 +75,8 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
         )  # fmt: skip
     kept = [place for place, fits in enumerate(whole) if fits]
     names = _names([sentences[row] for row in kept[:100]], width)
-    columns = {
-        name: pa.array([_json(line[place] for line in sentences[row]) for row in kept], pa.large_string()) for name, place in names.items()
-    }
+    cells = {name: [as_json([line[place] for line in sentences[row]]) for row in kept] for name, place in names.items()}
+    columns = {name: pa.array(column, pa.large_string()) for name, column in cells.items()}
     if documents[-1] > 0:
         columns["document"] = pa.array([str(documents[row]) for row in kept], pa.large_string())
     return pa.table(columns), encoding.problems + told + _left_out([row for row, fits in enumerate(whole, 1) if not fits])
@@ -136,7 +135,7 @@ def read_slashed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...
             pairs = [found.groups() for word in cells if (found := SLASHED.fullmatch(word))]
             lost += len(cells) - len(pairs)
             for name, place in (("tokens", 0), ("tags", 1)) if pairs else ():
-                columns[name].append(_json(pair[place] for pair in pairs))
+                columns[name].append(as_json([pair[place] for pair in pairs]))
     note = (tr("{count} words have no tag behind a stroke and were left out.", count=lost),) if lost else ()
     return pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()}), encoding.problems + note
 
@@ -218,10 +217,6 @@ def _names(sentences: list[Lines], width: int) -> dict[str, int]:
 def _counted(length: int) -> tuple[list[str], list[str]]:
     """The numbers of so many tokens, from 0 and from 1."""
     return [str(place) for place in range(length)], [str(place) for place in range(1, length + 1)]
-
-
-def _json(cells: Iterable[str]) -> str:
-    return json.dumps(list(cells), ensure_ascii=False)
 
 
 def _left_out(bad: list[int]) -> tuple[str, ...]:

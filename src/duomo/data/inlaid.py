@@ -6,7 +6,6 @@
 The $T$ is good. / soup / 1             text "The soup is good.", aspect "soup", label 1, three lines a row (SemEval 2014)
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from duomo.core.messages import listed, tr
+from duomo.data.rows import as_json, of_texts
 from duomo.data.text_encoding import detect, open_text
 
 LEAF = re.compile(r"\(([^\s()]+)\s+([^\s()]+)\)")
@@ -86,11 +86,11 @@ def read_inlaid(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]
     with open_text(path, encoding) as file:
         for line in (line.strip() for line in file if line.strip()):
             found = _inlaid(line)
-            rows += [(found[0], json.dumps(found[1], ensure_ascii=False))] if found else []
+            rows += [(found[0], as_json(found[1]))] if found else []
             lost += found is None
     said = [tr("{file} holds texts with entities between marks; they were read as spans.", file=path.name)]
     said += [tr("{count} lines have marks that do not close, and were left out.", count=lost)] if lost else []
-    return _table(("text", "entities"), rows), (*encoding.problems, *said)
+    return of_texts(("text", "entities"), rows), (*encoding.problems, *said)
 
 
 def read_aspects(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
@@ -102,7 +102,7 @@ def read_aspects(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...
         (text.replace(ASPECT, aspect), aspect, label) for text, aspect, label in zip(*(lines[place::3] for place in range(3)), strict=False)
     ]
     said = tr("{file} holds sentences with an aspect and what is said of it, on three lines each.", file=path.name)
-    return _table(("text", "aspect", "label"), rows), (*encoding.problems, said)
+    return of_texts(("text", "aspect", "label"), rows), (*encoding.problems, said)
 
 
 def read_trees(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
@@ -113,12 +113,12 @@ def read_trees(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
     if trees and all(root.isdigit() for root, _ in trees):
         rows = [(" ".join(word for _, word in leaves), root) for root, leaves in trees]
         said = tr("{file} holds trees; of each the sentence and the number at its root are read, not those of its phrases.", file=path.name)
-        return _table(("text", "label"), rows), (*encoding.problems, said)
-    rows = [(_json(word for _, word in leaves), _json(tag for tag, _ in leaves)) for _, leaves in trees]
+        return of_texts(("text", "label"), rows), (*encoding.problems, said)
+    rows = [(as_json([word for _, word in leaves]), as_json([tag for tag, _ in leaves])) for _, leaves in trees]
     kinds = Counter(tag for _, leaves in trees for tag, _ in leaves)
     said = tr("{file} holds trees; of each the words and their tags ({names}) are read, not its phrases.", file=path.name,
               names=listed([tag for tag, _ in kinds.most_common()], 5))  # fmt: skip
-    return _table(("tokens", "tags"), rows), (*encoding.problems, said)
+    return of_texts(("tokens", "tags"), rows), (*encoding.problems, said)
 
 
 def _trees(text: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
@@ -135,12 +135,3 @@ def _trees(text: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         if not names and leaves:
             yield root, leaves
             leaves = []
-
-
-def _json(cells: Iterator[str]) -> str:
-    return json.dumps(list(cells), ensure_ascii=False)
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    return pa.table({name: pa.array(column, pa.large_string()) for name, column in zip(names, columns, strict=True)})

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import tr
+from duomo.data.rows import as_json, of_texts
 
 COLUMNS = ("content", "prompt", "result_list")
 COUNTED = ("context", "entity_label", "start_position", "end_position")
@@ -48,8 +49,7 @@ def prompted(data: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
                rows=len(data), count=len(texts))]  # fmt: skip
     told += [tr("{count:,} rows ask for relations or for one of several options and are not read: spans alone are learned.",
                 count=others)] if others else []  # fmt: skip
-    columns = {"text": list(texts), "entities": [json.dumps(cell, ensure_ascii=False) for cell in spans]}
-    return pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()}), tuple(told)
+    return of_texts(("text", "entities"), [*zip(texts, map(as_json, spans), strict=True)]), tuple(told)
 
 
 def _counted(data: pa.Table) -> pa.Table:
@@ -76,8 +76,7 @@ def _instructed(data: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
            "output. From nothing little is learned of them; go on from a model: --task chat --from FOLDER", rows=len(kept))
     ]  # fmt: skip
     told += [tr("{count:,} questions have no answer and were left out.", count=len(rows) - len(kept))] if len(kept) < len(rows) else []
-    columns = dict(zip(("instruction", "input", "output"), zip(*kept, strict=True), strict=True))
-    return pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()}), tuple(told)
+    return of_texts(("instruction", "input", "output"), kept), tuple(told)
 
 
 def unfolded(found: Any) -> Any:

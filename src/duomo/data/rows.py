@@ -180,5 +180,11 @@ def _text(cell: Any) -> str:
     return as_json(cell) if isinstance(cell, list | tuple | dict) else str(cell)
 
 
+def of_texts(names: Sequence[str], rows: Sequence[Sequence[str | None]]) -> pa.Table:
+    """Rows of texts as a table of these columns."""
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    return pa.table({name: pa.array(column, pa.large_string()) for name, column in zip(names, columns, strict=True)})
+
+
 def as_json(cell: Any) -> str:
     return json.dumps(cell, ensure_ascii=False, default=str)
