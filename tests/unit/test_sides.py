@@ -212,3 +212,12 @@ def test_going_on_from_a_run_counts_anew_or_leaves_them(told: tuple[Path, list[s
     run = duomo.train(str(folder / "other.txt"), settings, out=folder / "on", reporter=reporter)
     assert [sentence for sentence in reporter.said if "stay behind" in sentence]
     assert run.model.sides.fitted and duomo.load(folder / "on").model.sides.fitted
+
+
+def test_in_little_time_a_part_of_the_text_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was none of it where the whole took too long."""
+    monkeypatch.setattr(counts, "TOKENS_A_SECOND", 100)
+    tokens = torch.from_numpy(stream())
+    assert torch.equal(counts.affordable(tokens, 20.0, 2), tokens[:1000]) and len(counts.affordable(tokens, -1.0)) == 0
+    sides = Sides(SIZE)
+    assert beside._count(sides, counts.affordable(tokens, 20.0, 2)) and not beside._count(sides, tokens[:0])

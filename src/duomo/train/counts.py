@@ -70,7 +70,8 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], limit: fl
     learned, valid = (one.columns.get(next(iter(task.inputs))) for one in both)
     if counts is None or not isinstance(learned, Windows) or not isinstance(valid, Windows) or len(valid.values) < 2:
         return alone
-    if min(len(learned.values), MOST) > TOKENS_A_SECOND * (ends - time.monotonic()) or not count(counts, learned.values):
+    tokens = affordable(learned.values, ends - time.monotonic())
+    if not count(counts, tokens):
         return alone
     places = _places(model, counts, task, both[1], valid.width, time.monotonic() + (ends - time.monotonic()) / 3)
     half, size = len(places.said_NW) // 2, len(places.said_NW)
@@ -88,7 +89,7 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], limit: fl
            "(network {share:.0%} of the weight, counts {rest:.0%}; {size:.1f} MB).", gain=1 + held / network, share=share, rest=1 - share,
            size=sum(value.nbytes for value in counts.buffers()) / 1e6)
     )  # fmt: skip
-    return Fitted({"network": round(share, 4), "counts": round(1 - share, 4)}, partial(_again, counts, learned.values, valid.values))
+    return Fitted({"network": round(share, 4), "counts": round(1 - share, 4)}, partial(_again, counts, tokens, valid.values))
 
 
 def _again(counts: Counts, learned: Tensor, valid: Tensor) -> None:
@@ -97,8 +98,15 @@ def _again(counts: Counts, learned: Tensor, valid: Tensor) -> None:
         count(counts, torch.cat([learned, valid]))
 
 
+def affordable(tokens: Tensor, seconds: float, ways: int = 1) -> Tensor:
+    """As much of a text, from its beginning on, as can be counted in so many ways within the time."""
+    return tokens[: max(0, int(TOKENS_A_SECOND * seconds / ways))]
+
+
 def count(tables: Tables, tokens: Tensor) -> bool:
-    """The tables of a text; False where they are too large."""
+    """The tables of a text; False where they are too large, or the text is too short."""
+    if len(tokens) < 2:
+        return False
     model = KneserNey(len(tables.orders), tables.vocabulary)
     model.fit(tokens.numpy())
     if not model.thin(GRAMS):

@@ -24,7 +24,7 @@ from duomo.data.ngram import MOST
 from duomo.nn.fields import inside
 from duomo.nn.sides import FEATURES, VOICES, Sides, around, sides_of
 from duomo.train.council import Fitted
-from duomo.train.counts import FIRM, GAIN, TOKENS_A_SECOND, UNLIMITED, count
+from duomo.train.counts import FIRM, GAIN, UNLIMITED, affordable, count
 
 CELLS, AT_ONCE = 1 << 23, 1 << 22
 """Log-probabilities of a voice that powers are fitted to, and logits at a time."""
@@ -58,7 +58,8 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], limit: fl
     learned, valid = (one.columns.get(next(iter(task.inputs))) for one in both)
     if sides is None or not isinstance(learned, Running) or not isinstance(valid, Running) or len(valid.values) < 2:
         return alone
-    if 2 * min(len(learned.values), MOST) > TOKENS_A_SECOND * (ends - time.monotonic()) or not _count(sides, learned.values):
+    tokens = affordable(learned.values, ends - time.monotonic(), 2)
+    if not _count(sides, tokens):
         sides.clear()
         return alone
     sides.powers.put(mask=torch.tensor([text.special(task.state()["tokenizer"], "mask")]))
@@ -78,7 +79,7 @@ def fit(model: nn.Module, task: Task, both: tuple[Examples, Examples], limit: fl
     )  # fmt: skip
     share = np.abs(_at(powers, gaps).mean(0).numpy()[:3])
     share = float(share[0] / share.sum())
-    return Fitted({"network": round(share, 4), "counts": round(1 - share, 4)}, partial(_again, sides, learned.values, valid.values))
+    return Fitted({"network": round(share, 4), "counts": round(1 - share, 4)}, partial(_again, sides, tokens, valid.values))
 
 
 def _count(sides: Sides, tokens: Tensor) -> bool:
