@@ -340,3 +340,24 @@ def test_a_first_pair_in_two_scripts_is_no_line_of_names(tmp_path):
         table = sources.read(tmp_path / "pairs.tsv")
         assert table.names == names and len(table) == 5 - (names[0] != "c0") and told in " ".join(table.problems)
         assert bool(told) == bool(table.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "between", "end"),
+    [("a.txt", ",", ""), ("a.txt", "|", ""), ("a.txt", ";", ""), ("a.conll", ",", ""), ("a.txt", " ", "EOS"), ("a.bio", "\t", "EOS")],
+)
+def test_sentences_of_tags_behind_other_signs(tmp_path, name, between, end) -> None:
+    rows = [[f"{word}{between}{tag}" for word, tag in zip(*sentence, strict=True)] for sentence in SENTENCES * 3]
+    (tmp_path / name).write_text("".join("\n".join([*lines, end]) + "\n" for lines in rows), "utf-8")
+    table = sources.read(tmp_path / name)
+    assert len(table) == 48 and table.column("tokens")[0].as_py() == json.dumps(SENTENCES[0][0], ensure_ascii=False)
+    assert plan(table).task == "tag"
+
+
+def test_tokens_numbered_anew_are_sentences(tmp_path) -> None:
+    lines = [
+        f"{place}\t{word}\t{tag}" for words, tags in SENTENCES * 8 for place, (word, tag) in enumerate(zip(words, tags, strict=True), 1)
+    ]
+    (tmp_path / "a.txt").write_text("\n".join(lines) + "\n", "utf-8")
+    table = sources.read(tmp_path / "a.txt")
+    assert table.names == ["tokens", "tags"] and len(table) == 128

@@ -1,8 +1,9 @@
 """CoNLL files: one token a line, its tags in further columns, a blank line after each sentence.
 
-Columns are divided by tabs, or else by spaces; by commas in a .csv. The first holds the token (the second, where the first numbers
-them) and the last the tag; CoNLL-U's ten columns are known by their numbers. A sentence becomes a row: `tokens` and `tags` (and columns
-between as `column 2` ...) as JSON lists. Plain text may hold the same: columns under the ending .txt, words with their tags behind a
+Columns are divided by tabs, or else by spaces; by commas, semicolons or bars where the last cells are tags. The first holds the token
+(the second, where the first numbers them) and the last the tag; CoNLL-U's ten columns are known by their numbers. A sentence becomes a
+row: `tokens` and `tags` (and columns between as `column 2` ...) as JSON lists. In place of a blank line may stand a word that stands alone
+nowhere else (EOS). Plain text may hold the same: columns under the ending .txt, words with their tags behind a
 stroke (新华社/nt 北京/ns 电/n), or words of Chinese between spaces; `in_plain` tells.
 """
 
@@ -48,6 +49,8 @@ SHORTEST = 2.0
 LOOKED_AT, FEWEST, MOST_PLAIN, KINDS = 2000, 20, 0.02, 0.25
 """Lines of a text that tell what it holds; tagged ones at least; share of others at most; kinds of tags for each kind of word at most."""
 
+MARKS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
+"""What divides the cells of tables in which sentences may stand; elsewhere any sign may."""
 Lines = list[list[str]]
 
 
@@ -56,10 +59,13 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
     if path.stat().st_size > LARGEST:
         raise DataError("A CoNLL file is read whole and may have at most {most} bytes; {file} is larger. Divide it.",
                         most=LARGEST, file=path.name)  # fmt: skip
-    encoding = detect(path, wanted)
+    encoding, mark = detect(path, wanted), mark_of(path, wanted)
+    with open_text(path, encoding) as file:
+        end = _end_of([*islice(file, LOOKED_AT)])
     with open_text(path, encoding) as file:
         documents, sentences = [], []
-        for document, sentence in _sentences(file, path.name, "," if path.suffix.lower() == ".csv" else ""):
+        lines = ("" if end and line.strip() == end else line for line in file)
+        for document, sentence in _sentences(lines, path.name, "" if mark == "\t" else mark):
             documents.append(document)
             sentences.append(sentence)
     if not sentences:
@@ -94,7 +100,8 @@ def in_plain(path: Path, wanted: str = "") -> str:
         return "turns"
     if found := "sparse" if is_sparse(lines) else inlaid.make(lines):
         return found
-    cells = [line.split() for line in lines if line and not DOCUMENT.match(line)]
+    end = _end_of(lines)
+    cells = [line.split() for line in lines if line not in ("", end) and not DOCUMENT.match(line)]
     spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in cells]
     if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2:
         return "conll"
@@ -103,13 +110,24 @@ def in_plain(path: Path, wanted: str = "") -> str:
     return "slashed" if tagged else "segmented" if is_segmented(cells) else ""
 
 
+def _end_of(lines: Sequence[str]) -> str:
+    """What ends sentences on a line of its own (EOS, as MeCab writes it): the only word that stands alone, and often; else empty."""
+    alone = [line.strip() for line in lines if len(line.split()) == 1]
+    return alone[0] if 2 * len(alone) >= FEWEST and len({*alone}) == 1 else ""
+
+
+def mark_of(path: Path, wanted: str = "") -> str:
+    """The sign that divides cells whose rows stand in sentences; empty where none does."""
+    return next((mark for mark in MARKS.get(path.suffix.lower(), ",;|") if in_sentences(path, wanted, mark)), "")
+
+
 def in_sentences(path: Path, wanted: str = "", mark: str = "\t") -> bool:
-    """Whether a file of cells divided by tabs has blank lines after every few rows, as sentences have and tables have not; where commas
-    divide, the last cells must be tags of spans as well."""
+    """Whether a file of cells divided by tabs has blank lines after every few rows, as sentences have and tables have not; where other
+    signs divide, the last cells must be tags of spans as well."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.rstrip("\r\n") for line in islice(text, LOOKED_AT)]
     rows = [_cut(line, mark) for line in lines if line.strip() and not DOCUMENT.match(line)]
-    if mark == "," and sum(bool(SPAN_TAG.fullmatch(row[-1])) for row in rows) < max(FEWEST, (1 - MOST_PLAIN) * len(rows)):
+    if mark != "\t" and sum(bool(SPAN_TAG.fullmatch(row[-1])) for row in rows) < max(FEWEST, (1 - MOST_PLAIN) * len(rows)):
         return False
     widths = {len(row) for row in rows}
     blank = sum(not line.strip() and bool(before.strip()) for before, line in pairwise(lines))
@@ -142,8 +160,8 @@ def read_slashed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...
 
 def _cut(text: str, mark: str = "") -> list[str]:
     """A line as its cells: divided by the mark, or by tabs where it has any, or by spaces."""
-    if mark == ",":
-        return next(cut([text]))
+    if mark in (",", ";", "|"):
+        return next(cut([text], delimiter=mark))
     return [cell.strip() for cell in text.split("\t")] if mark or "\t" in text else text.split()
 
 
@@ -190,6 +208,9 @@ def _divided(sentences: list[Lines], name: str) -> tuple[list[Lines], tuple[str,
         sentences = [part for part in (sentences[0][1:], *sentences[1:]) if part]
     if len(sentences) > 1 or not sentences or len(sentences[0]) < LONG:
         return sentences, ()
+    if all(line[0].isdigit() for line in sentences[0]):  # tokens that are numbered anew in each sentence
+        starts = [place for place, line in enumerate(sentences[0]) if line[0] == sentences[0][0][0]]
+        return [sentences[0][start:stop] for start, stop in pairwise([*starts, len(sentences[0])])], ()
     edges = [place for place, line in enumerate(sentences[0], 1) if ENDS.fullmatch(line[0])]
     if len(edges) < 2:
         return sentences, ()

@@ -19,7 +19,7 @@ from duomo.data.archive import unpack
 from duomo.data.arrays import read_numpy
 from duomo.data.bilingual import read_mo, read_po, read_tmx, read_xliff
 from duomo.data.chosen import kept
-from duomo.data.conll import in_plain, in_sentences, read_conll, read_slashed
+from duomo.data.conll import in_plain, mark_of, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
 from duomo.data.documents import read_text_file
 from duomo.data.exclusive import exclusive
@@ -71,8 +71,6 @@ _FORMATS = {
 }
 ENDINGS = {ending: kind for kind, endings in _FORMATS.items() for ending in endings.split()} | dict.fromkeys(sorted(CODE), "text")
 READ = (PICTURES | SOUNDS | FILMS) - {*image.UNREAD, *audio.UNREAD}
-MARKS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
-"""What divides the cells of tables in which sentences may stand."""
 NAMELESS = ("", ".data", ".dat", *(f".{part}" for part in PARTS))
 """Endings that say nothing of what a file holds."""
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
@@ -197,7 +195,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     kind = nameless or _format(path, real)
     if kind == "text" and path.suffix.lower() not in CODE and (kind := _of_text(path, encoding)) == "delimited":
         nameless = kind
-    if kind == "delimited" and path.suffix.lower() in MARKS and in_sentences(path, encoding, MARKS[path.suffix.lower()]):
+    if kind == "delimited" and mark_of(path, encoding):
         kind = "conll"
     if part and kind not in ("excel", "sqlite", "json"):
         raise DataError(
