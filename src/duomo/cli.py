@@ -5,6 +5,7 @@ folder, 5 out of memory or disk, 130 interrupted (resumable).
 """
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -287,6 +288,8 @@ EXITS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     sys.stdout, sys.stderr = (one or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for one in (sys.stdout, sys.stderr))  # closed by >&-
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal in GBK has no place for every answer
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     machine = "--json" in words
     try:

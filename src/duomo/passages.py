@@ -20,7 +20,7 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.data.documents import blocks
 from duomo.data.listed import TEXTS
 from duomo.data.pages import plain, unread
-from duomo.data.prose import PROSE
+from duomo.data.prose import PROSE, tables_beside
 from duomo.data.text_encoding import Encoding, detect, open_text
 from duomo.trained import Run
 
@@ -62,7 +62,8 @@ def _index(run: Run, folder: Path, reporter: Reporter, wanted: str) -> tuple[lis
     """File, text and vector (P, D) of each passage; a vector is made once for the same words and the same weights."""
     if not folder.is_dir():
         raise DataError("Searching needs a folder of texts; {folder} is none.", folder=folder)
-    for problem in unread(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())):
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    for problem in (*unread(files), *tables_beside(files)):
         reporter.say(problem)
     found = [(path.relative_to(folder).as_posix(), text) for path in _files(folder) for text in _passages(path, reporter, wanted)]
     if not found:

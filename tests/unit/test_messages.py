@@ -1,8 +1,10 @@
 """What is said: one of a thing is one thing, and a wrong name is told the right one."""
 
 import argparse
+import io
 import json
 import re
+import sys
 
 import pytest
 
@@ -87,3 +89,11 @@ def test_what_was_said_in_one_language_is_retold_in_the_other(monkeypatch: pytes
         for text in ("", "She works in Berlin. Nice!", "春眠不觉晓，处处闻啼鸟。", "accuracy of 3 rows", "a " * 5000):
             assert retold(text) == text
     assert retell({"note": told["en"][0], "name": told["en"][0]}, ("note",)) == {"note": told["zh"][0], "name": told["en"][0]}
+
+
+def test_a_terminal_without_a_place_for_a_sign_shows_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="gbk"))
+    assert cli.main(["--version"]) == 0
+    print("春风 🙂", flush=True)
+    assert shown.getvalue().decode("gbk").endswith("春风 \\U0001f642\n")

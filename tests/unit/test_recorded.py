@@ -12,6 +12,7 @@ from duomo.core.find import make_task
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
 from duomo.data import sources
+from duomo.data.audit import propose
 from duomo.data.split import split
 from duomo.plan import choose
 
@@ -95,6 +96,11 @@ def test_where_a_row_stands_is_no_target(beside: dict) -> None:
     task.usable(table := pairs(**beside))
     task.fit(table)
     assert task.pairs.names.source == "src"
+
+
+def test_sentences_of_a_document_stay_together() -> None:
+    table = pairs(doc_id=[f"doc{row // 6:03d}" for row in range(60)])
+    assert propose(table, "tgt")[0].group == "doc_id"
 
 
 def test_a_class_beside_two_texts_is_the_target() -> None:

@@ -25,7 +25,7 @@ OFTEN = 2
 """Rows of a numbered thing, on average, and things of a class, from which they are measured several times."""
 _GROUP = re.compile(
     r"\b(subject|patient|user|customer|client|speaker|session|person|player|student|participant|household|family|group|site|hospital|author"
-    r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer|document)s?"
+    r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer|doc(ument)?)s?"
     r"( (id|no|nr|number|name|code|key|index|num|uuid))?$"
     r"|^(id|((case|series|trial|sample|record)( id)?))$|(患者|病人|用户|客户|被试|受试者|学生|说话人|会员|录音人|家庭)(id|编号|号|名)?$"
 )

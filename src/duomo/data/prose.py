@@ -55,5 +55,5 @@ def tables_beside(files: Sequence[str]) -> list[str]:
     """The same on tables beside texts."""
     tables = [file for file in files if kind_of(file) == "table"]
     found = [file for file in tables if not is_named(file) and file not in cards(tables)]
-    return [tr("{count} tables beside the texts are not learned from: {names}. To learn from one, give it alone.",
+    return [tr("{count} tables beside the texts are not read: {names}. To learn from one, give it alone.",
                count=len(found), names=", ".join(found[:3]))] if found else []  # fmt: skip
