@@ -1,6 +1,7 @@
 """What a run is asked: any source as a table of the columns that it learned from."""
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,11 +32,10 @@ class Reading:
     """What it knows of the time before the rows to come, where it foretells."""
 
     def table(self, source: Any, encoding: str = "") -> Table:
-        """Any source as a table of this run's kinds. A dict of cells is one row; a list of texts fills the run's text column, one of paths
-        its pictures or sounds; a list of conversations, each a list of messages, is what a run of chat answers."""
+        """Any source as a table of this run's kinds. A dict of cells is one row; a list of texts fills the run's text column, one of files
+        its pictures or sounds, or names several sources; a list of conversations, each a list of messages, is what chat answers."""
         if isinstance(source, (list, tuple)) and source and all(isinstance(item, (str, Path)) for item in source):
-            texts = [str(item) for item in source]
-            source = {self.features[0]: texts} if self._reads_files() else self.of_texts(texts)
+            source = self._several([str(item) for item in source], encoding)
         if isinstance(source, Mapping) and any(frames.is_cell(value) for value in source.values()):
             source = [source]
         if isinstance(source, (list, tuple)) and source and all(is_conversation(item) for item in source):
@@ -50,6 +50,13 @@ class Reading:
     def told(self, table: Table) -> Table:
         """The table with the earlier values that its rows need, where the run foretells."""
         return ahead.again(table, self.past)
+
+    def _several(self, items: list[str], encoding: str) -> Any:
+        """Files that hold a row each as cells; other files and folders as the table of all their rows; what is no file as texts."""
+        there, plain = all(map(os.path.exists, items)), all(map(sources.is_row, items))
+        if self._reads_files() and (plain or not there):
+            return {self.features[0]: items}
+        return sources.joined([self._read(item, encoding) for item in items]) if there else self.of_texts(items)
 
     def _read(self, source: Any, encoding: str) -> Table:
         """The source; a file that does not tell its encoding is in the one that was named for the training data."""

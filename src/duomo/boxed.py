@@ -59,42 +59,47 @@ def draws(predictor: Predictor, source: Any, out: str | None) -> bool:
     ending = Path(out).suffix.lower() if out else ""
     if ending in (*CODECS, *PICTURES):
         return True
-    if not finds_boxes(predictor) or not isinstance(source, str | Path):
+    paths = [Path(one).expanduser() for one in (source if isinstance(source, list) else [source]) if isinstance(one, str | Path)]
+    if not finds_boxes(predictor) or not paths:
         return False
-    path = Path(source).expanduser()
-    if path.is_file() and path.suffix.lower() in CODECS:
+    if any(path.is_file() and path.suffix.lower() in CODECS for path in paths):
         raise ConfigError("The boxes of a film are drawn into another, and listed beside it; received {out!r}. "
                           "Name a film with -o, such as boxed.mp4.", out=out or "")  # fmt: skip
-    return bool(out) and not ending and path.is_dir()
+    return bool(out) and not ending and (len(paths) > 1 or paths[0].is_dir())
 
 
 def finds_boxes(predictor: Predictor) -> bool:
     return "sure" in predictor.task.state()
 
 
-def draw(predictor: Predictor, source: str, out: str, reporter: Reporter) -> dict[str, Any]:
-    """A picture or film with its boxes into `out`, or all pictures of a folder into the folder `out`, and the boxes as CSV beside.
+def draw(predictor: Predictor, source: Any, out: str, reporter: Reporter) -> dict[str, Any]:
+    """A picture or film with its boxes into `out`, or several pictures, or all of a folder, into the folder `out`, and the boxes as CSV
+    beside.
 
     Returns counts and places.
 
     ConfigError for a model that finds no boxes or an output that does not suit; DataError for what cannot be read; Interrupted where a
     film was stopped: what was done until then can be played.
     """
-    path, target = Path(source).expanduser(), Path(out).expanduser()
+    several, target = [Path(one).expanduser() for one in (source if isinstance(source, list) else [source])], Path(out).expanduser()
+    path = several[0]
     if not finds_boxes(predictor):
         raise ConfigError("Boxes are drawn by a run of the task detect; this one is of the task {task}. Write answers to a .csv.",
                           task=predictor.task.name)  # fmt: skip
-    if path.is_dir() and not target.suffix:
-        return _folder(predictor, path, target, reporter)
-    if not path.is_file():
-        raise DataError("There must be a picture or a film to draw on; there is no file {path}.", path=source)
+    if len(several) > 1 and target.suffix:
+        raise ConfigError("The boxes of several files are drawn into a folder; received {out!r}. Name a folder with -o.", out=out)
+    lost = next((one for one in several if not (one.is_file() or (one.is_dir() and not target.suffix))), None)
+    if lost is not None:
+        raise DataError("There must be a picture or a film to draw on; there is no file {path}.", path=lost)
+    if len(several) > 1 or path.is_dir():
+        return _folder(predictor, several, target, reporter)
     if not target.absolute().parent.is_dir():
         raise ConfigError(
             "The folder of the output must exist; there is no {folder}. Make it, or name another.", folder=target.absolute().parent
         )
     beside = target.with_suffix(".csv")
     if path.resolve() in (target.resolve(), beside.resolve()):
-        raise ConfigError("The output must be another file than the input; both are {path}. Name another with -o.", path=source)
+        raise ConfigError("The output must be another file than the input; both are {path}. Name another with -o.", path=path)
     film = path.suffix.lower() in films.SUFFIXES
     if film != (target.suffix.lower() in CODECS):
         raise ConfigError("Boxes of a {kind} are drawn into {known}; received {out!r}. Name such a file with -o.", out=out,
@@ -144,11 +149,22 @@ def _drawn(answer: Answer, path: Path, target: Path) -> list[Detection]:
     return found
 
 
-def _folder(predictor: Predictor, root: Path, target: Path, reporter: Reporter) -> dict[str, Any]:
-    """Every picture of a folder into another under its own name, the boxes of all in boxes.csv there; what does not open is named."""
-    files, broken, boxes = [file for file in listing(root)[0] if kind_of(file) == "image"], list[str](), 0
+def _pictures(several: Sequence[Path]) -> dict[str, Path]:
+    """Pictures by the names that they are drawn under: those in a folder by their places in it, of one name in several by the path."""
+    found: dict[str, Path] = {}
+    for path in several:
+        names = [file for file in listing(path)[0] if kind_of(file) == "image"] if path.is_dir() else [path.name]
+        places = [path / name if path.is_dir() else path for name in names]
+        for name, place in zip(names, places, strict=True):
+            found[name if name not in found else "/".join(step for step in place.parts if step not in ("..", place.anchor))] = place
+    return found
+
+
+def _folder(predictor: Predictor, several: Sequence[Path], target: Path, reporter: Reporter) -> dict[str, Any]:
+    """Every picture into a folder under its own name, the boxes of all in boxes.csv there; what does not open is named."""
+    files, broken, boxes = _pictures(several), list[str](), 0
     if not files:
-        raise DataError("There must be pictures to draw on; {path} has none.", path=root)
+        raise DataError("There must be pictures to draw on; {path} has none.", path=several[0])
     if target.is_dir() and any(target.iterdir()):
         raise ConfigError("Drawn pictures need a folder of their own; {path} holds something. Name another with -o.", path=target)
     answer, _ = _answering(predictor, 1.0)
@@ -158,11 +174,11 @@ def _folder(predictor: Predictor, root: Path, target: Path, reporter: Reporter) 
         lines.open("w", encoding="utf-8", newline="") as sheet,
         reporter.progress(tr("drawing"), len(files), tr("pictures")) as bar,
     ):
-        for number, file in enumerate(files, 1):
+        for number, (file, source) in enumerate(files.items(), 1):
             place = target / (file if file.lower().endswith(PICTURES) else f"{file}.png")
             place.parent.mkdir(parents=True, exist_ok=True)
             try:
-                found = _drawn(answer, root / file, place)
+                found = _drawn(answer, source, place)
             except ValueError as error:
                 broken, found = [*broken, f"{file}: {error}"], []
             write_text(sheet, ".csv", {"file": [file] * len(found)} | _columns(found), number == 1)

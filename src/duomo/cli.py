@@ -168,9 +168,9 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from duomo import pipeline, writing
 
     run = writing.equipped(pipeline.load(arguments.run), arguments.engine)
-    if sum(value is not None for value in (arguments.source, arguments.text, arguments.row)) != 1:
-        raise ConfigError("Predict takes a file, or --text, or --row, one of them. Example: duomo predict {run} new.csv", run=arguments.run)
-    if arguments.source is None:
+    if sum(value not in (None, []) for value in (arguments.source, arguments.text, arguments.row)) != 1:
+        raise ConfigError("Predict takes files, or --text, or --row, one of them. Example: duomo predict {run} new.csv", run=arguments.run)
+    if not arguments.source:
         answer = run.predict_one(text=arguments.text, row=arguments.row)
         if arguments.json:
             return answer
@@ -178,7 +178,8 @@ def _predict(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
         return None
     columns = tuple(name for name in (arguments.columns or "").split(",") if name)
     how = {"encoding": arguments.encoding, "columns": columns, "printed": ".jsonl" if arguments.json else ".csv"}
-    return run.predict_file(arguments.source, arguments.out, reporter=reporter, **how)
+    first, *more = arguments.source
+    return run.predict_file([first, *more] if more else first, arguments.out, reporter=reporter, **how)
 
 
 @_verb("search", "Find the passages nearest to a question (embed) or the pictures nearest to a picture (identify).", flags.search)

@@ -71,7 +71,7 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
 
 def predict(parser: argparse.ArgumentParser) -> None:
     run(parser)
-    parser.add_argument("source", nargs="?", help=tr("A file or folder of new data."))
+    parser.add_argument("source", nargs="*", help=tr("Files or folders of new data."))
     words = "Where to write the answers: .csv, .jsonl or .parquet; for a detector also a picture, a film or a folder. Default: the screen."
     parser.add_argument("-o", "--out", metavar="FILE", help=tr(words))
     words = "Only these columns, with commas between; the target's name stands for the answer. Default: all, and the answers beside them."

@@ -186,7 +186,7 @@ class Run(Shown):
         """
         reporter = reporter or Silent()
         if boxed.draws(self.predictor, source, out):
-            return boxed.draw(self.predictor, str(source), str(out), reporter)
+            return boxed.draw(self.predictor, source, str(out), reporter)
         table = self.table(source, encoding)
         pieces = type(self.task).windows is not Task.windows
         long = overlong(table, {} if pieces else self.predictor.hearing())
@@ -200,7 +200,8 @@ class Run(Shown):
                 outputs.write_text(sys.stdout, suffix, piece, index == 0)
             return None
         path = Path(out)
-        if path.is_file() and isinstance(source, (str, Path)) and path.resolve() == Path(str(source).split("::")[0]).resolve():
+        read = [str(one).split("::")[0] for one in (source if isinstance(source, list) else [source]) if isinstance(one, (str, Path))]
+        if path.is_file() and any(path.resolve() == Path(one).resolve() for one in read):
             raise ConfigError("Answers need a file of their own; {out!r} is the one that is read. Name another.", out=out)
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():

@@ -180,3 +180,24 @@ def test_who_reads_only_the_first_answers_ends_it_as_other_tools_end(runs, many:
 def test_bytes_are_not_written_beside_answers(kind: pa.DataType) -> None:
     table = Table(pa.table({"image": pa.array([b"\x89PNG"], kind), "name": ["a"]}))
     assert outputs.shown(table, joined=False) == ["name"] and outputs.shown(table, joined=True) == ["image", "name"]
+
+
+def test_several_sources_are_answered_together(runs, tmp_path: Path) -> None:
+    """As a shell writes out *.csv and *.png: rows below one another, pictures by the names under which they were given."""
+    clinic, digits = runs("clinic"), runs("digits")
+    head, *rows = runs.source("clinic").read_text().splitlines()
+    for name, some in (("a.csv", rows[:3]), ("b.csv", rows[3:5])):
+        (tmp_path / name).write_text("\n".join([head, *some]) + "\n")
+    both = [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+    clinic.predict_file(both, str(tmp_path / "answers.csv"))
+    assert [line.rsplit(",", 2)[0] for line in (tmp_path / "answers.csv").read_text().splitlines()[1:]] == rows[:5]
+    assert clinic.predict(both) == clinic.predict(both[0]) + clinic.predict(both[1])
+    with pytest.raises(ConfigError, match="a file of their own"):
+        clinic.predict_file(both, both[1])
+    pictures = sorted(map(str, runs.source("digits").glob("*/*.png")))[:3]
+    folder = str(Path(pictures[0]).parent)
+    digits.predict_file(pictures, str(tmp_path / "answers.csv"), columns=("image", "confidence"))
+    assert [line.split(",")[0] for line in (tmp_path / "answers.csv").read_text().splitlines()[1:]] == pictures
+    digits.predict_file([folder, pictures[0]], str(tmp_path / "answers.csv"), columns=("file", "confidence"))
+    found = [line.split(",")[0] for line in (tmp_path / "answers.csv").read_text().splitlines()[1:]]
+    assert found[-1] == pictures[0] and found.count(pictures[0]) == 2 and len(found) == len(list(Path(folder).iterdir())) + 1

@@ -257,6 +257,13 @@ def test_the_pictures_of_a_folder_are_drawn_into_another(predictor: Predictor, t
     assert sorted(str(one.relative_to(out)) for one in Path(out).rglob("*.*")) == ["a.png", "b.tif.png", "boxes.csv", "more/c.jpg"]
     with (tmp_path / "boxed" / "boxes.csv").open(encoding="utf-8") as file:
         assert [row["file"] for row in csv.DictReader(file)] == ["a.png"] * 2 + ["b.tif"] * 2 + ["more/c.jpg"] * 2
+    several = [f"{source}/a.png", f"{source}/more"]
+    assert boxed.draws(predictor, several, str(tmp_path / "some")) and not boxed.draws(predictor, several, "some.csv")
+    assert boxed.draw(predictor, several, str(tmp_path / "some"), Silent())["pictures"] == 2
+    assert sorted(one.name for one in (tmp_path / "some").iterdir()) == ["a.png", "boxes.csv", "c.jpg"]
+    for others, target, said in ((several, "some.jpg", "into a folder"), ([*several, "none.png"], "new", r"no file none\.png")):
+        with pytest.raises((ConfigError, DataError), match=said):
+            boxed.draw(predictor, others, str(tmp_path / target), Silent())
     with pytest.raises(ConfigError, match="holds something"):
         boxed.draw(predictor, source, out, Silent())
     with pytest.raises(ConfigError, match=r"such as boxed\.mp4"):

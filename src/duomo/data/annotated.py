@@ -5,7 +5,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -99,6 +99,27 @@ class Pictures:
         same = self.by_stem.get(PurePosixPath(file).stem, [])
         near = [one for one in same if PurePosixPath(one).parent == PurePosixPath(file).parent] or same
         return near[0] if len(near) == 1 else None
+
+    def begun(self, file: str) -> str | None:
+        """The only picture in another folder whose name begins as the annotation's does, up to the last sign where any does
+        (a_1_left.png of a_1_polygons.json)."""
+        folder, stem = PurePosixPath(file).parent, PurePosixPath(file).stem
+        for start in reversed(_beginnings(stem)):
+            if found := [one for one in self.by_beginning.get(start, []) if PurePosixPath(one).parent != folder]:
+                return found[0] if len(found) == 1 else None
+        return None
+
+    @cached_property
+    def by_beginning(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for stem, files in self.by_stem.items():
+            for start in _beginnings(stem):
+                found.setdefault(start, []).extend(files)
+        return found
+
+
+def _beginnings(stem: str) -> list[str]:
+    return [stem[: sign.start()] for sign in re.finditer(r"[-_. ]", stem) if sign.start()]
 
 
 def _part_of(words: list[str], file: str) -> bool:

@@ -31,6 +31,7 @@ from duomo.data.joined import joined
 from duomo.data.lined import read_lined
 from duomo.data.listed import LOOKED_AT, Reader, are_classes, described, kind_of, known, listing, names_files, parts
 from duomo.data.lone import rows_of, tables_of
+from duomo.data.masked import apart, of_regions
 from duomo.data.nameless import shows_picture
 from duomo.data.owned import explains, of_folders, of_scans
 from duomo.data.pages import plain, unread
@@ -60,7 +61,7 @@ RUN = ("run.json", "recipe.toml")
 def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str = "") -> Table:
     """The folder's one meaning as a table; raises DataError where it has none, or several."""
     _refuse_run(root)
-    files, problems = listing(root)
+    files, problems, marks = apart(root, *listing(root))
     outer = {file.partition("/")[0] for file in files}
     if len(outer) == 1 and any(kind_of(file) == "table" and file.count("/") == 1 for file in files):
         return replace(read_folder(root / outer.pop(), read_file, cache, wanted), name=root.name)
@@ -83,8 +84,9 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     if not kinds[media] or media == "image":
         problems = (*problems, *_misnamed(root, files, bool(kinds[media] or kinds["text"] or tables)))
     pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
-    if pictures and (scenes := read_scenes(root, files, pictures, problems)) is not None:
-        return scenes
+    for found in (read_scenes(root, files, pictures, problems) if pictures else None, of_regions(root, pictures, tables, marks, problems)):
+        if found is not None:
+            return found
     if media == "image" and not {*map(_stem, tables)} & {*LISTS} and is_illustrated(root, files, pictures):
         said = tr("{count} pictures that the texts show are not learned from: the texts are the data. For the pictures, name their folder.",
                   count=len(pictures))  # fmt: skip

@@ -245,7 +245,7 @@ def read_feather(path: Path) -> Found:
         stream = path.open("rb").read(4) == b"\xff\xff\xff\xff"
         table = pa.ipc.open_stream(pa.memory_map(str(path))).read_all() if stream else pyarrow.feather.read_table(path, memory_map=True)
         table.validate()
-        return plain(with_names(table, classes_of(table.schema.metadata))), ()
+        return with_names(plain(table), classes_of(table.schema.metadata)), ()
     except READ_PARQUET_FAULTS as error:
         _broken(path, "Feather", error)
 

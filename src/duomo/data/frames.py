@@ -241,7 +241,7 @@ def _hugging_face(source: Any) -> pa.Table:
             "Data must be one table; received a {kind}. Choose one of its splits, such as data['train'].", kind=type(source).__name__
         )
     table: pa.Table = source.with_format("arrow")[:]
-    return plain(with_names(table, classes_of(source.features.arrow_schema.metadata)))
+    return with_names(plain(table), classes_of(source.features.arrow_schema.metadata))
 
 
 def _array_columns(source: np.ndarray) -> dict[str, Any]:

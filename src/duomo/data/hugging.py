@@ -1,7 +1,7 @@
 """What the datasets library writes into its files beside the cells: the names of classes, whose numbers alone the cells hold."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -15,9 +15,19 @@ def classes_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
     """Column -> the names of its classes, from the metadata of an Arrow or Parquet file."""
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        return {name: found for name, feature in features.items() if (found := _names(feature))}
+        return {name: found for name, feature in _flat(features) if (found := _names(feature))}
     except (*JSON_FAULTS, *FAULTS):
         return {}
+
+
+def _flat(features: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Features by name; those of things in lists by two names, objects.category."""
+    for name, feature in features.items():
+        inner = feature[0] if isinstance(feature, list) and feature else feature
+        inner = inner["feature"] if isinstance(inner, dict) and isinstance(inner.get("feature"), dict) else inner
+        if isinstance(inner, dict) and not isinstance(inner.get("_type"), str):
+            yield from _flat(inner, f"{before}{name}.")
+        yield f"{before}{name}", feature
 
 
 def _names(feature: Any) -> list[str]:

@@ -68,13 +68,13 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
 def _above_one_another(parts: Mapping[str, Table], columns: list[str]) -> pa.Table:
     """The columns of all parts, which part a row is of beside them where there are several."""
     first = next(iter(parts.values())).data
-    data = [first.select(columns), *(_like(first, table, columns) for table in [*parts.values()][1:])]
+    data = [first.select(columns), *(like(first, table, columns) for table in [*parts.values()][1:])]
     if len(data) > 1:
         data = [one.append_column(SPLIT, pa.array([part] * len(one), pa.large_string())) for part, one in zip(parts, data, strict=True)]
     return pa.concat_tables(data, promote_options="permissive")
 
 
-def _like(first: pa.Table, other: Table, columns: Sequence[str]) -> pa.Table:
+def like(first: pa.Table, other: Table, columns: Sequence[str]) -> pa.Table:
     """These columns of the other part, of the types of the first where Arrow finds none for both."""
     found = {}
     for name in columns:
@@ -101,7 +101,7 @@ def _alike(files: Sequence[str]) -> bool:
 
 def _read(root: Path, files: Sequence[str], read_file: Reader) -> Table:
     first, *others = (read_file(root / file) for file in files)
-    data = pa.concat_tables([first.data, *(_like(first.data, other, other.names) for other in others)], promote_options="permissive")
+    data = pa.concat_tables([first.data, *(like(first.data, other, other.names) for other in others)], promote_options="permissive")
     return Table(data, first.kinds, root=first.root, name=first.name, problems=first.problems)
 
 

@@ -39,8 +39,8 @@ def _named(column: pa.ChunkedArray) -> list[int | None]:
 
 
 def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
-    """(N,) the part that a column (`told`) or each file's folder names; None where some lie in none, or only one part is named of the rows
-    that have a target."""
+    """(N,) the part that a column (`told`) or each file's folder names; None where some lie in none, only one part is named of the rows
+    that have a target, or those to learn from are of a single class."""
     if column := told(table, targets):
         cells = table.column(column)
         return np.array(_named(cells), np.int64)[pc.index_in(cells, value_set=pc.unique(cells)).to_numpy()]
@@ -53,6 +53,9 @@ def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
         return None
     part_N = np.array([parts[parent] for parent in parents], np.int64)
     known_N = np.all([np.ones(len(table), bool), *(pc.is_valid(values_of(table.column(name))) for name in targets)], axis=0)
+    for classes in (values_of(table.column(name)) for name in targets if table.kinds.get(name) == "category"):
+        if len(pc.unique(classes.filter(pa.array(known_N & (part_N == TRAIN))))) == 1 < len(pc.unique(classes.drop_null())):
+            return None  # good ones alone to learn from, as those have it who look for what is odd (MVTec AD)
     return part_N if TRAIN in part_N[known_N] and len(np.unique(part_N[known_N])) > 1 else None
 
 

@@ -1,43 +1,97 @@
 """What texts beside media say of them, a file a line: which part of the data it is of (testing_list.txt), or marks of all (CelebA)."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.listed import by_ends, kind_of
-from duomo.data.partition import SPLIT, first_part
+from duomo.data.partition import NAMES, SPLIT, meant
 from duomo.data.text_encoding import detect, open_text
 
-LISTS, LARGEST, SHARE = 50, 1 << 26, 0.5
-"""Texts that may be lists, at most, and bytes of one; of its lines, or of the files, so many are named at least."""
+LISTS, MOST, LARGEST, SHARE = 50, 1000, 1 << 26, 0.5
+"""Texts that may be lists, at most, and such as are called after parts; bytes of one; of its lines, or of the files, so many are named."""
+CODES = {"0": "", "1": "train", "2": "test"}
+"""What a number behind a file's name says of its part; 0 is the test where there is no 2 (CUB-200), else no part (HMDB51)."""
 
 
 def divided(table: Table, root: Path, files: Sequence[str], media: str, wanted: str) -> Table:
-    """The table with the part that a list called after it names each file in; unchanged without such lists, or with two of one part."""
+    """The table with the part that lists called after the parts name each file in, of several divisions (trainlist01, trainlist02) in the
+    first; unchanged without such lists, or with two of one part."""
     shown = [str(file) for file in table.column(media).to_pylist()]
-    names, parts = by_ends(shown), dict[str, dict[str, None]]()
-    for file in _texts(root, files):
-        words = first_part(PurePosixPath(file).stem.replace("trainval", "train"))
-        found = [names.get(cells[0]) for cells in _lines(root / file, wanted)] if words else []
-        if len(found) > 1 and found.count(None) <= (1 - SHARE) * len(found):
-            if words in parts:
-                return table
-            parts[words] = dict.fromkeys(name for name in found if name)
-    listed = {name for one in parts.values() for name in one}
-    if "train" not in parts and parts and len(listed) < len(shown):
-        parts["train"] = dict.fromkeys(name for name in shown if name not in listed)
-    if not {"train", "test"} <= {*parts} or SPLIT in table.names:
+    turns = _turns(root, files, by_ends(shown), wanted) if SPLIT not in table.names else {}
+    whole = [turn for turn in sorted(turns, key=lambda turn: (len(turn), turn)) if {"train", "test"} <= {*turns[turn]}]
+    lists = [turns[whole[0]]] if whole else [*turns.values()]
+    parts = {part: names for one in lists for part, names in one.items()}
+    if sum(map(len, lists)) > len(parts) or not all(parts.values()):
         return table
-    told = {name: part for part, one in parts.items() for name in one}
-    said = tr("Lists beside the files name their parts ({parts}): they are divided so.",
-              parts=", ".join(f"{part} {len(one):,}" for part, one in parts.items()))  # fmt: skip
-    data = table.data.append_column(SPLIT, pa.array([told.get(name, "train") for name in shown], pa.large_string()))
-    return replace(table, data=data, kinds={**table.kinds, SPLIT: "id"}, problems=(*table.problems, said))
+    told = {name: part for part, names in parts.items() for name in names}
+    if "train" not in parts and parts and len(told) < len(shown):
+        told |= {name: "train" for name in shown if name not in told}
+    if not {"train", "test"} <= {*told.values()}:
+        return table
+    counts = Counter(told[name] for name in shown if name in told)
+    said = [tr("Lists beside the files name their parts ({parts}): they are divided so.",
+               parts=", ".join(f"{part} {count:,}" for part, count in counts.items()))]  # fmt: skip
+    said += [tr("The lists divide the files in {count} ways, of which the first is taken.", count=len(whole))] if len(whole) > 1 else []
+    if lost := [name for name in shown if name not in told]:
+        said.append(
+            tr("{count:,} files are left out, for no list of a part names them; the first: {first}.", count=len(lost), first=lost[0])
+        )
+    data = table.data.append_column(SPLIT, pa.array([told.get(name) for name in shown], pa.large_string()))
+    data = data.filter(pc.is_valid(data.column(SPLIT)))
+    return replace(table, data=data, kinds={**table.kinds, SPLIT: "id"}, problems=(*table.problems, *said))
+
+
+def _turns(root: Path, files: Sequence[str], names: Mapping[str, str], wanted: str) -> dict[str, dict[str, dict[str, None]]]:
+    """Division -> part -> the files that its list names, none where there are two of them; a number behind the list's name tells the
+    division, and one behind the name of each file in it may tell the part."""
+    lists = {file: words for file in files if kind_of(file) == "text" and (words := _words(file))}
+    trained, found = any(words == ["train"] for words in lists.values()), dict[str, dict[str, dict[str, None]]]()
+    ids = dict[str, str]()
+    for file in _texts(root, [*lists], MOST):
+        lines, stem = _lines(root / file, wanted), PurePosixPath(file).stem
+        own = found.setdefault(_turn(stem), {})
+        coded = len(lists[file]) > 1 or ("split" in stem and not trained)
+        if coded and {len(cells) for cells in lines} == {2} and (codes := {cells[1] for cells in lines}) <= {*CODES}:
+            ids = ids or _numbered(root, files, names, wanted)
+            for name, code in lines:
+                if (media := ids.get(name) or names.get(name)) and (part := CODES[code] or ("test" if "2" not in codes else "")):
+                    own.setdefault(part, {})[media] = None
+            continue
+        named = [names.get(cells[0]) for cells in lines]
+        if len(named) > 1 and named.count(None) <= (1 - SHARE) * len(named):
+            part = lists[file][0]
+            own[part] = {} if part in own else dict.fromkeys(name for name in named if name)
+    return {turn: parts for turn, parts in found.items() if parts}
+
+
+def _turn(stem: str) -> str:
+    """The number that a name ends in, without the zeros before it; empty where there is none."""
+    found = re.search(r"0*(\d*)$", stem)
+    return found[1] if found else ""
+
+
+def _words(file: str) -> list[str]:
+    """The parts that the name of a list speaks of: train and test of train_test_split, train of trainlist01."""
+    stem = PurePosixPath(file).stem.lower().replace("trainval", "train").replace("list", "")
+    return [*dict.fromkeys(NAMES[part] for word in re.split(r"[-_. ]", stem) if (part := meant(word)) is not None)]
+
+
+def _numbered(root: Path, files: Sequence[str], names: Mapping[str, str], wanted: str) -> dict[str, str]:
+    """Number -> file, as a list of the files tells (images.txt of CUB-200)."""
+    for file in _texts(root, files):
+        lines = _lines(root / file, wanted)
+        found = {cells[0]: names.get(cells[-1], "") for cells in lines if len(cells) == 2 and cells[0].isdecimal()}
+        if lines and all(found.values()) and len({*found.values()}) == len(lines):
+            return found
+    return {}
 
 
 def marked(root: Path, files: Sequence[str], media: str, wanted: str) -> Table | None:
@@ -59,9 +113,9 @@ def marked(root: Path, files: Sequence[str], media: str, wanted: str) -> Table |
     return None
 
 
-def _texts(root: Path, files: Sequence[str]) -> list[str]:
+def _texts(root: Path, files: Sequence[str], most: int = LISTS) -> list[str]:
     found = [file for file in files if kind_of(file) == "text" and (root / file).stat().st_size <= LARGEST]
-    return found if len(found) <= LISTS else []
+    return found if len(found) <= most else []
 
 
 def _lines(path: Path, wanted: str) -> list[list[str]]:

@@ -49,7 +49,7 @@ class Sheets:
         whole = self._part(told, "")
         if not whole.names:
             name = PurePosixPath(self.file).stem
-            picture = self.pictures.find(name, self.file) or self.pictures.beside(self.file)
+            picture = self.pictures.find(name, self.file) or self.pictures.beside(self.file) or self.pictures.begun(self.file)
             whole = whole._replace(names={picture} if picture else set())
         sheets = [*self.found, whole] if len(whole.names) == 1 else self.found
         return [(None if (name := min(one.names)).startswith("\0") else name, one.things) for one in sheets]

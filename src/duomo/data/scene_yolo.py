@@ -13,6 +13,7 @@ from duomo.core.kinds import image
 from duomo.core.kinds.boxes import Box
 from duomo.core.messages import tr
 from duomo.data.annotated import WORDS, Faults, Pictures, Scene, around, parted
+from duomo.data.scene_rows import beside as of_rows
 
 LARGEST_TEXT, LARGEST_LIST = 1 << 20, 1 << 26
 NAMES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels")
@@ -42,13 +43,11 @@ def read_yolo(root: Path, files: list[str], pictures: list[str], faults: Faults)
             faults.add(tr("a line was left out because it is no box or outline"), place)
     sheet = _yaml(root, files)
     points, numbers = re.search(r"(?m)^kpt_shape:", sheet) is not None, {int(row[0]) for rows in lines.values() for row in rows or ()}
-    _refuse_pixels(lines)
     lists = _class_lists(root, files, numbers, faults)
-    found = []
-    for picture in pictures:
-        rows = lines[beside[picture]] if picture in beside else []
-        if rows is None:
-            continue
+    told = {picture: rows for picture in pictures if (rows := lines[beside[picture]] if picture in beside else []) is not None}
+    if found := _in_pixels(root, told, beside, next(iter(lists.values())), faults):
+        return parted(found, _parts(root, sheet, files, pictures), faults)
+    for picture, rows in told.items():
         try:
             shape = image.upright(root / picture)
         except ValueError as error:
@@ -93,17 +92,22 @@ def _nearest(lists: dict[str, dict[int, str]], file: str) -> dict[int, str]:
     return next((lists[folder] for folder in around_file if folder in lists), next(iter(lists.values())))
 
 
-def _refuse_pixels(lines: dict[str, list[list[float]] | None]) -> None:
-    """DataError where most boxes are told in pixels."""
-    rows = [(label, row) for label, found in lines.items() for row in found or () if len(row) > BOX]
-    pixels = [(label, row) for label, row in rows if max(row[1 : BOX + 1]) > WIDEST]
-    if len(pixels) > 0.5 * len(rows):
-        label, row = pixels[0]
-        raise DataError(
-            "Boxes of YOLO must be told in shares of the picture, from 0 to 1; {file} tells {numbers}. Divide x and width by the "
-            "picture's width, y and height by its height.",
-            file=label, numbers=row[1 : BOX + 1],
-        )  # fmt: skip
+def _in_pixels(
+    root: Path, rows: dict[str, list[list[float]]], beside: dict[str, str], words: dict[int, str], faults: Faults
+) -> list[Scene]:
+    """What the texts say where most boxes are told in pixels; none where they are not. DataError where it is unclear how they are meant."""
+    flat = [(picture, row) for picture, found in rows.items() for row in found if len(row) > BOX]
+    pixels = [(picture, row) for picture, row in flat if max(row[1 : BOX + 1]) > WIDEST]
+    if len(pixels) <= 0.5 * len(flat):
+        return []
+    if scenes := of_rows(root, rows, words, faults):
+        return scenes
+    picture, row = pixels[0]
+    raise DataError(
+        "Boxes of YOLO must be told in shares of the picture, from 0 to 1; {file} tells {numbers}. Divide x and width by the "
+        "picture's width, y and height by its height.",
+        file=beside[picture], numbers=row[1 : BOX + 1],
+    )  # fmt: skip
 
 
 def _file(picture: str, texts: set[str]) -> str | None:

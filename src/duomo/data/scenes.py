@@ -1,4 +1,5 @@
-"""Pictures with boxes: JSON of COCO and other tools, XML of Pascal VOC, CVAT and dlib, texts of YOLO and KITTI, told apart by their shape.
+"""Pictures with boxes: JSON of COCO and other tools, XML of Pascal VOC, CVAT and dlib, texts of YOLO, KITTI and
+benchmarks, told apart by their shape.
 
 Broken boxes are left out one by one, counted and named; what crosses the picture's border is cut there.
 """
@@ -18,6 +19,7 @@ from duomo.data.partition import SPLIT
 from duomo.data.scene_cvat import LARGEST, READINGS, read_cvat
 from duomo.data.scene_json import is_json_annotation, read_json_scenes
 from duomo.data.scene_kitti import read_kitti
+from duomo.data.scene_texts import read_films, read_lists
 from duomo.data.scene_voc import read_tree, read_voc
 from duomo.data.scene_yolo import read_yolo
 
@@ -33,7 +35,7 @@ SMALLEST = 1.0
 def read_scenes(root: Path, files: list[str], pictures: list[str], problems: tuple[str, ...]) -> Table | None:
     """The folder as pictures with boxes; None where nothing beside the pictures has the shape of any known format."""
     faults = Faults()
-    for reader in (read_json_scenes, read_voc, read_cvat, read_yolo, read_kitti):
+    for reader in (read_json_scenes, read_voc, read_cvat, read_yolo, read_kitti, read_lists, read_films):
         found = reader(root, files, pictures, faults)
         if found is not None:
             if not found:
@@ -48,7 +50,7 @@ def as_table(root: Path, scenes: list[Scene], faults: Faults, problems: tuple[st
     `extents`: the boxes were told as left, top, width, height, or so it was said.
     """
     scenes = _true_sizes(root, _joined(scenes), faults)
-    scenes = [_sound(scene, faults) for scene in (_meant(scenes, faults) if extents else scenes)]
+    scenes = [sound(scene, faults) for scene in (_meant(scenes, faults) if extents else scenes)]
     names = pa.array([scene.file for scene in scenes], pa.large_string())
     columns = {"image": names, "boxes": pa.array([boxes.write(scene.boxes) for scene in scenes], pa.large_string())}
     if any(scene.part for scene in scenes):
@@ -159,7 +161,7 @@ def _turned(box: Box, width: int, height: int, turn: int) -> Box:
     return box._replace(left=left, top=top, right=right, bottom=bottom)
 
 
-def _sound(scene: Scene, faults: Faults) -> Scene:
+def sound(scene: Scene, faults: Faults) -> Scene:
     """The scene with its boxes cut at the picture's border, without those that are inverted, empty or outside."""
     kept = []
     for box in scene.boxes:

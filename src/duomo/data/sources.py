@@ -1,6 +1,7 @@
 """Any source as a table: `read("reviews.csv")`, a folder, a zip, `shop.db::orders`, a frame, an array, a list of rows."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.files import is_pointer
 from duomo.core.kinds import audio, image
+from duomo.core.kinds.cells import is_text
 from duomo.core.messages import nearest, together, tr
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
@@ -18,6 +20,7 @@ from duomo.data.aligned import bar_of, read_barred
 from duomo.data.archive import unpack
 from duomo.data.arrays import read_numpy
 from duomo.data.bilingual import read_mo, read_po, read_tmx, read_xliff
+from duomo.data.celled import boxed
 from duomo.data.chosen import kept
 from duomo.data.conll import in_plain, mark_of, read_conll, read_slashed
 from duomo.data.delimited import read_delimited, real_format
@@ -35,12 +38,14 @@ from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
 from duomo.data.pages import plain as page
+from duomo.data.parted import like
 from duomo.data.partition import PARTS, SPLIT
 from duomo.data.prompted import prompted
 from duomo.data.prose import CODE
 from duomo.data.scans import unfolded
 from duomo.data.scenes import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.segmented import read_segmented
+from duomo.data.serial import sourced
 from duomo.data.standoff import beside_of, read_standoff
 from duomo.data.tarred import unpack_tar
 from duomo.data.timed import pieces
@@ -100,7 +105,7 @@ def read(source: Any, *, cache: Path | None = None, encoding: str = "") -> Table
             rows=table.num_rows,
             columns=table.num_columns,
         )
-    return replace(pieces(Table(table, root=Path.cwd())), root=None)
+    return replace(boxed(pieces(Table(table, root=Path.cwd()))), root=None)
 
 
 def _path(source: str, cache: Path | None, encoding: str) -> Table:
@@ -118,7 +123,7 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
 
 
 def _folder(root: Path, cache: Path | None, encoding: str) -> Table:
-    return _arranged(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding))
+    return sourced(_arranged(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding)))
 
 
 def _arranged(table: Table) -> Table:
@@ -219,7 +224,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             tr("The name of {file} does not say what it holds; it was read as {kind}.", file=path.name, kind=tr(MAKES[nameless])),
             *problems,
         )
-    return Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems)
+    return boxed(Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems))
 
 
 def _gathered(data: pa.Table) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
@@ -333,3 +338,26 @@ def _archive(path: Path, root: Path, cache: Path | None, encoding: str) -> Table
     if len(inside) == 1 and inside[0].suffix.lower() in ENDINGS:
         return replace(_file(inside[0], "", cache, encoding), name=path.stem)
     return replace(_folder(root, cache, encoding), name=path.stem)
+
+
+def is_row(source: str) -> bool:
+    """Whether a file is a picture, a sound or a film and nothing else: one row."""
+    return kind_of(source) in MEDIA and not is_scan(Path(source)) and not os.path.isdir(source)
+
+
+def joined(tables: Sequence[Table]) -> Table:
+    """Tables of several sources as one, their rows below one another; files are named as they lie from where one stands."""
+    found = [_named_whole(table) for table in tables]
+    first, *others = found
+    data = pa.concat_tables([first.data, *(like(first.data, other, other.names) for other in others)], promote_options="permissive")
+    problems = tuple(dict.fromkeys(problem for table in tables for problem in table.problems))
+    return replace(first, data=data, root=Path.cwd(), problems=problems)
+
+
+def _named_whole(table: Table) -> Table:
+    data = table.data
+    for name in (name for name in table.names if table.kinds.get(name) in MEDIA or name in (*MEDIA, "file")):
+        if table.root is not None and is_text(data.schema.field(name).type):
+            cells = [cell and os.path.join(table.root, cell) for cell in table.column(name).to_pylist()]
+            data = data.set_column(table.names.index(name), name, pa.array(cells, pa.large_string()))
+    return replace(table, data=data)

@@ -77,6 +77,8 @@ LARGEST = 64_000_000
 """Pixels; a header that promises more is refused before anything is decoded."""
 STACKED, CHANNELS, MOST_PAGES = ("L", "I;16", "I;16B", "I", "F"), 3, 1000
 """Kinds of pages of a TIFF that are put together; as many are channels; no more are looked at."""
+NOTHING, TINY = 1e30, 1e-9
+"""Values of that size stand where nothing was measured; the least distance of black and white."""
 SMALL, USUAL = 64, 64
 """Pictures of one size up to SMALL keep it; others become USUAL pixels square."""
 FAULTS = (OSError, SyntaxError, ValueError, TypeError, struct.error)
@@ -98,6 +100,8 @@ class Look(NamedTuple):
     alpha: bool
     deep: float
     """Largest value of a picture of more than 8 bits; 0 for the usual ones."""
+    low: float = 0.0
+    """Least value of one that has values below 0."""
 
 
 @final
@@ -112,16 +116,18 @@ class Picture(Kind):
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
         """State: `size` (C, H, W), how it is reached (`fit`: exact, crop or letterbox), `fill` of the margins, `white` (the
-        value of white in pictures of more than 8 bits), `mean` and `std` of each channel in 0..1.
+        value of white in pictures of more than 8 bits) and `black` (where some have values below 0), `mean` and
+        `std` of each channel in 0..1.
         """
         some = Cells(sample(cells.data, 2000), cells.root)
         looks = [item for item in media.decode_all(media.sources(some), look) if isinstance(item, Look)]
         if not looks:
             raise DataError("At least one picture must be readable; none of {rows} is. Look at the files.", rows=len(cells.data))
-        white = max(item.deep for item in looks)
+        white, black = max(item.deep for item in looks), min(item.low for item in looks)
         how, height, width = shape_for(looks, config.picture_size)
         fill = 255 if sum(item.alpha for item in looks) > 0.5 * len(looks) else 0
         draft = {"size": [3, height, width], "fit": how, "fill": fill, "white": _white(white)}
+        draft |= {"white": max(white, black + TINY), "black": black} if black < 0 else {}
         few = Cells(sample(cells.data, 512), cells.root)
         found = media.decode_all(media.sources(few), lambda source: decode(source, draft))
         pixels = np.stack([item for item in found if isinstance(item, np.ndarray)] or [np.zeros((3, height, width), np.uint8)])
@@ -229,11 +235,14 @@ def look(source: media.Source) -> Look:
     with open_picture(source) as picture:
         width, height = picture.size
         alpha = "A" in picture.getbands() or "transparency" in picture.info
-        deep = 0.0
+        deep = low = 0.0
         if picture.mode.startswith(("I", "F")):
             _load(picture)
-            deep = float(np.nanmax(np.asarray(picture, np.float64), initial=0.0))
-    return Look(width, height, alpha, deep)
+            values = np.asarray(picture, np.float64)
+            values = values[np.abs(values) < NOTHING]
+            deep, low = float(values.max(initial=0.0)), float(values.min(initial=0.0))
+            deep, low = np.percentile(values, [99.5, 0.5]).tolist() if low < 0 else (deep, low)
+    return Look(width, height, alpha, deep, low)
 
 
 def upright(source: media.Source) -> tuple[int, int]:
@@ -289,7 +298,9 @@ def decode(source: media.Source, state: Mapping[str, Any]) -> np.ndarray:
             opened.draft(None, (2 * width, 2 * height))
         _load(opened)
         try:
-            picture = plain(ImageOps.exif_transpose(opened), state["white"]).convert("L" if channels == 1 else "RGB")
+            picture = plain(ImageOps.exif_transpose(opened), state["white"], state.get("black", 0.0)).convert(
+                "L" if channels == 1 else "RGB"
+            )
             picture = resize(picture, (width, height), state["fit"], state["fill"])
         except FAULTS as error:
             raise ValueError(tr("the picture is truncated or damaged")) from error
@@ -297,11 +308,11 @@ def decode(source: media.Source, state: Mapping[str, Any]) -> np.ndarray:
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def plain(picture: Image.Image, white: float) -> Image.Image:
+def plain(picture: Image.Image, white: float, black: float = 0.0) -> Image.Image:
     """Deep pictures to 8 bits, transparent ones onto white."""
     if picture.mode.startswith(("I", "F")):
-        values = np.nan_to_num(np.asarray(picture, np.float64), posinf=white, neginf=0.0)
-        return Image.fromarray((np.clip(values / white, 0, 1) * 255 + 0.5).astype(np.uint8))
+        values = np.nan_to_num(np.asarray(picture, np.float64), nan=black, posinf=white, neginf=black)
+        return Image.fromarray((np.clip((values - black) / (white - black), 0, 1) * 255 + 0.5).astype(np.uint8))
     if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
         grey = picture.mode in ("LA", "La")
         over = picture.convert("LA" if grey else "RGBA")
