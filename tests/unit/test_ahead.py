@@ -1,5 +1,6 @@
 """Earlier values of dated numbers: which rows are told of which, in training and by a finished run."""
 
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import ahead, frames
+from duomo.serve.desk import Desk, Question
 
 
 def told(data: pd.DataFrame, steps: int, target: str = "sales", **settings: object) -> tuple[pd.DataFrame, ahead.Past]:
@@ -127,6 +129,11 @@ def test_a_run_foretells(tmp_path: Path) -> None:
     again.predict_file(tmp_path / "next.csv", str(tmp_path / "answers.csv"))
     assert [*pd.read_csv(tmp_path / "answers.csv")] == ["date", "prediction", "low", "high"]
     assert run.facts["asks"] == ["date"]
+    desk, question = Desk(again), Question(1, "predict", b'{"rows": [{"date": "2023-04-26"}]}')
+    (_, reply), *_ = desk.answer([(question, desk.rows(question))])
+    assert reply.status == 200 and json.loads(reply.body)["answers"][0]["prediction"] == pytest.approx(
+        answers["prediction"].iloc[0], rel=1e-4
+    )
 
 
 def test_years_are_moments() -> None:

@@ -111,7 +111,11 @@ def test_names_in_folders_of_classes(tmp_path: Path) -> None:
 def test_one_folder_around_the_classes(tmp_path: Path) -> None:
     """GTZAN: genres/blues, genres/rock …; a class alone with a few folders inside stays one."""
     table = voices([f"genres/{name}/{name}.{number}.wav" for name in ("blues", "jazz", "rock") for number in range(5)], tmp_path / "music")
-    assert {*table.column("label").to_pylist()} == {"blues", "jazz", "rock"}
+    assert {*table.column("label").to_pylist()} == {"blues", "jazz", "rock"} and not table.problems
+    for file in [f"shown/{name}/{number}.png" for name in ("blues", "jazz", "rock") for number in range(5)]:
+        (tmp_path / "music" / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "music" / file)
+    assert "15 files of another kind are not learned from: genres/blues/blues.0.wav" in read(tmp_path / "music").problems[0]
 
 
 def test_channels_of_series_in_texts(tmp_path: Path) -> None:

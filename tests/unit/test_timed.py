@@ -1,9 +1,11 @@
 """Pieces of long recordings: listed with times, or told by subtitles, Praat, ELAN, Audacity, Kaldi."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import soundfile
 
@@ -167,5 +169,9 @@ def test_a_class_under_another_name_is_not_learned_from(tmp_path: Path) -> None:
     table = kinds.infer(sources.read(tmp_path / "set"), {})
     data, notes = choose(table, DataConfig(target=("target",)))
     assert data.ignore == ("name",) and "under other names" in notes[-1]
+    grown = replace(
+        table, data=table.data.append_column("group of", pa.array(list("xyy") * 4)), kinds={**table.kinds, "group of": "category"}
+    )
+    assert choose(grown, DataConfig(target=("target",)))[0].ignore == ("name", "several")  # what several classes are together
     assert choose(table, DataConfig(target=("target",), kind={"name": "category"}))[0].ignore == ()
     assert choose(table.without(["audio", "file"]), DataConfig(target=("target",)))[0].ignore == ()  # there is nothing else to learn from

@@ -38,7 +38,7 @@ from duomo.data.pages import plain, unread
 from duomo.data.parted import of_parts
 from duomo.data.partition import PARTS
 from duomo.data.portioned import divided, marked
-from duomo.data.prose import alike, passed_by, passed_over, tables_beside, writing
+from duomo.data.prose import alike, media_beside, passed_by, passed_over, tables_beside, writing
 from duomo.data.recorded import read_records
 from duomo.data.scans import nameless
 from duomo.data.scenes import read_scenes, refuse_without_pictures
@@ -119,7 +119,7 @@ def _shown(
     if not has_classes(root, files, media) and (told := marked(root, files, media, wanted)) is not None:
         return described(root, told, files, media, problems)
     shown = sorted({*shown, *(moving if media == "video" else [])})
-    return divided(classes(root, shown, media, (*problems, *passed_by(files))), root, files, media, wanted)
+    return divided(classes(root, shown, media, (*problems, *passed_by(files), *media_beside(files, shown))), root, files, media, wanted)
 
 
 def _silent(

@@ -154,15 +154,15 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
 
 
 def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
-    """Columns beside pictures, sounds or films whose values stand one to one for those of the target (a class's number beside its name),
-    but for the `wanted` ones; and in words that they are not learned from."""
+    """Columns beside pictures, sounds or films that follow from the target: a class's number beside its name, or what several classes are
+    together; but for the `wanted` ones. And in words that they are not learned from."""
     if not table.of_kind(*MEDIA) or len(target) != 1 or table.kinds.get(target[0]) not in ("category", "number"):
         return [], []
     target_N, found = codes_of(values_of(table.column(target[0]))), []
     for name in (name for name in table.of_kind("category", "number") if name not in (*target, *wanted)):
         own_N = codes_of(values_of(table.column(name)))
         pairs = np.unique(np.stack([target_N, own_N]), axis=1).shape[1]
-        if 1 < len(np.unique(own_N)) == len(np.unique(target_N)) == pairs <= len(table) / OFTEN:
+        if 1 < len(np.unique(own_N)) <= len(np.unique(target_N)) == pairs <= len(table) / OFTEN:
             found.append(name)
     return found, [tr("Column {name!r} tells {target!r} under other names and is not learned from; --kind {name}={kind} makes it an input.",
                       name=name, target=target[0], kind=table.kinds[name]) for name in found]  # fmt: skip

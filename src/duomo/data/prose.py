@@ -2,10 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from duomo.core.messages import tr
+from duomo.core.table import MEDIA
 from duomo.data.classed import labels_of
 from duomo.data.companions import cards, is_named
 from duomo.data.listed import kind_of
@@ -15,6 +16,8 @@ from duomo.data.pages import PAGES
 CODE = frozenset((".c", ".cc", ".cpp", ".cs", ".css", ".go", ".h", ".hpp", ".java", ".js", ".kt", ".lua", ".php", ".pl", ".py",
                   ".r", ".rb", ".rs", ".sh", ".sql", ".swift", ".tex", ".vue"))  # fmt: skip
 """Endings of source texts: read where a folder holds nothing else to learn from."""
+OTHERS = 0.2
+"""Of the files that are read, so many of another kind at least are worth a sentence."""
 PROSE = frozenset((".md", ".rst")) | PAGES
 """Endings of pages: read as texts are, but where they only accompany other files."""
 
@@ -57,3 +60,10 @@ def tables_beside(files: Sequence[str]) -> list[str]:
     found = [file for file in tables if not is_named(file) and file not in cards(tables)]
     return [tr("{count} tables beside the texts are not read: {names}. To learn from one, give it alone.",
                count=len(found), names=", ".join(found[:3]))] if found else []  # fmt: skip
+
+
+def media_beside(files: Sequence[str], shown: Collection[str]) -> list[str]:
+    """The same on sounds in folders of their own, where pictures are read, or the like."""
+    found = sorted({file for file in files if kind_of(file) in MEDIA}.difference(shown))
+    return [tr("{count} files of another kind are not learned from: {names}. To learn from them, give the folder that they lie in.",
+               count=len(found), names=", ".join(found[:3]))] if len(found) > OTHERS * len(shown) else []  # fmt: skip

@@ -18,8 +18,9 @@ from duomo.data.supervised import numbers
 
 LEAST = 0.01
 """So many of the target's values above zero are smaller than the smallest measure."""
-CUTS, MOST_ROWS, ROUNDS = (0.6, 0.8), 10_000, 100
-"""Where rows are cut to try whether multiples are easier to tell, each time up to the next cut; rows looked at; rounds of trees."""
+CUTS, MOST_ROWS, ROUNDS, CLEARLY = (0.6, 0.8), 10_000, 100, 1.2
+"""Where rows are cut to try whether multiples are easier to tell, each time up to the next cut; rows looked at; rounds of trees;
+how many times the squared error of numbers as they stand shows that multiples are harder."""
 
 
 class Level:
@@ -59,14 +60,14 @@ class Level:
         self.usual, self.least = float(state["usual"]), float(state["least"])
 
     def helps(self, table: Table, target_N: np.ndarray, features: Sequence[str], config: EncodeConfig) -> bool:
-        """Whether simple models tell later rows, as `table` has them behind the earlier ones, better by what is told so than as it stands:
-        loads that follow the weather do not."""
+        """Whether simple models tell later rows, as `table` has them behind the earlier ones, by what is told so not clearly worse
+        than as it stands."""
         rows = np.flatnonzero(np.isfinite(target_N))[-MOST_ROWS:]
         table, target_N = table.take(rows), target_N[rows]
         names = [name for name in features if table.kinds.get(name) in FLAT]
         level_N, measure_N = self.of(table)
         plain = _misses(_matrix(table, names, config), target_N, np.zeros(len(rows)), np.ones(len(rows)))
-        return _misses(_matrix(self.laid(table), names, config), target_N, level_N, measure_N) < plain
+        return _misses(_matrix(self.laid(table), names, config), target_N, level_N, measure_N) < CLEARLY * plain
 
 
 def _matrix(table: Table, names: Sequence[str], config: EncodeConfig) -> np.ndarray:
