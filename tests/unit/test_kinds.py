@@ -782,3 +782,5 @@ def test_lists_of_two_numbers_are_a_place(written: bool) -> None:
     given = Cells(table.column("place"), None)
     block = numbers.KIND.encode(given, json.loads(json.dumps(numbers.KIND.fit(given, CONFIG)))).values
     assert block.shape == (60, 2) and np.abs(block.mean(axis=0)).max() < 1e-4
+    values, bad = numbers.parse(column(["[]", "[41.7, -87.5]"]), numbers.style_of(given.data))
+    assert np.isnan(values[0]).all() and values[1].tolist() == [41.7, -87.5] and not bad.any()  # an empty list is an empty cell

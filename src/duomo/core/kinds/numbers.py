@@ -65,7 +65,9 @@ def style_of(column: pa.ChunkedArray) -> Style:
 
 
 def _written(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.replace_substring(without(narrow(text_of(column)), number.WORDS), "\u2212", "-")
+    text = without(narrow(text_of(column)), number.WORDS)
+    empty = pc.match_substring_regex(text, r"^\[\s*\]$")
+    return pc.replace_substring(pc.if_else(empty, pa.scalar(None, text.type), text), "\u2212", "-")
 
 
 def _style(text: pa.ChunkedArray) -> Style:

@@ -98,9 +98,9 @@ class Series(Kind):
 
 
 def _side_by_side(name: str, cells: Cells, lists: pa.ChunkedArray) -> bool:
-    """Whether every list has the same few numbers, which are a place, a size or a colour: [41.7, -87.5]."""
+    """Whether every list has two numbers, which are a place, a size or a range: [41.7, -87.5]."""
     lengths = pc.unique(pc.drop_null(pc.list_value_length(lists))).to_pylist()
-    return len(lengths) == 1 and 1 < lengths[0] < LEAST and numbers.KIND.recognise(name, cells) is not None
+    return lengths == [2] and numbers.KIND.recognise(name, cells) is not None
 
 
 def thinned(steps_TC: np.ndarray, lengths: np.ndarray, every: int) -> tuple[np.ndarray, np.ndarray]:
