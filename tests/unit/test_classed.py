@@ -108,6 +108,17 @@ def test_names_in_folders_of_classes(tmp_path: Path) -> None:
     assert [*table.names] == ["audio", "field_1", "field_2", "field_3", "file"]
 
 
+@pytest.mark.parametrize(("files", "labels"), [
+    ([f"{side}/{side}_{who}_{again}.wav" for side in ("left", "right") for who in "abc" for again in range(4)], {"left", "right"}),
+    ([f"Cam1/cam1-{who}-{again}.wav".replace("1", cam) for cam in "12" for who in "abc" for again in range(4)], {"Cam1", "Cam2"}),
+    ([f"{what}/subject{who}/{what}_{who}_{again}.wav" for what in ("walk", "sit") for who in range(3) for again in range(4)],
+     {"walk", "sit"}),
+])  # fmt: skip
+def test_files_that_are_named_after_their_class(tmp_path: Path, files: list[str], labels: set[str]) -> None:
+    table = voices(files, tmp_path / "named")
+    assert "label" in table.names and {*table.column("label").to_pylist()} == labels
+
+
 def test_one_folder_around_the_classes(tmp_path: Path) -> None:
     """GTZAN: genres/blues, genres/rock …; a class alone with a few folders inside stays one."""
     table = voices([f"genres/{name}/{name}.{number}.wav" for name in ("blues", "jazz", "rock") for number in range(5)], tmp_path / "music")

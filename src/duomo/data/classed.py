@@ -189,7 +189,7 @@ def classes(root: Path, files: list[str], media: str, problems: tuple[str, ...])
         found = None
     columns = {media: pa.array(files, pa.large_string())}
     fields, folders = _fields(files), [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
-    told = next((name for name, cells in fields.items() if _repeats(folders, cells)), "")
+    told = next((name for name, cells in fields.items() if (found is None or found.labels == folders) and _repeats(folders, cells)), "")
     fields, found = (fields, Classed([], folders)) if told else (fields if found is None else {}, found)
     columns |= {name: pa.array(cells, pa.large_string()) for name, cells in fields.items()}
     problems = (*problems, *_shown(fields, told, folders))
@@ -225,9 +225,11 @@ def _fields(files: list[str]) -> dict[str, list[str]]:
 
 
 def _repeats(folders: list[str], cells: list[str]) -> bool:
-    """Whether folders that are called by whom the files are of say the same as a field of their names."""
-    count = len({*folders})
-    return count > 1 and _origins({*folders}) and count == len({*cells}) == len({*zip(folders, cells, strict=True)})
+    """Whether folders that are called by whom the files are of say the same as a field of their names, in other words: files are named
+    after their class too (left/left_01_2.png)."""
+    pairs = {*zip(folders, cells, strict=True)} if folders else set()
+    apart = len(pairs) == len({*folders}) == len({*cells}) > 1 and not any(folder.lower() == cell.lower() for folder, cell in pairs)
+    return apart and _origins({*folders})
 
 
 def _shown(fields: dict[str, list[str]], repeated: str, folders: list[str]) -> list[str]:
