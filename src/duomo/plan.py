@@ -264,7 +264,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     for sentence in notes:
         reporter.say(sentence)
     table, data, past = ahead.settle(table, data, reporter)
-    settings = past.lays(settings) if past else settings
+    settings = ahead.laid(settings, table, past)
     table, left_out = _sound(table, data)
     table, cleaned = clean(table, said.clean, (*data.target, *data.ignore))
     data = safe(table, data, reporter)

@@ -144,6 +144,14 @@ def test_years_are_moments() -> None:
     }
 
 
+def test_settings_of_an_earlier_run_for_other_steps() -> None:
+    made = plan.make(daily(), {"data": {"target": ("sales",), "ahead": 7}}, Silent())
+    task = {name: made.recipe.task[name] for name in ("level", "alike")}
+    for steps, level in ((14, "sales[-20:-14]"), (0, "")):
+        other = plan.make(daily(), {"data": {"target": ("sales",), "ahead": steps}, "task": task}, Silent())
+        assert other.recipe.task.get("level", "") == level and "sales[-7]" not in other.recipe.task.get("alike", ())
+
+
 def test_what_cannot_be_foretold() -> None:
     rows = daily()
     for data, settings in ((rows, {"ahead": 200}), (rows.drop(columns="date").assign(x=1.5), {"ahead": 7})):

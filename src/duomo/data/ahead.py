@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.feather as feather
 
-from duomo.core.config import merge
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import codes_of, text_of
@@ -74,10 +73,6 @@ class Past:
             (last - first, name) for (first, last, apart), name in zip(self.spans, self.names, strict=True) if last > first and apart == 1
         ]
         return min(means, default=(0, self.names[0]))[1]
-
-    def lays(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The settings with what tells the task that these columns are of its target's measure."""
-        return merge({"task": {"level": self.level, "alike": tuple(self.names)}}, settings)
 
     @property
     def needed(self) -> list[str]:
@@ -145,6 +140,15 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
         raise DataError("Rows must reach further back than what is foretold lies ahead; received {ahead} steps, of {steps}. Lower --ahead.",
                         ahead=data.ahead, steps=int(np.ptp(place_N)) + 1)  # fmt: skip
     return table.take(np.flatnonzero(~blank)), dataclasses.replace(data, time=time, split=data.split or ("" if data.test else "time")), past
+
+
+def laid(settings: Mapping[str, Any], table: Table, past: Past | None) -> Mapping[str, Any]:
+    """The settings with what tells the task which columns are of its target's measure; those of an earlier run may name others, which are
+    not there."""
+    told, known = settings.get("task", {}), {"level": past.level, "alike": tuple(past.names)} if past else {}
+    if told.get("level") in ("", *table.names) or not (known or "level" in told):
+        return settings
+    return {**settings, "task": {name: value for name, value in told.items() if name not in ("level", "alike")} | known}
 
 
 def again(table: Table, past: Past | None) -> Table:
