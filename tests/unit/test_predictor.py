@@ -1,6 +1,8 @@
 """How many rows are computed at once: as many as keep the cores busy, always the same for the same row."""
 
 import csv
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ import duomo
 from duomo import samples
 from duomo.core.device import Execution
 from duomo.core.operations import Counter
-from duomo.data.predictor import Block
+from duomo.data.predictor import Block, Predictor
 
 BRIEF = {"train": {"steps": 1, "batch_size": 4, "exact": True, "evaluate_steps": 10**6}, "data": {"kind": {"text": "text"}}}
 
@@ -48,3 +50,33 @@ def test_a_long_text_of_a_heavy_model_is_computed_alone(tmp_path, width, alone):
     together = again.predict([row["text"] for row in rows[:8]])
     assert together == [again.predict([row["text"]])[0] for row in rows[:8]]
     assert again.predictor.block == block and again.execution == Execution.from_dict(run.facts["inference"])
+
+
+class _Slow(Predictor):
+    """Answers when it is told to."""
+
+    def __init__(self, threads: int):
+        self.execution, self.begun, self.told = Execution(threads=threads), threading.Event(), threading.Event()
+
+    def _whole(self, table):
+        self.begun.set()
+        assert self.told.wait(10)
+        return {}
+
+
+def test_threads_that_answer_at_once_give_back_what_was_there():
+    before, left = torch.get_num_threads(), list[int]()
+    several = [_Slow(before + 1) for _ in range(2)]
+    with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+        asked = []
+        for pool, slow in zip((first, second), several, strict=True):  # the second begins while the first answers
+            asked.append(pool.submit(slow.answers, None))
+            assert slow.begun.wait(10)
+        for slow, one in zip(several, asked, strict=True):
+            slow.told.set()
+            one.result()
+        left += [pool.submit(torch.get_num_threads).result() for pool in (first, second)]
+    with ThreadPoolExecutor(1) as fresh:
+        left.append(fresh.submit(torch.get_num_threads).result())
+    torch.set_num_threads(before)
+    assert left == [before] * 3

@@ -44,6 +44,31 @@ DECODED = 32
 element (a sigmoid) comes out with the same bits as in the whole block."""
 
 
+class _Threads:
+    """As many threads as an execution has: what torch does beside another engine must leave none of its own spinning. A new thread takes
+    over what another has set: of several that answer at once each gives back what was there before the first."""
+
+    lock, answering, before = threading.Lock(), 0, 0
+
+    @classmethod
+    @contextmanager
+    def of(cls, count: int) -> Iterator[None]:
+        """0: as many as there are."""
+        if not count:
+            yield
+            return
+        with cls.lock:
+            cls.before = before = cls.before if cls.answering else torch.get_num_threads()
+            cls.answering += 1
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            with cls.lock:
+                cls.answering -= 1
+
+
 @dataclass(frozen=True)
 class Block:
     """What is computed at once: so many rows, but of ragged inputs no more than so many positions (0: any number), one row at least."""
@@ -169,19 +194,9 @@ class Predictor:
     def _on_device(self, batch: Batch) -> Batch:
         return self.execution.laid({name: value.to(self.execution.device) for name, value in batch.items()})
 
-    @contextmanager
-    def _threads(self) -> Iterator[None]:
-        """As many threads as the execution has: what torch does beside another engine must leave none of its own spinning."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.execution.threads or before)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-
     def answers(self, table: Table) -> dict[str, list[Any]]:
         """Columns of answers, one value for each row of the table, in its order."""
-        with self._threads():
+        with _Threads.of(self.execution.threads):
             return self._whole(table)
 
     def _whole(self, table: Table) -> dict[str, list[Any]]:
