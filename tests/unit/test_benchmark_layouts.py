@@ -11,7 +11,7 @@ from PIL import Image
 
 from duomo import plan
 from duomo.core import kinds
-from duomo.core.errors import DataError
+from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import boxes, image
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
@@ -211,6 +211,20 @@ def test_boxes_in_cells(tmp_path: Path) -> None:
         label = "dog" if isinstance(source, Path) else "1"
         assert found.names == ["image", "boxes"] and boxes.parse(found.column("boxes"))[1] == [boxes.Box(label, 4, 5, 24, 35)]
         assert plan.choose(kinds.infer(found, {}), DataConfig())[0].task == "detect"
+
+
+def test_many_findings_of_each_picture(tmp_path: Path) -> None:
+    """As CheXpert has them (1, 0, -1 for unclear, or nothing), behind sex and view: which is meant is asked for, not guessed."""
+    rows = ["Path,Sex,View," + ",".join(f"finding{place}" for place in range(6))]
+    for number in range(30):
+        shot(tmp_path / f"{number}.png", number)
+        cells = [("1.0", "0.0", "-1.0", "")[(number * place + number // 3) % 4] for place in range(1, 7)]
+        rows.append(f"{number}.png,{'MF'[number % 2]},{('Frontal', 'Lateral')[number % 3 == 0]}," + ",".join(cells))
+    write(tmp_path / "train.csv", *rows)
+    table = kinds.infer(sources.read(tmp_path), {})
+    with pytest.raises(ConfigError, match="A target must be named"):
+        plan.choose(table, DataConfig())
+    assert plan.choose(table, DataConfig(target=("finding2",)))[0].task == "classify"
 
 
 def test_pictures_with_values_below_zero(tmp_path: Path) -> None:

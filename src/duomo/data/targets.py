@@ -26,6 +26,8 @@ from duomo.data.profile import words
 
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20
+FINDINGS = 5
+"""Columns of yes and no beside pictures from which on any of them may be meant."""
 SURELY_CLASSES, ROWS_EACH = 5, 5
 TAIL, TAIL_ROWS = 8.0, 100
 """How many times the median the hundredth part of a number must begin at to be a long tail, and rows to tell it by."""
@@ -82,6 +84,8 @@ def guess_target(table: Table) -> tuple[str, str]:
     named = [name for name in named if table.kinds[name] != "text" or _in_lists(table, name)]
     if named:  # where none has two values, the first of them: that is what must be told
         return next((name for name in named if _varies(table, name)), named[0]), tr("its name says so")
+    if table.of_kind(*MEDIA) and sum(_is_mark(table, name) for name in usable) >= FINDINGS:
+        return "", tr("no column looks like a target")  # CheXpert's: which of many findings is meant nobody but its owner knows
     others = [name for name in table.names if table.kinds.get(name) not in ("date", "id")]
     worded = table.of_kind("text", *MEDIA)
     if others and not worded and _measure(table, others[-1]) and time_columns(table, others[-1], 2):
@@ -113,6 +117,15 @@ def marks(table: Table) -> tuple[str, ...]:
         return ()
     found = [number.parse(table.column(name))[0] for name in names if table.kinds.get(name) in ("number", "category")]
     return tuple(names) if len(found) == len(names) and all(np.isin(values, (0, 1)).all() for values in found) else ()
+
+
+def _is_mark(table: Table, name: str) -> bool:
+    """Whether a column says yes, no or unclear (1, 0, -1) of a row, or nothing."""
+    if table.kinds.get(name) not in ("number", "category"):
+        return False
+    values = number.parse(table.column(name))[0]
+    empty = np.asarray(pc.is_null(values_of(table.column(name))).to_numpy(), bool)
+    return bool((np.isin(values, (-1, 0, 1)) | empty).all() and not empty.all())
 
 
 def unnamed(table: Table) -> ConfigError:
