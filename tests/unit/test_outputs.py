@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import duomo
+from duomo import cli
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.table import Table
 from duomo.data import outputs
@@ -194,6 +195,8 @@ def test_several_sources_are_answered_together(runs, tmp_path: Path) -> None:
     assert clinic.predict(both) == clinic.predict(both[0]) + clinic.predict(both[1])
     with pytest.raises(ConfigError, match="a file of their own"):
         clinic.predict_file(both, both[1])
+    assert cli.main(["predict", str(clinic.path), "-o", str(tmp_path / "behind.csv"), *both]) == 0  # files behind a flag
+    assert (tmp_path / "behind.csv").read_text() == (tmp_path / "answers.csv").read_text()
     pictures = sorted(map(str, runs.source("digits").glob("*/*.png")))[:3]
     folder = str(Path(pictures[0]).parent)
     digits.predict_file(pictures, str(tmp_path / "answers.csv"), columns=("image", "confidence"))
