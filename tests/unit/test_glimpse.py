@@ -15,6 +15,7 @@ from duomo.core import find
 from duomo.core.config import build
 from duomo.core.contract import Field, Goal, Head
 from duomo.core.device import Execution
+from duomo.core.recipe import ModelConfig
 from duomo.core.reporter import Silent
 from duomo.data.loader import finish
 from duomo.exchange import engines
@@ -104,6 +105,16 @@ def test_engines_take_a_glimpse(name: str) -> None:
     made, _ = engines.built(engines.Engine(name), net, [{"p": x_BCHW}], Execution())
     for rows in (1, 9):
         torch.testing.assert_close(made({"p": x_BCHW[:rows]}), said[:rows], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "cnn", "convnext", "inception", "mobilenet", "resnet", "vgg", "vit"])
+def test_a_line_speaks_beside_every_net_for_pictures(name: str) -> None:
+    inputs, x_BCHW = pictures(3, 32)
+    net = find.model_module(name).Model(find.model_config(ModelConfig(name, "small")), inputs, Head(3)).eval()
+    net.council.put(share_3=torch.tensor([0.0, 0.0, 1.0]), bias_S=torch.randn(3))
+    (_, glimpse), *_ = net.council.pictures()
+    glimpse.put(weight_DS=torch.randn(sum(glimpse.parts), 3))
+    torch.testing.assert_close(net({"p": x_BCHW}), glimpse(x_BCHW) + net.council.bias_S)
 
 
 def test_few_pictures_are_told_by_the_line(arrows: Path, tmp_path: Path) -> None:

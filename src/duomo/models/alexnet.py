@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
 from duomo.nn.pictures import Resample, convolution, is_large
@@ -38,6 +39,8 @@ class Config:
     """Dropout on the inputs of both hidden layers."""
     stem: str = "auto"
     """First layer: large (11×11, a quarter of the side), small (5×5, full side), or auto (by the picture's size)."""
+    advice: bool = True
+    """With few pictures, fit a linear model over edges and colours beside the network and weigh it with it."""
 
 
 SIZES = {
@@ -75,6 +78,8 @@ class Model(nn.Module):
             Dropout(config.dropout), nn.Linear(widths[-1] * kept * kept, dense), nn.ReLU(),
             Dropout(config.dropout), nn.Linear(dense, dense), nn.ReLU(), nn.Linear(dense, head.size),
         )  # fmt: skip
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.classifier(self.avgpool(self.features(batch[self.name])).flatten(1))
+        logits_BS = self.classifier(self.avgpool(self.features(batch[self.name])).flatten(1))
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
 from duomo.nn.pictures import is_large
@@ -38,6 +39,8 @@ class Config:
     """Dropout on the pooled features."""
     stem: str = "auto"
     """Patches: large (4 pixels), small (2, or 1 up to 32 pixels), or auto (by the picture's size)."""
+    advice: bool = True
+    """With few pictures, fit a linear model over edges and colours beside the network and weigh it with it."""
 
 
 SIZES = {
@@ -96,6 +99,8 @@ class Model(nn.Module):
                 nn.init.trunc_normal_(layer.weight, std=0.02 if not config.scale > 1e-3 else min(0.1, layer.weight[0].numel() ** -0.5))
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.head(self.dropout(self.norm(self.features(batch[self.name]).mean((2, 3)))))
+        logits_BS = self.head(self.dropout(self.norm(self.features(batch[self.name]).mean((2, 3)))))
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS

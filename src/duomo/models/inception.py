@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
 from duomo.nn.pictures import is_large
@@ -54,6 +55,8 @@ class Config:
     """Dropout on the pooled features."""
     stem: str = "auto"
     """First layers: large (as published, an eighth of the side), small (3×3), or auto (by the picture's size)."""
+    advice: bool = True
+    """With few pictures, fit a linear model over edges and colours beside the network and weigh it with it."""
 
 
 SIZES = {
@@ -140,6 +143,7 @@ class Model(nn.Module):
         self.auxiliary = config.auxiliary
         self.dropout = Dropout(config.dropout)
         self.fc = nn.Linear(width, head.size)
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
         x = self.conv1(batch[self.name])
@@ -157,4 +161,6 @@ class Model(nn.Module):
                 logits.append(self.get_submodule("aux1" if name == "inception4b" else "aux2")(x))
             x = self.get_submodule(name)(x)
         found = self.fc(self.dropout(x.mean((2, 3))))
-        return torch.stack([found, *logits], 1) if logits else found
+        if self.training:
+            return torch.stack([found, *logits], 1) if logits else found
+        return self.council(batch, found) if self.council else found

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
 from duomo.nn.pictures import Resample, convolution, is_large
@@ -38,6 +39,8 @@ class Config:
     """Dropout on the hidden layers."""
     stem: str = "auto"
     """Form: large (as published, 7×7 places before the dense layers), small (one place), or auto (by the picture's size)."""
+    advice: bool = True
+    """With few pictures, fit a linear model over edges and colours beside the network and weigh it with it."""
 
 
 _11, _13 = Config(), Config(blocks=(2, 2, 2, 2, 2))
@@ -85,6 +88,8 @@ class Model(nn.Module):
             nn.Linear(channels * kept * kept, dense), nn.ReLU(), Dropout(config.dropout),
             nn.Linear(dense, dense), nn.ReLU(), Dropout(config.dropout), nn.Linear(dense, head.size),
         )  # fmt: skip
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.classifier(self.avgpool(self.features(batch[self.name])).flatten(1))
+        logits_BS = self.classifier(self.avgpool(self.features(batch[self.name])).flatten(1))
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS

@@ -19,6 +19,7 @@ from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.attention import EncoderBlock, Rates
+from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
 from duomo.nn.norm import as_autocast
@@ -47,6 +48,8 @@ class Config:
     """What the head reads: class (a token of its own, as published) or mean (of all patches: Beyer et al. 2022, arXiv:2205.01580)."""
     dropout: float = 0.0
     """Dropout on the outputs of attention and feed-forward."""
+    advice: bool = True
+    """With few pictures, fit a linear model over edges and colours beside the network and weigh it with it."""
 
 
 _B16, _S16, _L16 = Config(), Config(width=384, heads=6), Config(layers=24, width=1024, heads=16)
@@ -89,6 +92,7 @@ class Model(nn.Module):
         nn.init.zeros_(self.patches.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.council = council_of(inputs, head.size, config.advice)
 
     def forward(self, batch: Batch) -> Tensor:
         x_BCHW = batch[self.name]
@@ -103,6 +107,6 @@ class Model(nn.Module):
         x_BTD = self.dropout(as_autocast(x_BTD))
         for layer in self.layers:
             x_BTD = layer(x_BTD)
-        if self.class_1D is not None:
-            return self.head(self.norm(x_BTD[:, 0]))
-        return self.head(self.norm(x_BTD[:, : len(self.place_TD)]).mean(1))
+        x_BD = self.norm(x_BTD[:, : len(self.place_TD)]).mean(1) if self.class_1D is None else self.norm(x_BTD[:, 0])
+        logits_BS = self.head(x_BD)
+        return self.council(batch, logits_BS) if self.council and not self.training else logits_BS
