@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
-from sklearn.datasets import load_sample_images
+from sklearn.datasets import load_digits, load_sample_images
 
 import duomo
 from duomo.core.recipe import DataConfig
@@ -57,13 +58,32 @@ def test_the_order_of_colours_is_seen() -> None:
 
 def test_what_is_no_picture_stays_columns() -> None:
     random, names = np.random.default_rng(0), [f"x{n}" for n in range(400)]
-    for values in (random.integers(0, 256, (40, 400)), random.integers(0, 2, (40, 400)), cut(40, 20)[..., 1].reshape(40, -1) / 255):
+    for values in (random.integers(0, 256, (40, 400)), random.integers(0, 2, (40, 400)), cut(40, 20)[..., 1].reshape(40, -1) / 255 - 0.5):
         assert not table_of(values, names).of_kind("image")
     walk = np.cumsum(random.integers(-3, 4, (40, 400)), axis=1).clip(-120, 130) + 120  # steps of a series: alike beside, not above
     assert not table_of(walk, names).of_kind("image")
+    level, month = random.integers(20, 80, (40, 1)), np.arange(144)
+    yearly = level + (20 * np.sin(month * np.pi / 6)).round() + random.integers(-3, 4, (40, 144))  # alike below, however far below
+    assert not table_of(yearly, [f"m{n}" for n in month]).of_kind("image")
     grey = cut(40, 20)[..., 1].reshape(40, -1)
     named = pd.DataFrame(grey, columns=names)
     assert not read(named, DataConfig(kind={"x0": "number"}), Silent()).of_kind("image")
+
+
+def test_the_value_of_white_is_seen_and_kept() -> None:
+    digits = load_digits()
+    names = [f"pixel_{n // 8}_{n % 8}" for n in range(64)]
+    table = table_of(digits.data[:400], names)
+    assert table.names == ["label", "pixel 8×8 of 16"]
+    assert (decoded(table.column("pixel 8×8 of 16")[3].as_py()) == (digits.images[3] * 255 / 16).round()).all()
+    grey, share = cut(40, 20)[..., 1], [f"px{n}" for n in range(400)]
+    table = table_of(grey.reshape(40, -1) / 255, share)
+    assert table.names == ["label", "px 20×20 of 1"] and (decoded(table.column("px 20×20 of 1")[7].as_py()) == grey[7]).all()
+    dim = pd.DataFrame(grey[:3].reshape(3, -1) / 510, columns=share)
+    again = rasters.again(Table(pa.Table.from_pandas(dim)), table.kinds)
+    assert np.allclose(decoded(again.column("px 20×20 of 1")[2].as_py()), grey[2] / 2, atol=0.6)
+    row = rasters.of_row(dict(zip(share, dim.iloc[2].tolist(), strict=True)), {"px 20×20 of 1": "image"})
+    assert row == {"px 20×20 of 1": again.column("px 20×20 of 1")[2].as_py()}
 
 
 def test_a_run_of_columns_answers_columns_and_files(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Pictures written as numbers, a column for each pixel (pixel0 to pixel783, 1x1 to 28x28) or all in one cell: they become pictures.
 
-They show by their numbers: whole, from 0 to 255, as many as a square has pixels, or three times as many, and like those above and below
-them as well as those beside. Legend: N rows, T pixels of a row, S pixels of a side.
+They show by their numbers: whole, from 0 to 255, or fractions of 1, as many as a square has pixels, or three times as many, and like those
+above and below them as well as those beside. Legend: N rows, T pixels of a row, S pixels of a side.
 """
 
 import itertools
@@ -22,12 +22,17 @@ from duomo.core.steps import ROWS
 from duomo.core.table import Table, evenly
 from duomo.data.pictured import png
 
-SIDE, MOST = 16, 512
+SIDE, MOST = 8, 512
 """Pixels of a side: what is smaller is a table as well."""
+DARK = 31
+"""Where nothing is brighter than this, the brightest is white."""
+LEAST = 256
+"""Pixels in one cell: what is shorter is a series as well."""
 CLOSE = 0.75
 """Neighbours differ by less than this share of what pixels half a row apart do."""
-NAMED = re.compile(r"(.+) (?:(3)×)?(\d+)×(\d+)(?:×(3))?")
-"""What such a column is called: `pixel 28×28`, `pixel 32×32×3` (colours side by side), `pixel 3×32×32` (one after the other)."""
+NAMED = re.compile(r"(.+) (?:(3)×)?(\d+)×(\d+)(?:×(3))?(?: of (?P<white>\d+))?")
+"""What such a column is called: `pixel 28×28`, `pixel 32×32×3` (colours side by side), `pixel 3×32×32` (one after the other); with the
+value of white where that is not 255: `pixel 8×8 of 16`."""
 WRITTEN = re.compile(r"\d+(?:[ ,;]+\d+){255,}")
 """A cell that holds all pixels."""
 
@@ -37,11 +42,13 @@ def drawn(table: Table, aside: Collection[str] = ()) -> Table:
     some = table.take(evenly(len(table), ROWS))
     for group in _alike([name for name in table.names if table.kinds.get(name) == "number"], table.names):
         for names in (group, group[1:], group[:-1]):
-            if _shapes(len(names)) and not {*names} & {*aside} and (shape := _shape(_values(some, names))):
-                return _columns(table, names, f"{_stem(names)} {'×'.join(map(str, shape))}")
+            if _shapes(len(names)) and not {*names} & {*aside} and (shape := _shape(pixels_NT := _values(some, names))):
+                white = "" if pixels_NT.max() > DARK else f" of {max(1, pixels_NT.max()):.0f}"
+                return _columns(table, names, f"{_stem(names)} {'×'.join(map(str, shape))}{white}")
     for name in (name for name in table.names if table.kinds.get(name) == "series" and name not in aside):
         values_NT = _steps(some.column(name))
-        if values_NT is not None and math.isqrt(values_NT.shape[1]) ** 2 == values_NT.shape[1] and _shape(values_NT):
+        steps = 0 if values_NT is None else values_NT.shape[1]
+        if values_NT is not None and steps >= LEAST and math.isqrt(steps) ** 2 == steps and values_NT.max() > 1 and _shape(values_NT):
             return _cells(table, name)
     return table
 
@@ -79,7 +86,7 @@ def of_row(row: Mapping[str, Any], kinds: Mapping[str, str]) -> Mapping[str, Any
 
 
 def _numbers(told: re.Match[str]) -> list[int]:
-    return [int(part) for part in told.groups()[1:] if part]
+    return [int(part) for part in told.groups()[1:5] if part]
 
 
 def _alike(names: Sequence[str], order: Sequence[str]) -> list[list[str]]:
@@ -104,17 +111,21 @@ def _shapes(count: int) -> list[tuple[int, ...]]:
 def _shape(values_NT: np.ndarray) -> tuple[int, ...] | None:
     """The shape in which pixels are most like their neighbours beside and below; None where they are no pixels.
 
-    Those half a row away are much less so. In a series they are more alike than what would stand below, for they are nearer in time.
+    Those half a row or half a column away are much less so. In a series they are more alike than what would stand below, for they are
+    nearer in time; where it repeats itself all that stands below is alike.
     """
-    if not np.isfinite(values_NT).all() or (values_NT % 1).any() or values_NT.min() < 0 or not 1 < values_NT.max() <= 255:
+    if not np.isfinite(values_NT).all() or values_NT.min() < 0 or not 0 < values_NT.max() <= 255:
+        return None
+    if bool((values_NT % 1).any()) != (values_NT.max() <= 1):
         return None
     best, found = CLOSE, None
     for shape in _shapes(values_NT.shape[1]):
         picture_N = values_NT.reshape(-1, *shape)
         picture_NYXC = picture_N.transpose(0, 2, 3, 1) if shape[0] == 3 else picture_N.reshape(*picture_N.shape[:3], -1)
+        below, beside = (np.abs(np.diff(picture_NYXC, axis=axis)).mean() for axis in (1, 2))
         half = picture_NYXC.shape[2] // 2
-        away = np.abs(picture_NYXC[:, :, half:] - picture_NYXC[:, :, :-half]).mean()
-        rough = max(np.abs(np.diff(picture_NYXC, axis=axis)).mean() for axis in (1, 2)) / max(away, 1e-9)
+        column, row = (np.abs(one[:, half:] - one[:, :-half]).mean() for one in (picture_NYXC, picture_NYXC.swapaxes(1, 2)))
+        rough = max(max(below, beside) / max(row, 1e-9), below / max(column, 1e-9))
         if rough < best:
             best, found = rough, shape
     return found
@@ -132,15 +143,15 @@ def _steps(column: pa.ChunkedArray) -> np.ndarray | None:
     return values_LC.reshape(-1, int(lengths_N.max()))
 
 
-def _png(values_T: np.ndarray, shape: Sequence[int]) -> bytes:
-    picture = np.nan_to_num(values_T).clip(0, 255).round().astype(np.uint8).reshape(shape)
+def _png(values_T: np.ndarray, shape: Sequence[int], white: float = 255.0) -> bytes:
+    picture = (np.nan_to_num(values_T) * (255 / white)).clip(0, 255).round().astype(np.uint8).reshape(shape)
     return png(picture.transpose(1, 2, 0) if len(shape) == 3 and shape[0] == 3 else picture)
 
 
 def _columns(table: Table, names: Sequence[str], name: str) -> Table:
     told = NAMED.fullmatch(name)
-    shape = _numbers(told) if told else []
-    pictures = [_png(row_T, shape) for piece in table.slices(ROWS) for row_T in _values(piece, names)]
+    shape, white = (_numbers(told), float(told["white"] or 255)) if told else ([], 255.0)
+    pictures = [_png(row_T, shape, white) for piece in table.slices(ROWS) for row_T in _values(piece, names)]
     why = tr("{count:,} columns from {first!r} to {last!r} are the pixels of pictures; --kind {first}=number leaves them columns",
              count=len(names), first=names[0], last=names[-1])  # fmt: skip
     return _with(table.without(names), name, pictures, why)
