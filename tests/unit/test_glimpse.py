@@ -140,6 +140,14 @@ def test_a_number_is_told_by_the_line_and_a_trunk_leaves_it_behind(arrows: Path,
     assert "stay behind" in words and "council" not in words
 
 
+def test_the_size_of_all_pictures_chooses_the_recipe_not_that_of_the_first(tmp_path: Path) -> None:
+    for number in range(30):
+        side = 12 if number == 0 else 70
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        Image.new("RGB", (side, side), (number * 8, 100, 9 * (number % 2))).save(tmp_path / "ab"[number % 2] / f"{number:02}.png")
+    assert duomo.inspect(tmp_path)["proposal"]["recipe"] == "image-few"
+
+
 def test_many_pictures_need_no_line(arrows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(council, "PICTURES", 40)
     run = duomo.train(arrows, SETTINGS, out=tmp_path / "run", reporter=Silent())

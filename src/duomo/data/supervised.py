@@ -11,7 +11,7 @@ import pyarrow as pa
 from duomo.core.contract import Suggestion
 from duomo.core.errors import DataError
 from duomo.core.kinds import infer, number
-from duomo.core.kinds.cells import CAST_FAULTS, is_number, is_text
+from duomo.core.kinds.cells import CAST_FAULTS, is_number, is_text, sample
 from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
 from duomo.core.steps import steps_of
@@ -21,7 +21,7 @@ from duomo.core.words import CJK, SOUTHEAST
 UNSPACED = re.compile(f"[{CJK}{SOUTHEAST}]")
 MANY_TEXTS = 3000
 MANY_PICTURES = 1500
-SMALL_PICTURE = 32
+SMALL_PICTURE, LOOKED_AT = 32, 100
 MANY_SMALL_PICTURES = 4000
 MANY_ROWS, MANY_COLUMNS = 3000, 500
 MANY_SERIES = 2000
@@ -94,11 +94,12 @@ def is_unspaced(sample: Sequence[str]) -> bool:
 
 
 def _picture_side(table: Table, name: str) -> int:
-    """Longest side in pixels of the first picture that opens; 0 if none of the first ten does."""
-    for cell in table.column(name).drop_null().slice(0, 10).to_pylist():
+    """Longest side in pixels, the median of some pictures from all over the table; 0 if none of them opens."""
+    sides = list[int]()
+    for cell in sample(table.column(name), LOOKED_AT).drop_null().to_pylist():
         with suppress(OSError, ValueError):
-            return max(upright(cell if isinstance(cell, bytes) else (table.root or Path()) / str(cell)))
-    return 0
+            sides.append(max(upright(cell if isinstance(cell, bytes) else (table.root or Path()) / str(cell))))
+    return int(np.median(sides)) if sides else 0
 
 
 def suggest_recipe(table: Table, names: Sequence[str]) -> Suggestion:
