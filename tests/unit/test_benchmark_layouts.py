@@ -1,5 +1,6 @@
 """Pictures as benchmarks hand them out: films with boxes, lists of boxes, masks, lists of the parts, shots of one thing."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -235,3 +236,10 @@ def test_pictures_with_values_below_zero(tmp_path: Path) -> None:
     state = image.KIND.fit(image.Cells(table, tmp_path), image.EncodeConfig())
     pixels = image.decode(paths[0], state)
     assert pixels.min() < 10 and pixels.max() > 240 and state["black"] < -70
+
+
+@pytest.mark.parametrize("cell", ["[NAME] wrote this", "['as Python writes it', 'so']", "[unclosed"])
+def test_cells_in_brackets_beside_no_boxes(tmp_path: Path, cell: str) -> None:
+    with (tmp_path / "texts.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *([cell, "ab"[row % 2]] for row in range(10))])
+    assert sources.read(tmp_path / "texts.csv").column("text").to_pylist() == [cell] * 10

@@ -4,7 +4,6 @@ image  objects.bbox            objects.category          image  boxes
 …      [[4, 5, 20, 30], …]     ["cat", …]           ->   …      [{"label": "cat", "box": [4, 5, 24, 35]}, …]
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from duomo.core.kinds import boxes, image, media
 from duomo.core.kinds.base import Cells
-from duomo.core.kinds.cells import is_bytes
+from duomo.core.kinds.cells import is_bytes, written
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.annotated import FAULTS, Faults, Scene
@@ -30,10 +29,12 @@ def boxed(table: Table) -> Table:
     """The table with `boxes` in place of the columns of lists that tell them beside pictures at hand; any other as it is."""
     shown = next((name for name in table.names if is_bytes(table.column(name).type)), "")
     column = next((name for name in table.names if name.lower().rpartition(".")[2] in BOX and shown), "")
+    if not column:
+        return table
     above = column.rpartition(".")[0]
     beside = [name for name in table.names if name != column and name.rpartition(".")[0] == above and (above or _listed(table, name))]
     label = next((name for kind in KINDS for name in beside if name.lower().rpartition(".")[2] == kind), "")
-    if not column or not label:
+    if not label:
         return table
     faults, cells, kinds = Faults(), table.column(column).to_pylist(), table.column(label).to_pylist()
     try:
@@ -56,7 +57,7 @@ def _listed(table: Table, name: str) -> bool:
 
 
 def _plain(cell: Any) -> Any:
-    return json.loads(cell) if isinstance(cell, str) and cell[:1] == "[" else cell
+    return written(cell) if isinstance(cell, str) and cell[:1] == "[" else cell
 
 
 def _rows(cell: Any, kinds: Any) -> list[Row]:
