@@ -784,3 +784,30 @@ def test_lists_of_two_numbers_are_a_place(written: bool) -> None:
     assert block.shape == (60, 2) and np.abs(block.mean(axis=0)).max() < 1e-4
     values, bad = numbers.parse(column(["[]", "[41.7, -87.5]"]), numbers.style_of(given.data))
     assert np.isnan(values[0]).all() and values[1].tolist() == [41.7, -87.5] and not bad.any()  # an empty list is an empty cell
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["12 1/2", "13", "7/8", "1-3/4", "12½", "-2 1/4"], [12.5, 13, 0.875, 1.75, 12.5, -2.25]),
+        (["$10,100 a year", "$9,000 a year", "$120 a year"], [10100, 9000, 120]),
+        (["$20 an hour", "$41,600 a year", "$19.50 an hour"], [20, 20, 19.5]),
+        (["€3.50/kg", "€ 12/kg", "€0.80/kg"], [3.5, 12, 0.8]),
+        (["$5M", "$1.2M", "$30M"], [5e6, 1.2e6, 3e7]),
+    ],
+)
+def test_fractions_and_prices_for_something_are_numbers(cells: list[str], values: list[float]) -> None:
+    assert infer(Table(pa.table({"x": column(cells * 9)})), {}).kinds == {"x": "number"}
+    found, bad = number.parse(column(cells))
+    assert not bad.any() and found.tolist() == pytest.approx(values)
+
+
+def test_months_before_years_are_dates_where_zeros_tell() -> None:
+    months = [f"{1 + n % 12:02}" for n in range(60)]
+    cells = {"a": [f"0{m}.2024" for m in months], "b": [f"{m}/2023" for m in months], "month": [f"{int(m)}/2023" for m in months]}
+    others = {"c": [f"{int(m)}.2024" for m in months], "d": [f"1/{1900 + n}" for n in range(60)], "e": [f"1{m}.2024" for m in months]}
+    table = infer(Table(pa.table({name: column(one) for name, one in {**cells, **others}.items()})), {})
+    assert {name for name, kind in table.kinds.items() if kind == "date"} == {*cells}
+    for name in cells:
+        found, bad = date.parse(table.column(name))
+        assert not bad.any() and found[2].astype(str)[5:10] == "03-01", name

@@ -48,12 +48,14 @@ NAMES = (
     r"|aug(?:ust)?|août|sept?(?:ember|embre)?|oct(?:ober|obre)?|okt(?:ober)?|nov(?:ember|embre)?|dec(?:ember)?|dez(?:ember)?|déc(?:embre)?"
     r"|enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre))"
 )
+MONTH_FIRST, PADDED = r"^0{0,2}(?P<month>\d{1,2})[-/.](?P<year>(?:19|20)\d{2})$", r"^0?(?:0[1-9]|1[0-2])[-/.](?:19|20)\d{2}$"
+"""03/2024, and 003.2024 as periods of accounts are written; a column of such is told from numbers and parts by the zeros before them."""
 YEAR_MONTH, MONTH_YEAR = r"^(?P<year>\d{4})[-\s./]*" + NAMES + r"\.?$", "^" + NAMES + r"(?:\.?,?[-\s./]*(?P<year>\d{4})|-(?P<short>\d{2}))$"
 QUARTER, QUARTER_FIRST = r"^(?P<year>\d{4})\s*[-./]?\s*[qQ](?P<quarter>[1-4])$", r"^[qQ](?P<quarter>[1-4])\s*[-./']?\s*(?P<year>\d{4})$"
 QUARTER_CHINESE = r"^(?P<year>\d{4})\s*年?\s*第?(?P<quarter>[1-4一二三四])\s*季度?$"
 WEEK = r"^(?P<year>\d{4})\s*-?\s*[wW](?P<week>\d{2})(?:-?(?P<weekday>[1-7]))?$"
 """Months (2020 Jan, Dec-11), quarters (2020 Q1, 2024年一季度) and weeks as ISO 8601 numbers them: their first day."""
-WITHOUT_DAY = (YEAR_MONTH, MONTH_YEAR, QUARTER, QUARTER_FIRST, QUARTER_CHINESE, WEEK)
+WITHOUT_DAY = (MONTH_FIRST, YEAR_MONTH, MONTH_YEAR, QUARTER, QUARTER_FIRST, QUARTER_CHINESE, WEEK)
 EPOCH = r"^\d{9,19}(\.\d+)?$"
 SINCE, UNTIL = 946_684_800, 2_208_988_800
 """Seconds since 1970 (or thousandths, millionths, billionths of them) are read as a moment from 2000 to 2040, where the column's name says
@@ -241,17 +243,22 @@ class Date(Kind):
             known = known[np.isfinite(known)]
             if not len(known) or (known > LARGE).mean() < 0.9:
                 return None
-        if _numbers(text_of(pc.drop_null(cells.data).slice(0, 100)), 3 if named else 5):
+        first = text_of(pc.drop_null(cells.data).slice(0, 100))
+        if _numbers(first, 3 if named else 5) and not _months(first):
             return None
         text = without(narrow(text_of(cells.data)), WORDS)
         total = len(text) - text.null_count
         if not total:
             return None
         eight = pc.sum(pc.match_substring_regex(text, r"^\d{8}$")).as_py() or 0
-        plain = pc.sum(pc.match_substring_regex(text, r"^\d{4}[./]\d{1,2}$")).as_py() or 0
+        plain = pc.sum(pc.match_substring_regex(text, r"^(\d{4}[./]\d{1,2}|\d{1,2}[-/.]\d{4})$")).as_py() or 0
         counted = pc.sum(pc.match_substring_regex(text, EPOCH)).as_py() or 0
         days = pc.sum(pc.match_substring_regex(text, DAYS)).as_py() or 0
-        if (plain and not named) or (eight and not named and days < total) or (counted and not EPOCHS_NAMED.search(name)):
+        if (
+            (plain and not (named or _months(pc.drop_null(text))))
+            or (eight and not named and days < total)
+            or (counted and not EPOCHS_NAMED.search(name))
+        ):
             return None
         _, bad = parse(cells.data)
         if eight and not named and (bad.any() or pc.count_distinct(text).as_py() < FEWEST_DAYS):
@@ -300,6 +307,11 @@ def _in_range(column: pa.ChunkedArray) -> bool:
         return False
     ends = pc.min_max(column).as_py()
     return ends["min"] is not None and ends["min"] >= 19_000_101 and ends["max"] <= 20_991_231
+
+
+def _months(text: pa.ChunkedArray) -> bool:
+    """Whether these cells are months before years, with zeros before them."""
+    return bool(pc.all(pc.match_substring_regex(text, PADDED)).as_py() and pc.any(pc.starts_with(text, "0")).as_py())
 
 
 def _numbers(text: pa.ChunkedArray, digits: int) -> bool:

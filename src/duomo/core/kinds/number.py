@@ -46,9 +46,13 @@ BOUND, FEW_BOUNDS = r"^[<>≤≥]=?\s*", 0.3
 """Where more cells than this share begin so, they are ranges and no numbers: <=50K."""
 ABOUT, FLAGS = r"(?i)^(?:~|≈|约|大约|ca\.?|circa|approx\.?|about|around|rund|etwa|env\.?|environ)\s*(\d)", r"(\d)\s*[↑↓*†‡]+$"
 """What says that a number is no exact one, or high or low for its kind; the number is meant."""
+FRACTION = r"^(?P<sign>[+-]?)(?:(?P<whole>\d+)(?: +|-))?(?P<part>\d{1,2})/(?P<of>2|3|4|5|8|16|32|64)$"
+"""12 1/2, and what stands beside it: 7/8."""
 AT_LEAST = r"(\d\d|[百千万亿kKM])\+$"
 AMOUNT = r"^[+-]?\d[\d.,]*\s*(?:[百千]?[万亿]+|[百千]?元?$)?"
 """A number and how many times: a unit stands behind it. 千 before another word is the unit's own: 千克."""
+PRICE = rf"(?i)^[+-]?\s*(?:{units.SIGNS})\s*\d[\d.,]*\s*((?:an?|per) .*|/.*)$"
+"""An amount of money for each of something: $20 an hour, €3.50/kg."""
 UNIT = r"[^\W\d_eE%°]{1,2}(?:[^\W\d_]|[/²³.]){0,6}|°[CF]?|[㎡㎥]|[^\W\d_]?/[^\W\d_]{1,6}"
 LONG_UNIT, UNITED = r"[^\W\d_][^。！？!?]{0,7}|[A-Za-z][ -~]{0,15}|[^\W\d_]{9,15}|[/×][^\s]{1,9}", 0.95
 """What a unit looks like, what else may stand behind the numbers of a column without any alone (von 5; /10; ×10^9/L), and in which share of
@@ -96,6 +100,9 @@ def _written(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.ChunkedArray 
     if pc.all(plain).as_py():
         return text, None
     text = without(narrow(text), WORDS)
+    if pc.any(signs := pc.match_substring_regex(text, "[¼-¾⅐-⅞]")).as_py():  # 12½
+        apart = pc.utf8_normalize(pc.replace_substring_regex(text, "([¼-¾⅐-⅞])", r" \1"), "NFKC")
+        text = pc.if_else(signs, pc.utf8_trim_whitespace(pc.replace_substring(apart, "\u2044", "/")), text)
     text = pc.replace_substring_regex(pc.replace_substring_regex(text, ABOUT, r"\1"), FLAGS, r"\1")
     return text, pc.match_substring_regex(text, PLAIN)
 
@@ -121,7 +128,7 @@ def _style(text: pa.ChunkedArray, plain: pa.ChunkedArray) -> Style:
 def _unit(odd: pa.ChunkedArray, bare: bool) -> str:
     """The one unit behind nearly all numbers that have more than digits, or the most frequent of one dimension; empty where there is none.
     `bare`: other cells have none."""
-    behind = pc.replace_substring_regex(odd, AMOUNT, "")
+    behind = pc.replace_substring_regex(pc.replace_substring_regex(odd, PRICE, r"\1"), AMOUNT, "")
     counted = pc.value_counts(behind)
     counts, words = counted.field("counts").to_numpy(), counted.field("values").to_pylist()
     unit = str(words[int(counts.argmax())])
@@ -206,8 +213,21 @@ def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
                 hours = np.where(_is(found, "half", "apAP"), hours % 12 + 12 * _is(found, "half", "pP"), hours)
             sign = 1 - 2 * _is(found, "side", "SW") if written == DEGREES else 1
             values = np.where(np.isnan(hours), values, sign * (hours + minutes / 60 + seconds / 3600))
+    values = np.where(np.isnan(values), _fractions(bare) * times, values)
     bad = np.isnan(values) | (percent & (not style.percent))
     return np.where(bad, np.nan, values), bad
+
+
+def _fractions(text: pa.ChunkedArray) -> np.ndarray:
+    """(N,) float64: 12 1/2 as 12.5; nan of what is not written so, and of a part that is no part (5/4)."""
+    found = pc.extract_regex(text, FRACTION)
+    if found.null_count == len(found):
+        return np.full(len(text), np.nan)
+    whole, part, of = (
+        pc.cast(pc.if_else(pc.equal(one, ""), "0", one), pa.float64()).to_numpy()
+        for one in (pc.struct_field(found, name) for name in ("whole", "part", "of"))
+    )
+    return np.where(part < of, (1 - 2 * _is(found, "sign", "-")) * (whole + part / of), np.nan)
 
 
 def _is(found: pa.ChunkedArray, name: str, letters: str) -> np.ndarray:

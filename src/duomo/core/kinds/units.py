@@ -25,7 +25,14 @@ _NAMES: dict[str, dict[float, str]] = {
     "power": {1: "W", 1e3: "kW", 1e6: "MW", 1e9: "GW"}, "energy": {1e-3: "Wh", 1: "kWh", 1e3: "MWh", 1e6: "GWh"},
     "frequency": {1: "Hz", 1e3: "kHz", 1e6: "MHz", 1e9: "GHz"},
 }  # fmt: skip
-UNITS = {name: (dimension, factor) for dimension, scale in _NAMES.items() for factor, names in scale.items() for name in names.split()}
+_PAID = {1: "year yr annum", 12: "month mo", 52: "week wk", 260: "day", 2080: "hour hr h"}
+"""Pay and prices for a time, by the working time of a year."""
+UNITS = {name: (dimension, factor) for dimension, scale in _NAMES.items() for factor, names in scale.items() for name in names.split()} | {
+    form + name: ("pay", float(factor))
+    for factor, names in _PAID.items()
+    for name in names.split()
+    for form in ("a ", "an ", "per ", "/", "/ ")
+}
 """What each unit measures, and how many of its dimension's first one it is."""
 _MONEY = {"$": "$ us$ usd", "€": "€ eur", "£": "£ gbp", "¥": "¥ cn¥ cny rmb jpy 円 元 块 人民币", "₹": "₹ inr rs.", "₽": "₽ rub",
           "₩": "₩ krw", "CHF": "chf", "kr": "sek nok dkk kr", "zł": "zł pln", "R$": "r$ brl", "A$": "a$ aud", "C$": "c$ cad",
