@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
@@ -140,3 +141,20 @@ def test_bits_of_a_thing_are_no_steps() -> None:
     bits_NT = np.where(rng.random((80, 300)) < 0.03, ~held_FT[family_N], held_FT[family_N])
     assert not smooth(bits_NT.astype(float)) and not smooth(np.where(rng.random(bits_NT.shape) < 0.01, np.nan, bits_NT))
     assert smooth(bits_NT.cumsum(axis=1).astype(float))
+
+
+def test_training_tells_of_columns_that_give_the_target_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that it learns from: not of what was left out, nor of the dates that rows are divided by."""
+    frame = load_diabetes(as_frame=True).frame.iloc[:, :4].assign(day=pd.date_range("2020-01-01", periods=442).astype(str))
+    frame["end"] = np.where(frame.bmi + frame.bp > 0.01, "yes", "no")
+    leaking = frame.assign(code=np.where(frame.end == "yes", "A9", "B2"))
+
+    def told(source: pd.DataFrame, **data: object) -> list[str]:
+        made = plan.make(source, {"data": {"target": ("end",), **data}}, Silent())
+        return [one for one in made.problems if "alone gives" in one]
+
+    assert [one.endswith("--ignore code") for one in told(leaking)] == [True]
+    assert not told(frame) and not told(leaking, ignore=("code",))
+    assert not told(frame.assign(end=np.arange(442) // 3 * 0.5))
+    monkeypatch.setenv("DUOMO_LANG", "zh")
+    assert told(leaking) == [] and [one for one in plan.make(leaking, {"data": {"target": ("end",)}}, Silent()).problems if "警告" in one]

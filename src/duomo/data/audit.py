@@ -16,8 +16,9 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import flagged, listed, tr
+from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table, evenly
-from duomo.data import longform
+from duomo.data import dated, longform
 from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
 from duomo.data.encode import broken, named
@@ -32,6 +33,8 @@ from duomo.data.targets import balance_of, guess_target
 SAMPLE = 100_000
 JUDGED = 20_000
 """Rows that near-duplicates and leaks are looked for in."""
+CELLS = 4 * 10**6
+"""Cells in which training looks for leaks."""
 OPENED = 400
 """Pictures, sounds and films that are opened; the others' headers are believed until training reads them."""
 FEW = 100
@@ -40,7 +43,7 @@ RARE = 0.01
 FIRST = 5
 OF_SPLITS = ("groups", "few_groups", "times", "long")
 """Findings that also a column tells that is not learned from."""
-__all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "near_rows", "propose"]
+__all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "leaking", "near_rows", "propose"]
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -81,7 +84,8 @@ def audit(
     told_by = told(table, (chosen,))  # is no input anyway
     places = {(name,) for name in ("part", "file") if "text" in table.names and table.kinds.get(name) == "id"}  # of a text, as it was read
     findings = [finding for finding in findings if finding.code not in ("id", "constant") or finding.columns not in {(told_by,), *places}]
-    findings = [finding for finding in findings if finding.code != "leak" or finding.columns[0] != proposal.group]  # nor is that
+    divided = (proposal.group, *dated.named(table, proposal.time))  # nor are these
+    findings = [finding for finding in findings if finding.code != "leak" or finding.columns[0] not in divided]
     findings = [finding for finding in findings if finding.code in OF_SPLITS or not set(finding.columns[:1]) & set(ignore)]
     findings = sorted(findings, key=lambda finding: _SEVERITY[finding.severity])
     return Audit(table.name, len(table), len(sample), tuple(columns), tuple(findings), chosen, reason, balance, proposal, table.problems)
@@ -219,6 +223,19 @@ def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
         remedy = tr("Leave it out if it is only known afterwards: --ignore {name}", name=flagged(name))
         found.append(Finding("error", "leak", said, (name, target), remedy=remedy))
     return found
+
+
+def leaking(table: Table, data: DataConfig) -> list[str]:
+    """In words, what gives a target away and is learned from, looked for in some of the rows."""
+    rows = evenly(len(table), min(JUDGED, CELLS // max(1, len(table.names))))
+    aside = {*data.target, *data.ignore, *dated.named(table, data.time)}
+    inputs = [name for name in content_columns(table, (*data.target, *data.ignore)) if name not in aside]
+    if not inputs or data.ahead:  # earlier values tell much, and rightly so
+        return []
+    part = _as_numbers(table.without([name for name in table.names if name not in (*inputs, *data.target)]).take(rows))
+    digests = row_digests(part, inputs)
+    found = [one for target in data.target for one in _leaks(part.without({*data.target} - {target}), target, digests)]
+    return [tr("Warning: {what}", what=f"{one.sentence} {one.remedy}") for one in found]
 
 
 def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[Proposal, list[Finding]]:
