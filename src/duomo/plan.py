@@ -272,7 +272,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     task = find.make_task(data.task, task_options(data, said))
     mask, unlearnable = task.usable(table)
     table = table if mask.all() else spill.part(table, np.flatnonzero(mask))
-    for sentence in (sentences := [*left_out, *cleaned, *unlearnable, *(audit.leaking(table, data) if data.task in OF_FEW else ())]):
+    for sentence in (sentences := [*left_out, *cleaned, *unlearnable, *audit.leaking(table, data)]):
         reporter.say(sentence)
     train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, EACH_PART if task.apart else 1, past)
     reporter.say(words)

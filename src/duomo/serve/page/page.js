@@ -2,7 +2,7 @@
 // Everything that comes from the run or the model enters the page as text, never as markup.
 const words = navigator.language.toLowerCase().startsWith("zh")
   ? { run: "运行", ask: "回答", working: "计算中…", failed: "服务器没有回答。", confidence: "置信度",
-      empty: "请至少填写一项。", none: "无", numbers: "# 个数", number: "不是数字：", series: "不是 JSON 数字列表：",
+      empty: "请至少填写一项。", none: "无", numbers: "# 个数", number: "不是数值：", series: "不是 JSON 数值列表：",
       chat: "对话", classify: "分类", detect: "检测", embed: "文本向量", fill: "填空", generate: "生成文本", identify: "认人", regress: "回归",
       summarize: "摘要", tag: "标注", transcribe: "语音转写", translate: "翻译" }
   : { run: "run", ask: "Answer", working: "Working …", failed: "The server did not answer.", confidence: "confidence",
