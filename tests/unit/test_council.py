@@ -340,6 +340,17 @@ def test_many_columns_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert 0 < len(advice.forest.root_T) <= 3  # nine columns
 
 
+def test_where_rounds_are_too_few_trees_go_faster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of classes there are few rounds; where those suffice the slower rate stays."""
+    forests = []
+    for most in (600, 18):
+        monkeypatch.setattr(council, "TREES", most)
+        run = duomo.train(steps(0, 200), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / str(most), reporter=Silent())
+        forests.append(next(one for one in run.model.modules() if isinstance(one, Council)).forest)
+    first = [float(one.value_L[one.child_L == torch.arange(len(one.child_L))][:2].abs().max()) for one in forests]
+    assert len(forests[1].root_T) <= 18 < len(forests[0].root_T) and first[1] == pytest.approx(1.5 * first[0], rel=0.3), first
+
+
 def test_beside_texts_the_cells_are_heard_where_they_tell_something(tmp_path: Path) -> None:
     """Titles that say nothing, and numbers whose line says all; then a word that says all, and numbers that say nothing."""
     words = np.random.default_rng(0).choice(["plain", "new", "good", "large", "blue", "old"], (200, 9))

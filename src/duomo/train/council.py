@@ -35,8 +35,8 @@ TREE_ROWS, JUDGED, JUDGED_TEXTS = 100_000, 20_000, 5000
 TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 50, 200
 """Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped, but no more than `SPAN` at a
 time; more logits than these are not worth their trees."""
-ROUNDS, MOST_TREES = 80, 4000
-"""Of many classes more trees than that: so many rounds, while these suffice."""
+ROUNDS, MOST_TREES, LATE = 80, 4000, 0.9
+"""Of many classes more trees: so many rounds, while these suffice; too few for the rate where the best is beyond this share of them."""
 HURRIED, TRIED, ENOUGH, THRIFT, GLANCE = 4, 5000, 100, 1.5, 4.0
 """Rounds before the first look, and rows tried, to tell on how many rows so many rounds are grown in time, were many rows no thriftier than
 few; seconds between two looks."""
@@ -253,35 +253,35 @@ def _trees(council: Council, rows: Rows, told: Sequence[Tensor], bar: Progress) 
         return None
     x_NF = council.features(rows.batch, told).double().numpy()
     held, valid, grown, chosen = list[np.ndarray](), list[np.ndarray](), list[Trees](), list[Chosen]()
+    make = partial(Trees, categories=len(council.vocabulary))
     for place, goal in enumerate(rows.goals):
         now = time.monotonic()
         ends = now + (rows.ends - now) / (len(rows.goals) - place)  # as much for each
         most = _affordable(rows, goal, x_NF, len(council.vocabulary), ends - now)
-        parts = rows.parts(goal, most)
-        tried = list[tuple[float, int, int, np.ndarray, Trees]]()
-        for turn, leaves in enumerate(LEAVES[: len(parts)]):  # of many rows, which are no folds, one size is tried
-            growing, now = [Trees(goal, len(learn), len(council.vocabulary), leaves) for learn, _ in parts], time.monotonic()
-            soon = now + (ends - now) / (min(len(parts), len(LEAVES)) - turn)
-            count, found = _rounds(rows, growing, parts, x_NF, soon, partial(_shown, bar, TREES * place))
-            dealt = np.flatnonzero(goal.known[: rows.learned])
-            tried.append((loss(goal, found[dealt], dealt), count, leaves, found, growing[0]))
-        _, count, leaves, found, trees = min(tried, key=lambda one: one[0])
+        parts, rounds = rows.parts(goal, most), _most(goal, x_NF.shape[1])
+        ways, tried = [(leaves, False) for leaves in LEAVES[: len(parts)]], list[tuple[float, int, np.ndarray, int, bool, Trees]]()
+        while ways:  # of many rows, which are no folds, one size is tried; where rounds are too few, a faster rate too
+            (leaves, fast), now = ways.pop(0), time.monotonic()
+            growing, soon = [make(goal, len(learn), leaves=leaves, fast=fast) for learn, _ in parts], now + (ends - now) / (1 + len(ways))
+            tried.append((*_rounds(rows, growing, parts, x_NF, soon, partial(_shown, bar, TREES * place)), leaves, fast, growing[0]))
+            _, count, found, leaves, fast, trees = min(tried, key=lambda one: one[0])
+            if not ways and count > LATE * rounds and not any(one[4] for one in tried):
+                ways.append((leaves, True))
         held.append(found)
         if len(parts) > 1:
             whole = rows.whole(goal, most)
-            trees = Trees(goal, len(whole), len(council.vocabulary), leaves)
+            trees = make(goal, len(whole), leaves=leaves, fast=fast)
             trees.grow(count, x_NF, whole)
         valid.append(trees.logits(x_NF[rows.learned :]))
         grown.append(trees)
-        chosen.append(Chosen(count, most, partial(Trees, rows=len(parts[0][0]), categories=len(council.vocabulary), leaves=leaves)))
+        chosen.append(Chosen(count, most, partial(make, rows=len(parts[0][0]), leaves=leaves, fast=fast)))
     _write(council, rows, grown)
     said = beside(valid)
     few = slice(rows.learned, rows.learned + PROVED)
     if not torch.allclose(council.forest(torch.from_numpy(x_NF[few]).float()), said[:PROVED], atol=SAME, rtol=SAME):
         council.forest.clear()
         return None
-    held_out = beside(held) if len(parts) > 1 else None
-    return Voice(held_out, said, partial(_regrow, council, told, chosen))
+    return Voice(beside(held) if len(parts) > 1 else None, said, partial(_regrow, council, told, chosen))
 
 
 class Chosen(NamedTuple):
@@ -336,8 +336,8 @@ def _affordable(rows: Rows, goal: Goal, x_NF: np.ndarray, categories: int, secon
 
 def _rounds(
     rows: Rows, growing: list[Trees], parts: Parts, x_NF: np.ndarray, ends: float, show: Callable[[int], None]
-) -> tuple[int, np.ndarray]:
-    """The number of rounds that leaves the least loss on what is held out, all cut to it, and the logits (learned, P) of the folds then.
+) -> tuple[float, int, np.ndarray]:
+    """The least loss on what is held out, the number of rounds that leaves it, all cut to it, and the logits (learned, P) of the folds.
 
     None follows where the last `PATIENCE` did not help, however many are grown between two looks, nor where time is up.
     """
@@ -363,7 +363,7 @@ def _rounds(
         trees.cut(best)
         if len(parts) > 1:
             kept[judge] = trees.logits(x_NF[judge])
-    return best, kept
+    return losses[best - 1], best, kept
 
 
 def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:

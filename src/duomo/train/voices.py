@@ -17,6 +17,8 @@ from duomo.train.held import FEW
 
 NEVER = -12.0
 """Logit of a class that the learner never saw."""
+SLOW, SLOW_FEW, FAST = 0.06, 0.1, 0.15
+"""Rates of many rows and of few, and the one by which few rounds go further."""
 LEAVES = (31, 8)
 """Leaves of a tree; of few rows the size is chosen that leaves the least loss on the folds."""
 SOME = 0.5
@@ -43,13 +45,14 @@ def wide(scores: np.ndarray, classes: np.ndarray, goal: Goal) -> np.ndarray:
 class Trees:
     """Gradient boosting (Friedman 2001) on histograms; the first `categories` features are ranks, KNOWN where one is missing."""
 
-    def __init__(self, goal: Goal, rows: int, categories: int, leaves: int = LEAVES[0]):
+    def __init__(self, goal: Goal, rows: int, categories: int, leaves: int = LEAVES[0], fast: bool = False):
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         self.goal, self.categories = goal, categories
         self._judged, self._raw = 0, np.zeros(0)
+        rate = FAST if fast else SLOW_FEW if rows < FEW else SLOW
         settings: dict[str, Any] = {
-            "learning_rate": 0.1 if rows < FEW else 0.06, "max_leaf_nodes": leaves, "max_depth": DEPTH, "l2_regularization": 1.0,
+            "learning_rate": rate, "max_leaf_nodes": leaves, "max_depth": DEPTH, "l2_regularization": 1.0,
             "max_features": SOME if rows < FEW else 1.0,
             "min_samples_leaf": min(20, max(2, rows // 20)), "early_stopping": False, "warm_start": True, "random_state": 0,
         }  # fmt: skip
