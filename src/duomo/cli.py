@@ -314,12 +314,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    parser = _parser(words[:1])
-    parsed, rest = parser.parse_known_args(words)
-    if rest and isinstance(vars(parsed).get("source"), list) and not any(word.startswith("-") for word in rest):
-        parsed.source += rest  # files behind a flag: predict RUN -o answers.csv a.jpg b.jpg
-    elif rest:
-        parser.error(tr("unrecognized arguments: %s") % " ".join(rest))
+    parsed = _parser(words[:1]).parse_args(words)
     if parsed.version:
         from importlib.metadata import version
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import soundfile
 
@@ -172,6 +173,11 @@ def test_a_class_under_another_name_is_not_learned_from(tmp_path: Path) -> None:
     grown = replace(
         table, data=table.data.append_column("group of", pa.array(list("xyy") * 4)), kinds={**table.kinds, "group of": "category"}
     )
-    assert choose(grown, DataConfig(target=("target",)))[0].ignore == ("name", "several")  # what several classes are together
+    assert choose(grown, DataConfig(target=("target",)))[0].ignore == ("name",)  # of few classes an input may follow from the class
+    codes = pa.array([number % 8 for number in range(24)])
+    many = table.take(np.resize(np.arange(12), 24))
+    many = replace(many, data=many.data.set_column(many.names.index("target"), "target", codes))
+    many = replace(many, data=many.data.append_column("large", pc.greater(codes, 5)), kinds={**many.kinds, "large": "category"})
+    assert "large" in choose(many, DataConfig(target=("target",)))[0].ignore  # what several of many classes are together
     assert choose(table, DataConfig(target=("target",), kind={"name": "category"}))[0].ignore == ()
     assert choose(table.without(["audio", "file"]), DataConfig(target=("target",)))[0].ignore == ()  # there is nothing else to learn from

@@ -21,7 +21,9 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse, but what is not known is said by the verb that was asked."""
         found, left = self.parse_known_args(args, namespace)
-        if left:
+        if left and isinstance(vars(found).get("source"), list) and not any(word.startswith("-") for word in left):
+            found.source += left  # files behind a flag: predict RUN -o answers.csv a.jpg b.jpg
+        elif left:
             asked = next((verb for verb in self.verbs() if verb.prog.endswith(f" {found.verb}")), self)
             asked.error(tr("unrecognized arguments: %s") % " ".join(left))
         return found

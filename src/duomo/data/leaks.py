@@ -21,8 +21,9 @@ from duomo.data.profile import NO, YES, words
 NEAR_PERFECT = 0.98
 BINS = 64
 LOOKED_AT = 100_000
-OFTEN = 2
-"""Rows of a numbered thing, on average, and things of a class, from which they are measured several times."""
+OFTEN, MANY = 2, 8
+"""Rows of a numbered thing, on average, and things of a class, from which they are measured several times; classes from which on
+what several of them share is no chance."""
 _GROUP = re.compile(
     r"\b(subject|patient|user|customer|client|speaker|session|person|player|student|participant|household|family|group|site|hospital|author"
     r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer|doc(ument)?)s?"
@@ -154,15 +155,16 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
 
 
 def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
-    """Columns beside pictures, sounds or films that follow from the target: a class's number beside its name, or what several classes are
-    together; but for the `wanted` ones. And in words that they are not learned from."""
+    """Columns beside pictures, sounds or films that follow from the target: a class's number beside its name, or what several of `MANY`
+    classes are together; but for the `wanted` ones. And in words that they are not learned from."""
     if not table.of_kind(*MEDIA) or len(target) != 1 or table.kinds.get(target[0]) not in ("category", "number"):
         return [], []
     target_N, found = codes_of(values_of(table.column(target[0]))), []
     for name in (name for name in table.of_kind("category", "number") if name not in (*target, *wanted)):
         own_N = codes_of(values_of(table.column(name)))
         pairs = np.unique(np.stack([target_N, own_N]), axis=1).shape[1]
-        if 1 < len(np.unique(own_N)) <= len(np.unique(target_N)) == pairs <= len(table) / OFTEN:
+        own, classes = len(np.unique(own_N)), len(np.unique(target_N))
+        if 1 < own <= classes == pairs <= len(table) / OFTEN and (own == classes or classes >= MANY):
             found.append(name)
     return found, [tr("Column {name!r} tells {target!r} under other names and is not learned from; --kind {name}={kind} makes it an input.",
                       name=name, target=target[0], kind=table.kinds[name]) for name in found]  # fmt: skip

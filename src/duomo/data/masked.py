@@ -77,6 +77,7 @@ def _nearest(file: str, others: Sequence[str]) -> str:
 def _colours(source: media.Source) -> tuple[tuple[int, int], int]:
     """Size, and how many colours, but for nuances, cover nearly all of a picture."""
     with image.open_picture(source) as picture:
+        image.load(picture)
         size = picture.size
         small_HWC = np.asarray(picture.resize((min(SIDE, size[0]), min(SIDE, size[1])), 0).convert("RGB"), np.int64) >> 2
     counts = np.sort(np.unique(small_HWC @ np.array([1 << 12, 1 << 6, 1]), return_counts=True)[1])[::-1]
@@ -113,6 +114,7 @@ def scenes_of(root: Path, found: Mapping[str, str], pictures: Sequence[str], fau
 def _values(source: media.Source) -> np.ndarray:
     """(H, W) numbers of a mask's regions as they are stored; colours as one number; of one packed with losses 1 where it is light."""
     with image.open_picture(source) as picture:
+        image.load(picture)
         raw = np.asarray(picture if picture.mode in ("1", "L", "P", "I", "I;16") else picture.convert("RGB")).astype(np.int64)
     mask_HW = raw @ np.array([1 << 16, 1 << 8, 1]) if raw.ndim == 3 else raw
     light_HW = raw.mean(axis=2) if raw.ndim == 3 else raw

@@ -222,7 +222,7 @@ def _unread(source: media.Source) -> str:
     return tr("pictures in {form} are not decoded here; make it PNG or JPEG, for example: magick IN OUT.png", form=form)
 
 
-def _load(picture: Image.Image) -> None:
+def load(picture: Image.Image) -> None:
     """Decode; ValueError for a damaged or truncated file."""
     try:
         picture.load()
@@ -237,7 +237,7 @@ def look(source: media.Source) -> Look:
         alpha = "A" in picture.getbands() or "transparency" in picture.info
         deep = low = 0.0
         if picture.mode.startswith(("I", "F")):
-            _load(picture)
+            load(picture)
             values = np.asarray(picture, np.float64)
             values = values[np.abs(values) < NOTHING]
             deep, low = float(values.max(initial=0.0)), float(values.min(initial=0.0))
@@ -265,7 +265,7 @@ def trial(source: media.Source) -> bool:
     """Decode as cheaply as finds damage."""
     with open_picture(source) as picture:
         picture.draft(None, (max(1, picture.width // 8), max(1, picture.height // 8)))
-        _load(picture)
+        load(picture)
     return True
 
 
@@ -296,7 +296,7 @@ def decode(source: media.Source, state: Mapping[str, Any]) -> np.ndarray:
     with open_picture(source) as opened:
         if max(opened.size) > 2 * max(height, width):
             opened.draft(None, (2 * width, 2 * height))
-        _load(opened)
+        load(opened)
         try:
             picture = plain(ImageOps.exif_transpose(opened), state["white"], state.get("black", 0.0)).convert(
                 "L" if channels == 1 else "RGB"
