@@ -172,7 +172,7 @@ def parts(name: str, steps: int) -> tuple[Noise, nn.Module, TableStream, TrainCo
 def fastest(name: str) -> Execution:
     """What `duomo train` would choose: its own probe."""
     task, model, stream, config = parts(name, 100)
-    ways = candidates(model, task.inputs, exact=False, long_run=False)
+    ways = candidates(model, exact=False, long_run=False)
     return probe.choose(probe.Trial(task, model, stream, config), ways, Silent(), 6.0)[0]
 
 

@@ -76,7 +76,7 @@ def ours(name: str, data: Data, seed: int) -> float:
     stream = TableStream(examples, task.inputs, rates.BATCH, seed, AugmentConfig())
     torch.manual_seed(seed)
     model = rates.ours(name)
-    ways = candidates(model, task.inputs, exact=False, long_run=False)
+    ways = candidates(model, exact=False, long_run=False)
     execution = probe.choose(probe.Trial(task, model, stream, config), ways, Silent(), 3.0)[0]
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         with torch.enable_grad():

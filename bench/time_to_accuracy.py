@@ -49,7 +49,7 @@ def ours(folder: Path) -> Fit:
         return Job(task, model, TableStream(examples, task.inputs, config.batch_size, seed, AUGMENT), None, config, execution, Path(out))
 
     trial = job(1, 0, Execution(), "")
-    ways = candidates(trial.model, task.inputs, exact=False, long_run=False)
+    ways = candidates(trial.model, exact=False, long_run=False)
     execution, _ = probe.choose(probe.Trial(task, trial.model, trial.stream, trial.config), ways, Silent(), 1.5)
     print(f"Duomo runs as {execution}")
 
