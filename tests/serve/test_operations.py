@@ -434,6 +434,19 @@ def test_a_worker_whose_front_is_gone_loads_nothing_more() -> None:
     assert process.wait(10) == 0
 
 
+def test_a_pass_takes_the_oldest_and_the_likest_to_it(runs) -> None:
+    """The others are answered by the next one."""
+    ours, theirs = socket.socketpair()
+    worker, rows = Worker(duomo.load(runs("clinic").path), theirs), body(runs)["rows"]
+    worker._most, parser = 2, Parser()
+    for number, count in ((1, 1), (2, 8), (3, 8), (4, 1)):
+        ours.sendall(packed({"id": number, "verb": "predict"}, json.dumps({"rows": rows * count}).encode()))
+    assert worker._gather()
+    for expected in ([1, 4], [2], [3]):
+        worker._group()
+        assert [head["id"] for head, _ in parser.feed(ours.recv(1 << 20))] == expected
+
+
 def test_who_hangs_up_leaves_his_place(runs) -> None:
     """A question that waits still is dropped, and its place is free at once; one that is answered already is nothing to remember."""
     ours, theirs = socket.socketpair()

@@ -84,6 +84,7 @@ def test_the_value_of_white_is_seen_and_kept() -> None:
     assert np.allclose(decoded(again.column("px 20×20 of 1")[2].as_py()), grey[2] / 2, atol=0.6)
     row = rasters.of_row(dict(zip(share, dim.iloc[2].tolist(), strict=True)), {"px 20×20 of 1": "image"})
     assert row == {"px 20×20 of 1": again.column("px 20×20 of 1")[2].as_py()}
+    assert rasters.of_row({"image": [[]]}, {"image": "image"}) == {"image": "[[]]"}  # refused where cells are read
 
 
 def test_a_run_of_columns_answers_columns_and_files(tmp_path: Path) -> None:

@@ -158,6 +158,11 @@ class Predictor:
         """How training wrote the numbers and dates of each column."""
         self._lock = threading.Lock()
 
+    @property
+    def enough(self) -> int:
+        """Rows of one pass, however many more wait: a block, two where rows differ in width, half the highest that an engine takes."""
+        return max(1, self.heights[-1] // 2) if self.heights else self.block.rows * (2 if self.block.positions else 1)
+
     def blocks(self, examples: Examples) -> Iterator[tuple[np.ndarray, Batch]]:
         """Row numbers and a finished batch of one of the heights: the largest that they fill, else the smallest, the last row repeated."""
         fields = self.fields

@@ -59,8 +59,6 @@ QUEUE_BYTES = 256 * MEBI
 """Bytes of the requests that wait for one run."""
 STREAM_BYTES = 4 * MEBI
 """Bytes of a stream that its reader has not fetched, beyond which it is cut off."""
-ROWS = 512
-"""Rows that are answered in one pass at most."""
 LINGER_SECONDS = 1.0
 """After SIGTERM the server still answers for so long, while /readyz says no: time for a balancer to look away."""
 LAST_SECONDS = 0.5

@@ -1,4 +1,7 @@
-"""The loop of a worker process: one run, one socket. While a pass is computed, what arrives gathers for the next one."""
+"""The loop of a worker process: one run, one socket. While a pass is computed, what arrives gathers for the next one.
+
+A pass takes the rows of one block and no more, so that while some rows are computed the answers to others are on their way.
+"""
 
 import select
 import signal
@@ -11,7 +14,6 @@ from typing import Any
 from duomo.decode.engine import Engines
 from duomo.serve.desk import Desk, Question, Reply, Served, asked_of
 from duomo.serve.frames import Frame, Parser, packed
-from duomo.serve.limits import ROWS
 from duomo.serve.rows import Rows
 from duomo.serve.scribe import Scribe, writes
 
@@ -40,6 +42,7 @@ class Worker:
         self._lock = threading.Lock()
         self._scribe = Scribe(run, self.reply, engine) if writes(run) else None
         self._desk.writing = self._scribe is not None
+        self._most = 1 if self._desk.slow else run.predictor.enough
 
     def work(self) -> None:
         """Until the front closes its end."""
@@ -82,16 +85,23 @@ class Worker:
             self._waiting.remove(question)
             self.reply(question.id, GIVEN_UP)
 
+    def _alike(self) -> list[Question]:
+        """Those that wait, the oldest first, then the likest to it in size: rows of one width fill a block."""
+        first = len(self._waiting[0].body) if self._waiting else 0
+        return sorted(self._waiting, key=lambda question: abs(len(question.body) - first))
+
     def _group(self) -> None:
         group: list[tuple[Question, Rows]] = []
         count = 0
         self._drop([question for question in self._waiting if question.until < time.monotonic()])
-        while self._waiting and count < ROWS:
-            question = self._waiting.popleft()
+        for question in self._alike():
+            if count >= self._most:
+                break
+            self._waiting.remove(question)
             rows = asked_of(self._desk, question)
             if isinstance(rows, Reply):
                 self.reply(question.id, rows)
                 continue
             group.append((question, rows))
-            count += ROWS if self._desk.slow else len(rows)
+            count += len(rows)
         self._send(b"".join(packed(*framed(number, reply)) for number, reply in self._desk.answer(group)))

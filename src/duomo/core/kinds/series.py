@@ -132,7 +132,7 @@ def parse(column: pa.ChunkedArray, channels: int | None = None) -> tuple[np.ndar
         steps_TC = values[:, None]
     else:
         widths = np.array(pc.fill_null(pc.list_value_length(steps), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
-        width = int(channels or (widths[0] if len(widths) else 1))
+        width = int(channels or next((one for one in widths if one), 1))
         if (widths != width).any():
             _refuse(int(np.repeat(np.arange(len(lengths)), lengths)[np.argmax(widths != width)]), width, int(widths[widths != width][0]))
         flat = pc.cast(pc.list_flatten(steps), pa.float64(), safe=False)
