@@ -367,7 +367,7 @@ class Work:
         inputs = scorecard.ScorecardInputs(
             task=self.task, evidence=evidence, test=self.plan.test, train=self.plan.train,
             targets=self.plan.recipe.data.target, group=self.plan.recipe.data.group, answer=predictor.answers,
-            valid={name: value for name, value in best.items() if isinstance(value, float)},
+            valid={name: value for name, value in best.items() if isinstance(value, float)}, baseline_seconds=preflight.beside(self.config),
             history=[_entry(entry) for entry in outcome.history], facts=self._provenance(outcome, facts), views=self._compared(),
         )  # fmt: skip
         judged = scorecard.build(inputs)

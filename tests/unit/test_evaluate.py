@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,15 @@ from sklearn.preprocessing import StandardScaler
 import duomo.evaluate
 from duomo.core.contract import CLUSTER, Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
 from duomo.core.errors import RunError
+from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.core.tensors import Examples
-from duomo.evaluate import bootstrap, compare, exhibits, scorecard, slices
+from duomo.evaluate import bootstrap, compare, exhibits, rivals, scorecard, slices
 from duomo.evaluate.card import model_card
 from duomo.evaluate.exhibits import confused, worst_errors
 from duomo.evaluate.report import html, inspect, plots
+from duomo.train import preflight
 
 HOSTILE = '<script>alert(1)</script>"|`{{7*7}}'
 
@@ -197,6 +200,36 @@ def test_verdict_speaks_plainly(clinic: tuple[Table, Table], card: dict[str, Any
     assert lost["verdict"]["outcome"] == "lost" and "The simple model wins" in scorecard.sentence(lost["verdict"])
     monkeypatch.setenv("DUOMO_LANG", "zh")
     assert "简单" in scorecard.sentence(lost["verdict"])
+
+
+class Slow(Frequencies):
+    """Takes ten milliseconds a row, by its own clock, and cannot be fitted to fewer than `least`."""
+
+    now = 0.0
+
+    def __init__(self, least: int = 0):
+        self.least = least
+
+    def fit(self, train: Table) -> None:
+        if len(train) < self.least:
+            raise ValueError("too few")
+        Slow.now += 0.01 * len(train)
+        super().fit(train)
+
+
+@pytest.mark.parametrize(("least", "seconds", "rows"), [(0, 90.0, 8000), (0, 40.0, 4000), (0, 5.0, 0), (4000, 40.0, 8000)])
+def test_simple_models_keep_the_time_that_they_are_given(
+    clinic: tuple[Table, Table], monkeypatch: pytest.MonkeyPatch, least: int, seconds: float, rows: int
+) -> None:
+    """Also those of fewer than ten thousand rows; what cannot be fitted to few rows is fitted to all."""
+    train, test = clinic
+    monkeypatch.setattr(Binary, "baselines", lambda self: [Frequencies(), Slow(least)])
+    monkeypatch.setattr(rivals, "time", SimpleNamespace(perf_counter=lambda: Slow.now))
+    _, slow = rivals.run_rivals(Binary(Config()), train.take(np.arange(8000) % len(train)), test, seconds)
+    assert slow.fitted_rows == pytest.approx(rows, abs=1) and (slow.note == "") == (rows == 8000)
+    assert preflight.beside(TrainConfig(minutes=1.0)) == 9.0 and preflight.beside(TrainConfig()) == preflight.beside(
+        TrainConfig(minutes=9.0)
+    )
 
 
 def test_interval_covers_the_truth_as_often_as_it_says() -> None:

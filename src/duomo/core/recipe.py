@@ -119,7 +119,7 @@ class TrainConfig:
     """How long and how to train."""
 
     minutes: Amount = 0.0
-    """Time budget for training in minutes; the learning-rate schedule fits it. Testing what is written takes up to as long again."""
+    """Time budget for training in minutes; the learning-rate schedule fits it. Judging and comparing take up to as long again."""
     epochs: Amount = 0.0
     """Passes over the training rows. 0: from the amount of data."""
     steps: Count = 0

@@ -12,8 +12,8 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill
 
-PROBED = 10_000
-"""More training rows than this are tried on 1,000 and 2,000 rows first, to predict the time of all."""
+PROBED, PART = 1000, 8
+"""Rows, and the part of all, the fewer of both, that are tried first to predict the time of all."""
 JUDGED = 20_000
 """Test rows that a baseline answers at a time."""
 WORTHWHILE = 2_000
@@ -72,26 +72,29 @@ def _some(rows: int, wanted: int, seed: int) -> np.ndarray:
 def _affordable(make: Callable[[], Baseline], train: Table, seconds: float, seed: int) -> tuple[int, str]:
     """How many rows can be fitted in time, and what to say if not all; 0: none.
 
-    The first of three trials absorbs imports; the growth from 1,000 to 2,000 rows predicts the rest.
+    The first of three trials absorbs imports; the growth from the second to the third, of twice the rows, predicts the rest, unless the
+    time of one, so many times over, is short enough already. What cannot be fitted to few rows is fitted to all.
     """
-    if len(train) <= PROBED:
-        return len(train), ""
-    trials = []
-    for rows in (1000, 1000, 2000):
+    few, trials = min(PROBED, max(1, len(train) // PART)), list[float]()
+    for rows in (few, few, 2 * few):
         started = time.perf_counter()
-        make().fit(train.take(_some(len(train), rows, seed)))
+        try:
+            make().fit(train.take(_some(len(train), min(rows, len(train)), seed)))
+        except (DuomoError, ValueError, ArithmeticError):
+            return len(train), ""
         trials.append(time.perf_counter() - started)
+        if trials[-1] * len(train) <= seconds * rows:
+            return len(train), ""
         if trials[-1] > seconds:
             return 0, tr(
-                "left out: fitting 1,000 rows alone took {taken:.0f} s, more than the {limit:.0f} s allowed",
-                taken=trials[-1],
-                limit=seconds,
-            )
-    growth = max(trials[2] - trials[1], 0.1 * trials[2]) / 1000
-    predicted = trials[2] + growth * (len(train) - 2000)
+                "left out: fitting {rows:,} rows alone took {taken:.0f} s, more than the {limit:.0f} s allowed",
+                rows=rows, taken=trials[-1], limit=seconds,
+            )  # fmt: skip
+    growth = max(trials[2] - trials[1], 0.1 * trials[2]) / few
+    predicted = trials[2] + growth * (len(train) - 2 * few)
     if predicted <= seconds:
         return len(train), ""
-    rows = int(2000 + max(0.0, seconds - trials[2]) / growth)
+    rows = int(2 * few + max(0.0, seconds - trials[2]) / growth)
     values = {"predicted": predicted, "limit": seconds, "rows": rows, "all": len(train)}
     if rows < WORTHWHILE:
         return 0, tr("left out: fitting would take about {predicted:.0f} s, more than the {limit:.0f} s allowed", **values)

@@ -25,6 +25,8 @@ LONG_JUDGING, JUDGING_SHARE = 20.0, 0.5
 """Seconds, and the share of the training, from which testing what a model writes is foretold."""
 JUDGING, LEAST = 0.5, 32
 """Of limited time, the part that judging may take again, on validation and on the test; rows that are judged in any case."""
+BESIDE, AT_LEAST, AT_MOST = 0.15, 5.0, 60.0
+"""Of limited time, the part that fitting one simple model to compare with may take, from so many seconds to so many."""
 EVALUATE_SHARE = 0.4
 """A forward pass without gradients takes about this share of a training step."""
 
@@ -86,6 +88,11 @@ def judgeable(task: Task, table: Table, judge: Callable[[Table], object], config
     told = tr("Of {all:,} rows {rows:,} are judged, drawn by chance: all would take longer than --minutes allows. `duomo evaluate` judges "
               "all rows of a file.", all=len(table), rows=rows)  # fmt: skip
     return drawn(table, rows, config.seed), (told,)
+
+
+def beside(config: TrainConfig) -> float:
+    """Seconds in which a simple model is fitted that the trained one is compared with."""
+    return min(AT_MOST, max(AT_LEAST, BESIDE * 60 * config.minutes)) if config.minutes else AT_MOST
 
 
 def predict(
