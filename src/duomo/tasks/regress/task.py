@@ -25,6 +25,8 @@ from duomo.tasks.regress.baselines import AsItIs, Mean, classical, nearest
 from duomo.tasks.regress.levels import Level
 
 COVERAGE = 0.9
+NOTHING = 0.01
+"""Share of the training rows that are exactly 0, and none below, from which on no answer is below 0: visits, rain, money spent."""
 POINTS = 600
 BINS = 30
 
@@ -69,6 +71,8 @@ class Main(Task):
         """How the training rows write each target: 3,5 or 12%."""
         self.halfwidth_K: list[float] = []
         """Half-width of the interval that holds 90 % of the validation rows; empty until calibrated."""
+        self.floored_K: list[bool] = []
+        """Whether 0 is the least that each target can be."""
         self.mean_weight = 1.0
         self.level = self._level()
         self.nearest = ""
@@ -85,13 +89,15 @@ class Main(Task):
     def fit(self, table: Table) -> None:
         features = self._features(table)
         self.mean_weight = mean_weight(table, self.config.weight)
-        self.mean_K, self.scale_K, self.halfwidth_K = [], [], []
+        self.mean_K, self.scale_K, self.halfwidth_K, self.floored_K = [], [], [], []
         self.styles_K = [number.style_of(table.column(name)) for name in self.config.target]
         if level := self._level():
             level.fit(table, raw := self.raw_targets(table)[:, 0])
             self.level = level if level.helps(table, raw, features, self.config.encode) else None
         for place, name in enumerate(self.config.target):
             raw = self.raw_targets(table)[:, place]
+            known = raw[np.isfinite(raw)]
+            self.floored_K.append(bool(len(known) and known.min() == 0 and (known == 0).mean() >= NOTHING))
             if self.level:
                 base_N, measure_N = self.level.of(table)
                 raw = (raw - base_N) / measure_N
@@ -139,13 +145,14 @@ class Main(Task):
 
     def state(self) -> dict[str, Any]:
         return {"encoder": self.encoder.state(), "mean": self.mean_K, "scale": self.scale_K, "halfwidth": self.halfwidth_K,
-                "styles": [style.to_list() for style in self.styles_K], "nearest": self.nearest,
+                "styles": [style.to_list() for style in self.styles_K], "nearest": self.nearest, "floored": self.floored_K,
                 **({"level": self.level.state()} if self.level else {})}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.encoder.restore(state["encoder"])
         self.mean_K, self.scale_K = [float(v) for v in state["mean"]], [float(v) for v in state["scale"]]
         self.halfwidth_K = [float(v) for v in state["halfwidth"]]
+        self.floored_K = [bool(v) for v in state.get("floored", [False] * len(self.mean_K))]
         self.nearest = str(state.get("nearest", ""))
         self.level = self._level() if "level" in state else None
         if self.level:
@@ -233,7 +240,11 @@ class Main(Task):
         values = scaled * np.array(self.scale_K) + np.array(self.mean_K)
         if self.level:
             values = values * _measure(batch) + batch["target.base"].cpu().numpy()[:, None]
-        return np.expm1(np.clip(values, None, 700)) if self.config.log else values
+        return self._floored(np.expm1(np.clip(values, None, 700)) if self.config.log else values)
+
+    def _floored(self, values_BK: np.ndarray) -> np.ndarray:
+        """At least 0 where nothing less can be."""
+        return np.where(np.array(self.floored_K), np.maximum(values_BK, 0.0), values_BK)
 
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:
         """prediction and target (N, K) in the data's own units, NaN where unknown; where a level is, what its multiples are of (N, 1)."""
@@ -297,7 +308,9 @@ class Main(Task):
         if self.halfwidth_K:
             middle, half = self._to_log(predicted), np.array(self.halfwidth_K) * (_measure(batch) if self.level else 1.0)
             low, high = middle - half, middle + half
-            columns |= {"low": np.expm1(low), "high": np.expm1(np.clip(high, None, 700))} if self.config.log else {"low": low, "high": high}
+            if self.config.log:
+                low, high = np.expm1(low), np.expm1(np.clip(high, None, 700))
+            columns |= {"low": self._floored(low), "high": high}
         return {name: self._shown(values) for name, values in columns.items()}
 
     def _shown(self, values_BK: np.ndarray) -> list[Any]:

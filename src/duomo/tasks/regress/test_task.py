@@ -141,3 +141,19 @@ def test_multiples_of_a_level():
     task = made(below, "sold", level="level", alike=("beside",))  # values below zero have no multiples
     output, batch = perfect(task, below)
     assert task.measure(task.evidence(output, batch))["rmse"] == pytest.approx(0, abs=1e-2)
+
+
+def test_no_answer_is_below_nothing():
+    """Where none of the rows to learn from is below 0 and some are at it; never where 0 is merely met, or less is."""
+    visits = np.random.default_rng(0).poisson(1.0, 442).astype(float)
+    for target, least in ((visits, 0.0), (visits + 1, -9.0), (visits - 1, -9.0)):
+        task = made(diabetes(visits=target), "visits")
+        _, batch = perfect(task, diabetes(visits=target))
+        task.halfwidth_K = [2.0]
+        low = torch.full((442, 1), -20.0)
+        again = Main(task.config)
+        again.restore(task.state())
+        for one in (task, again):
+            answers = one.answer(lambda _, low=low: low, batch)
+            assert (min(answers["prediction"]) == least) == (least == 0) and (min(answers["low"]) == least) == (least == 0)
+            assert (one.evidence(low, batch)["prediction"].min() >= 0) == (least == 0)
