@@ -61,7 +61,7 @@ def rates(table: Table, batch_size: int, seconds: float) -> tuple[float, float]:
     model = make_model(ModelConfig("gpt", "small"), task)
     stream = TableStream(task.encode(table, target=True), task.inputs, batch_size, 0, AugmentConfig())
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
-    longest = int(stream._lengths.max())
+    longest = int(np.asarray(stream._lengths).max())
     taken: dict[str, list[float]] = {"as it is": [], "packed": []}
     started, step = time.perf_counter(), 0
     while time.perf_counter() - started < seconds or step < 4:

@@ -9,7 +9,6 @@ answers each engine would write another token than float32, given the same begin
 """
 
 import dataclasses
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -171,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import duomo
 from common import command_line
@@ -59,7 +60,7 @@ def main() -> None:
             rate(Path(shutil.copytree(arguments.rate, Path(place, "run"))), Path(place, "test"))
             return
         for part, count in (("train", arguments.scenes), ("test", TEST)):
-            plain = {"stretch": 0.0, "hue": 0.0} if part == "test" else {}  # the test's cut-outs are shown as they are
+            plain: dict[str, Any] = {"stretch": 0.0, "hue": 0.0} if part == "test" else {}  # the test's cut-outs are shown as they are
             config = ComposeConfig(count=count, seed=arguments.seed + (part == "test") * 1000, **plain)
             compose(arguments.folder / "cutouts" / part, arguments.folder / "grounds" / part, Path(place, part), config, Silent())
         settings = {

@@ -5,7 +5,6 @@ python bench/learning_language.py [--minutes 5] [novel poems FILE ...]   bits pe
 The model is a network with counts beside it; `alone` is the network without them.
 """
 
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -60,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

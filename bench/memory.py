@@ -141,7 +141,7 @@ def child(verb: str, source: str, target: str, model: str) -> None:
         prepare(work)
         sizes.append(encoded_bytes(work.examples) + encoded_bytes(work.valid))
 
-    Work.__post_init__ = noted  # type: ignore[method-assign]
+    Work.__post_init__ = noted  # type: ignore[method-assign, assignment]
     settings = {"train": {"steps": STEPS}, "data": {"split": "stratified"}, "model": {"name": model}}
     run = duomo.train(source, settings, target=target, out="run")
     print(json.dumps({"encoded": sum(sizes) / MB, "rows": sum(run.facts["data"]["rows"].values())}))

@@ -5,6 +5,7 @@ GoogLeNet's own form the authors' released model. Exit code 1 where one differs.
 """
 
 import sys
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from duomo.core.contract import Field, Head
 from duomo.core.recipe import ModelConfig
 
 AUXILIARY = {"auxiliary": True, "blocks": ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b"), "width": 1.0}
-PUBLISHED = [
+PUBLISHED: list[tuple[str, str, dict[str, Any], int]] = [
     ("AlexNet", "alexnet", {}, 61_100_840),
     ("VGG-11", "vgg11", {}, 132_863_336),
     ("VGG-13", "vgg13", {}, 133_047_848),

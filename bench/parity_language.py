@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,10 +80,10 @@ def minilm(folder: Path) -> None:
 @torch.inference_mode()
 def greedy(pretrained: Pretrained, prompts: Sequence[Sequence[int]], new: int) -> tuple[list[list[int]], list[list[float]]]:
     """The likeliest tokens after each prompt until the end of the answer, and by how many standard deviations of the logits each won."""
-    model, _ = parity.rebuilt(pretrained)
+    model: Any = parity.rebuilt(pretrained)[0]
     end, found, leads = text_kind.special(pretrained.learned["text"], "end"), [], []
     for prompt in prompts:
-        cache, tokens, lead = model.start(1, len(prompt) + new), [], []
+        cache, tokens, lead = model.start(1, len(prompt) + new), list[int](), list[float]()
         logits = model.forward_cached(torch.tensor([list(prompt)]), cache)[0, -1]
         while len(tokens) < new:
             best = logits.topk(2)

@@ -38,7 +38,7 @@ def written(folder: Path, count: int = 1024) -> list[Path]:
     random = np.random.default_rng(0)
     for number in range(count):
         photo = photos[number % 2]
-        left, top = random.integers(0, photo.width - 400), random.integers(0, photo.height - 300)
+        left, top = int(random.integers(0, photo.width - 400)), int(random.integers(0, photo.height - 300))
         photo.crop((left, top, left + 400, top + 300)).resize((500, 375)).save(folder / f"{number:05d}.jpg", quality=88)
     return sorted(folder.glob("*.jpg"))
 
@@ -55,7 +55,7 @@ class Files(torch.utils.data.Dataset):
 
     def __getitem__(self, row: int) -> torch.Tensor:
         side, shift = self.side, self.shift
-        picture = Image.open(self.paths[row])
+        picture: Image.Image = Image.open(self.paths[row])
         picture.draft("RGB", (side, side))
         picture = picture.convert("RGB")
         if picture.size != (side, side):

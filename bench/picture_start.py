@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,10 +35,15 @@ def written(folder: Path, count: int) -> None:
     random = np.random.default_rng(0)
     for number in range(count):
         photo = photos[number % 2]
-        left, top = random.integers(0, photo.width - 400), random.integers(0, photo.height - 300)
+        left, top = int(random.integers(0, photo.width - 400)), int(random.integers(0, photo.height - 300))
         place = folder / str(number % CLASSES)
         place.mkdir(parents=True, exist_ok=True)
         photo.crop((left, top, left + 400, top + 300)).resize((500, 375)).save(place / f"{number:05d}.jpg", quality=88)
+
+
+def touched(folder: Path) -> None:
+    for file in folder.glob("*/*"):
+        os.utime(file)
 
 
 def start(folder: Path, side: int) -> dict[str, float]:
@@ -45,7 +51,7 @@ def start(folder: Path, side: int) -> dict[str, float]:
     found: dict[str, float] = {}
     began, cpu = time.perf_counter(), time.process_time()
 
-    def timed(name: str, call: Callable[[], object]) -> object:
+    def timed(name: str, call: Callable[[], Any]) -> Any:
         at = time.perf_counter()
         result = call()
         found[name] = time.perf_counter() - at
@@ -86,7 +92,7 @@ def main() -> None:
         written(folder, options.count)
         print(f"{options.count:,} pictures, {sum(file.stat().st_size for file in folder.glob('*/*')) / 1e6:,.0f} MB, {options.side} pixels")
         time.sleep(3)
-        for name, before in (("first", None), ("again", None), ("touched", lambda: [os.utime(file) for file in folder.glob("*/*")]),
+        for name, before in (("first", None), ("again", None), ("touched", lambda: touched(folder)),
                              ("copied", lambda: shutil.copytree(folder, copy)), ("one replaced", lambda: replaced(folder))):  # fmt: skip
             if before is not None:
                 before()

@@ -8,7 +8,6 @@ shipped" is float32 without compiling; "at its best here" is bf16 autocast with 
 """
 
 import dataclasses
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -179,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -89,11 +89,11 @@ def found(root: Path, name: str) -> Pictures:
     files = [path for path in sorted(root.rglob("*.tt[fc]")) if path.is_file()]
     fonts = [ImageFont.truetype(str(path), 40) for path in files if path.stat().st_size > 2**20]
     if name == "typefaces":
-        kept = [font for font in fonts if len({font.getmask(sign).getbbox() for sign in CHARACTERS}) > 4][:12]
-        return [(glyph(font, sign), str(place), sign) for place, font in enumerate(kept) for sign in CHARACTERS]
+        faces = [font for font in fonts if len({font.getmask(sign).getbbox() for sign in CHARACTERS}) > 4][:12]
+        return [(glyph(font, sign), str(place), sign) for place, font in enumerate(faces) for sign in CHARACTERS]
     some = [ImageFont.truetype(str(path), 40) for path in files[::5]] + fonts
-    kept = [font for font in some if len({font.getmask(sign).getbbox() for sign in LETTERS}) > 12][:40]
-    return [(glyph(font, sign), sign, str(place)) for place, font in enumerate(kept) for sign in LETTERS]
+    faces = [font for font in some if len({font.getmask(sign).getbbox() for sign in LETTERS}) > 12][:40]
+    return [(glyph(font, sign), sign, str(place)) for place, font in enumerate(faces) for sign in LETTERS]
 
 
 def patches(root: Path) -> Iterator[tuple[Image.Image, str, str]]:

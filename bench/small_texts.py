@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from common import command_line, trained, written
 from duomo.core.reporter import Silent
 
-PEERS = {"words": {"ngram_range": (1, 2)}, "letters": {"analyzer": "char_wb", "ngram_range": (2, 5)}}
+PEERS: dict[str, dict[str, object]] = {"words": {"ngram_range": (1, 2)}, "letters": {"analyzer": "char_wb", "ngram_range": (2, 5)}}
 
 
 def ours(train: pd.DataFrame, test: pd.DataFrame, seed: int, advice: bool) -> str:

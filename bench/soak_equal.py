@@ -39,6 +39,7 @@ from duomo.core.contract import EncoderDecoder
 from duomo.core.errors import DuomoError
 from duomo.core.table import MEDIA
 from duomo.data.outputs import defused, flat
+from duomo.decode.engine import Writer
 from equal_runs import CASES, Case, Rows
 
 ASKED, SLOW, CLIENTS = 24, 10, 8
@@ -156,7 +157,7 @@ def served(asked: Asked, server: Server) -> Differs:
         return got.json()["answers"] if got.status_code == 200 else [got.text] * len(some)
 
     def one_of_many(number: int) -> list[tuple[str, int, Any, Any]]:
-        chance, found = random.Random(number), []
+        chance, found = random.Random(number), list[tuple[str, int, Any, Any]]()
         with server.client() as client:
             for place in chance.sample(range(len(rows)), len(rows) // 2 if asked.slow else len(rows)):
                 size = chance.choice((1, 1, 1, 2, 5))
@@ -251,7 +252,7 @@ def written(asked: Asked, server: Server) -> Differs:
             [[one[:2] for one in found] for found in alone],
             [[one[:2] for one in found] for found in silent],
         )
-        if asked.run.task.config.sampling.temperature == 0:
+        if isinstance(asked.run.task, Writer) and asked.run.task.sampling.temperature == 0:
             yield from unlike("OpenAI and predict", [one["prediction"] for one in asked.expected[:6]],
                               [found[0][0].strip() if chat else found[0][0] for found in alone[:: len(WAYS)]])  # fmt: skip
 

@@ -142,7 +142,7 @@ def s4(ground: Ground, share: float, say: Verdict) -> None:
     times = max(2, round(20 * share))
     for _ in range(times):
         server = ground.server()
-        stop, results = threading.Event(), []
+        stop, results = threading.Event(), list[str]()
         body = {"rows": ground.rows[:1]}
 
         def ask(server: Server = server, stop: threading.Event = stop, results: list[str] = results, body: object = body) -> None:

@@ -53,7 +53,7 @@ def ways(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def truth(boxes: np.ndarray, seen: np.ndarray) -> Tracks:
-    return [{thing: tuple(boxes[frame, thing]) for thing in np.flatnonzero(seen[frame] >= SEEN)} for frame in range(len(boxes))]
+    return [{thing: tuple(boxes[frame, thing]) for thing in np.flatnonzero(seen[frame] >= SEEN).tolist()} for frame in range(len(boxes))]
 
 
 def spoilt(boxes: np.ndarray, seen: np.ndarray, random: np.random.Generator) -> Iterator[list[Detection]]:

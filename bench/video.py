@@ -14,6 +14,7 @@ Printed: the scorecard's metrics with intervals (of whole films, and of clips), 
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,15 +53,15 @@ class Console:
         self.ale.loadROM(get_rom_path(game))
         self.actions = self.ale.getMinimalActionSet()
         self.random = np.random.default_rng(seed)
-        self.wait(self.random.integers(10, 60))
+        self.wait(int(self.random.integers(10, 60)))
 
     def wander(self, frames: int) -> None:
         """Random actions, each held for a while."""
         for _ in range(0, frames, 8):
             self.wait(8, self.actions[self.random.integers(len(self.actions))])
 
-    def wait(self, frames: int, action: object = 0) -> None:
-        for _ in range(int(frames)):
+    def wait(self, frames: int, action: Any = 0) -> None:
+        for _ in range(frames):
             if self.ale.game_over():
                 self.ale.reset_game()
             self.ale.act(action)
@@ -85,7 +86,7 @@ def write(path: Path, frames: Iterator[np.ndarray], rate: float) -> None:
     """RGB frames as a film; the ending says which kind."""
     path.parent.mkdir(parents=True, exist_ok=True)
     codec = "mp4v" if path.suffix == ".mp4" else "MJPG"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, (WIDTH, HEIGHT))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, (WIDTH, HEIGHT))
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()

@@ -168,7 +168,7 @@ def french_clips(root: Path) -> list[tuple[str, str, Path]]:
 def _arrays_only(data: bytes) -> np.ndarray:
     """An object array of an old .npy file. Such a file is a pickle: only the four names that arrays need are let in."""
     allowed: dict[tuple[str, str], Callable[..., object]] = {
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
+        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
         ("_codecs", "encode"): _codecs.encode,

@@ -106,7 +106,7 @@ def _steady(ogg: bytes, serial: int) -> bytes:
         page = bytearray(ogg[place : place + size])
         page[14:18] = serial.to_bytes(4, "little")
         page[22:26] = bytes(4)
-        page[22:26] = _ogg_checksum(page).to_bytes(4, "little")
+        page[22:26] = _ogg_checksum(bytes(page)).to_bytes(4, "little")
         out += page
         place += size
     return bytes(out)
