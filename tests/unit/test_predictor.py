@@ -3,6 +3,7 @@
 import csv
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import duomo
 from duomo import samples
-from duomo.core.device import Execution
+from duomo.core.device import PRODUCTS, Execution
 from duomo.core.operations import Counter
 from duomo.data.predictor import Block, Predictor
 
@@ -80,3 +81,26 @@ def test_threads_that_answer_at_once_give_back_what_was_there():
         left.append(fresh.submit(torch.get_num_threads).result())
     torch.set_num_threads(before)
     assert left == [before] * 3
+
+
+def test_products_are_as_asked_until_the_last_who_wants_them_so_is_done():
+    """A training nearby has set them otherwise, and finds them as they were; who wants them otherwise waits."""
+    torch.set_float32_matmul_precision("high")
+    told, inside = list[str](), threading.Event()
+
+    def otherwise() -> None:
+        with PRODUCTS.at("medium"):
+            inside.set()
+            told.append(torch.get_float32_matmul_precision())
+
+    first, second, other = ExitStack(), ExitStack(), threading.Thread(target=otherwise)
+    for one in (first, second):
+        one.enter_context(PRODUCTS.at("highest"))
+    other.start()
+    first.close()
+    assert torch.get_float32_matmul_precision() == "highest" and not inside.wait(0.1)
+    second.close()
+    other.join(10)
+    told.append(torch.get_float32_matmul_precision())
+    torch.set_float32_matmul_precision("highest")
+    assert told == ["medium", "high"]

@@ -8,7 +8,9 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -28,6 +30,42 @@ MOST_THREADS = 1024
 """Whatever a run's file says."""
 MOST_PARTS = 4
 """Parts of a batch side by side: more of them leave each too few rows."""
+
+
+class Shared:
+    """A setting of the process while several compute at once: the first finds it as it was, the last leaves it so."""
+
+    def __init__(self, read: Callable[[], Any], put: Callable[[Any], object], *, own: bool = False):
+        """`own`: a new thread takes over what another has set and then has it for itself: each gives back what was there before the first.
+        Else whoever wants it otherwise waits until the others are done."""
+        self._read, self._put, self._own, self._free = read, put, own, threading.Condition()
+        self._inside, self._value, self._before = 0, None, None
+
+    @contextmanager
+    def at(self, value: Any) -> Iterator[None]:
+        """0: as it is."""
+        if not value:
+            yield
+            return
+        with self._free:
+            self._free.wait_for(lambda: self._own or not self._inside or self._value == value)
+            self._before = before = self._before if self._inside else self._read()
+            self._inside, self._value = self._inside + 1, value
+            self._put(value)
+        try:
+            yield
+        finally:
+            with self._free:
+                self._inside -= 1
+                if self._own or not self._inside:
+                    self._put(before)
+                self._free.notify_all()
+
+
+THREADS = Shared(torch.get_num_threads, torch.set_num_threads, own=True)
+"""What torch does beside another engine must leave none of its own spinning."""
+PRODUCTS = Shared(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision)
+"""The precision of float32 products, which a training nearby may have changed."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ the same bits come out whether a row is asked alone, in a file or in a busy serv
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from duomo.core.contract import EncoderDecoder, Evidence, Field, Task
-from duomo.core.device import Execution
+from duomo.core.device import PRODUCTS, THREADS, Execution
 from duomo.core.errors import DataError
 from duomo.core.kinds import date, number, numbers
 from duomo.core.messages import tr
@@ -42,31 +41,6 @@ STYLED: Mapping[str, Any] = {"number": number, "numbers": numbers, "date": date}
 DECODED = 32
 """Of a block that is filled up, so many rows or a multiple of it are decoded: whole vector registers, so that what is computed element by
 element (a sigmoid) comes out with the same bits as in the whole block."""
-
-
-class _Threads:
-    """As many threads as an execution has: what torch does beside another engine must leave none of its own spinning. A new thread takes
-    over what another has set: of several that answer at once each gives back what was there before the first."""
-
-    lock, answering, before = threading.Lock(), 0, 0
-
-    @classmethod
-    @contextmanager
-    def of(cls, count: int) -> Iterator[None]:
-        """0: as many as there are."""
-        if not count:
-            yield
-            return
-        with cls.lock:
-            cls.before = before = cls.before if cls.answering else torch.get_num_threads()
-            cls.answering += 1
-        torch.set_num_threads(count)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
-            with cls.lock:
-                cls.answering -= 1
 
 
 @dataclass(frozen=True)
@@ -186,22 +160,12 @@ class Predictor:
             yield rows, finish(batch, fields)
             start = stop
 
-    @contextmanager
-    def _precision(self) -> Iterator[None]:
-        """The precision of float32 products is a setting of the whole process, which a training nearby may have changed."""
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision(self.execution.products)
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(before)
-
     def _on_device(self, batch: Batch) -> Batch:
         return self.execution.laid({name: value.to(self.execution.device) for name, value in batch.items()})
 
     def answers(self, table: Table) -> dict[str, list[Any]]:
         """Columns of answers, one value for each row of the table, in its order."""
-        with _Threads.of(self.execution.threads):
+        with THREADS.at(self.execution.threads):
             return self._whole(table)
 
     def _whole(self, table: Table) -> dict[str, list[Any]]:
@@ -222,7 +186,7 @@ class Predictor:
         for piece in table.slices(SLICE):
             examples = self.task.encode(piece, target=False)
             for rows, batch in self._written(examples) if self.task.writes else self.blocks(examples):
-                with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
+                with self._lock, torch.inference_mode(), PRODUCTS.at(self.execution.products), self.execution.autocast():
                     columns = self.task.answer(*self._needed(self._on_device(batch), len(rows)))
                 collected.append((rows + offset, columns))
             offset += len(piece)
@@ -319,7 +283,7 @@ class Predictor:
         order: list[np.ndarray] = []
         parts: list[Evidence] = []
         for rows, batch in self.blocks(examples):
-            with self._lock, torch.inference_mode(), self._precision(), self.execution.autocast():
+            with self._lock, torch.inference_mode(), PRODUCTS.at(self.execution.products), self.execution.autocast():
                 batch = self._on_device(batch)
                 found = self.task.judge(self.model, batch)
             order.append(rows)
