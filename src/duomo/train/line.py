@@ -104,7 +104,7 @@ def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: f
     learned = known[fits]
     judged = rows.learned + np.flatnonzero(goal.known[rows.learned :])
     penalties = [factor * penalty for factor in AROUND]
-    return descend(goal, x_NX[learned], fits[learned], start, penalties, lambda now: loss(goal, seen.said(now, judged), judged), ends)
+    return descend(goal, _of(x_NX, learned), fits[learned], start, penalties, lambda now: loss(goal, seen.said(now, judged), judged), ends)
 
 
 def _told(seen: "Seen", rows: Rows, penalties: Sequence[float], ends: float) -> Sequence[Tensor]:
@@ -142,7 +142,7 @@ def _onward(seen: "Seen", found: Sequence[Weights], penalties: Sequence[float], 
     (fits, x_NX), more = every, list[Weights]()
     for goal, start, penalty in zip(rows.goals, found, penalties, strict=True):
         known = goal.known[fits]
-        more.append(descend(goal, x_NX[known], fits[known], start, [penalty], None, rows.ends)[0])
+        more.append(descend(goal, _of(x_NX, known), fits[known], start, [penalty], None, rows.ends)[0])
     seen.write(more)
 
 
@@ -163,6 +163,11 @@ def _features(council: Council, batch: Batch, rows: np.ndarray) -> Any:
     from scipy import sparse
 
     return sparse.hstack([sparse.csr_matrix(_spelled(council, batch, rows)), grams(council, batch, rows)], "csr").astype(np.float32)
+
+
+def _of(x_NX: Any, some: np.ndarray) -> Any:
+    """These rows; all of them without a copy, which would take as much again."""
+    return x_NX if some.all() else x_NX[some]
 
 
 def _affordable(council: Council, rows: Rows, ends: float, wide: bool) -> int:
