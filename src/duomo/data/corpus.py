@@ -3,7 +3,7 @@
 Legend: N documents, M tokens of all of them end to end.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from duomo.core.contract import Suggestion, View
+from duomo.core.contract import Field, Head, Suggestion, Task, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.kinds.base import Block
@@ -37,28 +37,6 @@ def told(size: float) -> str:
     if size < 1e5:
         return tr("{size:,.0f} kB of text to learn from.", size=max(1, size / 1e3))
     return tr("{size:,.1f} MB of text to learn from.", size=size / 1e6)
-
-
-def column_of(table: Table, wanted: str, ignored: Sequence[str]) -> str:
-    """The wanted column, else of the texts that are not ignored the one that holds most."""
-    found = [name for name in table.of_kind("text") if name not in ignored]
-    return wanted or max(found, key=lambda name: table.column(name).nbytes, default=table.names[0])
-
-
-def usable(table: Table, column: str, ignored: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """(N,) which documents have words, and what is not learned from; DataError where none has."""
-    cells = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(table.column(column).cast(pa.large_string()))), 0)
-    mask = np.asarray(cells.to_numpy()) > 0
-    if not mask.any():
-        raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
-    others = [name for name in table.of_kind("text") if name != column and name not in ignored]
-    told = [tr("Text is read from column {column!r}; not from {names}: --set task.column={first} reads that in its place.",
-               column=column, names=listed(others, 5), first=flagged(others[0]))] if others else []  # fmt: skip
-    if others and not mask.all():
-        told.append(
-            tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=int((~mask).sum()), rows=len(mask), name=column)
-        )
-    return mask, told
 
 
 def check_length(tokens: int) -> None:
@@ -86,29 +64,93 @@ def loss(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     return total, torch.tensor(float(len(target_G)))
 
 
-def documents(table: Table, column: str, tokenizer: Mapping[str, Any], end: int) -> Iterator[Block]:
-    """Token numbers of all documents end to end, `end` after each, a slice of the table at a time; nothing for an empty cell."""
-    for part in table.slices(SLICE) if len(table) else (table,):
-        cells = part.column(column).to_pylist()
-        found = iter(text_kind.encode_text(tokenizer, [str(cell) for cell in cells if cell is not None]))
-        rows = [np.append(next(found), [end]) if cell is not None else np.zeros(0, np.int64) for cell in cells]
-        lengths = np.array([len(row) for row in rows], np.int64)
-        yield Block(np.concatenate([np.zeros(0, np.int64), *rows]).astype(text_kind.type_of(tokenizer)), lengths)
+class Running(Task):
+    """What generate and fill share: one column of text is learned from, as one stream of tokens."""
 
+    judged_bytes = 1_000_000
 
-def length(table: Table, column: str, tokenizer: Mapping[str, Any], end: int, enough: int) -> int:
-    """M, counted no further than to `enough`."""
-    count = 0
-    for block in documents(table, column, tokenizer, end):
-        count += len(block.values)
-        if count >= enough:
-            break
-    return count
+    def __init__(self, config: Any):
+        self.config, self.column = config, config.column
+        self.tokenizer: dict[str, Any] = {}
+        self.given: Mapping[str, Any] | None = None
+        self.context = 0
 
+    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
+        self.given = learned.get("text")
 
-def stream(table: Table, column: str, tokenizer: Mapping[str, Any], end: int) -> Ragged:
-    """All documents as a column of tokens (M,): in memory, or in a mapped file where they are many."""
-    blocks = documents(table, column, tokenizer, end)
-    found = cache.collect(blocks, len(table), lambda: cache.key_of(table, [column], [dict(tokenizer), end]))
-    assert isinstance(found, Ragged)
-    return found
+    def state(self) -> dict[str, Any]:
+        return {"column": self.column, "tokenizer": self.tokenizer, "context": self.context}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.column, self.tokenizer, self.context = state["column"], dict(state["tokenizer"]), int(state["context"])
+
+    @property
+    def end(self) -> int:
+        """What stands between documents (in a learned byte-level vocabulary the unknown, which nothing else needs)."""
+        return max(text_kind.special(self.tokenizer, "end"), 0)
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        return {"tokens": Field("tokens", (self.context,), (int(self.tokenizer["size"]),))}
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.column]
+
+    @property
+    def head(self) -> Head:
+        return Head(int(self.tokenizer["size"]), "step")
+
+    def suggest(self, table: Table) -> Suggestion:
+        return suggest(table.column(self._text(table)).nbytes)
+
+    def _text(self, table: Table) -> str:
+        """The wanted column, else of the texts that are not ignored the one that holds most."""
+        found = [name for name in table.of_kind("text") if name not in self.config.ignore]
+        return self.column or max(found, key=lambda name: table.column(name).nbytes, default=table.names[0])
+
+    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
+        """(N,) which documents have words, and what is not learned from; DataError where none has."""
+        column = self._text(table)
+        cells = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(table.column(column).cast(pa.large_string()))), 0)
+        mask = np.asarray(cells.to_numpy()) > 0
+        if not mask.any():
+            raise DataError("A language model needs text; {name!r} is empty in all rows. Give a text.", name=column)
+        others = [name for name in table.of_kind("text") if name != column and name not in self.config.ignore]
+        told = [tr("Text is read from column {column!r}; not from {names}: --set task.column={first} reads that in its place.",
+                   column=column, names=listed(others, 5), first=flagged(others[0]))] if others else []  # fmt: skip
+        if others and not mask.all():
+            told.append(
+                tr("{missing} of {rows} rows have no {name!r} and are left out.", missing=int((~mask).sum()), rows=len(mask), name=column)
+            )
+        return mask, told
+
+    def _blocks(self, table: Table) -> Iterator[Block]:
+        """Token numbers of all documents end to end, `end` after each, a slice of the table at a time; nothing for an empty cell."""
+        for part in table.slices(SLICE) if len(table) else (table,):
+            cells = part.column(self.column).to_pylist()
+            found = iter(text_kind.encode_text(self.tokenizer, [str(cell) for cell in cells if cell is not None]))
+            rows = [np.append(next(found), [self.end]) if cell is not None else np.zeros(0, np.int64) for cell in cells]
+            lengths = np.array([len(row) for row in rows], np.int64)
+            yield Block(np.concatenate([np.zeros(0, np.int64), *rows]).astype(text_kind.type_of(self.tokenizer)), lengths)
+
+    def _length(self, table: Table, enough: int) -> int:
+        """M, counted no further than to `enough`; DataError where that is too little to learn from."""
+        count = 0
+        for block in self._blocks(table):
+            count += len(block.values)
+            if count >= enough:
+                break
+        check_length(count)
+        return count
+
+    def documents(self, table: Table) -> Ragged:
+        """All documents as a column of tokens (M,): in memory, or in a mapped file where they are many."""
+        key = [dict(self.tokenizer), self.end]
+        found = cache.collect(self._blocks(table), len(table), lambda: cache.key_of(table, [self.column], key))
+        assert isinstance(found, Ragged)
+        return found
+
+    def stream(self, table: Table) -> Tensor:
+        """The same without their borders."""
+        return self.documents(table).values

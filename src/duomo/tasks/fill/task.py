@@ -6,7 +6,7 @@ Legend: B rows of a batch, T positions of a window, V tokens of the vocabulary, 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, final
+from typing import Annotated, Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from duomo.core.config import Within
-from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.contract import Baseline, Evidence, Metric, View
 from duomo.core.errors import DataError
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples, Ragged
-from duomo.data import corpus
+from duomo.data.corpus import Running, at_wanted, loss, spread
 from duomo.data.supervised import texts
 from duomo.tasks.fill.baselines import Frequency, Neighbours
 from duomo.tasks.fill.masking import Hiding, Masked
@@ -54,26 +54,16 @@ class Config:
 
 
 @final
-class Main(Task):
+class Main(Running):
     """See the README beside this file."""
 
     name = "fill"
     reads = "both"
-    judged_bytes: ClassVar[int] = 1_000_000
     metric = Metric("accuracy", True)
-
-    def __init__(self, config: Config):
-        self.config, self.column = config, config.column
-        self.tokenizer: dict[str, Any] = {}
-        self.given: Mapping[str, Any] | None = None
-        self.context = 0
-
-    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
-        self.given = learned.get("text")
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
-        self.column = self._column(table)
+        self.column = self._text(table)
         encode = self.config.encode
         if self.given is not None:
             self.tokenizer = dict(self.given)
@@ -82,47 +72,10 @@ class Main(Task):
             self.tokenizer = text_kind.learn(cells, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=CONTEXT))
         if text_kind.special(self.tokenizer, "mask") < 0:
             raise DataError("Filling gaps needs a tokenizer with a mask token ([MASK], <mask>); this one has none. Choose another.")
-        length = corpus.length(table, self.column, self.tokenizer, self._end(), 8 * (encode.longest_text or CONTEXT))
-        corpus.check_length(length)
+        length = self._length(table, 8 * (encode.longest_text or CONTEXT))
         longest = text_kind.within(encode.longest_text, self.given) if self.given is not None else 1 << 40
         self.context = max(8, min(encode.longest_text or CONTEXT, longest, length // 8))
         self.tokenizer["longest"] = self.context
-
-    def _column(self, table: Table) -> str:
-        return corpus.column_of(table, self.column, self.config.ignore)
-
-    def state(self) -> dict[str, Any]:
-        return {"column": self.column, "tokenizer": self.tokenizer, "context": self.context}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.column, self.tokenizer, self.context = state["column"], dict(state["tokenizer"]), int(state["context"])
-
-    @property
-    def inputs(self) -> Mapping[str, Field]:
-        return {"tokens": Field("tokens", (self.context,), (int(self.tokenizer["size"]),))}
-
-    @property
-    def columns(self) -> list[str]:
-        return [self.column]
-
-    @property
-    def head(self) -> Head:
-        return Head(int(self.tokenizer["size"]), "step")
-
-    def suggest(self, table: Table) -> Suggestion:
-        return corpus.suggest(table.column(self._column(table)).nbytes)
-
-    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        """Pieces with words."""
-        return corpus.usable(table, self._column(table), self.config.ignore)
-
-    # -- tensors
-    def stream(self, table: Table) -> Tensor:
-        """All documents as one stream of token numbers (M,), what ends a document after each."""
-        return corpus.stream(table, self.column, self.tokenizer, self._end()).values
-
-    def _end(self) -> int:
-        return max(text_kind.special(self.tokenizer, "end"), 0)
 
     def _hiding(self) -> Hiding:
         state, size = self.tokenizer, int(self.tokenizer["size"])
@@ -169,12 +122,12 @@ class Main(Task):
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Cross-entropy in nats, summed over the gaps."""
-        return corpus.loss(output, batch)
+        return loss(output, batch)
 
     # -- judging
     def evidence(self, output: Tensor, batch: Batch) -> Evidence:
         wanted = batch["tokens.wanted"]
-        target_G, logits_GV = batch["target"][wanted], corpus.at_wanted(output, batch).float()
+        target_G, logits_GV = batch["target"][wanted], at_wanted(output, batch).float()
         nats = functional.cross_entropy(logits_GV, target_G, reduction="none")
         return _facts(wanted.cpu().numpy(), nats.cpu().numpy(), (logits_GV.argmax(1) == target_G).cpu().numpy())
 
@@ -188,7 +141,7 @@ class Main(Task):
         return found
 
     def views(self, evidence: Evidence) -> Sequence[View]:
-        return [corpus.spread(self.errors(evidence), tr("Nats a gap of the windows of the test text"))]
+        return [spread(self.errors(evidence), tr("Nats a gap of the windows of the test text"))]
 
     def baselines(self) -> Sequence[Baseline]:
         size = int(self.tokenizer["size"])

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.contract import Baseline, Evidence, Metric, View
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
-from duomo.data import corpus
+from duomo.data.corpus import Running, spread
 from duomo.data.digests import number_of
 from duomo.data.ngram import Ngrams
 from duomo.data.supervised import texts
@@ -51,30 +51,22 @@ class Config:
 
 
 @final
-class Main(Task):
+class Main(Running):
     """See the README beside this file."""
 
     name = "generate"
     reads = "before"
     metric = Metric("bits_per_byte", False)
     writes: ClassVar[bool] = True
-    judged_bytes: ClassVar[int] = 1_000_000
 
     def __init__(self, config: Config):
-        self.config = config
-        self.column = config.column
-        self.tokenizer: dict[str, Any] = {}
-        self.given: Mapping[str, Any] | None = None
-        self.context = 0
+        super().__init__(config)
         self._bytes_V: np.ndarray | None = None
 
     @classmethod
     def suits(cls, table: Table) -> str:
         inputs = table.inputs()
         return tr("the data are text alone") if len(inputs) == 1 and table.kinds[inputs[0]] == "text" else ""
-
-    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
-        self.given = learned.get("text")
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
@@ -88,54 +80,17 @@ class Main(Task):
         else:
             config = replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=encode.longest_text or CONTEXT)
             self.tokenizer = text_kind.learn(cells, config)
-        length = corpus.length(table, self.column, self.tokenizer, self.end, 8 * int(self.tokenizer["longest"]))
-        corpus.check_length(length)
-        self.context = max(8, min(int(self.tokenizer["longest"]), length // 8))
-
-    def _text(self, table: Table) -> str:
-        return corpus.column_of(table, self.column, self.config.ignore)
-
-    def state(self) -> dict[str, Any]:
-        return {"column": self.column, "tokenizer": self.tokenizer, "context": self.context}
+        longest = int(self.tokenizer["longest"])
+        self.context = max(8, min(longest, self._length(table, 8 * longest) // 8))
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.column, self.tokenizer, self.context = state["column"], dict(state["tokenizer"]), int(state["context"])
+        super().restore(state)
         self._bytes_V = None
 
-    @property
-    def end(self) -> int:
-        """What stands between documents (in a learned byte-level vocabulary the unknown, which nothing else needs)."""
-        return max(text_kind.special(self.tokenizer, "end"), 0)
-
-    @property
-    def inputs(self) -> Mapping[str, Field]:
-        return {"tokens": Field("tokens", (self.context,), (int(self.tokenizer["size"]),))}
-
-    @property
-    def columns(self) -> list[str]:
-        return [self.column]
-
-    @property
-    def head(self) -> Head:
-        return Head(int(self.tokenizer["size"]), "step")
-
-    def suggest(self, table: Table) -> Suggestion:
-        return corpus.suggest(table.column(self._text(table)).nbytes)
-
-    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        """Pieces with words."""
-        return corpus.usable(table, self._text(table), self.config.ignore)
-
     # -- tensors
-    def stream(self, table: Table) -> Tensor:
-        return self._column(table).values
-
-    def _column(self, table: Table) -> Ragged:
-        return corpus.stream(table, self.column, self.tokenizer, self.end)
-
     def encode(self, table: Table, *, target: bool) -> Examples:
         if target:
-            column = self._column(table)
+            column = self.documents(table)
             width = max(1, min(self.context, len(column.values) - 1))
             apart = not self.config.across and len(column.values) < LONG_DOCUMENT * width * max(1, len(column))
             return Examples({"tokens": Windows(column.values, width, column.offsets if apart else None)})
@@ -189,7 +144,7 @@ class Main(Task):
         return found
 
     def views(self, evidence: Evidence) -> Sequence[View]:
-        return [corpus.spread(self.errors(evidence), tr("Bits per byte of the windows of the test text"))]
+        return [spread(self.errors(evidence), tr("Bits per byte of the windows of the test text"))]
 
     def baselines(self) -> Sequence[Baseline]:
         size = int(self.tokenizer["size"])

@@ -9,21 +9,20 @@ from typing import Annotated, Any, final
 
 import numpy as np
 import pyarrow.compute as pc
-from torch import Tensor, nn
+from torch import nn
 
 from duomo.core.config import Within
-from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.contract import Baseline, Evidence, Metric, View
 from duomo.core.kinds.cells import text_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Examples, texts_of
 from duomo.data.instructed import Instructed
-from duomo.data.pairs import Asked, Pairs, suggested
+from duomo.data.pairs import Asked
 from duomo.data.supervised import is_unspaced
-from duomo.data.written import rouge_rows, shown, to_show
-from duomo.decode.penalty import USUAL, Penalty
-from duomo.decode.written import answers
+from duomo.data.written import rouge_rows, shown
+from duomo.decode.written import Rewriting
 from duomo.tasks.summarize.baselines import Lead, lead
 from duomo.tasks.summarize.fallback import COUNTS, Fallback
 
@@ -57,22 +56,18 @@ class Config:
 
 
 @final
-class Main(Task):
+class Main(Rewriting):
     """See the README beside this file."""
 
     name = "summarize"
-    reads = "before"
-    judged_bytes = 60_000
     metric = Metric("rouge_l", True)
-    chosen_by = Metric("loss", False)
 
     def __init__(self, config: Config):
-        self.config = config
-        self.asked = Asked(config.source, config.target, config.ignore, config.encode, SOURCES, longest=LONGEST)
-        self.pairs: Pairs | Instructed = Pairs(self.asked)
+        asked = Asked(config.source, config.target, config.ignore, config.encode, SOURCES, longest=LONGEST)
+        super().__init__(config, asked, REQUEST)
         self.characters = False
         """ROUGE counts characters (Chinese) instead of words."""
-        self.penalty, self.fallback = Penalty(config.length_penalty), Fallback()
+        self.fallback = Fallback()
 
     @classmethod
     def suits(cls, table: Table) -> str:
@@ -91,69 +86,28 @@ class Main(Task):
         shorter = [texts[0][1]] if len(texts) == 2 and 2 * texts[0][0] < texts[1][0] else []
         return tuple([name for name in TARGETS if name in table.names] or shorter)[:1]
 
-    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
-        if "decoder" in learned:
-            self._instruct(learned["text"])
-        else:
-            self.pairs.given = learned.get("text")
-
-    def _instruct(self, given: Mapping[str, Any]) -> None:
-        """The model only writes on: it is asked for summaries, and no beams are searched."""
-        self.pairs, self.penalty = Instructed(self.asked, REQUEST, given), Penalty(USUAL)
-
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
-        self.pairs.fit(table)
+        super().fit(table)
         self.characters = is_unspaced(self.pairs.texts(table)[1][:2000])
 
     def state(self) -> dict[str, Any]:
-        return self.pairs.state() | {"characters": self.characters, "penalty": self.penalty.state(), "fallback": self.fallback.state()}
+        return super().state() | {"characters": self.characters, "fallback": self.fallback.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        if "request" in state:
-            self._instruct(state["tokenizer"])
-        self.pairs.restore(state)
+        super().restore(state)
         self.characters = state["characters"]
-        self.penalty.restore(state.get("penalty", {}))
         self.fallback.restore(state.get("fallback", {}))
-
-    @property
-    def inputs(self) -> Mapping[str, Field]:
-        return self.pairs.inputs
-
-    @property
-    def columns(self) -> list[str]:
-        return [self.pairs.names.source]
-
-    @property
-    def head(self) -> Head:
-        return Head(int(self.pairs.tokenizer["size"]), "step")
-
-    def suggest(self, table: Table) -> Suggestion:
-        return suggested(table)
-
-    def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        return self.pairs.usable(table)
-
-    def taught(self, table: Table) -> Table:
-        return self.pairs.taught(table)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         """The pairs, and beside them how each text begins, which may be the answer."""
         beginnings = [lead(text, max(COUNTS)) for text in self.pairs.sources(table)]
-        return Examples({**self.pairs.encode(table, target=target).columns, "lead.points": Aside.of_texts(beginnings)})
+        return Examples({**super().encode(table, target=target).columns, "lead.points": Aside.of_texts(beginnings)})
 
     # -- learning and judging
-    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        return self.pairs.loss(output, batch, self.config.smoothing)
-
-    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
-        """What is foretold behind each true beginning: flatters, but tells checkpoints apart. `judge` tells what is written."""
-        return self._shown_facts(self.pairs.foretold(output, batch), self.pairs.truths(batch))
-
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
         """What is answered; before `calibrate` also by other length penalties, and by the beginnings of the texts."""
-        written = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried)
+        written = self._written(model, batch, self.penalty.tried)
         truth, doubts = self.pairs.truths(batch), [_doubts(texts) for texts in written]
         told, leads = self._answered(written[0], batch)
         found = [self._shown_facts(told, truth) | {"doubt": doubts[0], "lead": np.array(leads, bool)}]
@@ -182,9 +136,6 @@ class Main(Task):
     def _facts(self, told: list[str], truth: list[str]) -> Evidence:
         return {"rouge": rouge_rows(told, truth, self.characters)}
 
-    def _shown_facts(self, told: list[str], truth: list[str]) -> Evidence:
-        return self._facts(told, truth) | to_show(told, truth)
-
     def measure(self, evidence: Evidence) -> dict[str, float]:
         """Mean F1 of ROUGE-L, -1 and -2, from 0 to 1."""
         one, two, longest = evidence["rouge"].mean(0).tolist() if len(evidence["rouge"]) else (0.0, 0.0, 0.0)
@@ -210,7 +161,7 @@ class Main(Task):
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`; `confidence`, the geometric mean probability of the tokens that the model wrote; `lead`: whether the prediction is
         the beginning of the text in their place."""
-        (written,) = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried[:1])
+        (written,) = self._written(model, batch, self.penalty.tried[:1])
         told, leads = self._answered(written, batch)
         return {"prediction": told, "confidence": [round(float(np.exp(mean)), 4) for _, mean in written], "lead": leads}
 

@@ -11,23 +11,22 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, final
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from duomo.core.config import Within
-from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Suggestion, Task, View
+from duomo.core.contract import Baseline, Evidence, Metric, View
 from duomo.core.kinds.cells import text_of
 from duomo.core.messages import listed, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.core.tensors import Batch, Examples
+from duomo.core.tensors import Batch
 from duomo.data.aligned import as_long, side_of
 from duomo.data.headers import script_of
 from duomo.data.instructed import Instructed
-from duomo.data.pairs import Asked, Pairs, beside_place, find_target, suggested
-from duomo.data.written import bleu, chrf, chrf_rows, shown, to_show, tokenisation, translation_facts
-from duomo.decode.penalty import USUAL, Penalty
+from duomo.data.pairs import Asked, beside_place, find_target
+from duomo.data.written import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
 from duomo.decode.trust import NEVER, best
-from duomo.decode.written import answers
+from duomo.decode.written import Rewriting
 from duomo.tasks.translate.baselines import Copy, Nearest
 
 SOURCES = ("source", "src", "en", "english", "原文", "英文")
@@ -65,24 +64,19 @@ class Config:
 
 
 @final
-class Main(Task):
+class Main(Rewriting):
     """See the README beside this file."""
 
     name = "translate"
-    reads = "before"
-    judged_bytes = 60_000
     metric = Metric("chrf", True)
-    chosen_by = Metric("loss", False)
 
     def __init__(self, config: Config):
-        self.config = config
-        self.asked = Asked(config.source, config.target, config.ignore, config.encode, SOURCES, config.similarity)
-        self.pairs: Pairs | Instructed = Pairs(self.asked)
+        asked = Asked(config.source, config.target, config.ignore, config.encode, SOURCES, config.similarity)
+        super().__init__(config, asked, REQUEST)
         self.tokenisation = "13a"
         """Of BLEU, by the script of the training translations (data/written.py)."""
         self.trust: float | None = None
         """Similarity from which on the memory's translation is the answer; chosen by `calibrate`, above 1: never."""
-        self.penalty = Penalty(config.length_penalty)
 
     @classmethod
     def suits(cls, table: Table) -> str:
@@ -102,71 +96,35 @@ class Main(Task):
     def find_target(cls, table: Table) -> tuple[str, ...]:
         return find_target(table, TARGETS) or tuple(_in_two_scripts(beside_place(table))[1:])
 
-    def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
-        if "decoder" in learned:
-            self._instruct(learned["text"])
-        else:
-            self.pairs.given = learned.get("text")
-
     def _instruct(self, given: Mapping[str, Any]) -> None:
         """The model only writes on: it is asked for translations, without a memory and without beams."""
-        self.pairs, self.penalty, self.trust = Instructed(self.asked, REQUEST, given), Penalty(USUAL), NEVER
+        super()._instruct(given)
+        self.trust = NEVER
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
-        self.pairs.fit(table)
+        super().fit(table)
         self.tokenisation = tokenisation(self.pairs.texts(table)[1])
 
     def state(self) -> dict[str, Any]:
-        return self.pairs.state() | {"tokenisation": self.tokenisation, "trust": self.trust, "penalty": self.penalty.state()}
+        return super().state() | {"tokenisation": self.tokenisation, "trust": self.trust}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        if "request" in state:
-            self._instruct(state["tokenizer"])
-        self.pairs.restore(state)
+        super().restore(state)
         self.tokenisation, self.trust = state["tokenisation"], state.get("trust", NEVER)
-        self.penalty.restore(state.get("penalty", {}))
-
-    @property
-    def inputs(self) -> Mapping[str, Field]:
-        return self.pairs.inputs
-
-    @property
-    def columns(self) -> list[str]:
-        return [self.pairs.names.source]
-
-    @property
-    def head(self) -> Head:
-        return Head(int(self.pairs.tokenizer["size"]), "step")
-
-    def suggest(self, table: Table) -> Suggestion:
-        return suggested(table)
 
     def usable(self, table: Table) -> tuple[np.ndarray, list[str]]:
-        mask, told = self.pairs.usable(table)
+        mask, told = super().usable(table)
         return mask, [*told, *_mixed(table)]
-
-    def taught(self, table: Table) -> Table:
-        return self.pairs.taught(table)
-
-    def encode(self, table: Table, *, target: bool) -> Examples:
-        return self.pairs.encode(table, target=target)
 
     def too_long(self, table: Table) -> np.ndarray:
         return self.pairs.too_long(table)
 
     # -- learning and judging
-    def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        return self.pairs.loss(output, batch, self.config.smoothing)
-
-    def evidence(self, output: Tensor, batch: Batch) -> Evidence:
-        """What is foretold behind each true beginning: flatters, but tells checkpoints apart. `judge` tells what is written."""
-        return self._shown_facts(self.pairs.foretold(output, batch), self.pairs.truths(batch))
-
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
         """What is answered; before `calibrate` also what other length penalties and the memory alone would have answered, and how
         similar its source is."""
-        written, truth = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried), self.pairs.truths(batch)
+        written, truth = self._written(model, batch, self.penalty.tried), self.pairs.truths(batch)
         told = [[self._trusted(text, row) for (text, _), row in zip(texts, _places(batch), strict=True)] for texts in written]
         found = self.penalty.beside([self._shown_facts(told[0], truth), *(self._facts(texts, truth) for texts in told[1:])])
         if self.trust is not None or isinstance(self.pairs, Instructed):
@@ -203,9 +161,6 @@ class Main(Task):
     def _facts(self, told: list[str], truth: list[str]) -> Evidence:
         return translation_facts(told, truth, self.tokenisation)
 
-    def _shown_facts(self, told: list[str], truth: list[str]) -> Evidence:
-        return self._facts(told, truth) | to_show(told, truth)
-
     def measure(self, evidence: Evidence) -> dict[str, float]:
         """chrF2 and BLEU of all rows together, 0 to 100."""
         return {"chrf": chrf(evidence["chrf"]), "bleu": bleu(evidence["bleu"])}
@@ -226,7 +181,7 @@ class Main(Task):
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`; `confidence`, the geometric mean probability of its tokens (of what the memory says: how similar its source is);
         `memory`, what was read beside the text."""
-        (written,) = answers(model, batch, self.pairs, self.config.beam, self.penalty.tried[:1])
+        (written,) = self._written(model, batch, self.penalty.tried[:1])
         places = _places(batch)
         said = [self._trusted(text, row) for (text, _), row in zip(written, places, strict=True)]
         own = [text == other for text, (other, _) in zip(said, written, strict=True)]
