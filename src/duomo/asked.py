@@ -15,8 +15,6 @@ from duomo.core.messages import listed, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
 from duomo.data import ahead, frames, longform, sources
-from duomo.data.objects import filled
-from duomo.data.scans import completed
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,7 @@ class Reading:
         table = self._read(source, encoding)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
-        table = longform.again(table, self.data.join, self.kinds)
-        table = completed(filled(self.told(table), self.features), self.features)
+        table = longform.again(table, self.data.join, self.kinds, self.features, self.past)
         return self._named(table).with_kinds(self.kinds, {})
 
     def told(self, table: Table) -> Table:

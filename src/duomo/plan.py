@@ -239,8 +239,8 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
 
 def read_like(path: str, table: Table, data: DataConfig, past: ahead.Past | None = None) -> Table:
     """Another file's rows, as those of the table are."""
-    other = longform.again(totals.read(path, encoding=data.encoding), data.join, table.kinds)
-    return ahead.again(other, past).with_kinds(table.kinds, table.reasons)
+    other, needed = totals.read(path, encoding=data.encoding), [name for name in table.names if name not in data.target]
+    return longform.again(other, data.join, table.kinds, needed, past).with_kinds(table.kinds, table.reasons)
 
 
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter, past: ahead.Past | None) -> Table:

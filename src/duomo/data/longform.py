@@ -23,7 +23,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
-from duomo.data import dated, measured, objects, rasters
+from duomo.data import ahead, dated, measured, objects, rasters, scans
 
 LEAST = 4
 """Rows of an id, on average, from which they may be a series."""
@@ -54,9 +54,14 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
     return found, dataclasses.replace(data, join=(by, order) if order else (by,))
 
 
-def again(table: Table, join: Sequence[str], kinds: Mapping[str, str]) -> Table:
-    """Further rows, drawn, spread, completed and joined as those that a run with these kinds learned from; what is so already stays."""
-    table = measured.completed(objects.again(rasters.again(table, kinds), kinds), kinds)
+def again(table: Table, join: Sequence[str], kinds: Mapping[str, str], wanted: Sequence[str] = (), past: ahead.Past | None = None) -> Table:
+    """Further rows, drawn, spread, joined and told of the past as those that a run with these kinds learned from, with empty columns for
+    those of `wanted` that no row happens to have; what is so already stays."""
+    table = ahead.again(_series_again(objects.again(rasters.again(table, kinds), kinds), join, kinds), past)
+    return scans.completed(objects.filled(measured.completed(table, kinds), wanted), wanted)
+
+
+def _series_again(table: Table, join: Sequence[str], kinds: Mapping[str, str]) -> Table:
     series = [name for name, kind in kinds.items() if kind == "series" and name in table.names]
     if not join or join[0] not in table.names or not series:
         return table

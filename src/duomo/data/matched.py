@@ -76,6 +76,8 @@ def as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) ->
     """The column as another file has it; lists become text where they are text there. DataError where it cannot be."""
     if column.type == kind:
         return column
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), kind)])
     if is_text(kind) and pa.types.is_nested(column.type):
         cells = [None if cell is None else json.dumps(cell, ensure_ascii=False, default=str) for cell in column.to_pylist()]
         return pa.chunked_array([cells], kind)

@@ -83,11 +83,10 @@ def _above(names: Collection[str]) -> set[str]:
 
 def filled(table: Table, wanted: Sequence[str]) -> Table:
     """The table with an empty column for each of the `wanted` fields that no object of it has."""
-    data = table.data
     for name in wanted:
         if name not in table.names and lacked(name, table.names):
-            data = data.append_column(name, pa.nulls(len(data), pa.large_string()))
-    return replace(table, data=data)
+            table = replace(table, data=table.data.append_column(name, pa.nulls(len(table), pa.large_string())))
+    return table
 
 
 def lacked(name: str, names: Collection[str]) -> bool:
