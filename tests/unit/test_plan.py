@@ -1,5 +1,6 @@
 """What is decided before a tensor is made: the task of a target that nobody named a task for."""
 
+import json
 import math
 from pathlib import Path
 
@@ -158,3 +159,22 @@ def test_training_tells_of_columns_that_give_the_target_away(monkeypatch: pytest
     assert not told(frame.assign(end=np.arange(442) // 3 * 0.5))
     monkeypatch.setenv("DUOMO_LANG", "zh")
     assert told(leaking) == [] and [one for one in plan.make(leaking, {"data": {"target": ("end",)}}, Silent()).problems if "警告" in one]
+
+
+def test_what_annotators_answered_is_no_input() -> None:
+    """As SNLI has it; alternatives to choose from, of which the answer is one, stay."""
+    own = ["abc"[number % 3] for number in range(30)]
+    frame = pd.DataFrame({"text": [f"sentence {number} of them" for number in range(30)], "label": own})
+    voted = frame.assign(answers=[json.dumps([one, one, "abc"[place % 2]]) for place, one in enumerate(own)])
+    asked = frame.assign(answers=[json.dumps([*{one, "abc"[place % 2]}]) for place, one in enumerate(own)])
+    for source, ignored in ((voted, ("answers",)), (asked, ())):
+        assert plan.choose(kinds.infer(sources.read(source), {}), DataConfig(target=("label",)))[0].ignore == ignored
+
+
+def test_fields_that_no_row_of_a_test_has_are_empty(tmp_path: Path) -> None:
+    """Rows of JSON say only what they have: a field of an object, one that is a list of numbers among them."""
+    for name, more in (("train", {"note": "x", "steps": [1.5, 2.0]}), ("test", {})):
+        rows = [{"meta": {"colour": "rg"[number % 2]} | (more if number % 3 else {}), "y": "ab"[number % 2]} for number in range(30)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = plan.make(tmp_path / "train.jsonl", {"data": {"target": ("y",), "test": str(tmp_path / "test.jsonl")}}, Silent())
+    assert len(made.test) == 30 and made.test.column("meta.note").null_count == made.test.column("meta.steps").null_count == 30

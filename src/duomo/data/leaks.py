@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.kinds import date, number
-from duomo.core.kinds.cells import codes_of, sample, text_of, values_of
+from duomo.core.kinds.cells import codes_of, is_text, sample, text_of, values_of, written
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
@@ -24,6 +24,8 @@ LOOKED_AT = 100_000
 OFTEN, MANY = 2, 8
 """Rows of a numbered thing, on average, and things of a class, from which they are measured several times; classes from which on
 what several of them share is no chance."""
+LISTS, FEWEST_LISTS = 2000, 15
+"""Cells that are looked at, whether they are lists of classes, and that tell it at least."""
 _GROUP = re.compile(
     r"\b(subject|patient|user|customer|client|speaker|session|person|player|student|participant|household|family|group|site|hospital|author"
     r"|device|machine|sensor|account|member|visitor|owner|rider|driver|animal|donor|volunteer|reader|writer|singer|doc(ument)?)s?"
@@ -155,12 +157,16 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
 
 
 def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
-    """Columns beside pictures, sounds or films that follow from the target: a class's number beside its name, or what several of `MANY`
-    classes are together; but for the `wanted` ones. And in words that they are not learned from."""
-    if not table.of_kind(*MEDIA) or len(target) != 1 or table.kinds.get(target[0]) not in ("category", "number"):
+    """Columns that follow from the target: what several people answered (`_votes`), and beside pictures, sounds or films a class's number
+    beside its name, or what several of `MANY` classes are together; but for the `wanted` ones. And in words that they are not learned
+    from."""
+    if len(target) != 1 or table.kinds.get(target[0]) not in ("category", "number"):
         return [], []
-    target_N, found = codes_of(values_of(table.column(target[0]))), []
-    for name in (name for name in table.of_kind("category", "number") if name not in (*target, *wanted)):
+    others = [name for name in table.names if name not in (*target, *wanted)]
+    found = [name for name in others if _votes(table.column(name), table.column(target[0]))]
+    beside = [name for name in table.of_kind("category", "number") if name in others and name not in found] if table.of_kind(*MEDIA) else []
+    target_N = codes_of(values_of(table.column(target[0]))) if beside else np.zeros(0)
+    for name in beside:
         own_N = codes_of(values_of(table.column(name)))
         pairs = np.unique(np.stack([target_N, own_N]), axis=1).shape[1]
         own, classes = len(np.unique(own_N)), len(np.unique(target_N))
@@ -168,6 +174,19 @@ def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple
             found.append(name)
     return found, [tr("Column {name!r} tells {target!r} under other names and is not learned from; --kind {name}={kind} makes it an input.",
                       name=name, target=target[0], kind=table.kinds[name]) for name in found]  # fmt: skip
+
+
+def _votes(column: pa.ChunkedArray, truth: pa.ChunkedArray) -> bool:
+    """Whether cells are lists of classes in nearly all of which the row's own is more than half: annotators' answers, not alternatives."""
+    if not is_text(column.type) or not pc.all(pc.starts_with(cells := text_of(column.slice(0, LISTS)), "[")).as_py():
+        return False
+    classes = text_of(truth.slice(0, LISTS)).to_pylist()
+    said = [(own, written(cell)) for own, cell in zip(classes, cells.to_pylist(), strict=True) if own and cell]
+    lists = [(own, [*map(str, held)]) for own, held in said if isinstance(held, list)]
+    among = sum(2 * held.count(own) > len(held) for own, held in lists)
+    return (
+        len(lists) >= FEWEST_LISTS and {word for _, held in lists for word in held} <= {*classes, ""} and among >= NEAR_PERFECT * len(lists)
+    )
 
 
 def _measured(table: Table, name: str, target: str) -> bool:
