@@ -197,17 +197,24 @@ def test_shots_of_one_thing(tmp_path: Path) -> None:
     assert "source" not in sources.read(tmp_path).names
 
 
-def test_boxes_in_cells(tmp_path: Path) -> None:
-    """As the datasets library writes them, with the names of classes in the metadata."""
+@pytest.mark.parametrize("things", [False, True])
+def test_boxes_in_cells(tmp_path: Path, things: bool) -> None:
+    """As the datasets library writes them, with the names of classes in the metadata: an object of lists, or a list of objects."""
     cells = [{"bytes": shot(tmp_path / f"{number}.png", number).read_bytes(), "path": f"{number}.png"} for number in range(6)]
-    told = [{"id": [1], "bbox": [[4.0, 5.0, 20.0, 30.0]], "category": [number % 2]} for number in range(6)]
-    features = {"image": {"_type": "Image"}, "objects": {"_type": "Sequence", "feature": {
-        "id": {"dtype": "int64", "_type": "Value"}, "category": {"names": ["cat", "dog"], "_type": "ClassLabel"}}}}  # fmt: skip
+    one = [{"id": 1, "bbox": [4.0, 5.0, 20.0, 30.0], "category": number % 2} for number in range(6)]
+    told = (
+        [[each] if number else [] for number, each in enumerate(one)]
+        if things
+        else [{name: [cell] for name, cell in each.items()} for each in one]
+    )
+    inner = {"id": {"dtype": "int64", "_type": "Value"}, "category": {"names": ["cat", "dog"], "_type": "ClassLabel"}}
+    features = {"image": {"_type": "Image"}, "objects": [inner] if things else {"_type": "Sequence", "feature": inner}}
     table = pa.table({"image": cells, "objects": told}).replace_schema_metadata(
         {"huggingface": json.dumps({"info": {"features": features}})}
     )
     pq.write_table(table, tmp_path / "hub.parquet")
-    for source in (tmp_path / "hub.parquet", [{"image": cell["bytes"], "objects": one} for cell, one in zip(cells, told, strict=True)]):
+    rows = [{"image": cell["bytes"], "objects": each} for cell, each in zip(cells, told, strict=True)]
+    for source in [tmp_path / "hub.parquet", *([] if things else [rows])]:
         found = sources.read(source)
         label = "dog" if isinstance(source, Path) else "1"
         assert found.names == ["image", "boxes"] and boxes.parse(found.column("boxes"))[1] == [boxes.Box(label, 4, 5, 24, 35)]

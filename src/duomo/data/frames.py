@@ -102,7 +102,7 @@ def from_columns(columns: Mapping[str, Any]) -> pa.Table:
 def plain(table: pa.Table) -> pa.Table:
     """The same cells in the few types that every later step knows; names fixed, nothing dropped."""
     for _ in range(DEEPEST):
-        if not any(_is_object(field.type) for field in table.schema):
+        if not any(_is_object(kind) or _lists_boxes(kind) for kind in table.schema.types):
             break
         table = _unfolded_columns(table)
     names, _ = repaired(table.column_names)
@@ -116,14 +116,25 @@ def _is_object(kind: pa.DataType) -> bool:
     return pa.types.is_struct(kind) and 0 < kind.num_fields <= MOST_FIELDS and not {"bytes", "path"} >= {field.name for field in kind}
 
 
+def _lists_boxes(kind: pa.DataType) -> bool:
+    """Whether cells are lists of objects that a picture shows, as the datasets library has them: a column for each field, of lists."""
+    inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
+    return inner is not kind and pa.types.is_struct(inner) and inner.get_field_index("bbox") >= 0
+
+
 def _unfolded_columns(table: pa.Table) -> pa.Table:
-    names: list[str] = []
-    columns: list[pa.ChunkedArray] = []
+    found: list[tuple[str, Any]] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
-        parts = column.flatten() if _is_object(column.type) else [column]
-        names += [f"{name}.{field.name}" for field in column.type] if _is_object(column.type) else [name]
-        columns += parts
-    return pa.table(columns, names=names)
+        if _is_object(column.type):
+            found += zip((f"{name}.{field.name}" for field in column.type), column.flatten(), strict=True)
+        elif _lists_boxes(column.type):
+            cells = column.to_pylist()
+            for field in column.type.value_type:
+                own = [None if cell is None else [one[field.name] for one in cell if one] for cell in cells]
+                found.append((f"{name}.{field.name}", pa.array(own, pa.list_(field.type))))
+        else:
+            found.append((name, column))
+    return pa.table([column for _, column in found], names=[name for name, _ in found])
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
