@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from duomo import flags
 from duomo.core.errors import ConfigError, DuomoError, Interrupted, ResourceError
@@ -288,10 +289,12 @@ EXITS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
+    if arguments is None and sys.getfilesystemencoding() == "ascii":  # a locale without letters: names are in UTF-8 all the same
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
     sys.stdout, sys.stderr = (one or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w") for one in (sys.stdout, sys.stderr))  # closed by >&-
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal in GBK has no place for every answer
         sys.stdout.reconfigure(errors="backslashreplace")
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [unquote(word[7:]) if word.startswith("file:///") else word for word in (sys.argv[1:] if arguments is None else arguments)]
     machine = "--json" in words
     try:
         return _run(words)

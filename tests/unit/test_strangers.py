@@ -7,6 +7,7 @@ import lzma
 import os
 import re
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 import duomo
+from duomo import cli
 from duomo.core import kinds, steps
 from duomo.core.errors import DataError, ResourceError
 from duomo.data import archive as archive_module
@@ -323,3 +325,14 @@ def test_names_that_are_no_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(sources.read("iris.csv")) == 150
     with pytest.raises(DataError, match="must be in UTF-8"):
         duomo.train("iris.csv", target="target", out=tmp_path / "run")
+
+
+def test_addresses_of_files_and_a_locale_without_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a terminal is given by dragging a file into it; and names in Chinese where nothing says how letters are written."""
+    load_iris(as_frame=True).frame.to_csv(tmp_path / "鸢尾 1.csv", index=False)
+    assert cli.main(["inspect", (tmp_path / "鸢尾 1.csv").as_uri(), "-o", str(tmp_path / "page.html")]) == 0
+    begun = list[list[str]]()
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    monkeypatch.setattr(sys, "argv", ["duomo", "--version"])
+    monkeypatch.setattr(os, "execv", lambda _, words: begun.append(words))
+    assert cli.main() == 0 and begun[0][:3] == [sys.executable, "-X", "utf8"]
