@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import duomo
+from duomo.evaluate import scorecard
 
 SOURCE = Path(duomo.__file__).parent
 FILES = sorted(path for path in SOURCE.rglob("*.py") if not path.name.startswith("test_"))
@@ -56,14 +57,14 @@ def said(path: Path) -> tuple[set[str], set[str]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and "{" in node.value:
             placed.add(node.value)
-        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str):
+        if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if (
-                name == "tr"
-                or (name.endswith("Error") and name not in ("ValueError", "TypeError", "AttributeError"))
-                or name == "Interrupted"
-            ):
-                found.add(node.args[0].value)
+            told = [arg for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            errs = name.endswith("Error") and name not in ("ValueError", "TypeError", "AttributeError")
+            if told and told[0] is node.args[0] and (errs or name in ("tr", "Interrupted")):
+                found.add(told[0].value)
+            if name in ("Slice", "_bins"):  # what the rows of a slice share
+                found.update(arg.value for arg in told if " " in arg.value)
     return found, placed
 
 
@@ -78,8 +79,9 @@ def chinese() -> dict[str, str]:
 
 
 def test_every_sentence_has_its_chinese() -> None:
-    known = chinese()
-    spoken = {template for path in FILES for template in said(path)[0]} - {"{problems}"}
+    known, pages = chinese(), "".join(path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.jinja"))
+    spoken = {template for path in FILES for template in said(path)[0]} - {"{problems}"} | {*scorecard.HEADLINES.values()}
+    spoken |= {found[2] for found in re.finditer(r"""\btr\((["'])(.*?)\1""", pages)}
     missing = sorted(template for template in spoken if template not in known)
     assert not missing, f"{len(missing)} without Chinese: {missing[:5]}"
 

@@ -89,10 +89,6 @@ def label(item: Mapping[str, Any]) -> str:
     return f"{item['column']} {tr(item['template'], **item['values'])}"
 
 
-TEMPLATES = ("is {value}", "is missing", "from {low} to {high}", "of {low} to {high} characters", "of {low} to {high} steps",
-             "of {low} to {high} entries")  # fmt: skip
-
-
 def _cuts(test: Table, name: str) -> Iterator[Slice]:
     kind, column = test.kinds.get(name, "text"), test.column(name)
     cells = values_of(column) if is_text(column.type) else column
