@@ -72,7 +72,8 @@ def evaluate(parser: argparse.ArgumentParser) -> None:
 def predict(parser: argparse.ArgumentParser) -> None:
     run(parser)
     parser.add_argument("source", nargs="*", help=tr("Files or folders of new data."))
-    words = "Where to write the answers: .csv, .jsonl or .parquet; for a detector also a picture, a film or a folder. Default: the screen."
+    words = ("Where to write the answers: .csv, .jsonl or .parquet; for a detector also a picture, a film or a folder; of one recording, "
+             "what is said and when: .srt or .vtt. Default: the screen.")  # fmt: skip
     parser.add_argument("-o", "--out", metavar="FILE", help=tr(words))
     words = "Only these columns, with commas between; the target's name stands for the answer. Default: all, and the answers beside them."
     parser.add_argument("--columns", metavar="NAMES", help=tr(words))

@@ -21,7 +21,7 @@ from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
 from duomo.core.errors import ConfigError, DataError, RunError
-from duomo.core.files import JSON_FAULTS
+from duomo.core.files import JSON_FAULTS, write_atomically
 from duomo.core.kinds import KINDS
 from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
@@ -29,6 +29,7 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, renamed, whole
 from duomo.core.table import Table
 from duomo.data import ahead, cache, outputs
+from duomo.data.cues import CAPTIONS, heard, subtitled
 from duomo.data.documents import of_lines
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import opening, overlong, readable
@@ -40,6 +41,8 @@ from duomo.exchange import engines
 from duomo.plan import task_options
 
 SLICE = 4096
+UNWRITTEN = ("probabilities", "words")
+"""Answers that are told to who asks for rows, and that files do without."""
 
 
 class Run(Shown):
@@ -193,6 +196,8 @@ class Run(Shown):
         for problem in (*table.problems, *of_lines(table), *self.predictor.counted(table), *long):
             reporter.say(problem)
         suffix = Path(out).suffix.lower() if out else printed
+        if out is not None and suffix in CAPTIONS:
+            return self._subtitled(table, Path(out), reporter)
         if suffix not in outputs.OUTPUTS:
             raise ConfigError("Answers are written as {known}; received {out!r}.", known=", ".join(outputs.OUTPUTS), out=out)
         if out is None:
@@ -216,6 +221,18 @@ class Run(Shown):
         reporter.say(tr("Wrote {rows:,} answers to {path}.", rows=rows, path=path))
         return {"rows": rows, "out": str(path)}
 
+    def _subtitled(self, table: Table, path: Path, reporter: Reporter) -> dict[str, Any]:
+        """What is said in a recording, and when, as a file of subtitles."""
+        answers = self.answers(table) if len(table) == 1 else {}
+        if "words" not in answers:
+            raise ConfigError("Subtitles ({suffix}) tell what is said in one recording, by a run of transcribe; received {rows} rows for a "
+                              "run of {task}. Give one recording, or name a .csv.",
+                              suffix=path.suffix, rows=len(table), task=self.task.name)  # fmt: skip
+        cues = heard(answers["words"][0])
+        write_atomically(path, subtitled(cues, path.suffix.lower()).encode())
+        reporter.say(tr("Wrote {count:,} subtitles to {path}.", count=len(cues), path=path))
+        return {"rows": len(cues), "out": str(path)}
+
     def _answered(self, table: Table, start: int, wanted: Sequence[str], reporter: Reporter) -> Iterator[dict[str, list[Any]]]:
         """The cells of a table with the answers beside them, a slice at a time; it begins at row `start` of the whole."""
         shown = outputs.shown(table.without(self.reading.past.names if self.reading.past else ()), bool(self.recipe.data.join))
@@ -228,7 +245,7 @@ class Run(Shown):
 
         def beside(piece: Table, answers: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
             found = {name: piece.column(name).to_pylist() for name in shown}
-            found |= {outputs.free(name, found): values for name, values in answers.items() if name != "probabilities"}
+            found |= {outputs.free(name, found): values for name, values in answers.items() if name not in UNWRITTEN}
             return outputs.picked(found, wanted, self.recipe.data.target, answers.get("prediction", [])) if wanted else found
 
         example = table.take(np.flatnonzero(opens)[:1])

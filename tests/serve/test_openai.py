@@ -9,6 +9,7 @@ import openai
 import pytest
 from tests.serve.harness import Server
 
+from duomo.core.errors import ConfigError
 from duomo.serve import asked, limits
 
 ASK = [{"role": "system", "content": "短"}, {"role": "user", "content": "春眠不觉晓"}]
@@ -161,8 +162,21 @@ def test_transcriptions(runs, tmp_path: Path) -> None:
         with pytest.raises(openai.BadRequestError) as raised:
             ai.audio.transcriptions.create(model="words", file=("a.wav", b"no sound"))
         assert raised.value.param == "file" and raised.value.type == "invalid_request_error"
+        told = ai.audio.transcriptions.create(
+            model="words", file=sound, response_format="verbose_json", timestamp_granularities=["word", "segment"]
+        )
+        assert told.text == expected and " ".join(one.word for one in told.words) == expected
+        assert " ".join(one.text for one in told.segments) == expected
+        assert all(0 <= one.start < one.end <= told.duration for one in (*told.words, *told.segments))
+        for form, head in (("srt", ""), ("vtt", "WEBVTT")):
+            text = ai.audio.transcriptions.create(model="words", file=sound, response_format=form)
+            assert text.startswith(head) and text.count("-->") == len(told.segments)
+            runs("words").predict_file(str(sound), str(tmp_path / f"said.{form}"))
+            assert (tmp_path / f"said.{form}").read_text(encoding="utf-8") + "\n" == text
+        with pytest.raises(ConfigError, match="one recording"):
+            runs("words").predict_file([str(sound), str(sound)], str(tmp_path / "said.srt"))
         with pytest.raises(openai.BadRequestError):
-            ai.audio.transcriptions.create(model="words", file=sound, response_format="srt")
+            ai.audio.transcriptions.create(model="words", file=sound, response_format="diarized_json")
     finally:
         made.stop()
 

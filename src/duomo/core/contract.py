@@ -312,7 +312,7 @@ class Task(ABC):
         yield from ()
 
     def join(self, answers: Mapping[str, list[Any]]) -> dict[str, Any]:
-        """One answer from those to the pieces of a row, in order."""
+        """One answer from those to the pieces of a row, in order, and from what else the tables of the pieces told."""
         raise NotImplementedError
 
     @abstractmethod

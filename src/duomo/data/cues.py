@@ -1,4 +1,5 @@
-"""What is said or heard from one moment of a recording to another, as subtitles, Praat, ELAN, Audacity and Raven write it down.
+"""What is said or heard from one moment of a recording to another, as subtitles, Praat, ELAN, Audacity and Raven write it down; and what
+a model heard, as subtitles.
 
 Words that follow one another are one sentence, up to a pause; classes (call, noise) stay as they were marked.
 """
@@ -6,7 +7,7 @@ Words that follow one another are one sentence, up to a pause; classes (call, no
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from duomo.core.words import CJK
 from duomo.data.scene_voc import read_tree
@@ -18,6 +19,8 @@ BESIDE = 0.2
 """Of a tier's time the share that another may take as well: one that says the same again (phones below words) is not read."""
 LARGEST = 1 << 26
 """Bytes of a file that is read."""
+CAPTIONS = (".srt", ".vtt")
+"""Endings of subtitles that are written."""
 _CUE = re.compile(r"\s*(?:(\d+):)?(\d\d?):(\d\d)[.,](\d+)\s+-->\s+(?:(\d+):)?(\d\d?):(\d\d)[.,](\d+)")
 _MARKUP = re.compile(r"<[^>]*>|\{[^}]*\}")
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<![\w\[.])(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)(?![\w\]])')
@@ -53,6 +56,24 @@ def sentences(cues: Sequence[Cue]) -> list[Cue]:
         else:
             found.append(cue)
     return sorted(found)
+
+
+def heard(words: Sequence[Mapping[str, Any]]) -> list[Cue]:
+    """Words as a transcriber answers with them (`word`, `start`, `end`), as sentences."""
+    return sentences([Cue(one["start"], one["end"], one["word"]) for one in words])
+
+
+def subtitled(cues: Sequence[Cue], ending: str) -> str:
+    """Cues as SubRip (`.srt`) or WebVTT (`.vtt`) has them."""
+    blocks = [f"{_clock(cue.begin)} --> {_clock(cue.end)}\n{cue.text}\n" for cue in cues]
+    if ending == ".vtt":
+        return "\n".join(["WEBVTT\n", *blocks])
+    return "\n".join(f"{number}\n{block.replace('.', ',', 2)}" for number, block in enumerate(blocks, 1))
+
+
+def _clock(seconds: float) -> str:
+    thousandths = round(1000 * seconds)
+    return f"{thousandths // 3_600_000:02}:{thousandths // 60_000 % 60:02}:{thousandths // 1000 % 60:02}.{thousandths % 1000:03}"
 
 
 def _subtitles(path: Path, wanted: str) -> Iterator[Cue]:

@@ -173,8 +173,9 @@ class Predictor:
         for row, parts in self.task.windows(table):
             pieces: dict[str, list[Any]] = {name: [] for name in found}
             for part in parts:
-                for name, values in self._answers(part).items():
-                    pieces[name] += values
+                told = {name: part.column(name).to_pylist() for name in part.names if name not in self.task.columns}
+                for name, values in (told | self._answers(part)).items():
+                    pieces.setdefault(name, []).extend(values)
             for name, value in self.task.join(pieces).items():
                 found[name][row] = value
         return found

@@ -86,7 +86,8 @@ EMBED = {
 HEAR = {
     "model": MODEL,
     "file": Rule(("string",), 0, limits.LARGEST_SOUND, required=True),
-    "response_format": Rule(("string",), one_of=("json", "text", "verbose_json"), default="json"),
+    "response_format": Rule(("string",), one_of=("json", "text", "srt", "vtt", "verbose_json"), default="json"),
+    "timestamp_granularities": Rule(("string",), one_of=("segment", "word", "segment,word", "word,segment"), default="segment"),
     "language": Rule(("string",), 0, 64),
     "prompt": Rule(("string",), 0, 10_000),
     "temperature": Rule(("string",), 0, 32),

@@ -17,6 +17,7 @@ from duomo.core.kinds import audio
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
+from duomo.data.cues import CAPTIONS, heard, subtitled
 from duomo.serve.limits import MOST_INPUTS
 from duomo.serve.reading import read_json
 from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts
@@ -117,13 +118,19 @@ def failed(error: BaseException) -> Reply:
 
 
 def _heard(columns: Answers, asked: Mapping[str, Any], sound: bytes) -> dict[str, Any]:
-    """A transcription in OpenAI's form; the language is what was asked, as no run tells languages apart."""
-    text = columns["prediction"][0]
-    if asked["response_format"] != "verbose_json":
-        return {"text": text}
+    """A transcription in OpenAI's form (subtitles as its text); the language is what was asked, as no run tells languages apart."""
+    (text,), (confidence,), (words,) = (columns[name] for name in ("prediction", "confidence", "words"))
+    form, cues = asked["response_format"], heard(words)
+    if form != "verbose_json":
+        return {"text": subtitled(cues, f".{form}") if f".{form}" in CAPTIONS else text}
     frames, rate, _ = audio.look(sound)
-    told = {"task": "transcribe", "language": asked["language"] or "", "duration": round(frames / rate, 3)}
-    return told | {"text": text, "confidence": columns["confidence"][0]}
+    told = {"task": "transcribe", "language": asked["language"] or "", "duration": round(frames / rate, 3), "text": text}
+    wanted = asked["timestamp_granularities"].split(",")
+    sure = round(math.log(max(confidence, 1e-9)), 4)
+    said = {"seek": 0, "tokens": [], "temperature": 0.0, "avg_logprob": sure, "compression_ratio": 1.0, "no_speech_prob": 0.0}
+    segments = [{"id": number, "start": cue.begin, "end": cue.end, "text": cue.text} | said for number, cue in enumerate(cues)]
+    told |= {"words": words} if "word" in wanted else {}
+    return told | ({"segments": segments} if "segment" in wanted else {}) | {"confidence": confidence}
 
 
 def _embedded(columns: Answers, asked: Mapping[str, Any], read: int) -> dict[str, Any]:

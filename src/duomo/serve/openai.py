@@ -230,7 +230,8 @@ async def _heard(doors: Doors, request: Request, key: Key | None) -> Response:
         if is_file and name == "file":
             sound, fields["file"] = content, "file"
         else:
-            fields[name.removesuffix("[]")] = content.decode("utf-8", "replace")
+            text, several = content.decode("utf-8", "replace"), name.removesuffix("[]")
+            fields[several] = f"{fields[several]},{text}" if name.endswith("[]") and several in fields else text
     if len(sound) > LARGEST_SOUND:
         raise Refused(413, tr("A sound may have at most {most:,} bytes; received {size:,}.", most=LARGEST_SOUND, size=len(sound)))
     fields = _fitting(asked.checked, fields, asked.HEAR)
@@ -239,6 +240,6 @@ async def _heard(doors: Doors, request: Request, key: Key | None) -> Response:
         _, answer = await doors.ask(request, place, {"verb": "hear", "parts": [("files", True, len(sound))], "asked": fields}, sound)
     except Refused as error:
         raise Refused(422, error.message, param="file") if error.status == 422 else error from None
-    if fields["response_format"] == "text":
+    if fields["response_format"] not in ("json", "verbose_json"):
         return PlainTextResponse(json.loads(answer)["text"] + "\n")
     return Response(answer, media_type=JSON)

@@ -156,21 +156,22 @@ def decode(source: media.Source, rate: int, longest: int) -> np.ndarray:
     return (np.clip(mono, -1, 1) * 32767).round().astype(np.int16)
 
 
-def pieces(source: media.Source, rate: int, longest: int) -> Iterator[np.ndarray]:
-    """A whole sound of any length as int16 pieces of at most `longest` samples, cut where it is quietest; silent pieces are left out.
+def pieces(source: media.Source, rate: int, longest: int) -> Iterator[tuple[float, np.ndarray]]:
+    """A whole sound of any length as int16 pieces of at most `longest` samples, cut where it is quietest, each with the second at which it
+    begins; silent pieces are left out.
 
     It is read as it is cut: memory does not grow with its length.
     """
-    kept = np.zeros(0, np.int16)
+    kept, begin = np.zeros(0, np.int16), 0
     for block in _blocks(source, rate):
         kept = np.concatenate([kept, block])
         while len(kept) > longest:
             place = max(1, _quietest(kept[:longest], rate))
             if np.abs(kept[:place].astype(np.int32)).max(initial=0) > SILENT:
-                yield kept[:place]
-            kept = kept[place:]
+                yield begin / rate, kept[:place]
+            kept, begin = kept[place:], begin + place
     if np.abs(kept.astype(np.int32)).max(initial=0) > SILENT:
-        yield kept
+        yield begin / rate, kept
 
 
 def between(source: media.Source, spans: Sequence[tuple[float, float]]) -> Iterator[bytes]:

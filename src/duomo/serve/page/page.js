@@ -110,7 +110,7 @@ function show(answer) {
   if (answer.probabilities) {
     for (const [name, share] of Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1])) place.append(bar(name, share));
   } else if (typeof answer.confidence === "number") place.append(bar(words.confidence, answer.confidence));
-  const rest = Object.entries(answer).filter(([name]) => !["prediction", "confidence", "probabilities"].includes(name));
+  const rest = Object.entries(answer).filter(([name]) => !["prediction", "confidence", "probabilities", "words"].includes(name));
   for (const [name, value] of rest) place.append(make("p", `${name}: ${tell(value)}`, "facts"));
   place.scrollIntoView({ block: "nearest" });
 }

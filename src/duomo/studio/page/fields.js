@@ -168,7 +168,7 @@ export const shares = (found) => {
   const order = Object.entries(found).sort((a, b) => b[1] - a[1]);
   return bars(order.map(([name]) => name), order.map(([, share]) => share), t("Probabilities"), (share) => `${(100 * share).toFixed(1)} %`, 1);
 };
-const SHOWN = ["prediction", "confidence", "probabilities", "low", "high"];
+const SHOWN = ["prediction", "confidence", "probabilities", "low", "high", "words"];
 const rest = (answer, shown = SHOWN) => Object.entries(answer).filter(([name]) => !shown.includes(name)).map(([name, value]) => el("p.soft", {}, `${name.replaceAll("_", " ")}: ${plain(value)}`));
 const sure = (answer) => (typeof answer.confidence === "number" ? el("p.soft", {}, t("Confidence {share} %", { share: (100 * answer.confidence).toFixed(1) })) : null);
 

@@ -3,6 +3,7 @@
 Legend: B rows of a batch, N rows, S samples, T steps of the model, V characters and the blank (0), L characters of a transcript.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -22,6 +23,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
+from duomo.core.words import CJK
 from duomo.data.encode import InputEncoder
 from duomo.data.profile import words
 from duomo.data.supervised import texts
@@ -39,6 +41,11 @@ MANY_ROWS = 4000
 TOGETHER = 32
 """Pieces of a long recording that are held at once."""
 LISTS = ("file", "part")
+BEGIN = "begin in seconds"
+"""The column of pieces that says where in the recording each begins."""
+WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
+NEAR = 0.1
+"""Seconds before the first and behind the last step of a word that are taken to be part of it, where no other word is."""
 
 
 @dataclass(frozen=True)
@@ -279,20 +286,45 @@ class Main(Task):
             if source is not None and isinstance(look, audio.Look) and look.frames * rate > (longest + 1) * look.rate:
                 yield row, self._pieces(table, name, audio.pieces(source, rate, longest), rate)
 
-    def _pieces(self, table: Table, name: str, waves: Iterator[np.ndarray], rate: int) -> Iterator[Table]:
+    def _pieces(self, table: Table, name: str, waves: Iterator[tuple[float, np.ndarray]], rate: int) -> Iterator[Table]:
         while some := list(islice(waves, TOGETHER)):
-            cells = pa.array([audio.wav(wave, rate) for wave in some], pa.large_binary())
-            yield replace(table, data=pa.table({name: cells}), kinds={name: "audio"}, reasons={})
+            cells = pa.array([audio.wav(wave, rate) for _, wave in some], pa.large_binary())
+            data = pa.table({name: cells, BEGIN: pa.array([begin for begin, _ in some], pa.float64())})
+            yield replace(table, data=data, kinds={name: "audio", BEGIN: "number"}, reasons={})
 
     def join(self, answers: Mapping[str, list[Any]]) -> dict[str, Any]:
-        """The pieces' texts one after another, and their confidence, each character counting alike."""
+        """The pieces' texts and words one after another, and their confidence, each character counting alike."""
         sizes = [max(1, len(text)) for text in answers["prediction"]]
         space = " " if " " in self.alphabet else ""
         confidence = float(np.average(answers["confidence"], weights=sizes)) if sizes else 0.0
-        return {"prediction": space.join(text for text in answers["prediction"] if text), "confidence": round(confidence, 4)}
+        words = [
+            {"word": one["word"], **{end: round(one[end] + begin, 3) for end in ("start", "end")}}
+            for begin, found in zip(answers.get(BEGIN, ()), answers["words"], strict=False)
+            for one in found
+        ]
+        text = space.join(text for text in answers["prediction"] if text)
+        return {"prediction": text, "confidence": round(confidence, 4), "words": words}
 
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
-        """`prediction`, the transcript, and `confidence`, about the share of its characters that is right."""
+        """`prediction`, the transcript; `confidence`, about the share of its characters that is right; `words`, each with the seconds at
+        which it begins and ends."""
         output: Steps = model(batch)
-        found = self._write(ctc.lattices(output.logits, output.lengths))
-        return {"prediction": [one.text for one in found], "confidence": np.round(self._confidence(found), 4).tolist()}
+        rows = ctc.lattices(output.logits, output.lengths)
+        found = self._write(rows)
+        ((name, heard),) = self.inputs.items()
+        seconds_B = (batch[f"{name}.length"].cpu().numpy() / float(heard.facts["rate"])).tolist()
+        words = [self._words(row, one.text, seconds) for row, one, seconds in zip(rows, found, seconds_B, strict=True)]
+        return {"prediction": [one.text for one in found], "confidence": np.round(self._confidence(found), 4).tolist(), "words": words}
+
+    def _words(self, row: ctc.Lattice, text: str, seconds: float) -> list[dict[str, Any]]:
+        """The words of an answer (of Chinese and the like its characters), and when each is said."""
+        spans = [found.span() for found in WORD.finditer(text)]
+        if not spans:
+            return []
+        second_L2 = ctc.aligned(row, text, self.alphabet) * (seconds / max(1, len(row.blank_T)))
+        times_W2 = np.array([[second_L2[first, 0], second_L2[last - 1, 1]] for first, last in spans])
+        middle = (times_W2[1:, 0] + times_W2[:-1, 1]) / 2
+        times_W2[:, 0] = np.maximum(times_W2[:, 0] - NEAR, [0.0, *middle])
+        times_W2[:, 1] = np.minimum(times_W2[:, 1] + NEAR, [*middle, seconds])
+        return [{"word": text[first:last], "start": round(begin, 3), "end": round(end, 3)}
+                for (first, last), (begin, end) in zip(spans, times_W2.tolist(), strict=True)]  # fmt: skip

@@ -19,6 +19,7 @@ from duomo.core.find import make_model, make_task
 from duomo.core.kinds import audio, infer
 from duomo.core.recipe import ModelConfig
 from duomo.data import sources
+from duomo.data.cues import heard, subtitled
 from duomo.data.loader import finish
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import overlong
@@ -112,6 +113,33 @@ def test_search_weighs_language_and_length(monkeypatch):
     assert found.text == "".join("abc"[c - 1] for c in max(by_force(logits[0]), key=score))
 
 
+def test_a_text_is_laid_over_the_steps_by_the_likeliest_path():
+    for seed, text in enumerate(["ab", "aa", "abca", "", "c"]):
+        logits = steps(1, 6, 4, seed)
+        (lattice,) = ctc.lattices(logits, torch.tensor([6]))
+        p_TV, wanted = logits[0].softmax(-1).tolist(), tuple("abc".index(c) + 1 for c in text)
+        paths = [path for path in itertools.product(range(4), repeat=6) if collapse(path) == wanted]
+        best = max(paths, key=lambda path: math.prod(p_TV[t][c] for t, c in enumerate(path)))
+        runs = [[t for t, _ in run] for c, run in itertools.groupby(enumerate(best), key=lambda pair: pair[1]) if c]
+        assert ctc.aligned(lattice, text, "abc").tolist() == [[run[0], run[-1] + 1] for run in runs]
+
+
+def test_words_are_told_with_their_times_and_written_as_subtitles():
+    task = make_task("transcribe", {"target": ["text"]})
+    task.alphabet = list(" abc你好")
+    said = [0, 2, 2, 0, 3, 0, 1, 0, 0, 0, 0, 0, 4, 4, 0, 0]  # "ab c"
+    logits = torch.full((1, 16, 7), -9.0)
+    logits[0, range(16), said] = 9.0
+    (row,) = ctc.lattices(logits, torch.tensor([16]))
+    words = task._words(row, "ab c", 1.6)
+    assert words == [{"word": "ab", "start": 0.0, "end": 0.6}, {"word": "c", "start": 1.1, "end": 1.5}]
+    assert [one["word"] for one in task._words(row, "你好 ab", 1.6)] == ["你", "好", "ab"] and not task._words(row, "", 1.6)
+    cues = heard([{"word": "a", "start": 3599.5, "end": 3599.9}, {"word": "b.c", "start": 3661.2, "end": 3661.75}])
+    assert subtitled(cues, ".srt").split("\n") == [
+        "1", "00:59:59,500 --> 00:59:59,900", "a", "", "2", "01:01:01,200 --> 01:01:01,750", "b.c", ""]  # fmt: skip
+    assert subtitled(cues, ".vtt").startswith("WEBVTT\n\n00:59:59.500 --> 00:59:59.900\na\n\n01:01:01.200")
+
+
 def test_loss_is_what_all_paths_leave():
     task = make_task("transcribe", {"target": ["text"]})
     task.alphabet = ["a", "b", "c"]
@@ -158,11 +186,12 @@ def test_a_long_recording_is_answered_whole_in_pieces_cut_at_pauses(recordings, 
     soundfile.write(tmp_path / "long.flac", np.stack([wave, wave], 1), 16_000)
     soundfile.write(tmp_path / "silent.wav", np.zeros(400_000, np.int16), 16_000)
     longest = max(map(len, sounds)) + 6_000
-    found = list(audio.pieces(tmp_path / "long.flac", 16_000, longest))
+    begins, found = zip(*audio.pieces(tmp_path / "long.flac", 16_000, longest), strict=True)
+    assert all(np.allclose(wave[round(begin * 16_000) :][: len(piece)], piece, atol=2) for begin, piece in zip(begins, found, strict=True))
     assert all(0 < len(piece) <= longest for piece in found) and len(found) >= 4
     assert sum(np.abs(piece.astype(np.int64)).sum() for piece in found) == pytest.approx(np.abs(wave.astype(np.int64)).sum(), rel=0.02)
     assert all(np.abs(piece[-200:]).max() <= audio.SILENT for piece in found[:-1])  # no word is cut
-    halved = list(audio.pieces(tmp_path / "long.flac", 8_000, longest // 2))
+    halved = [piece for _, piece in audio.pieces(tmp_path / "long.flac", 8_000, longest // 2)]
     assert abs(sum(map(len, halved)) - len(wave) / 2) < 4_000 and not list(audio.pieces(tmp_path / "silent.wav", 16_000, longest))
 
     cells = pa.array([recordings.column("audio")[0].as_py(), str(tmp_path / "long.flac"), str(tmp_path / "silent.wav")], pa.large_string())
@@ -172,6 +201,9 @@ def test_a_long_recording_is_answered_whole_in_pieces_cut_at_pauses(recordings, 
     parts = [part for row, parts in task.windows(table) if row == 1 for part in parts]
     pieces = [text for part in parts for text in predictor.answers(part)["prediction"]]
     assert answers["prediction"] == [one["prediction"][0], " ".join(text for text in pieces if text), ""] and len(pieces) > 2
+    assert [" ".join(one["word"] for one in words) for words in answers["words"]] == answers["prediction"]
+    times = [moment for one in answers["words"][1] for moment in (one["start"], one["end"])]
+    assert times == sorted(times) and begins[-1] < times[-1] <= len(wave) / 16_000
     assert overlong(table, predictor.hearing())[0].startswith("2 of 3 sounds")
 
 
