@@ -253,6 +253,7 @@ def test_pairing_narrows_the_difference_and_no_error_is_not_certainty() -> None:
     found = bootstrap.resample(measure, {"a": {"right": right}, "b": {"right": other}}, 0, 0.3)
     apart, alone = bootstrap.difference(found["a"], found["b"], "accuracy"), bootstrap.interval(found["a"], "accuracy")
     assert apart.excludes_zero() and apart.high - apart.low < (alone.high - alone.low) / 2
+    assert bootstrap.difference(found["a"], found["a"], "accuracy") == bootstrap.Interval(0.0, 0.0, 0.0)  # answers that are the same
     perfect = bootstrap.resample(measure, {"a": {"right": np.ones(57, bool)}}, 0, 0.3)["a"]
     shown = bootstrap.interval(perfect, "accuracy")
     assert shown.high == 1 and shown.low == pytest.approx(0.025 ** (1 / 57))

@@ -128,11 +128,11 @@ def interval(found: Resampled, metric: str) -> Interval:
 def difference(model: Resampled, other: Resampled, metric: str) -> Interval:
     """model - other with its interval: resample by resample where the rows are the same, else from independent draws.
 
-    Where neither figure moves, being both at 0 or 1, the difference is bounded by the two exact bounds.
+    Where neither figure moves, being both at 0 or 1, the difference is bounded by the two exact bounds. Of the same answers it is 0.
     """
     value = _figure(model, metric) - _figure(other, metric)
     low, high = _percentiles(value, _draws(model, metric) - _draws(other, metric), model)
-    if low == high == value:
+    if low == high == value and all(_figure(one, metric) in (0.0, 1.0) for one in (model, other)):
         mine, theirs = interval(model, metric), interval(other, metric)
         return Interval(value, mine.low - theirs.high, mine.high - theirs.low)
     nothing = ROUNDING * max(abs(_figure(model, metric)), abs(_figure(other, metric)))
