@@ -31,6 +31,8 @@ class Cache:
         """Only the logits of the last new token are wanted."""
         self._mask_B11S: Tensor | None = None
         self._rows_B: Tensor | None = None
+        self._reach = [0]
+        """Places that rows have used so far, for all parts alike: beyond them nothing needs to be moved."""
         self._only = False
         """One row alone: writing needs no list of rows."""
 
@@ -45,6 +47,7 @@ class Cache:
         made.tokens_BP = self.tokens_BP[first : first + len(lengths)]
         made.places, made.used, made.last = self.places, max(lengths), True
         made.lengths_B, made._mask_B11S, made._rows_B, made._only = None, None, None, False
+        made._reach = self._reach
         if ragged:
             device = self.values_L2BGPK.device
             made.lengths_B = torch.tensor(lengths, device=device)
@@ -57,8 +60,8 @@ class Cache:
 
     def swap(self, one: int, other: int) -> None:
         """Exchange two rows."""
-        pair = self.values_L2BGPK[:, :, [other, one]]
-        self.values_L2BGPK[:, :, [one, other]] = pair
+        end = self._reach[0]
+        self.values_L2BGPK[:, :, [one, other], :, :end] = self.values_L2BGPK[:, :, [other, one], :, :end]
         self.tokens_BP[[one, other]] = self.tokens_BP[[other, one]]
 
     def copy(self, source: int, target: int, length: int) -> None:
@@ -104,6 +107,7 @@ class Cache:
         else:
             end = self.used + k_BGTK.shape[2]
             keys[:, :, self.used : end], values[:, :, self.used : end] = k_BGTK.detach(), v_BGTK.detach()
+        self._reach[0] = max(self._reach[0], end)
         return keys[:, :, :end].to(k_BGTK.dtype), values[:, :, :end].to(v_BGTK.dtype)
 
     def read(self, tokens_BT: Tensor, back: int) -> Tensor:

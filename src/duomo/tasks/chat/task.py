@@ -47,7 +47,7 @@ from duomo.tasks.chat.probes import QUESTIONS
 
 CONVERSATIONS = ("messages", "conversations", "conversation")
 LEAST, MOST = 512, 2048
-"""Context that a model of short conversations still gets, and the longest that is chosen unasked."""
+"""Context that a model of short conversations still gets, and the longest that is chosen unasked: given weights read on as far as that."""
 MARKED = ("label", "kto_tag")
 SHOWN = 2000
 LONG_TOKEN = 32
@@ -121,7 +121,8 @@ class Main(Task):
         lessons = list(self._lessons(table))
         lengths = [len(tokens) for tokens, _ in lessons]
         corpus.check_length(sum(lengths))
-        self.context = min(encode.longest_text or min(MOST, max(LEAST, max(lengths) + self.config.sampling.new_tokens)), longest)
+        chosen = MOST if self.given is not None else min(MOST, max(LEAST, max(lengths) + self.config.sampling.new_tokens))
+        self.context = min(encode.longest_text or chosen, longest)
         self.tokenizer["longest"] = self.context
         if not any(learned[1 : self.context + 1].any() for _, learned in lessons):
             raise DataError(

@@ -234,6 +234,10 @@ def test_a_context_beyond_the_models_and_a_question_that_fills_it():
     task.adopt({"text": {**given, "longest": 512}})
     with pytest.raises(ConfigError, match="512"):
         task.fit(table("messages"))
+    task = make_task("chat", {})
+    task.adopt({"text": {**given, "longest": 8192}})
+    task.fit(table("messages"))
+    assert task.context == 2048  # short conversations do not make what is given forget how far it reads
     task = fitted("pairs")
     full = [{"role": "user", "content": "word " * 3000}]
     with pytest.raises(DataError, match="512"):
