@@ -28,7 +28,7 @@ from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection
 from duomo.own_module import own_module
-from duomo.plan import choose, make, read, read_like, task_options
+from duomo.plan import Plan, choose, make, read, read_like, task_options
 from duomo.train import preflight
 from duomo.train.guard import resumable
 from duomo.trained import Run
@@ -119,7 +119,7 @@ def train(
         shown = plan.task.example(plan.train)
         if shown is not None:
             reporter.passage(*shown)
-        work = Work(folder, plan, own, reporter, started)
+        work = _begun(folder, plan, own, reporter, started)
         del plan  # Work keeps what it still needs of it
         execution = work.choose_execution()
         work.open_folder(execution, source)
@@ -153,7 +153,16 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
                 "This run is trained with a module of your own; it must be given again: duomo.resume({path!r}, model=...).", path=str(path)
             )
         with resumable(folder.path):
-            return Work(folder, plan, model, reporter, started).run(Execution.from_dict(facts["execution"]))
+            return _begun(folder, plan, model, reporter, started).run(Execution.from_dict(facts["execution"]))
+
+
+def _begun(folder: RunFolder, plan: Plan, own: nn.Module | None, reporter: Reporter, started: float) -> Work:
+    """The work on a fitted task, which knows of what rows only the beginning is read."""
+    work = Work(folder, plan, own, reporter, started)
+    for sentence in (cut := work.task.half_read(work.plan.train, work.examples)):
+        reporter.say(sentence)
+    work.plan = dataclasses.replace(work.plan, problems=(*work.plan.problems, *cut))
+    return work
 
 
 def show(path: Path | str, *, reporter: Reporter | None = None, browser: bool = False) -> dict[str, Any]:

@@ -170,6 +170,8 @@ class Task(ABC):
     """What a step's logits come from: of a text that is written on, steps `before` the one foretold alone; of a gap, `both` sides."""
     judged_bytes: ClassVar[int] = 0
     """Bytes of cells that tell enough about validation, and four times as many about the test; 0: rows are counted, not bytes."""
+    cuts: ClassVar[bool] = False
+    """Whether single rows that are too long are answered by their beginning, as those of a file are, and not refused."""
     apart: ClassVar[bool] = False
     """Whether rows of one target value stay on one side of the split: people are told apart who were never learned from."""
     metric: Metric
@@ -291,13 +293,17 @@ class Task(ABC):
         """After `fit`: a title, and a training example as the model will read it, in parts; True where a part is learned."""
         return None
 
+    def half_read(self, table: Table, examples: Examples) -> list[str]:
+        """In words, of how many rows that are learned from (`examples` of them) only the beginning is read. Nothing by default."""
+        return []
+
     def probes(self) -> Table | None:
         """Rows that a model which goes on from another's weights answers before and after, side by side in the scorecard."""
         return None
 
     # -- answering
     def too_long(self, table: Table) -> np.ndarray:
-        """(N,) bool: rows too long to be read whole. Who asks for single rows is told so, with `refuse_cut`; none by default."""
+        """(N,) bool: rows too long to be read whole, which are counted; single ones are refused unless the task `cuts`. None by default."""
         return np.zeros(len(table), bool)
 
     def refuse(self, table: Table) -> None:

@@ -19,6 +19,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
 from duomo.data import corpus
 from duomo.data.pairs import MORE, Asked, Names, Pairs, choose_columns, texts_in, truths_in
+from duomo.data.readable import half_read
 
 LEAST_READ = 16
 """Tokens of a text that are read however short the model's context is."""
@@ -43,15 +44,14 @@ class Instructed:
         self.request = self.request.format(source=source, target=target)
         self.tokenizer = dialogue.speaking(self.given)
         most = text_kind.within(self.asked.encode.longest_text, self.given)
-        sources, targets = (self._lengths(table, name) for name in self.names)
+        sources, targets = (self._lengths(texts_in(table, name)[:4000]) for name in self.names)
         frame = len(dialogue.prompt(self.tokenizer, self._messages("")))
         written = int(min(np.ceil(np.percentile(targets, 99.5)) + 4, most // 2))
         wanted = int(min(sources.max(), self.asked.encode.longest_text or self.asked.longest))
         self.read = max(LEAST_READ, min(wanted, most - frame - written))
         self.longest = (self.read + frame + written, written)
 
-    def _lengths(self, table: Table, name: str) -> np.ndarray:
-        texts = texts_in(table, name)[:4000]
+    def _lengths(self, texts: list[str]) -> np.ndarray:
         return np.array([len(ids) for ids in text_kind.encode_text(self.tokenizer, texts)] or [1])
 
     def state(self) -> dict[str, Any]:
@@ -94,9 +94,14 @@ class Instructed:
             for text, ids in zip(texts, found, strict=True)
         ]
 
-    def too_long(self, table: Table) -> np.ndarray:
-        """(N,) bool: sources of which only the beginning is read."""
-        return np.array([len(ids) > self.read for ids in text_kind.encode_text(self.tokenizer, self.sources(table))], bool)
+    def shares(self, table: Table) -> np.ndarray:
+        """(N,) how much is read of each source, from 0 to 1."""
+        return np.minimum(1.0, self.read / np.maximum(1, self._lengths(self.sources(table))))
+
+    def half_read(self, table: Table) -> list[str]:
+        """In words, of how many sources and targets only the beginning is learned."""
+        sizes = [self._lengths(texts_in(table, name)) for name in self.names]
+        return half_read(self.names.source, sizes[0], self.read) + half_read(self.names.target, sizes[1], self.longest[1] - 4)
 
     def encode(self, table: Table, *, target: bool) -> Examples:
         kind, empty = text_kind.type_of(self.tokenizer), np.zeros(0, np.int64)

@@ -28,6 +28,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Dense, Examples, Ragged, texts_of
 from duomo.data.digests import number_of
 from duomo.data.memory import Memory
+from duomo.data.readable import half_read
 from duomo.data.several import apart, as_one, first_of, say_the_same, several
 
 LONGEST = 256
@@ -253,11 +254,15 @@ class Pairs:
         far = (scores < self.asked.similarity) | np.array(alone, bool)
         return np.where(far, -1, places), np.where(far, 0.0, scores)
 
-    def too_long(self, table: Table) -> np.ndarray:
-        """(N,) bool: sources of which only the beginning is read."""
-        whole = self.tokenizer | {"longest": 1 << 40}
-        found = text_kind.encode_text(self.tokenizer, self.sources(table))
-        return np.array([len(text_kind.framed(whole, ids)) > self.longest[0] for ids in found], bool)
+    def shares(self, table: Table) -> np.ndarray:
+        """(N,) how much is read of each source, from 0 to 1."""
+        return np.minimum(1.0, self.longest[0] / text_kind.sizes(self.tokenizer, self.sources(table)))
+
+    def half_read(self, table: Table) -> list[str]:
+        """In words, of how many sources and targets only the beginning is learned."""
+        said = half_read(self.names.source, text_kind.sizes(self.tokenizer, self.sources(table)), self.longest[0])
+        ids = text_kind.encode_text(self.tokenizer, texts_in(table, self.names.target))
+        return said + half_read(self.names.target, np.array([len(row) for row in ids]), self.longest[1] - 1)
 
     def _read(self, ids: np.ndarray, place: int) -> np.ndarray:
         """A source as long as the model reads at all, and behind it as much of the memory as there is room for."""

@@ -3,17 +3,21 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from duomo.core.errors import DataError
-from duomo.core.kinds import audio, media
+from duomo.core.kinds import audio, media, text
 from duomo.core.kinds.base import Cells
-from duomo.core.kinds.cells import is_text, values_of
+from duomo.core.kinds.cells import is_text, text_of, values_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table, evenly
+from duomo.core.tensors import Examples
 from duomo.data import spill
-from duomo.data.encode import broken, named
+from duomo.data.encode import Learned, broken, named
 
 LOOKED_AT = 2000
+USUAL = 0.05
+"""Share of texts of which only the beginning is read that is not worth a sentence: what 98 % of them need is read."""
 NAMED = 20
 """Broken files that a sentence names; the others are counted."""
 
@@ -64,6 +68,25 @@ def overlong(table: Table, heard: Mapping[str, float]) -> list[str]:
         if count:
             said.append(tr("{count:,} of {rows:,} sounds looked at are longer than those that the model learned from: of each it hears "
                            "the first {longest:.1f} s only.", count=count, rows=rows, longest=most))  # fmt: skip
+    return said
+
+
+def half_read(column: str, size_N: np.ndarray, longest: int, usual: float = 0.0) -> list[str]:
+    """A sentence where texts of a column have more tokens than are read of one; `usual`: the share of which nothing is said."""
+    if (count := int((size_N > longest).sum())) <= usual * len(size_N):
+        return []
+    return [tr("{count:,} of {rows:,} texts of {column!r} have more than {longest:,} tokens: of these only the beginning is read. "
+               "--longest-text sets how many are.", count=count, rows=len(size_N), column=column, longest=longest)]  # fmt: skip
+
+
+def half_read_columns(table: Table, examples: Examples, learned: Sequence[Learned]) -> list[str]:
+    """The same of columns among others, where it is more than the few of which that is usual (`text.kept`)."""
+    said = []
+    for one in (one for one in learned if one.kind == "text"):
+        size_N, longest = np.array(examples.columns[f"text:{one.column}"].lengths()), int(one.state["longest"])
+        full = np.flatnonzero(size_N >= longest)
+        size_N[full] = text.sizes(one.state, text_of(table.column(one.column).take(pa.array(full))).to_pylist())
+        said += half_read(one.column, size_N, longest, USUAL)
     return said
 
 

@@ -127,6 +127,12 @@ class Rewriting(Task):
     def encode(self, table: Table, *, target: bool) -> Examples:
         return self.pairs.encode(table, target=target)
 
+    def half_read(self, table: Table, examples: Examples) -> list[str]:
+        return self.pairs.half_read(table)
+
+    def too_long(self, table: Table) -> np.ndarray:
+        return self.pairs.shares(table) < 1
+
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         return self.pairs.loss(output, batch, self.config.smoothing)
 

@@ -186,6 +186,12 @@ def framed(state: Mapping[str, Any], ids: np.ndarray) -> np.ndarray:
     return ids if len(ids) else np.array([max(0, special(state, "unknown"))], type_of(state))
 
 
+def sizes(state: Mapping[str, Any], texts: list[str]) -> np.ndarray:
+    """(N,) tokens of each text as a model reads it, if it read the whole of it."""
+    whole = {**state, "longest": 1 << 40}
+    return np.array([len(framed(whole, ids)) for ids in encode_text(state, texts)], np.int64)
+
+
 def choose(known: pa.ChunkedArray, amount: int) -> str:
     """characters for mainly Chinese (Japanese, Korean) text and for less than 20,000 characters, else byte-level bpe."""
     return "characters" if amount < 20_000 or unspaced(known) else "bpe"

@@ -109,11 +109,9 @@ class Main(Task):
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
         self.shape = self._shape(table)
-        encode = self.config.encode
-        longest = 1 << 40
+        encode, room = self.config.encode, 0
         if self.given is not None:
-            text_kind.within(encode.longest_text, self.given)
-            longest, self.tokenizer = int(self.given["longest"]), dialogue.speaking(self.given)
+            room, self.tokenizer = text_kind.within(encode.longest_text, self.given), dialogue.speaking(self.given)
         else:
             said = pa.chunked_array([[message["content"] for row in self._conversations(table) for message in row]], pa.large_string())
             learned = text_kind.learn(said, replace(encode, tokenizer=encode.tokenizer or "bpe", longest_text=MOST))
@@ -121,8 +119,8 @@ class Main(Task):
         lessons = list(self._lessons(table))
         lengths = [len(tokens) for tokens, _ in lessons]
         corpus.check_length(sum(lengths))
-        chosen = MOST if self.given is not None else min(MOST, max(LEAST, max(lengths) + self.config.sampling.new_tokens))
-        self.context = min(encode.longest_text or chosen, longest)
+        room = room or max(LEAST, max(lengths) + self.config.sampling.new_tokens)
+        self.context = encode.longest_text or min(MOST, room)
         self.tokenizer["longest"] = self.context
         if not any(learned[1 : self.context + 1].any() for _, learned in lessons):
             raise DataError(

@@ -19,6 +19,7 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.encode import InputEncoder
+from duomo.data.readable import half_read_columns
 from duomo.data.supervised import feature_names, mean_weight, suggest_recipe, weights
 from duomo.tasks.classify.baselines import Prior, classical
 from duomo.tasks.classify.labels import MISSING, UNSEEN, Label, Labels
@@ -164,6 +165,9 @@ class Main(Task):
             if self.config.weight:
                 columns["target.weight"] = Dense(torch.from_numpy(weights(table, self.config.weight) / self.mean_weight).float())
         return Examples(columns)
+
+    def half_read(self, table: Table, examples: Examples) -> list[str]:
+        return half_read_columns(table, examples, self.encoder.learned)
 
     # -- learning
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from torch.nn import functional
 
 from duomo.core.errors import DataError
+from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Dense
 from duomo.data.gradients import histograms
@@ -55,6 +56,16 @@ def test_lists_written_as_json_are_lists_of_labels():
     again.restore(task.labels.state())
     one = Table(table.data.slice(0, 1).set_column(1, "topics", pa.array(['["sea", "ice"]'], pa.large_string())), table.kinds)
     assert again.encode(one)[0].tolist() == [[0, 0, 1]] and again.encode(one)[1].tolist() == [1]
+
+
+def test_of_long_texts_the_beginning_is_read_and_that_is_said():
+    """Where so many are cut that the usual room for 98 % does not hold them; as long as that room is none."""
+    for tail, count in ((" and more" * 20, 12), ("", 0)):
+        texts = [f"one text {number % 2}{tail * (number < 12)}" for number in range(60)]
+        table = Table(pa.table({"text": texts, "kind": ["a", "b"] * 30}), {"text": "text", "kind": "category"})
+        task = made(table, "kind", encode=EncodeConfig(tokenizer="characters", most_text=30))
+        said = task.half_read(table, task.encode(table, target=True))
+        assert len(said) == bool(count) and all(f"{count} of 60 texts of 'text' have more than 30 tokens" in line for line in said)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 12])

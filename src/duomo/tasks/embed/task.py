@@ -29,6 +29,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Turns
 from duomo.data.digests import number_of
 from duomo.data.pairs import Asked, Names, Pairs, cells_of, choose_columns, find_target, suggested
+from duomo.data.readable import USUAL, half_read
 from duomo.data.supervised import numbers
 from duomo.data.targets import listed
 from duomo.tasks.embed.ranking import Chance, Tfidf, figures, ranks
@@ -65,6 +66,7 @@ class Main(Task):
     """See the README beside this file."""
 
     name = "embed"
+    cuts = True
     metric = Metric("mrr", True)
 
     def __init__(self, config: Config):
@@ -159,6 +161,15 @@ class Main(Task):
     def _ragged(self, texts: list[str]) -> Ragged:
         rows = [text_kind.framed(self.tokenizer, ids) for ids in text_kind.encode_text(self.tokenizer, texts)]
         return Ragged.of(rows, np.zeros(0, np.int32))
+
+    def half_read(self, table: Table, examples: Examples) -> list[str]:
+        sides = zip(self.names, self.texts(table), strict=True)
+        found = [half_read(name, text_kind.sizes(self.tokenizer, side), int(self.tokenizer["longest"]), USUAL) for name, side in sides]
+        return [sentence for said in found for sentence in said]
+
+    def too_long(self, table: Table) -> np.ndarray:
+        asked = cells_of(_single(table, self.names[:1]), self.names.source)
+        return np.asarray(text_kind.sizes(self.tokenizer, asked) > int(self.tokenizer["longest"]))
 
     # -- learning and judging
     def _sides(self, output: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,3 +71,12 @@ def test_pairs_of_which_none_belongs_together_are_refused():
     table = sources.read({"sentence1": ["a b", "c d"], "sentence2": ["i j", "k l"], "label": [0, 0]})
     with pytest.raises(DataError, match="'label' none of the 2 rows"):
         make_task("embed", {"target": ["sentence2"]}).usable(table)
+
+
+def test_of_long_texts_the_beginning_is_read_and_that_is_said():
+    rows = {"a": ["one", "two", *["long " * 9] * 8], "b": ["eins"] * 10}
+    table = sources.read(rows)
+    task = make_task("embed", {"target": ["b"], "source": "a", "encode": {"tokenizer": "characters", "longest_text": 20}})
+    task.fit(table)
+    (said,) = task.half_read(table, task.encode(table, target=True))
+    assert "8 of 10 texts of 'a' have more than 20 tokens" in said and task.too_long(table).sum() == 8

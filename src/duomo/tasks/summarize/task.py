@@ -9,6 +9,7 @@ from typing import Annotated, Any, final
 
 import numpy as np
 import pyarrow.compute as pc
+import torch
 from torch import nn
 
 from duomo.core.config import Within
@@ -17,7 +18,7 @@ from duomo.core.kinds.cells import text_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.core.tensors import Aside, Batch, Examples, texts_of
+from duomo.core.tensors import Aside, Batch, Column, Dense, Examples, texts_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked
 from duomo.data.supervised import is_unspaced
@@ -60,6 +61,7 @@ class Main(Rewriting):
     """See the README beside this file."""
 
     name = "summarize"
+    cuts = True
     metric = Metric("rouge_l", True)
 
     def __init__(self, config: Config):
@@ -100,9 +102,10 @@ class Main(Rewriting):
         self.fallback.restore(state.get("fallback", {}))
 
     def encode(self, table: Table, *, target: bool) -> Examples:
-        """The pairs, and beside them how each text begins, which may be the answer."""
+        """The pairs, and beside them how each text begins, which may be the answer; of texts to answer how much is read."""
         beginnings = [lead(text, max(COUNTS)) for text in self.pairs.sources(table)]
-        return Examples({**super().encode(table, target=target).columns, "lead.points": Aside.of_texts(beginnings)})
+        share: dict[str, Column] = {} if target else {"share": Dense(torch.from_numpy(self.pairs.shares(table)))}
+        return Examples({**super().encode(table, target=target).columns, "lead.points": Aside.of_texts(beginnings), **share})
 
     # -- learning and judging
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
@@ -160,10 +163,11 @@ class Main(Rewriting):
     # -- answering
     def answer(self, model: nn.Module, batch: Batch) -> dict[str, list[Any]]:
         """`prediction`; `confidence`, the geometric mean probability of the tokens that the model wrote; `lead`: whether the prediction is
-        the beginning of the text in their place."""
+        the beginning of the text in their place; `read`: how much of the text was read, from its beginning, 1 being all."""
         (written,) = self._written(model, batch, self.penalty.tried[:1])
         told, leads = self._answered(written, batch)
-        return {"prediction": told, "confidence": [round(float(np.exp(mean)), 4) for _, mean in written], "lead": leads}
+        sure = [round(float(np.exp(mean)), 4) for _, mean in written]
+        return {"prediction": told, "confidence": sure, "lead": leads, "read": [round(share, 4) for share in batch["share"].tolist()]}
 
 
 def _doubts(written: list[tuple[str, float]]) -> np.ndarray:

@@ -44,3 +44,27 @@ def test_a_model_that_lost_answers_with_the_beginning_after_loading_too(tmp_path
     assert any("100% of the answers are not written" in view["note"] for view in run.scorecard["views"])
     (answer,) = duomo.load(tmp_path / "run").predict([{"text": "A new lamp shines. It is old."}])
     assert answer["prediction"] == "A new lamp shines." and answer["lead"] is True and 0 <= answer["confidence"] <= 1
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def test_of_long_texts_the_beginning_is_read_and_that_is_said(tmp_path) -> None:
+    long = " ".join(f"The road is long and has {n} stones." for n in range(9))
+    rows = [{"text": f"Mill {n} is old. {long * (n % 2)}", "summary": f"Mill {n}"} for n in range(60)]
+    settings = {"task": {"beam": 1}, "train": {"steps": 2, "batch_size": 8}, "data": {"task": "summarize"}, "encode": {"longest_text": 48}}
+    heard = Heard()
+    run = duomo.train(rows, settings, target="summary", out=str(tmp_path / "run"), reporter=heard)
+    said = [line for line in heard.said if "have more than 48 tokens" in line]
+    assert len(said) == 1 and "of 'text'" in said[0] and said[0] in run.scorecard["facts"]["problems"]
+    whole, part = run.predict(rows[:2])
+    assert whole["read"] == 1 and 0.1 < part["read"] < 0.9
+    run.predict_file(rows[:2], str(tmp_path / "told.csv"), reporter=heard)
+    assert any("1 of 2 texts" in line for line in heard.said)

@@ -117,9 +117,6 @@ class Main(Rewriting):
         mask, told = super().usable(table)
         return mask, [*told, *_mixed(table)]
 
-    def too_long(self, table: Table) -> np.ndarray:
-        return self.pairs.too_long(table)
-
     # -- learning and judging
     def judge(self, model: nn.Module, batch: Batch) -> Evidence:
         """What is answered; before `calibrate` also what other length penalties and the memory alone would have answered, and how
