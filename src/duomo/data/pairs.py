@@ -155,8 +155,11 @@ class Pairs:
         self.longest = (read + written + 1 if using else read, written + 1)
 
     def _longest(self, cells: pa.ChunkedArray, most: int) -> int:
-        lengths = [len(ids) for ids in text_kind.encode_text(self.tokenizer, cells.slice(0, 4000).to_pylist())] or [1]
-        return int(np.clip(np.ceil(np.percentile(lengths, 99.5)) + 1, 4, most))
+        """Room for all but one in two hundred; for all where it was said how much is read."""
+        said = bool(self.asked.encode.longest_text)
+        some = cells if said else cells.slice(0, 4000)
+        lengths = [len(ids) for ids in text_kind.encode_text(self.tokenizer, some.to_pylist())] or [1]
+        return int(np.clip(np.ceil(np.percentile(lengths, 100 if said else 99.5)) + 1, 4, most))
 
     def _remember(self) -> None:
         self.memory, self._places, self._pairs = Memory(self.kept[0]), {}, {*zip(*self.kept, strict=True)}

@@ -75,7 +75,7 @@ def half_read(column: str, size_N: np.ndarray, longest: int, usual: float = 0.0)
     """A sentence where texts of a column have more tokens than are read of one; `usual`: the share of which nothing is said."""
     if (count := int((size_N > longest).sum())) <= usual * len(size_N):
         return []
-    return [tr("{count:,} of {rows:,} texts of {column!r} have more than {longest:,} tokens: of these only the beginning is read. "
+    return [tr("{count:,} of {rows:,} texts have more than {longest:,} tokens in column {column!r}: of these only the beginning is read. "
                "--longest-text sets how many are.", count=count, rows=len(size_N), column=column, longest=longest)]  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def test_of_long_texts_the_beginning_is_read_and_that_is_said():
         table = Table(pa.table({"text": texts, "kind": ["a", "b"] * 30}), {"text": "text", "kind": "category"})
         task = made(table, "kind", encode=EncodeConfig(tokenizer="characters", most_text=30))
         said = task.half_read(table, task.encode(table, target=True))
-        assert len(said) == bool(count) and all(f"{count} of 60 texts of 'text' have more than 30 tokens" in line for line in said)
+        assert len(said) == bool(count) and all(f"{count} of 60 texts have more than 30 tokens in column 'text'" in line for line in said)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 12])

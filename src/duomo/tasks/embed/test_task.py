@@ -79,4 +79,4 @@ def test_of_long_texts_the_beginning_is_read_and_that_is_said():
     task = make_task("embed", {"target": ["b"], "source": "a", "encode": {"tokenizer": "characters", "longest_text": 20}})
     task.fit(table)
     (said,) = task.half_read(table, task.encode(table, target=True))
-    assert "8 of 10 texts of 'a' have more than 20 tokens" in said and task.too_long(table).sum() == 8
+    assert "8 of 10 texts have more than 20 tokens in column 'a'" in said and task.too_long(table).sum() == 8

@@ -63,7 +63,7 @@ def test_of_long_texts_the_beginning_is_read_and_that_is_said(tmp_path) -> None:
     heard = Heard()
     run = duomo.train(rows, settings, target="summary", out=str(tmp_path / "run"), reporter=heard)
     said = [line for line in heard.said if "have more than 48 tokens" in line]
-    assert len(said) == 1 and "of 'text'" in said[0] and said[0] in run.scorecard["facts"]["problems"]
+    assert len(said) == 1 and "column 'text'" in said[0] and said[0] in run.scorecard["facts"]["problems"]
     whole, part = run.predict(rows[:2])
     assert whole["read"] == 1 and 0.1 < part["read"] < 0.9
     run.predict_file(rows[:2], str(tmp_path / "told.csv"), reporter=heard)

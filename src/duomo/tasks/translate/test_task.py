@@ -340,3 +340,12 @@ def test_a_text_foretold_without_its_end_is_not_whole():
     endless = whole.masked_fill((labels_BT == task.pairs.end).unsqueeze(-1), 0.0)
     endless[..., labels_BT[0, 0]] += (labels_BT == task.pairs.end).float()
     assert task.measure(task.evidence(whole, batch))["chrf"] == 100 > task.measure(task.evidence(endless, batch))["chrf"]
+
+
+def test_who_says_how_much_is_read_has_all_read_up_to_that():
+    """Without, one in two hundred may be longer than what is read."""
+    table = sources.read({"source": [*["one two"] * 399, "long " * 30], "target": [*["eins zwei"] * 399, "lang " * 30]})
+    for longest, said in ((0, 2), (500, 0)):
+        task = make_task("translate", {"target": ["target"], "encode": {"tokenizer": "characters", "longest_text": longest}})
+        task.fit(table)
+        assert len(task.half_read(table, task.encode(table, target=True))) == said
