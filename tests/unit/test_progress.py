@@ -40,3 +40,10 @@ def test_half_of_the_data_is_judged_on_the_same_test() -> None:
     table = sources.read({"text": [f"row {number}" for number in range(400)], "label": ["a", "b"] * 200})
     whole, half = (split(table, DataConfig(valid_share=share), 0, ["label"]) for share in (0.15, 0.5))
     assert whole.test.tolist() == half.test.tolist() and len(half.train) == pytest.approx(len(whole.train) / 2, rel=0.15)
+
+
+def test_time_is_told_by_what_chose_the_checkpoint() -> None:
+    """A metric that only jumps while the loss falls says nothing of it."""
+    told = card([0.0, 0.15, 0.08, 0.06, 0.06, 0.06]) | {"chosen_by": {"name": "loss", "higher_is_better": False}}
+    told["history"] = [point | {"loss": 7 - place} for place, point in enumerate(told["history"])]
+    assert "loss on validation went from 5.000 to 2.000" in sentences(told)[0]

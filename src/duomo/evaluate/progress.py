@@ -27,8 +27,10 @@ def since(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _more(card: Mapping[str, Any]) -> list[str]:
-    metric, higher = card["metric"]["name"], card["metric"]["higher_is_better"]
-    told = [(point["step"], value) for point in card["history"] if (value := (point.get("valid") or {}).get(metric)) is not None]
+    chooser = card.get("chosen_by") or card["metric"]
+    metric, higher = chooser["name"], chooser["higher_is_better"]
+    valid = [(point["step"], {"loss": point.get("loss"), **(point.get("valid") or {})}) for point in card["history"]]
+    told = [(step, figures[metric]) for step, figures in valid if figures.get(metric) is not None]
     steps = [step for step, _ in told if step]
     if len(steps) < FEWEST:
         return []

@@ -44,7 +44,7 @@ class ScorecardInputs:
     valid: Mapping[str, float] = field(default_factory=dict)
     """Metrics on validation at the kept checkpoint."""
     history: Sequence[Mapping[str, Any]] = ()
-    """[{"step": int, "loss": float | None, "valid": {metric: value}}, ...]; `valid` where it was evaluated."""
+    """[{"step": int, "loss": float | None, "valid": {metric: value}}, ...]: loss and metrics on validation, where it was evaluated."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Shown as they are, in this order; the page knows these keys: name, model, size, parameters, trained, reason, split (a sentence),
     recipe (nested), rows {train, valid, test}, seconds {training, …}, memory_mb, data_hash, versions {…}, machine, seed,
@@ -77,7 +77,7 @@ def build(inputs: ScorecardInputs) -> dict[str, Any]:
     views = [*_confused(inputs), *inputs.task.views(inputs.evidence), *inputs.views]
     card = {
         "format": FORMAT, "name": str(inputs.facts.get("name", inputs.test.name)), "task": inputs.task.name,
-        "metric": {"name": inputs.task.metric.name, "higher_is_better": inputs.task.metric.higher_is_better},
+        "metric": vars(inputs.task.metric), "chosen_by": vars(inputs.task.chosen_by or inputs.task.metric),
         "test": {"rows": len(inputs.test), "digest": test_digest(inputs.test, inputs.targets)},
         "bootstrap": {
             "draws": max((len(values) for values in model.draws.values()), default=0), "rows": model.rows, "units": units,

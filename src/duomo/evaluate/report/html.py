@@ -227,7 +227,7 @@ def _thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _curves(card: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Loss of training, then each metric of validation, over the steps."""
+    """Loss and each metric on validation, over the steps."""
     lines: dict[str, list[tuple[float, float]]] = {}
     for point in card["history"]:
         if point.get("loss") is not None:
@@ -239,7 +239,7 @@ def _curves(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = []
     for name in [name for name in dict.fromkeys(order) if len(lines.get(name, [])) > 1][:4]:
         thin = _thin(lines[name])
-        title = tr("{metric} on validation", metric=pretty(name)) if name else tr("Training loss")
+        title = tr("{metric} on validation", metric=pretty(name or "loss"))
         data = {"x": [x for x, _ in thin], "lines": {title: [y for _, y in thin]}, "x_label": tr("step"), "y_label": ""}
         found.append({"title": title, "picture": picture("curve", data, title)})
     return found
