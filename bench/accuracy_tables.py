@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.metrics import roc_auc_score, root_mean_squared_error
 from sklearn.model_selection import train_test_split
 
-from common import command_line, trained, written
+from common import command_line, judged_on
 from duomo import samples
 
 GRID = tuple(product((0.05, 0.1), (15, 31, 63), (0.0, 1.0)))
@@ -81,11 +81,8 @@ def boosting(parts: dict[str, pd.DataFrame], problem: Problem) -> float:
 
 
 def duomo_figure(parts: dict[str, pd.DataFrame], problem: Problem, seed: int, minutes: float) -> float:
-    with tempfile.TemporaryDirectory() as out:
-        paths = written(parts, out)
-        settings = {"data": {name: str(paths[name]) for name in ("valid", "test")}, "train": {"seed": seed}}
-        model = trained(paths["train"], settings, target=problem.target, minutes=minutes or None).results[0]
-        return float(model["metrics"][problem.metric]["value"])
+    found = judged_on(parts, {"train": {"seed": seed}}, target=problem.target, minutes=minutes or None)
+    return float(found.results[0]["metrics"][problem.metric]["value"])
 
 
 def main() -> None:

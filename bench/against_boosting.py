@@ -9,7 +9,6 @@ columns. Prints log-loss, or RMSE, and for each side the geometric mean of its r
 """
 
 import math
-import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from common import command_line, trained, written
+from common import command_line, judged_on
 from duomo.core.reporter import Silent
 
 SETS = (
@@ -54,11 +53,8 @@ MOST, LEAST = 10_000, 1e-6
 
 
 def ours(train: pd.DataFrame, test: pd.DataFrame, target: str, number: bool) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = written({"train": train, "test": test}, folder)
-        settings = {"data": {"target": (target,), "test": str(paths["test"])}}
-        metrics = trained(paths["train"], settings, reporter=Silent()).results[0]["metrics"]
-    return float(metrics["rmse" if number else "log_loss"]["value"])
+    found = judged_on({"train": train, "test": test}, {"data": {"target": (target,)}}, reporter=Silent())
+    return float(found.results[0]["metrics"]["rmse" if number else "log_loss"]["value"])
 
 
 def theirs(train: pd.DataFrame, test: pd.DataFrame, target: str, number: bool) -> dict[str, float]:

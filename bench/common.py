@@ -59,3 +59,11 @@ def written(parts: "dict[str, pd.DataFrame]", folder: str | Path) -> dict[str, P
     for name, part in parts.items():
         part.to_csv(paths[name], index=False)
     return paths
+
+
+def judged_on(parts: "dict[str, pd.DataFrame]", settings: dict[str, Any], **how: Any) -> Judged:
+    """`trained` on the part `train`, judged on `test` and, where there is one, chosen by `valid`."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = written(parts, folder)
+        given = {name: str(path) for name, path in paths.items() if name != "train"}
+        return trained(paths["train"], settings | {"data": settings.get("data", {}) | given}, **how)

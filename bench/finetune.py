@@ -7,7 +7,6 @@ scratch, and scikit-learn's TF-IDF (words and pairs of words) with logistic regr
 Everything of Duomo's with its defaults, but texts are cut at 64 tokens (--longest) in all three, which a CPU needs.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from common import command_line, trained, written
+from common import command_line, judged_on
 
 TEXT, TARGET = "text", "department"
 
@@ -32,9 +31,9 @@ def classical(train: pd.DataFrame, valid: pd.DataFrame, test: pd.DataFrame) -> f
     return float(chosen.score(test[TEXT], test[TARGET]))
 
 
-def tuned(place: Path, settings: dict[str, Any]) -> tuple[float, float, int, int]:
-    data = {"valid": str(place / "valid.csv"), "test": str(place / "test.csv"), "kind": {TEXT: "text", TARGET: "category"}}
-    judged = trained(place / "train.csv", {"data": data, "task": {"metric": "accuracy"}} | settings, target=TARGET)
+def tuned(parts: dict[str, pd.DataFrame], settings: dict[str, Any]) -> tuple[float, float, int, int]:
+    told = {"data": {"kind": {TEXT: "text", TARGET: "category"}}, "task": {"metric": "accuracy"}}
+    judged = judged_on(parts, told | settings, target=TARGET)
     facts = judged.card["facts"]
     return judged.results[0]["metrics"]["accuracy"]["value"], judged.wall, facts["trained"], facts["parameters"]
 
@@ -63,14 +62,11 @@ def main() -> None:
     for count in map(int, given.labels.split(",")):
         held = min(max(50, count // 5), count // 2)
         train, valid = rows.iloc[: count - held], rows.iloc[count - held : count]
-        with tempfile.TemporaryDirectory() as folder:
-            place = Path(folder)
-            written({"train": train, "valid": valid, "test": test}, place)
-            for name, settings in ((name, settings) for name, settings in ways.items() if given.only in name):
-                seed = {"train": {"seed": given.seed}}
-                found, took, learned, whole = tuned(place, settings | seed)
-                print(f"| {count:,} | {name} | {found:.2%} | {learned:,} of {whole:,} ({learned / whole:.1%}) | {took:.0f} |", flush=True)
-            print(f"| {count:,} | TF-IDF, logistic regression | {classical(train, valid, test):.2%} | | |", flush=True)
+        parts = {"train": train, "valid": valid, "test": test}
+        for name, settings in ((name, settings) for name, settings in ways.items() if given.only in name):
+            found, took, learned, whole = tuned(parts, settings | {"train": {"seed": given.seed}})
+            print(f"| {count:,} | {name} | {found:.2%} | {learned:,} of {whole:,} ({learned / whole:.1%}) | {took:.0f} |", flush=True)
+        print(f"| {count:,} | TF-IDF, logistic regression | {classical(train, valid, test):.2%} | | |", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ numbers as such. Prints log-loss (RMSE of numbers), and for each side the geomet
 """
 
 import math
-import tempfile
 import time
 import warnings
 from collections import defaultdict
@@ -24,7 +23,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss
 
-from common import command_line, trained, written
+from common import command_line, judged_on
 from duomo.core.reporter import Silent
 
 SETS = "rated:Rated,score:Score,author:Author,mood:Score text,stars:rating,given:rating"
@@ -34,12 +33,9 @@ PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 def ours(train: pd.DataFrame, test: pd.DataFrame, target: str, number: bool) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = written({"train": train, "test": test}, folder)
-        kind = {} if number else {target: "category"}
-        settings = {"data": {"target": (target,), "test": str(paths["test"]), "kind": kind}}
-        metrics = trained(paths["train"], settings, reporter=Silent()).results[0]["metrics"]
-    return float(metrics["rmse" if number else "log_loss"]["value"])
+    data = {"target": (target,), "kind": {} if number else {target: "category"}}
+    found = judged_on({"train": train, "test": test}, {"data": data}, reporter=Silent())
+    return float(found.results[0]["metrics"]["rmse" if number else "log_loss"]["value"])
 
 
 class Told:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 import duomo
-from common import command_line, trained, written
+from common import command_line, judged_on
 from finetune import TARGET, TEXT, classical
 
 ARCHITECTURE = {"name": "bert", "size": "small", "options": {"near": 2}}
@@ -49,13 +49,11 @@ def main() -> None:
             for seed in range(given.seeds):
                 rows = pd.read_csv(given.reviews / "train.csv")[[TEXT, TARGET]].dropna().sample(count, random_state=seed)
                 parts = {"train": rows[: count * 4 // 5], "valid": rows[count * 4 // 5 :], "test": test}
-                with tempfile.TemporaryDirectory() as folder:
-                    paths = written(parts, folder)
-                    data = {"valid": str(paths["valid"]), "test": str(paths["test"]), "kind": {TEXT: "text", TARGET: "category"}}
-                    for name, way in ways.items():
-                        settings = {"data": data, "task": {"metric": "accuracy"}, "train": {"seed": seed}} | way
-                        judged = trained(paths["train"], settings, target=TARGET)
-                        found[name].append(judged.results[0]["metrics"]["accuracy"]["value"])
+                data = {"kind": {TEXT: "text", TARGET: "category"}}
+                for name, way in ways.items():
+                    settings = {"data": data, "task": {"metric": "accuracy"}, "train": {"seed": seed}} | way
+                    judged = judged_on(parts, settings, target=TARGET)
+                    found[name].append(judged.results[0]["metrics"]["accuracy"]["value"])
                 found["TF-IDF, logistic regression"].append(classical(*parts.values()))
             for name, values in found.items():
                 print(f"| {count:,} | {name} | {', '.join(f'{value:.3f}' for value in values)} | {np.mean(values):.3f} |", flush=True)

@@ -6,8 +6,8 @@ while Duomo keeps some of them to validate: logistic regression on TF-IDF of wor
 words, C chosen among 1, 10, 100 and 1,000 by five folds. Prints log-loss and accuracy.
 """
 
-import tempfile
 import warnings
+from typing import Any
 
 import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -15,20 +15,17 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 
-from common import command_line, trained, written
+from common import command_line, judged_on
 from duomo.core.reporter import Silent
 
 PEERS: dict[str, dict[str, object]] = {"words": {"ngram_range": (1, 2)}, "letters": {"analyzer": "char_wb", "ngram_range": (2, 5)}}
 
 
 def ours(train: pd.DataFrame, test: pd.DataFrame, seed: int, advice: bool) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        paths = written({"train": train, "test": test}, folder)
-        kinds = {"text": "text", "target": "category"}
-        settings = {"data": {"test": str(paths["test"]), "kind": kinds}, "train": {"seed": seed}}
-        settings |= {} if advice else {"model": {"options": {"advice": False}}}
-        metrics = trained(paths["train"], settings, target="target", reporter=Silent()).results[0]["metrics"]
-        return f"{metrics['log_loss']['value']:.3f} / {metrics['accuracy']['value']:.3f}"
+    settings: dict[str, Any] = {"data": {"kind": {"text": "text", "target": "category"}}, "train": {"seed": seed}}
+    settings |= {} if advice else {"model": {"options": {"advice": False}}}
+    metrics = judged_on({"train": train, "test": test}, settings, target="target", reporter=Silent()).results[0]["metrics"]
+    return f"{metrics['log_loss']['value']:.3f} / {metrics['accuracy']['value']:.3f}"
 
 
 def theirs(train: pd.DataFrame, test: pd.DataFrame, settings: dict[str, object]) -> str:
