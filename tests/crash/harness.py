@@ -33,6 +33,7 @@ import broken
 import toy
 
 from duomo.core.errors import DuomoError
+from duomo.core.reporter import Silent
 from duomo.train import loop
 from duomo.train.checkpoint import Checkpoints
 
@@ -135,7 +136,7 @@ def child(folder: Path, variant: str, slow: float, limit: Callable[[], None] | N
     os.dup2(os.open(folder.with_suffix(".out"), os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
     os.dup2(1, 2)
     torch.set_num_threads(1)
-    told = toy.Told()
+    told = Silent()
     try:
         broken.VARIANTS[variant]()
         instrument()
@@ -157,7 +158,7 @@ def child(folder: Path, variant: str, slow: float, limit: Callable[[], None] | N
         return error.exit_code
     finally:
         boundless()
-        print("\n".join(told.sentences), flush=True)
+        print("\n".join(told.said), flush=True)
     return 0
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from duomo.core.contract import Baseline, Evidence, Field, Head, Metric, Stream, Suggestion, Task, View
 from duomo.core.device import Execution
 from duomo.core.recipe import TrainConfig
-from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples
 from duomo.train.job import Job
@@ -153,13 +152,3 @@ def job(folder: Path, setting: TrainConfig, trap: str = "", width: int = 32) -> 
     stream = Shuffled(digits(slice(0, TRAIN)), setting.batch_size, setting.seed, trap)
     folder.mkdir(parents=True, exist_ok=True)
     return Job(Digits(), Net(width, norm=trap not in ("loss", "spike")), stream, batches, setting, EXECUTION, folder)
-
-
-class Told(Silent):
-    """Keeps the sentences."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.sentences.append(sentence)

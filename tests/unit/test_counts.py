@@ -194,16 +194,11 @@ QUICK = {
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A run that hardly learned, on a text from which counts learn much; and what was said."""
-    folder, said = tmp_path_factory.mktemp("counts"), list[str]()
-
-    class Listening(Silent):
-        def say(self, sentence: str) -> None:
-            said.append(sentence)
-
+    folder, reporter = tmp_path_factory.mktemp("counts"), Silent()
     text = Path(samples.write("novel", folder)).read_text(encoding="utf-8")[:40_000]
     (folder / "text.txt").write_text(text, encoding="utf-8")
-    duomo.train(str(folder / "text.txt"), QUICK, out=folder / "run", reporter=Listening())
-    return folder, said
+    duomo.train(str(folder / "text.txt"), QUICK, out=folder / "run", reporter=reporter)
+    return folder, reporter.said
 
 
 def test_a_run_keeps_its_counts_and_answers_with_them(told: tuple[Path, list[str]]) -> None:
@@ -230,26 +225,16 @@ def test_a_run_from_before_there_were_counts_opens(told: tuple[Path, list[str]],
 
 
 def test_others_get_the_network_alone(told: tuple[Path, list[str]]) -> None:
-    folder, said = told[0], list[str]()
-
-    class Listening(Silent):
-        def say(self, sentence: str) -> None:
-            said.append(sentence)
-
-    convert.convert(folder / "run", "hf", folder / "hf", reporter=Listening())
-    assert [sentence for sentence in said if "the network alone" in sentence]
+    folder, reporter = told[0], Silent()
+    convert.convert(folder / "run", "hf", folder / "hf", reporter=reporter)
+    assert [sentence for sentence in reporter.said if "the network alone" in sentence]
     assert not [name for name in load_file(folder / "hf" / "model.safetensors") if "counts" in name]
 
 
 def test_going_on_from_a_run_counts_anew(told: tuple[Path, list[str]]) -> None:
-    folder, said = told[0], list[str]()
-
-    class Listening(Silent):
-        def say(self, sentence: str) -> None:
-            said.append(sentence)
-
+    folder, reporter = told[0], Silent()
     (folder / "other.txt").write_text((folder / "novel.txt").read_text(encoding="utf-8")[60_000:90_000], encoding="utf-8")
     settings = {"data": {"task": "generate"}, "train": {"steps": 2}, "adapt": {"start": str(folder / "run"), "lora": True}}
-    run = duomo.train(str(folder / "other.txt"), settings, out=folder / "on", reporter=Listening())
-    assert [sentence for sentence in said if "stay behind" in sentence]
+    run = duomo.train(str(folder / "other.txt"), settings, out=folder / "on", reporter=reporter)
+    assert [sentence for sentence in reporter.said if "stay behind" in sentence]
     assert run.model.counts.fitted and duomo.load(folder / "on").model.counts.fitted

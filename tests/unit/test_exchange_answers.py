@@ -22,14 +22,6 @@ DIGIT = re.compile(r"\d")
 SETTINGS = {"exact": True, "batch_size": 8}
 
 
-class Listening(Silent):
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.sentences.append(sentence)
-
-
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> duomo.Run:
     folder = tmp_path_factory.mktemp("trunk")
@@ -83,9 +75,9 @@ def test_a_line_beside_the_network_stays_behind(trunk: duomo.Run) -> None:
     rows = [{"text": text, "label": "digits" if DIGIT.search(text) else "letters"} for text in SENTENCES]
     run, place = taught(trunk, rows, "classify", 2, "label", encode={}), trunk.path.parent / "alone-hf"
     assert run.scorecard["facts"]["voices"]["line"] > 0.3
-    said = Listening()
+    said = Silent()
     convert(run.path, "hf", place, reporter=said)
-    assert any("the network alone" in sentence for sentence in said.sentences)
+    assert any("the network alone" in sentence for sentence in said.said)
     asked = [text[:120] for text in SENTENCES[:12]]
     told = transformers.pipeline("text-classification", model=str(place), truncation=True)(asked)
     alone = duomo.load(run.path)

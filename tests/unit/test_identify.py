@@ -57,14 +57,10 @@ def run(tmp_path_factory):
 def test_few_people_are_divided_by_pictures_and_counted_as_people(tmp_path):
     for number in range(4):
         person(tmp_path / "people", number, 8)
-    said, settings = [], {"data": {"task": "identify"}, "train": {"steps": 2, "exact": True}, "encode": {"picture_size": 32}}
+    heard, settings = Silent(), {"data": {"task": "identify"}, "train": {"steps": 2, "exact": True}, "encode": {"picture_size": 32}}
 
-    class Heard(Silent):
-        def say(self, text):
-            said.append(text)
-
-    made = make(str(tmp_path / "people"), settings, Heard())
-    assert any("4 people are too few for a test of strangers" in line for line in said)
+    made = make(str(tmp_path / "people"), settings, heard)
+    assert any("4 people are too few for a test of strangers" in line for line in heard.said)
     assert set(made.test.column("label").to_pylist()) <= set(made.train.column("label").to_pylist()) and len(made.test) > 2
     card = {"bootstrap": {"rows": 3, "units": "people"}}
     assert caution(card).startswith("The test has only 3 people")

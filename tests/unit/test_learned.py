@@ -9,14 +9,6 @@ import duomo
 from duomo.core.reporter import Silent
 
 
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
-
-
 def write(path: Path, rows: list[list[object]]) -> Path:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([["age", "place", "kind"], *rows])
@@ -29,12 +21,12 @@ def test_rows_that_were_learned_from_are_counted(tmp_path: Path) -> None:
     settings = {"train": {"steps": 3, "exact": True}, "model": {"name": "linear"}}
     run = duomo.train(write(tmp_path / "all.csv", rows), settings, target="kind", out=tmp_path / "run")
     learned = 90 - run.scorecard["test"]["rows"]
-    heard = Heard()
+    heard = Silent()
     shuffled = [rows[place] for place in random.permutation(90)]
     assert run.evaluate(write(tmp_path / "again.csv", shuffled), reporter=heard)["learned"] == learned
     assert any(f"learned from {learned} of these 90 rows" in said for said in heard.said)
     new: list[list[object]] = [[cell + 0.5, place, kind] for cell, place, kind in rows]
-    heard = Heard()
+    heard = Silent()
     assert run.evaluate(write(tmp_path / "new.csv", [*new, *rows]), reporter=heard)["learned"] == learned
     assert run.evaluate(write(tmp_path / "new.csv", new), reporter=heard)["learned"] == 0
     assert sum("flatter" in said for said in heard.said) == 1

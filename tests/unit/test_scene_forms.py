@@ -256,14 +256,9 @@ def test_a_column_that_says_the_part(tmp_path: Path) -> None:
     made = plan.make(tmp_path / "t.csv", {"data": {"target": ("target",)}}, Silent())
     assert [len(part) for part in (made.train, made.valid, made.test)] == [40, 10, 15]
     assert "Split" in made.recipe.data.ignore and made.recipe.data.split == "folders"
-    heard: list[str] = []
-
-    class Listening(Silent):
-        def say(self, text: str) -> None:
-            heard.append(text)
-
-    plan.make(tmp_path / "t.csv", {"data": {"target": ("target",)}}, Listening())
-    assert any("5 of the 15 test rows are also among" in text for text in heard), heard
+    heard = Silent()
+    plan.make(tmp_path / "t.csv", {"data": {"target": ("target",)}}, heard)
+    assert any("5 of the 15 test rows are also among" in text for text in heard.said), heard.said
     assert "Split" in plan.make(tmp_path / "t.csv", {"data": {"target": ("target",), "split": "random"}}, Silent()).recipe.data.ignore
     (tmp_path / "t.csv").write_text("\n".join(["a,b,target,split", *[row.replace("TEST", "other") for row in rows]]) + "\n")
     assert plan.make(tmp_path / "t.csv", {"data": {"target": ("target",)}}, Silent()).recipe.data.split != "folders"

@@ -153,15 +153,10 @@ def test_composing_tells_what_it_lacks(parts: tuple[Path, Path], tmp_path: Path)
         compose(grounds, grounds, tmp_path / "o", ComposeConfig(), Silent())
     with pytest.raises(ConfigError, match="empty folder"):
         compose(cuts, grounds, cuts, ComposeConfig(), Silent())
-    said: list[str] = []
-
-    class Saying(Silent):
-        def say(self, text: str) -> None:
-            said.append(text)
-
+    heard = Silent()
     (grounds / "torn.jpg").write_bytes(b"none")
-    compose(cuts, grounds, tmp_path / "out", ComposeConfig(count=1), Saying())
-    assert "backgrounds" in said[0] and "torn.jpg" in said[0]
+    compose(cuts, grounds, tmp_path / "out", ComposeConfig(count=1), heard)
+    assert "backgrounds" in heard.said[0] and "torn.jpg" in heard.said[0]
 
 
 def test_broken_coco_boxes_are_left_out_one_by_one(folder: Path) -> None:

@@ -139,14 +139,6 @@ def test_what_is_not_fitted_is_in_no_file_and_what_is_comes_back() -> None:
     assert bert.Model(CONFIG, {"tokens": Field("tokens", (LONGEST,), (SIZE,))}, Head(3, "row")).sides is None
 
 
-class Listening(Silent):
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.said.append(sentence)
-
-
 QUICK = {
     "data": {"task": "fill"}, "model": {"options": {"width": 32, "depth": 1, "heads": 2}}, "train": {"steps": 6},
     "encode": {"longest_text": 64, "vocabulary": 400},
@@ -156,7 +148,7 @@ QUICK = {
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A run that hardly learned, on a text from which counts learn much; and what was said."""
-    folder, reporter = tmp_path_factory.mktemp("sides"), Listening()
+    folder, reporter = tmp_path_factory.mktemp("sides"), Silent()
     text = Path(samples.write("novel", folder)).read_text(encoding="utf-8")[:60_000]
     (folder / "text.txt").write_text(text, encoding="utf-8")
     duomo.train(str(folder / "text.txt"), QUICK, out=folder / "run", reporter=reporter)
@@ -197,7 +189,7 @@ def test_a_run_from_before_there_were_counts_opens(told: tuple[Path, list[str]],
 
 
 def test_others_get_the_network_alone(told: tuple[Path, list[str]]) -> None:
-    reporter = Listening()
+    reporter = Silent()
     settings = QUICK | {"model": {"options": {"width": 32, "depth": 1, "heads": 2, "near": 0, "place": "after", "types": 2}}}
     duomo.train(str(told[0] / "text.txt"), settings, out=told[0] / "plain")
     convert.convert(told[0] / "plain", "hf", told[0] / "hf", reporter=reporter)
@@ -206,7 +198,7 @@ def test_others_get_the_network_alone(told: tuple[Path, list[str]]) -> None:
 
 
 def test_going_on_from_a_run_counts_anew_or_leaves_them(told: tuple[Path, list[str]]) -> None:
-    folder, reporter = told[0], Listening()
+    folder, reporter = told[0], Silent()
     (folder / "other.txt").write_text((folder / "novel.txt").read_text(encoding="utf-8")[60_000:90_000], encoding="utf-8")
     settings = {"data": {"task": "fill"}, "train": {"steps": 2}, "adapt": {"start": str(folder / "run")}}
     run = duomo.train(str(folder / "other.txt"), settings, out=folder / "on", reporter=reporter)

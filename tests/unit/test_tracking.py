@@ -228,11 +228,7 @@ def test_what_cannot_be_drawn_is_told(
 
 def test_a_film_of_uneven_frames_plays_as_long_as_before(predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = film(tmp_path / "film.avi")
-    evenly, said = films.frames, list[str]()
-
-    class Saying(Silent):
-        def say(self, text: str) -> None:
-            said.append(text)
+    evenly, heard = films.frames, Silent()
 
     def halting(path: Path) -> Iterator[tuple[float, np.ndarray]]:
         return ((time if time < 1 else time + 2, pixels) for time, pixels in evenly(path))
@@ -241,8 +237,8 @@ def test_a_film_of_uneven_frames_plays_as_long_as_before(predictor: Predictor, t
     boxed.draw(predictor, str(source), str(tmp_path / "boxed.mp4"), Silent())
     assert films.look(tmp_path / "boxed.mp4").seconds == pytest.approx(4.0, abs=0.1)
     monkeypatch.setattr(films, "frames", lambda path: ((time, pixels) for time, pixels in evenly(path) if time < 1))
-    boxed.draw(predictor, str(source), str(tmp_path / "half.mp4"), Saying())
-    assert "truncated: it ends after 1.0 of 2.0 s" in said[0]
+    boxed.draw(predictor, str(source), str(tmp_path / "half.mp4"), heard)
+    assert "truncated: it ends after 1.0 of 2.0 s" in heard.said[0]
 
 
 def test_the_pictures_of_a_folder_are_drawn_into_another(predictor: Predictor, tmp_path: Path) -> None:

@@ -467,37 +467,27 @@ def test_the_log_ends_with_the_last_step(tmp_path: Path, stopped: Any, monkeypat
 
 
 def test_other_code_is_told_of_when_a_run_goes_on(tmp_path: Path, stopped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-
-    class Told(Silent):
-        def say(self, sentence: str) -> None:
-            said.append(sentence)
-
+    heard = Silent()
     for name, later in (("same", ""), ("other", "0123456789ab")):
         with stopped(3):
             train(toy.job(tmp_path / name, toy.config(steps=5)), Silent())
         with monkeypatch.context() as patch:
             if later:
                 patch.setattr(facts, "code", lambda later=later: later)
-            train(toy.job(tmp_path / name, toy.config(steps=5)), Told())
-        assert any(f"duomo: {facts.code()} -> {later}" in sentence for sentence in said) == bool(later)
+            train(toy.job(tmp_path / name, toy.config(steps=5)), heard)
+        assert any(f"duomo: {facts.code()} -> {later}" in sentence for sentence in heard.said) == bool(later)
 
 
 def test_what_will_take_long_or_not_fit_is_foretold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Testing, where a model writes its answers, only where it is worth a word beside the training; checkpoints larger than the disk."""
-    said: list[str] = []
-
-    class Told(Silent):
-        def say(self, sentence: str) -> None:
-            said.append(sentence)
-
+    heard = Silent()
     for seconds, training in ((354.0, 60.0), (19.0, 10.0), (100.0, 1000.0)):
-        preflight.say_judging(seconds, training, Told())
-    assert len(said) == 1 and "5.9 min" in said[0] and "--test-share" in said[0]
+        preflight.say_judging(seconds, training, heard)
+    assert len(heard.said) == 1 and "5.9 min" in heard.said[0] and "--test-share" in heard.said[0]
     for free in (10**9, 10**7):
         monkeypatch.setattr("shutil.disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
-        preflight.Preflight(60.0, 10**9, 85_000_000).say(Told(), tmp_path)
-    assert len(said) == 4 and "10 MB left" in said[3] and "--out" in said[3]
+        preflight.Preflight(60.0, 10**9, 85_000_000).say(heard, tmp_path)
+    assert len(heard.said) == 4 and "10 MB left" in heard.said[3] and "--out" in heard.said[3]
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(0.0, 500), (0.05, 500), (0.1, 256), (0.9, 32), (60.0, 32)])

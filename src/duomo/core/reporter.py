@@ -46,10 +46,13 @@ class _NoProgress(Progress):
 
 
 class Silent(Reporter):
-    """Says nothing: for tests and for use as a library."""
+    """Shows nothing, and keeps what was said: for tests and for use as a library."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
 
     def say(self, sentence: str) -> None:
-        return None
+        self.said.append(sentence)
 
     def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return None
