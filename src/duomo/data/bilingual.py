@@ -230,8 +230,4 @@ def _entries(lines: Iterator[str]) -> Iterator[tuple[dict[str, str], bool, int]]
             entry[key] = ""
         if key and line:
             broken = broken or STRING.fullmatch(line) is None
-            entry[key] += "".join(_unescaped(part) for part in STRING.findall(line))
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), text)
+            entry[key] += re.sub(r"\\(.)", lambda found: ESCAPES.get(found[1], found[1]), "".join(STRING.findall(line)))

@@ -79,12 +79,9 @@ def _times(table: Table) -> tuple[str, str, bool] | None:
 def _recordings(table: Table) -> str:
     """The first column that names sounds; empty where none does."""
     texts = [name for name in table.names if is_text(table.column(name).type) and not is_bytes(table.column(name).type)]
-    found = (name for name in texts if table.kinds.get(name) == "audio" or name == "audio" or _names_sounds(table, name))
+    found = (name for name in texts if "audio" in (name, table.kinds.get(name))
+             or KINDS["audio"].recognise(name, Cells(table.column(name), table.root)) is not None)  # fmt: skip
     return next(found, "")
-
-
-def _names_sounds(table: Table, name: str) -> bool:
-    return KINDS["audio"].recognise(name, Cells(table.column(name), table.root)) is not None
 
 
 def _seconds(column: pa.ChunkedArray) -> np.ndarray:

@@ -135,16 +135,13 @@ def _fields(row: Mapping[str, Any], columns: Collection[str], objects: Collectio
 def built(made: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
     """Checked rows as a table of the columns name -> kind; DataError for a cell of the wrong make."""
     cells = {name: [row.get(name) for row in made] for name in columns}
-    plain = [name for name, kind in columns.items() if kind == "number" and _is_plain(cells[name])]
+    numbers = [name for name, kind in columns.items() if kind == "number" and set(map(type, cells[name])) == {float}]
+    plain = [name for name in numbers if math.isfinite(sum(cells[name]))]
     # all of them as one array and cut: an array for each would be most of what a row of numbers costs
     flat = pa.array(list(chain.from_iterable(cells[name] for name in plain)), pa.float64())
     cut = {name: flat.slice(place * len(made), len(made)) for place, name in enumerate(plain)}
     arrays = {name: cut[name] if name in cut else _column(name, kind, cells[name]) for name, kind in columns.items()}
     return Table(pa.table(arrays), dict(columns), name="request")
-
-
-def _is_plain(cells: list[Any]) -> bool:
-    return set(map(type, cells)) == {float} and math.isfinite(sum(cells))
 
 
 def table_of(rows: Sequence[Any], columns: Mapping[str, str]) -> Table:

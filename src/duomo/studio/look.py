@@ -3,7 +3,7 @@
 import re
 import threading
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -13,7 +13,7 @@ from duomo.core.errors import DuomoError
 from duomo.core.kinds.image import upright
 from duomo.core.messages import flagged, tr
 from duomo.core.recipe import Recipe
-from duomo.core.reporter import Progress, Reporter, Silent
+from duomo.core.reporter import Silent
 from duomo.core.table import KINDS, MEDIA, Table, evenly
 from duomo.data.text_encoding import OTHERS
 from duomo.evaluate.exhibits import ALL_SOUNDS, DRAWN, cell, marks_of, strip, thumbnail
@@ -26,25 +26,9 @@ USELESS = ("all_missing", "constant")
 _one_at_a_time = threading.Lock()
 
 
-class Heard(Reporter):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def say(self, sentence: str) -> None:
-        self.sentences.append(sentence)
-
-    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        return None
-
-    def progress(self, label: str, total: float, unit: str) -> Progress:
-        return Silent().progress(label, total, unit)
-
-
 def look(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The audit of `pipeline.inspect`, `rows` (cells as `exhibits.cell` gives them), what the reader noticed, the kinds there are."""
-    heard = Heard()
+    heard = Silent()
     with _one_at_a_time:
         table = plan.read(source, build(Recipe, settings).data, heard)
         found = pipeline.inspect(table, settings)
@@ -57,10 +41,10 @@ def look(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     proposal = found["proposal"]
     return found | {
         "proposal_acts": acts(" ".join([*proposal.get("notes", ()), proposal.get("problem", "")]), names, tasks),
-        "encodings": ["utf-8", "gb18030", *OTHERS] if any("--encoding" in sentence for sentence in heard.sentences) else [],
+        "encodings": ["utf-8", "gb18030", *OTHERS] if any("--encoding" in sentence for sentence in heard.said) else [],
         "columns": columns[:COLUMNS],
         "more_columns": max(0, len(columns) - COLUMNS),
-        "noticed": [{"sentence": one, "acts": acts(one, names, tasks) + _other_part(one, source)} for one in heard.sentences],
+        "noticed": [{"sentence": one, "acts": acts(one, names, tasks) + _other_part(one, source)} for one in heard.said],
         "rows_shown": _rows(table),
         "kinds": list(KINDS),
         "kind_names": {kind: tr(kind) for kind in KINDS},
