@@ -43,8 +43,7 @@ bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/time_to_accuracy.py .bench/data
 	$(BIN)/python bench/accuracy_pictures.py .bench/data
 	$(BIN)/python bench/accuracy_tables.py .bench/data
-	$(BIN)/python bench/accuracy_text.py .bench/data
-	$(BIN)/python bench/accuracy_speech.py .bench/data
+	$(BIN)/python bench/judged.py .bench/data pinglun,reviews,news,french --seeds 3
 	$(BIN)/python bench/parameter_counts.py
 	$(BIN)/python bench/parity_pictures.py --mobilenet .bench/data/mobilenet/mobilenet_v2.pth
 	$(BIN)/python bench/picture_pipeline.py
@@ -57,7 +56,6 @@ bench: $(VENV)/.ready .bench/data/.ready
 	$(BIN)/python bench/pretraining_speed.py
 	$(BIN)/python bench/decode_speed.py --llama
 	$(BIN)/python bench/learning_language.py
-	$(BIN)/python bench/tagging.py .bench/data
 	$(BIN)/python bench/translation.py .bench/data
 	$(BIN)/python bench/finetune.py .bench/data/minilm .bench/data/reviews
 	$(BIN)/python bench/chat_lora.py .bench/data/smollm2/smollm2.gguf .bench/data/reviews/train.csv
