@@ -13,7 +13,7 @@ import numpy as np
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.data.classical import LinearMatrix, TreeMatrix, is_flat, sample_rows
+from duomo.data.classical import LinearMatrix, TreeMatrix, at_rows, is_flat, sample_rows
 from duomo.tasks.classify.labels import Labels
 
 TREE_ROWS, TEXT_ROWS, DENSE_ROWS = 100_000, 50_000, 20_000
@@ -137,7 +137,7 @@ class Classical(Baseline):
         """A fitted model, or the number of the only class that occurs."""
         known = np.flatnonzero(column >= 0)
         wanted = column[known].astype(np.int64)
-        return self._fit(features[known], wanted) if len(np.unique(wanted)) > 1 else int(wanted[0]) if len(wanted) else 0
+        return self._fit(at_rows(features, known), wanted) if len(np.unique(wanted)) > 1 else int(wanted[0]) if len(wanted) else 0
 
     def evidence(self, test: Table) -> Evidence:
         return _evidence(self.labels, self._probabilities(self._matrix.transform(test)), test)

@@ -13,7 +13,7 @@ from duomo.core.contract import Baseline, Evidence
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.data.classical import LinearMatrix, TreeMatrix, is_flat, sample_rows
+from duomo.data.classical import LinearMatrix, TreeMatrix, at_rows, is_flat, sample_rows
 from duomo.data.supervised import numbers
 
 TREE_ROWS, LINEAR_ROWS, NEAR_ROWS = 100_000, 20_000, 20_000
@@ -80,7 +80,7 @@ class Classical(Baseline):
         self._matrix.fit(train)
         features, columns = self._matrix.transform(train), self._targets(train).T
         rows = [np.flatnonzero(np.isfinite(column)) for column in columns]
-        self._models = [self._fit(features[known], column[known]) for known, column in zip(rows, columns, strict=True)]
+        self._models = [self._fit(at_rows(features, known), column[known]) for known, column in zip(rows, columns, strict=True)]
 
     def evidence(self, test: Table) -> Evidence:
         features = self._matrix.transform(test)
