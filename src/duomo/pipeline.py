@@ -21,7 +21,7 @@ from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import JUDGED, RunFolder, run_name, whole
 from duomo.core.table import Table
-from duomo.data import audit, longform, sources
+from duomo.data import audit, longform, sources, spill
 from duomo.data.cleaning import clean
 from duomo.data.listed import check_names
 from duomo.evaluate import compare as comparison
@@ -116,6 +116,7 @@ def train(
         plan = make(source, values, reporter)
         plan = dataclasses.replace(plan, recipe=_with_source(plan.recipe, source))
         plan.task.fit(plan.train)
+        spill.trim()  # what tokens were found in
         shown = plan.task.example(plan.train)
         if shown is not None:
             reporter.passage(*shown)

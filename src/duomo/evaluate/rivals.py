@@ -37,7 +37,9 @@ class Rival:
 def run_rivals(task: Task, train: Table, test: Table, seconds: float, seed: int = 0) -> list[Rival]:
     """Fit every baseline of the task on `train` and judge it on `test`; each may take about `seconds` to fit."""
     count = len(task.baselines())
-    return [_run(lambda place=place: task.baselines()[place], place, (train, test), (seconds, seed)) for place in range(count)]  # type: ignore[misc]
+    found = [_run(lambda place=place: task.baselines()[place], place, (train, test), (seconds, seed)) for place in range(count)]  # type: ignore[misc]
+    spill.trim()  # what they were fitted to
+    return found
 
 
 def _run(make: Callable[[], Baseline], place: int, tables: tuple[Table, Table], limits: tuple[float, int]) -> Rival:
