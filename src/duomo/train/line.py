@@ -87,6 +87,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
     seen.write(found)
     some = council.has_cells and wide and sum(goal.size for goal in rows.goals) <= TOLD
     told = _told(seen, rows, chosen, told_by) if some else ()
+    seen.all = None  # whoever goes on reads more rows
     again = partial(_again, council, chosen, most)
     onward = again if rows.learned < FEW or not seen.wide or council.picture_names else partial(_onward, seen, found, ways)
     return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), onward, told)
