@@ -134,7 +134,7 @@ def _fields(row: Mapping[str, Any], columns: Collection[str], objects: Collectio
 
 def built(made: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
     """Checked rows as a table of the columns name -> kind; DataError for a cell of the wrong make."""
-    cells = {name: [row.get(name) for row in made] for name in columns}
+    cells: dict[str, list[Any]] = {name: [row.get(name) for row in made] for name in columns}
     numbers = [name for name, kind in columns.items() if kind == "number" and set(map(type, cells[name])) == {float}]
     plain = [name for name in numbers if math.isfinite(sum(cells[name]))]
     # all of them as one array and cut: an array for each would be most of what a row of numbers costs
