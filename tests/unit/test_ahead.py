@@ -15,8 +15,16 @@ from duomo.core.errors import DuomoError
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
-from duomo.data import ahead, frames
+from duomo.data import ahead, frames, sources
 from duomo.serve.desk import Desk, Question
+
+
+class Said(Silent):
+    def __init__(self) -> None:
+        self.sentences = list[str]()
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
 
 
 def told(data: pd.DataFrame, steps: int, target: str = "sales", **settings: object) -> tuple[pd.DataFrame, ahead.Past]:
@@ -134,6 +142,11 @@ def test_a_run_foretells(tmp_path: Path) -> None:
     assert reply.status == 200 and json.loads(reply.body)["answers"][0]["prediction"] == pytest.approx(
         answers["prediction"].iloc[0], rel=1e-4
     )
+    later = [{"date": f"2023-04-{day}", "sales": 500.0 if day < 27 else None} for day in (26, 27)] + [{"date": "2023-05-03"}]
+    asked = [Question(2, "predict", json.dumps({"rows": later}).encode()), question]  # of two requests at once neither hears of the other
+    (_, told_of), (_, alone) = desk.answer([(one, desk.rows(one)) for one in asked])
+    assert json.loads(told_of.body)["answers"][2] == again.predict(later)[2] and alone.body == reply.body
+    assert again.predict(later)[2] != again.predict(later[2:])[0]
 
 
 def test_years_are_moments() -> None:
@@ -157,3 +170,43 @@ def test_what_cannot_be_foretold() -> None:
     for data, settings in ((rows, {"ahead": 200}), (rows.drop(columns="date").assign(x=1.5), {"ahead": 7})):
         with pytest.raises(DuomoError, match=r"Lower --ahead|--time COLUMN"):
             plan.make(data, {"data": {"target": ("sales",), **settings}}, Silent())
+
+
+def test_values_told_anew_replace_those_that_the_run_kept() -> None:
+    _, past = told(daily(), 7)
+    days = [str(date(2024, 1, 1) + timedelta(number)) for number in range(118, 127)]
+    rows = pd.DataFrame({"date": days, "sales": [118.0, 500.0] + [None] * 7})
+    found = ahead.again(Table(frames.from_memory(rows)), past)
+    assert found.data.to_pandas()["sales[-7]"].tolist()[7:] == [118, 500]
+    assert [problem for problem in found.problems if "1 value of sales is not" in problem] and len(found.problems) == 1
+
+
+def test_rows_of_one_moment_are_told_of() -> None:
+    rows = pd.concat([daily(), daily().iloc[50:51]])
+    said = Said()
+    ahead.settle(kinds.infer(Table(frames.from_memory(rows)), {}), DataConfig(target=("sales",), task="regress", ahead=7), said)
+    assert any("1 row is of the moment" in sentence for sentence in said.sentences)
+    with pytest.raises(DuomoError, match="no other column tells series apart"):
+        told(pd.concat([daily(), daily()]), 7)
+
+
+def test_series_of_the_monash_archive(tmp_path: Path) -> None:
+    head = "# About\n@relation some\n@attribute series_name string\n@attribute start_timestamp date\n@frequency {}\n@horizon 3\n@data\n"
+    rows = [f"T{one}:20{10 + one}-01-01 00-30-00:{','.join(map(str, range(one, one + 60)))},?,1.5\n" for one in range(5)]
+    (tmp_path / "a.tsf").write_text(head.format("monthly") + "".join(rows))
+    table = kinds.infer(sources.read(tmp_path / "a.tsf"), {})
+    assert table.names == ["series_name", "time", "value"] and len(table) == 5 * 62 and "--target value --ahead 3" in table.problems[-1]
+    assert table.data.slice(62, 2).to_pylist() == [{"series_name": "T1", "time": f"2011-0{n}-01", "value": float(n)} for n in (1, 2)]
+    made = plan.make(str(tmp_path / "a.tsf"), {"data": {"ahead": 3}}, Silent())
+    assert (
+        made.recipe.data.target == ("value",) and made.past is not None and made.past.by == ("series_name",) and made.past.unit == "months"
+    )
+    for spoken, second in (("half_hourly", "2010-01-01T01:00:00"), ("10_minutes", "2010-01-01T00:40:00"), ("weekly", "2010-01-08")):
+        (tmp_path / "a.tsf").write_text(head.format(spoken) + rows[0])
+        assert sources.read(tmp_path / "a.tsf").column("time")[1].as_py() == second
+    (tmp_path / "a.tsf").write_text("@relation m4\n@attribute series_name string\n@data\nT1:1,2,3\n")
+    assert sources.read(tmp_path / "a.tsf").column("time").to_pylist() == ["2000-01-01", "2000-01-02", "2000-01-03"]
+    for wrong in (head.format("now and then") + rows[0], head.format("daily") + "T1:1,2\n", head.format("daily") + "T1:soon:1,2\n"):
+        (tmp_path / "a.tsf").write_text(wrong)
+        with pytest.raises(DuomoError, match=r"@frequency|line 8 of"):
+            sources.read(tmp_path / "a.tsf")

@@ -114,9 +114,9 @@ def _texts(settings: Mapping[str, Any], section: str) -> dict[str, str]:
 
 def task_module(name: str) -> ModuleType:
     if FORETOLD.match(name):
-        raise ConfigError("There is no task {name!r}: series are not continued here. A number is foretold from a table with a row for each "
-                          "moment and earlier values as columns: --task regress --target VALUE --time DATE; a class or a number is learned "
-                          "of whole series: --task classify or regress (docs/guide.md)", name=name)  # fmt: skip
+        raise ConfigError("There is no task {name!r}. A dated number is foretold from its earlier values: --target VALUE --ahead STEPS; a "
+                          "class or a number is learned of whole series: --task classify or regress (docs/guide.md)",
+                          name=name)  # fmt: skip
     if name not in task_names():
         raise ConfigError(
             "A task must be one of {known}; received {name!r}.{hint}",

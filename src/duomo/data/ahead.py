@@ -78,9 +78,9 @@ class Past:
     def needed(self) -> list[str]:
         return [*self.by, *dated.named(Table(self.known), self.time)]
 
-    def asks(self, columns: Sequence[str]) -> dict[str, list[str]]:
-        """The columns that a row to be answered has, of those that the model reads."""
-        return {"asks": list(dict.fromkeys([*(name for name in columns if name not in self.names), *self.needed]))}
+    def asks(self, columns: Sequence[str]) -> dict[str, Any]:
+        """The columns that a row to be answered has, of those that the model reads, and the one of earlier values that it may have."""
+        return {"asks": list(dict.fromkeys([*(name for name in columns if name not in self.names), *self.needed])), "told": self.target}
 
     def keep(self, folder: Path) -> None:
         told = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "known"}
@@ -119,6 +119,9 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
     by = _series(table, _places(moments_N, unit, every), [target, *dated.named(table, time)])
     past = Past(target, time, by, data.ahead, unit, every, 0, (), table.data.select([*by, *dated.named(table, time), target]))
     place_N, code_N, value_N = _read(past, past.known)
+    if twice := len(place_N) - len(np.unique(np.stack([place_N, code_N]), axis=1).T):
+        reporter.say(tr("{count:,} rows are of the moment of another row of the same series; their mean is looked back at.",
+                        count=twice))  # fmt: skip
     past = dataclasses.replace(past, **_looked_back_at(data.ahead, _cycles(moments_N, unit, every), int(np.ptp(place_N)) + 1))
     cells = _cells(past, (place_N, code_N, value_N))
     reach = max(last for _, last, _ in past.spans) + past.season
@@ -160,6 +163,7 @@ def again(table: Table, past: Past | None) -> Table:
     own[past.target] = table.data.column(past.target) if past.target in table.names else pa.chunked_array([pa.nulls(len(table))])
     parts = [past.known, pa.table({name: _alike(column, past.known, name, table.name) for name, column in own.items()})]
     place_N, code_N, value_N = _read(past, pa.concat_tables(parts), len(past.known))
+    value_N, anew = _latest(place_N, code_N, value_N, len(past.known))
     asked = np.flatnonzero(np.isin(code_N, code_N[len(past.known) :]))
     place_N, code_N, value_N = place_N[asked], np.unique(code_N[asked], return_inverse=True)[1], value_N[asked]
     rows = np.flatnonzero(asked >= len(past.known))
@@ -172,10 +176,24 @@ def again(table: Table, past: Past | None) -> Table:
            count=late, ahead=past.ahead, target=past.target),
         tr("Of {count:,} rows no earlier {target} is known: they lie before those that the model keeps, or are of a new series. Give the "
            "rows before them with their {target} too.", count=lost, target=past.target),
+        tr("{count:,} values of {target} are not those that the model keeps of the same moments; what the rows say counts.",
+           count=anew, target=past.target),
     ]  # fmt: skip
-    said = [words for count, words in zip((late, lost), said, strict=True) if count]
+    said = [words for count, words in zip((late, lost, anew), said, strict=True) if count]
     table = _with(table, past, cells)
     return dataclasses.replace(table, problems=(*table.problems, *said))
+
+
+def _latest(place_N: np.ndarray, code_N: np.ndarray, value_N: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray]:
+    """The values without those of the first `known` rows that others tell too, and how many they tell otherwise."""
+    key_N, told_N = code_N * (place_N.max(initial=0) + 1) + place_N, np.isfinite(value_N)
+    further = np.flatnonzero(told_N[known:]) + known
+    both = np.flatnonzero(told_N[:known] & np.isin(key_N[:known], key_N[further]))
+    key_V, first_V = np.unique(key_N[further], return_index=True)
+    other = value_N[both] != value_N[further[first_V[np.searchsorted(key_V, key_N[both])]]]
+    value_N = value_N.copy()
+    value_N[both] = np.nan
+    return value_N, int(other.sum())
 
 
 def _last(place_N: np.ndarray, code_N: np.ndarray, value_N: np.ndarray) -> np.ndarray:
@@ -280,10 +298,12 @@ def _series(table: Table, place_N: np.ndarray, aside: Sequence[str]) -> tuple[st
             counted.append((distinct, name))
     names = [name for _, name in sorted(counted)][:MOST_COLUMNS]
     pairs = [(name,) for name in names] + [(one, other) for place, one in enumerate(names) for other in names[place + 1 :]]
-    if (found := next((pair for pair in pairs if alone(*pair)), None)) is None:
+    if (found := next((pair for pair in pairs if alone(*pair)), None)) is None and not names:
+        raise DataError("What is foretold has one row at each moment; here several rows are of one moment, and no other column tells "
+                        "series apart. Sum them up first, or give a column that names the series.")  # fmt: skip
+    if found is None:
         raise DataError("What is foretold has one row at each moment, or one for each of several series; here rows of one moment are "
-                        "told apart by none of the columns {names}, nor two of them. Sum them up first.",
-                        names=listed(names) or "–")  # fmt: skip
+                        "told apart by none of the columns {names}, nor two of them. Sum them up first.", names=listed(names))  # fmt: skip
     return found
 
 

@@ -59,9 +59,7 @@ _LMDB, _PICKLED = b"\xde\xc0\xef\xbe", re.compile(rb"\x80[\x02-\x05][^\0]", re.D
 _RECORDS = (".tfrecord", ".tfrecords", ".tfrec")
 LOOKED_AT = 1000
 """Files of a folder of which one may be such."""
-_CONTINUED = ".tsf"
-"""Series of the Monash archive, each to be continued."""
-FOREIGN = frozenset((*_PYTHON, *_R, *_PROGRAMS, _CONTINUED))
+FOREIGN = frozenset((*_PYTHON, *_R, *_PROGRAMS))
 
 
 def refuse(path: Path) -> None:
@@ -78,10 +76,6 @@ def refuse(path: Path) -> None:
         return
     names = {"file": path.name, **{made: f"{path.stem}{end}" for made, end in
              (("table", ".csv"), ("arrays", ".npz"), ("parquet", ".parquet"))}}  # fmt: skip
-    if ending == _CONTINUED:
-        raise DataError("{file} holds series that are to be continued, which is not done here. What is learned of series is a class or a "
-                        "number for each. To foretell, write a table with a row for each moment of each series: "
-                        "duomo train TABLE --target VALUE --ahead STEPS (docs/guide.md)", file=path.name)  # fmt: skip
     if ending in _PROGRAMS:
         line, kind = _PROGRAMS[ending]
         raise DataError("{file} is {kind}, which is not read. Take out of it what is to be read, for instance with: {line}",

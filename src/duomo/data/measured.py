@@ -1,5 +1,5 @@
 """Series as their collections keep them: .ts (sktime, aeon, timeseriesclassification.com) and .arff (Weka), which also holds plain tables;
-and the sparse tables of libsvm.
+.tsf (Monash) as tables to foretell by; and the sparse tables of libsvm.
 
 Legend: T steps, C channels.
 """
@@ -33,6 +33,12 @@ TIME = re.compile(r"\d{1,2}:[0-5]\d")
 SPARSE = re.compile(rf"{_VALUE}(?:,{_VALUE})*(?:\s+qid:\d+)?(?:\s+\d+:{_VALUE})*")
 UNKNOWN = ("", "?", "nan", "na")
 ATTRIBUTE = re.compile(r"@attribute\s+('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\S+)\s+(.+)", re.IGNORECASE)
+
+_FREQUENCY = re.compile(r"(\d+_|half_)?([a-z]+)")
+_UNITS = {"second": ("s", 1), "minute": ("m", 1), "hour": ("h", 1), "da": ("D", 1), "week": ("D", 7), "month": ("M", 1),
+          "quarter": ("M", 3), "year": ("M", 12)}  # fmt: skip
+"""How `@frequency` begins, and what that is."""
+_BEGUN = np.datetime64("2000-01-01")
 
 Found = tuple[pa.Table, tuple[str, ...]]
 
@@ -105,6 +111,50 @@ def read_ts(path: Path, wanted: str = "") -> Found:
     if len({len(steps[0]) if isinstance(steps[0], list) else 1 for steps in series}) > 1:
         raise DataError("Every series of a .ts file must have the same channels; those of {file} have not. Fix it.", file=path.name)
     return from_columns({"series": series} | ({name: labels} if name else {})), problems
+
+
+def read_tsf(path: Path, wanted: str = "") -> Found:
+    """A row for each moment of each series: what is told of the series, `time` and `value` (Godahewa et al. 2021, "Monash Time Series
+    Forecasting Archive", arXiv:2105.06643, appendix A)."""
+    head, rows, problems = _lines(path, wanted)
+    told = {line.split()[0].lower(): line.split()[1:] for line in head}
+    kinds = {line.split()[1]: line.split()[-1].lower() for line in head if line.lower().startswith("@attribute ")}
+    columns: dict[str, list[str]] = {name: [] for name, kind in kinds.items() if kind != "date"}
+    dateless = len(columns) == len(kinds)
+    unit, every = _pace(path, "".join(told.get("@frequency", ["daily"] if dateless else [])))
+    values, moments, lengths = list[np.ndarray](), list[np.ndarray](), list[int]()
+    for number, line in rows:
+        try:
+            *cells, last = line.split(":")
+            parts = dict(zip(kinds, map(str.strip, cells), strict=True))
+            values.append(np.array([np.nan if value is None else value for value in map(_number, last.split(","))]))
+            day, _, hour = next((parts[name] for name in kinds if name not in columns), str(_BEGUN)).partition(" ")
+            start = np.datetime64(f"{day}T{hour.replace('-', ':') or '00'}").astype(f"datetime64[{unit}]")
+        except ValueError:
+            raise _broken(path, number, line) from None
+        lengths.append(len(values[-1]))
+        moments.append((start + every * np.arange(lengths[-1])).astype(f"datetime64[{'D' if unit in 'MD' else 's'}]"))
+        for name, told_of in columns.items():
+            told_of.append(parts[name])
+    series_N = pa.array(np.repeat(np.arange(len(rows)), lengths))
+    found = {name: pa.array(cells, pa.large_string()).take(series_N) for name, cells in columns.items()}
+    found |= {"time": pa.array(np.datetime_as_string(np.concatenate(moments))), "value": pa.array(np.concatenate(values), from_pandas=True)}
+    said = [tr("{file} holds {count:,} series to be continued; they were read as a table with a row for each moment. To foretell them: "
+               "--target value --ahead {steps}", file=path.name, count=len(rows),
+               steps="".join(told.get("@horizon", ["STEPS"])))]  # fmt: skip
+    if dateless:
+        said.append(tr("It does not say when they begin; they are taken to begin on {day}.", day=str(_BEGUN)))
+    return from_columns(found), (*problems, *said)
+
+
+def _pace(path: Path, spoken: str) -> tuple[str, int]:
+    """The unit of time, as NumPy calls it, and how many of it lie between two values: `half_hourly`, `10_minutes`."""
+    found = _FREQUENCY.fullmatch(spoken.lower())
+    unit = next((made for begin, made in _UNITS.items() if found and found[2].startswith(begin)), None)
+    if found is None or unit is None:
+        raise DataError("The values of a file of series lie seconds, minutes, hours, days, weeks, months, quarters or years apart; {file} "
+                        "says {spoken!r}. Change its line @frequency.", file=path.name, spoken=spoken)  # fmt: skip
+    return ("m", 30) if found[1] == "half_" and unit[0] == "h" else (unit[0], unit[1] * int((found[1] or "1_")[:-1]))
 
 
 def read_arff(path: Path, wanted: str = "") -> Found:

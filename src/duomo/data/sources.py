@@ -33,7 +33,7 @@ from duomo.data.gathered import gathered
 from duomo.data.inlaid import read_aspects, read_inlaid, read_trees
 from duomo.data.listed import FILMS, LONGEST_NAME, PICTURES, SOUNDS, beside, check_names, kind_of, listing
 from duomo.data.marked import read_marked
-from duomo.data.measured import is_ts, read_arff, read_sparse, read_ts
+from duomo.data.measured import is_ts, read_arff, read_sparse, read_ts, read_tsf
 from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
@@ -73,6 +73,7 @@ _FORMATS = {
     "numpy": ".npy .npz",
     "arff": ".arff",
     "ts": ".ts",
+    "tsf": ".tsf",
 }
 ENDINGS = {ending: kind for kind, endings in _FORMATS.items() for ending in endings.split()} | dict.fromkeys(sorted(CODE), "text")
 READ = (PICTURES | SOUNDS | FILMS) - {*image.UNREAD, *audio.UNREAD}
@@ -265,8 +266,8 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
         case "numpy":
             data, problems = read_numpy(path)
             known = dict.fromkeys({SPLIT} & {*data.column_names}, "id")
-        case "arff" | "ts" | "sparse":
-            data, problems = {"arff": read_arff, "ts": read_ts, "sparse": read_sparse}[kind](path, encoding)
+        case "arff" | "ts" | "tsf" | "sparse":
+            data, problems = {"arff": read_arff, "ts": read_ts, "tsf": read_tsf, "sparse": read_sparse}[kind](path, encoding)
         case "excel":
             data, problems = read_excel(path, part)
         case "sqlite":

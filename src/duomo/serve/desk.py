@@ -150,6 +150,8 @@ class Desk:
     def __init__(self, run: Served):
         self.run = run
         self.columns = {name: run.facts["kinds"][name] for name in run.facts.get("asks", run.facts["features"])}
+        self.told = {name: run.facts["kinds"][name] for name in filter(None, [run.facts.get("told")])}
+        """The column of earlier values that rows may tell, where the run foretells."""
         self.ignored = run.facts["kinds"].keys() - self.columns.keys()
         """Columns that training saw and does not learn from: a client may send its rows as they are."""
         self.writing = False
@@ -168,12 +170,12 @@ class Desk:
         if question.verb == "embed":
             return checked(self._texts(question), self.columns, MOST_INPUTS)
         if not question.parts:
-            return checked(rows_of(question.body), self.columns, ignored=self.ignored)
+            return checked(rows_of(question.body), self.columns | self.told, ignored=self.ignored, free=self.told)
         parts, start = [], 0
         for name, is_file, size in question.parts:
             parts.append((name, is_file, question.body[start : start + size]))
             start += size
-        return checked(rows_of_parts(parts, self.columns), self.columns, ignored=self.ignored)
+        return checked(rows_of_parts(parts, self.columns), self.columns | self.told, ignored=self.ignored, free=self.told)
 
     def _texts(self, question: Question) -> list[Any]:
         """Texts to embed; those that came as tokens of the run's own tokenizer are spelled out."""
@@ -198,7 +200,7 @@ class Desk:
 
     def _table(self, made: Sequence[Mapping[str, Any]]) -> Table:
         """DataError for a cell of the wrong make, and where a number or a date is not written as the run can read it."""
-        table = self.run.told(built(made, self.columns))
+        table = self.run.told(built(made, self.columns | self.told))
         styles = self.run.predictor.styles
         written = [name for name, style in styles.items() if not pa.types.is_floating(table.column(name).type) or style.always]
         if written:
@@ -208,12 +210,13 @@ class Desk:
         return table
 
     def answer(self, group: Sequence[tuple[Question, Rows]]) -> Iterator[tuple[int, Reply]]:
-        """All together where their columns have one form; when that fails, one by one."""
+        """All together where their columns have one form, and none tells what others are to be answered by; when that fails, one by one."""
         kinds: dict[Any, list[tuple[Question, Rows]]] = {}
         for question, rows in group:
             kinds.setdefault(rows.forms, []).append((question, rows))
         for alike in kinds.values():
-            columns = self._together([row for _, rows in alike for row in rows.made]) if len(alike) > 1 and not self.slow else None
+            together = len(alike) > 1 and not self.slow and not self.told
+            columns = self._together([row for _, rows in alike for row in rows.made]) if together else None
             start = 0
             for question, rows in alike:
                 if columns is None:

@@ -84,10 +84,13 @@ class Rows:
         return len(self.made)
 
 
-def checked(rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_ROWS, ignored: Collection[str] = ()) -> Rows:
+def checked(
+    rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_ROWS, ignored: Collection[str] = (), free: Collection[str] = ()
+) -> Rows:  # fmt: skip
     """Rows of a request: dicts, or texts for a run that reads one text. DataError for no or too many rows, an unknown or missing field.
 
-    As where files are read, {"user": {"age": 3}} is user.age; `ignored` are columns that training saw and does not learn from.
+    As where files are read, {"user": {"age": 3}} is user.age; `ignored` are columns that training saw and does not learn from; those of
+    `free` need not be there.
     """
     if not 1 <= len(rows) <= most:
         raise DataError("A request carries 1 to {most:,} rows; received {count:,}. Send several requests.", most=most, count=len(rows))
@@ -108,7 +111,7 @@ def checked(rows: Sequence[Any], columns: Mapping[str, str], most: int = MOST_RO
                 elif name not in ignored:  # at the first, so that no request makes more fields than the run has columns
                     raise DataError("Row {number} has an unknown field {name!r}.{hint} The fields are: {known}.",
                                     number=number, name=_short(name), hint=nearest(name, columns), known=", ".join(columns))  # fmt: skip
-    missing = [name for name in columns.keys() - made[0].keys() if not any(name in row for row in made)]
+    missing = [name for name in columns.keys() - made[0].keys() - {*free} if not any(name in row for row in made)]
     given = set().union(*made) if missing else set()  # objects need not have all their fields, as where files are read
     missing = [name for name in missing if not lacked(name, given)]
     if missing:
