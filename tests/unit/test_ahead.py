@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import duomo
 from duomo import plan
@@ -17,6 +18,7 @@ from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import ahead, frames, sources
 from duomo.serve.desk import Desk, Question
+from duomo.tasks.regress.task import Main
 
 
 class Said(Silent):
@@ -147,6 +149,23 @@ def test_a_run_foretells(tmp_path: Path) -> None:
     (_, told_of), (_, alone) = desk.answer([(one, desk.rows(one)) for one in asked])
     assert json.loads(told_of.body)["answers"][2] == again.predict(later)[2] and alone.body == reply.body
     assert again.predict(later)[2] != again.predict(later[2:])[0]
+
+
+def test_a_walk_is_foretold_by_its_last_value() -> None:
+    days, rng = pd.date_range("2022-01-01", periods=400), np.random.default_rng(0)
+    walk, week = 100 + rng.normal(size=400).cumsum(), 50 + 10 * (days.dayofweek < 5) + rng.normal(size=400)
+    for values, holds in ((walk, False), (week, True)):
+        made = plan.make(pd.DataFrame({"date": days, "sales": values}), {"data": {"target": ("sales",), "ahead": 3}}, Silent())
+        made.task.fit(made.train)
+        assert isinstance(made.task, Main) and made.task.near and (made.task.share > 0.8 if holds else made.task.share < 0.5)
+        again = Main(made.task.config)
+        again.restore(json.loads(json.dumps(made.task.state())))
+        examples = again.encode(made.test, target=True)
+        batch = examples.batch(np.arange(len(examples)))
+        near, said = made.test.data.to_pandas()[again.nearest].to_numpy(), torch.zeros(len(examples), 1)
+        answered, again.near = again.evidence(said, batch)["prediction"][:, 0], None
+        alone = again.evidence(said, batch)["prediction"][:, 0]
+        assert np.allclose(answered, again.share * alone + (1 - again.share) * near)
 
 
 def test_years_are_moments() -> None:

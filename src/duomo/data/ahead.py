@@ -184,7 +184,7 @@ def again(table: Table, past: Past | None) -> Table:
     return dataclasses.replace(table, problems=(*table.problems, *said))
 
 
-def _latest(place_N: np.ndarray, code_N: np.ndarray, value_N: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray]:
+def _latest(place_N: np.ndarray, code_N: np.ndarray, value_N: np.ndarray, known: int) -> tuple[np.ndarray, int]:
     """The values without those of the first `known` rows that others tell too, and how many they tell otherwise."""
     key_N, told_N = code_N * (place_N.max(initial=0) + 1) + place_N, np.isfinite(value_N)
     further = np.flatnonzero(told_N[known:]) + known

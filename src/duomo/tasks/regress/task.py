@@ -78,6 +78,9 @@ class Main(Task):
         self.level = self._level()
         self.nearest = ""
         """The column that is nearest to the target as it stands."""
+        self.near: Level | None = None
+        self.share = 1.0
+        """Where numbers are foretold, that column, and how much of what the model says beyond it is answered."""
 
     def _level(self) -> Level | None:
         wanted = self.config.level and not self.config.log and len(self.config.target) == 1
@@ -113,6 +116,10 @@ class Main(Task):
         self.encoder.fit(self.level.laid(table) if self.level else table, features)
         alone = len(self.config.target) == 1
         self.nearest = nearest(table, self.raw_targets(table)[:, 0], features) if alone else ""
+        self.near = Level(self.nearest, self.config.alike) if self.nearest and self._level() else None
+        if self.near:
+            self.near.fit(table)
+            self.share = self.near.holds(table, self.raw_targets(table)[:, 0], features, self.config.encode)
 
     def _features(self, table: Table) -> list[str]:
         return feature_names(table, self.config.target, (*self.config.ignore, *filter(None, [self.config.weight])))
@@ -147,7 +154,8 @@ class Main(Task):
     def state(self) -> dict[str, Any]:
         return {"encoder": self.encoder.state(), "mean": self.mean_K, "scale": self.scale_K, "halfwidth": self.halfwidth_K,
                 "styles": [style.to_list() for style in self.styles_K], "nearest": self.nearest, "floored": self.floored_K,
-                **({"level": self.level.state()} if self.level else {})}  # fmt: skip
+                **({"level": self.level.state()} if self.level else {}),
+                **({"near": {**self.near.state(), "share": self.share}} if self.near else {})}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.encoder.restore(state["encoder"])
@@ -158,6 +166,10 @@ class Main(Task):
         self.level = self._level() if "level" in state else None
         if self.level:
             self.level.restore(state["level"])
+        self.near = Level(self.nearest, self.config.alike) if "near" in state else None
+        if self.near:
+            self.near.restore(state["near"])
+            self.share = float(state["near"]["share"])
         self.styles_K = [number.Style(*style) for style in state.get("styles", ())]
 
     @property
@@ -192,6 +204,8 @@ class Main(Task):
         base_N, measure_N = self.level.of(table) if self.level else (np.zeros(1), np.ones(1))
         if self.level:
             columns |= {"target.base": Dense(torch.from_numpy(base_N)), "target.measure": Dense(torch.from_numpy(measure_N))}
+        if self.near:
+            columns["target.near"] = Dense(torch.from_numpy(self.near.of(table)[0]))
         if target:
             raw_NK = self.raw_targets(table)
             told_NK = (raw_NK - base_N[:, None]) / measure_N[:, None]
@@ -244,6 +258,8 @@ class Main(Task):
         values = scaled * np.array(self.scale_K) + np.array(self.mean_K)
         if self.level:
             values = values * _measure(batch) + batch["target.base"].cpu().numpy()[:, None]
+        if self.near:
+            values = self.share * values + (1 - self.share) * batch["target.near"].cpu().numpy()[:, None]
         return self._floored(np.expm1(np.clip(values, None, 700)) if self.config.log else values)
 
     def _floored(self, values_BK: np.ndarray) -> np.ndarray:
