@@ -82,6 +82,10 @@ def test_first_sentences():
     assert lead("वह आया। वह गया॥ क्यों?", 2) == "वह आया। वह गया॥"
     assert lead("أين هو؟ هنا.", 1) == "أين هو؟" and lead("وہ آیا۔ وہ گیا۔", 1) == "وہ آیا۔"
     assert lead("no end", 3) == "no end"
+    assert lead("Mr. and Mrs. J. Lee of the U.S. are here. They stay.", 1) == "Mr. and Mrs. J. Lee of the U.S. are here."
+    full = "Title without a stop\nEmma Woodhouse, handsome, clever, and rich, with a\ncomfortable home, lived well. She was 21.\n\nMore."
+    assert lead(full, 2).splitlines()[1] == "Emma Woodhouse, handsome, clever, and rich, with a comfortable home, lived well."
+    assert lead("标题\n" + "一" * 45 + "\n" + "二" * 9 + "。三。", 2) == "标题\n" + "一" * 45 + "二" * 9 + "。"
 
 
 TMX = """<?xml version="1.0"?><!DOCTYPE tmx SYSTEM "tmx14.dtd"><tmx version="1.4"><header/><body>
