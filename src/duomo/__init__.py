@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from duomo.pipeline import inspect, load, resume, train
     from duomo.trained import Run
 
+    __version__: str
+
 _HOME = {
     "ConfigError": "duomo.core.errors",
     "DataError": "duomo.core.errors",
@@ -70,6 +72,8 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("duomo")
     if name not in _HOME:
         raise AttributeError(f"module 'duomo' has no attribute {name!r}")
     from duomo.core.runtime import settle

@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
+from duomo import __version__
+
 DUOMO = (sys.executable, "-m", "duomo.cli")
 TINY = ("--model", "mlp", "--size", "small", "--exact")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "DUOMO_LANG": "en"}
@@ -51,7 +53,7 @@ def test_what_is_in_a_finished_run(command: Command, runs: Any) -> None:
     assert names >= {"recipe.toml", "run.json", "task.json", "model.safetensors", "scorecard.html", "MODEL_CARD.md", "manifest.json"}
     assert not names & {"data.arrow", "start.json"}
     assert command("resume", path).code == 0
-    assert command("--version").out.strip()
+    assert command("--version").out.strip() == __version__
     assert command("completion", "bash").out.startswith("#")
     for what in ("tasks", "models", "samples"):
         assert len(json.loads(command("list", what, "--json").out)) >= 4
@@ -62,7 +64,7 @@ def test_an_answer_loads_nothing_that_only_training_needs(runs: Any, name: str) 
     """Each of these would cost every `duomo predict` and every server's start half a second or more."""
     code = """
 import sys
-import duomo
+from duomo import __version__
 run = duomo.load(sys.argv[1])
 run.predictor.answers(run.golden()[0])
 print([name for name in ("torch._dynamo", "scipy", "sklearn", "sympy", "tensorboardX") if name in sys.modules])
