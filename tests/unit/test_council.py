@@ -24,7 +24,7 @@ from duomo.exchange import engines
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
 from duomo.pipeline import compare, judged
-from duomo.train import adapt, council, line
+from duomo.train import adapt, council, grove, line
 from duomo.train.gradient import Gradient
 from duomo.train.held import loss
 from duomo.train.voices import Line, Trees, at_most, joined
@@ -189,12 +189,45 @@ def test_who_knows_best_is_heard_most(make: object, voice: str, tmp_path: Path) 
     settings = {"data": {"target": ("y",)}, "train": {"epochs": 2.0}, "augment": {"noise": 0.0}}
     run = duomo.train(make(0), settings, out=tmp_path / "run", reporter=Silent())
     shares = run.scorecard["facts"]["voices"]
-    assert max(shares, key=lambda name: float(shares[name])) == voice, shares
+    assert shares[voice] > max(shares.values()) - 0.01, shares  # trees that lean on a line know what it knows
     assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
     again = duomo.load(tmp_path / "run").predict(make(1))
     assert again.equals(run.predict(make(1)))
     gap = float(np.sqrt(np.mean((again["prediction"].to_numpy() - make(1)["y"].to_numpy()) ** 2)))
     assert gap < 0.5 * float(make(1)["y"].std()), gap
+
+
+def leaning(first: int, rows: int) -> pd.DataFrame:
+    """A trend that goes on beyond what was learned from, and steps on it."""
+    rng = np.random.default_rng(first)
+    frame = pd.DataFrame(rng.normal(size=(rows, 3)), columns=["a", "b", "c"])
+    frame["day"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(first + np.arange(rows), "D")
+    return frame.assign(y=(first + np.arange(rows)) / 10 + np.where((frame.a > 0) ^ (frame.b > 0.3), 4.0, -4.0))
+
+
+def test_trees_learn_what_a_line_left_over(tmp_path: Path) -> None:
+    """They never answer beyond what they saw; what is kept, and learned from all rows in the end, is the sum of both."""
+    settings = {"data": {"target": ("y",), "time": "day"}, "train": {"epochs": 1.0}}
+    run = duomo.train(leaning(0, 400), settings, out=tmp_path / "run", reporter=Silent())
+    advice = next(one for one in run.model.modules() if isinstance(one, Council))
+    assert len(advice.lean_FS) and run.scorecard["facts"]["voices"]["trees"] > 0.5
+    late = leaning(400, 100)
+    found = duomo.load(tmp_path / "run").predict(late)
+    assert found.equals(run.predict(late))
+    assert np.sqrt(np.mean((found["prediction"] - late.y) ** 2)) < 0.5 * late.y.std()
+    plain = duomo.train(steps(0, 400), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / "plain", reporter=Silent())
+    assert not any(len(one.lean_FS) for one in plain.model.modules() if isinstance(one, Council))
+
+
+def test_forests_of_few_rows_speak_as_one(tmp_path: Path) -> None:
+    """As long as they have no more rounds together than one may have."""
+    run = duomo.train(
+        slope(0, 200).assign(y=lambda rows: rows.y > 0), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / "run", reporter=Silent()
+    )
+    forest = next(one for one in run.model.modules() if isinstance(one, Council)).forest
+    first = forest.root_T.numpy()
+    assert len(first) % grove.BAGS == 0 and grove.BAGS < len(first) <= grove.TREES
+    assert len({tuple(forest.feature_L[place : place + 3].tolist()) for place in first[:: len(first) // grove.BAGS]}) > 1
 
 
 def test_each_of_a_thousand_values_counts(tmp_path: Path) -> None:
@@ -226,7 +259,7 @@ def test_a_large_category_does_not_silence_the_line(monkeypatch: pytest.MonkeyPa
 
 def test_many_classes_have_their_trees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Fields of a chessboard."""
-    monkeypatch.setattr(council, "MOST_TREES", 8 * 64)
+    monkeypatch.setattr(grove, "MOST_TREES", 8 * 64)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.random((800, 2)), columns=["east", "north"])
     frame["field"] = [f"{'abcdefgh'[int(8 * east)]}{int(8 * north)}" for east, north in zip(frame.east, frame.north, strict=True)]
@@ -281,7 +314,7 @@ def test_few_rows_are_all_learned_from_in_the_end(monkeypatch: pytest.MonkeyPatc
 def test_how_often_one_looks_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     forests = []
     for glance in (4.0, 0.0):
-        monkeypatch.setattr(council, "GLANCE", glance)
+        monkeypatch.setattr(grove, "GLANCE", glance)
         run = duomo.train(steps(0, 200), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / str(glance), reporter=Silent())
         forests.append({name: value for name, value in run.model.state_dict().items() if "forest" in name})
     assert forests[0].keys() == forests[1].keys() and all(torch.equal(forests[0][name], forests[1][name]) for name in forests[0])
@@ -292,10 +325,10 @@ def test_many_rows_give_way_to_little_time() -> None:
     known, even = np.ones(len(x_NF), bool), np.ones(len(x_NF))
     goal = Goal("class", (x_NF[:, 0] > 0).astype(np.int64), known, 0, 2, even)
     rows = council.Rows(25_000, {}, torch.zeros(5000, 2), [goal], False, 0.0, council.PRIOR, council.FIRM)
-    assert council._affordable(rows, goal, x_NF, 0, 0.0) == council.TRIED
-    assert council.TRIED < council._affordable(rows, goal, x_NF, 0, 20.0) <= council.TREE_ROWS
+    assert grove._affordable(rows, goal, x_NF, 0, 0.0) == grove.TRIED
+    assert grove.TRIED < grove._affordable(rows, goal, x_NF, 0, 20.0) <= grove.TREE_ROWS
     late = goal._replace(values=np.arange(len(x_NF)) * 12 // len(x_NF), size=12)  # classes one after the other
-    assert council.TRIED <= council._affordable(replace(rows, goals=[late]), late, x_NF, 0, 20.0) <= council.TREE_ROWS
+    assert grove.TRIED <= grove._affordable(replace(rows, goals=[late]), late, x_NF, 0, 20.0) <= grove.TREE_ROWS
 
 
 def test_a_hurried_line_tries_all_penalties_on_few_rows(tmp_path: Path) -> None:
@@ -308,7 +341,7 @@ def test_a_hurried_line_tries_all_penalties_on_few_rows(tmp_path: Path) -> None:
 def test_a_hurried_council_and_what_goes_on_from_it(tmp_path: Path) -> None:
     run = duomo.train(steps(0), {"train": {"minutes": 0.001}}, target="y", out=tmp_path / "run", reporter=Silent())
     advice = next(one for one in run.model.modules() if isinstance(one, Council))
-    assert 0 < len(advice.forest.root_T) <= council.HURRIED
+    assert 0 < len(advice.forest.root_T) <= grove.HURRIED
     fresh = find.make_model(run.recipe.model, run.task)
     words, new = adapt.load(fresh, open_pretrained(str(run.path)))
     assert "are fitted anew" in words and "council." not in words
@@ -334,7 +367,7 @@ def write(frame: pd.DataFrame, folder: Path) -> Path:
 
 
 def test_many_columns_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(council, "SPLITS", 27)
+    monkeypatch.setattr(grove, "SPLITS", 27)
     run = duomo.train(steps(0, 120), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / "run", reporter=Silent())
     advice = next(one for one in run.model.modules() if isinstance(one, Council))
     assert 0 < len(advice.forest.root_T) <= 3  # nine columns
@@ -344,7 +377,8 @@ def test_where_rounds_are_too_few_trees_go_faster(monkeypatch: pytest.MonkeyPatc
     """Of classes there are few rounds; where those suffice the slower rate stays."""
     forests = []
     for most in (600, 18):
-        monkeypatch.setattr(council, "TREES", most)
+        monkeypatch.setattr(grove, "TREES", most)
+        monkeypatch.setattr(grove, "BAGS", 1)
         run = duomo.train(steps(0, 200), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / str(most), reporter=Silent())
         forests.append(next(one for one in run.model.modules() if isinstance(one, Council)).forest)
     first = [float(one.value_L[one.child_L == torch.arange(len(one.child_L))][:2].abs().max()) for one in forests]
@@ -411,7 +445,7 @@ def test_the_test_is_learned_from_when_it_has_judged(tmp_path: Path) -> None:
 
 def test_the_latest_rows_are_learned_from_in_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Prices that rose when the test began: what is served knows of it. Many rows, of which trees learn once more as well."""
-    monkeypatch.setattr(council, "FEW", 200)
+    monkeypatch.setattr(grove, "FEW", 200)
     monkeypatch.setattr(council, "AT_LEAST", 1e6)  # no clock ends the trees early, and none chooses the kernels
     frame = steps(0, 400).assign(date=pd.date_range("2024-01-01", periods=400).strftime("%Y-%m-%d"))
     frame["y"] += 20.0 * (frame.index >= 330)

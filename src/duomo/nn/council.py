@@ -106,6 +106,8 @@ class Council(Grown):
 
     rank_V: Tensor
     level_2D: Tensor
+    lean_FS: Tensor
+    lean_S: Tensor
     weight_FS: Tensor
     bias_S: Tensor
     share_3: Tensor
@@ -126,6 +128,8 @@ class Council(Grown):
         self.glimpses = nn.ModuleList(Glimpse(inputs[name], size) for name in self.picture_names)
         self.register_buffer("level_2D", torch.zeros(0))
         self.register_buffer("rank_V", torch.zeros(0, dtype=torch.int16))
+        self.register_buffer("lean_FS", torch.zeros(0, size))
+        self.register_buffer("lean_S", torch.zeros(0))
         self.register_buffer("weight_FS", torch.zeros(0, size))
         self.register_buffer("bias_S", torch.zeros(0))
         self.register_buffer("share_3", torch.zeros(0))
@@ -227,7 +231,10 @@ class Council(Grown):
             batch = {**batch, HEARD: self.describe(batch)}
         found_BS, said = network_BS * self.share_3[0], self.said(batch)
         if len(self.forest.root_T):
-            found_BS = found_BS + self.forest(self.features(batch, said)) * self.share_3[1]
+            trees_BS = self.forest(self.features(batch, said))
+            if len(self.lean_FS):  # they learned what a line left over
+                trees_BS = trees_BS + self.spelled(batch) @ self.lean_FS + self.lean_S
+            found_BS = found_BS + trees_BS * self.share_3[1]
         if len(self.bias_S):
             line_BS = self.bias_S
             if len(self.weight_FS):  # OpenVINO computes a product over no columns wrongly

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,34 +20,24 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Field, Goal, Task
 from duomo.core.messages import tr
-from duomo.core.reporter import Progress, Reporter
+from duomo.core.reporter import Reporter
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.nn.council import HEARD, KNOWN, Council
 from duomo.nn.heard import BANDS
-from duomo.train import line
-from duomo.train.held import AT_ONCE, CELLS, FEW, Parts, Rows, Voice, beside, loss, nothing, slope, spread, whole
-from duomo.train.voices import LEAVES, Trees, joined
+from duomo.train import grove, line
+from duomo.train.grove import TREE_ROWS
+from duomo.train.held import AT_ONCE, CELLS, Rows, Voice, nothing, slope, spread, whole
 
-TREE_ROWS, JUDGED, JUDGED_TEXTS = 100_000, 20_000, 5000
-"""Most rows to fit trees to, and to judge by, the fewer where there are texts."""
-TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 50, 200
-"""Trees, all classes counted; rounds before the first look, doubled where the last `PATIENCE` still helped, but no more than `SPAN` at a
-time; more logits than these are not worth their trees."""
-ROUNDS, MOST_TREES, LATE = 80, 4000, 0.9
-"""Of many classes more trees: so many rounds, while these suffice; too few for the rate where the best is beyond this share of them."""
-HURRIED, TRIED, ENOUGH, THRIFT, GLANCE = 4, 5000, 100, 1.5, 4.0
-"""Rounds before the first look, and rows tried, to tell on how many rows so many rounds are grown in time, were many rows no thriftier than
-few; seconds between two looks."""
-SPLITS = 2 * 10**5
-"""Rounds times columns at most: with thousands of columns each tree takes long."""
+JUDGED, JUDGED_TEXTS = 20_000, 5000
+"""Most rows to judge by, the fewer where there are texts."""
 PRIOR = (0.5, 0.25, 0.25)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
 TEXTS, LOOSE = (0.4, 0.1, 0.5), 1.0
 """The same where texts or pictures are among what network and line see, held as loosely as one row: of few one may be far better."""
 BLIND = (0.6, 0.2, 0.2)
 """The same, half as firm, where the network also sees what trees and line do not: many pictures, a film."""
-FIRM, SAME, PROVED, HEARD_ROWS, FLAT = 8.0, 1e-3, 2000, 16, 1e-3
+FIRM, HEARD_ROWS, FLAT = 8.0, 16, 1e-3
 PICTURES = 1500
 """From so many on a network needs no line that glimpses at pictures."""
 ALONE = 0.9
@@ -120,9 +109,9 @@ def fit(
     parts, now = (1.0, 1.0) if not council.has_cells else TEXT_SHARES if council.has_wide else LINE_SHARES, time.monotonic()
     soon, told_by = (now + share * max(0.0, rows.ends - now) for share in parts)
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
-        with reporter.progress(tr("trees"), TREES * len(rows.goals), tr("rounds")) as bar:
+        with reporter.progress(tr("trees"), grove.TREES * len(rows.goals), tr("rounds")) as bar:
             said = line.fit(council, task.inputs, rows, soon, told_by)
-            trees = _trees(council, rows, said.told if said else (), bar) if council.has_cells else None
+            trees = grove.fit(council, rows, said, bar) if council.has_cells else None
         voices = [trees, said]
         shares = weigh(task, rows, voices)
     if shares[0] > ALONE:
@@ -244,126 +233,6 @@ def _rank(council: Council, batch: Batch, learned: int) -> None:
         rank[order] = torch.arange(len(order), dtype=torch.int16)
         ranks.append(rank)
     council.put(rank_V=torch.cat(ranks) if ranks else torch.zeros(0))
-
-
-def _trees(council: Council, rows: Rows, told: Sequence[Tensor], bar: Progress) -> Voice | None:
-    """Grown for as many rounds as help what is held out; None where there are too many classes, or where what is written answers
-    otherwise."""
-    if sum(goal.size for goal in rows.goals) > MOST_PLACES:
-        return None
-    x_NF = council.features(rows.batch, told).double().numpy()
-    held, valid, grown, chosen = list[np.ndarray](), list[np.ndarray](), list[Trees](), list[Chosen]()
-    make = partial(Trees, categories=len(council.vocabulary))
-    for place, goal in enumerate(rows.goals):
-        now = time.monotonic()
-        ends = now + (rows.ends - now) / (len(rows.goals) - place)  # as much for each
-        most = _affordable(rows, goal, x_NF, len(council.vocabulary), ends - now)
-        parts, rounds = rows.parts(goal, most), _most(goal, x_NF.shape[1])
-        ways, tried = [(leaves, False) for leaves in LEAVES[: len(parts)]], list[tuple[float, int, np.ndarray, int, bool, Trees]]()
-        while ways:  # of many rows, which are no folds, one size is tried; where rounds are too few, a faster rate too
-            (leaves, fast), now = ways.pop(0), time.monotonic()
-            growing, soon = [make(goal, len(learn), leaves=leaves, fast=fast) for learn, _ in parts], now + (ends - now) / (1 + len(ways))
-            tried.append((*_rounds(rows, growing, parts, x_NF, soon, partial(_shown, bar, TREES * place)), leaves, fast, growing[0]))
-            _, count, found, leaves, fast, trees = min(tried, key=lambda one: one[0])
-            if not ways and count > LATE * rounds and not any(one[4] for one in tried):
-                ways.append((leaves, True))
-        held.append(found)
-        if len(parts) > 1:
-            whole = rows.whole(goal, most)
-            trees = make(goal, len(whole), leaves=leaves, fast=fast)
-            trees.grow(count, x_NF, whole)
-        valid.append(trees.logits(x_NF[rows.learned :]))
-        grown.append(trees)
-        chosen.append(Chosen(count, most, partial(make, rows=len(parts[0][0]), leaves=leaves, fast=fast)))
-    _write(council, rows, grown)
-    said = beside(valid)
-    few = slice(rows.learned, rows.learned + PROVED)
-    if not torch.allclose(council.forest(torch.from_numpy(x_NF[few]).float()), said[:PROVED], atol=SAME, rtol=SAME):
-        council.forest.clear()
-        return None
-    return Voice(beside(held) if len(parts) > 1 else None, said, partial(_regrow, council, told, chosen))
-
-
-class Chosen(NamedTuple):
-    """What the judged rows said of trees: how many rounds, on how many rows at most, of what kind."""
-
-    rounds: int
-    most: int
-    make: Callable[[Goal], Trees]
-
-
-def _regrow(council: Council, told: Sequence[Tensor], chosen: Sequence[Chosen], rows: Rows) -> None:
-    """As many rounds of such trees on all of these rows, of many while there is time; of those behind others the line's weights tell."""
-    if rows.learned >= FEW and time.monotonic() > rows.ends:
-        return
-    if told:
-        places = torch.arange(len(told[0]), rows.count).split(AT_ONCE)
-        said = [council.said({name: rows.batch[name][some] for name in council.wide_names}) for some in places if len(some)]
-        told = [torch.cat([one, *(piece[place] for piece in said)]) for place, one in enumerate(told)]
-    x_NF, grown = council.features(rows.batch, told).double().numpy(), list[Trees]()
-    for goal, one in zip(rows.goals, chosen, strict=True):
-        grown.append(one.make(goal))
-        grown[-1].grow(one.rounds, x_NF, rows.every(goal, one.most))
-    _write(council, rows, grown)
-
-
-def _write(council: Council, rows: Rows, grown: Sequence[Trees]) -> None:
-    tensors = joined([trees.written() for trees in grown], rows.goals, sum(goal.size for goal in rows.goals))
-    council.forest.put(**{name: torch.from_numpy(value) for name, value in tensors.items()})
-
-
-def _shown(bar: Progress, before: int, now: int) -> None:
-    bar.update(before + now)
-
-
-def _most(goal: Goal, columns: int) -> int:
-    """Rounds of trees at most."""
-    most = TREES if goal.size < 3 else max(TREES // goal.size, min(ROUNDS, MOST_TREES // goal.size))
-    return max(1, min(most, SPLITS // columns))
-
-
-def _affordable(rows: Rows, goal: Goal, x_NF: np.ndarray, categories: int, seconds: float) -> int:
-    """On how many rows `ENOUGH` rounds are grown in time, by what `HURRIED` of them take on `TRIED` rows."""
-    some = rows.whole(goal, TRIED)
-    if len(some) < TRIED:
-        return TREE_ROWS
-    Trees(goal, TRIED, categories).grow(1, x_NF, spread(some, 100))  # what is imported for the first ones
-    trees, started = Trees(goal, TRIED, categories), time.monotonic()
-    trees.grow(HURRIED, x_NF, some)
-    each = (time.monotonic() - started) / (HURRIED * TRIED)
-    return min(TREE_ROWS, max(TRIED, int(THRIFT * seconds / (each * min(ENOUGH, _most(goal, x_NF.shape[1]))))))
-
-
-def _rounds(
-    rows: Rows, growing: list[Trees], parts: Parts, x_NF: np.ndarray, ends: float, show: Callable[[int], None]
-) -> tuple[float, int, np.ndarray]:
-    """The least loss on what is held out, the number of rounds that leaves it, all cut to it, and the logits (learned, P) of the folds.
-
-    None follows where the last `PATIENCE` did not help, however many are grown between two looks, nor where time is up.
-    """
-    goal, judged = growing[0].goal, np.concatenate([judge for _, judge in parts])
-    losses, best, most = list[float](), 0, _most(goal, x_NF.shape[1])
-    more = min(HURRIED, most)
-    after = 1.25 / len(parts) if len(parts) > 1 else 0.0  # what it costs to grow as many on all rows
-    while more > 0 and len(losses) - best < PATIENCE:
-        start, now = time.monotonic(), len(losses) + more
-        for trees, (learn, _) in zip(growing, parts, strict=True):
-            trees.grow(now, x_NF, learn)
-        for said in zip(*(trees.staged(x_NF[judge]) for trees, (_, judge) in zip(growing, parts, strict=True)), strict=True):
-            losses.append(loss(goal, np.concatenate(said), judged))
-            if not best or (losses[-1] < losses[best - 1] and len(losses) - best <= PATIENCE):
-                best = len(losses)
-        show(now)
-        each = (time.monotonic() - start) / more
-        fits = ((ends - time.monotonic()) / each - after * now) / (1 + after)
-        wait = best + PATIENCE - now  # so many decide whether it was the best
-        more = int(min(most - now, max(FIRST, now), SPAN if wait > PATIENCE / 2 else wait, HURRIED + GLANCE / each, fits))
-    kept = np.zeros((rows.learned, goal.size))
-    for trees, (_, judge) in zip(growing, parts, strict=True):
-        trees.cut(best)
-        if len(parts) > 1:
-            kept[judge] = trees.logits(x_NF[judge])
-    return losses[best - 1], best, kept
 
 
 def weigh(task: Task, rows: Rows, voices: Sequence[Voice | None]) -> np.ndarray:

@@ -96,6 +96,8 @@ class Voice:
     """Learns from all of these rows, as was chosen: those of before and others."""
     told: Sequence[Tensor] = ()
     """(N, S) for each text what trees may see of it."""
+    penalties: Sequence[float] = ()
+    """Of a line over cells alone: what was chosen for each goal."""
 
 
 def slope(total: Tensor, free: Tensor) -> tuple[float, np.ndarray]:

@@ -90,7 +90,9 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
     seen.all = None  # whoever goes on reads more rows
     again = partial(_again, council, chosen, most)
     onward = again if rows.learned < FEW or not seen.wide or council.picture_names else partial(_onward, seen, found, ways)
-    return Voice(beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), onward, told)
+    return Voice(
+        beside(held) if len(parts) > 1 and council.has_cells else None, beside(valid), onward, told, () if council.has_wide else chosen
+    )
 
 
 def _learned(seen: "Seen", rows: Rows, goal: Goal, known: np.ndarray, penalty: float, ends: float) -> tuple[Weights, float]:
@@ -163,7 +165,7 @@ def _features(council: Council, batch: Batch, rows: np.ndarray) -> Any:
     """CSR (N, F + G) float32."""
     from scipy import sparse
 
-    return sparse.hstack([sparse.csr_matrix(_spelled(council, batch, rows)), grams(council, batch, rows)], "csr").astype(np.float32)
+    return sparse.hstack([sparse.csr_matrix(spelled(council, batch, rows)), grams(council, batch, rows)], "csr").astype(np.float32)
 
 
 def _of(x_NX: Any, some: np.ndarray) -> Any:
@@ -173,7 +175,7 @@ def _of(x_NX: Any, some: np.ndarray) -> Any:
 
 def _affordable(council: Council, rows: Rows, ends: float, wide: bool) -> int:
     """On how many rows it is learned in time."""
-    columns, left = _spelled(council, rows.batch, np.arange(1)).shape[1], max(BLINK, ends - time.monotonic())
+    columns, left = spelled(council, rows.batch, np.arange(1)).shape[1], max(BLINK, ends - time.monotonic())
     most = MOST
     if columns:
         most = int(min(most, CELLS // columns, PACE * left / (columns * sum(goal.size for goal in rows.goals))))
@@ -190,7 +192,7 @@ class Seen:
     def __init__(self, council: Council, batch: Batch, basis: np.ndarray, learned: int, wide: bool):
         """`wide`: whether texts, large categories or pictures are seen beside the cells."""
         self.basis, self._council, self._batch, self._learned = basis, council, batch, learned
-        columns_RX = [_spelled(council, batch, basis)]
+        columns_RX = [spelled(council, batch, basis)]
         self._cells = columns_RX[0].shape[1]
         self.all: tuple[np.ndarray, Any] | None = None
         self._level = Level(council, batch, learned) if wide and council.picture_names else None
@@ -244,7 +246,7 @@ class Seen:
     def said(self, weights: Weights, rows: np.ndarray) -> np.ndarray:
         """(N, P) of rows to be judged."""
         pieces = np.array_split(rows, 1 + len(rows) // AT_ONCE)  # all at once they may not fit into memory
-        said = np.concatenate([_spelled(self._council, self._batch, piece) @ weights.cells_FP for piece in pieces])
+        said = np.concatenate([spelled(self._council, self._batch, piece) @ weights.cells_FP for piece in pieces])
         if self.wide:
             each = np.split(weights.wide_GP, self._firsts())
             said += sum(x_NG[rows - self._learned] @ weight_GP for x_NG, weight_GP in zip(self._judged, each, strict=True))
@@ -316,8 +318,8 @@ class Level:
         return np.asarray(sum(mean_D @ weight_DS for mean_D, weight_DS in zip(self._means, weights, strict=True)))
 
 
-def _spelled(council: Council, batch: Batch, rows: np.ndarray) -> np.ndarray:
-    """float64 (N, F)."""
+def spelled(council: Council, batch: Batch, rows: np.ndarray) -> np.ndarray:
+    """float64 (N, F) of the cells."""
     return np.asarray(council.spelled({name: value[rows] for name, value in batch.items()}).double().numpy())
 
 

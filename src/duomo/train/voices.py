@@ -20,7 +20,7 @@ NEVER = -12.0
 SLOW, SLOW_FEW, FAST = 0.06, 0.1, 0.15
 """Rates of many rows and of few, and the one by which few rounds go further."""
 LEAVES = (31, 8)
-"""Leaves of a tree; of few rows the size is chosen that leaves the least loss on the folds."""
+"""Leaves of a tree; the size is chosen that leaves the least loss on what is held out, of many rows while there is time."""
 SOME = 0.5
 """Share of the columns that each division of few rows chooses from: trees that differ more (Breiman 2001, "Random Forests")."""
 WIDE, COARSE = 500, 32
@@ -45,7 +45,7 @@ def wide(scores: np.ndarray, classes: np.ndarray, goal: Goal) -> np.ndarray:
 class Trees:
     """Gradient boosting (Friedman 2001) on histograms; the first `categories` features are ranks, KNOWN where one is missing."""
 
-    def __init__(self, goal: Goal, rows: int, categories: int, leaves: int = LEAVES[0], fast: bool = False):
+    def __init__(self, goal: Goal, rows: int, categories: int, leaves: int = LEAVES[0], fast: bool = False, seed: int = 0):
         from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
         self.goal, self.categories = goal, categories
@@ -54,7 +54,7 @@ class Trees:
         settings: dict[str, Any] = {
             "learning_rate": rate, "max_leaf_nodes": leaves, "max_depth": DEPTH, "l2_regularization": 1.0,
             "max_features": SOME if rows < FEW else 1.0,
-            "min_samples_leaf": min(20, max(2, rows // 20)), "early_stopping": False, "warm_start": True, "random_state": 0,
+            "min_samples_leaf": min(20, max(2, rows // 20)), "early_stopping": False, "warm_start": True, "random_state": seed,
         }  # fmt: skip
         loss = "absolute_error" if goal.kind == "median" else "squared_error"
         self._model: Any = (
@@ -102,8 +102,8 @@ class Trees:
     def _classes(self) -> np.ndarray:
         return np.asarray(self._model.classes_ if self.goal.kind == "class" else [], np.int64)
 
-    def written(self) -> "Written":
-        """The trees as arrays."""
+    def written(self, of: int = 1) -> "Written":
+        """The trees as arrays, one of so many that speak as one."""
         trees = [tree for round_ in self._model._predictors for tree in round_]
         columns = len(self._model._predictors[0])
         first = np.cumsum([0] + [len(tree.nodes) for tree in trees])
@@ -132,12 +132,12 @@ class Trees:
             feature_L,
             np.where(leaf_L, np.inf, at_most(nodes["num_threshold"])),
             child_L,
-            np.where(leaf_L, nodes["value"], 0.0),
+            np.where(leaf_L, nodes["value"] / of, 0.0),
             split_L,
             mask_CK,
             first[:-1],
             place_TP,
-            wide(base, classes, self.goal)[0],
+            wide(base, classes, self.goal)[0] / of,
         )
 
 
@@ -206,14 +206,14 @@ class Line:
 
 
 def joined(written: Sequence[Written], goals: Sequence[Goal], size: int) -> dict[str, np.ndarray]:
-    """The trees of several goals as the tensors of one forest with `size` logits."""
+    """The trees of several goals, and those that speak as one of a goal, as the tensors of one forest with `size` logits."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in Written._fields}
     nodes = splits = 0
     base_S = np.zeros(size)
     for one, goal in zip(written, goals, strict=True):
         place_TS = np.zeros((len(one.root_T), size))
         place_TS[:, goal.first : goal.first + goal.size] = one.place_TP
-        base_S[goal.first : goal.first + goal.size] = one.base_P
+        base_S[goal.first : goal.first + goal.size] += one.base_P
         moved = one._replace(child_L=one.child_L + nodes, split_L=np.where(one.split_L >= 0, one.split_L + splits, -1),
                              root_T=one.root_T + nodes, place_TP=place_TS)  # fmt: skip
         for name, value in moved._asdict().items():
