@@ -194,7 +194,7 @@ def _fitted(task: Task, recipe: Recipe, train: Table, valid: Table) -> nn.Module
             config = replace(recipe.train, minutes=council.minutes_left(model, recipe.train.minutes))
             outcome = loop.train(Job(task, model, stream, validation if held else None, config, execution, Path(folder)), Silent())
         if held:
-            limit = council.allowed(recipe.train.minutes, outcome.seconds)
+            limit = council.allowed(model, recipe.train.minutes, outcome.seconds)
             advised = council.fit(model, task, (examples, held), False, limit, Silent())
             task.calibrate(Predictor(task, model.eval(), Execution()).evidence(valid))
             (advised.onward or head.nothing)(None)

@@ -213,7 +213,7 @@ class Work:
         if letters := hashed.hashed_of(self.model):
             return hashed.fit(letters, self.model, self.task, both, hashed.seconds_of(minutes), self.reporter)
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
-        limit = council.allowed(minutes, seconds)
+        limit = council.allowed(self.model, minutes, seconds)
         group = self.plan.recipe.data.group
         groups = codes_of(values_of(self.plan.train.column(group))) if group and len(self.plan.train) == len(self.examples) else None
         return council.fit(self.model, self.task, both, apart, limit, self.reporter, groups)

@@ -24,7 +24,7 @@ from duomo.exchange import engines
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
 from duomo.pipeline import compare, judged
-from duomo.train import adapt, council, grove, line
+from duomo.train import adapt, clock, council, grove, line
 from duomo.train.gradient import Gradient
 from duomo.train.held import loss
 from duomo.train.voices import Line, Trees, at_most, joined
@@ -347,6 +347,21 @@ def test_a_hurried_council_and_what_goes_on_from_it(tmp_path: Path) -> None:
     assert "are fitted anew" in words and "council." not in words
     assert new == []  # what is empty is not new: it is fitted when all has learned
     assert not any(value.numel() for name, value in fresh.named_buffers() if "council" in name)
+
+
+def test_on_a_busy_machine_trees_have_more_of_a_short_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds that a core gives to others are no seconds; the network has what is left, and no more than all is given away."""
+    model = nn.Module()
+    model.council = Council({"numbers": Field("numbers", (2,))}, 1)
+    for share, minutes, seconds in ((1.0, 1.0, 12.0), (0.5, 1.0, 20.0), (0.1, 1.0, 24.0), (0.1, 10.0, 120.0), (1.0, 0.3, 7.2)):
+        monkeypatch.setattr(council.clock, "given", lambda _, share=share: share)
+        assert council.minutes_left(model, minutes) == pytest.approx(minutes - seconds / 60)
+        assert council.allowed(model, minutes, 99.0) == pytest.approx(seconds)
+    assert council.minutes_left(model, 0.0) == 0.0 and council.allowed(model, 0.0, 200.0) == 100.0
+
+
+def test_a_core_of_ones_own_gives_itself() -> None:
+    assert 0.02 <= clock.given(0.05) <= 1.01
 
 
 def test_a_stop_while_trees_grow_loses_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

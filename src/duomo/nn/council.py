@@ -115,6 +115,8 @@ class Council(Grown):
 
     def __init__(self, inputs: Mapping[str, Field], size: int):
         super().__init__()
+        self.seconds = 0.0
+        """What is set aside of a limited time for fitting, as long as that is known."""
         self.number_names, self.category_names = of_forms(inputs, "numbers"), of_forms(inputs, "categories")
         self.token_names = of_forms(inputs, "tokens")
         self.vocabulary = [one for name in self.category_names for one in inputs[name].vocabulary]

@@ -2,6 +2,17 @@
 
 import time
 
+LEAST = 0.02
+"""Share of a core that is always counted on."""
+
+
+def given(seconds: float) -> float:
+    """The share of a core that there is while this thread keeps it busy for so many seconds: on a machine that others use too, little."""
+    wall, own = time.monotonic(), time.thread_time()
+    while time.monotonic() - wall < seconds:
+        pass
+    return max(LEAST, (time.thread_time() - own) / max(time.monotonic() - wall, 1e-9))
+
 
 class Clock:
     """Seconds of this session, and of the ones before."""

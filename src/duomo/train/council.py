@@ -25,7 +25,7 @@ from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.nn.council import HEARD, KNOWN, Council
 from duomo.nn.heard import BANDS
-from duomo.train import grove, line
+from duomo.train import clock, grove, line
 from duomo.train.grove import TREE_ROWS
 from duomo.train.held import AT_ONCE, CELLS, Rows, Voice, nothing, slope, spread, whole
 
@@ -43,7 +43,9 @@ PICTURES = 1500
 ALONE = 0.9
 """Where the network counts more than this, the others are not worth their while."""
 SHARE, SOON = 0.2, 10.0
-"""Of a limited time, for trees and line; of a short one up to twice as much, until they have so many seconds."""
+"""Of a limited time, for trees and line; of a short one up to twice as much, until they have so many seconds of a core."""
+LOOK, GLIMPSE = 0.2, 0.01
+"""Seconds, and of a limited time at most the share, in which it is seen how much of a core there is: others may use it too."""
 AT_LEAST, BESIDE = 60.0, 0.5
 """Seconds that they may take where no time was set; more where the network took long: so much of its own."""
 LINE_SHARES, TEXT_SHARES = (0.3, 0.3), (0.4, 0.7)
@@ -55,21 +57,25 @@ def council_of(model: nn.Module) -> Council | None:
     return next((one for one in model.children() if isinstance(one, Council)), None)
 
 
-def seconds_of(minutes: float) -> float:
-    """What trees and line have of a limited time."""
+def seconds_of(minutes: float, given: float = 1.0) -> float:
+    """What trees and line have of a limited time, where a core gives so large a share of itself."""
     share = 60 * minutes * SHARE
-    return max(share, min(SOON, 2 * share))
+    return max(share, min(SOON / given, 2 * share))
 
 
 def minutes_left(model: nn.Module, minutes: float) -> float:
     """What a limited time leaves for the network itself; a line over pictures takes a second or two."""
     council = council_of(model)
-    return minutes - seconds_of(minutes) / 60 if council and (council.has_cells or council.has_sparse) else minutes
+    if council is None or not minutes or not (council.has_cells or council.has_sparse):
+        return minutes
+    council.seconds = seconds_of(minutes, clock.given(min(LOOK, GLIMPSE * 60 * minutes)))
+    return minutes - council.seconds / 60
 
 
-def allowed(minutes: float, took: float) -> float:
+def allowed(model: nn.Module, minutes: float, took: float) -> float:
     """Seconds for trees and line where the network took so many."""
-    return seconds_of(minutes) if minutes else max(AT_LEAST, BESIDE * took)
+    council = council_of(model)
+    return (council and council.seconds) or seconds_of(minutes) if minutes else max(AT_LEAST, BESIDE * took)
 
 
 @dataclass(frozen=True)
