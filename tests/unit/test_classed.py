@@ -100,6 +100,52 @@ def test_names_of_equal_fields(tmp_path: Path) -> None:
     assert made.recipe.data.task == "classify" and made.split.startswith("Split by group") and made.task.config.target == ("field_3",)
 
 
+def test_folders_that_are_a_later_field_of_the_names(tmp_path: Path) -> None:
+    """AudioMNIST: digits in folders of speakers; a folder alone around CREMA-D's recordings."""
+    files = [f"{who:02}/{digit}_{who:02}_{again}.wav" for who in range(1, 6) for digit in range(5) for again in range(2)]
+    table = voices(files, tmp_path / "digits")
+    assert {"label", "field_1", "field_2"} < {*table.names} and table.problems[0].endswith("--target field_1")
+    made = plan.make(tmp_path / "digits", {"data": {"target": ("field_1",)}}, Silent())
+    assert "label" not in made.task.columns and made.recipe.data.target == ("field_1",)
+    files = [f"AudioWAV/10{who:02}_{said}_{mood}_XX.wav" for who in range(6) for said in ("DFA", "IEO") for mood in ("ANG", "SAD", "HAP")]
+    assert {"field_2", "field_3"} < {*voices(files, tmp_path / "moods").names}
+    with pytest.raises(DuomoError, match="--target field_1"):
+        plan.make(tmp_path / "moods" / "AudioWAV", {}, Silent())
+
+
+def test_several_lists_of_files(tmp_path: Path) -> None:
+    """Those that name each file once are one list; another, of moments within the files, is not read."""
+    files = [f"set_{part}/{number}.wav" for part in "ab" for number in range(10)]
+    voices(files, tmp_path / "hearts")
+    for part in "ab":
+        rows = "".join(f"{file},{('murmur', 'normal')[place % 2]}\n" for place, file in enumerate(files) if f"_{part}/" in file)
+        (tmp_path / "hearts" / f"set_{part}.csv").write_text(f"fname,label\n{rows}")
+    (tmp_path / "hearts" / "set_a_timing.csv").write_text("fname,location\n" + "".join(f"{file},{n}\n" for file in files for n in "12"))
+    table = read(tmp_path / "hearts")
+    assert table.column("audio").to_pylist() == files and {*table.column("label").to_pylist()} == {"murmur", "normal"}
+    assert "set_a_timing.csv" in table.problems[0]
+
+
+def test_numbers_of_recordings_and_pictures_of_sounds(tmp_path: Path) -> None:
+    """ESC-50's src_file stands in the names; GTZAN's pictures are drawn from its sounds, however many there are."""
+    files = [f"{1 + place % 2}-{5000 + place // 2}-A-{place % 4}.wav" for place in range(20)]
+    voices([f"audio/{file}" for file in files], tmp_path / "esc")
+    rows = "".join(f"{file},{file[0]},{('dog', 'cat', 'cow', 'hen')[place % 4]},{file[2:6]}\n" for place, file in enumerate(files))
+    (tmp_path / "esc" / "esc.csv").write_text(f"filename,fold,category,src_file\n{rows}")
+    table = read(tmp_path / "esc")
+    assert table.kinds["src_file"] == "id" and "fold" not in table.kinds
+    (tmp_path / "esc" / "esc.csv").write_text("filename,src_file\n" + "".join(f"{file},{file[2:6]}\n" for file in files))
+    assert "src_file" not in read(tmp_path / "esc").kinds  # all that is told may be what is to be learned
+    for name in ("blues", "rock"):
+        voices([f"sounds/{name}/{name}.{number}.wav" for number in range(5)], tmp_path / "music")
+        (tmp_path / "music/drawn" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "music/drawn" / name / f"{name}{number}.png")
+    table = read(tmp_path / "music")
+    assert len(table) == 10 and {*table.column("label").to_pylist()} == {"blues", "rock"}
+    assert "12 files of another kind are not learned from" in table.problems[0]
+
+
 def test_names_in_folders_of_classes(tmp_path: Path) -> None:
     files = [f"{digit}/{digit}_{who}_{again}.wav" for digit in range(3) for who in ("ann", "bob") for again in range(5)]
     table = voices(files, tmp_path / "digits")

@@ -1,5 +1,6 @@
 """Transcripts in the forms that corpora of speech have them, told by what the files hold."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import soundfile
 
 from duomo.core import kinds
 from duomo.core.errors import DataError
+from duomo.core.recipe import DataConfig
 from duomo.data import audit, sources
+from duomo.plan import choose
 
 SAID = ["鸟儿，在唱歌", "une alouette", "the second bird: a lark", "rain"]
 LINES = {
@@ -38,6 +41,23 @@ def test_a_list_with_a_recording_a_line(tmp_path: Path, form: str) -> None:
     write(tmp_path / "etc" / "lines.txt", "\n".join(LINES[form].format(n=f"u{n}", t=text) for n, text in enumerate(SAID)))
     write(tmp_path / "README.txt", "Recorded in a quiet room.\nAll rights given away.")
     assert said(tmp_path) == SAID
+
+
+def test_what_corpora_write_beside_the_words(tmp_path: Path) -> None:
+    """MLS' list of where recordings come from, WeNet's objects, AISHELL-3's syllables, Biaobei's rests."""
+    for name in ("mls", "wenet", "aishell", "biaobei"):
+        sounds(tmp_path / name / "audio")
+    write(tmp_path / "mls/segments.txt", "".join(f"u{n}\thttp://far/book_{n % 2}.mp3\t{n}.5\t{n + 1}.5\n" for n in range(len(SAID))))
+    write(tmp_path / "mls/transcripts.txt", "".join(f"u{n}\t{text}\n" for n, text in enumerate(SAID)))
+    assert said(tmp_path / "mls") == SAID
+    keys = [{"key": f"u{n}", "wav": f"/far/audio/u{n}.wav", "txt": "今天"[: 1 + n % 2]} for n in range(len(SAID))]
+    write(tmp_path / "wenet/data.list", "\n".join(json.dumps(one, ensure_ascii=False) for one in keys))
+    assert said(tmp_path / "wenet") == ["今", "今天"] * 2
+    write(tmp_path / "aishell/content.txt", "".join(f"u{n}.wav\t广 guang3 州 zhou1 女 nv3 花儿 huar1\n" for n in range(len(SAID))))
+    assert said(tmp_path / "aishell") == ["广州女花儿"] * len(SAID)
+    lines = (f"u{n}\t卡尔#2陪外孙#1玩#4。\n\tka2 er3 pei2 wai4 sun1 wan2\n" for n in range(len(SAID)))
+    write(tmp_path / "biaobei/labels/000.txt", "".join(lines))
+    assert said(tmp_path / "biaobei") == ["卡尔陪外孙玩。"] * len(SAID)
 
 
 @pytest.mark.parametrize("mark", (" ", "\t"))
@@ -109,3 +129,18 @@ def test_class_folders_with_a_note_stay_classes(tmp_path: Path) -> None:
         sounds(tmp_path / label)
     write(tmp_path / "README.txt", "dog and cat\nu0 is the first")
     assert set(sources.read(tmp_path).column("label").to_pylist()) == {"dog", "cat"}
+
+
+def test_a_text_as_long_as_its_sound_is_what_is_said(tmp_path: Path) -> None:
+    """Whatever the columns are called; where classes stand beside, these may be meant."""
+    said, speakers = ["".join(chr(0x4E00 + 7 * n + 3 * k) for k in range(4 + n % 9)) for n in range(40)], list("甲乙丙丁")
+    for number, text in enumerate(said):
+        soundfile.write(tmp_path / f"{number:02}.wav", np.zeros(1600 * len(text) + 80 * number), 8000)
+    rows = [f"{number:02}.wav,{speakers[number % 4]},{text},{number % 7}" for number, text in enumerate(said)]
+
+    def chosen(who: str) -> tuple[str, tuple[str, ...]]:
+        write(tmp_path / "清单.csv", "\n".join([f"文件名,{who},内容,次数", *rows]))
+        made = choose(kinds.infer(sources.read(tmp_path), {}), DataConfig())[0]
+        return made.task, made.target
+
+    assert chosen("说话人") == ("transcribe", ("内容",)) and chosen("情绪") == ("classify", ("情绪",))

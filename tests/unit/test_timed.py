@@ -1,5 +1,6 @@
 """Pieces of long recordings: listed with times, or told by subtitles, Praat, ELAN, Audacity, Kaldi."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,8 @@ def cues(form: str, name: str, said: list[tuple[float, float, str]]) -> tuple[st
             )
         case "vtt":
             return f"{name}.vtt", "WEBVTT\n\n" + "\n\n".join(f"{a} --> {b}\n<i>{t}</i>" for a, b, t in clock)
+        case "whisper":
+            return f"{name}.json", json.dumps({"text": "", "segments": [{"start": a, "end": b, "text": f" {t}"} for a, b, t in said]})
         case "audacity":
             return f"{name}.txt", "\n".join(f"{a:.6f}\t{b:.6f}\t{t}" for a, b, t in said)
         case "praat":
@@ -121,7 +124,7 @@ def cues(form: str, name: str, said: list[tuple[float, float, str]]) -> tuple[st
 SAID = [(0.0, 1.0, "今天"), (1.0, 2.0, "天气很好"), (3.0, 5.0, "we go to the park"), (31.0, 33.0, "明天会下雨吗")]
 
 
-@pytest.mark.parametrize("form", ("srt", "vtt", "audacity", "praat", "elan"))
+@pytest.mark.parametrize("form", ("srt", "vtt", "whisper", "audacity", "praat", "elan"))
 def test_what_is_said_by_time_is_a_sentence_a_row(tmp_path: Path, form: str) -> None:
     (tmp_path / "talk").mkdir()
     for number in range(3):

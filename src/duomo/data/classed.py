@@ -23,6 +23,8 @@ _OUTER = re.compile(
     re.IGNORECASE,
 )
 """What folders are called that hold data, whatever their classes."""
+FIRST = "field_1"
+"""The first field of files' names; folders that say no more than a later one may not be what is to be learned (01/7_01_0.wav)."""
 GROUP = "group"
 """The column of outer folders that are not the classes."""
 REPEATED = 0.5
@@ -190,7 +192,9 @@ def classes(root: Path, files: list[str], media: str, problems: tuple[str, ...])
     columns = {media: pa.array(files, pa.large_string())}
     fields, folders = _fields(files), [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
     told = next((name for name, cells in fields.items() if (found is None or found.labels == folders) and _repeats(folders, cells)), "")
-    fields, found = (fields, Classed([], folders)) if told else (fields if found is None else {}, found)
+    second = found is not None and any(cells == folders for name, cells in fields.items() if name != FIRST)
+    alone = found is not None and len({*found.labels}) == 1
+    fields, found = (fields, Classed([], folders)) if told else (fields if found is None or alone or second else {}, found)
     columns |= {name: pa.array(cells, pa.large_string()) for name, cells in fields.items()}
     problems = (*problems, *_shown(fields, told, folders))
     if found is not None and found.labels:

@@ -4,11 +4,14 @@ a model heard, as subtitles.
 Words that follow one another are one sentence, up to a pause; classes (call, noise) stay as they were marked.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from duomo.core.files import JSON_FAULTS
 from duomo.core.words import CJK
 from duomo.data.scene_voc import read_tree
 from duomo.data.text_encoding import read_text
@@ -120,6 +123,14 @@ def _elan(path: Path, wanted: str) -> list[Cue]:
     return _told_once(tiers)
 
 
+def _segments(path: Path, wanted: str) -> Iterator[Cue]:
+    """The segments of a transcription as Whisper writes it, a file a recording."""
+    with suppress(*JSON_FAULTS, LookupError, TypeError):
+        told = json.loads(read_text(path, wanted)[0])
+        for one in (told.get("segments") or ()) if isinstance(told, dict) else ():
+            yield Cue(float(one["start"]), float(one["end"]), str(one["text"]).strip())
+
+
 def _told_once(tiers: Mapping[str, list[Cue]]) -> list[Cue]:
     """The tiers that do not say again what another says, those of the longest pieces first: sentences before words before sounds."""
     full = {name: [cue for cue in cues if cue.end > cue.begin and not _SILENT.fullmatch(cue.text)] for name, cues in tiers.items()}
@@ -145,5 +156,5 @@ def _marks(path: Path, wanted: str) -> Iterator[Cue]:
 
 
 READERS: dict[str, Callable[[Path, str], Iterator[Cue] | list[Cue]]] = {
-    ".srt": _subtitles, ".vtt": _subtitles, ".textgrid": _praat, ".eaf": _elan, ".txt": _marks,
+    ".srt": _subtitles, ".vtt": _subtitles, ".json": _segments, ".textgrid": _praat, ".eaf": _elan, ".txt": _marks,
 }  # fmt: skip

@@ -29,7 +29,7 @@ from duomo.data.frames import plain as as_plain
 from duomo.data.illustrated import is_illustrated
 from duomo.data.joined import joined
 from duomo.data.lined import read_lined
-from duomo.data.listed import LOOKED_AT, Reader, are_classes, described, kind_of, known, listing, names_files, parts
+from duomo.data.listed import LOOKED_AT, Reader, are_classes, described, drawn, kind_of, known, listing, names_files, once, parts
 from duomo.data.lone import rows_of, tables_of
 from duomo.data.masked import apart, of_regions
 from duomo.data.nameless import shows_picture
@@ -76,7 +76,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     stills = [file for file in files if file.lower().endswith(STILL)]
     if stills and len(stills) == kinds["image"] and _moving(root, stills):
         kinds["video"] += kinds.pop("image")
-    media = max(("image", "audio", "video"), key=lambda kind: kinds[kind])
+    media = "audio" if drawn(files) else max(("image", "audio", "video"), key=lambda kind: kinds[kind])
     if not files:
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
     if not kinds[media]:
@@ -256,6 +256,8 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
             folder=root.name, files=", ".join(named[:10]), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
             choices=named[:50],
         )  # fmt: skip
+    if len(named) > 1 and (chosen := once(root, named, read_file, files)) is not None:
+        return described(root, chosen, files, media, problems)
     return parts(root, lists, read_file, inside) if lists and not named else None
 
 

@@ -51,6 +51,11 @@ LIFETIME = 40 * 365 * 86_400
 """Seconds over which dates in no order are spread where they tell what a thing is (born, built, released), not when its row was."""
 
 
+def of_whom(name: str) -> bool:
+    """Whether a column is called after who or what rows are of."""
+    return _GROUP.search(words(name)) is not None
+
+
 def leak_scores(table: Table, target: str, digests: np.ndarray) -> dict[str, float]:
     """How well each column alone predicts the target on the half of the rows that it was not fitted on.
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from duomo.core import films, scans
 from duomo.core.errors import DataError
 from duomo.core.kinds import audio, image
-from duomo.core.kinds.cells import whole
+from duomo.core.kinds.cells import is_text, whole
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.scene_listed import listed_scenes, lists_boxes
@@ -28,6 +28,8 @@ NAMELESS = re.compile(r"c\d+")
 """What columns without a name are called."""
 MOST_FILES = 2_000_000
 FEWEST_FILMS = 5
+MOST_DRAWN = 0.8
+"""Of pictures and sounds so many, more than, are called alike where the ones are drawn from the others."""
 _CUT = re.compile(
     r"^(?P<film>.*?)(_c\d+|[ _.-](clip|part|scene|shot|seg|segment|chunk|cut|片段)[ _.-]?\d+([ _.-]\d+)?|[ _-]\d{6}[ _-]\d{6})$",
     re.IGNORECASE,
@@ -139,13 +141,25 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
         note = (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).", **told),)
     known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
     known |= {other: "id" for other in columns if listed.kinds.get(other) == "id"}
-    if codes := _codes(columns, [other for other in others if other in columns]):
+    others = [other for other in others if other in columns]
+    numbers = [other for other in others if _numbers_of_names(columns[other], found)]
+    known |= dict.fromkeys(numbers, "id") if len(numbers) < len(others) else {}
+    if codes := _codes(columns, others):
         known |= dict.fromkeys(codes, "id")
         names = ", ".join(f"{code} = {word}" for code, word in codes.items())
         note += (tr("Numbers that say the same as words beside them are not learned from: {names}.", names=names),)
     said = problems + listed.problems + note
     found_table = Table(pa.table(columns), known, root=root, name=root.name, problems=said, asked=listed.asked)
     return listed_scenes(found_table, files) or found_table
+
+
+def _numbers_of_names(column: pa.ChunkedArray | pa.Array, files: Sequence[str | None]) -> bool:
+    """Whether whole numbers, each of few rows, stand in the names of their own files too (src_file of ESC-50): they number recordings."""
+    if not (pa.types.is_integer(column.type) or is_text(column.type)):
+        return False
+    pairs = [(str(cell), file) for cell, file in zip(column.to_pylist(), files, strict=True) if file is not None]
+    few = len({cell for cell, _ in pairs}) > len(pairs) / MANY_EACH
+    return few and all(cell in re.findall(r"\d+", os.path.basename(file)) for cell, file in pairs)
 
 
 def _codes(columns: Mapping[str, pa.ChunkedArray | pa.Array], names: Sequence[str]) -> dict[str, str]:
@@ -155,6 +169,34 @@ def _codes(columns: Mapping[str, pa.ChunkedArray | pa.Array], names: Sequence[st
     number = {name: all(cell is not None and cell.lstrip("-").isdigit() for cell in cells[name]) for name in classed}
     pairs = [(code, word) for code in classed for word in classed if number[code] and not number[word] and classed[code] == classed[word]]
     return {code: word for code, word in pairs if len({*zip(cells[code], cells[word], strict=True)}) == classed[code]}
+
+
+def once(root: Path, lists: list[str], read_file: Reader, files: list[str]) -> Table | None:
+    """Of several lists those that name each of their files once and have the same columns, one above the other (set_a.csv, set_b.csv);
+    None where these are none, or not of one kind."""
+    index, tables = by_ends(file for file in files if kind_of(file) in MEDIA), {file: read_file(root / file) for file in lists}
+    named = {file: table.data.column(_naming_column(table, index)) for file, table in tables.items()}
+    whole = [file for file, cells in named.items() if len(pc.unique(cells)) == len(cells)]
+    if len({frozenset(tables[file].names) for file in whole}) != 1:
+        return None
+    first, *others = (tables[file] for file in whole)
+    data = pa.concat_tables([first.data, *(other.data.select(first.names) for other in others)], promote_options="permissive")
+    rest = [file for file in lists if file not in whole]
+    said = [tr("{count} other tables of the folder are not read: {names}.", count=len(rest), names=", ".join(rest))] if rest else []
+    return Table(data, first.kinds, root=root, name=root.name, problems=(*said, *first.problems))
+
+
+def drawn(files: Sequence[str]) -> bool:
+    """Whether the pictures are drawn from the sounds (spectrograms): most are called as one of these, in folders of their own."""
+    named = {kind: {_bare(file) for file in files if kind_of(file) == kind} for kind in ("image", "audio")}
+    folders = {kind: {os.path.dirname(file) for file in files if kind_of(file) == kind} for kind in ("image", "audio")}
+    both = named["image"] & named["audio"]
+    return len(both) > MOST_DRAWN * max(map(len, named.values())) and folders["image"].isdisjoint(folders["audio"])
+
+
+def _bare(file: str) -> str:
+    """A file's name without its ending and signs."""
+    return re.sub(r"[\W_]", "", PurePosixPath(file).stem.lower())
 
 
 def parts(root: Path, lists: list[str], read_file: Reader, beside: tuple[list[str], str, tuple[str, ...]]) -> Table:

@@ -4,15 +4,18 @@ A list is known by what it holds, not by its name: its lines begin with names of
 transcript in a folder apart, Kaldi's `text` with `wav.scp`, VoxForge's PROMPTS, `name|text`, `name: text` and the like are one thing.
 """
 
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import audio
 from duomo.core.kinds.media import decode_all
 from duomo.core.messages import tr
@@ -36,6 +39,8 @@ CELLS = ("\t", "|")
 """Marks between which a line may have further cells, such as a speaker: the words are the longest of them."""
 WORDS = (".lab", ".trn", ".wrd", ".cls", ".srt", ".vtt")
 """Endings of files of words beside a recording, apart from .txt."""
+WHOLE = (*WORDS, ".json")
+"""Those whose times are passed over where the recording is short."""
 UNREAD = (".stm", ".ctm", ".trs")
 """Endings of transcripts by time that are not read."""
 LARGEST = 1 << 26
@@ -47,8 +52,9 @@ SAMPLES = 2000
 """A lone sentence that ends so late is told in samples, not seconds."""
 LONGEST = 30.0
 """Seconds of a recording whose subtitles are read as words of the whole."""
-_SAMPLES = re.compile(r"^\d+ \d+ (?=\D)")
-"""The first and the last sample of what is said, as TIMIT has them before it."""
+_UNSAID, MOST = (re.compile(r"^\d+ \d+ (?=\D)"), re.compile(rf"(?<=[{CJK}]) [a-zü:]+\d(?: (?=[{CJK}])|$)"), re.compile(r"#\d")), 0.9
+"""What corpora write into what is said, and the share of the texts that have it: the first and the last sample (TIMIT), how each character
+sounds (AISHELL-3), where the voice rests (Biaobei)."""
 _QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
 
 
@@ -60,8 +66,9 @@ def read_spoken(root: Path, files: Sequence[str], media: str, problems: tuple[st
     if len(words) < 0.5 * len(sounds):
         _refuse_times(root, files, sounds)
         return None
-    if all(map(_SAMPLES.match, words.values())):
-        words = {sound: _SAMPLES.sub("", text) for sound, text in words.items()}
+    for unsaid in _UNSAID:
+        if sum(unsaid.search(text) is not None for text in words.values()) >= MOST * len(words):
+            words = {sound: unsaid.sub("", text) for sound, text in words.items()}
     places = pa.array(sounds, pa.large_string())
     name = "label" if are_classes(words.values()) else "text"
     columns = {"audio": places, name: pa.array([words.get(file) for file in sounds], pa.large_string()), "file": places}
@@ -79,7 +86,7 @@ def read_timed(root: Path, files: Sequence[str], media: str, problems: tuple[str
         stem, ending = os.path.splitext(file)
         if ending.lower() in READERS and (sound := _found(stem, "", names) or _found(stem.rpartition(".")[0] or stem, "", names)):
             found = read_cues(root / file, wanted)
-            if found and not (ending.lower() in WORDS and found[-1].end <= LONGEST):
+            if found and not (ending.lower() in WHOLE and found[-1].end <= LONGEST):
                 cues.setdefault(sound, found)
     if len(cues) < 0.5 * len(sounds):
         return None
@@ -143,15 +150,12 @@ def refuse_elsewhere(root: Path, files: Sequence[str]) -> None:
 
 
 def _listed(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
-    """Recording -> words, of all files that are lists."""
+    """Recording -> words, of all files that are lists; where several name it, of the one whose words are the least alike."""
     names = _uttered(root, files, sounds, wanted)
     texts = [file for file in files if os.path.splitext(file)[1].lower() in LISTS and (root / file).stat().st_size <= LARGEST]
-    words: dict[str, str] = {}
-    for file in texts:
-        if PurePosixPath(file).name not in OTHER:
-            for sound, text in _rows(_lines(root / file, wanted), str(PurePosixPath(file).parent), names, len(sounds)).items():
-                words.setdefault(sound, text)
-    return words
+    found = [_rows(_lines(root / file, wanted), str(PurePosixPath(file).parent), names, len(sounds))
+             for file in texts if PurePosixPath(file).name not in OTHER]  # fmt: skip
+    return {sound: text for rows in sorted(found, key=lambda rows: len({*rows.values()})) for sound, text in rows.items()}
 
 
 def _uttered(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
@@ -217,7 +221,13 @@ def _rows(lines: list[str], folder: str, names: dict[str, str], sounds: int) -> 
 
 
 def _cells(lines: list[str], mark: str | None) -> Iterator[list[str]]:
+    """The cells of each line, the recording's name first; a line may be an object of JSON, as WeNet has them."""
     for line in lines:
+        if mark == MARKS[0] and line.startswith("{"):
+            with suppress(*JSON_FAULTS):
+                name, *rest = sorted(map(str, json.loads(line).values()), key=lambda cell: kind_of(cell) != "audio")
+                yield [name, *(cell for cell in rest if cell != PurePosixPath(name).stem)]
+            continue
         quoted = _QUOTED.match(line)
         cells = list(quoted.groups()) if quoted else line.split(mark) if mark in CELLS else line.split(mark, 1)
         if len(cells) > 1:

@@ -23,6 +23,7 @@ from duomo.data.leaks import time_columns
 from duomo.data.listed import NAMELESS
 from duomo.data.partition import told
 from duomo.data.profile import words
+from duomo.data.uttered import uttered
 
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20
@@ -131,6 +132,11 @@ def _is_mark(table: Table, name: str) -> bool:
 def unnamed(table: Table) -> ConfigError:
     """What is said where nobody names a target and no column looks like one."""
     if {table.kinds.get(name) for name in table.names} <= {*MEDIA, "id"}:
+        if fields := [name for name in table.names if name.startswith("field_")]:
+            return ConfigError(
+                "Pictures, sounds and films need something to be learned of them; the names of the files of {name} have several fields "
+                "({fields}). Say which is to be learned: --target {first}", name=table.name, fields=", ".join(fields), first=fields[0],
+            )  # fmt: skip
         return ConfigError(
             "Pictures, sounds and films need something to be learned of them; {name} has {count} that lie in no folders of classes and no "
             "list tells more of. Put them into a folder for each class, or write metadata.csv with the columns file and label beside them.",
@@ -194,11 +200,12 @@ def _few(table: Table, names: Sequence[str]) -> list[str]:
 
 
 def _spoken(table: Table, by_words: Mapping[str, str]) -> str:
-    """The column of transcripts beside sounds: by its name, or the last of texts that have nothing but sounds and names beside them."""
+    """The column of transcripts beside sounds: by its name, the last of texts that have nothing but sounds and names beside them, or one
+    whose texts are as long as the sounds."""
     named = [by_words[wanted] for wanted in TRANSCRIPTS if wanted in by_words and table.kinds[by_words[wanted]] in ("text", "category")]
     if not named and {table.kinds[name] for name in table.names} <= {"audio", "text", "id"}:
         named = table.of_kind("text")[-1:]
-    return named[0] if named else ""
+    return named[0] if named else uttered(table)
 
 
 def _likely(names: list[str], table: Table | None = None) -> list[str]:
