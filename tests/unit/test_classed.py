@@ -116,14 +116,15 @@ def test_folders_that_are_a_later_field_of_the_names(tmp_path: Path) -> None:
 def test_several_lists_of_files(tmp_path: Path) -> None:
     """Those that name each file once are one list; another, of moments within the files, is not read."""
     files = [f"set_{part}/{number}.wav" for part in "ab" for number in range(10)]
-    voices(files, tmp_path / "hearts")
+    voices([*files, "set_b/90.wav", "set_b/91.wav"], tmp_path / "hearts")
     for part in "ab":
         rows = "".join(f"{file},{('murmur', 'normal')[place % 2]}\n" for place, file in enumerate(files) if f"_{part}/" in file)
         (tmp_path / "hearts" / f"set_{part}.csv").write_text(f"fname,label\n{rows}")
     (tmp_path / "hearts" / "set_a_timing.csv").write_text("fname,location\n" + "".join(f"{file},{n}\n" for file in files for n in "12"))
     table = read(tmp_path / "hearts")
     assert table.column("audio").to_pylist() == files and {*table.column("label").to_pylist()} == {"murmur", "normal"}
-    assert "set_a_timing.csv" in table.problems[0]
+    assert "2 files that no list names are not read; the first: set_b/90.wav" in table.problems[0]
+    assert "set_a_timing.csv" in table.problems[1]
 
 
 def test_numbers_of_recordings_and_pictures_of_sounds(tmp_path: Path) -> None:

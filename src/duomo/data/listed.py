@@ -182,7 +182,10 @@ def once(root: Path, lists: list[str], read_file: Reader, files: list[str]) -> T
     first, *others = (tables[file] for file in whole)
     data = pa.concat_tables([first.data, *(other.data.select(first.names) for other in others)], promote_options="permissive")
     rest = [file for file in lists if file not in whole]
-    said = [tr("{count} other tables of the folder are not read: {names}.", count=len(rest), names=", ".join(rest))] if rest else []
+    read = _places(root, [str(cell) for file in whole for cell in named[file].to_pylist()], index)
+    lost = sorted({*index.values()}.difference(file for file in read if file))
+    said = [tr("{count:,} files that no list names are not read; the first: {first}.", count=len(lost), first=lost[0])] if lost else []
+    said += [tr("{count} other tables of the folder are not read: {names}.", count=len(rest), names=", ".join(rest))] if rest else []
     return Table(data, first.kinds, root=root, name=root.name, problems=(*said, *first.problems))
 
 
