@@ -599,6 +599,16 @@ def test_sounds_of_many_rates() -> None:
     assert audio.KIND.encode(cells, short).lengths.tolist() == [4000] * 3
 
 
+def test_channels_that_cancel_one_another_out_are_heard() -> None:
+    """One of two wired the wrong way round: their mean is silence. One that is silent halves the other, as any mean does."""
+    wave = 0.5 * np.sin(np.arange(24000) / 7)
+    for other, peak in ((-wave, 0.5), (0 * wave, 0.25), (wave, 0.5)):
+        file = io.BytesIO()
+        soundfile.write(file, np.stack([wave, other], 1), 8000, format="WAV")
+        found = [audio.decode(file.getvalue(), 8000, 24000), *(piece for _, piece in audio.pieces(file.getvalue(), 8000, 9000))]
+        assert len(found) > 2 and all(np.abs(one.astype(int)).max() == pytest.approx(32767 * peak, rel=0.01) for one in found)
+
+
 def test_broken_sounds_are_listed_and_refused(tmp_path: Path) -> None:
     good = sound(1, 8000)
     (tmp_path / "good.wav").write_bytes(good)

@@ -41,6 +41,8 @@ CHANNELS, SLOWEST, FASTEST = 32, 1000, 768_000
 """What a header may promise: channels, and samples a second from SLOWEST to FASTEST."""
 SILENT = 33
 """Of 32,767: what no sample of a piece exceeds is silence (−60 dB)."""
+CANCELLED = 0.01
+"""Of the power of the loudest channel, what the mean of all must have."""
 SAMPLES = 200_000_000
 """Most values (samples x channels) that one file is decoded to."""
 
@@ -147,13 +149,22 @@ def decode(source: media.Source, rate: int, longest: int) -> np.ndarray:
     with hushed(), _open(source) as sound:
         own = sound.samplerate
         wave = _read(sound, int(np.ceil(longest / rate * own)) + own // 10)
-    mono = wave.mean(axis=1) if wave.shape[1] > 1 else wave[:, 0]
-    mono = np.nan_to_num(mono, posinf=1.0, neginf=-1.0)
+    mono = _mono(wave)
     mono = soxr.resample(mono, own, rate) if own != rate else mono
     mono = mono[:longest]
     if not len(mono):
         raise ValueError(tr("the sound is shorter than one sample"))
     return (np.clip(mono, -1, 1) * 32767).round().astype(np.int16)
+
+
+def _mono(wave_SC: np.ndarray) -> np.ndarray:
+    """One channel (S,): the mean of all, or the loudest where they cancel one another out, as when one is wired the wrong way round."""
+    wave_SC = np.nan_to_num(wave_SC, posinf=1.0, neginf=-1.0)
+    if wave_SC.shape[1] == 1:
+        return wave_SC[:, 0]
+    mean_S, power_C = wave_SC.mean(axis=1), np.square(wave_SC).sum(axis=0)
+    lost = np.square(mean_S).sum() < CANCELLED * power_C.max()
+    return wave_SC[:, int(power_C.argmax())] if lost else mean_S
 
 
 def pieces(source: media.Source, rate: int, longest: int) -> Iterator[tuple[float, np.ndarray]]:
@@ -179,7 +190,7 @@ def between(source: media.Source, spans: Sequence[tuple[float, float]]) -> Itera
     with hushed(), _open(source) as sound:
         for begin, end in spans:
             sound.seek(min(round(begin * sound.samplerate), max(0, sound.frames - 1)))
-            wave = np.nan_to_num(_read(sound, round((end - begin) * sound.samplerate)).mean(axis=1), posinf=1.0, neginf=-1.0)
+            wave = _mono(_read(sound, round((end - begin) * sound.samplerate)))
             yield wav((np.clip(wave, -1, 1) * 32767).round().astype(np.int16), sound.samplerate)
 
 
@@ -194,7 +205,7 @@ def _blocks(source: media.Source, rate: int) -> Iterator[np.ndarray]:
             except soundfile.SoundFileError:
                 return
             last = not len(piece)
-            mono = np.nan_to_num(piece.mean(axis=1), posinf=1.0, neginf=-1.0)
+            mono = _mono(piece)
             mono = stream.resample_chunk(mono, last=last) if stream else mono
             yield (np.clip(mono, -1, 1) * 32767).round().astype(np.int16)
 
