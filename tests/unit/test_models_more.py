@@ -184,6 +184,17 @@ def test_categories_out_of_the_vocabulary_count_as_unseen() -> None:
     assert embed(torch.tensor([[2, 4]])).abs().sum() > 0
 
 
+def test_loud_and_quiet_sounds_are_heard_alike():
+    """Where the floor follows the sound; rows do not depend on one another."""
+    wave = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0)).cumsum(1) / 200
+    length = torch.tensor([8000, 4000])
+    wave[1, 4000:] = 0
+    mel = LogMel(8000, 40, faint=1e-2).eval()
+    loud, quiet = mel(wave, length)[0], mel(wave * torch.tensor([[0.01], [1.0]]), length)[0]
+    assert torch.allclose(loud, quiet, atol=1e-3) and not mel(torch.zeros(1, 800), torch.tensor([800]))[0].any()
+    assert not torch.allclose(LogMel(8000, 40).eval()(wave * 0.01, length)[0], LogMel(8000, 40).eval()(wave, length)[0], atol=0.5)
+
+
 def test_mel_filters_cover_and_find_a_tone() -> None:
     for rate in (8000, 16000, 44100):
         assert (mel_filters(rate, 2048 if rate > 20480 else 512, 80).sum(0) > 0.99).all()

@@ -43,6 +43,9 @@ class Config:
     """Channels of the two convolutions that shorten the sound."""
     bands: int = 80
     """Mel bands of a frame."""
+    faint: float = 0.0
+    """Share of a recording's mean power below which a band counts as silent, so that loud and quiet recordings sound alike. 0: what is
+    below -60 dB of a full-scale sine."""
     dropout: float = 0.1
     """Dropout on each branch's output."""
 
@@ -112,7 +115,7 @@ class Model(nn.Module):
             )  # fmt: skip
         self.per, self.head_width = head.per, config.width // config.heads
         normalise = "bands" if head.per == "step" else "level"
-        self.mel = LogMel(int(field.facts["rate"]), config.bands, normalise)
+        self.mel = LogMel(int(field.facts["rate"]), config.bands, normalise, faint=config.faint)
         self.shorten = Shorten(config.bands, config.channels, config.width)
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))

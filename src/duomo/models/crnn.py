@@ -38,6 +38,9 @@ class Config:
     """Channels of the two convolutions that shorten the sound to a quarter."""
     bands: int = 64
     """Mel bands of a frame of 10 ms."""
+    faint: float = 0.0
+    """Share of a recording's mean power below which a band counts as silent, so that loud and quiet recordings sound alike. 0: what is
+    below -60 dB of a full-scale sine."""
     emissions: int = 2
     """Outputs of a step of 40 ms; more of them leave room for faster speech. For answers per step only."""
     dropout: float = 0.3
@@ -61,7 +64,7 @@ class Model(nn.Module):
         self.name, field = single("crnn", inputs, FORMS)
         self.size, self.emissions = head.size, config.emissions if head.per == "step" else 1
         self.per, width = head.per, 2 * config.hidden
-        self.mel = LogMel(int(field.facts["rate"]), config.bands, "bands" if head.per == "step" else "level", augment=False)
+        self.mel = LogMel(int(field.facts["rate"]), config.bands, "bands" if head.per == "step" else "level", False, config.faint)
         self.shorten = Shorten(config.bands, config.channels, width, normed=True)
         self.layers = nn.ModuleList(Recurrent(config.cell, width, (config.hidden,), True, 0.0) for _ in range(config.depth))
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(config.depth))

@@ -18,6 +18,8 @@ MASKS, BANDS_PART, TIME_PART = 2, 0.3, 0.1
 WINDOW_SECONDS, HOP_SECONDS = 0.025, 0.010
 FLOOR = 1e-6
 """Power below which a band counts as silent: about -60 dB of a full-scale sine."""
+LEAST = 1e-10
+"""The same at least, where it follows the sound: about the steps of 16 bits."""
 
 
 def mel_filters(rate: int, transform: int, bands: int) -> Tensor:
@@ -75,17 +77,18 @@ class LogMel(nn.Module):
 
     T = 1 + S // hop, and a row of L > 0 samples has 1 + L // hop frames; frames beyond are zero. Nothing of a row depends
     on its batch mates. `normalise`: "bands" gives each band of a row mean 0 and deviation 1 (for speech: removes the
-    channel and the voice's colour), "level" only removes the row's mean level (for sounds, whose colour matters).
+    channel and the voice's colour), "level" only removes the row's mean level (for sounds, whose colour matters). What is fainter than
+    `faint` times the row's mean power counts as silent, however loud the row is; where 0, what is fainter than FLOOR.
     """
 
     window_W: Tensor
     filters_QM: Tensor
 
-    def __init__(self, rate: int, bands: int = 80, normalise: str = "bands", augment: bool = True):
+    def __init__(self, rate: int, bands: int = 80, normalise: str = "bands", augment: bool = True, faint: float = 0.0):
         super().__init__()
         self.hop, width = max(1, round(rate * HOP_SECONDS)), max(2, round(rate * WINDOW_SECONDS))
         self.transform = max(512, 2 ** math.ceil(math.log2(width)))
-        self.normalise, self.augment = normalise, augment
+        self.normalise, self.augment, self.faint = normalise, augment, faint
         self.register_buffer("window_W", torch.hann_window(width), persistent=False)
         self.register_buffer("filters_QM", mel_filters(rate, self.transform, bands), persistent=False)
 
@@ -97,9 +100,9 @@ class LogMel(nn.Module):
         frames_B = self.frames(length_B)
         # an FFT has no bfloat16, and powers span more digits than it holds
         with torch.autocast(wave_BS.device.type, enabled=False):
-            x_BTM = torch.log(self.power(wave_BS.float()) + FLOOR)
-            inside_BT1 = within(frames_B, x_BTM.shape[1]).unsqueeze(2)
-            x_BTM = self._normalised(x_BTM, inside_BT1)
+            power_BTM = self.power(wave_BS.float())
+            inside_BT1 = within(frames_B, power_BTM.shape[1]).unsqueeze(2)
+            x_BTM = self._normalised(torch.log(power_BTM + self._floor(power_BTM, inside_BT1)), inside_BT1)
             if self.training and self.augment:
                 x_BTM = spec_augment(x_BTM, frames_B)
         return x_BTM, frames_B
@@ -112,6 +115,13 @@ class LogMel(nn.Module):
         spectrum_BTQ = torch.fft.rfft(framed_BTW, n=self.transform)
         power_BTQ = (spectrum_BTQ.real.square() + spectrum_BTQ.imag.square()) / self.window_W.sum().square()
         return power_BTQ @ self.filters_QM
+
+    def _floor(self, power_BTM: Tensor, inside_BT1: Tensor) -> Tensor | float:
+        """(B, 1, 1) power below which a band counts as silent."""
+        if not self.faint:
+            return FLOOR
+        count_B11 = inside_BT1.sum(1, keepdim=True).clamp(min=1) * power_BTM.shape[2]
+        return (self.faint * (power_BTM * inside_BT1).sum((1, 2), keepdim=True) / count_B11).clamp(min=LEAST)
 
     def _normalised(self, x_BTM: Tensor, inside_BT1: Tensor) -> Tensor:
         axes = (1,) if self.normalise == "bands" else (1, 2)
