@@ -121,6 +121,7 @@ def test_several_lists_of_files(tmp_path: Path) -> None:
         rows = "".join(f"{file},{('murmur', 'normal')[place % 2]}\n" for place, file in enumerate(files) if f"_{part}/" in file)
         (tmp_path / "hearts" / f"set_{part}.csv").write_text(f"fname,label\n{rows}")
     (tmp_path / "hearts" / "set_a_timing.csv").write_text("fname,location\n" + "".join(f"{file},{n}\n" for file in files for n in "12"))
+    (tmp_path / "hearts" / "sample_submission.csv").write_text("fname,label\n" + "".join(f"set_b/9{n}.wav,normal\n" for n in (0, 1)))
     table = read(tmp_path / "hearts")
     assert table.column("audio").to_pylist() == files and {*table.column("label").to_pylist()} == {"murmur", "normal"}
     assert "2 files that no list names are not read; the first: set_b/90.wav" in table.problems[0]

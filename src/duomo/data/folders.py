@@ -35,7 +35,7 @@ from duomo.data.masked import apart, of_regions
 from duomo.data.nameless import shows_picture
 from duomo.data.owned import explains, of_folders, of_scans
 from duomo.data.pages import plain, unread
-from duomo.data.parted import of_parts
+from duomo.data.parted import SUBMISSION, of_parts
 from duomo.data.partition import PARTS
 from duomo.data.portioned import divided, marked
 from duomo.data.prose import alike, media_beside, passed_by, passed_over, tables_beside, writing
@@ -256,7 +256,8 @@ def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list
             folder=root.name, files=", ".join(named[:10]), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
             choices=named[:50],
         )  # fmt: skip
-    if len(named) > 1 and (chosen := once(root, named, read_file, files)) is not None:
+    several = [file for file in named if not SUBMISSION.search(_stem(file))] if len(named) > 1 else []
+    if several and (chosen := once(root, several, read_file, files)) is not None:
         return described(root, chosen, files, media, problems)
     return parts(root, lists, read_file, inside) if lists and not named else None
 
