@@ -309,9 +309,10 @@ class Main(Task):
         """`prediction`, the transcript; `confidence`, about the share of its characters that is right; `words`, each with the seconds at
         which it begins and ends."""
         output: Steps = model(batch)
-        rows = ctc.lattices(output.logits, output.lengths)
-        found = self._write(rows)
         ((name, heard),) = self.inputs.items()
+        silent_B = batch[name].abs().amax(1) <= audio.SILENT / 32767  # nothing is said there, whatever the language model expects
+        rows = ctc.lattices(output.logits, output.lengths.masked_fill(silent_B, 0))
+        found = self._write(rows)
         seconds_B = (batch[f"{name}.length"].cpu().numpy() / float(heard.facts["rate"])).tolist()
         words = [self._words(row, one.text, seconds) for row, one, seconds in zip(rows, found, seconds_B, strict=True)]
         return {"prediction": [one.text for one in found], "confidence": np.round(self._confidence(found), 4).tolist(), "words": words}

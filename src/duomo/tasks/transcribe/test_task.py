@@ -201,6 +201,8 @@ def test_a_long_recording_is_answered_whole_in_pieces_cut_at_pauses(recordings, 
     parts = [part for row, parts in task.windows(table) if row == 1 for part in parts]
     pieces = [text for part in parts for text in predictor.answers(part)["prediction"]]
     assert answers["prediction"] == [one["prediction"][0], " ".join(text for text in pieces if text), ""] and len(pieces) > 2
+    hushed = replace(table, data=pa.table({"audio": pa.array([audio.wav(np.full(8_000, 9, np.int16), 16_000)], pa.large_binary())}))
+    assert predictor.answers(hushed)["prediction"] == [""] and predictor.answers(hushed)["words"] == [[]]
     assert [" ".join(one["word"] for one in words) for words in answers["words"]] == answers["prediction"]
     times = [moment for one in answers["words"][1] for moment in (one["start"], one["end"])]
     assert times == sorted(times) and begins[-1] < times[-1] <= len(wave) / 16_000
