@@ -9,6 +9,7 @@ import soundfile
 
 from duomo.core import kinds
 from duomo.core.errors import DataError
+from duomo.core.kinds import audio
 from duomo.core.recipe import DataConfig
 from duomo.data import audit, sources
 from duomo.plan import choose
@@ -58,6 +59,18 @@ def test_what_corpora_write_beside_the_words(tmp_path: Path) -> None:
     lines = (f"u{n}\t卡尔#2陪外孙#1玩#4。\n\tka2 er3 pei2 wai4 sun1 wan2\n" for n in range(len(SAID)))
     write(tmp_path / "biaobei/labels/000.txt", "".join(lines))
     assert said(tmp_path / "biaobei") == ["卡尔陪外孙玩。"] * len(SAID)
+
+
+def test_recordings_with_a_header_of_nist(tmp_path: Path) -> None:
+    """As LDC has them: .sph, and what wav.scp pipes through sph2pipe."""
+    for number in range(len(SAID)):
+        soundfile.write(tmp_path / "a.wav", np.full(800, 0.25), 8000, format="NIST")
+        write(tmp_path / f"LDC/audio/u{number}.sph", "")
+        (tmp_path / "a.wav").replace(tmp_path / f"LDC/audio/u{number}.sph")
+    write(tmp_path / "LDC/data/text", "\n".join(f"spk-{n} {text}" for n, text in enumerate(SAID)))
+    write(tmp_path / "LDC/data/wav.scp", "\n".join(f"spk-{n} sph2pipe -f wav -c 1 /far/u{n}.sph |" for n in range(len(SAID))))
+    assert said(tmp_path / "LDC") == SAID
+    assert (audio.decode(tmp_path / "LDC/audio/u0.sph", 8000, 800) == 8192).all()
 
 
 @pytest.mark.parametrize("mark", (" ", "\t"))

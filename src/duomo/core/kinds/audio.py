@@ -21,7 +21,7 @@ from duomo.core.kinds.cells import sample
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".caf", ".w64")
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".snd", ".caf", ".w64", ".sph")
 UNREAD = (".m4a", ".m4b", ".aac", ".wma", ".amr", ".3ga", ".weba", ".mka", ".ape", ".wv", ".ac3", ".ra")
 """Sounds all the same, so that none is passed over in silence; nothing here decodes them."""
 CODECS = {
@@ -91,7 +91,7 @@ def magic(head: bytes) -> bool:
     """Whether a file begins as a sound does."""
     waves = head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
     frame = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
-    return waves or frame or head.startswith((b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", b"riff"))
+    return waves or frame or head.startswith((b"fLaC", b"OggS", b"ID3", b"FORM", b".snd", b"caff", b"riff", b"NIST_1A"))
 
 
 def packed(source: media.Source) -> str:
