@@ -90,7 +90,7 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     if not task and not target and (plain := _plainly(table))[0]:
         task, target, notes = plain[0], plain[1], [*notes, plain[2]]
     if task in ("", *SUPERVISED) and not target:
-        target, why = _guess_target(table)
+        target, why = _guess_target(table.without(table.of_kind("category", "text")) if data.ahead else table)
         notes.append(why)
     if not task and data.target:
         name, found, why = _plainly(table)

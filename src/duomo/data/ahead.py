@@ -106,7 +106,9 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
         raise ConfigError("One number is foretold from its earlier values; received the task {task} and {count} targets. Name one: "
                           "--task regress --target COLUMN", task=data.task, count=len(data.target))  # fmt: skip
     target = data.target[0]
+    dates = [name for name in table.of_kind("date") if name != target]
     time = data.time or next(iter(time_columns(table, target, CYCLES)), "") or dated.in_parts(table, target, 1)
+    time = time or (dates[0] if len(dates) == 1 else "")  # series of unlike centuries
     if not time:
         raise ConfigError("What is foretold must be dated: no column tells when each row was made. Name it with --time COLUMN.")
     moments_N, _ = dated.moments(table, time)
