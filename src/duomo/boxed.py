@@ -40,8 +40,6 @@ FONTS = (
     "DroidSansFallbackFull.ttf", "simhei.ttf",
 )  # fmt: skip
 """Fonts of the systems that hold the letters which OpenCV's own lacks: Chinese ones among them."""
-DEEP = 65535.0
-"""White of a picture with more than 8 bits."""
 FASTEST = 120.0
 """Frames a second of a film that is written; some headers promise a thousand, whatever there is."""
 MOST_NAMED = 20
@@ -137,9 +135,8 @@ def _picture(predictor: Predictor, path: Path, target: Path) -> dict[str, Any]:
 
 def _drawn(answer: Answer, path: Path, target: Path) -> list[Detection]:
     """Draw one picture; its boxes. ValueError where it cannot be read."""
-    width, height = image.upright(path)
-    shape = {"size": [3, height, width], "white": DEEP, "fit": "letterbox", "fill": 0}
-    rgb_HW3 = np.ascontiguousarray(image.decode(path, shape).transpose(1, 2, 0))
+    with image.open_picture(path) as opened:
+        rgb_HW3 = np.array(image.shown(opened).convert("RGB"))
     (found,) = answer([path.read_bytes()])
     for number, one in enumerate(found, 1):
         mark(rgb_HW3, Sighting(number, *one), f"{one.score:.2f}")

@@ -1,7 +1,9 @@
 """Kinds: recognised, parsed, learned and encoded, on real and on awkward cells."""
 
+import base64
 import io
 import json
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from duomo.core.kinds import KINDS, audio, category, date, image, infer, number,
 from duomo.core.kinds.base import Cells
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
+from duomo.evaluate.exhibits import thumbnail
 
 CONFIG = EncodeConfig()
 
@@ -557,6 +560,52 @@ def test_pages_of_a_stack_are_one_picture() -> None:
 
     assert shown(*pages).tolist() == [224] and shown(*pages[:3]).tolist() == [0, 0, 224]
     assert shown(pages[2], pages[2].resize((8, 8))).tolist() == [224] and shown(pages[1], pages[2]).tolist() == [0, 224, 0]
+
+
+def tiff(values: np.ndarray, photometric: int, form: int = 1, planes: int = 1) -> bytes:
+    """A TIFF as Pillow writes none: (H, W), (H, W, C), or (C, H, W) in planes; `form` 1 for whole numbers, 3 for fractions."""
+    shape = values.shape if values.ndim == 3 else (*values.shape, 1)
+    channels, height, width = shape if planes == 2 else (shape[2], *shape[:2])
+    strips, body = channels if planes == 2 else 1, values.tobytes()
+    starts, sizes = [1000 + place * len(body) // strips for place in range(strips)], [len(body) // strips] * strips
+    tags = {256: [width], 257: [height], 258: [8 * values.itemsize] * channels, 259: [1], 262: [photometric], 273: starts, 277: [channels],
+            278: [height], 279: sizes, 284: [planes], 339: [form] * channels}  # fmt: skip
+    entries, beside = b"", b""
+    for tag, told in tags.items():
+        packed = struct.pack(f"<{len(told)}H", *told)
+        place = packed.ljust(4, b"\0") if len(packed) <= 4 else struct.pack("<I", 500 + len(beside))
+        beside += packed if len(packed) > 4 else b""
+        entries += struct.pack("<HHI", tag, 3, len(told)) + place
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4)
+    return (head.ljust(500, b"\0") + beside).ljust(1000, b"\0") + body
+
+
+def test_tiffs_are_read_as_they_look_or_refused(tmp_path: Path) -> None:
+    """White as 0 in 16 bits; one that lies on its side, whose header tells the size of what is looked at; halves of values in planes."""
+    dark = np.zeros((8, 16), np.uint16)
+    dark[:, :8] = 60000
+    cells = files([tiff(65535 - dark, 0)])
+    row_W = image.KIND.encode(cells, image.KIND.fit(cells, EncodeConfig(picture_size=8))).values[0, 0, 4]
+    assert row_W[0] > 200 and row_W[-1] == 0
+    Image.fromarray(dark.astype(np.uint8)).save(tmp_path / "side.tif", tiffinfo={image.ORIENTATION: 6})
+    assert image.header(tmp_path / "side.tif") == ((16, 8), 6) and image.upright(tmp_path / "side.tif") == (8, 16)
+    with image.open_picture(tiff(np.stack([dark, dark, dark], 2), 2)) as opened:
+        assert np.asarray(opened)[0, 0].tolist() == [234, 234, 234]
+    for body in (tiff(np.stack([dark, dark, dark]), 2, planes=2), tiff(np.zeros((8, 8, 3), np.float32), 2, form=3)):
+        with pytest.raises(ValueError, match="TIFF of channels that are not read; make it PNG"):
+            image.open_picture(body)
+
+
+def test_deep_pictures_by_themselves_are_shown_in_their_own_light(tmp_path: Path) -> None:
+    """12 bits, fractions, values below 0: in pages, drawn boxes and composed scenes neither black nor white."""
+    slope = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    for place, values in enumerate(((slope * 4095).astype(np.uint16), slope, slope * 2000 - 1000)):
+        Image.fromarray(values).save(tmp_path / f"{place}.tif")
+        with image.open_picture(tmp_path / f"{place}.tif") as opened:
+            assert 120 < np.asarray(image.shown(opened)).mean() < 136
+        source = thumbnail((tmp_path / f"{place}.tif").read_bytes())
+        with Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))) as small:
+            assert 120 < np.asarray(small).mean() < 136
 
 
 def bomb() -> bytes:

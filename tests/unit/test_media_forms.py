@@ -107,8 +107,34 @@ def test_pictures_with_other_endings_are_counted(tmp_path: Path) -> None:
     )
     for number in range(4):
         (tmp_path / str(number % 2) / f"{number}.png").rename(tmp_path / str(number % 2) / f"{number}")
-    with pytest.raises(DataError, match=r"6 files of .* are pictures but do not \(0/0, 0/2, 0/4.bin\)"):
+    with pytest.raises(DataError, match=r"6 files of .* are pictures but do not \(0/0, 0/2, 0/4.bin and 3 more\)"):
         sources.read(tmp_path)
+
+
+OTHERS = {
+    "exr": b"v/1\1\2\0\0\0", "hdr": b"#?RADIANCE\n", "dng": b"II*\0", "wmv": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "flv": b"FLV\1",
+    "mpg": b"\0\0\1\xba", "mts": (b"\0" * 4 + b"G" + bytes(187)) * 3, "ogv": b"OggS" + bytes(24) + b"\x80theora",
+}  # fmt: skip
+
+
+def test_pictures_and_films_in_other_forms_are_counted_with_the_remedy(tmp_path: Path) -> None:
+    """What nothing reads is told beside what is read, alone in a folder, and as a file; a film without an ending is to be renamed."""
+    for number in range(4):
+        place = tmp_path / "some" / str(number % 2) / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), 40 * number).save(place)
+    for ending, content in OTHERS.items():
+        for place in (tmp_path / "some" / "0", tmp_path / ending / "0"):
+            place.mkdir(parents=True, exist_ok=True)
+            (place / f"x.{ending}").write_bytes(content + bytes(300))
+        for source in (tmp_path / ending, tmp_path / ending / "0" / f"x.{ending}"):
+            with pytest.raises(DataError, match=rf"1 file holds pictures or films .*x.{ending}\).*ffmpeg -i IN OUT.mp4"):
+                sources.read(source)
+    (tmp_path / "some" / "1" / "film").write_bytes(b"\0\0\0\x18ftypisom" + bytes(300))
+    (tmp_path / "some" / "1" / "page.html").write_text("<html><svg width='9'/></html>")
+    said = " ".join(sources.read(tmp_path / "some").problems)
+    assert "8 files hold pictures or films in forms that nothing here reads (0/x.dng, 0/x.exr" in said
+    assert "1 file holds films under names that no film has (1/film)" in said
 
 
 def test_a_wrong_file_is_told_the_endings_of_pictures_too(tmp_path: Path) -> None:

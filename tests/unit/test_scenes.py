@@ -254,6 +254,25 @@ def test_cut_outs_beside_class_folders_and_on_their_side(parts: tuple[Path, Path
     assert told["scenes"] == 20
 
 
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["cat_1", "cat_2", "cat (3)", "dog1", "dog2"], {"cat", "dog"}),
+        (["emoji_u2600", "emoji_u2601", "emoji_u1f431", "bolt_m6", "bolt_m8", "7"], None),
+        (["data/cat/1", "data/dog/1", "data/dog/2"], {"cat", "dog"}),
+        (["train/cat/1", "train/dog/2", "lone_1"], {"cat", "dog", "lone_1"}),
+    ],
+)
+def test_what_cut_outs_are_called(tmp_path: Path, names: list[str], classes: set[str] | None) -> None:
+    """Folders above the classes are passed over; of names that count up one beginning this is the class."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGBA", (60, 20))
+        picture.paste((9, 200, 9, 255), (0, 0, 59, 20))
+        picture.save(tmp_path / f"{name}.png")
+    assert {cut.label for cut in _cuts(tmp_path, Silent())} == (classes or set(names))
+
+
 def test_a_background_is_decoded_once(parts: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, really = [], image.open_picture
 

@@ -17,9 +17,13 @@ import numpy as np
 from duomo.core.messages import tr
 
 Source = bytes | Path
-SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".gif")
+SUFFIXES = (".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".gif")
 FORMATS = "mov,mp4,avi,matroska,webm,gif"
 """The containers that are opened; playlists and lists of files, which would open others, are not among them."""
+OTHERS = re.compile(
+    rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11|FLV\x01|\0\0\x01[\xba\xb3]|OggS.{24,60}\x80theora|G.{187}G.{187}G|.{4}G.{191}G.{191}G", re.DOTALL
+)
+"""How files begin that hold a film in a container that is not opened: ASF (WMV), FLV, MPEG, Ogg, MPEG's transport stream."""
 LARGEST = 10_000_000
 """Pixels of one frame (4096 × 2304 fits); a header that promises more is refused before anything is decoded."""
 LARGEST_FILE = 64 * 2**30

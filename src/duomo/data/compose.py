@@ -6,7 +6,8 @@ that the seams say nothing. A scene is a function of the seed and its number. Le
 
 import json
 import os
-from collections import deque
+import re
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.files import write_atomically
 from duomo.core.kinds import image, media
 from duomo.core.kinds.image import FAULTS
-from duomo.core.messages import tr
+from duomo.core.messages import listed, tr
 from duomo.core.reporter import Reporter
+from duomo.data.classed import labels_of
 
 ENDINGS = (".png", ".webp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 LEAST_ALPHA = 128
@@ -31,6 +33,8 @@ CUT_SIDE = 512
 """Longest side that a cut-out is kept at."""
 SHOWN = 0.4
 """Least visible share of a thing that gets a box."""
+COUNTED = re.compile(r"((?:.*[ _.-])?[^\W\d_]+)[ _.(-]*(\d+)\)?")
+"""A name that counts: the word or words before the number, and the number (cat_01, my cat (2), cat3)."""
 KEPT = 256_000_000
 """Bytes of backgrounds that stay decoded: a wallpaper takes longer to open than a scene to make."""
 
@@ -111,8 +115,8 @@ def compose(cutouts: Path, backgrounds: Path, out: Path, config: ComposeConfig, 
     categories = [{"id": number, "name": label} for number, label in enumerate(labels, 1)]
     told = {"images": images, "annotations": annotations, "categories": categories}
     write_atomically(out / "annotations.json", json.dumps(told, ensure_ascii=False).encode())
-    reporter.say(tr("{scenes:,} scenes with {things:,} things of {classes} classes: {out}. Next: duomo train {out} --task detect",
-                    scenes=len(images), things=len(annotations), classes=len(labels), out=out))  # fmt: skip
+    reporter.say(tr("{scenes:,} scenes with {things:,} things of {classes} classes ({names}): {out}. Next: duomo train {out} --task detect",
+                    scenes=len(images), things=len(annotations), classes=len(labels), names=listed(labels, 8), out=out))  # fmt: skip
     return {"scenes": len(images), "things": len(annotations), "classes": labels, "out": str(out)}
 
 
@@ -146,11 +150,10 @@ def _grounds(folder: Path, reporter: Reporter) -> list[Path]:
 
 
 def _cuts(folder: Path, reporter: Reporter) -> list[Cut]:
-    """Every picture with transparency; its class is the folder that it lies in, or its own name where all lie together."""
+    """Every picture with transparency, and its class."""
     paths = _pictures(folder)
-    nested = any(path.parent != folder for path in paths)
     found, solid = [], []
-    for path in paths:
+    for path, label in zip(paths, _labels(folder, paths), strict=True):
         try:
             with image.open_picture(path) as opened:
                 opened.draft("RGB", (2 * CUT_SIDE, 2 * CUT_SIDE))
@@ -164,13 +167,30 @@ def _cuts(folder: Path, reporter: Reporter) -> list[Cut]:
             continue
         picture = picture.crop(box)
         picture.thumbnail((CUT_SIDE, CUT_SIDE), Image.Resampling.BOX)
-        found.append(Cut(path.relative_to(folder).parts[0] if nested and path.parent != folder else path.stem, picture))
+        found.append(Cut(label, picture))
     if solid:
         reporter.say(tr("{count} of {all} cut-outs are left out: they cannot be read or have no transparent part; the first: {name}.",
                         count=len(solid), all=len(paths), name=solid[0].name))  # fmt: skip
     if not found:
         raise DataError("Cut-outs must be pictures with a transparent part; {folder} holds none.", folder=folder)
     return found
+
+
+def _labels(folder: Path, paths: list[Path]) -> list[str]:
+    """The classes of cut-outs: the folders that tell them apart, as of other pictures; of those that lie beside the folders their names,
+    without the number where one beginning is counted up (cat_1, cat_2)."""
+    files = [path.relative_to(folder).as_posix() for path in paths]
+    inside = [file for file in files if "/" in file]
+    classed = labels_of(folder, inside)
+    labels = dict(zip(inside, classed.labels, strict=True)) if classed else {}
+    numbers = defaultdict[str, set[int]](set)
+    counted = [None if "/" in file else COUNTED.fullmatch(path.stem) for file, path in zip(files, paths, strict=True)]
+    for one in counted:
+        if one:
+            numbers[one[1]].add(int(one[2]))
+    starts = {start for start, found in numbers.items() if len(found) > 1 and max(found) <= 2 * len(found)}
+    return [labels.get(file) or (one[1] if one and one[1] in starts else path.stem if "/" not in file else path.parent.name)
+            for file, path, one in zip(files, paths, counted, strict=True)]  # fmt: skip
 
 
 def make(cuts: list[Cut], grounds: list[Path], config: ComposeConfig, number: int, read: Read) -> tuple[Image.Image, list[Thing]]:
@@ -194,8 +214,7 @@ def _ground(path: Path, side: int) -> Image.Image:
     """A background as RGB, its shorter side `side` at most; FAULTS where it cannot be read."""
     with image.open_picture(path) as opened:
         opened.draft("RGB", (side, side))
-        white = 65535.0 if opened.mode.startswith("I") else 255.0
-        picture = image.plain(ImageOps.exif_transpose(opened), white).convert("RGB")
+        picture = image.shown(opened).convert("RGB")
     share = min(1.0, side / min(picture.size))
     return picture.resize((round(picture.width * share), round(picture.height * share)), Image.Resampling.BILINEAR, reducing_gap=2.0)
 

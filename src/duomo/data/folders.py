@@ -32,7 +32,7 @@ from duomo.data.lined import read_lined
 from duomo.data.listed import LOOKED_AT, Reader, are_classes, described, drawn, kind_of, known, listing, names_files, once, parts
 from duomo.data.lone import rows_of, tables_of
 from duomo.data.masked import apart, of_regions
-from duomo.data.nameless import shows_picture
+from duomo.data.misnamed import misnamed
 from duomo.data.owned import explains, of_folders, of_scans
 from duomo.data.pages import plain, unread
 from duomo.data.parted import SUBMISSION, of_parts
@@ -52,8 +52,6 @@ LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotati
 """What a file that describes the others is called."""
 BESIDE = {"label": (".cls",), "text": (".txt", ".text", ".caption", ".cap"), "json": (".json",)}
 """Endings of files that say something of the one that is called as they are, and what: a class, a text, several things."""
-MOST_OTHERS = 5000
-"""Files of no known ending that are looked into, whether they hold pictures all the same."""
 RUN = ("run.json", "recipe.toml")
 """Files that every folder of a run has."""
 
@@ -81,8 +79,7 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
     if not kinds[media]:
         _refuse_lists_alone(root, files, tables)
-    if not kinds[media] or media == "image":
-        problems = (*problems, *_misnamed(root, files, bool(kinds[media] or kinds["text"] or tables)))
+    problems = (*problems, *misnamed(root, files, bool(kinds[media] or kinds["text"] or tables)))
     pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
     for found in (read_scenes(root, files, pictures, problems) if pictures else None, of_regions(root, pictures, tables, marks, problems)):
         if found is not None:
@@ -217,20 +214,6 @@ def _refuse_run(root: Path) -> None:
     if all((root / name).is_file() for name in RUN):
         raise DataError("What is learned from must be data; {folder} is the folder of a run. To go on with it: duomo resume {path}; "
                         "to begin from its weights: duomo train DATA --from {path}", folder=root.name, path=root)  # fmt: skip
-
-
-def _misnamed(root: Path, files: list[str], others: bool) -> list[str]:
-    """A sentence on pictures whose names do not end as a picture's; DataError where there is nothing else to read."""
-    found = [file for file in [file for file in files if not kind_of(file)][:MOST_OTHERS] if shows_picture(root / file)]
-    if not found:
-        return []
-    told = {"count": len(found), "names": ", ".join(found[:3])}
-    if others:
-        return [
-            tr("{count} pictures are left out, for their names do not end as a picture's ({names}): rename them to .jpg or .png.", **told)
-        ]
-    raise DataError("The names of pictures must end in .jpg, .png or the like; {count} files of {folder} are pictures but do not "
-                    "({names}). Rename them.", folder=root.name, **told)  # fmt: skip
 
 
 def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list[str], str, tuple[str, ...]]) -> Table | None:

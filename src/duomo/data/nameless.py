@@ -50,13 +50,6 @@ def is_plain(path: Path) -> bool:
     return not any(byte < 32 and byte not in ALLOWED for byte in head)
 
 
-def shows_picture(path: Path) -> bool:
-    """Whether the file begins as a PNG, JPEG, GIF or WebP does."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    return head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8")) or (head[:4], head[8:]) == (b"RIFF", b"WEBP")
-
-
 def make_of(path: Path, wanted: str = "") -> str:
     """How such a file is read: jsonl, json, conll, slashed, marked, delimited or text; empty where it is no text."""
     if not is_plain(path):

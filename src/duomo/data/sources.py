@@ -34,6 +34,7 @@ from duomo.data.inlaid import read_aspects, read_inlaid, read_trees
 from duomo.data.listed import FILMS, LONGEST_NAME, PICTURES, SOUNDS, beside, check_names, kind_of, listing
 from duomo.data.marked import read_marked
 from duomo.data.measured import is_ts, read_arff, read_sparse, read_ts, read_tsf
+from duomo.data.misnamed import misnamed
 from duomo.data.nameless import MAKES, is_table, make_of
 from duomo.data.packed import inside, unpacked
 from duomo.data.pages import PAGES, unread
@@ -301,7 +302,7 @@ def _format(path: Path, real: str) -> str:
     if not kind:
         if ending in PICTURES | SOUNDS | FILMS:
             return "image" if ending in PICTURES else "audio" if ending in SOUNDS else "video"
-        if said := unread([path.name]):
+        if said := (*unread([path.name]), *misnamed(path.parent, [path.name])):
             raise DataError("{problems}", problems=together(said))
         foreign.refuse(path)
         known = sorted(set(ENDINGS) - CODE)

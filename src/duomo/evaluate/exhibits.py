@@ -253,8 +253,8 @@ def thumbnail(data: bytes, marks: Sequence[Mark] = (), side: int = THUMBNAIL) ->
         picture = image.open_picture(data)
         wide, _ = image.upright(data)
         picture.draft("RGB", (side * 2, side * 2))
-        turned = ImageOps.exif_transpose(picture)
-        small = turned.convert("L" if turned.mode in ("1", "L", "I;16") else "RGBA" if "A" in turned.mode or turned.mode == "P" else "RGB")
+        turned = image.shown(picture) if picture.mode.startswith(("I", "F")) else ImageOps.exif_transpose(picture)
+        small = turned.convert("L" if turned.mode in ("1", "L") else "RGBA" if "A" in turned.mode or turned.mode == "P" else "RGB")
         small.thumbnail((side, side))
         if marks:
             small = small.convert("RGB")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from duomo import plan, work
 from duomo.core.config import read_toml
 from duomo.core.errors import DuomoError
-from duomo.core.kinds import KINDS
+from duomo.core.kinds import KINDS, image
 from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.reporter import Silent
@@ -101,7 +101,8 @@ def _parts(run: Run, table: Table) -> list[tuple[str, str, Any]]:
 
 def _patches(cell: bytes) -> list[tuple[str, bytes]]:
     """The picture with one field of a grid after the other painted over with its mean colour; a field is told by row and column."""
-    picture = Image.open(io.BytesIO(cell)).convert("RGB")
+    with image.open_picture(cell) as opened:
+        picture = image.shown(opened).convert("RGB")
     picture.thumbnail((512, 512))
     pixels, found = np.asarray(picture), []
     mean, rows, columns = pixels.mean((0, 1)).astype(np.uint8), *(np.linspace(0, side, GRID + 1).astype(int) for side in pixels.shape[:2])

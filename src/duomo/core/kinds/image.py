@@ -59,6 +59,9 @@ FORMS = {
     "JPEG XL": re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "),
     "JPEG 2000": re.compile(rb"\0\0\0\x0cjP  "),
     "PSD": re.compile(rb"8BPS"),
+    "OpenEXR": re.compile(rb"v/1\x01"),
+    "Radiance HDR": re.compile(rb"#\?R(ADIANCE|GBE)"),
+    "DDS": re.compile(rb"DDS "),
     "SVG": re.compile(rb"[^\0]{0,1000}?<svg[\s>]", re.IGNORECASE),
 }
 """How files begin that hold a picture in another form."""
@@ -89,7 +92,8 @@ TypeError and struct.error for EXIF or TIFF tags of another type. (450,000 mutat
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-ORIENTATION = 0x0112
+ORIENTATION, PLANES, BITS, PHOTOMETRIC = 0x0112, 0x011C, 0x0102, 0x0106
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class Look(NamedTuple):
@@ -123,11 +127,10 @@ class Picture(Kind):
         looks = [item for item in media.decode_all(media.sources(some), look) if isinstance(item, Look)]
         if not looks:
             raise DataError("At least one picture must be readable; none of {rows} is. Look at the files.", rows=len(cells.data))
-        white, black = max(item.deep for item in looks), min(item.low for item in looks)
+        white, black = _levels(max(item.deep for item in looks), min(item.low for item in looks))
         how, height, width = shape_for(looks, config.picture_size)
         fill = 255 if sum(item.alpha for item in looks) > 0.5 * len(looks) else 0
-        draft = {"size": [3, height, width], "fit": how, "fill": fill, "white": _white(white)}
-        draft |= {"white": max(white, black + TINY), "black": black} if black < 0 else {}
+        draft = {"size": [3, height, width], "fit": how, "fill": fill, "white": white} | ({"black": black} if black else {})
         few = Cells(sample(cells.data, 512), cells.root)
         found = media.decode_all(media.sources(few), lambda source: decode(source, draft))
         pixels = np.stack([item for item in found if isinstance(item, np.ndarray)] or [np.zeros((3, height, width), np.uint8)])
@@ -165,7 +168,7 @@ def moments(pixels_NCHW: np.ndarray) -> dict[str, list[float]]:
 
 def magic(head: bytes) -> bool:
     """Whether a file begins as a picture does."""
-    starts = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
+    starts = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", *TIFF, b"P1", b"P2", b"P3", b"P4", b"P5", b"P6")
     return head.startswith(starts) or scans.is_scan(head) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
@@ -183,7 +186,18 @@ def open_picture(source: media.Source) -> Image.Image:
     if picture.width * picture.height > LARGEST:
         picture.close()
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST))
-    return _stacked(picture) if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.mode in STACKED else picture
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        return picture
+    if picture.mode in STACKED:
+        return _stacked(picture)
+    if picture.tag_v2.get(PLANES) == 2 and picture.tag_v2.get(BITS) == (16,) * len(picture.getbands()):  # Pillow reads halves of the values
+        picture.close()
+        raise ValueError(_odd_tiff())
+    return picture
+
+
+def _odd_tiff() -> str:
+    return tr("it is damaged, or a TIFF of channels that are not read; make it PNG, for example: magick IN -depth 8 OUT.png")
 
 
 def _stacked(picture: TiffImagePlugin.TiffImageFile) -> Image.Image:
@@ -198,14 +212,14 @@ def _stacked(picture: TiffImagePlugin.TiffImageFile) -> Image.Image:
             if picture.mode not in STACKED or (picture.height, picture.width) != shape:
                 pages = 1
                 break
-            values = np.asarray(picture)
+            values = _grey(picture)
             found = [*found, values][:CHANNELS]
             brightest = np.maximum(brightest, values) if page else values
         picture.seek(0)
     except (*FAULTS, EOFError) as error:
         raise ValueError(tr("the picture is truncated or damaged")) from error
     if pages < 2:
-        return picture
+        return Image.fromarray(_grey(picture)) if _inverted(picture) else picture
     if pages > CHANNELS:
         return Image.fromarray(brightest)
     deep = 255 if found[0].dtype == np.uint8 else _white(max(float(np.nanmax(page, initial=0.0)) for page in found))
@@ -213,12 +227,29 @@ def _stacked(picture: TiffImagePlugin.TiffImageFile) -> Image.Image:
     return Image.fromarray(np.stack([*channels, *[np.zeros_like(channels[0])] * (CHANNELS - len(channels))], axis=2))
 
 
+def _inverted(picture: TiffImagePlugin.TiffImageFile) -> bool:
+    """Whether 0 is white in more than 8 bits, which Pillow leaves as it is stored."""
+    return picture.tag_v2.get(PHOTOMETRIC) == 0 and picture.mode.startswith("I;16")
+
+
+def _grey(picture: TiffImagePlugin.TiffImageFile) -> np.ndarray:
+    """The values of a grey page, white the largest; ValueError for a damaged one."""
+    load(picture)
+    values = np.asarray(picture)
+    return np.iinfo(values.dtype).max - values if _inverted(picture) else values
+
+
+def form_of(head: bytes) -> str:
+    """Which of the forms that are not read a file begins as; empty for others."""
+    return next((name for name, start in FORMS.items() if start.match(head)), "")
+
+
 def _unread(source: media.Source) -> str:
     """Why no picture was opened, and what to do where its form is known."""
     head = media.head(source, 1024)
-    form = next((name for name, start in FORMS.items() if start.match(head)), "")
+    form = form_of(head)
     if not form:
-        return tr("it is no picture that can be read")
+        return _odd_tiff() if head.startswith(TIFF) else tr("it is no picture that can be read")
     return tr("pictures in {form} are not decoded here; make it PNG or JPEG, for example: magick IN OUT.png", form=form)
 
 
@@ -235,14 +266,19 @@ def look(source: media.Source) -> Look:
     with open_picture(source) as picture:
         width, height = picture.size
         alpha = "A" in picture.getbands() or "transparency" in picture.info
-        deep = low = 0.0
-        if picture.mode.startswith(("I", "F")):
-            load(picture)
-            values = np.asarray(picture, np.float64)
-            values = values[np.abs(values) < NOTHING]
-            deep, low = float(values.max(initial=0.0)), float(values.min(initial=0.0))
-            deep, low = np.percentile(values, [99.5, 0.5]).tolist() if low < 0 else (deep, low)
-    return Look(width, height, alpha, deep, low)
+        return Look(width, height, alpha, *_depth(picture))
+
+
+def _depth(picture: Image.Image) -> tuple[float, float]:
+    """Largest and least value of a picture of more than 8 bits, zeros for others."""
+    if not picture.mode.startswith(("I", "F")):
+        return 0.0, 0.0
+    load(picture)
+    values = np.asarray(picture, np.float64)
+    values = values[np.abs(values) < NOTHING]
+    deep, low = float(values.max(initial=0.0)), float(values.min(initial=0.0))
+    deep, low = np.percentile(values, [99.5, 0.5]).tolist() if low < 0 else (deep, low)
+    return deep, low
 
 
 def upright(source: media.Source) -> tuple[int, int]:
@@ -258,7 +294,9 @@ def header(source: media.Source) -> tuple[tuple[int, int], int]:
             turn = picture.getexif().get(ORIENTATION, 1)
         except FAULTS:  # damaged EXIF turns nothing
             turn = 1
-        return picture.size, turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+        turn = turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+        turned = turn >= 5 and isinstance(picture, TiffImagePlugin.TiffImageFile)  # which tells its size as it is looked at
+        return picture.size[::-1] if turned else picture.size, turn
 
 
 def trial(source: media.Source) -> bool:
@@ -274,6 +312,11 @@ def _white(deepest: float) -> float:
     if deepest <= 0:
         return 65535.0
     return 1.0 if deepest <= 1.0 else float(max(255, 2 ** int(np.ceil(np.log2(deepest + 1))) - 1))
+
+
+def _levels(deepest: float, least: float) -> tuple[float, float]:
+    """White and black for the deepest and the least value seen."""
+    return (max(deepest, least + TINY), least) if least < 0 else (_white(deepest), 0.0)
 
 
 def shape_for(looks: list[Look], wanted: int) -> tuple[str, int, int]:
@@ -320,6 +363,15 @@ def plain(picture: Image.Image, white: float, black: float = 0.0) -> Image.Image
         under.paste(over.convert("L" if grey else "RGB"), mask=over.getchannel("A"))
         return under
     return picture
+
+
+def shown(picture: Image.Image) -> Image.Image:
+    """An opened picture by itself, as it is looked at: upright, 8 bits, onto white; ValueError for a damaged one."""
+    load(picture)
+    try:
+        return plain(ImageOps.exif_transpose(picture), *_levels(*_depth(picture)))
+    except FAULTS as error:
+        raise ValueError(tr("the picture is truncated or damaged")) from error
 
 
 def resize(picture: Image.Image, size: tuple[int, int], how: str, fill: int) -> Image.Image:
