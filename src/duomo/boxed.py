@@ -21,10 +21,12 @@ from duomo.core import films
 from duomo.core.errors import ConfigError, DataError, Interrupted, ResourceError
 from duomo.core.hush import hushed
 from duomo.core.kinds import image
-from duomo.core.messages import tr
+from duomo.core.kinds.video import moves
+from duomo.core.messages import together, tr
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
 from duomo.data.listed import kind_of, listing
+from duomo.data.misnamed import misnamed
 from duomo.data.outputs import write_text
 from duomo.data.predictor import Predictor
 from duomo.data.tracking import LOW, Detection, Sighting, Tracker
@@ -98,13 +100,23 @@ def draw(predictor: Predictor, source: Any, out: str, reporter: Reporter) -> dic
     beside = target.with_suffix(".csv")
     if path.resolve() in (target.resolve(), beside.resolve()):
         raise ConfigError("The output must be another file than the input; both are {path}. Name another with -o.", path=path)
-    film = path.suffix.lower() in films.SUFFIXES
+    if not kind_of(path.name) and (said := misnamed(path.parent, [path.name])):
+        raise DataError("{problems}", problems=together(said))
+    film = path.suffix.lower() in films.SUFFIXES and not _still(path)
     if film != (target.suffix.lower() in CODECS):
         raise ConfigError("Boxes of a {kind} are drawn into {known}; received {out!r}. Name such a file with -o.", out=out,
                           kind=tr("film") if film else tr("picture"), known=", ".join(CODECS if film else PICTURES))  # fmt: skip
     facts = _film(predictor, path, target, reporter) if film else _picture(predictor, path, target)
     reporter.say(tr("Wrote {out}, and its {boxes:,} boxes to {csv}.", out=target, boxes=facts["boxes"], csv=beside))
     return facts | {"out": str(target), "csv": str(beside)}
+
+
+def _still(path: Path) -> bool:
+    """Whether a GIF holds one picture, or opens as none: what is wrong with a film is told better by what reads films."""
+    try:
+        return not moves(path)
+    except ValueError:
+        return False
 
 
 def _answering(predictor: Predictor, share: float) -> tuple[Answer, float]:
@@ -215,7 +227,9 @@ def _followed(
         # uncompressed files: the same way in as every other picture has
         files = [cv2.imencode(".bmp", rgb_HW3[:, :, ::-1])[1].tobytes() for _, rgb_HW3 in some]
         for (time, rgb_HW3), found in zip(some, answer(files), strict=True):
-            yield time, rgb_HW3, tracker.update(found)
+            height, width = rgb_HW3.shape[:2]  # a track may be expected a little outside
+            most = (width, height, width, height)
+            yield time, rgb_HW3, [one._replace(box=tuple(np.clip(one.box, 0, most).tolist())) for one in tracker.update(found)]
 
 
 def _frames(

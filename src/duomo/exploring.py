@@ -30,6 +30,7 @@ from duomo.data.readable import opening
 from duomo.evaluate.exhibits import bytes_of, strip, thumbnail
 from duomo.evaluate.report import explore as report
 from duomo.exchange.opening import open_pretrained
+from duomo.exchange.trunks import alone
 from duomo.nn.glimpse import Glimpse
 from duomo.plan import read
 
@@ -69,7 +70,9 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
                         least=LEAST, source=source, rows=len(table))  # fmt: skip
     if not start and table.kinds[columns[0]] == "video":
         raise ConfigError("Films are explored as a model sees them; none was named. Name a run with --from.")
-    features_ND = features(table, columns[0], open_pretrained(start), picture_size) if start else plain(table, columns[0], picture_size)
+    features_ND = (
+        features(table, columns[0], alone(open_pretrained(start)), picture_size) if start else plain(table, columns[0], picture_size)
+    )
     found = grouped(features_ND)
     column = next((name for name in table.names if table.kinds[name] == "category" and 1 < len(_labels(table, name)) <= LABELS), "")
     facts = _facts(

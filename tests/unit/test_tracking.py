@@ -178,6 +178,17 @@ def test_a_picture_is_drawn_as_it_is_looked_at(predictor: Predictor, tmp_path: P
     assert [float(rows["square"][side]) for side in ("left", "top", "right", "bottom")] == pytest.approx([10, 10, 34, 30], abs=2.5)
 
 
+def test_a_still_gif_is_a_picture_and_no_box_leaves_its_frame(predictor: Predictor, tmp_path: Path) -> None:
+    Image.fromarray(frame(0)).save(tmp_path / "still.gif")
+    assert boxed.draw(predictor, str(tmp_path / "still.gif"), str(tmp_path / "boxed.png"), Silent())["boxes"] == 2
+    moving = [Image.fromarray(np.roll(frame(0), 6 * number, 1)) for number in range(4)]
+    moving[0].save(tmp_path / "film.gif", save_all=True, append_images=moving[1:], duration=80)
+    assert boxed.draw(predictor, str(tmp_path / "film.gif"), str(tmp_path / "boxed.mp4"), Silent())["frames"] == 4
+    with (tmp_path / "boxed.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows and all(0 <= float(row["left"]) < float(row["right"]) <= 160 for row in rows)
+
+
 class Stopping(Silent):
     """Asks the process to stop after some frames."""
 
@@ -210,6 +221,8 @@ def refusals() -> Iterator[tuple[str, str, type[Exception], str]]:
     yield "film.avi", "nowhere/boxed.avi", ConfigError, "folder"
     yield "text.avi", "boxed.avi", DataError, "no film"
     yield "text.png", "boxed.png", DataError, "no picture"
+    yield "film.wmv", "boxed.mp4", DataError, "ffmpeg -i IN OUT.mp4"
+    yield "film", "boxed.mp4", DataError, "rename them to .mp4"
 
 
 @pytest.mark.parametrize(("source", "out", "kind", "words"), list(refusals()))
@@ -220,6 +233,8 @@ def test_what_cannot_be_drawn_is_told(
     (tmp_path / "photo.png").write_bytes(_png(frame(0)))
     for name in ("text.avi", "text.png"):
         (tmp_path / name).write_text("nothing to see")
+    (tmp_path / "film.wmv").write_bytes(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(99))
+    (tmp_path / "film").write_bytes(b"\0\0\0\x18ftypisom" + bytes(99))
     before = sorted(one.name for one in tmp_path.iterdir())
     with pytest.raises(kind, match=words):
         boxed.draw(predictor, str(tmp_path / source), str(tmp_path / out), Silent())

@@ -17,7 +17,8 @@ from duomo.core.contract import Field, Head
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import AdaptConfig, ModelConfig
 from duomo.core.reporter import Silent
-from duomo.exchange.trunks import carries, reopened, within
+from duomo.exchange.runs import _labels
+from duomo.exchange.trunks import alone, carries, reopened, within
 from duomo.models import detector, mobilenet
 from duomo.train import adapt
 
@@ -73,6 +74,13 @@ def test_what_is_held_stays_as_it_came(given: Pretrained) -> None:
     assert not {name for name in changed if "running" in name or "features.0." in name or "features.1." in name}
     assert any("features.10." in name for name in changed) and "logits.weight" in changed
     assert set(model.state_dict()) == set(plain.state_dict())
+
+
+def test_the_trunk_of_a_detector_is_the_net_again(given: Pretrained) -> None:
+    """What `explore --from` a detector looks with; and the labels of such a run, a list, open with it."""
+    found = alone(within(given, "detector", "small"))
+    assert found.model == "mobilenet" and found.options == given.options and found.tensors.keys() == given.tensors.keys()
+    assert alone(given) is given and _labels({"labels": ["cat", "dog"]}) == {"0": "cat", "1": "dog"}
 
 
 def test_the_recipe_of_a_detector_from_a_net(tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ def golden(model: nn.Module, inputs: Mapping[str, Field]) -> dict[str, Any]:
 
 
 def _labels(state: Mapping[str, Any]) -> dict[str, str]:
-    """Place -> label, as others keep them; none where there are several targets."""
-    known = state.get("labels", {}).get("classes", [])
+    """Place -> label, as others keep them; none where there are several targets. A detector's are a list."""
+    labels = state.get("labels", {})
+    known = labels.get("classes", []) if isinstance(labels, Mapping) else [labels]
     return {str(place): str(label) for place, label in enumerate(known[0])} if len(known) == 1 else {}
 
 

@@ -26,6 +26,18 @@ def within(pretrained: Pretrained, model: str, size: str = "base") -> Pretrained
     return replace(pretrained, model=model, options=options, tensors=tensors, part=module.TRUNK)
 
 
+def alone(pretrained: Pretrained) -> Pretrained:
+    """The trunk of a model that is built on another one; other models as they are."""
+    if not carries(pretrained.model):
+        return pretrained
+    module, told = find.model_module(pretrained.model), pretrained.options
+    choice = ModelConfig(told["trunk"], told["size"], options=told["options"])
+    tensors = {name.removeprefix(module.TRUNK): value for name, value in pretrained.tensors.items() if name.startswith(module.TRUNK)}
+    options = asdict(find.model_config(choice))
+    options |= {"advice": False} if "advice" in options else {}  # a trunk has none (find.trunk)
+    return replace(pretrained, model=choice.name, options=options, tensors=tensors)
+
+
 def reopened(start: str, choice: ModelConfig) -> Pretrained:
     """What a run of this model began with."""
     found = open_pretrained(start)
