@@ -11,8 +11,10 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_
 
 from duomo import pipeline
 from duomo.core.kinds import infer
+from duomo.core.table import Table
 from duomo.data.audit import Audit, audit, near_rows
-from duomo.data.leaks import leak_scores
+from duomo.data.digests import row_digests
+from duomo.data.leaks import leak_scores, suspects
 from duomo.data.near import near_texts
 from duomo.data.profile import _alike
 from duomo.data.sources import read
@@ -355,3 +357,14 @@ def test_units_and_currencies_that_differ_are_told() -> None:
     found = audit(infer(read({"price": prices, "dose": doses, "fee": [cell.strip("$€") + " €" for cell in prices]}), {}), guess=False)
     told = {finding.columns[0]: finding.sentence for finding in found.of("units")}
     assert "several currencies (€, $)" in told["price"] and "several units (mg, ml)" in told["dose"] and len(told) == 2
+
+
+def test_what_tells_persons_apart_gives_nothing_away() -> None:
+    """Slices of 24 patients, each of an age of his own: not so of a column that does give the finding away."""
+    patient = np.repeat(np.arange(24), 10)
+    order = np.random.default_rng(0).permutation(24)
+    data = {"patient": [f"P{one:02}" for one in patient], "age": order[patient] + 30.0, "slice": np.tile(np.arange(10.0), 24),
+            "finding": np.array(["healthy", "lesion"])[patient % 2], "after": np.where(patient % 2, 7.0, 1.0)}  # fmt: skip
+    kinds = {"patient": "id", "age": "number", "slice": "number", "finding": "category", "after": "number"}
+    table = Table(pa.table({name: list(values) for name, values in data.items()}), kinds)
+    assert suspects(leak_scores(table, "finding", row_digests(table, table.names))) == ["after"]

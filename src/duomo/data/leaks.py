@@ -15,6 +15,7 @@ from duomo.core.kinds.cells import codes_of, is_text, sample, text_of, values_of
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
+from duomo.data.digests import cell_digests
 from duomo.data.listed import SOURCE
 from duomo.data.profile import NO, YES, words
 
@@ -59,8 +60,11 @@ def of_whom(name: str) -> bool:
 def leak_scores(table: Table, target: str, digests: np.ndarray) -> dict[str, float]:
     """How well each column alone predicts the target on the half of the rows that it was not fitted on.
 
-    0 is what the majority class (the mean) reaches, 1 is perfect. `digests` (N,) keep equal rows in one half.
+    0 is what the majority class (the mean) reaches, 1 is perfect. `digests` (N,) keep equal rows in one half; all of a person lie in one,
+    for whatever tells persons apart (an age) tells what is true of each.
     """
+    owners = group_columns(table, target)
+    digests = cell_digests(table, owners[0][0]) if owners else digests
     half = (digests >> np.uint64(17)) & np.uint64(1) == 0
     kind = table.kinds.get(target)
     found: dict[str, float] = {}
