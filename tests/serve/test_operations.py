@@ -316,6 +316,9 @@ def test_what_a_person_forgets_is_said(runs, tmp_path: Path) -> None:
     if flags:
         with pytest.raises(ConfigError, match="needs its key"):
             serve([str(runs("clinic").path)], Options(port=0, tls_cert=flags[1]), Silent())
+        subprocess.run(["openssl", "ec", "-aes128", "-passout", "pass:secret", "-in", flags[3], "-out", f"{flags[3]}.locked"], check=True)
+        with pytest.raises(ConfigError, match=r"no terminal .* openssl pkey -in"):  # whose password OpenSSL would wait for
+            serve([str(runs("clinic").path)], Options(port=0, tls_cert=flags[1], tls_key=f"{flags[3]}.locked"), Silent())
     with pytest.raises(ConfigError, match="needs its certificate"):
         serve([str(runs("clinic").path)], Options(port=0, tls_key="key.pem"), Silent())
 

@@ -4,6 +4,7 @@ import asyncio
 import resource
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -203,10 +204,22 @@ async def _started(pool: Pool) -> None:
         loop.remove_signal_handler(signal.SIGTERM)
 
 
+def _unlocked(options: Options) -> None:
+    """ConfigError where the key of TLS wants a password that nobody is there to type: OpenSSL would wait for it without end."""
+
+    def password() -> str:
+        raise ConfigError("The key of TLS is encrypted, and there is no terminal to type its password at. Decrypt it, and keep the file to "
+                          "yourself: openssl pkey -in {path} -out FILE", path=options.tls_key or options.tls_cert)  # fmt: skip
+
+    if options.tls_cert and not (sys.stdin and sys.stdin.isatty()):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key, password)
+
+
 async def _run(config: uvicorn.Config, application: Application, options: Options, reporter: Reporter, keys: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if soft < hard else (soft, hard))
     try:
+        _unlocked(options)
         config.load()
     except OSError as error:
         if options.tls_cert and not options.tls_key:
