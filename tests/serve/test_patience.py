@@ -5,10 +5,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from uvicorn import Config
 from uvicorn.server import ServerState
 
 from duomo.serve import patience
+from duomo.serve.doors import parts_of
+from duomo.serve.guard import Guard
+from duomo.serve.metrics import Metrics
 
 HEAD = 0.15
 ASK = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
@@ -98,3 +103,63 @@ def test_an_answer_that_nobody_fetches_is_given_up(talk: Callable[..., None], sl
         assert (got > size) == slow
 
     talk(0.0, client, bytes(size))
+
+
+def test_bodies_that_come_slowly_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many clients hold a piece of theirs back: beyond the bound 503, and room again when one has ended."""
+    monkeypatch.setattr("duomo.serve.guard.HELD_BYTES", 100)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def run() -> None:
+        guard, sent = Guard(app, ("a",), Metrics(), quiet=True), list[int]()
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "headers": [(b"host", b"a"), (b"content-length", b"80")],
+            "raw_path": b"/",
+            "query_string": b"",
+        }
+
+        async def ask(*pieces: bytes, last: asyncio.Event) -> None:
+            left = [*pieces]
+
+            async def receive() -> dict[str, Any]:
+                if len(left) == 1:
+                    await last.wait()
+                return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+
+            async def send(message: dict[str, Any]) -> None:
+                sent.extend([message["status"]] if "status" in message else [])
+
+            await guard(dict(scope), receive, send)
+
+        go, now = asyncio.Event(), asyncio.Event()
+        now.set()
+        slow = asyncio.create_task(ask(b"x" * 79, b"x", last=go))
+        await asyncio.sleep(0.01)
+        with pytest.raises(HTTPException) as refused:
+            await ask(b"x" * 30, b"x", last=now)
+        assert refused.value.status_code == 503 and refused.value.headers == {"Retry-After": "1"} and guard.held == 79
+        go.set()
+        await slow
+        await ask(b"x" * 80, last=now)
+        assert sent == [200, 200] and guard.held == 0
+
+    asyncio.run(run())
+
+
+def test_an_upload_that_comes_too_late_is_told_so() -> None:
+    """The bounds of a body keep their own status while an upload is read."""
+
+    async def receive() -> Any:
+        raise HTTPException(408, "late")
+
+    upload = {"type": "http", "method": "POST", "headers": [(b"content-type", b"multipart/form-data; boundary=x")]}
+    with pytest.raises(HTTPException) as late:
+        asyncio.run(parts_of(Request(upload, receive)))
+    assert late.value.status_code == 408

@@ -85,7 +85,7 @@ class Application:
         return page
 
     async def _document(self, request: Request, key: Key | None) -> Response:
-        return JSONResponse(schema.document({name: place.facts for name, place in self.pool.places.items()}))
+        return JSONResponse(schema.document({name: self.pool.places[name].facts for name in self.doors.known(key)}))
 
     async def _metrics(self, request: Request, key: Key | None) -> Response:
         places = self.pool.places
@@ -95,12 +95,12 @@ class Application:
 
     async def _runs(self, request: Request, key: Key | None) -> Response:
         """What each run reads and does."""
-        found = [{"run": name, "task": place.facts.get("task"), "columns": place.facts.get("columns", {})}
-                 for name, place in self.pool.places.items() if not key or not key.runs or name in key.runs]  # fmt: skip
+        told = {name: self.pool.places[name].facts for name in self.doors.known(key)}
+        found = [{"run": name, "task": facts.get("task"), "columns": facts.get("columns", {})} for name, facts in told.items()]
         return JSONResponse({"runs": found})
 
     async def _only(self, request: Request, key: Key | None) -> Response:
-        names = list(self.pool.places)
+        names = self.doors.known(key) or [*self.pool.places][:1]
         if len(names) > 1:
             known = ", ".join(names)
             raise Refused(404, tr("Several runs are served: POST /v1/predict/RUN, with one of {known}.", known=known), param="run")

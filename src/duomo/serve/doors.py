@@ -89,13 +89,17 @@ class Doors:
             raise Refused(429, sentence, code="rate_limit_exceeded", **{"Retry-After": str(wait)})
         return key
 
+    def known(self, key: Key | None) -> list[str]:
+        """The runs that are open to this key."""
+        return [name for name in self.pool.places if not key or not key.runs or name in key.runs]
+
     def place(self, request: Request, name: str, key: Key | None) -> Place:
         """The run of that name, if it is served and open to this key."""
         if key and key.runs and name not in key.runs:
             raise Refused(403, tr("This token is not for the run {name!r}.", name=name[:80]), code="model_not_allowed")
-        known = [one for one in self.pool.places if not key or not key.runs or one in key.runs]
         found = self.pool.places.get(name)
         if found is None:
+            known = self.known(key)
             hint = nearest(name[:200], known)
             sentence = tr("No run {name!r} is served.{hint} Served: {known}.", name=name[:80], hint=hint, known=", ".join(known))
             raise Refused(404, sentence, param="model", code="model_not_found")
@@ -172,7 +176,9 @@ async def parts_of(request: Request) -> tuple[list[tuple[str, bool, int]], bytes
     try:
         form = await request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=1024 * 1024)
     except HTTPException as error:
-        raise Refused(413 if "Too many" in str(error.detail) or error.status_code == 413 else 422, str(error.detail)) from None
+        if error.status_code != 400:  # the bounds of any body
+            raise
+        raise Refused(413 if "Too many" in str(error.detail) else 422, str(error.detail)) from None
     except (MultiPartException, FormParserError, ValueError) as error:
         raise Refused(422, tr("The upload is not understood: {reason}", reason=str(error)[:80])) from None
     parts, contents = [], []

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from duomo.core.messages import tr
 from duomo.serve.faults import error_body
-from duomo.serve.limits import BODY_SECONDS, LARGEST_BODY, LARGEST_HEAD, LONGEST_ADDRESS, LONGEST_MUTE, REST_SECONDS
+from duomo.serve.limits import BODY_SECONDS, HELD_BYTES, LARGEST_BODY, LARGEST_HEAD, LONGEST_ADDRESS, LONGEST_MUTE, REST_SECONDS
 from duomo.serve.metrics import Metrics, log
 
 HEADERS = (
@@ -32,10 +32,10 @@ Send = Callable[[Any], Awaitable[None]]
 class _Bounded:
     """One request's body and answer: bounded as they come, dressed as they go."""
 
-    def __init__(self, receive: Receive, send: Send, identity: str, draining: bool, length: int | None):
-        self._receive, self._send, self._identity, self._draining = receive, send, identity, draining
+    def __init__(self, guard: "Guard", receive: Receive, send: Send, identity: str, length: int | None):
+        self._guard, self._receive, self._send, self._identity, self._draining = guard, receive, send, identity, guard.draining
         self._until = time.perf_counter() + BODY_SECONDS
-        self._size, self._whole, self._length = 0, length == 0, length
+        self.size, self._whole, self._length = 0, length == 0, length
         self.status = 0
 
     async def receive(self) -> Any:
@@ -46,10 +46,13 @@ class _Bounded:
                 message = await self._receive()
         except TimeoutError:
             raise HTTPException(408, tr("A request must arrive within {seconds:g} seconds.", seconds=BODY_SECONDS)) from None
-        self._size += len(message.get("body", b""))
+        self.size += (size := len(message.get("body", b"")))
+        self._guard.held += size
         self._whole = not message.get("more_body")
-        if self._size > LARGEST_BODY:
+        if self.size > LARGEST_BODY:
             raise HTTPException(413, tr("A request may hold {most:,} bytes at most.", most=LARGEST_BODY))
+        if self._guard.held > HELD_BYTES:
+            raise HTTPException(503, tr("Too many requests wait already. Try again in a second."), {"Retry-After": "1"})
         return message
 
     async def send(self, message: Any) -> None:
@@ -79,7 +82,8 @@ class Guard:
     def __init__(self, app: Any, hosts: tuple[str, ...], metrics: Metrics, quiet: bool = False):
         self._app, self._metrics, self._quiet = app, metrics, quiet
         self._hosts = frozenset(map(str.lower, hosts))
-        self.draining = False
+        self.draining, self.held = False, 0
+        """`held`: bytes of the bodies of all requests that are being read or answered."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,7 +92,7 @@ class Guard:
             return  # no web sockets here
         start, identity = time.perf_counter(), secrets.token_hex(6)
         scope["state"] = {**scope.get("state", {}), "id": identity, "route": "-", "run": "", "caller": ""}
-        bounded = _Bounded(receive, send, identity, self.draining, _length(scope))
+        bounded = _Bounded(self, receive, send, identity, _length(scope))
         try:
             refusal = self._refusal(scope)
             if refusal is None:
@@ -96,6 +100,7 @@ class Guard:
             else:
                 await _send_error(bounded.send, *refusal, identity)
         finally:
+            self.held -= bounded.size
             self._count(scope, bounded.status, time.perf_counter() - start)
 
     def _count(self, scope: Any, status: int, seconds: float) -> None:

@@ -57,6 +57,8 @@ QUEUE = 64
 """Requests that one worker has at a time, beyond which others are refused."""
 QUEUE_BYTES = 256 * MEBI
 """Bytes of the requests that wait for one run."""
+HELD_BYTES = 512 * MEBI
+"""Bytes of all bodies that are arriving or being answered, whoever sends them, and however slowly."""
 STREAM_BYTES = 4 * MEBI
 """Bytes of a stream that its reader has not fetched, beyond which it is cut off."""
 LINGER_SECONDS = 1.0

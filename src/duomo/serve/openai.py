@@ -33,7 +33,7 @@ def routes(doors: Doors) -> list[Route]:
         return {"id": name, "object": "model", "created": place.born, "owned_by": "duomo", "task": place.facts.get("task")}
 
     async def models(request: Request, key: Key | None) -> Response:
-        found = [card(name) for name in doors.pool.places if not key or not key.runs or name in key.runs]
+        found = [card(name) for name in doors.known(key)]
         return JSONResponse({"object": "list", "data": found})
 
     async def model(request: Request, key: Key | None) -> Response:
