@@ -259,6 +259,16 @@ def test_each_task_has_an_input_and_an_answer(window: Any) -> None:
     page.get_by_role("button", name="Take it").click()
     page.locator("img").wait_for()
     assert page.evaluate("window.field.read().then((cell) => atob(cell.base64).slice(1, 4))") == "PNG"
+    page.get_by_role("button", name="Take a picture").click()
+    page.locator("video").wait_for()
+    page.evaluate("window.stream = document.querySelector('video').srcObject; document.getElementById('main').replaceChildren()")
+    page.wait_for_timeout(900)
+    assert page.evaluate("!window.stream.active"), "the camera is off once its place is gone"
+    beside = page.evaluate(
+        "(made) => document.body.dispatchEvent(new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: made }))",
+        page.evaluate_handle(script("dropped.js"), "a,b\n1,2\n"),
+    )
+    assert not beside, "a file that misses its place does not take the page's"
     assert window.wrong == []
 
 
@@ -402,6 +412,14 @@ def test_addresses_that_lead_nowhere_and_rooms_changed_in_haste(window: Any) -> 
         page.evaluate(f"location.hash = '{room}/nobody'")
         page.get_by_text("这里已经没有运行 'nobody'").wait_for()
         page.get_by_role("heading", name="无法显示").wait_for()
+    gone = window.folder / "runs" / "gone"
+    gone.mkdir()
+    (gone / "run.json").write_text('{"task": "classify"}')
+    page.evaluate("location.hash = 'train/gone'")
+    page.locator(".state.paused").wait_for()
+    (gone / "run.json").unlink()
+    gone.rmdir()  # another page deletes it
+    page.get_by_role("heading", name="无法显示").wait_for()
     page.evaluate("location.hash = 'runs/%zz'")
     page.get_by_role("heading", name="运行", level=1).wait_for()
     assert page.locator("main .waiting:visible").count() == 0

@@ -1,5 +1,6 @@
 """The studio without a browser: who may call it, what it may touch, that its form is the recipe, that runs outlive it."""
 
+import asyncio
 import base64
 import dataclasses
 import fcntl
@@ -17,7 +18,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.requests import ClientDisconnect
 
 import duomo.studio
 import duomo.tasks
@@ -588,3 +590,33 @@ def test_folders_that_are_deleted_under_it_are_made_again(client: TestClient, st
     answer = client.get("api/runs")
     assert answer.status_code == 422 and "there is none at" in answer.json()["error"]["message"]
     studio.place.root.mkdir()
+
+
+def test_the_name_of_a_run_that_waits_is_taken(client: TestClient, studio: Studio) -> None:
+    """Neither a new name nor an undone deletion puts another run in its place, which would never be trained then."""
+    studio.jobs.close()  # nothing begins
+    (studio.place.runs / "one").mkdir()
+    studio.jobs.queue("two", ["train", "data/two.csv"])
+    assert "taken" in client.post("api/runs/one/rename", json={"name": "two"}).json()["error"]["message"]
+    kept = client.delete("api/runs/one").json()["kept"]
+    studio.jobs.queue("one", ["train", "data/one.csv"])
+    assert client.post("api/undo", json={"kept": kept}).json()["name"] == "one-2"
+    assert [studio.jobs.job(name)["words"][1] for name in ("one", "two")] == ["data/one.csv", "data/two.csv"]
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(client: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the disk is full nor where the page is left: what would never become whole takes up no room."""
+    assert client.put("api/upload/one", params={"path": "f/a.csv"}, content=b"x").status_code == 200
+    with monkeypatch.context() as within:
+        within.setattr("duomo.studio.place.SPARE_BYTES", 2**60)
+        assert "no room" in client.put("api/upload/one", params={"path": "f/b.csv"}, content=b"x").json()["error"]["message"]
+    assert not list(studio.place.incoming.iterdir())
+
+    async def left() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise ClientDisconnect
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(studio.place.receive("two", "a.csv", left()))
+    assert not list(studio.place.incoming.iterdir())
+    assert client.app._app.exception_handlers[ClientDisconnect]  # which is no fault of the studio's: nothing is printed

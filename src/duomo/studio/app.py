@@ -20,6 +20,7 @@ from fastapi import Body, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
 
 import duomo.tasks
 from duomo import pipeline, samples
@@ -27,6 +28,7 @@ from duomo.core import find
 from duomo.core.errors import ConfigError, DuomoError
 from duomo.core.messages import chinese, tr
 from duomo.core.run import run_name
+from duomo.serve.doors import HUNG_UP
 from duomo.studio import form, look, runs
 from duomo.studio.guard import refused
 from duomo.studio.jobs import Jobs
@@ -148,9 +150,8 @@ def _training(app: FastAPI, studio: Studio) -> None:
         source = str(given.get("source", ""))
         place.source(source)
         wanted = str(given.get("name") or run_name(source)).strip()
-        return {
-            "command": shown(form.command(source, f"runs/{free_name(place.runs, plain_name(wanted)).name}", given.get("settings") or {}))
-        }
+        name = free_name(place.runs, plain_name(wanted), jobs.names()).name
+        return {"command": shown(form.command(source, f"runs/{name}", given.get("settings") or {}))}
 
     @app.post("/api/train")
     def train(given: Given) -> dict[str, Any]:
@@ -158,9 +159,7 @@ def _training(app: FastAPI, studio: Studio) -> None:
         place.source(source)
         wanted = plain_name(str(given.get("name") or run_name(source)).strip())
         with jobs.naming():
-            path = free_name(place.runs, wanted)
-            while jobs.job(path.name):
-                path = free_name(place.runs, f"{path.name}-2")
+            path = free_name(place.runs, wanted, jobs.names())
             words = form.command(source, f"runs/{path.name}", settings)
             jobs.queue(path.name, words)
         return {"name": path.name, "command": shown(words)}
@@ -248,8 +247,9 @@ def _shelf(app: FastAPI, studio: Studio) -> None:
     @app.post("/api/runs/{name}/rename")
     def rename(name: str, given: Given) -> dict[str, Any]:
         studio.idle(name)
-        new = place.rename(name, str(given.get("name", ""))).name
-        jobs.moved(name, new)
+        with jobs.naming():
+            new = place.rename(name, str(given.get("name", "")), jobs.names()).name
+            jobs.moved(name, new)
         return {"name": new, "command": shlex.join(["mv", f"runs/{name}", f"runs/{new}"])}
 
     @app.delete("/api/runs/{name}")
@@ -262,8 +262,9 @@ def _shelf(app: FastAPI, studio: Studio) -> None:
     @app.post("/api/undo")
     def undo(given: Given) -> dict[str, Any]:
         kept = str(given.get("kept", ""))
-        name = place.restore(kept).name
-        jobs.recall(kept, name)
+        with jobs.naming():
+            name = place.restore(kept, jobs.names()).name
+            jobs.recall(kept, name)
         return {"name": name, "command": shlex.join(["mv", f".studio/trash/{kept}", f"runs/{name}"])}
 
     @app.get("/api/runs/{name}/export")
@@ -298,6 +299,10 @@ def _failures(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def missing(_: Request, error: HTTPException) -> JSONResponse:
         return refused(error.status_code, str(error.detail))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=HUNG_UP)  # which nobody reads
 
     @app.exception_handler(OSError)
     async def disk(_: Request, error: OSError) -> JSONResponse:

@@ -103,7 +103,7 @@ class Jobs:
     # -- what a person does
     @contextmanager
     def naming(self) -> Iterator[None]:
-        """While a name is being found for a new run, no other one is."""
+        """While a name is being found for a run, no other one is."""
         with self._lock:
             yield
 

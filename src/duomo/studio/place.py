@@ -13,8 +13,8 @@ import secrets
 import shutil
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +65,9 @@ def numbered(folder: Path, name: str, *, file: bool = False) -> Iterator[Path]:
         yield folder / f"{stem}-{number}{dot}{ending}"
 
 
-def free_name(folder: Path, name: str) -> Path:
-    """The name in the folder, numbered where it is taken."""
-    return next(path for path in numbered(folder, name) if not path.exists())
+def free_name(folder: Path, name: str, taken: Collection[str] = ()) -> Path:
+    """The name in the folder, numbered where it is there already, or among those that are taken without being there yet."""
+    return next(path for path in numbered(folder, name) if not path.exists() and path.name not in taken)
 
 
 def same(one: Path, other: Path) -> bool:
@@ -147,14 +147,17 @@ class Place:
     # -- uploads
     async def receive(self, upload: str, name: str, body: AsyncIterator[bytes]) -> None:
         """One file of an upload, at its path within what was dropped."""
-        parts = [plain_name(part) for part in name.split("/")]
-        path = self.incoming.joinpath(plain_name(upload), *parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            async for piece in body:
-                if shutil.disk_usage(path.parent).free < SPARE_BYTES + len(piece):
-                    raise ResourceError("There is no room on the disk for {name!r}. Free some, and drop it again.", name=name[:80])
-                file.write(piece)
+        folder = self.incoming / plain_name(upload)
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)  # what cannot become whole takes up no room
+            path = folder.joinpath(*map(plain_name, name.split("/")))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                async for piece in body:
+                    if shutil.disk_usage(path.parent).free < SPARE_BYTES + len(piece):
+                        raise ResourceError("There is no room on the disk for {name!r}. Free some, and drop it again.", name=name[:80])
+                    file.write(piece)
+            undo.pop_all()
 
     def settle(self, upload: str) -> Path:
         """The upload is whole: it goes to data/ under its own name, or as a folder where several things were dropped; what lies there
@@ -178,9 +181,9 @@ class Place:
             raise RunError("There is no run {name!r} here any more.", name=name)
         return path
 
-    def rename(self, name: str, wanted: str) -> Path:
+    def rename(self, name: str, wanted: str, taken: Collection[str]) -> Path:
         path, new = self.run(name), self.runs / plain_name(wanted.strip())
-        if new.exists():
+        if new.exists() or new.name in taken:
             raise ConfigError("A run needs a name of its own; {name!r} is taken.", name=new.name)
         return path.rename(new)
 
@@ -191,9 +194,9 @@ class Place:
         path.rename(self.trash / kept)
         return kept
 
-    def restore(self, kept: str) -> Path:
+    def restore(self, kept: str, taken: Collection[str]) -> Path:
         """Take a run back from the trash, under its name or one beside it."""
         path = self.trash / plain_name(kept)
         if not path.is_dir():
             raise RunError("There is no run {name!r} in the trash any more.", name=kept)
-        return path.rename(free_name(self.runs, kept.rpartition("~")[0]))
+        return path.rename(free_name(self.runs, kept.rpartition("~")[0], taken))

@@ -58,6 +58,7 @@ export function notice(sentence, tone = "info", undo = null) {
     el("button.plain.close", { type: "button", "aria-label": t("Close"), onclick: close }, "×"));
   const place = document.getElementById("notices");
   if (tone === "good") calm(); // it went well after all
+  if (!undo && [...place.children].some((old) => old.firstChild.textContent === sentence)) return; // what is asked again and again is said once
   while (place.childElementCount > 2) place.firstChild.remove();
   place.append(box);
   setTimeout(close, undo ? 20000 : tone === "error" ? 15000 : 6000);

@@ -52,12 +52,14 @@ async function send(files, say) {
   if (!wanted.length) { notice(t("There was no file in what you dropped."), "error"); return; }
   const upload = crypto.randomUUID(), total = wanted.reduce((sum, [, file]) => sum + file.size, 0);
   let sent = 0, next = 0;
+  const tell = () => { say.textContent = t("{done} of {total} received.", { done: size(sent), total: size(total) }); };
+  tell();
   const worker = async () => {
     while (next < wanted.length) {
       const [path, file] = wanted[next++];
       await call("PUT", `api/upload/${upload}?path=${encodeURIComponent(path)}`, file);
       sent += file.size;
-      say.textContent = t("{done} of {total} received.", { done: size(sent), total: size(total) });
+      tell();
     }
   };
   try {
@@ -69,12 +71,12 @@ async function send(files, say) {
     say.textContent = "";
     notice(t("{name} holds a model's weights. Choose data, and training starts from them.", { name: source.split("/").pop() }), "good");
     if (chosen.source && say.isConnected) location.hash = "train";
-  } catch (error) { say.textContent = ""; complain(error); }
+  } catch (error) { next = wanted.length; say.textContent = ""; complain(error); } // the others are not sent in vain
 }
 async function chooser(path) {
   const found = await get(`api/files?path=${encodeURIComponent(path)}`);
   const box = el("section.card", {}, el("h2", {}, t("Or choose existing data")), el("p.soft", {}, found.root + (found.path ? `/${found.path}` : "")));
-  const open = async (where) => box.replaceWith(await chooser(where));
+  const open = async (where) => { const next = await chooser(where); box.replaceWith(next); next.querySelector("button, a")?.focus(); }; // the keyboard goes with it
   const up = found.path && el("li", {}, button(t("Up"), () => open(found.path.split("/").slice(0, -1).join("/")), ".plain"));
   const lines = found.entries.map((entry) => el("li", {}, entry.folder ? button(`${entry.name}/`, () => open(entry.path), ".link") : go(`data/${encodeURIComponent(entry.path)}`, entry.name, ""),
     entry.folder ? go(`data/${encodeURIComponent(entry.path)}`, t("Open it as data"), ".soft") : el("span.soft", {}, size(entry.bytes))));

@@ -81,12 +81,14 @@ function media(name, value, kind) {
 }
 const picture = (found) => (found[0] === 0xff ? "image/jpeg" : found[0] === 0x47 ? "image/gif" : found[0] === 0x52 ? "image/webp" : found[0] === 0x42 ? "image/bmp" : "image/png");
 
-// A camera or microphone is off once what it is for is done, or the room is left.
+// A camera or microphone is off once what it is for is done, or its place on the page is gone.
 const off = (stream) => stream?.getTracks().forEach((track) => track.stop());
+function offWith(node, stream) { const timer = setInterval(() => { if (node.isConnected && stream.active) return; clearInterval(timer); off(stream); }, 300); }
 async function camera(preview, take) {
   let stream;
+  off(preview.querySelector("video")?.srcObject); // it was on already
   try { stream = await navigator.mediaDevices.getUserMedia({ video: true }); } catch { throw new Refused(t("The camera may not be used. Allow it in the browser, or choose a file.")); }
-  window.addEventListener("hashchange", () => off(stream), { once: true });
+  offWith(preview, stream);
   const video = el("video", { autoplay: true, playsinline: true, "aria-label": t("Camera") });
   video.muted = true;
   video.srcObject = stream;
@@ -106,7 +108,7 @@ function recorder(take) {
     let stream;
     try { stream = await navigator.mediaDevices.getUserMedia({ audio: true }); } catch { throw new Refused(t("The microphone may not be used. Allow it in the browser, or choose a file.")); }
     const parts = [];
-    window.addEventListener("hashchange", () => off(stream), { once: true });
+    offWith(node, stream);
     going = new MediaRecorder(stream);
     going.ondataavailable = (event) => parts.push(event.data);
     going.onstop = () => {

@@ -53,6 +53,14 @@ function frame(room) {
       Object.entries(themes).map(([name, label]) => el("option", { value: name, selected: name === settings.theme }, t(label)))));
 }
 
+// A file that is dropped beside the places for it must not take the place of the page.
+for (const name of ["dragover", "drop"]) {
+  window.addEventListener(name, (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    if (!event.target.closest?.(".drop")) event.dataTransfer.dropEffect = "none";
+  });
+}
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); document.getElementById("main").focus(); });
 window.addEventListener("hashchange", () => { calm(); told(null); enter(); });
 enter();

@@ -121,7 +121,7 @@ function watch(place, name) {
   }
   const controls = el("p.next"), status = el("div");
   top.append(el("section.card.lead", {}, title, status, controls));
-  const loop = async () => { try { await step(); } catch (error) { if (place.isConnected) { if (!shown) return unshown(place, error); complain(error); } over = true; } if (place.isConnected) timer = setTimeout(loop, over ? 3000 : 700); };
+  const loop = async () => { try { await step(); } catch (error) { if (place.isConnected) { if (!shown || error.status === 422) return unshown(place, error); complain(error); } over = true; } if (place.isConnected) timer = setTimeout(loop, over ? 3000 : 700); };
   status.append(waiting(t("One moment …")));
   loop();
   return () => clearTimeout(timer);
