@@ -1,10 +1,12 @@
 """Operations: who may ask, what is bounded, what is told; a worker that dies, a folder that is replaced or deleted, SIGTERM under load."""
 
 import asyncio
+import fcntl
 import itertools
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -453,6 +455,11 @@ def test_a_pass_takes_the_oldest_and_the_likest_to_it(runs) -> None:
 def test_who_hangs_up_leaves_his_place(runs) -> None:
     """A question that waits still is dropped, and its place is free at once; one that is answered already is nothing to remember."""
     ours, theirs = socket.socketpair()
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most[1], most[1]))
+    low = theirs.detach()
+    theirs = socket.socket(fileno=fcntl.fcntl(low, fcntl.F_DUPFD, 1500))  # as a front with many connections gives it
+    os.close(low)
     worker, rows = Worker(duomo.load(runs("clinic").path), theirs), json.dumps(body(runs)).encode()
     for number in (1, 2, 3):
         ours.sendall(packed({"id": number, "verb": "predict", **({"until": 0.0} if number == 3 else {})}, rows))

@@ -37,6 +37,8 @@ class Worker:
 
     def __init__(self, run: Served, link: socket.socket, engine: Engines | None = None):
         self._desk, self._link = Desk(run), link
+        self._arrivals = select.poll()  # `select` knows no descriptors from 1024 on, which a front with many connections gives
+        self._arrivals.register(link, select.POLLIN)
         self._parser = Parser()
         self._waiting: deque[Question] = deque()
         self._lock = threading.Lock()
@@ -61,8 +63,7 @@ class Worker:
     def _gather(self) -> bool:
         """Take what has come, waiting only where nothing is there; False at the end."""
         while True:
-            wait = None if not self._waiting else 0
-            if not select.select([self._link], [], [], wait)[0]:
+            if not self._arrivals.poll(0 if self._waiting else None):
                 return True
             data = self._link.recv(PIECE)
             if not data:
