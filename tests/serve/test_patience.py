@@ -105,6 +105,9 @@ def test_an_answer_that_nobody_fetches_is_given_up(talk: Callable[..., None], sl
     talk(0.0, client, bytes(size))
 
 
+ASKED = {"type": "http", "method": "POST", "headers": [(b"host", b"a"), (b"content-length", b"80")], "raw_path": b"/", "query_string": b""}
+
+
 def test_bodies_that_come_slowly_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many clients hold a piece of theirs back: beyond the bound 503, and room again when one has ended."""
     monkeypatch.setattr("duomo.serve.guard.HELD_BYTES", 100)
@@ -117,13 +120,6 @@ def test_bodies_that_come_slowly_are_bounded_together(monkeypatch: pytest.Monkey
 
     async def run() -> None:
         guard, sent = Guard(app, ("a",), Metrics(), quiet=True), list[int]()
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "headers": [(b"host", b"a"), (b"content-length", b"80")],
-            "raw_path": b"/",
-            "query_string": b"",
-        }
 
         async def ask(*pieces: bytes, last: asyncio.Event) -> None:
             left = [*pieces]
@@ -136,7 +132,7 @@ def test_bodies_that_come_slowly_are_bounded_together(monkeypatch: pytest.Monkey
             async def send(message: dict[str, Any]) -> None:
                 sent.extend([message["status"]] if "status" in message else [])
 
-            await guard(dict(scope), receive, send)
+            await guard(dict(ASKED), receive, send)
 
         go, now = asyncio.Event(), asyncio.Event()
         now.set()
@@ -163,3 +159,26 @@ def test_an_upload_that_comes_too_late_is_told_so() -> None:
     with pytest.raises(HTTPException) as late:
         asyncio.run(parts_of(Request(upload, receive)))
     assert late.value.status_code == 408
+
+
+def test_what_does_not_end_in_time_is_told_so() -> None:
+    """A body that has not come when the server ends: 503, and no fault of the server's in the log."""
+    sent: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    async def receive() -> Any:
+        await asyncio.sleep(60)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.extend([message["status"]] if "status" in message else [])
+
+    async def run() -> None:
+        task = asyncio.create_task(Guard(app, ("a",), Metrics(), quiet=True)(dict(ASKED), receive, send))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    asyncio.run(run())
+    assert sent == [503]

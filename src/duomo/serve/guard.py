@@ -99,6 +99,10 @@ class Guard:
                 await self._app(scope, bounded.receive, bounded.send)
             else:
                 await _send_error(bounded.send, *refusal, identity)
+        except asyncio.CancelledError:  # the server ends, and what was accepted has had its time
+            if not bounded.status:
+                bounded.status = 503
+                await _send_error(send, 503, tr("The server is being stopped. Ask again in a moment."), identity)
         finally:
             self.held -= bounded.size
             self._count(scope, bounded.status, time.perf_counter() - start)
