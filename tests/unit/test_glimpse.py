@@ -23,6 +23,7 @@ from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import within
 from duomo.models.resnet import SIZES, Model
 from duomo.nn.council import Council
+from duomo.nn.glimpse import FILTERS
 from duomo.train import adapt, council
 from duomo.train.line import GAIN, Seen
 from duomo.train.voices import Line
@@ -57,6 +58,39 @@ def test_an_edge_is_told_by_its_way_and_place() -> None:
     assert torch.allclose(one, same, atol=0.02) and (one - other).abs().max() > 0.15
 
 
+def test_patches_tell_by_which_of_those_learned_from_a_picture_is_made_and_a_run_of_before_needs_none() -> None:
+    inputs, x_BCHW = pictures(3, 40, 12)
+    (_, glimpse), *_ = Council(inputs, 2).pictures()
+    before = glimpse.parts
+    glimpse.put(weight_DS=torch.randn(sum(before[:3]), 2))
+    said = glimpse(x_BCHW)
+    glimpse.learn(x_BCHW)
+    assert glimpse.parts[:-1] == before and glimpse.parts[-1] == 2 * FILTERS * 4
+    torch.testing.assert_close(glimpse(x_BCHW), said)
+    *_, told = glimpse.describe(x_BCHW)
+    assert told.shape == (12, glimpse.parts[-1]) and told.std(0).median() > 0.01
+    torch.testing.assert_close(glimpse.describe(x_BCHW[5:6])[-1], told[5:6])
+    (_, again), *_ = Council(inputs, 2).pictures()
+    again.load_state_dict(glimpse.state_dict())
+    torch.testing.assert_close(again(x_BCHW), said)
+    (_, tiny), *_ = Council(pictures(1, 3)[0], 2).pictures()
+    tiny.learn(pictures(1, 3)[1])
+    assert tiny.parts == tiny._parts
+
+
+def test_few_numbers_of_many_pictures_are_learned_from_as_they_are() -> None:
+    inputs, x_BCHW = pictures(1, 3, 700)
+    made, values = Council(inputs, 1), np.random.default_rng(0).normal(size=700)
+    told, line = made.glimpsed({"p": x_BCHW}), Line(Goal("mean", values, np.ones(700, bool), 0, 1, np.ones(700)))
+    whole = Seen(made, told, np.arange(690), 690, True)
+    line.fit(whole.of(np.arange(690)), np.arange(690), 0.5)
+    assert line.weight_FP.shape[0] == sum(made.pictures()[0][1].parts) < 690
+    judged = whole.logits(line, np.arange(690, 700))
+    whole.write([whole.weights(line)])
+    made.put(share_3=torch.tensor([0.0, 0.0, 1.0]))
+    assert np.allclose(made({"p": x_BCHW[690:]}, torch.zeros(10, 1)).numpy(), judged, atol=1e-3)
+
+
 def test_what_is_learned_of_coordinates_is_ridge_regression_on_glimpses() -> None:
     inputs, x_BCHW = pictures(3, 20)
     made, values = Council(inputs, 1), np.arange(9.0) ** 2
@@ -67,7 +101,7 @@ def test_what_is_learned_of_coordinates_is_ridge_regression_on_glimpses() -> Non
     seen.write([seen.weights(line)])
     made.put(share_3=torch.tensor([0.0, 0.0, 1.0]))
     parts = [part.numpy() - part[:6].numpy().mean(0) for part in made.pictures()[0][1].describe(x_BCHW)]
-    x_NG = np.concatenate([part * GAIN / 3**0.5 / np.sqrt(np.square(part[:6]).sum(1).mean()) for part in parts], 1)
+    x_NG = np.concatenate([part * GAIN / len(parts) ** 0.5 / np.sqrt(np.square(part[:6]).sum(1).mean()) for part in parts], 1)
     theirs = Ridge(alpha=0.5).fit(x_NG[:6], values[:6]).predict(x_NG)
     assert np.allclose(seen.logits(line, np.arange(6, 9))[:, 0], theirs[6:], atol=1e-3)
     assert np.allclose(made({"p": x_BCHW}, torch.zeros(9, 1))[:, 0].numpy(), theirs, atol=1e-2)
@@ -98,6 +132,7 @@ def test_engines_take_a_glimpse(name: str) -> None:
     net = Model(SIZES["tiny"], inputs, Head(3)).eval()
     assert net.council is not None
     (_, glimpse), *_ = net.council.pictures()
+    glimpse.learn(x_BCHW)
     net.council.put(share_3=torch.tensor([0.4, 0.0, 0.6]), bias_S=torch.randn(3))
     glimpse.put(weight_DS=torch.randn(sum(glimpse.parts), 3))
     with torch.no_grad():

@@ -173,7 +173,7 @@ def _rows(
     ends: float,
     groups: np.ndarray | None,
 ) -> Rows:
-    flat = _looked_at(council, task)
+    line.look(council, flat := _looked_at(council, task), both[0])
     width = sum(3 * BANDS if field.form == "waveform" else field.shape[0] for field in flat.values())
     width += sum(sum(glimpse.parts) for _, glimpse in council.pictures())
     most = TREE_ROWS, JUDGED_TEXTS if council.token_names else JUDGED
@@ -194,8 +194,8 @@ def _rows(
         council.put(level_2D=torch.stack([heard_ND.mean(0), heard_ND.std(0, correction=0).clamp(min=FLAT)]))
     loose = council.token_names or council.picture_names
     prior, firm = ((TEXTS, LOOSE) if loose else (PRIOR, FIRM)) if len(flat) == len(task.inputs) else (BLIND, FIRM / 2)
-    found = None if groups is None else groups[taken[0]]
-    return Rows(len(taken[0]), batch, torch.cat(said), _goals(task, batch), apart, ends, prior, firm, found)
+    groups = None if groups is None else groups[taken[0]]
+    return Rows(len(taken[0]), batch, torch.cat(said), _goals(task, batch), apart, ends, prior, firm, groups)
 
 
 def _looked_at(council: Council, task: Task) -> dict[str, Field]:

@@ -19,14 +19,15 @@ from torch import Tensor
 
 from duomo.core.contract import Field, Goal
 from duomo.core.kinds import text
-from duomo.core.tensors import Batch
+from duomo.core.tensors import Batch, Examples
+from duomo.data.loader import finish
 from duomo.nn.council import TOLD, Council
 from duomo.nn.letters import IDEOGRAPHS, SPACE, Letters, spell
 from duomo.train.descent import Weights, descend
 from duomo.train.held import AT_ONCE, CELLS, FEW, FOLDS, Rows, Voice, beside, loss, spread
 from duomo.train.voices import Line
 
-PENALTIES = tuple(10.0**-power for power in range(-3, 5))
+PENALTIES, FINER = tuple(10.0**-power for power in range(-3, 5)), tuple(10.0 ** (-power / 2) for power in range(-2, 9))
 MOST, MOST_TEXTS, SOME_TEXTS = 20_000, 3000, 2000
 """Rows to learn from; fewer where there are texts or pictures, for the time goes with their cube: all of so many, or some of more."""
 PACE, CUBES = 10**7, 10**9
@@ -60,12 +61,13 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
     judged_rows = np.arange(rows.learned, len(rows.goals[0].values))
     seen = Seen(council, rows.batch, spread(taught, most), rows.learned, wide)
     seen.all = seen.beyond(taught)
+    penalties = FINER if seen.wide and council.picture_names else PENALTIES[2 if seen.wide and not council.large else 0 :]
     held, valid, found, chosen, ways = list[np.ndarray](), list[np.ndarray](), list[Weights](), list[float](), list[float]()
     for goal in rows.goals:
         parts = [(learn[np.isin(learn, seen.basis)], judge) for learn, judge in rows.parts(goal, rows.learned)]
         looks = max(1, -(-ENOUGH * len(parts) // rows.learned)) if seen.wide else len(parts)
         lines, tried = [Line(goal) for _ in parts], list[tuple[float, float, np.ndarray]]()
-        for penalty in PENALTIES[2 if seen.wide and not council.large else 0 :]:
+        for penalty in penalties:
             said, started = np.zeros((len(goal.values), goal.size)), time.monotonic()
             for one, (learn, judge) in zip(lines, parts[:looks], strict=False):
                 said[judge] = seen.taught(one, learn, penalty, judge)
@@ -199,14 +201,20 @@ class Seen:
         self.wide = self._wide(basis) if wide else []
         if wide:
             self._judged = self._wide(np.arange(learned, len(next(iter(batch.values())))))
-            sparse = len(council.sparse())
-            products = [x @ x.T for x in self.wide]
-            values_R, vectors_RR = np.linalg.eigh(sum(x.toarray() if i < sparse else x for i, x in enumerate(products)))
-            kept = values_R > FLAT * max(values_R[-1], FLAT)
-            root_D = np.sqrt(values_R[kept])
-            self._turn_RD = vectors_RR[:, kept] / root_D
-            columns_RX.append(vectors_RR[:, kept] * root_D)
+            columns_RX += self._coordinates(len(council.sparse()))
         self._rows_RX = np.concatenate(columns_RX, 1).astype(np.float32 if wide else np.float64)
+
+    def _coordinates(self, sparse: int) -> list[np.ndarray]:
+        """(R, D) of the texts or pictures; the numbers of glimpses themselves where they are fewer than the rows."""
+        self._turn_RD = None
+        if not sparse and sum(x.shape[1] for x in self.wide) <= len(self.basis):
+            return self.wide
+        products = [x @ x.T for x in self.wide]
+        values_R, vectors_RR = np.linalg.eigh(sum(x.toarray() if i < sparse else x for i, x in enumerate(products)))
+        kept = values_R > FLAT * max(values_R[-1], FLAT)
+        root_D = np.sqrt(values_R[kept])
+        self._turn_RD = vectors_RR[:, kept] / root_D
+        return [vectors_RR[:, kept] * root_D]
 
     def _wide(self, rows: np.ndarray) -> list[Any]:
         """float64 (N, G) of each text and large category (CSR), and of each picture."""
@@ -254,9 +262,9 @@ class Seen:
 
     def weights(self, line: Line) -> Weights:
         """The line's, of n-grams or numbers of glimpses in place of coordinates."""
-        wide = line.weight_FP[:0]
-        if self.wide:
-            pairs_RP = self._turn_RD @ line.weight_FP[self._cells :]
+        wide = line.weight_FP[self._cells :] if self.wide else line.weight_FP[:0]
+        if self.wide and self._turn_RD is not None:
+            pairs_RP = self._turn_RD @ wide
             wide = np.concatenate([x_RG.T @ pairs_RP for x_RG in self.wide])
         return Weights(line.weight_FP[: self._cells], wide, line.bias_P)
 
@@ -321,6 +329,13 @@ class Level:
 def spelled(council: Council, batch: Batch, rows: np.ndarray) -> np.ndarray:
     """float64 (N, F) of the cells."""
     return np.asarray(council.spelled({name: value[rows] for name, value in batch.items()}).double().numpy())
+
+
+def look(council: Council, inputs: Mapping[str, Field], learned: Examples) -> None:
+    """Let glimpses find kinds of patches in the pictures learned from; where trees are told of these, they would hear too much."""
+    for name, glimpse in () if council.has_cells else council.pictures():
+        some = Examples({name: learned.columns[name]}).batch(torch.from_numpy(spread(np.arange(len(learned)), AT_ONCE)))
+        glimpse.learn(finish(some, {name: inputs[name]})[name])
 
 
 def read(council: Council, inputs: Mapping[str, Field], batch: Batch, learned: int) -> None:
