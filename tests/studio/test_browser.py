@@ -147,12 +147,22 @@ def compare_and_try(page: Any, window: Any) -> None:
     page.get_by_role("heading", name="What it gets most wrong").wait_for()
     window.shot(page, "results")
     assert window.faults(page) == []
+    page.emulate_media(color_scheme="dark")
+    assert window.faults(page) == []
+    page.emulate_media(color_scheme="light")
     for name, look in (("first", ".bars"), ("numerals", ".bars"), ("verses", ".written")):
         page.goto(f"{window.address}#try/{name}")
         page.get_by_role("button", name="Fill in an example").click()
         page.get_by_role("button", name="Ask").click()
         page.locator(f".answer {look}").first.wait_for()
         page.get_by_text("Answered in").wait_for()
+        if name == "numerals":
+            page.set_viewport_size({"width": 390, "height": 640})
+            page.evaluate("document.querySelector('.answer').replaceChildren(); scrollTo(0, 0)")
+            page.get_by_role("button", name="Ask").click()
+            page.locator(".answer .prediction").wait_for()
+            assert page.locator(".answer .prediction").bounding_box()["y"] < 640 - 120, "on a phone the answer comes into sight"
+            page.set_viewport_size({"width": 1280, "height": 860})
         if name == "first":
             page.get_by_role("region", name="Most similar").get_by_role("columnheader", name="diagnosis").wait_for()
             page.get_by_label("mean_texture").fill("99999")

@@ -18,6 +18,8 @@ from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import ahead, frames, sources
 from duomo.serve.desk import Desk, Question
+from duomo.serve.rows import table_of
+from duomo.studio import beside
 from duomo.tasks.regress.task import Main
 
 
@@ -149,6 +151,8 @@ def test_a_run_foretells(tmp_path: Path) -> None:
     (_, told_of), (_, alone) = desk.answer([(one, desk.rows(one)) for one in asked])
     assert json.loads(told_of.body)["answers"][2] == again.predict(later)[2] and alone.body == reply.body
     assert again.predict(later)[2] != again.predict(later[2:])[0]
+    high = again.told(table_of([row | {"sales": 9999.0} for row in later], {"date": "date", "sales": "number"}))
+    assert beside.strange(again, high.take(np.arange(2, 3))) is None, "earlier values are no cells of the row"
 
 
 def test_a_walk_is_foretold_by_its_last_value() -> None:

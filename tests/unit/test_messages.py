@@ -11,6 +11,7 @@ import pytest
 from duomo import cli
 from duomo.core import messages
 from duomo.core.retold import retell, retold
+from duomo.evaluate.scorecard import SENTENCES
 from duomo.serve import schema
 
 
@@ -88,6 +89,7 @@ def test_what_was_said_in_one_language_is_retold_in_the_other(monkeypatch: pytes
         assert [retold(text) for text in told[other]] == told[language] == [retold(text) for text in told[language]]
         for text in ("", "She works in Berlin. Nice!", "春眠不觉晓，处处闻啼鸟。", "accuracy of 3 rows", "a " * 5000):
             assert retold(text) == text
+    assert retell({"title": "3, taken for 5 (12)"}, SENTENCES) == {"title": "3，被当作 5（12）"}
     assert retell({"note": told["en"][0], "name": told["en"][0]}, ("note",)) == {"note": told["zh"][0], "name": told["en"][0]}
 
 

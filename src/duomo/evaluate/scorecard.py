@@ -20,7 +20,7 @@ from duomo.evaluate.rivals import Rival, run_rivals
 from duomo.evaluate.slices import label, worst_slices
 
 FORMAT = 1
-SENTENCES, FACTS = ("note", "x_label", "y_label"), ("reason", "split", "problems")
+SENTENCES, FACTS = ("note", "title", "x_label", "y_label"), ("reason", "split", "problems")
 """What was said in the language of who trained, and facts that were."""
 FEW_ROWS = 50
 """With fewer test rows the scorecard warns that little can be told."""

@@ -131,9 +131,10 @@ def strange(run: Run, table: Table) -> list[str] | None:
     state = run.folder.read_json("task.json")
     encoder = state.get("encoder") if isinstance(state, dict) else None
     found = []
+    given = {*table.names} & {*run.facts.get("asks", run.facts["features"])}  # what a row was told of before is not its own
     for one in encoder.get("columns", []) if isinstance(encoder, dict) else []:
         name, kind, learned = one["column"], one["kind"], one["state"]
-        cell = table.column(name)[0].as_py() if kind in ("number", "numbers", "category") and name in table.names else None
+        cell = table.column(name)[0].as_py() if kind in ("number", "numbers", "category") and name in given else None
         if cell is None or str(cell).strip() == "":
             continue
         values = np.ravel(KINDS[kind].encode(Cells(table.column(name)), learned).values)

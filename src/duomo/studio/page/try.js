@@ -33,6 +33,7 @@ function ask(box, name, described, input, answer) {
       const shown = answer(found.answer, row, described);
       asked.answered?.(found.answer, shown);
       out.replaceChildren(asked.answered ? "" : shown, el("p.soft", {}, t("Answered in {time}.", { time: duration(found.seconds) })), ...(found.strange ?? []).map((sentence) => el("p.doubt", {}, sentence)), neighbours(found.neighbours), explanation(found.explanation, row, described.task));
+      out.firstElementChild.scrollIntoView({ block: "nearest" }); // on a phone it would be out of sight
     } catch (error) { out.replaceChildren(); throw error; }
   });
   const next = described.examples.length > 0 && button(t("Fill in an example"), async () => {
