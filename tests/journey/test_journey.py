@@ -64,7 +64,7 @@ def test_an_answer_loads_nothing_that_only_training_needs(runs: Any, name: str) 
     """Each of these would cost every `duomo predict` and every server's start half a second or more."""
     code = """
 import sys
-from duomo import __version__
+import duomo
 run = duomo.load(sys.argv[1])
 run.predictor.answers(run.golden()[0])
 print([name for name in ("torch._dynamo", "scipy", "sklearn", "sympy", "tensorboardX") if name in sys.modules])

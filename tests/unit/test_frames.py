@@ -190,11 +190,14 @@ def test_ctrl_c_waits_until_what_is_loaded_is_whole(monkeypatch: pytest.MonkeyPa
         loaded.append(name)
         return types.ModuleType(name)
 
-    before = signal.getsignal(signal.SIGINT)
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(duomo.importlib, "import_module", load)
-        duomo._loaded("torch")
-    assert loaded == ["torch"] and signal.getsignal(signal.SIGINT) is before
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(duomo.importlib, "import_module", load)
+            duomo._loaded("torch")
+        assert loaded == ["torch"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_runs_that_begin_at_once_take_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
