@@ -228,6 +228,14 @@ def test_texts_that_a_table_lists_are_not_cut(tmp_path: Path) -> None:
     assert len(documents.cut(read)) > 6
 
 
+def test_a_stray_picture_among_many_texts_is_no_data(tmp_path: Path) -> None:
+    texts = {f"{number % 3}/{number}.txt": f"Day {number}. It rained." for number in range(40)}
+    table = sources.read(put(pictures(tmp_path / "notes", ["scan.png", "0/plan.jpg"]), texts))
+    assert "text" in table.names and len(table) == 40 and "2 pictures, sounds or films (0/plan.jpg, scan.png)" in table.problems[0]
+    named = sources.read(put(pictures(tmp_path / "named", ["1.png", "0/plan.jpg"]), texts))  # a picture and its caption
+    assert len(named) == 2
+
+
 def test_notes_with_pictures_are_texts(tmp_path: Path) -> None:
     shots = [f"assets/my shot {number}.png" for number in range(6)]
     notes = {f"note{number}.md": f"# Day {number}\n\nIt rained.\n\n![a](assets/my%20shot%20{number}.png)\n" for number in range(5)}

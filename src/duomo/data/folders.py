@@ -46,6 +46,8 @@ from duomo.data.spoken import read_classes, read_spoken, read_timed, refuse_else
 from duomo.data.standoff import read_standoff
 from duomo.data.text_encoding import Encoding, detect, open_text
 
+STRAY = 20
+"""Texts for each picture, sound or film, at least, beside which these are no data."""
 STILL = ".gif"
 """The ending that films share with pictures: most of a folder's move, or none is a film."""
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations", "_classes")
@@ -84,7 +86,12 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     for found in (read_scenes(root, files, pictures, problems) if pictures else None, of_regions(root, pictures, tables, marks, problems)):
         if found is not None:
             return found
-    if media == "image" and not {*map(_stem, tables)} & {*LISTS} and is_illustrated(root, files, pictures):
+    if strays := _strays(files, kinds["text"]):
+        files, kinds[media] = [file for file in files if file not in strays], 0
+        said = tr("{count} pictures, sounds or films ({names}) are not learned from: the texts are the data. For these, name their folder.",
+                  count=len(strays), names=", ".join(sorted(strays)[:3]))  # fmt: skip
+        problems = (*problems, said)
+    elif media == "image" and not {*map(_stem, tables)} & {*LISTS} and is_illustrated(root, files, pictures):
         said = tr("{count} pictures that the texts show are not learned from: the texts are the data. For the pictures, name their folder.",
                   count=len(pictures))  # fmt: skip
         return _written(root, [file for file in files if writing(root, file) != "code"], cache, (*problems, said), wanted)
@@ -251,6 +258,13 @@ def _lists(path: Path, read_file: Reader, files: list[str]) -> bool:
         return names_files(read_file(path), files)
     except DataError:
         return False
+
+
+def _strays(files: list[str], texts: int) -> set[str]:
+    """The pictures, sounds and films of a folder of texts: so few beside them, and none of them goes with one by its name."""
+    found = {file for file in files if kind_of(file) in MEDIA}
+    named = {PurePosixPath(file).stem for file in files if kind_of(file) == "text"}
+    return found if found and len(found) * STRAY <= texts and not named & {PurePosixPath(file).stem for file in found} else set()
 
 
 def _stem(file: str) -> str:
