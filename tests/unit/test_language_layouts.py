@@ -234,6 +234,24 @@ def test_folders_of_pages_and_of_files_without_endings(tmp_path) -> None:
     assert table.names == ["text", "file"] and len(table) == 4 and "requirements.txt" in table.problems[0]
 
 
+def test_many_short_pages_do_not_put_the_long_texts_aside(tmp_path) -> None:
+    for number in range(12):
+        for folder in ("help", "more"):
+            (tmp_path / "one" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "one" / folder / f"page{number}.md").write_text(f"# Page {number} of {folder}\n")
+    (tmp_path / "one" / "novel.txt").write_text("It was a long day. " * 200)
+    (tmp_path / "two" / "news").mkdir(parents=True)
+    (tmp_path / "one" / "help").rename(tmp_path / "two" / "help")
+    (tmp_path / "two" / "news" / "first.txt").write_text("It rained.")
+    (tmp_path / "two" / "last.txt").write_text("It snowed.")
+    assert len(sources.read(tmp_path / "two")) == 14  # pages in one folder are no classes
+    (tmp_path / "two" / "help").rename(tmp_path / "one" / "help")
+    assert len(sources.read(tmp_path / "one")) == 25
+    (tmp_path / "one" / "novel.txt").write_text("Read me.")
+    table = sources.read(tmp_path / "one")
+    assert table.names == ["text", "label", "file"] and len(table) == 24 and "novel.txt" in table.problems[0]
+
+
 def test_a_long_text_is_not_called_few_rows(tmp_path) -> None:
     for size, few in ((300_000, False), (9_000, True)):
         (tmp_path / "books").mkdir(exist_ok=True)

@@ -30,16 +30,19 @@ def writing(root: Path, file: str) -> str:
 
 
 def alike(root: Path, kinds: dict[str, str]) -> list[str]:
-    """Texts with unlike endings: of the kind that most are of; of texts and pages both, but for those about the others, and but for pages
-    beside folders of classes."""
+    """Texts with unlike endings: of the kind that most are of; of texts and pages both, but for those about the others, and but for the
+    fewer words beside folders of classes."""
     counts = Counter(kind for kind in kinds.values() if kind)
     most = max(counts, key=lambda kind: (counts[kind], kind == "text"))
     chosen = [file for file, kind in kinds.items() if kind == most]
     if most in ("code", "nameless"):
         return chosen
     both = [file for file, kind in kinds.items() if kind == most or (kind in ("text", "prose") and not is_named(file))]
-    classed = labels_of(root, chosen) is not None and labels_of(root, both) is None
-    return chosen if classed else both
+    classes = labels_of(root, chosen)
+    if classes is None or len({*classes.labels}) < 2 or labels_of(root, both) is not None:
+        return both
+    inside, whole = (sum((root / file).stat().st_size for file in files) for files in (chosen, both))
+    return chosen if 2 * inside > whole else both
 
 
 def passed_over(about: Sequence[str]) -> list[str]:
