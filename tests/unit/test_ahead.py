@@ -224,12 +224,14 @@ def test_series_of_the_monash_archive(tmp_path: Path) -> None:
     assert (
         made.recipe.data.target == ("value",) and made.past is not None and made.past.by == ("series_name",) and made.past.unit == "months"
     )
-    for spoken, second in (("half_hourly", "1870-01-01T01:00:00"), ("10_minutes", "1870-01-01T00:40:00"), ("weekly", "1870-01-08")):
+    for spoken, second in (("half_hourly", "1870-01-01T01:00:00"), ("10_minutes", "1870-01-01T00:40:00"), ("weekly", "1870-01-08"),
+                           ("hourly", "1870-01-01T01:30:00")):  # fmt: skip
         (tmp_path / "a.tsf").write_text(head.format(spoken) + rows[0])
         assert sources.read(tmp_path / "a.tsf").column("time")[1].as_py() == second
     (tmp_path / "a.tsf").write_text("@relation m4\n@attribute series_name string\n@data\nT1:1,2,3\n")
     assert sources.read(tmp_path / "a.tsf").column("time").to_pylist() == ["2000-01-01", "2000-01-02", "2000-01-03"]
-    for wrong in (head.format("now and then") + rows[0], head.format("daily") + "T1:1,2\n", head.format("daily") + "T1:soon:1,2\n"):
+    for wrong in (*(head.format(spoken) + rows[0] for spoken in ("now and then", "half_yearly")),
+                  *(head.format("daily") + row for row in ("T1:1,2\n", "T1:soon:1,2\n"))):  # fmt: skip
         (tmp_path / "a.tsf").write_text(wrong)
         with pytest.raises(DuomoError, match=r"@frequency|line 8 of"):
             sources.read(tmp_path / "a.tsf")

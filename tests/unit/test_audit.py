@@ -368,3 +368,14 @@ def test_what_tells_persons_apart_gives_nothing_away() -> None:
     kinds = {"patient": "id", "age": "number", "slice": "number", "finding": "category", "after": "number"}
     table = Table(pa.table({name: list(values) for name, values in data.items()}), kinds)
     assert suspects(leak_scores(table, "finding", row_digests(table, table.names))) == ["after"]
+
+
+def test_of_few_sites_some_are_held_back() -> None:
+    """Whatever five sites are called, what gives the target away is found."""
+    site, finding = np.arange(200) % 5, np.arange(200) // 5 % 2
+    kinds = {"site": "category", "finding": "category", "after": "number", "noise": "number"}
+    for trial in range(20):
+        data = {"site": [f"{trial} {one}" for one in site], "finding": [f"f{one}" for one in finding], "after": finding + 1.0,
+                "noise": np.random.default_rng(trial).normal(size=200)}  # fmt: skip
+        table = Table(pa.table({name: list(values) for name, values in data.items()}), kinds)
+        assert suspects(leak_scores(table, "finding", row_digests(table, table.names))) == ["after"]

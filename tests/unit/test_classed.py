@@ -1,5 +1,6 @@
 """Folders two deep: which of them are the classes."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,21 @@ def test_several_lists_of_files(tmp_path: Path) -> None:
     assert "set_a_timing.csv" in table.problems[1]
 
 
+def test_lists_that_say_otherwise_of_the_same_files_or_in_other_types(tmp_path: Path) -> None:
+    """What two annotators say of the same files is not one list; classes that are numbers in one file are text beside words in another."""
+    voices(files := [f"sounds/{number}.wav" for number in range(20)], tmp_path)
+    for who, labels in (("ann", ("cat", "dog")), ("bob", ("dog", "dog"))):
+        rows = "".join(f"{file},{labels[place % 2]}\n" for place, file in enumerate(files))
+        (tmp_path / f"{who}.csv").write_text(f"file,label\n{rows}")
+    assert read(tmp_path).names == ["audio", "file"]
+    for who, part, labels in (("ann", files[:10], (0, 1)), ("bob", files[10:], ("no", "yes"))):
+        (tmp_path / f"{who}.csv").unlink()
+        told = [{"file": file, "label": labels[place % 2]} for place, file in enumerate(part)]
+        (tmp_path / f"{who}.json").write_text(json.dumps(told))
+    table = read(tmp_path)
+    assert len(table) == 20 and {*table.column("label").to_pylist()} == {"0", "1", "no", "yes"}
+
+
 def test_numbers_of_recordings_and_pictures_of_sounds(tmp_path: Path) -> None:
     """ESC-50's src_file stands in the names; GTZAN's pictures are drawn from its sounds, however many there are."""
     files = [f"{1 + place % 2}-{5000 + place // 2}-A-{place % 4}.wav" for place in range(20)]
@@ -138,6 +154,15 @@ def test_numbers_of_recordings_and_pictures_of_sounds(tmp_path: Path) -> None:
     assert table.kinds["src_file"] == "id" and "fold" not in table.kinds
     (tmp_path / "esc" / "esc.csv").write_text("filename,src_file\n" + "".join(f"{file},{file[2:6]}\n" for file in files))
     assert "src_file" not in read(tmp_path / "esc").kinds  # all that is told may be what is to be learned
+    assert "--kind src_file=number" in table.problems[-1]
+    ages = {f"sounds/{20 + place % 8}_{place % 2}_{place}.wav": 20 + place % 8 for place in range(20)}
+    voices([*ages], tmp_path / "ages")
+    (tmp_path / "ages/list.csv").write_text("file,age,sex\n" + "".join(f"{file},{age},{'mf'[age % 2]}\n" for file, age in ages.items()))
+    assert "age" not in read(tmp_path / "ages").kinds
+    voices([f"sounds/{number}.wav" for number in range(4000, 4020)], tmp_path / "said")
+    rows = "".join(f"{number}.wav,{number},{'ab'[number % 2]}\n" for number in range(4000, 4020))
+    (tmp_path / "said/list.csv").write_text(f"file,text,who\n{rows}")
+    assert "text" not in read(tmp_path / "said").kinds  # what is to be heard is the whole name
     for name in ("blues", "rock"):
         voices([f"sounds/{name}/{name}.{number}.wav" for number in range(5)], tmp_path / "music")
         (tmp_path / "music/drawn" / name).mkdir(parents=True)

@@ -589,6 +589,8 @@ def test_tiffs_are_read_as_they_look_or_refused(tmp_path: Path) -> None:
     assert row_W[0] > 200 and row_W[-1] == 0
     Image.fromarray(dark.astype(np.uint8)).save(tmp_path / "side.tif", tiffinfo={image.ORIENTATION: 6})
     assert image.header(tmp_path / "side.tif") == ((16, 8), 6) and image.upright(tmp_path / "side.tif") == (8, 16)
+    turned = np.asarray(image.shown(image.open_picture(tmp_path / "side.tif")))
+    assert (turned == np.rot90(dark.astype(np.uint8), -1)).all()  # of a file that Pillow would map, too
     with image.open_picture(tiff(np.stack([dark, dark, dark], 2), 2)) as opened:
         assert np.asarray(opened)[0, 0].tolist() == [234, 234, 234]
     for body in (tiff(np.stack([dark, dark, dark]), 2, planes=2), tiff(np.zeros((8, 8, 3), np.float32), 2, form=3)):

@@ -44,6 +44,22 @@ def test_a_list_with_a_recording_a_line(tmp_path: Path, form: str) -> None:
     assert said(tmp_path) == SAID
 
 
+def test_objects_without_words_and_numbers_beside_words(tmp_path: Path) -> None:
+    """An object may say nothing of its recording, null, or its name; lengths are not what is said, however unlike they are."""
+    for name in ("bare", "null", "named", "lengths"):
+        sounds(tmp_path / name / "audio")
+    write(tmp_path / "bare/data.list", "\n".join(json.dumps({"wav": f"u{n}.wav"}) for n in range(len(SAID))))
+    assert sources.read(tmp_path / "bare").names == ["audio", "file"]
+    told = [{"key": f"u{n}", "wav": f"u{n}.wav", "seconds": 1.5, "txt": text if n else None} for n, text in enumerate(SAID)]
+    write(tmp_path / "null/data.list", "\n".join(map(json.dumps, told)))
+    assert said(tmp_path / "null") == [None, *SAID[1:]]
+    write(tmp_path / "named/data.list", "\n".join(json.dumps({"wav": f"u{n}.wav", "txt": f"u{n}"}) for n in range(len(SAID))))
+    assert said(tmp_path / "named") == [f"u{n}" for n in range(len(SAID))]
+    write(tmp_path / "lengths/text", "".join(f"u{n} {('far', 'away it goes')[n % 2]}\n" for n in range(len(SAID) - 1)))
+    write(tmp_path / "lengths/utt2samples", "".join(f"u{n} {800 + n}\n" for n in range(len(SAID))))
+    assert sources.read(tmp_path / "lengths").data.column(1).to_pylist() == ["far", "away it goes", "far", None]
+
+
 def test_what_corpora_write_beside_the_words(tmp_path: Path) -> None:
     """MLS' list of where recordings come from, WeNet's objects, AISHELL-3's syllables, Biaobei's rests."""
     for name in ("mls", "wenet", "aishell", "biaobei"):

@@ -234,6 +234,10 @@ def test_a_stray_picture_among_many_texts_is_no_data(tmp_path: Path) -> None:
     assert "text" in table.names and len(table) == 40 and "2 pictures, sounds or films (0/plan.jpg, scan.png)" in table.problems[0]
     named = sources.read(put(pictures(tmp_path / "named", ["1.png", "0/plan.jpg"]), texts))  # a picture and its caption
     assert len(named) == 2
+    listed = put(
+        pictures(tmp_path / "listed", ["scan.png", "0/plan.jpg"]), texts | {"metadata.csv": "file,label\nscan.png,a\n0/plan.jpg,b\n"}
+    )
+    assert sources.read(listed).column("label").to_pylist() == ["a", "b"]  # a list says that they are
 
 
 def test_notes_with_pictures_are_texts(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def _segments(path: Path, wanted: str) -> Iterator[Cue]:
     with suppress(*JSON_FAULTS, LookupError, TypeError):
         told = json.loads(read_text(path, wanted)[0])
         for one in (told.get("segments") or ()) if isinstance(told, dict) else ():
-            yield Cue(float(one["start"]), float(one["end"]), str(one["text"]).strip())
+            yield Cue(float(one["start"]), float(one["end"]), str(one["text"] or "").strip())
 
 
 def _told_once(tiers: Mapping[str, list[Cue]]) -> list[Cue]:

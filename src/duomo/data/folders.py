@@ -86,7 +86,8 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     for found in (read_scenes(root, files, pictures, problems) if pictures else None, of_regions(root, pictures, tables, marks, problems)):
         if found is not None:
             return found
-    if strays := _strays(files, kinds["text"]):
+    strays = _strays(files, kinds["text"])
+    if strays and not any(_stem(file) in LISTS and _lists(root / file, read_file, [*strays]) for file in tables):
         files, kinds[media] = [file for file in files if file not in strays], 0
         said = tr("{count} pictures, sounds or films ({names}) are not learned from: the texts are the data. For these, name their folder.",
                   count=len(strays), names=", ".join(sorted(strays)[:3]))  # fmt: skip

@@ -64,8 +64,9 @@ def leak_scores(table: Table, target: str, digests: np.ndarray) -> dict[str, flo
     for whatever tells persons apart (an age) tells what is true of each.
     """
     owners = group_columns(table, target)
-    digests = cell_digests(table, owners[0][0]) if owners else digests
     half = (digests >> np.uint64(17)) & np.uint64(1) == 0
+    if owners:  # of few owners half lie on either side, too
+        half = np.unique(cell_digests(table, owners[0][0]), return_inverse=True)[1] % 2 == 0
     kind = table.kinds.get(target)
     found: dict[str, float] = {}
     if kind == "number":

@@ -13,7 +13,7 @@ from duomo.core import films, scans
 from duomo.core.errors import DataError
 from duomo.core.kinds import audio, image
 from duomo.core.kinds.cells import is_text, whole
-from duomo.core.messages import tr
+from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.scene_listed import listed_scenes, lists_boxes
 from duomo.data.scene_tools import places
@@ -143,7 +143,10 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
     known |= {other: "id" for other in columns if listed.kinds.get(other) == "id"}
     others = [other for other in others if other in columns]
     numbers = [other for other in others if _numbers_of_names(columns[other], found)]
-    known |= dict.fromkeys(numbers, "id") if len(numbers) < len(others) else {}
+    if 0 < len(numbers) < len(others):
+        known |= dict.fromkeys(numbers, "id")
+        note += (tr("Numbers that stand in the names of the files are not learned from: {names}. To learn one: --kind {first}=number",
+                    names=", ".join(numbers), first=flagged(numbers[0])),)  # fmt: skip
     if codes := _codes(columns, others):
         known |= dict.fromkeys(codes, "id")
         names = ", ".join(f"{code} = {word}" for code, word in codes.items())
@@ -154,12 +157,14 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
 
 
 def _numbers_of_names(column: pa.ChunkedArray | pa.Array, files: Sequence[str | None]) -> bool:
-    """Whether whole numbers, each of few rows, stand in the names of their own files too (src_file of ESC-50): they number recordings."""
+    """Whether whole numbers, each of one or two rows, stand in the names of their own files beside other signs (src_file of ESC-50): they
+    number recordings. An age is of more rows, and what is to be read on a picture is its whole name."""
     if not (pa.types.is_integer(column.type) or is_text(column.type)):
         return False
     pairs = [(str(cell), file) for cell, file in zip(column.to_pylist(), files, strict=True) if file is not None]
-    few = len({cell for cell, _ in pairs}) > len(pairs) / MANY_EACH
-    return few and all(cell in re.findall(r"\d+", os.path.basename(file)) for cell, file in pairs)
+    few = 2 * len({cell for cell, _ in pairs}) >= len(pairs) > 0
+    stems = [PurePosixPath(file).stem for _, file in pairs]
+    return few and all(cell != stem and cell in re.findall(r"\d+", stem) for (cell, _), stem in zip(pairs, stems, strict=True))
 
 
 def _codes(columns: Mapping[str, pa.ChunkedArray | pa.Array], names: Sequence[str]) -> dict[str, str]:
@@ -173,20 +178,29 @@ def _codes(columns: Mapping[str, pa.ChunkedArray | pa.Array], names: Sequence[st
 
 def once(root: Path, lists: list[str], read_file: Reader, files: list[str]) -> Table | None:
     """Of several lists those that name each of their files once and have the same columns, one above the other (set_a.csv, set_b.csv);
-    None where these are none, or not of one kind."""
+    None where these are none, not of one kind, or several name a file: they need not say the same of it."""
     index, tables = by_ends(file for file in files if kind_of(file) in MEDIA), {file: read_file(root / file) for file in lists}
     named = {file: table.data.column(_naming_column(table, index)) for file, table in tables.items()}
     whole = [file for file, cells in named.items() if len(pc.unique(cells)) == len(cells)]
-    if len({frozenset(tables[file].names) for file in whole}) != 1:
+    read = [file for file in _places(root, [str(cell) for file in whole for cell in named[file].to_pylist()], index) if file]
+    if len({frozenset(tables[file].names) for file in whole}) != 1 or len({*read}) < len(read):
         return None
-    first, *others = (tables[file] for file in whole)
-    data = pa.concat_tables([first.data, *(other.data.select(first.names) for other in others)], promote_options="permissive")
+    first, *_ = above = [tables[file] for file in whole]
+    data = _above([table.data.select(first.names) for table in above])
     rest = [file for file in lists if file not in whole]
-    read = _places(root, [str(cell) for file in whole for cell in named[file].to_pylist()], index)
-    lost = sorted({*index.values()}.difference(file for file in read if file))
+    lost = sorted({*index.values()}.difference(read))
     said = [tr("{count:,} files that no list names are not read; the first: {first}.", count=len(lost), first=lost[0])] if lost else []
     said += [tr("{count} other tables of the folder are not read: {names}.", count=len(rest), names=", ".join(rest))] if rest else []
-    return Table(data, first.kinds, root=root, name=root.name, problems=(*said, *first.problems))
+    problems = dict.fromkeys(problem for table in above for problem in table.problems)
+    return Table(data, first.kinds, root=root, name=root.name, problems=(*said, *problems))
+
+
+def _above(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables one above the other; what is text in one of them and numbers in another is text."""
+    texts = {field.name for table in tables for field in table.schema if is_text(field.type)}
+    alike = [pa.table({name: column.cast(pa.large_string()) if name in texts and not pa.types.is_nested(column.type) else column
+                       for name, column in zip(table.column_names, table.columns, strict=True)}) for table in tables]  # fmt: skip
+    return pa.concat_tables(alike, promote_options="permissive")
 
 
 def drawn(files: Sequence[str]) -> bool:
@@ -216,7 +230,7 @@ def parts(root: Path, lists: list[str], read_file: Reader, beside: tuple[list[st
         found.append(pa.table({name: cells.get(name, table.data.column(name)) for name in table.names}))
         problems = (*problems, *table.problems)
     known = {name: kind for name, kind in table.kinds.items() if kind in ("id", "boxes") or name == media}
-    return Table(pa.concat_tables(found, promote_options="permissive"), known, root=root, name=root.name, problems=problems)
+    return Table(_above(found), known, root=root, name=root.name, problems=problems)
 
 
 def beside(listed: Table) -> Table:

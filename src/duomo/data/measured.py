@@ -122,6 +122,7 @@ def read_tsf(path: Path, wanted: str = "") -> Found:
     columns: dict[str, list[str]] = {name: [] for name, kind in kinds.items() if kind != "date"}
     dateless = len(columns) == len(kinds)
     unit, every = _pace(path, "".join(told.get("@frequency", ["daily"] if dateless else [])))
+    fine = unit if unit in "MD" else "s"  # an hour need not begin at 0 minutes
     values, moments, lengths = list[np.ndarray](), list[np.ndarray](), list[int]()
     for number, line in rows:
         try:
@@ -129,11 +130,12 @@ def read_tsf(path: Path, wanted: str = "") -> Found:
             parts = dict(zip(kinds, map(str.strip, cells), strict=True))
             values.append(np.array([np.nan if value is None else value for value in map(_number, last.split(","))]))
             day, _, hour = next((parts[name] for name in kinds if name not in columns), str(_BEGUN)).partition(" ")
-            start = np.datetime64(f"{day}T{hour.replace('-', ':') or '00'}").astype(f"datetime64[{unit}]")
+            start = np.datetime64(f"{day}T{hour.replace('-', ':') or '00'}").astype(f"datetime64[{fine}]")
         except ValueError:
             raise _broken(path, number, line) from None
         lengths.append(len(values[-1]))
-        moments.append((start + every * np.arange(lengths[-1])).astype(f"datetime64[{'D' if unit in 'MD' else 's'}]"))
+        after_T = (every * np.arange(lengths[-1])).astype(f"timedelta64[{unit}]")
+        moments.append((start + after_T).astype(f"datetime64[{'D' if unit in 'MD' else 's'}]"))
         for name, told_of in columns.items():
             told_of.append(parts[name])
     series_N = pa.array(np.repeat(np.arange(len(rows)), lengths))
@@ -151,10 +153,10 @@ def _pace(path: Path, spoken: str) -> tuple[str, int]:
     """The unit of time, as NumPy calls it, and how many of it lie between two values: `half_hourly`, `10_minutes`."""
     found = _FREQUENCY.fullmatch(spoken.lower())
     unit = next((made for begin, made in _UNITS.items() if found and found[2].startswith(begin)), None)
-    if found is None or unit is None:
+    if found is None or unit is None or (found[1] == "half_" and unit[0] != "h"):
         raise DataError("The values of a file of series lie seconds, minutes, hours, days, weeks, months, quarters or years apart; {file} "
                         "says {spoken!r}. Change its line @frequency.", file=path.name, spoken=spoken)  # fmt: skip
-    return ("m", 30) if found[1] == "half_" and unit[0] == "h" else (unit[0], unit[1] * int((found[1] or "1_")[:-1]))
+    return ("m", 30) if found[1] == "half_" else (unit[0], unit[1] * int((found[1] or "1_")[:-1]))
 
 
 def read_arff(path: Path, wanted: str = "") -> Found:

@@ -55,6 +55,7 @@ LONGEST = 30.0
 _UNSAID, MOST = (re.compile(r"^\d+ \d+ (?=\D)"), re.compile(rf"(?<=[{CJK}]) [a-zü:]+\d(?: (?=[{CJK}])|$)"), re.compile(r"#\d")), 0.9
 """What corpora write into what is said, and the share of the texts that have it: the first and the last sample (TIMIT), how each character
 sounds (AISHELL-3), where the voice rests (Biaobei)."""
+_NUMBERS = re.compile(r"[\d\s.,:;+-]*")
 _QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
 
 
@@ -150,12 +151,19 @@ def refuse_elsewhere(root: Path, files: Sequence[str]) -> None:
 
 
 def _listed(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
-    """Recording -> words, of all files that are lists; where several name it, of the one whose words are the least alike."""
+    """Recording -> words, of all files that are lists; where several name it, of the one whose words are the least alike. Numbers beside
+    words (lengths, sizes) are none."""
     names = _uttered(root, files, sounds, wanted)
     texts = [file for file in files if os.path.splitext(file)[1].lower() in LISTS and (root / file).stat().st_size <= LARGEST]
     found = [_rows(_lines(root / file, wanted), str(PurePosixPath(file).parent), names, len(sounds))
              for file in texts if PurePosixPath(file).name not in OTHER]  # fmt: skip
+    said = {sound for rows in found if not _counts(rows) for sound in rows}
+    found = [rows for rows in found if not _counts(rows) or said.isdisjoint(rows)]
     return {sound: text for rows in sorted(found, key=lambda rows: len({*rows.values()})) for sound, text in rows.items()}
+
+
+def _counts(rows: dict[str, str]) -> bool:
+    return all(_NUMBERS.fullmatch(text) for text in rows.values())
 
 
 def _uttered(root: Path, files: Sequence[str], sounds: list[str], wanted: str) -> dict[str, str]:
@@ -225,8 +233,12 @@ def _cells(lines: list[str], mark: str | None) -> Iterator[list[str]]:
     for line in lines:
         if mark == MARKS[0] and line.startswith("{"):
             with suppress(*JSON_FAULTS):
-                name, *rest = sorted(map(str, json.loads(line).values()), key=lambda cell: kind_of(cell) != "audio")
-                yield [name, *(cell for cell in rest if cell != PurePosixPath(name).stem)]
+                told = ["" if cell is None else str(cell) for cell in json.loads(line).values()]
+                name, *rest = sorted(told, key=lambda cell: kind_of(cell) != "audio")
+                if len(rest) > 1 and (stem := PurePosixPath(name).stem) in rest:
+                    rest[rest.index(stem)] = ""  # the recording's name again
+                if rest:
+                    yield [name, *rest]
             continue
         quoted = _QUOTED.match(line)
         cells = list(quoted.groups()) if quoted else line.split(mark) if mark in CELLS else line.split(mark, 1)

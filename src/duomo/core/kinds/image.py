@@ -188,6 +188,8 @@ def open_picture(source: media.Source) -> Image.Image:
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST))
     if not isinstance(picture, TiffImagePlugin.TiffImageFile):
         return picture
+    if picture.tag_v2.get(ORIENTATION) in (5, 6, 7, 8):
+        picture.filename = ""  # of a file that Pillow maps into memory it takes the lines as long as they are when turned
     if picture.mode in STACKED:
         return _stacked(picture)
     if picture.tag_v2.get(PLANES) == 2 and picture.tag_v2.get(BITS) == (16,) * len(picture.getbands()):  # Pillow reads halves of the values
