@@ -21,15 +21,14 @@ Judge = Callable[[list[str], list[str]], Evidence]
 
 def lead(text: str, count: int) -> str:
     """The first sentences of a text."""
-    found, begun = list[str](), ""
-    for match in SENTENCE.finditer(_unbroken(text.strip())):
-        begun += match[0]
-        if begun.strip() and not SHORTENED.search(begun):
-            found.append(begun)
-            begun = ""
-        if len(found) == count:
-            break
-    return "".join([*found, begun] if len(found) < count else found).strip()
+    text, begun = _unbroken(text.strip()), False
+    for match in SENTENCE.finditer(text):  # of each piece alone: the text so far would be looked through again and again
+        begun = begun or bool(match[0].strip())
+        if begun and not SHORTENED.search(match[0]):
+            count, begun = count - 1, False
+        if not count:
+            return text[: match.end()].strip()
+    return text
 
 
 def _unbroken(text: str) -> str:

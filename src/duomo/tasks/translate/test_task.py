@@ -86,6 +86,9 @@ def test_first_sentences():
     full = "Title without a stop\nEmma Woodhouse, handsome, clever, and rich, with a\ncomfortable home, lived well. She was 21.\n\nMore."
     assert lead(full, 2).splitlines()[1] == "Emma Woodhouse, handsome, clever, and rich, with a comfortable home, lived well."
     assert lead("标题\n" + "一" * 45 + "\n" + "二" * 9 + "。三。", 2) == "标题\n" + "一" * 45 + "二" * 9 + "。"
+    assert lead("Name J.\n\nHe came. He went.", 2) == "Name J.\n\nHe came."
+    letters = "a. " * 300_000  # as long as a text may be, and none of its stops an end: read through once, not from each stop
+    assert lead(letters, 1) == letters.strip()
 
 
 TMX = """<?xml version="1.0"?><!DOCTYPE tmx SYSTEM "tmx14.dtd"><tmx version="1.4"><header/><body>
