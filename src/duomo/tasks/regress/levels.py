@@ -115,6 +115,7 @@ def _later(features_NF: np.ndarray, told_N: np.ndarray, cuts: Sequence[float]) -
     ends = [round(cut * len(told_N)) for cut in (*cuts, 1.0)]
     for first, last in ((first, last) for first, last in pairwise(ends) if last > first > 1):
         trees = HistGradientBoostingRegressor(max_iter=ROUNDS, min_samples_leaf=min(20, max(2, first // 20)), random_state=0)
-        models = ((trees, features_NF), (RidgeCV(np.logspace(-2, 4, 7)), filled_NF))
+        seen_F = ~np.isnan(features_NF[:first]).all(axis=0)  # scikit-learn cannot divide a column without a value
+        models = ((trees, features_NF[:, seen_F]), (RidgeCV(np.logspace(-2, 4, 7)), filled_NF))
         with threadpool_limits(1):  # so little work is done before several threads have met
             yield slice(first, last), [model.fit(x_NF[:first], told_N[:first]).predict(x_NF[first:last]) for model, x_NF in models]
