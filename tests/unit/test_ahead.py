@@ -204,6 +204,19 @@ def test_values_told_anew_replace_those_that_the_run_kept() -> None:
     assert [problem for problem in found.problems if "1 value of sales is not" in problem] and len(found.problems) == 1
 
 
+def test_values_told_anew_are_read_as_the_runs_own_are_written() -> None:
+    """What a request says in numbers is no text with commas; what it leaves blank is not known; and the kept ones stay what they were."""
+    commas = daily(60).assign(sales=[f"1.{number:03},5" for number in range(60)])
+    for rows, kept in ((commas, 1059.5), (daily(60).astype({"sales": int}), 59.0)):
+        _, past = told(rows, 1)
+        for cell, value in ((1.234, 1.234), (12.5, 12.5), ("", None)):
+            asked = [{"date": "2024-03-01", "sales": cell}, {"date": "2024-03-02", "sales": None}]
+            found = ahead.again(table_of(asked, {"date": "date", "sales": "number"}), past).data.to_pandas()["sales[-1]"].tolist()
+            assert found == [kept, kept - 6 if value is None else value]
+        with pytest.raises(DuomoError, match="'many' of 'sales' in row 0"):
+            ahead.again(table_of([{"date": "2024-03-01", "sales": "many"}], {"date": "date", "sales": "number"}), past)
+
+
 def test_rows_of_one_moment_are_told_of() -> None:
     rows = pd.concat([daily(), daily().iloc[50:51]])
     said = Said()

@@ -120,7 +120,7 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
     unit, every = _steps(moments_N)
     by = _series(table, _places(moments_N, unit, every), [target, *dated.named(table, time)])
     past = Past(target, time, by, data.ahead, unit, every, 0, (), table.data.select([*by, *dated.named(table, time), target]))
-    place_N, code_N, value_N = _read(past, past.known)
+    (place_N, code_N), value_N = _laid(past, past.known), number.parse(past.known.column(past.target))[0]
     if twice := len(place_N) - len(np.unique(np.stack([place_N, code_N]), axis=1).T):
         reporter.say(tr("{count:,} rows are of the moment of another row of the same series; their mean is looked back at.",
                         count=twice))  # fmt: skip
@@ -162,9 +162,9 @@ def again(table: Table, past: Past | None) -> Table:
         return table
     table = table.without(past.names)
     own = {name: table.column(name) for name in past.needed}
-    own[past.target] = table.data.column(past.target) if past.target in table.names else pa.chunked_array([pa.nulls(len(table))])
-    parts = [past.known, pa.table({name: _alike(column, past.known, name, table.name) for name, column in own.items()})]
-    place_N, code_N, value_N = _read(past, pa.concat_tables(parts), len(past.known))
+    parts = [past.known.select(past.needed), pa.table({name: _alike(column, past.known, name, table.name) for name, column in own.items()})]
+    place_N, code_N = _laid(past, pa.concat_tables(parts), len(past.known))
+    value_N = np.concatenate([number.parse(past.known.column(past.target))[0], _told(past, table)])
     value_N, anew = _latest(place_N, code_N, value_N, len(past.known))
     asked = np.flatnonzero(np.isin(code_N, code_N[len(past.known) :]))
     place_N, code_N, value_N = place_N[asked], np.unique(code_N[asked], return_inverse=True)[1], value_N[asked]
@@ -216,8 +216,8 @@ def _with(table: Table, past: Past, cells: Sequence[np.ndarray]) -> Table:
     return dataclasses.replace(table, data=data, kinds={**table.kinds, **dict.fromkeys(past.names, "number")})
 
 
-def _read(past: Past, rows: pa.Table, known: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of rows, of which the first `known` tell how cells are written: (N,) steps, numbers of the series, and values (nan: not known)."""
+def _laid(past: Past, rows: pa.Table, known: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Of rows, of which the first `known` tell how cells are written: (N,) steps, and numbers of the series."""
     table = Table(rows)
     moments_N, _ = dated.moments(table, past.time)
     if np.isnat(moments_N).any():
@@ -227,7 +227,23 @@ def _read(past: Past, rows: pa.Table, known: int = 0) -> tuple[np.ndarray, np.nd
     for name in past.by:
         own_N = codes_of(text_of(table.column(name)))
         code_N = np.unique(code_N * (own_N.max(initial=0) + 2) + own_N + 1, return_inverse=True)[1]
-    return _places(moments_N, past.unit, past.every, known), code_N, number.parse(table.column(past.target))[0]
+    return _places(moments_N, past.unit, past.every, known), code_N
+
+
+def _told(past: Past, table: Table) -> np.ndarray:
+    """(N,) the values that further rows tell (nan: none), read as the run's own are written: numbers as they are, whatever stands between
+    the digits there."""
+    if past.target not in table.names:
+        return np.full(len(table), np.nan)
+    column = table.column(past.target)
+    value_N, bad_N = number.parse(column, number.style_of(past.known.column(past.target)))
+    if bad_N.any():
+        row = int(np.flatnonzero(bad_N)[0])
+        raise DataError(
+            "A number must be written as the training data wrote it; {value!r} of {column!r} in row {row} is not a number written like "
+            "that{like}. Write it that way, or leave the cell empty.", value=column[row].as_py(), column=past.target, row=row, like="",
+        )  # fmt: skip
+    return value_N
 
 
 # -- time
