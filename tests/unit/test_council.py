@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -228,6 +229,22 @@ def test_forests_of_few_rows_speak_as_one(tmp_path: Path) -> None:
     first = forest.root_T.numpy()
     assert len(first) % grove.BAGS == 0 and grove.BAGS < len(first) <= grove.TREES
     assert len({tuple(forest.feature_L[place : place + 3].tolist()) for place in first[:: len(first) // grove.BAGS]}) > 1
+
+
+def test_few_rows_that_become_many_have_trees_of_the_kind_that_was_chosen() -> None:
+    """The rounds suit the rate of few rows; and by that of many, which choose from all columns, forests that speak as one are all alike."""
+    rng = np.random.default_rng(0)
+    x_NF, even = rng.normal(size=(2600, 3)).astype(np.float32), np.ones(2600)
+    goal = Goal("mean", np.sign(x_NF[:, 0] * x_NF[:, 1]) + 1.5 * rng.normal(size=2600), np.ones(2600, bool), 0, 1, even)
+    one, batch = Council({"x": Field("numbers", (3,))}, 1), {"x": torch.from_numpy(x_NF)}
+    rows = council.Rows(1700, batch, torch.zeros(900, 1), [goal], False, time.monotonic() + 60, council.PRIOR, council.FIRM)
+    voice = grove.fit(one, rows, None, Silent().progress("", 1, ""))
+    before, count = float(one.forest(batch["x"]).std()), len(one.forest.root_T)
+    assert voice is not None and count % grove.BAGS == 0
+    voice.onward(rows)
+    first = one.forest.root_T[:: count // grove.BAGS].tolist()
+    assert len(one.forest.root_T) == count and len({tuple(one.forest.feature_L[place : place + 9].tolist()) for place in first}) > 1
+    assert float(one.forest(batch["x"]).std()) > 0.96 * before
 
 
 def test_each_of_a_thousand_values_counts(tmp_path: Path) -> None:

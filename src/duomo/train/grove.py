@@ -60,6 +60,8 @@ class Ground:
     categories: int
     penalty: float
     """The line's."""
+    size: int = 0
+    """As for so many rows trees grow; 0: as for those that they are fitted to."""
 
     def grow(self, way: Way, learn: np.ndarray, rounds: int = 0, seed: int = 0, line: Line | None = None) -> "Grown":
         """Trees for these rows, of so many rounds, and the line that they lean on, if any."""
@@ -69,7 +71,7 @@ class Ground:
             line.fit(self.spelled_NX[learn], learn, self.penalty)
         if line:
             goal = goal._replace(values=goal.values - line.logits(self.spelled_NX)[:, 0])
-        trees = Trees(goal, len(learn), self.categories, way.leaves, way.fast, seed)
+        trees = Trees(goal, self.size or len(learn), self.categories, way.leaves, way.fast, seed)
         if rounds:
             trees.grow(rounds, self.x_NF, learn)
         return Grown([trees], line)
@@ -105,13 +107,15 @@ class Tried(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """What the judged rows said of trees: how many rounds, on how many rows at most, in what way, how many as one, by what penalty."""
+    """What the judged rows said of trees: how many rounds, on how many rows at most, in what way, how many as one, by what penalty, and as
+    for how many rows, for few have another rate."""
 
     rounds: int
     most: int
     way: Way
     bags: int
     penalty: float
+    size: int
 
 
 def fit(council: Council, rows: Rows, said: Voice | None, bar: Progress) -> Voice | None:
@@ -129,18 +133,18 @@ def fit(council: Council, rows: Rows, said: Voice | None, bar: Progress) -> Voic
         lean_NX = spelled_NX[:, :0] if goal.kind == "class" else spelled_NX
         ground = Ground(rows, goal, x_NF, lean_NX, len(council.vocabulary), penalties[place] if penalties else 0.0)
         most = _affordable(rows, goal, x_NF, ground.categories, ends - now)
-        parts, rounds = rows.parts(goal, most), _most(goal, x_NF.shape[1])
+        parts, whole, rounds = rows.parts(goal, most), rows.whole(goal, most), _most(goal, x_NF.shape[1])
         best = _tried(ground, parts, ends, partial(_shown, bar, TREES * place))
         bags, one, kept = 1, best.grown[0], np.zeros((rows.learned, goal.size))
         if len(parts) > 1:
             for fold, (_, judge) in zip(best.grown, parts, strict=True):
                 kept[judge] = ground.said(fold, judge)
             bags = max(1, min(BAGS, rounds // best.rounds))
-            one = ground.bag(best.way, rows.whole(goal, most), best.rounds, bags, ends)
+            one = ground.bag(best.way, whole, best.rounds, bags, ends)
         held.append(kept)
         valid.append(ground.said(one, judged))
         grown.append(one)
-        chosen.append(Chosen(best.rounds, most, best.way, len(one.bag), ground.penalty))
+        chosen.append(Chosen(best.rounds, most, best.way, len(one.bag), ground.penalty, len(whole)))
     _write(council, rows, grown)
     told_NS, few = beside(valid), slice(rows.learned, rows.learned + PROVED)
     if not torch.allclose(_answered(council, x_NF[few], spelled_NX[few]), told_NS[:PROVED], atol=SAME, rtol=SAME):
@@ -198,7 +202,7 @@ def _regrow(council: Council, told: Sequence[Tensor], chosen: Sequence[Chosen], 
     if lean and not spelled_NX.shape[1]:  # with the others they do not fit into memory
         return
     for goal, one in zip(rows.goals, chosen, strict=True):
-        ground = Ground(rows, goal, x_NF, spelled_NX, len(council.vocabulary), one.penalty)
+        ground = Ground(rows, goal, x_NF, spelled_NX, len(council.vocabulary), one.penalty, one.size)
         grown.append(ground.bag(one.way, rows.every(goal, one.most), one.rounds, one.bags, np.inf))
     _write(council, rows, grown)
 
