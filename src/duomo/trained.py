@@ -229,6 +229,7 @@ class Run(Shown):
                               "run of {task}. Give one recording, or name a .csv.",
                               suffix=path.suffix, rows=len(table), task=self.task.name)  # fmt: skip
         cues = heard(answers["words"][0])
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, subtitled(cues, path.suffix.lower()).encode())
         reporter.say(tr("Wrote {count:,} subtitles to {path}.", count=len(cues), path=path))
         return {"rows": len(cues), "out": str(path)}

@@ -171,8 +171,8 @@ def test_transcriptions(runs, tmp_path: Path) -> None:
         for form, head in (("srt", ""), ("vtt", "WEBVTT")):
             text = ai.audio.transcriptions.create(model="words", file=sound, response_format=form)
             assert text.startswith(head) and text.count("-->") == len(told.segments)
-            runs("words").predict_file(str(sound), str(tmp_path / f"said.{form}"))
-            assert (tmp_path / f"said.{form}").read_text(encoding="utf-8") + "\n" == text
+            runs("words").predict_file(str(sound), str(tmp_path / "new" / f"said.{form}"))
+            assert (tmp_path / "new" / f"said.{form}").read_text(encoding="utf-8") + "\n" == text
         with pytest.raises(ConfigError, match="one recording"):
             runs("words").predict_file([str(sound), str(sound)], str(tmp_path / "said.srt"))
         with pytest.raises(openai.BadRequestError):
