@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from duomo.core import runtime
-from duomo.core.device import Execution
+from duomo.core.device import PRODUCTS, Execution
 from duomo.core.errors import DuomoError, ResourceError
 from duomo.core.tensors import Batch
 from duomo.decode.loop import SLOTS, Batcher, Grammar, Language, Piece, Request
@@ -109,7 +109,7 @@ class Engine(Engines):
         self._wake, self._closed = threading.Condition(), False
         self._streams: dict[int, tuple[Request, Stream]] = {}
         self._new: list[Request] = []
-        with running(self._execution):
+        with running(self._execution), PRODUCTS.at(self._execution.products):
             self._batch = Batcher(model, language, context, slots=slots, roll=roll)
         runtime.release()
         self._thread = threading.Thread(target=self._run, name="duomo-decode", daemon=True)
@@ -155,8 +155,8 @@ class Engine(Engines):
         with running(self._execution):
             while self._next():
                 try:
-                    torch.set_float32_matmul_precision(self._execution.products)
-                    self._batch.step()
+                    with PRODUCTS.at(self._execution.products):
+                        self._batch.step()
                 except (RuntimeError, DuomoError, ValueError, LookupError, TypeError, MemoryError) as error:
                     self._batch.clear()
                     self._fail(
@@ -183,16 +183,11 @@ class Engine(Engines):
 
 @contextmanager
 def running(execution: Execution) -> Iterator[None]:
-    """No gradients, and the precision and threads of `execution`; precision of float32 products is a setting of the process."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(execution.products)
+    """No gradients, and the type and threads of `execution`; autocast keeps what it has cast until the end of this."""
     if execution.threads:
         torch.set_num_threads(execution.threads)
-    try:
-        with torch.inference_mode(), execution.autocast():
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with torch.inference_mode(), execution.autocast():
+        yield
 
 
 @dataclass(frozen=True)
