@@ -10,6 +10,8 @@ from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import language, tr
 from duomo.samples import SAMPLES
 
+SHAPE_FAULTS = (*JSON_FAULTS, LookupError, TypeError, AttributeError)
+
 
 def _first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
@@ -28,7 +30,7 @@ def _runs(folder: Path) -> dict[str, str]:
                 name = judged["metric"]["name"]
                 value = judged["results"][0]["metrics"][name]["value"]
                 words.append(f"{tr(name.replace('_', ' '))} {f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.4g}'}")
-        except (*JSON_FAULTS, LookupError, TypeError, AttributeError):
+        except SHAPE_FAULTS:
             words = [tr("damaged")]
         found[path.parent.name] = "  ".join(word for word in words if word)
     return found

@@ -9,6 +9,8 @@ from duomo.core.messages import tr
 from duomo.core.tensors import Examples
 from duomo.data.loader import finish
 
+MODULE_FAULTS = (RuntimeError, TypeError, ValueError, AttributeError)
+
 
 def own_module(model: object) -> nn.Module | None:
     """The module, or None for an architecture's name; ConfigError for anything else."""
@@ -35,7 +37,7 @@ def check(model: nn.Module, task: Task, examples: Examples) -> None:
             "A module of your own reads its inputs from the batch by name; there is no input {name}. The inputs are: {known}.",
             name=str(error), known=known,
         ) from None  # fmt: skip
-    except (RuntimeError, TypeError, ValueError, AttributeError) as error:  # the module's own, with what it was given
+    except MODULE_FAULTS as error:  # the module's own, with what it was given
         error.add_note(tr("A module of your own is called with a dict of the inputs: {known}.", known=known))
         raise
     finally:

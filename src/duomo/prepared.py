@@ -32,6 +32,7 @@ from duomo.terminal import TerminalReporter
 from duomo.trained import Run
 from duomo.writing import COMPANY, Choice
 
+WATCH_FAULTS = (DuomoError, OSError)
 TOLERANCE = 0.02
 HEIGHTS = (1, 2, 4, 8, 16, 32)
 MANY = 32
@@ -149,7 +150,7 @@ def main() -> int:
     try:
         for path in sys.argv[1:] or [""]:
             prepare(path, reporter)
-    except (DuomoError, OSError) as error:
+    except WATCH_FAULTS as error:
         sys.stderr.write(f"{unusable(error) if isinstance(error, OSError) else error}\n")
         return 2
     return 0

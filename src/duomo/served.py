@@ -17,6 +17,8 @@ from duomo.serve.worker import Worker
 from duomo.trained import Run
 from duomo.writing import COMPANY, Choice
 
+GONE = (BrokenPipeError, ConnectionResetError)
+
 
 def _attend(link: socket.socket) -> None:
     """End with the front, which asks nothing before the run is loaded: for nobody it need not be."""
@@ -38,7 +40,7 @@ def main() -> int:
             return 1
         try:
             Worker(run, link, engine).work()
-        except (BrokenPipeError, ConnectionResetError):  # the front is gone
+        except GONE:  # the front is gone
             return 0
     return 0
 

@@ -35,6 +35,7 @@ from duomo.exchange import convert, parity
 from duomo.nn.counts import counts_of
 from duomo.trained import Run
 
+PROBE_FAULTS = (ValueError, KeyError, TypeError)
 OWN = "own"
 ENGINES = (OWN, "f16", "int8", "llama-f16", "llama-q8_0", "llama-q4_0")
 COMPANY = 4
@@ -90,7 +91,7 @@ class Choice:
         try:
             kept = json.loads(place.read_bytes())
             return str(kept["taken"]) if kept["key"] == self._key() and kept["taken"] in ENGINES else ""
-        except (ValueError, KeyError, TypeError):
+        except PROBE_FAULTS:
             return ""
 
     def _measured(self) -> str:

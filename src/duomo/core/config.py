@@ -15,6 +15,7 @@ from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from duomo.core.errors import ConfigError
+from duomo.core.files import UNREADABLE
 from duomo.core.messages import nearest, tr
 
 Settings = TypeVar("Settings")
@@ -214,7 +215,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError("A recipe must be a file; there is none at {path}.", path=path) from None
-    except (ValueError, OSError) as error:
+    except UNREADABLE as error:
         raise ConfigError("A recipe must be TOML; {path} is not: {error}.", path=path, error=error) from None
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 JSON_FAULTS = (ValueError, RecursionError)
 """What json raises for a text that is none, or that nests deeper than Python goes."""
+UNREADABLE = (OSError, ValueError)
+"""What opening and reading a file raises; ValueError: a name with a zero byte, or bytes that are no text."""
 POINTER = b"version https://git-lfs"
 """How a file begins that Git LFS leaves in place of a large one until that is fetched."""
 

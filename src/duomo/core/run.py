@@ -27,6 +27,8 @@ from torch import Tensor
 from duomo.core.errors import ConfigError, RunError
 from duomo.core.files import JSON_FAULTS, digest, write_atomically
 
+WEIGHT_FAULTS = (SafetensorError, OSError)
+SHAPE_FAULTS = (KeyError, AttributeError, TypeError)
 FORMAT = 1
 """Of a run folder; another one is refused."""
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "judged.safetensors", "past.arrow",
@@ -166,7 +168,7 @@ class RunFolder:
     def read_tensors(self, name: str) -> dict[str, Tensor]:
         try:
             return load_file(self.path / name)
-        except (SafetensorError, OSError) as error:
+        except WEIGHT_FAULTS as error:
             raise RunError(
                 "The weights must be a whole safetensors file; {path} cannot be read ({error}). Train again or restore the folder.",
                 path=self.path / name, error=error,
@@ -212,7 +214,7 @@ class RunFolder:
         try:
             manifest = self.read_json("manifest.json")
             sums, made = manifest["sha256"].items(), manifest.get("format", FORMAT)
-        except (KeyError, AttributeError, TypeError):
+        except SHAPE_FAULTS:
             raise RunError("The manifest of {path} is damaged. Restore the folder from a copy, or train again.", path=self.path) from None
         if made != FORMAT:
             raise RunError("Run folders are read in format {known}; {path} is in format {format!r}, of another version of Duomo. "

@@ -81,10 +81,11 @@ def is_dicom(path: Path) -> bool:
 def called(path: Path) -> list[str]:
     """What lists may call a file of DICOM by, the narrowest first: the picture's number, its series', study's, request's, patient's."""
     pydicom = _reader("pydicom")
+    faults = _faults(pydicom)
     try:
         data = pydicom.dcmread(path, force=True, specific_tags=list(NUMBERED), stop_before_pixels=True)
         return [value for tag in NUMBERED if (value := str(data.get(tag) or "").strip())]
-    except _faults(pydicom):
+    except faults:
         return []
 
 

@@ -22,6 +22,7 @@ from typing import Any
 from duomo.core.errors import DataError, ResourceError
 from duomo.core.messages import tr
 
+PIPE_FAULTS = (BrokenPipeError, BlockingIOError)
 SECONDS = 0.7
 LONGEST_TEMPLATE = 1 << 17
 LONGEST_TEXT = 1 << 23
@@ -85,7 +86,7 @@ class _Child:
                     if not part:
                         return None
                     got += part
-            except (BrokenPipeError, BlockingIOError):
+            except PIPE_FAULTS:
                 return None
         found: dict[str, Any] = json.loads(got)
         return found

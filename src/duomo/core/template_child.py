@@ -18,6 +18,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MEMORY = 512 << 20
+LIMIT_FAULTS = (OSError, ValueError)
 KEPT = 16
 """Compiled templates that are kept."""
 FAULTS = (jinja2.TemplateError, ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, NameError, RuntimeError,
@@ -89,7 +90,7 @@ def _limit() -> None:
         if kind is not None:
             try:
                 resource.setrlimit(kind, (value, value))
-            except (ValueError, OSError):  # a limit that this system does not know, or that is lower already
+            except LIMIT_FAULTS:  # a limit that this system does not know, or that is lower already
                 continue
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
+from duomo.core.files import UNREADABLE
 from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import flagged, listed, tr
@@ -153,7 +154,7 @@ def _files(table: Table) -> list[Finding]:
 def _has_bytes(path: str) -> bool:
     try:
         return os.stat(path).st_size > 0
-    except (OSError, ValueError):  # ValueError: a name with a zero byte
+    except UNREADABLE:  # ValueError: a name with a zero byte
         return False
 
 

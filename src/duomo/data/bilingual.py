@@ -18,6 +18,8 @@ from duomo.core.messages import tr
 from duomo.data.rows import of_texts
 from duomo.data.text_encoding import Encoding, detect, fits, numbered, open_text
 
+DECODE_FAULTS = (LookupError, UnicodeError)
+CATALOG_FAULTS = (ValueError, LookupError, struct.error)
 LARGEST = 1 << 30
 PIECE = 1 << 20
 LONGEST = 1_000_000
@@ -136,7 +138,7 @@ def _codec(head: bytes, declared: re.Pattern[bytes]) -> str:
     try:
         name = codecs.lookup(found[1].decode()).name if found else "ascii"
         b"a".decode(name)
-    except (LookupError, UnicodeError):
+    except DECODE_FAULTS:
         return ""
     return "" if name.startswith(("utf", "ascii", "idna", "punycode")) else name
 
@@ -195,7 +197,7 @@ def read_mo(path: Path, wanted: str = "") -> Found:
             raise ValueError("its texts lie outside")
         name = wanted or _codec(data, CHARSET) or "utf-8"
         texts = [[data[place : place + size].decode(name) for size, place in zip(table[::2], table[1::2], strict=True)] for table in tables]
-    except (ValueError, LookupError, struct.error) as error:
+    except CATALOG_FAULTS as error:
         raise DataError("An MO file must be a whole gettext catalogue in the charset that it declares; {file} is not ({why}). Make it "
                         "again, or give its PO file.",
                         file=path.name, why=str(error)[:80]) from None  # fmt: skip

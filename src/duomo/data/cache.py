@@ -26,6 +26,7 @@ from duomo.core.tensors import Column, Dense, Ragged
 from duomo.data import spill
 from duomo.data.digests import cell_digests
 
+INDEX_FAULTS = (OSError, ValueError, KeyError, TypeError)
 IN_MEMORY = 256 * 2**20
 """Bytes of one encoded column that stay in memory; larger ones go to a file."""
 DEAR = 16 * 2**20
@@ -240,7 +241,7 @@ def _open(place: Path, key: str) -> Column | None:
         if not told["ragged"]:
             return Dense(values)
         return Ragged(values, _offsets(np.fromfile(place / f"{key}.lengths", np.int64)))
-    except (OSError, ValueError, KeyError, TypeError):
+    except INDEX_FAULTS:
         return None
 
 

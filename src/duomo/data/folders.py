@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from duomo.core.errors import DataError
-from duomo.core.files import JSON_FAULTS
+from duomo.core.files import JSON_FAULTS, UNREADABLE
 from duomo.core.kinds import image
 from duomo.core.kinds.video import moves
 from duomo.core.messages import together, tr
@@ -278,7 +278,7 @@ def _moving(root: Path, files: list[str]) -> bool:
     for file in files[:LOOKED_AT]:
         try:
             found.append(moves(root / file))
-        except (OSError, ValueError):
+        except UNREADABLE:
             continue
     return sum(found) > 0.5 * len(found)
 

@@ -31,6 +31,8 @@ from duomo.data.merged import unmerged
 from duomo.data.prompted import unfolded
 from duomo.data.text_encoding import detect, numbered, open_text, read_text
 
+SHEET_FAULTS = (python_calamine.CalamineError, OSError, ValueError, IndexError)
+
 Found = tuple[pa.Table, tuple[str, ...]]
 MOST_JSON = 1 << 30
 SAID = 4
@@ -286,7 +288,7 @@ def read_excel(path: Path, sheet: str) -> Found:
                 rows = [row for row in rows if any(cell not in ("", None) for cell in row)]
                 if len(rows) > 1:
                     break
-    except (python_calamine.CalamineError, OSError, ValueError, IndexError) as error:
+    except SHEET_FAULTS as error:
         _broken(path, "Excel", error)
     if len(rows) < 2:
         raise DataError("A table must have rows; {file} has none below its header. Give a file with data.", file=path.name)

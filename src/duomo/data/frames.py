@@ -18,6 +18,8 @@ from duomo.data.hugging import classes_of, with_names
 from duomo.data.pictured import pictures
 from duomo.data.rows import DEEPEST, MOST_FIELDS, as_json, column_of, from_plain_rows, from_rows, is_missing
 
+COLUMN_FAULTS = (*CAST_FAULTS, OverflowError, ValueError)
+
 _LIST = pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list, pa.types.is_list_view, pa.types.is_large_list_view
 
 
@@ -307,7 +309,7 @@ def _cells(cells: Any) -> pa.Array | pa.ChunkedArray:
     if library == "pandas":
         try:
             return pa.Array.from_pandas(cells)
-        except (*CAST_FAULTS, OverflowError, ValueError):
+        except COLUMN_FAULTS:
             cells = [None if is_missing(cell) else cell for cell in cells.tolist()]
     if is_cell(cells):
         raise DataError("A column must be a list of cells; received {value!r}. Put the cells in a list.", value=cells)

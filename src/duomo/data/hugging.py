@@ -10,13 +10,15 @@ import pyarrow.compute as pc
 from duomo.core.files import JSON_FAULTS
 from duomo.data.annotated import FAULTS
 
+CARD_FAULTS = (*JSON_FAULTS, *FAULTS)
+
 
 def classes_of(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
     """Column -> the names of its classes, from the metadata of an Arrow or Parquet file."""
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
         return {name: found for name, feature in _flat(features) if (found := _names(feature))}
-    except (*JSON_FAULTS, *FAULTS):
+    except CARD_FAULTS:
         return {}
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
+from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.classed import GROUP, kinds_of, labels_of
@@ -53,7 +54,7 @@ def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | Non
         names = names or data.column_names
         try:
             columns = [pc.cast(column, pa.float64()).to_numpy() for column in data.columns]
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        except CAST_FAULTS:
             return None
         if data.column_names != names:
             return None

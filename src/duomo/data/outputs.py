@@ -27,6 +27,7 @@ from duomo.core.messages import listed, nearest
 from duomo.core.table import Table
 from duomo.data.timed import are_pieces
 
+HELD = (BlockingIOError, FileNotFoundError)
 OUTPUTS = (".csv", ".jsonl", ".parquet")
 FORMULA = re.compile(r"\s*=|\s*[+\-@].*[(|]", re.DOTALL)
 """Text that a spreadsheet would compute: numbers, dashes and handles are none, a call or a command is one."""
@@ -118,7 +119,7 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             held = os.path.samestat(os.fstat(file.fileno()), name.stat())  # not one that another start has just given up
-        except (BlockingIOError, FileNotFoundError):
+        except HELD:
             held = False
         except OSError:
             held = True  # a file system without locks

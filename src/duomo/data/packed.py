@@ -15,6 +15,7 @@ from duomo.core.errors import DataError, ResourceError
 from duomo.data import spill as caches
 from duomo.data.archive import FREE_BYTES, MOST_BYTES, MOST_RATIO, ROOM
 
+UNPACK_FAULTS = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
 PACKED = {".gz": "gz", ".bz2": "bz2", ".xz": "xz", ".zst": "zst", ".tgz": "gz", ".tbz2": "bz2", ".tbz": "bz2", ".txz": "xz", ".tzst": "zst"}
 """By ending: how the file is packed."""
 MOST_MEMORY = 256 << 20
@@ -47,7 +48,7 @@ def unpacked(path: Path, cache: Path | None) -> Path:
                     sink.write(piece)
             sink.flush()
             partly.rename(into)
-        except (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException) as error:
+        except UNPACK_FAULTS as error:
             if isinstance(error, OSError):
                 caches.refuse_full(error, into.parent)
             raise DataError("A compressed file must be whole; {file} is not: {why}. Make or download it again.",

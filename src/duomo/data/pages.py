@@ -18,6 +18,7 @@ from duomo.data.archive import FAULTS, checked
 from duomo.data.subtitles import SUBTITLES, words
 from duomo.data.text_encoding import Encoding, detect, open_text
 
+PAGE_FAULTS = (*FAULTS, expat.ExpatError)
 PAGES = frozenset((".html", ".htm", ".xhtml", ".docx", ".odt", ".epub")) | SUBTITLES
 UNREAD = {".pdf": "pdftotext", **dict.fromkeys((".doc", ".rtf", ".ppt", ".pptx", ".odp"), "soffice --convert-to txt")}
 """Documents that are not read, and the program that writes them as text."""
@@ -92,7 +93,7 @@ def _packed(path: Path, ending: str) -> str:
             raise zipfile.BadZipFile(f"no {MEMBERS[ending].pattern}")
         read: Callable[[bytes], str] = _markup_of if ending == ".epub" else _paragraphs
         return "\n\n".join(text for body in bodies if (text := read(body)))
-    except (*FAULTS, expat.ExpatError) as error:
+    except PAGE_FAULTS as error:
         raise DataError("A document must be whole; {file} is not: {why}. Save it again.", file=path.name, why=str(error)[:200]) from None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from duomo.core.files import write_atomically
+from duomo.core.files import UNREADABLE, write_atomically
 from duomo.data import spill
 
 FEW, SMALL = 256, 16 * 2**20
@@ -32,7 +32,6 @@ FORM = 1
 """Raised when records are written otherwise, or what opens is judged otherwise."""
 FIELDS, NAME, STAMP, CONTENT, OPENED = 7, 0, slice(1, 5), 5, 6
 NOTHING = np.zeros((0, FIELDS), np.uint64)
-FILE_FAULTS = (OSError, ValueError)
 JOB = 256
 
 
@@ -57,7 +56,7 @@ class Files:
         """Size, time of modification, time of the last change, inode; -1 each where there is no such file."""
         try:
             found = os.stat(self.root / name)
-        except FILE_FAULTS:
+        except UNREADABLE:
             return -1, -1, -1, -1
         changed = found.st_ctime_ns if os.name == "posix" else found.st_mtime_ns
         return found.st_size, found.st_mtime_ns, changed, found.st_ino & (2**63 - 1)
@@ -100,7 +99,7 @@ def _content(name: str, root: Path) -> int:
         with (root / name).open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
-    except FILE_FAULTS:
+    except UNREADABLE:
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
 
@@ -122,7 +121,7 @@ def _open(root: Path) -> np.ndarray:
         path = _path(root)
         found = np.fromfile(path, np.uint64).reshape(-1, FIELDS)
         os.utime(path)
-    except FILE_FAULTS:
+    except UNREADABLE:
         return NOTHING
     return found if (found[1:, NAME] > found[:-1, NAME]).all() else NOTHING
 

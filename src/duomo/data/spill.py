@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from duomo.core.errors import ResourceError
-from duomo.core.files import digest, sync_folder
+from duomo.core.files import UNREADABLE, digest, sync_folder
 from duomo.core.table import Table
 
 UNFINISHED, STALE_SECONDS = ".unfinished-", 6 * 3600
@@ -102,7 +102,7 @@ def stored(cache: Path | None, key: str) -> pa.Table | None:
         return None
     try:
         return _mapped(path)
-    except (OSError, ValueError):
+    except UNREADABLE:
         shutil.rmtree(path, ignore_errors=True)
         return None
 

@@ -13,6 +13,7 @@ from duomo.core.messages import tr
 from duomo.data import spill as caches
 from duomo.data.archive import JUNK, MOST_FILES, ROOM, unsafe
 
+IN_THE_WAY = (FileExistsError, NotADirectoryError, IsADirectoryError)
 BLOCK = 512
 MOST_NAME = 1 << 16
 """Bytes of a member that only tells the next one's name."""
@@ -33,7 +34,7 @@ def unpack_tar(path: Path, cache: Path | None) -> Path:
             for name, size in _members(file, path):
                 _write(file, partly / name, size)
         caches.settle(partly, into)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+    except IN_THE_WAY:
         raise _broken(path, tr("two members of one name")) from None
     except OSError as error:
         caches.refuse_full(error, into.parent)

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from duomo.core.errors import DataError
 from duomo.core.messages import nearest, tr
 
+CODEC_FAULTS = (LookupError, TypeError, ValueError)
 CHUNK = 1 << 22
 LONGEST_LINE = 1 << 26
 _MARKS = (
@@ -186,7 +187,7 @@ def _as_told(path: Path, head: bytes, wanted: str) -> Encoding:
         name = codecs.lookup(wanted).name
         letter = "a".encode(name)  # a LookupError of what turns no text into bytes: hex, zlib
         codecs.getincrementaldecoder(name)("replace").decode(letter)
-    except (LookupError, TypeError, ValueError):
+    except CODEC_FAULTS:
         raise DataError(
             "An encoding must be one that Python knows; received {wanted!r}.{hint} Use utf-8, gb18030, big5, utf-16 or cp1252.",
             wanted=wanted,

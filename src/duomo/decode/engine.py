@@ -25,6 +25,7 @@ from duomo.core.tensors import Batch
 from duomo.decode.loop import SLOTS, Batcher, Grammar, Language, Piece, Request
 from duomo.decode.sampling import Sampling
 
+STEP_FAULTS = (RuntimeError, DuomoError, ValueError, LookupError, TypeError, MemoryError)
 QUEUE = 64
 WAVE = 32
 """Answers that are asked for at once where another engine writes."""
@@ -157,7 +158,7 @@ class Engine(Engines):
                 try:
                     with PRODUCTS.at(self._execution.products):
                         self._batch.step()
-                except (RuntimeError, DuomoError, ValueError, LookupError, TypeError, MemoryError) as error:
+                except STEP_FAULTS as error:
                     self._batch.clear()
                     self._fail(
                         error if isinstance(error, DuomoError) else ResourceError("Writing failed: {reason}.", reason=str(error)[:200])

@@ -13,6 +13,7 @@ from duomo.core.messages import tr
 from duomo.decode.engine import Engines
 from duomo.decode.sampling import Sampling
 
+UNFIT = (ConfigError, RunError)
 TRIAL = Sampling(temperature=0, new_tokens=24)
 LEAST = 0.95
 
@@ -71,7 +72,7 @@ def fastest(
     for name, make in makers.items():
         try:
             engine = make()
-        except (ConfigError, RunError) as error:
+        except UNFIT as error:
             figures[name] = Figure(0.0, 0.0, 0.0, str(error))
             continue
         try:

@@ -27,6 +27,7 @@ from duomo.decode.pieces import Pieces
 from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
 from duomo.decode.whole import Whole
 
+WRITE_FAULTS = (DuomoError, RuntimeError, ValueError)
 SLOTS = 4
 STEP = 256
 """Tokens of one step: those of the answers, and of prompts that are read."""
@@ -108,7 +109,7 @@ class LlamaEngine(Engines):
             try:
                 if self._rows:
                     self._step()
-            except (DuomoError, RuntimeError, ValueError) as error:
+            except WRITE_FAULTS as error:
                 self._fail(error if isinstance(error, DuomoError) else ResourceError("Writing failed: {reason}.", reason=str(error)[:200]))
         while not self._queue.empty():
             if (row := self._queue.get()) is not None:

@@ -14,11 +14,12 @@ from PIL import Image, ImageDraw, ImageOps
 from duomo.core import films
 from duomo.core.contract import View
 from duomo.core.errors import DataError
-from duomo.core.files import JSON_FAULTS
+from duomo.core.files import JSON_FAULTS, UNREADABLE
 from duomo.core.kinds import boxes, image
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 
+PICTURE_FAULTS = (DataError, *image.FAULTS)
 SHOWN = 12
 THUMBNAIL, SMALL = 128, 64
 STRIP, FRAME, IN_LINE = 6, 96, 3
@@ -259,7 +260,7 @@ def thumbnail(data: bytes, marks: Sequence[Mark] = (), side: int = THUMBNAIL) ->
         if marks:
             small = small.convert("RGB")
             _draw(small, marks, small.width / wide)
-    except (DataError, *image.FAULTS):  # DataError: a scan, and no reader of scans is installed
+    except PICTURE_FAULTS:  # DataError: a scan, and no reader of scans is installed
         return ""
     sink = io.BytesIO()
     kind = "JPEG" if small.mode == "RGB" and small.width * small.height > 64 * 64 else "PNG"
@@ -281,7 +282,7 @@ def strip(value: Any, root: Path | None, count: int = STRIP, side: int = FRAME) 
             frames[-1].thumbnail((side, side))
             if len(frames) == count:
                 break
-    except (OSError, ValueError):
+    except UNREADABLE:
         return ""
     width, height = frames[0].width + 1, frames[0].height + 1
     rows = -(-len(frames) // IN_LINE)

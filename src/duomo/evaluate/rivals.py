@@ -12,6 +12,9 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill
 
+FIT_FAULTS = (DuomoError, ValueError, ArithmeticError, MemoryError)
+ASK_FAULTS = (DuomoError, ValueError, ArithmeticError)
+
 PROBED, PART = 1000, 8
 """Rows, and the part of all, the fewer of both, that are tried first to predict the time of all."""
 JUDGED = 20_000
@@ -54,7 +57,7 @@ def _run(make: Callable[[], Baseline], place: int, tables: tuple[Table, Table], 
         baseline.fit(train if rows == len(train) else train.take(_some(len(train), rows, seed)))
         fitted = time.perf_counter()
         evidence = _judged(baseline, test)
-    except (DuomoError, ValueError, ArithmeticError, MemoryError) as error:
+    except FIT_FAULTS as error:
         return Rival(baseline.name, kind, None, 0.0, 0.0, 0, tr("could not be fitted: {error}", error=error))
     return Rival(baseline.name, kind, evidence, fitted - started, time.perf_counter() - fitted, rows, note)
 
@@ -82,7 +85,7 @@ def _affordable(make: Callable[[], Baseline], train: Table, seconds: float, seed
         started = time.perf_counter()
         try:
             make().fit(train.take(_some(len(train), min(rows, len(train)), seed)))
-        except (DuomoError, ValueError, ArithmeticError):
+        except ASK_FAULTS:
             return len(train), ""
         trials.append(time.perf_counter() - started)
         if trials[-1] * len(train) <= seconds * rows:

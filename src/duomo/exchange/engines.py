@@ -28,6 +28,7 @@ from duomo.core.run import RunFolder
 from duomo.core.tensors import Batch
 from duomo.nn.council import Council
 
+RECORD_FAULTS = (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError)
 FAULTS = (RuntimeError, ValueError, TypeError, LookupError, AssertionError)
 """What tracing a module raises, and PyTorch's exporter: its own errors are RuntimeErrors."""
 OWN = {"openvino": "openvino.frontend", "onnxruntime": "onnxruntime.capi.onnxruntime_pybind11_state"}
@@ -89,7 +90,7 @@ def read(folder: RunFolder) -> Engine | None:
             and all(type(one) is int and 0 < one <= MOST_ROWS for one in engine.heights)
         )
         return engine if sound and installed(engine.name) and told["here"] == _here(folder, engine.name) else None
-    except (RunError, LookupError, TypeError, AttributeError, metadata.PackageNotFoundError):
+    except RECORD_FAULTS:
         return None
 
 

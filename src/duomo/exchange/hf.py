@@ -26,6 +26,8 @@ from duomo.exchange.families import FAMILIES, Family
 from duomo.exchange.naming import family_of, to_ours, to_theirs
 from duomo.exchange.settings import only
 
+CONFIG_FAULTS = (OSError, *JSON_FAULTS)
+WEIGHT_FAULTS = (SafetensorError, OSError, ValueError)
 LARGEST_JSON = 64 * 1024 * 1024
 UNBOUNDED = 1 << 40
 ALIKE = {"xlm-roberta": "roberta", "camembert": "roberta", "mistral": "llama", "mt5": "t5"}
@@ -169,7 +171,7 @@ def _json(path: Path, other: Any = None) -> Any:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"more than {LARGEST_JSON >> 20} MB")
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, *JSON_FAULTS) as error:
+    except CONFIG_FAULTS as error:
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=str(error)[:120]) from None
     if not isinstance(found, dict):
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=type(found).__name__)
@@ -213,7 +215,7 @@ def tensors_of(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except WEIGHT_FAULTS as error:
         raise ConfigError("The weights must be a whole safetensors file; {path} cannot be read ({error}). Copy or download it again.",
                           path=path, error=str(error)[:120]) from None  # fmt: skip
 

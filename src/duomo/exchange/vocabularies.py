@@ -15,6 +15,8 @@ from duomo.core.files import write_atomically
 from duomo.core.kinds import text as text_kind
 from duomo.exchange import pieces
 
+FILE_FAULTS = (OSError, ValueError, RecursionError)
+PIECE_FAULTS = (ValueError, TypeError, KeyError)
 USES = {"padding": ("pad_token",), "unknown": ("unk_token",), "mask": ("mask_token",),
         "begin": ("bos_token", "cls_token"), "end": ("eos_token", "sep_token")}  # fmt: skip
 """Our uses of special tokens and the names that tokenizer_config.json has for them."""
@@ -93,7 +95,7 @@ def _object(path: Path) -> dict[str, Any]:
             raise ValueError("too large")
         found = json.loads(path.read_text(encoding="utf-8"))
         return found if isinstance(found, dict) else {}
-    except (OSError, ValueError, RecursionError) as error:
+    except FILE_FAULTS as error:
         raise ConfigError("A model's settings must be readable; {path} is not: {reason}", path=path, reason=str(error)[:120]) from None
 
 
@@ -119,7 +121,7 @@ def _tokenizer(path: Path, names: Mapping[str, str], said: Mapping[str, Any], fa
     try:
         if made := _older(path, names, said, family):
             return _grown(made, _later(path, said))
-    except (ValueError, TypeError, KeyError) as error:
+    except PIECE_FAULTS as error:
         raise ConfigError("A tokenizer must be a tokenizer.json; this one cannot be read: {reason}", reason=str(error)[:200]) from None
     return ""
 

@@ -25,6 +25,8 @@ from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts
 Answers = dict[str, list[Any]]
 FAULTS = (pa.ArrowException, ValueError, RuntimeError, MemoryError, ArithmeticError, LookupError, TypeError, OSError)
 """What a model or a decoder may still raise; the request gets 500 and the worker goes on."""
+READ_FAULTS = (DataError, *FAULTS)
+ANSWER_FAULTS = (DuomoError, *FAULTS)
 
 
 @runtime_checkable
@@ -229,13 +231,13 @@ class Desk:
     def _together(self, made: Sequence[Mapping[str, Any]]) -> Answers | None:
         try:
             return self.run.answers(self._table(made))
-        except (DuomoError, *FAULTS):
+        except ANSWER_FAULTS:
             return None
 
     def _alone(self, question: Question, rows: Rows) -> Reply:
         try:
             return self._reply(question, rows, self.run.answers(self._table(rows.made)))
-        except (DuomoError, *FAULTS) as error:
+        except ANSWER_FAULTS as error:
             return failed(error)
 
     def _reply(self, question: Question, rows: Rows, columns: Answers) -> Reply:
@@ -257,5 +259,5 @@ def asked_of(desk: Desk, question: Question) -> Rows | Reply:
     """The question's rows, or why there are none."""
     try:
         return desk.rows(question)
-    except (DataError, *FAULTS) as error:
+    except READ_FAULTS as error:
         return failed(error)

@@ -24,6 +24,7 @@ from duomo.serve.limits import LARGEST_BODY, MOST_PARTS
 from duomo.serve.metrics import Metrics
 from duomo.serve.pool import Busy, Lost, Place, Pool
 
+FORM_FAULTS = (MultiPartException, FormParserError, ValueError)
 JSON = "application/json"
 UPLOAD = "multipart/form-data"
 Right = Callable[[Request], Key | None]
@@ -179,7 +180,7 @@ async def parts_of(request: Request) -> tuple[list[tuple[str, bool, int]], bytes
         if error.status_code != 400:  # the bounds of any body
             raise
         raise Refused(413 if "Too many" in str(error.detail) else 422, str(error.detail)) from None
-    except (MultiPartException, FormParserError, ValueError) as error:
+    except FORM_FAULTS as error:
         raise Refused(422, tr("The upload is not understood: {reason}", reason=str(error)[:80])) from None
     parts, contents = [], []
     for name, value in form.multi_items():

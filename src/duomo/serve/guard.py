@@ -7,6 +7,7 @@ import asyncio
 import json
 import secrets
 import time
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -99,7 +100,7 @@ class Guard:
                 await self._app(scope, bounded.receive, bounded.send)
             else:
                 await _send_error(bounded.send, *refusal, identity)
-        except asyncio.CancelledError:  # the server ends, and what was accepted has had its time
+        except CancelledError:  # the server ends, and what was accepted has had its time
             if not bounded.status:
                 bounded.status = 503
                 await _send_error(send, 503, tr("The server is being stopped. Ask again in a moment."), identity)

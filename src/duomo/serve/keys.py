@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duomo.core.errors import ConfigError
-from duomo.core.files import sign_of
+from duomo.core.files import UNREADABLE, sign_of
 from duomo.core.messages import tr
 from duomo.serve.metrics import log
 
@@ -60,7 +60,7 @@ class Keys:
             return cls([])
         try:
             lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, ValueError) as error:
+        except UNREADABLE as error:
             raise ConfigError("The file of tokens must be readable; {path} is not ({reason}).", path=path,
                               reason=getattr(error, "strerror", None) or error) from None  # fmt: skip
         keys = [_key(number, line.partition("#")[0].split()) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]

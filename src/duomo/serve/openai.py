@@ -24,6 +24,7 @@ from duomo.serve.limits import LARGEST_ASKED, LARGEST_SCHEMA, LARGEST_SOUND, LON
 from duomo.serve.pool import Busy, Lost, Place
 from duomo.serve.reading import read_json
 
+TOLD_ELSEWHERE = (Busy, Lost, Refused, ClientDisconnect)
 VERBS = {"chat": "/v1/chat/completions", "complete": "/v1/completions", "embed": "/v1/embeddings", "hear": "/v1/audio/transcriptions"}
 
 
@@ -139,7 +140,7 @@ async def _written(doors: Doors, request: Request, key: Key | None, verb: str) -
     try:
         first = await unless_gone(request, anext(frames))
         doors.check(first)
-    except (Busy, Lost, Refused, ClientDisconnect):
+    except TOLD_ELSEWHERE:
         await frames.aclose()
         raise
     if fields["stream"]:

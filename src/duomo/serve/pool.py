@@ -35,6 +35,9 @@ class Lost(Exception):
     """The worker died, or did not answer in time, or is not there yet."""
 
 
+START_FAULTS = (RunError, Lost, OSError)
+
+
 class _Once:
     """Waits for one frame, like a queue of one."""
 
@@ -238,7 +241,7 @@ class Place:
             self._deaths += 1
             try:
                 await self.start([] if changed else [one for one in self.replicas if not one.ended.is_set()])
-            except (RunError, Lost, OSError) as error:
+            except START_FAULTS as error:
                 self._event(why, run=self.name, ok=False, reason=str(error).replace(str(self.path), self.name)[:500])
             else:
                 self._event(why, run=self.name, ok=True)

@@ -23,7 +23,7 @@ from duomo.decode.grammar import JsonSchema, speller
 from duomo.decode.loop import BLOCK, Language, Piece
 from duomo.decode.sampling import Sampling
 from duomo.serve import tools
-from duomo.serve.desk import FAULTS, Question, Reply, Served, encoded, failed
+from duomo.serve.desk import ANSWER_FAULTS, Question, Reply, Served, encoded, failed
 from duomo.serve.faults import error_body
 
 Send = Callable[[int, Reply], None]
@@ -118,7 +118,7 @@ class Scribe:
         except ResourceError as error:
             self._send(question.id, Reply.failure(503, str(error)))
             return
-        except (DuomoError, *FAULTS) as error:
+        except ANSWER_FAULTS as error:
             found = failed(error)
             self._send(question.id, Reply(400 if found.status == 422 else found.status, facts=found.facts))
             return

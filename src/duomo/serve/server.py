@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from asyncio import CancelledError
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from duomo.serve.metrics import log
 from duomo.serve.patience import Patient
 from duomo.serve.pool import Lost, Pool
 
+BIND_FAULTS = (OSError, UnicodeError)
 SEVERAL = 2
 """Processes from which on it is said that they start."""
 
@@ -109,7 +111,7 @@ def listening(host: str, port: int) -> socket.socket:
     door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         door.bind((host.strip("[]"), port))
-    except (OSError, UnicodeError) as error:
+    except BIND_FAULTS as error:
         door.close()
         raise ConfigError("The address {host}:{port} cannot be listened on: {reason}. Choose another with --port or --host.",
                           host=host, port=port, reason=getattr(error, "strerror", None) or str(error)) from None  # fmt: skip
@@ -198,7 +200,7 @@ async def _started(pool: Pool) -> None:
         await starting
     except Lost:
         raise RunError("The worker of a run ended while it started. Is there memory enough for it?") from None
-    except asyncio.CancelledError:
+    except CancelledError:
         _leave(signal.SIGTERM, None)
     finally:
         loop.remove_signal_handler(signal.SIGTERM)

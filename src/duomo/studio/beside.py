@@ -29,6 +29,8 @@ from duomo.core.words import COMBINING, SOUTHEAST, WORD, runs_of
 from duomo.evaluate import exhibits
 from duomo.trained import Run
 
+LOOK_FAULTS = (DuomoError, OSError, ValueError, RuntimeError, pa.ArrowException)
+
 MOST_PARTS, SHOWN, GRID = 64, 4, 5
 """Variants that are asked at most, parts that are named, and patches along a side of a picture."""
 LEAST = 0.005
@@ -210,7 +212,7 @@ def neighbours(run: Run, table: Table) -> list[dict[str, Any]] | None:
         if index is None:
             return None
         near_N = index.features_ND @ index.of(table)[0]
-    except (DuomoError, OSError, ValueError, RuntimeError, pa.ArrowException):
+    except LOOK_FAULTS:
         return None
     values, order = near_N.topk(min(NEAREST, len(near_N)))
     names = [name for name in [*run.facts["features"][:MOST_CELLS], *run.recipe.data.target] if name in index.table.names]

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from psutil import NoSuchProcess
 
 from duomo.core.errors import RunError
-from duomo.core.files import write_atomically
+from duomo.core.files import UNREADABLE, write_atomically
 from duomo.core.messages import chinese, language, tr
 from duomo.core.retold import retold
 from duomo.core.run import RunFolder
@@ -58,7 +59,7 @@ class Jobs:
         """The job file's facts; empty where the run was not started here."""
         try:
             found = json.loads((self.place.jobs / f"{plain_name(name)}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except UNREADABLE:
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -254,7 +255,7 @@ def living(pid: int, born: float) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
         same = abs(process.create_time() - born) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+    except NoSuchProcess:
         return None
     return process if same else None
 

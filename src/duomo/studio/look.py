@@ -18,6 +18,8 @@ from duomo.core.table import KINDS, MEDIA, Table, evenly
 from duomo.data.text_encoding import OTHERS
 from duomo.evaluate.exhibits import ALL_SOUNDS, DRAWN, cell, marks_of, strip, thumbnail
 
+ASK_FAULTS = (DuomoError, ValueError)
+
 ROWS, EXHIBITS, COLUMNS = 8, 24, 200
 FLAG = re.compile(r"--(kind|ignore|group|time|target|task|split|join) ")
 """Flags that a sentence may name and a click can set."""
@@ -84,7 +86,7 @@ def drawn(base64: str, kind: str) -> dict[str, Any]:
         body = b64decode(base64, validate=True)
         wide, high = upright(body) if kind == "image" else (0, 0)
         return {"source": thumbnail(body, side=DRAWN) if kind == "image" else strip(body, None), "width": wide, "height": high}
-    except (DuomoError, ValueError):
+    except ASK_FAULTS:
         return {"source": "", "width": 0, "height": 0}
 
 

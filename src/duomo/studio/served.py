@@ -18,12 +18,15 @@ from pathlib import Path
 from typing import IO, Any
 
 import psutil
+from psutil import TimeoutExpired
 
 from duomo.core.errors import ResourceError
 from duomo.core.files import write_atomically
 from duomo.studio.jobs import living
 from duomo.studio.place import Place
 
+ASK_FAULTS = (OSError, HTTPException)
+RECORD_FAULTS = (OSError, ValueError, LookupError, TypeError)
 READY_SECONDS = 90.0
 STOP_SECONDS = 10.0
 
@@ -51,7 +54,7 @@ class Served:
                     self._keep({"run": found.get("run", path.stem)} | {name: found[name] for name in ("pid", "born", "port")})
                     if path.stem == str(found["pid"]):  # older studios named a record after its run
                         continue
-            except (OSError, ValueError, LookupError, TypeError):
+            except RECORD_FAULTS:
                 pass
             path.unlink(missing_ok=True)
 
@@ -119,7 +122,7 @@ class Served:
                     process.terminate()
                     try:
                         process.wait(STOP_SECONDS)
-                    except psutil.TimeoutExpired:
+                    except TimeoutExpired:
                         process.kill()
                         process.wait()
             if child is not None:
@@ -149,7 +152,7 @@ def _ready(port: int) -> bool:
     try:
         link.request("GET", "/readyz")
         return link.getresponse().status == 200
-    except (OSError, HTTPException):
+    except ASK_FAULTS:
         return False
     finally:
         link.close()

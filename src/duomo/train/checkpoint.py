@@ -111,7 +111,7 @@ class Checkpoints:
             try:
                 found = _read(path)
                 self.base = found.state.get("base", "")
-            except (_DamagedError, OSError) as error:
+            except DAMAGE as error:
                 damaged = True
                 self.say(tr("Checkpoint {name} is damaged ({error}): it is set aside, and the one before it is tried.",
                             name=path.name, error=error))  # fmt: skip
@@ -155,6 +155,9 @@ class Checkpoints:
 
 class _DamagedError(Exception):
     """Why a checkpoint cannot be trusted."""
+
+
+DAMAGE = (_DamagedError, OSError)
 
 
 def _remove(path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import numpy as np
 import soundfile
 import soxr
+from soundfile import SoundFileError
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
@@ -21,6 +22,7 @@ from duomo.core.kinds.cells import sample
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
+OPEN_FAULTS = (soundfile.LibsndfileError, TypeError)
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".snd", ".caf", ".w64", ".sph")
 UNREAD = (".m4a", ".m4b", ".aac", ".wma", ".amr", ".3ga", ".weba", ".mka", ".ape", ".wv", ".ac3", ".ra")
 """Sounds all the same, so that none is passed over in silence; nothing here decodes them."""
@@ -108,7 +110,7 @@ def unread(codec: str) -> str:
 def _open(source: media.Source) -> soundfile.SoundFile:
     try:
         found = soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a name in .raw, which tells no rate
+    except OPEN_FAULTS as error:  # TypeError: a name in .raw, which tells no rate
         codec = packed(source)
         raise ValueError(unread(codec) if codec else tr("it is no sound that can be read")) from error
     if not (0 < found.channels <= CHANNELS and SLOWEST <= found.samplerate <= FASTEST):
@@ -134,7 +136,7 @@ def _read(sound: soundfile.SoundFile, frames: int) -> np.ndarray:
                 break
             pieces.append(piece)
             left -= len(piece)
-    except soundfile.SoundFileError as error:
+    except SoundFileError as error:
         raise ValueError(tr("the sound is truncated or damaged")) from error
     if not pieces:
         raise ValueError(tr("the sound is truncated or damaged"))
@@ -202,7 +204,7 @@ def _blocks(source: media.Source, rate: int) -> Iterator[np.ndarray]:
         while not last:
             try:
                 piece = sound.read(1 << 18, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError:
+            except SoundFileError:
                 return
             last = not len(piece)
             mono = _mono(piece)

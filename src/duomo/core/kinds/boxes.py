@@ -20,6 +20,7 @@ from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
+SHAPE_FAULTS = (*JSON_FAULTS, LookupError, TypeError, AttributeError, OverflowError)
 SHAPE = r'^\s*\[\s*(\]|\{\s*"(label|box|crowd)")'
 
 
@@ -70,7 +71,7 @@ def parse(cells: pa.ChunkedArray) -> list[list[Box]]:
     for row, cell in enumerate(cells.to_pylist()):
         try:
             found.append([_box(one) for one in json.loads(cell)] if cell else [])
-        except (*JSON_FAULTS, LookupError, TypeError, AttributeError, OverflowError):
+        except SHAPE_FAULTS:
             raise DataError(
                 'A cell of boxes must be JSON such as [{{"label": "cat", "box": [10, 20, 110, 90]}}]; row {row} is {value!r}. Fix it.',
                 row=row + 1, value=str(cell)[:60],

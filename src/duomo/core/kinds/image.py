@@ -34,6 +34,7 @@ from duomo.core.kinds.cells import sample
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
+BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 SUFFIXES = (
     ".png",
     ".jpg",
@@ -179,7 +180,7 @@ def open_picture(source: media.Source) -> Image.Image:
         return Image.fromarray(slices[len(slices) // 2])
     try:
         picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except BOMBS as error:
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST)) from error
     except FAULTS as error:
         raise ValueError(_unread(source)) from error
@@ -218,7 +219,7 @@ def _stacked(picture: TiffImagePlugin.TiffImageFile) -> Image.Image:
             found = [*found, values][:CHANNELS]
             brightest = np.maximum(brightest, values) if page else values
         picture.seek(0)
-    except (*FAULTS, EOFError) as error:
+    except FRAME_FAULTS as error:
         raise ValueError(tr("the picture is truncated or damaged")) from error
     if pages < 2:
         return Image.fromarray(_grey(picture)) if _inverted(picture) else picture
@@ -396,3 +397,4 @@ def resize(picture: Image.Image, size: tuple[int, int], how: str, fill: int) -> 
 
 
 KIND = Picture()
+FRAME_FAULTS = (*FAULTS, EOFError)

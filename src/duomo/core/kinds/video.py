@@ -16,6 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import image, media
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import sample
+from duomo.core.kinds.image import FAULTS
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
@@ -86,7 +87,7 @@ def moves(source: media.Source) -> bool:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("GIF",)) as picture:
             return bool(getattr(picture, "is_animated", False))
-    except image.FAULTS as error:
+    except FAULTS as error:
         raise ValueError(tr("it is no picture that can be read")) from error
 
 
