@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import KINDS
 from duomo.core.kinds.base import Cells
-from duomo.core.messages import listed, tr
+from duomo.core.messages import listed, nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
 from duomo.data import ahead, frames, longform, sources
@@ -28,6 +30,8 @@ class Reading:
     data: DataConfig
     past: ahead.Past | None
     """What it knows of the time before the rows to come, where it foretells."""
+    optional: Sequence[str] = ()
+    """Those that some training rows lack: rows need not have them."""
 
     def table(self, source: Any, encoding: str = "") -> Table:
         """Any source as a table of this run's kinds. A dict of cells is one row; a list of texts fills the run's text column, one of files
@@ -42,7 +46,7 @@ class Reading:
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
         table = longform.again(table, self.data.join, self.kinds, self.features, self.past)
-        return self._named(table).with_kinds(self.kinds, {})
+        return self._completed(self._named(table)).with_kinds(self.kinds, {})
 
     def told(self, table: Table) -> Table:
         """The table with the earlier values that its rows need, where the run foretells."""
@@ -100,6 +104,18 @@ class Reading:
                 data = table.data.rename_columns({alike[0]: known[0]})
                 return dataclasses.replace(table, data=data, problems=(*table.problems, said))
         return table
+
+    def _completed(self, table: Table) -> Table:
+        """With empty cells in the columns that no row has and some training rows lacked too, unless they may be there under a name much
+        like theirs, or nothing else is."""
+        others = self.unread(table)
+        lacking = [name for name in self.optional if name not in table.names and not nearest(name, others)]
+        if not lacking or len(others) == len(table.names):
+            return table
+        said = tr("No row has {names}: missing, as in some of the training rows.", names=listed(lacking, 5))
+        empty = [pa.nulls(len(table), pa.large_string())] * len(lacking)
+        data = pa.table([*table.data.columns, *empty], names=[*table.names, *lacking])
+        return dataclasses.replace(table, data=data, problems=(*table.problems, said))
 
     def unread(self, table: Table) -> list[str]:
         """The columns that this run does not read."""

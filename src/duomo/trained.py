@@ -133,7 +133,7 @@ class Run(Shown):
     def reading(self) -> Reading:
         """How this run reads what it is asked."""
         past = ahead.Past.open(self.path) if self.recipe.data.ahead else None
-        return Reading(self.facts["kinds"], self.facts["features"], self.recipe.data, past)
+        return Reading(self.facts["kinds"], self.facts["features"], self.recipe.data, past, self.facts.get("optional", ()))
 
     def table(self, source: Any, encoding: str = "") -> Table:
         """Any source as a table of this run's kinds (asked.py)."""

@@ -246,6 +246,7 @@ class Work:
         return {
             "format": 1, "task": self.task.name, "own_model": self.own is not None, "kinds": dict(table.kinds),
             "features": self.task.columns, "execution": execution.to_dict(),
+            "optional": [name for name in self.task.columns if table.kinds[name] not in MEDIA and table.column(name).null_count],
             "inference": answering(self.model, exact=self.config.exact).to_dict(),
             "block": dataclasses.astuple(block_of(self.task, self.model, table.take(np.arange(1)))), "data": fingerprint(self.plan),
             "split": self.plan.split, "machine": machine_facts(),

@@ -278,7 +278,7 @@ def club(tmp_path_factory: pytest.TempPathFactory):
     records = [
         {"id": f"m-{row:04}", "user": {"age": 20 + row * 7 % 50, "home": {"city": "ABC"[row % 3]}}, "tags": ["new", "vip"][: row % 3],
          "steps": [row / 7, row % 5, 1.1], "joined": f"{1 + row % 28}/{1 + row % 12}/2023", "share": f"{row * 3 % 100}%",
-         "left": row % 3 == 1}
+         "left": row % 3 == 1} | ({"plan": "gold"} if row % 4 else {})
         for row in range(90)
     ]  # fmt: skip
     settings = {"data": {"target": ("left",)}, "train": {"epochs": 1.0}, "model": {"name": "linear"}}
@@ -340,3 +340,20 @@ def test_records_are_answered_as_they_were_learned_from(club) -> None:
     flat_row, nested_row = schema["properties"]["rows"]["items"]["anyOf"]
     assert flat_row["properties"]["id"] == {} and "user.home.city" in flat_row["required"] and "id" not in flat_row["required"]
     assert nested_row["properties"]["user"]["properties"]["home"]["required"] == ["city"]
+    assert "joined" in flat_row["required"] and "plan" not in (*flat_row["required"], *nested_row["required"])
+
+
+def test_what_some_records_lacked_need_not_be_there(club, tmp_path: Path) -> None:
+    """A field that is left out where nothing is known: of one row, of a file, by the server; any other must be there."""
+    run, records = club
+    bare = {name: cell for name, cell in records[1].items() if name != "plan"}
+    assert run.facts["optional"] == ["plan"]
+    assert asked(run, [bare]) == run.predict([bare]) == run.predict([records[1] | {"plan": None}])
+    (tmp_path / "rows.jsonl").write_text(json.dumps(bare))
+    table = run.table(tmp_path / "rows.jsonl")
+    assert any("No row has plan" in said for said in table.problems) and run.predict(tmp_path / "rows.jsonl") == run.predict([bare])
+    for row, says in (({"plan": "gold"}, "joined"), ({**bare, "plans": "gold"}, "Did you mean 'plan")):
+        with pytest.raises(DataError, match=says):
+            run.predict([row])
+        assert says in asked(run, [row])
+    assert "missing: " in asked(run, [{}])

@@ -208,6 +208,16 @@ def test_given_files(tmp_path: Path) -> None:
         given(train, None, read(frame.drop(columns="target")), DataConfig(), 0, ["target"])
 
 
+def test_a_given_file_may_lack_what_some_rows_lack() -> None:
+    train = infer(read(pd.DataFrame({"x": range(20), "floor": [None, *range(19)], "y": range(20)})), {})
+    test = pd.DataFrame({"x": [1, 2], "y": [3, 4]})
+    table, found = given(train, None, read(test), DataConfig(), 0, ["y"])
+    assert list(found.test) == [20, 21] and table.column("floor").slice(20).null_count == 2 and "lacks floor" in table.problems[0]
+    for wrong in (test.drop(columns="x"), test.assign(flor=1)):
+        with pytest.raises(DataError, match="lacks"):
+            given(train, None, read(wrong), DataConfig(), 0, ["y"])
+
+
 def test_digests_see_values_not_their_writing(tmp_path: Path) -> None:
     as_text, as_number = Table(pa.table({"x": pa.array(["1.0", "2", " 3e0"], pa.large_string())})), Table(pa.table({"x": [1.0, 2.0, 3.0]}))
     kinds = {"x": "number"}

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from duomo.core.errors import DataError
 from duomo.core.kinds.cells import CAST_FAULTS, is_text
-from duomo.core.messages import nearest, tr
+from duomo.core.messages import listed, nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
@@ -25,13 +25,14 @@ def given(
     Columns are matched by name; what `train` lacks is left out. Raises DataError when a file lacks a column.
     """
     others = [part for part in (valid, test) if part is not None]
-    matched = [_like(train, other, {*config.ignore} - {config.group, *dated.named(train, config.time)}) for other in others]
+    steering = {config.group, *dated.named(train, config.time)}
+    matched = [_like(train, other, {*config.ignore} - steering, {*targets} | steering) for other in others]
     rooted = [_rooted(train, [train, *others]), *(_rooted(part, [train, *others], train) for part in matched)]
     data = pa.concat_tables([part.data for part in rooted], promote_options="none")
     roots = {part.root for part in (train, *others)}
     extra = sorted({name for other in others for name in other.names} - set(train.names))
     notes = (tr("Columns that the training file lacks were left out: {names}.", names=", ".join(extra[:20])),) if extra else ()
-    problems = tuple(dict.fromkeys(problem for part in (train, *others) for problem in part.problems))
+    problems = tuple(dict.fromkeys(problem for part in (train, *matched) for problem in part.problems))
     root = train.root if len(roots) == 1 else next((part.root for part in (train, *others) if part.root is not None), None)
     joined = replace(train, data=data, problems=problems, root=root)
     bounds = np.cumsum([0, *(len(part) for part in rooted)])
@@ -53,11 +54,15 @@ def named_alike(other: Table, names: Sequence[str]) -> Table:
     return replace(other, data=other.data.rename_columns([found.get(name, name) for name in other.names]), kinds=kinds)
 
 
-def _like(train: Table, other: Table, ignored: set[str]) -> Table:
-    """The other file's rows with the training file's columns and types."""
+def _like(train: Table, other: Table, ignored: set[str], needed: set[str]) -> Table:
+    """The other file's rows with the training file's columns and types. It may lack what some training rows lack, unless it is `needed`."""
     other = named_alike(other, train.names)
     there = {*other.names, *ignored}
     lacking = [name for name in train.names if name not in there and train.kinds.get(name) != "id"]
+    extra = [name for name in other.names if name not in train.names]
+    may_lack = [name for name in lacking if name not in needed and train.kinds.get(name) not in MEDIA and train.column(name).null_count]
+    empty = [name for name in may_lack if not nearest(name, extra)]
+    lacking = [name for name in lacking if name not in empty]
     if lacking:
         raise DataError(
             "A file given for validation or test needs the training file's columns; {file} lacks {names}.{hint} Add them; rows without "
@@ -69,7 +74,8 @@ def _like(train: Table, other: Table, ignored: set[str]) -> Table:
         kind = train.data.schema.field(name).type
         column = other.data.column(name) if name in other.names else pa.chunked_array([pa.nulls(len(other), kind)])
         columns.append(as_type(column, kind, other.name, name))
-    return replace(other, data=pa.table(columns, names=train.names), kinds=train.kinds)
+    said = [tr("{file} lacks {names}: missing, as in some of the training rows.", file=other.name, names=listed(empty, 5))] if empty else []
+    return replace(other, data=pa.table(columns, names=train.names), kinds=train.kinds, problems=(*other.problems, *said))
 
 
 def as_type(column: pa.ChunkedArray, kind: pa.DataType, file: str, name: str) -> pa.ChunkedArray:

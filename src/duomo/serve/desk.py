@@ -154,6 +154,8 @@ class Desk:
         self.columns = {name: run.facts["kinds"][name] for name in run.facts.get("asks", run.facts["features"])}
         self.told = {name: run.facts["kinds"][name] for name in filter(None, [run.facts.get("told")])}
         """The column of earlier values that rows may tell, where the run foretells."""
+        self.free = {*self.told, *run.facts.get("optional", ())}
+        """Columns that rows need not have."""
         self.ignored = run.facts["kinds"].keys() - self.columns.keys()
         """Columns that training saw and does not learn from: a client may send its rows as they are."""
         self.writing = False
@@ -165,19 +167,20 @@ class Desk:
         media = [name for name, kind in self.columns.items() if kind in MEDIA]
         verbs = ["chat", "complete"] if self.writing else []
         verbs += [verb for task, verb in (("transcribe", "hear"), ("embed", "embed")) if self.run.facts["task"] == task]
-        return {"task": self.run.facts["task"], "columns": self.columns, "ignored": sorted(self.ignored), "media": media, "verbs": verbs}
+        fields = {"columns": self.columns, "ignored": sorted(self.ignored), "free": sorted(self.free)}
+        return {"task": self.run.facts["task"], **fields, "media": media, "verbs": verbs}
 
     def rows(self, question: Question) -> Rows:
         """The rows that are asked; DataError where they cannot be."""
         if question.verb == "embed":
             return checked(self._texts(question), self.columns, MOST_INPUTS)
         if not question.parts:
-            return checked(rows_of(question.body), self.columns | self.told, ignored=self.ignored, free=self.told)
+            return checked(rows_of(question.body), self.columns | self.told, ignored=self.ignored, free=self.free)
         parts, start = [], 0
         for name, is_file, size in question.parts:
             parts.append((name, is_file, question.body[start : start + size]))
             start += size
-        return checked(rows_of_parts(parts, self.columns), self.columns | self.told, ignored=self.ignored, free=self.told)
+        return checked(rows_of_parts(parts, self.columns), self.columns | self.told, ignored=self.ignored, free=self.free)
 
     def _texts(self, question: Question) -> list[Any]:
         """Texts to embed; those that came as tokens of the run's own tokenizer are spelled out."""

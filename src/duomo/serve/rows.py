@@ -111,7 +111,7 @@ def checked(
                 elif name not in ignored:  # at the first, so that no request makes more fields than the run has columns
                     raise DataError("Row {number} has an unknown field {name!r}.{hint} The fields are: {known}.",
                                     number=number, name=_short(name), hint=nearest(name, columns), known=", ".join(columns))  # fmt: skip
-    missing = [name for name in columns.keys() - made[0].keys() - {*free} if not any(name in row for row in made)]
+    missing = [name for name in columns.keys() - made[0].keys() - {*(free if any(made) else ())} if not any(name in row for row in made)]
     given = set().union(*made) if missing else set()  # objects need not have all their fields, as where files are read
     missing = [name for name in missing if not lacked(name, given)]
     if missing:

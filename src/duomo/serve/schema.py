@@ -2,7 +2,7 @@
 because a run may be reloaded with other columns.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -82,13 +82,14 @@ def _operation(summary: str, answer: Schema, bodies: Mapping[str, Schema] | None
     return found
 
 
-def _row(cells: Mapping[str, Schema], ignored: Iterable[str]) -> Schema:
-    """An object of these fields; what training saw and did not learn from may be anything."""
-    return {"type": "object", "properties": {**cells, **{name: {} for name in ignored}}, "required": list(cells),
+def _row(cells: Mapping[str, Schema], ignored: Iterable[str], free: Collection[str]) -> Schema:
+    """An object of these fields, all there but for those of `free`; what training saw and did not learn from may be anything."""
+    required = [name for name in cells if name not in free]
+    return {"type": "object", "properties": {**cells, **{name: {} for name in ignored}}, "required": required,
             "additionalProperties": False}  # fmt: skip
 
 
-def _unfolded(cells: Mapping[str, Schema], ignored: Iterable[str]) -> Schema:
+def _unfolded(cells: Mapping[str, Schema], ignored: Iterable[str], free: Collection[str]) -> Schema:
     """The same row with an object for each name before a dot."""
     inside: dict[str, tuple[dict[str, Schema], list[str]]] = {}
     plain: dict[str, Schema] = {}
@@ -100,15 +101,18 @@ def _unfolded(cells: Mapping[str, Schema], ignored: Iterable[str]) -> Schema:
             inside.setdefault(first, ({}, []))[1].append(rest)
         elif name in cells:
             plain[name] = cells[name]
-    return _row(plain | {first: _unfolded(*parts) for first, parts in inside.items()}, [name for name in ignored if "." not in name])
+    below = {first: [name.partition(".")[2] for name in free if name.startswith(f"{first}.")] for first in inside}
+    objects = {first: _unfolded(*parts, below[first]) for first, parts in inside.items()}
+    return _row(plain | objects, [name for name in ignored if "." not in name], free)
 
 
 def _predict(facts: Mapping[str, Any]) -> Schema:
     columns: Mapping[str, str] = facts["columns"]
     cells = {name: CELLS.get(kind, TEXT) for name, kind in columns.items()}
-    forms = [_row(cells, facts.get("ignored", ()))]
+    told = cells, facts.get("ignored", ()), facts.get("free", ())
+    forms = [_row(*told)]
     if any("." in name for name in columns):  # {"user": {"age": 3}} is user.age
-        forms.append(_unfolded(cells, facts.get("ignored", ())))
+        forms.append(_unfolded(*told))
     if len(columns) == 1 and set(columns.values()) <= {"text", "category"}:
         forms.append({"type": "string", "maxLength": LONGEST_TEXT})
     item: Schema = {"anyOf": forms} if len(forms) > 1 else forms[0]
