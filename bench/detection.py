@@ -19,7 +19,7 @@ from typing import Any
 import duomo
 from common import command_line
 from duomo.core.reporter import Silent
-from duomo.data.compose import ComposeConfig, compose
+from duomo.data.scenes.compose import ComposeConfig, compose
 from duomo.terminal import TerminalReporter
 
 BARS = {"map50": 0.70, "map": 0.45}

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common import command_line, trained
-from duomo.data.measured import read_ts
+from duomo.data.formats.series import read_ts
 
 SETS = ("ACSF1,ArrowHead,BasicMotions,CardanoSentiment,Covid3Month,GunPoint,ItalyPowerDemand,JapaneseVowels,OSULeaf,"
         "PickupGestureWiimoteZ,PLAID,Tecator")  # fmt: skip

@@ -16,7 +16,8 @@ from duomo.core.kinds.base import Cells
 from duomo.core.messages import listed, nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
-from duomo.data import ahead, frames, longform, sources
+from duomo.data import ahead, longform, sources
+from duomo.data.formats import frames
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from duomo.core.kinds.video import moves
 from duomo.core.messages import together, tr
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
-from duomo.data.listed import kind_of, listing
-from duomo.data.misnamed import misnamed
+from duomo.data.folders.listed import kind_of, listing
+from duomo.data.folders.misnamed import misnamed
 from duomo.data.outputs import write_text
 from duomo.data.predictor import Predictor
 from duomo.data.tracking import LOW, Detection, Sighting, Tracker

@@ -131,7 +131,7 @@ def _train(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
 
 
 def _compose_flags(parser: argparse.ArgumentParser) -> None:
-    from duomo.data.compose import ComposeConfig
+    from duomo.data.scenes.compose import ComposeConfig
 
     parser.add_argument("cutouts", help=tr("A folder of pictures with transparency; each folder in it is a class."))
     parser.add_argument("backgrounds", help=tr("A folder of pictures to paste on."))
@@ -144,7 +144,7 @@ def _compose(arguments: argparse.Namespace, reporter: "Reporter") -> Any:
     from pathlib import Path
 
     from duomo.core.config import build
-    from duomo.data.compose import ComposeConfig, compose
+    from duomo.data.scenes.compose import ComposeConfig, compose
 
     config = build(ComposeConfig, _settings(arguments).get("compose", {}))
     return compose(Path(arguments.cutouts), Path(arguments.backgrounds), Path(arguments.out), config, reporter)

@@ -17,11 +17,11 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.files import write_atomically
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter, Silent
-from duomo.data.documents import blocks
-from duomo.data.listed import TEXTS
-from duomo.data.pages import plain, unread
-from duomo.data.prose import PROSE, tables_beside
-from duomo.data.text_encoding import Encoding, detect, open_text
+from duomo.data.folders.listed import TEXTS
+from duomo.data.folders.prose import PROSE, tables_beside
+from duomo.data.formats.documents import blocks
+from duomo.data.formats.pages import plain, unread
+from duomo.data.formats.text_encoding import Encoding, detect, open_text
 from duomo.trained import Run
 
 ENDINGS = tuple(sorted(TEXTS | PROSE))

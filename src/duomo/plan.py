@@ -19,9 +19,10 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import ahead, audit, dated, documents, leaks, longform, matched, objects, partition, rasters, spill, split, targets, totals
+from duomo.data import ahead, audit, dated, leaks, longform, matched, objects, partition, rasters, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
+from duomo.data.formats import documents
 from duomo.data.readable import opening, unheard, without_void
 from duomo.exchange.opening import go_on_from
 from duomo.settings import SUPERVISED, carried, enough, learned, resolve, started, tuning

@@ -29,8 +29,8 @@ from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, renamed, whole
 from duomo.core.table import Table
 from duomo.data import ahead, cache, outputs
-from duomo.data.cues import CAPTIONS, heard, subtitled
-from duomo.data.documents import of_lines
+from duomo.data.formats.cues import CAPTIONS, heard, subtitled
+from duomo.data.formats.documents import of_lines
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import opening, overlong, readable
 from duomo.data.totals import without_totals

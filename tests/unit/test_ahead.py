@@ -16,7 +16,8 @@ from duomo.core.errors import DuomoError
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
-from duomo.data import ahead, frames, sources
+from duomo.data import ahead, sources
+from duomo.data.formats import frames
 from duomo.serve.desk import Desk, Question
 from duomo.serve.rows import table_of
 from duomo.studio import beside

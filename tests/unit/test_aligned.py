@@ -9,8 +9,9 @@ import pytest
 from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
-from duomo.data import aligned, partition, sources
+from duomo.data import partition, sources
 from duomo.data import spill as caches
+from duomo.data.formats import aligned
 from duomo.plan import choose
 
 

@@ -15,7 +15,7 @@ from duomo.core.table import Table
 from duomo.data.audit import Audit, audit, near_rows
 from duomo.data.digests import row_digests
 from duomo.data.leaks import leak_scores, suspects
-from duomo.data.near import near_texts
+from duomo.data.near_duplicates import near_texts
 from duomo.data.profile import _alike
 from duomo.data.sources import read
 from duomo.data.targets import guess_target

@@ -13,7 +13,7 @@ from duomo.core import kinds
 from duomo.core.errors import DuomoError
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
-from duomo.data.classed import labels_of
+from duomo.data.folders.classes import labels_of
 from duomo.data.sources import read
 
 

@@ -12,7 +12,7 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import CleanConfig
 from duomo.core.table import Table
 from duomo.data import cleaning
-from duomo.data.near import near_texts
+from duomo.data.near_duplicates import near_texts
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_near_texts_looks_at_all_when_asked(texts: dict[str, list[str]], monkeyp
     rows = [text for text in texts["zh"] if len(text) > 60][:300]
     cells = pa.chunked_array([pa.array([*rows, *(text + "。" for text in rows[:40])], pa.large_string())])
     at_once = near_texts(cells)
-    monkeypatch.setattr("duomo.data.near.MOST_LETTERS", 2000)
+    monkeypatch.setattr("duomo.data.near_duplicates.MOST_LETTERS", 2000)
     assert np.array_equal(np.unique(near_texts(cells, most=None), axis=0), np.unique(at_once, axis=0))
     assert len(near_texts(cells, most=2000)) < len(at_once)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from duomo.core import kinds
-from duomo.data.companions import is_named
+from duomo.data.folders.companions import is_named
 from duomo.data.sources import read
 
 TABLE = "x,y\n" + "".join(f"{row},{row % 2}\n" for row in range(30))

@@ -18,7 +18,7 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
 from duomo.core.reporter import Silent
 from duomo.core.run import RunFolder
-from duomo.data.ngram import KneserNey
+from duomo.data.baselines.ngram import KneserNey
 from duomo.decode.beam import Beam, search
 from duomo.decode.engine import running
 from duomo.decode.loop import Batcher, Language, Piece

@@ -7,8 +7,8 @@ import pytest
 
 import duomo
 from duomo.core.errors import DataError
+from duomo.data.formats.text_encoding import detect
 from duomo.data.sources import read
-from duomo.data.text_encoding import detect
 
 POEMS = """床前明月光,疑是地上霜。举头望明月,低头思故乡。
 春眠不觉晓,处处闻啼鸟。夜来风雨声,花落知多少。

@@ -24,7 +24,7 @@ from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
 from duomo.data import sources
-from duomo.data.foreign import FOREIGN
+from duomo.data.formats.foreign import FOREIGN
 
 FRAME = pd.DataFrame({"size": [1.5, 2.5, 3.5, 9.0], "town": ["Paris", "北京", "Köln", "Paris"]})
 MADE = {

@@ -6,7 +6,7 @@ import pytest
 
 from duomo.core.errors import DataError
 from duomo.data import sources
-from duomo.data.pages import LARGEST, plain
+from duomo.data.formats.pages import LARGEST, plain
 
 PAGE = """<!DOCTYPE html><html><head><meta charset="{charset}"><title>价目 &amp; 说明</title><style>p {{ color: red }}</style>
 <script>if (1 < 2) alert("no")</script></head><body><h1>第一章</h1><p>这里有 <b>粗体</b>和<br>换行。

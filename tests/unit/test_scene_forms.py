@@ -17,8 +17,8 @@ from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
-from duomo.data.scene_json import around_runs
-from duomo.data.scene_yolo import class_names
+from duomo.data.scenes.coco import around_runs
+from duomo.data.scenes.yolo import class_names
 
 WIDTH, HEIGHT = 40, 30
 

@@ -14,7 +14,7 @@ from duomo.core.kinds import boxes
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
-from duomo.data.classed import labels_of
+from duomo.data.folders.classes import labels_of
 
 
 def pictures(root: Path, *names: str) -> None:

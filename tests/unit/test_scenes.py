@@ -15,7 +15,7 @@ from duomo.core.kinds import boxes, image, media
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
-from duomo.data.compose import ComposeConfig, _cuts, compose
+from duomo.data.scenes.compose import ComposeConfig, _cuts, compose
 
 WIDTH, HEIGHT = 100, 60
 

@@ -11,7 +11,7 @@ from rouge_score import rouge_scorer
 from duomo.core.find import make_task
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
-from duomo.data import written
+from duomo.data import text_metrics
 from duomo.data.several import OR, any_of, as_one
 from duomo.plan import make
 
@@ -53,10 +53,10 @@ def test_figures_of_several_references_are_those_of_sacrebleu_and_rouge_score():
     truth = [OR.join(texts) for texts in WANTED]
     columns = [[texts[min(place, len(texts) - 1)] for texts in WANTED] for place in range(2)]
     bleu = sacrebleu.corpus_bleu(TOLD, columns, tokenize="13a").score
-    assert written.bleu(written.bleu_counts(TOLD, truth, "13a")) == pytest.approx(bleu)
-    assert written.chrf(written.chrf_counts(TOLD, truth)) == pytest.approx(sacrebleu.corpus_chrf(TOLD, columns).score)
+    assert text_metrics.bleu(text_metrics.bleu_counts(TOLD, truth, "13a")) == pytest.approx(bleu)
+    assert text_metrics.chrf(text_metrics.chrf_counts(TOLD, truth)) == pytest.approx(sacrebleu.corpus_chrf(TOLD, columns).score)
     scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"])
-    for row, one, texts in zip(written.rouge_rows(TOLD, truth, False), TOLD, WANTED, strict=True):
+    for row, one, texts in zip(text_metrics.rouge_rows(TOLD, truth, False), TOLD, WANTED, strict=True):
         assert row.tolist() == pytest.approx([score.fmeasure for score in scorer.score_multi(texts, one).values()])
 
 

@@ -15,7 +15,7 @@ from duomo import samples
 from duomo.core.contract import Field, Head
 from duomo.core.reporter import Silent
 from duomo.core.run import RunFolder
-from duomo.data.ngram import KneserNey
+from duomo.data.baselines.ngram import KneserNey
 from duomo.exchange import convert
 from duomo.models import bert
 from duomo.nn.sides import FEATURES, ORDER, VOICES, Sides, around

@@ -23,8 +23,10 @@ import duomo
 from duomo import cli
 from duomo.core import kinds, steps
 from duomo.core.errors import DataError, ResourceError
-from duomo.data import archive as archive_module
-from duomo.data import audit, listed, packed, sources
+from duomo.data import audit, sources
+from duomo.data.folders import listed
+from duomo.data.formats import archive as archive_module
+from duomo.data.formats import packed
 from duomo.data.targets import guess_target
 
 

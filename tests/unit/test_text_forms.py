@@ -11,8 +11,9 @@ from duomo.core import kinds
 from duomo.core.errors import DataError
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
-from duomo.data import audit, documents, sources, spill
-from duomo.data.documents import of_lines
+from duomo.data import audit, sources, spill
+from duomo.data.formats import documents
+from duomo.data.formats.documents import of_lines
 from duomo.data.targets import balance_of
 from duomo.plan import choose
 from duomo.tasks.tag.tokens import written_spans

@@ -20,8 +20,9 @@ from duomo.core.kinds.base import Cells
 from duomo.core.recipe import AugmentConfig, EncodeConfig
 from duomo.core.reporter import Silent
 from duomo.core.tensors import Choices, Examples
-from duomo.data import audit, listed, sources
+from duomo.data import audit, sources
 from duomo.data.augment import augment
+from duomo.data.folders import listed
 from duomo.data.loader import TableStream, finish
 from duomo.data.readable import readable
 from duomo.evaluate import exhibits

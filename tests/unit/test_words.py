@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from duomo.core.words import COMBINING, WORD
-from duomo.data.classical import tfidf
+from duomo.data.baselines.classical import tfidf
 
 
 @pytest.mark.parametrize("text", ["हिन्दी में लिखा", "சென்னை நகரம்", "مُحَمَّد عَلِي", "می\u200cخواهم", "e\u0301te\u0301 naïve", "葛\U000e0100城"])

@@ -25,7 +25,7 @@ from duomo.data.digests import MISSING, cell_digests, mix, row_digests
 from duomo.data.encode import broken, named
 from duomo.data.findings import Audit, ColumnAudit, Finding, Proposal
 from duomo.data.leaks import group_columns, leak_scores, suspects, time_columns
-from duomo.data.near import near_numbers, near_texts
+from duomo.data.near_duplicates import near_numbers, near_texts
 from duomo.data.partition import folders, told
 from duomo.data.profile import profile
 from duomo.data.split import REPEATING, content_columns, repeats_by_nature

@@ -22,7 +22,7 @@ from duomo.core.recipe import CleanConfig
 from duomo.core.table import Table
 from duomo.data import spill
 from duomo.data.digests import row_digests
-from duomo.data.near import near_texts
+from duomo.data.near_duplicates import near_texts
 
 READ = 2000
 """Characters of a text that its language is told from."""

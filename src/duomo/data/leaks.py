@@ -16,7 +16,7 @@ from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
 from duomo.data.digests import cell_digests
-from duomo.data.listed import SOURCE
+from duomo.data.folders.listed import SOURCE
 from duomo.data.profile import NO, YES, words
 
 NEAR_PERFECT = 0.98

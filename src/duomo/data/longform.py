@@ -23,7 +23,9 @@ from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
-from duomo.data import ahead, dated, measured, objects, rasters, scans
+from duomo.data import ahead, dated, objects, rasters
+from duomo.data.folders import scans
+from duomo.data.formats import series
 
 LEAST = 4
 """Rows of an id, on average, from which they may be a series."""
@@ -58,7 +60,7 @@ def again(table: Table, join: Sequence[str], kinds: Mapping[str, str], wanted: S
     """Further rows, drawn, spread, joined and told of the past as those that a run with these kinds learned from, with empty columns for
     those of `wanted` that no row happens to have; what is so already stays."""
     table = ahead.again(_series_again(objects.again(rasters.again(table, kinds), kinds), join, kinds), past)
-    return scans.completed(objects.filled(measured.completed(table, kinds), wanted), wanted)
+    return scans.completed(objects.filled(series.completed(table, kinds), wanted), wanted)
 
 
 def _series_again(table: Table, join: Sequence[str], kinds: Mapping[str, str]) -> Table:

@@ -15,8 +15,8 @@ from duomo.core.kinds.cells import is_text, sample, values_of, written
 from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
 from duomo.data import dated
-from duomo.data.frames import from_rows
-from duomo.data.headers import repaired
+from duomo.data.formats.frames import from_rows
+from duomo.data.formats.headers import repaired
 from duomo.data.spill import LARGE
 
 KINDS = ("text", "category", "id")

@@ -25,7 +25,7 @@ from duomo.core.files import sync_folder, write_atomically
 from duomo.core.kinds.cells import is_bytes
 from duomo.core.messages import listed, nearest
 from duomo.core.table import Table
-from duomo.data.timed import are_pieces
+from duomo.data.folders.timed import are_pieces
 
 HELD = (BlockingIOError, FileNotFoundError)
 OUTPUTS = (".csv", ".jsonl", ".parquet")

@@ -26,8 +26,8 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Dense, Examples, Ragged, texts_of
+from duomo.data.baselines.memory import Memory
 from duomo.data.digests import number_of
-from duomo.data.memory import Memory
 from duomo.data.readable import half_read
 from duomo.data.several import apart, as_one, first_of, say_the_same, several
 

@@ -19,8 +19,8 @@ from duomo.core.steps import counted
 from duomo.core.table import MEDIA, Table
 from duomo.data import dated
 from duomo.data.findings import Finding
+from duomo.data.folders.listed import NAMELESS
 from duomo.data.leaks import time_columns
-from duomo.data.listed import NAMELESS
 from duomo.data.partition import told
 from duomo.data.profile import words
 from duomo.data.uttered import uttered

@@ -17,7 +17,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, Pairs, suggested
-from duomo.data.written import to_show
+from duomo.data.text_metrics import to_show
 from duomo.decode.beam import Beam, search
 from duomo.decode.engine import write
 from duomo.decode.loop import Language

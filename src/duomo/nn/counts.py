@@ -1,4 +1,4 @@
-"""Counts that speak beside a language model: how often a token followed the few before it, by Kneser–Ney (data/ngram.py).
+"""Counts that speak beside a language model: how often a token followed the few before it, by Kneser–Ney (data/baselines/ngram.py).
 
     tokens before ─┬─ network ─────────────── P(w) ──── × weight ─┐
                    ├─ grams of 5 tokens ───── P(w | 4) × weight ──┤

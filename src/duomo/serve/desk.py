@@ -17,7 +17,7 @@ from duomo.core.kinds import audio
 from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
-from duomo.data.cues import CAPTIONS, heard, subtitled
+from duomo.data.formats.cues import CAPTIONS, heard, subtitled
 from duomo.serve.limits import MOST_INPUTS
 from duomo.serve.reading import read_json
 from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from duomo.core.errors import ConfigError, DataError, ResourceError, RunError
-from duomo.data.listed import FILMS, PICTURES, SOUNDS
-from duomo.data.packed import PACKED
+from duomo.data.folders.listed import FILMS, PICTURES, SOUNDS
+from duomo.data.formats.packed import PACKED
 from duomo.data.sources import ENDINGS
 
 LONGEST_NAME = 200

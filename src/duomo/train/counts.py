@@ -18,8 +18,8 @@ from duomo.core.contract import Task
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.tensors import Examples, Windows
+from duomo.data.baselines.ngram import MOST, KneserNey
 from duomo.data.loader import finish
-from duomo.data.ngram import MOST, KneserNey
 from duomo.nn.counts import FEATURES, HIDDEN, LEAST, VOICES, Counts, Tables, before, counts_of
 from duomo.train.council import Fitted
 from duomo.train.held import slope, spread

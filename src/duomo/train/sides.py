@@ -19,8 +19,8 @@ from duomo.core.kinds import text
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.tensors import Examples, Running, Windows
+from duomo.data.baselines.ngram import MOST
 from duomo.data.loader import finish
-from duomo.data.ngram import MOST
 from duomo.nn.fields import inside
 from duomo.nn.sides import FEATURES, VOICES, Sides, around, sides_of
 from duomo.train.council import Fitted

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from duomo.core.contract import Goal
-from duomo.data.classical import in_subsets
+from duomo.data.baselines.classical import in_subsets
 from duomo.nn.council import DEPTH, KNOWN
 from duomo.train.held import FEW
 

@@ -22,8 +22,8 @@ from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged
 from duomo.data import corpus
+from duomo.data.baselines.ngram import Ngrams
 from duomo.data.digests import number_of
-from duomo.data.ngram import Ngrams
 from duomo.data.several import apart, several, texts_in
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language

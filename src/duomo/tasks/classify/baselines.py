@@ -13,7 +13,7 @@ import numpy as np
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.data.classical import LinearMatrix, TreeMatrix, at_rows, is_flat, sample_rows
+from duomo.data.baselines.classical import LinearMatrix, TreeMatrix, at_rows, is_flat, sample_rows
 from duomo.tasks.classify.labels import Labels
 
 TREE_ROWS, TEXT_ROWS, DENSE_ROWS = 100_000, 50_000, 20_000

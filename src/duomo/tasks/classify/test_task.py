@@ -16,7 +16,7 @@ from duomo.core.errors import DataError
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Dense
-from duomo.data.gradients import histograms
+from duomo.data.baselines.hog import histograms
 from duomo.data.targets import separator_of
 from duomo.tasks.classify.labels import MISSING, UNSEEN, Labels
 from duomo.tasks.classify.measures import SURE, average_precision, fit_temperature, one_target

@@ -10,7 +10,7 @@ import numpy as np
 
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
-from duomo.data.classical import tfidf, tfidf_letters
+from duomo.data.baselines.classical import tfidf, tfidf_letters
 
 Texts = Callable[[Table], tuple[list[str], list[str]]]
 BLOCK, EQUAL = 1024, 1e-6

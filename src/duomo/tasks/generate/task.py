@@ -19,9 +19,9 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Dense, Examples, Ragged, Windows
+from duomo.data.baselines.ngram import Ngrams
 from duomo.data.corpus import Running, spread
 from duomo.data.digests import number_of
-from duomo.data.ngram import Ngrams
 from duomo.data.supervised import texts
 from duomo.decode.engine import write_batch
 from duomo.decode.loop import Language

@@ -13,7 +13,7 @@ from duomo.core.contract import Baseline, Evidence
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.data.classical import LinearMatrix, TreeMatrix, at_rows, is_flat, sample_rows
+from duomo.data.baselines.classical import LinearMatrix, TreeMatrix, at_rows, is_flat, sample_rows
 from duomo.data.supervised import numbers
 
 TREE_ROWS, LINEAR_ROWS, NEAR_ROWS = 100_000, 20_000, 20_000

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import FLAT, Table
-from duomo.data.classical import TreeMatrix
+from duomo.data.baselines.classical import TreeMatrix
 from duomo.data.supervised import numbers
 
 LEAST = 0.01

@@ -13,7 +13,7 @@ import numpy as np
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
 from duomo.core.tensors import Ragged
-from duomo.data.classical import mel_filters
+from duomo.data.baselines.classical import mel_filters
 from duomo.tasks.transcribe.transcripts import facts
 
 Sounds = Callable[[Table], tuple[Ragged, int]]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from duomo.data.ngram import KneserNey
+from duomo.data.baselines.ngram import KneserNey
 
 KEPT = 12
 """Likeliest characters of a step that are looked at."""

@@ -19,7 +19,7 @@ from duomo.core.find import make_model, make_task
 from duomo.core.kinds import audio, infer
 from duomo.core.recipe import ModelConfig
 from duomo.data import sources
-from duomo.data.cues import heard, subtitled
+from duomo.data.formats.cues import heard, subtitled
 from duomo.data.loader import finish
 from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import overlong

@@ -5,7 +5,7 @@ from typing import final
 
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
-from duomo.data.memory import Memory
+from duomo.data.baselines.memory import Memory
 
 Texts = Callable[[Table], tuple[list[str], list[str]]]
 """Sources and targets of a table."""

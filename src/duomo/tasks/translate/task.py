@@ -20,11 +20,11 @@ from duomo.core.messages import listed, tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Batch
-from duomo.data.aligned import as_long, side_of
-from duomo.data.headers import script_of
+from duomo.data.formats.aligned import as_long, side_of
+from duomo.data.formats.headers import script_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, beside_place, find_target
-from duomo.data.written import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
+from duomo.data.text_metrics import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
 from duomo.decode.trust import NEVER, best
 from duomo.decode.written import Rewriting
 from duomo.tasks.translate.baselines import Copy, Nearest
@@ -74,7 +74,7 @@ class Main(Rewriting):
         asked = Asked(config.source, config.target, config.ignore, config.encode, SOURCES, config.similarity)
         super().__init__(config, asked, REQUEST)
         self.tokenisation = "13a"
-        """Of BLEU, by the script of the training translations (data/written.py)."""
+        """Of BLEU, by the script of the training translations (data/text_metrics.py)."""
         self.trust: float | None = None
         """Similarity from which on the memory's translation is the answer; chosen by `calibrate`, above 1: never."""
 

@@ -21,9 +21,9 @@ from duomo.core.find import make_model, make_task
 from duomo.core.recipe import DataConfig, EncodeConfig, ModelConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
-from duomo.data import pairs, sources, written
+from duomo.data import pairs, sources, text_metrics
+from duomo.data.baselines.memory import Memory
 from duomo.data.loader import finish
-from duomo.data.memory import Memory
 from duomo.samples import write
 from duomo.tasks.summarize.baselines import lead
 
@@ -43,12 +43,12 @@ def spoiled(some: list[str], seed: int = 0) -> list[str]:
 @pytest.mark.parametrize(("which", "how"), [(0, "zh"), (1, "13a")])
 def test_figures_are_those_of_sacrebleu(texts, which, how):
     truth = texts[which]
-    assert written.tokenisation(truth) == how
+    assert text_metrics.tokenisation(truth) == how
     for told in (spoiled(truth), truth[1:] + truth[:1], truth):
-        assert written.bleu(written.bleu_counts(told, truth, how)) == pytest.approx(
+        assert text_metrics.bleu(text_metrics.bleu_counts(told, truth, how)) == pytest.approx(
             sacrebleu.corpus_bleu(told, [truth], tokenize=how).score
         )
-        assert written.chrf(written.chrf_counts(told, truth)) == pytest.approx(sacrebleu.corpus_chrf(told, [truth]).score)
+        assert text_metrics.chrf(text_metrics.chrf_counts(told, truth)) == pytest.approx(sacrebleu.corpus_chrf(told, [truth]).score)
 
 
 @pytest.mark.parametrize("truth", [
@@ -56,24 +56,24 @@ def test_figures_are_those_of_sacrebleu(texts, which, how):
     ["ကြောင်သည် ဖျာပေါ်တွင်ထိုင်သည်။", "ခွေးက ထမင်းစားသည်"], ["猫がマットの上に座った。", "犬はごはんを食べた。"],
 ])  # fmt: skip
 def test_scripts_without_spaces_are_judged_by_characters(truth):
-    assert written.tokenisation(truth) == "char"
+    assert text_metrics.tokenisation(truth) == "char"
     told = [truth[0][:-3], truth[1] + truth[0][:2]]
-    assert 0 < written.bleu(written.bleu_counts(told, truth, "char")) < 100
-    assert written.bleu(written.bleu_counts(told, truth, "char")) == pytest.approx(
+    assert 0 < text_metrics.bleu(text_metrics.bleu_counts(told, truth, "char")) < 100
+    assert text_metrics.bleu(text_metrics.bleu_counts(told, truth, "char")) == pytest.approx(
         sacrebleu.corpus_bleu(told, [truth], tokenize="char").score
     )
 
 
 def test_words_of_rouge_keep_their_marks():
     told, truth = ["लड़की गई", "e\u0301te\u0301"], ["लड़का गई", "e\u0301ta\u0301"]
-    assert written.rouge_rows(told, truth, False)[:, 0].tolist() == [0.5, 0.0]
+    assert text_metrics.rouge_rows(told, truth, False)[:, 0].tolist() == [0.5, 0.0]
 
 
 def test_figures_are_those_of_rouge_score(texts):
     truth, told = texts[1], spoiled(texts[1])
     scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"])
     expected = [[scorer.score(a, b)[name].fmeasure for name in ("rouge1", "rouge2", "rougeL")] for a, b in zip(truth, told, strict=True)]
-    assert np.allclose(written.rouge_rows(told, truth, False), expected)
+    assert np.allclose(text_metrics.rouge_rows(told, truth, False), expected)
 
 
 def test_first_sentences():

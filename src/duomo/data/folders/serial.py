@@ -1,0 +1,79 @@
+"""Pictures that were taken one after the other (frames of a film, shots of one sign), told by their names and by how alike they are."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from duomo.core.kinds import image, media
+from duomo.core.messages import tr
+from duomo.core.table import Table
+from duomo.data.folders.listed import SOURCE
+
+NUMBERED = re.compile(r"(.*?)\d+")
+"""A name that ends in a number, and what stands before it: 00012_00003, img1/000001."""
+FEWEST, MOST_STARTS, SHARE = 3, 0.5, 0.8
+"""Beginnings of names at least, their number as a share of the files at most, and the share of files of which several begin alike."""
+PAIRS, FEWEST_PAIRS, ALIKE = 40, 8, 0.5
+"""Neighbours that are compared, and strangers; how far apart neighbours are at most, where strangers are 1."""
+OWNERS = ("patient", "group")
+"""Columns that tell what belongs together already."""
+LOOK = {"size": [3, 16, 16], "fit": "crop", "fill": 0, "white": 255.0}
+
+
+def sourced(table: Table) -> Table:
+    """The table with what each picture is one of several of, as `source`, where names that begin alike end in numbers and neighbours by
+    these numbers are far more alike than others of their class."""
+    if not {"image", "file"} <= {*table.names} or {SOURCE, *OWNERS} & {*table.names} or table.root is None:
+        return table
+    files = [str(file) for file in table.column("file").to_pylist()]
+    starts = [_start(file) for file in files]
+    counts = Counter(starts)
+    if not FEWEST <= len(counts) <= MOST_STARTS * len(files) or sum(n for n in counts.values() if n > 1) < SHARE * len(files):
+        return table
+    if not _alike(table.root, files, starts, _classes(table, files)):
+        return table
+    said = tr("Pictures that follow one another by their names are nearly alike, as frames of a film are ({first} and others): {count:,} "
+              "such rows of pictures are kept together.", first=files[0], count=len(counts))  # fmt: skip
+    data = table.data.append_column(SOURCE, pa.array(starts, pa.large_string()))
+    return replace(table, data=data, kinds={**table.kinds, SOURCE: "id"}, problems=(*table.problems, said))
+
+
+def _start(file: str) -> str:
+    """The path up to the number at its end; all of it where it has none."""
+    stem = os.path.splitext(file)[0]
+    found = NUMBERED.fullmatch(os.path.basename(stem))
+    return f"{os.path.dirname(stem)}/{found[1]}" if found else stem
+
+
+def _classes(table: Table, files: Sequence[str]) -> list[str]:
+    """Of each file what a stranger to compare it with must share: the class, or else the folder; nothing where things are sought in all."""
+    if "label" in table.names:
+        return [str(label) for label in table.column("label").to_pylist()]
+    return [""] * len(files) if "boxes" in table.names else [os.path.dirname(file) for file in files]
+
+
+def _alike(root: Path, files: Sequence[str], starts: Sequence[str], classes: Sequence[str]) -> bool:
+    inside = defaultdict[str, list[int]](list)
+    for place, name in enumerate(classes):
+        inside[name].append(place)
+    pairs, random = list[tuple[int, int, int]](), np.random.default_rng(0)
+    for place in random.permutation(len(files) - 1)[: 4 * PAIRS].tolist():
+        others = [one for one in random.permutation(inside[classes[place]])[:PAIRS].tolist() if starts[one] != starts[place]]
+        if starts[place + 1] == starts[place] and others and len(pairs) < PAIRS:
+            pairs.append((place, place + 1, others[0]))
+    if len(pairs) < FEWEST_PAIRS:
+        return False
+    shown = media.decode_all([root / files[place] for pair in pairs for place in pair], lambda source: image.decode(source, LOOK))
+    near, far = list[float](), list[float]()
+    for place in range(0, len(shown), 3):
+        one, neighbour, stranger = shown[place : place + 3]
+        if isinstance(one, np.ndarray) and isinstance(neighbour, np.ndarray) and isinstance(stranger, np.ndarray):
+            near.append(float(np.abs(one.astype(np.float32) - neighbour).mean()))
+            far.append(float(np.abs(one.astype(np.float32) - stranger).mean()))
+    return len(near) >= FEWEST_PAIRS and float(np.median(near)) <= ALIKE * float(np.median(far))

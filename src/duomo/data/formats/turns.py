@@ -1,0 +1,62 @@
+"""Texts of questions and answers, each behind who speaks: "问：…" and "答：…", "Q: …" and "A: …", "User: …" and "Assistant: …"."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+
+from duomo.core.messages import tr
+from duomo.data.formats.text_encoding import detect, open_text
+
+TURN = re.compile(
+    r"\s*(?:(?P<user>问|提问|问题|用户|客户|顾客|q|question|user|human|customer)|答|回答|答案|助手|客服|机器人|a|answer|assistant|ai|bot|agent)"
+    r"\s*\d{0,5}\s*[:：]\s*(?P<said>.*)", re.IGNORECASE,
+)  # fmt: skip
+FEWEST, SHARE, LINES = 10, 0.9, 0.4
+"""Turns at least, share of them that alternate, and share of the lines that begin one."""
+
+
+def has_turns(lines: Sequence[str]) -> bool:
+    """Whether question and answer alternate from the first line on; of several answers to choose from none does."""
+    lines = [line for line in lines if line]
+    asks = [found["user"] is not None for line in lines if (found := TURN.match(line))]
+    if len(asks) < max(FEWEST, LINES * len(lines)) or not TURN.match(lines[0]) or not asks[0]:
+        return False
+    return sum(one != two for one, two in pairwise(asks)) >= SHARE * (len(asks) - 1)
+
+
+def read_turns(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
+    """Column `messages`, a conversation a row: where blank lines stand between answers and questions alone they divide them, else each
+    question begins one."""
+    encoding = detect(path, wanted)
+    with open_text(path, encoding) as file:
+        turns = list(_turns(file))
+    blank = {role: sum(after for own, _, after in turns if own == role) for role in ("user", "assistant")}
+    divided = blank["user"] > 0 and not blank["assistant"]
+    rows = list[list[dict[str, str]]]()
+    for role, said, after in turns:
+        if not rows or (role == "user" and (after or not divided)):
+            rows.append([])
+        rows[-1].append({"role": role, "content": said})
+    cells = [json.dumps(row, ensure_ascii=False) for row in rows]
+    note = tr("{file} holds questions and answers; they were read as {count:,} conversations.", file=path.name, count=len(rows))
+    return pa.table({"messages": pa.array(cells, pa.large_string())}), (*encoding.problems, note)
+
+
+def _turns(lines: Iterator[str]) -> Iterator[tuple[str, str, bool]]:
+    """Who speaks, what is said, on lines that follow too, and whether a blank line stands before it."""
+    role, said, blank, before = "", list[str](), False, False
+    for line in lines:
+        found = TURN.match(line)
+        if found:
+            if role:
+                yield role, "\n".join(said).strip(), before
+            role, said, before = "user" if found["user"] else "assistant", [found["said"]], blank
+        elif role:
+            said.append(line.rstrip())
+        blank = not line.strip()
+    if role:
+        yield role, "\n".join(said).strip(), before
