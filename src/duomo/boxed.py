@@ -25,7 +25,7 @@ from duomo.core.kinds.video import moves
 from duomo.core.messages import together, tr
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
-from duomo.data.folders.listed import kind_of, listing
+from duomo.data.folders.files import kind_of, listing
 from duomo.data.folders.misnamed import misnamed
 from duomo.data.outputs import write_text
 from duomo.data.predictor import Predictor

@@ -17,7 +17,7 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.files import write_atomically
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter, Silent
-from duomo.data.folders.listed import TEXTS
+from duomo.data.folders.files import TEXTS
 from duomo.data.folders.prose import PROSE, tables_beside
 from duomo.data.formats.documents import blocks
 from duomo.data.formats.pages import plain, unread

@@ -23,7 +23,7 @@ from duomo.core.run import JUDGED, RunFolder, run_name, whole
 from duomo.core.table import Table
 from duomo.data import audit, longform, sources, spill
 from duomo.data.cleaning import clean
-from duomo.data.folders.listed import check_names
+from duomo.data.folders.files import check_names
 from duomo.evaluate import compare as comparison
 from duomo.evaluate import scorecard
 from duomo.evaluate.report import inspect as inspection

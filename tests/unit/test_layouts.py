@@ -17,7 +17,7 @@ from duomo.core.kinds import boxes
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.data import partition, sources, targets
-from duomo.data.folders import listed
+from duomo.data.folders import files
 from duomo.evaluate import bootstrap
 
 
@@ -63,7 +63,7 @@ def test_a_list_names_files_by_the_end_of_their_paths(tmp_path: Path) -> None:
         picture(tmp_path / "images" / name, place)
     (tmp_path / "metadata.csv").write_text("file,label\n" + "".join(f"{name},{name[:3]}\n" for name in names))
     assert sources.read(tmp_path).column("image").to_pylist() == [f"images/{name}" for name in names]
-    assert listed.by_ends(["a.png", "x/a.png"]) == dict.fromkeys(("a", "a.png"), "a.png") | dict.fromkeys(("x/a", "x/a.png"), "x/a.png")
+    assert files.by_ends(["a.png", "x/a.png"]) == dict.fromkeys(("a", "a.png"), "a.png") | dict.fromkeys(("x/a", "x/a.png"), "x/a.png")
 
 
 @pytest.mark.parametrize(("more", "task"), [({}, "transcribe"), ({"emotion": "label"}, "classify")])

@@ -24,7 +24,7 @@ from duomo import cli
 from duomo.core import kinds, steps
 from duomo.core.errors import DataError, ResourceError
 from duomo.data import audit, sources
-from duomo.data.folders import listed
+from duomo.data.folders import files
 from duomo.data.formats import archive as archive_module
 from duomo.data.formats import packed
 from duomo.data.targets import guess_target
@@ -236,7 +236,7 @@ def test_a_file_that_is_larger_than_the_room_that_is_left(tmp_path: Path, monkey
 def test_a_whole_disk_is_no_folder_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="the whole disk"):
         sources.read("/")
-    monkeypatch.setattr(listed, "MOST_FILES", 20)
+    monkeypatch.setattr(files, "MOST_FILES", 20)
     for number in range(21):
         (tmp_path / f"{number}.txt").touch()
     with pytest.raises(DataError, match="20 files at most"):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from duomo.core.messages import nearest, together, tr
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
 from duomo.data.folders.exclusive import exclusive
+from duomo.data.folders.files import FILMS, LONGEST_NAME, PICTURES, SOUNDS, Folder, Reader, check_names, kind_of, listing
 from duomo.data.folders.folder import read_folder
-from duomo.data.folders.listed import FILMS, LONGEST_NAME, PICTURES, SOUNDS, beside, check_names, kind_of, listing
+from duomo.data.folders.listed import beside
 from duomo.data.folders.misnamed import misnamed
 from duomo.data.folders.parted import like
 from duomo.data.folders.prose import CODE
@@ -121,11 +123,12 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
         _missing(path, source)
     if path.is_dir():
         return _folder(path, cache, encoding)
-    return _annotation(path) or _spans(path, encoding) or _arranged(beside(_file(path, part, cache, encoding)))
+    read_file = partial(_file, part="", cache=cache, encoding=encoding)
+    return _annotation(path) or _spans(path, read_file, encoding) or _arranged(beside(_file(path, part, cache, encoding), read_file))
 
 
 def _folder(root: Path, cache: Path | None, encoding: str) -> Table:
-    return sourced(_arranged(read_folder(root, lambda file: _file(file, "", cache, encoding), cache, encoding)))
+    return sourced(_arranged(read_folder(root, partial(_file, part="", cache=cache, encoding=encoding), cache, encoding)))
 
 
 def _arranged(table: Table) -> Table:
@@ -144,9 +147,9 @@ def _annotation(path: Path) -> Table | None:
     return read_scenes(path.parent, [path.name], pictures, problems)
 
 
-def _spans(path: Path, encoding: str) -> Table | None:
+def _spans(path: Path, read_file: Reader, encoding: str) -> Table | None:
     """The spans of one text; None where no file beside it says any."""
-    found = read_standoff(path.parent, files, (), encoding) if (files := beside_of(path)) else None
+    found = read_standoff(Folder(path.parent, files, read_file, encoding=encoding)) if (files := beside_of(path)) else None
     return found and replace(found, name=path.stem)
 
 

@@ -18,6 +18,7 @@ from duomo.core.files import JSON_FAULTS, UNREADABLE
 from duomo.core.kinds import boxes, image
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
+from duomo.data.several import texts_in
 
 PICTURE_FAULTS = (DataError, *image.FAULTS)
 SHOWN = 12
@@ -179,20 +180,11 @@ def _plainly(value: Any) -> Any:
 def _true(table: Table, name: str, place: int) -> Any:
     """A target's cell in words; tags with their tokens, those alone that say something."""
     value = table.column(name)[place].as_py()
-    tags, tokens = _listed(value), _listed(table.column("tokens")[place].as_py() if "tokens" in table.names else None)
+    tags, tokens = texts_in(value), texts_in(table.column("tokens")[place].as_py() if "tokens" in table.names else None)
     if name == "tokens" or not tags or len(tags) != len(tokens):
         return _plainly(value)
     said = [f"{token} {tag}" for token, tag in zip(tokens, tags, strict=True) if tag != "O"]
     return ", ".join(said[:MOST_THINGS]) + (", …" if len(said) > MOST_THINGS else "") or "O"
-
-
-def _listed(value: Any) -> list[str]:
-    """The texts of a JSON list of nothing else; none where it is none."""
-    try:
-        parts = json.loads(value) if isinstance(value, str) and value[:1] == "[" else value
-    except JSON_FAULTS:
-        return []
-    return parts if isinstance(parts, list) and all(isinstance(part, str) for part in parts) else []
 
 
 def _things(parts: Sequence[Any]) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from duomo.core.errors import ConfigError, DataError, ResourceError, RunError
-from duomo.data.folders.listed import FILMS, PICTURES, SOUNDS
+from duomo.data.folders.files import FILMS, PICTURES, SOUNDS
 from duomo.data.formats.packed import PACKED
 from duomo.data.sources import ENDINGS
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
-from duomo.data.folders.listed import SOURCE, kind_of, known, sources
+from duomo.data.folders.files import Folder, kind_of
+from duomo.data.folders.listed import SOURCE, known, sources
 from duomo.data.partition import PARTS, part_of
 from duomo.data.shares import TEST, TRAIN, VALID
 
@@ -179,36 +180,36 @@ def has_classes(root: Path, files: list[str], media: str) -> bool:
     return found is not None and len({*found.labels}) > 1
 
 
-def classes(root: Path, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
+def classes(folder: Folder, files: list[str]) -> Table:
     """The files with their class; a few that lie beside the folders of several classes have none."""
     inside = [file for file in files if "/" in file]
     few = len(inside) < len(files) <= len(inside) / MOST_INSIDE and len({file.split("/")[0] for file in inside}) > 1
-    found = labels_of(root, inside if few else files)
+    found = labels_of(folder.root, inside if few else files)
     if found is not None and not few:
         files, found = known_classes(files, found)
         inside = files
-    if found is not None and len({*found.labels}) == 1 and _is_outer(found.labels[0], root.name):
+    if found is not None and len({*found.labels}) == 1 and _is_outer(found.labels[0], folder.root.name):
         found = None
-    columns = {media: pa.array(files, pa.large_string())}
+    columns = {folder.media: pa.array(files, pa.large_string())}
     fields, folders = _fields(files), [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
     told = next((name for name, cells in fields.items() if (found is None or found.labels == folders) and _repeats(folders, cells)), "")
     second = found is not None and any(cells == folders for name, cells in fields.items() if name != FIRST)
     alone = found is not None and len({*found.labels}) == 1
     fields, found = (fields, Classed([], folders)) if told else (fields if found is None or alone or second else {}, found)
     columns |= {name: pa.array(cells, pa.large_string()) for name, cells in fields.items()}
-    problems = (*problems, *_shown(fields, told, folders))
+    folder = folder.noting(*_shown(fields, told, folders))
     if found is not None and found.labels:
         labels = dict(zip(inside, found.labels, strict=True))
         columns["label"] = pa.array([labels.get(file) for file in files], pa.large_string())
-        problems = (*problems, *found.said)
+        folder = folder.noting(*found.said)
     if found is not None and found.groups is not None:
         groups = dict(zip(files if told else inside, found.groups, strict=True))
         columns[GROUP] = pa.array([groups.get(file) for file in files], pa.large_string())
-    cut = sources(files) if media == "video" else None
+    cut = sources(files) if folder.media == "video" else None
     if cut is not None:
         columns[SOURCE] = pa.array(cut, pa.large_string())
-    columns["file"] = columns[media]
-    return Table(pa.table(columns), kinds_of(columns) | dict.fromkeys(fields, "id"), root=root, name=root.name, problems=problems)
+    columns["file"] = columns[folder.media]
+    return folder.table(columns, kinds_of(columns) | dict.fromkeys(fields, "id"))
 
 
 def kinds_of(columns: Collection[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from duomo.data.folders.listed import kind_of
+from duomo.data.folders.files import kind_of
 
 FEW, SMALL = 3, 16_000
 """Texts of any name beside one table that are about it, and the bytes that each may have."""

@@ -20,10 +20,11 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.folders.classes import GROUP, classes, has_classes, kinds_of, known_classes, labels_of, within
 from duomo.data.folders.companions import above_classes, cards, companions
+from duomo.data.folders.files import Folder, Reader, kind_of, listing
 from duomo.data.folders.illustrated import is_illustrated
 from duomo.data.folders.joined import joined
 from duomo.data.folders.lined import read_lined
-from duomo.data.folders.listed import LOOKED_AT, Reader, are_classes, described, drawn, kind_of, known, listing, names_files, once, parts
+from duomo.data.folders.listed import LOOKED_AT, are_classes, described, drawn, known, names_files, once, parts
 from duomo.data.folders.lone import rows_of, tables_of
 from duomo.data.folders.misnamed import misnamed
 from duomo.data.folders.owned import explains, of_folders, of_scans
@@ -65,12 +66,13 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
     outer = {file.partition("/")[0] for file in files}
     if len(outer) == 1 and any(kind_of(file) == "table" and file.count("/") == 1 for file in files):
         return replace(read_folder(root / outer.pop(), read_file, cache, wanted), name=root.name)
-    kinds, tables = Counter(kind_of(file) for file in files), [file for file in files if kind_of(file) == "table"]
+    folder = Folder(root, files, read_file, cache, wanted, problems)
+    kinds, tables = Counter(kind_of(file) for file in files), folder.of_kind("table")
     if scanned := nameless(root, files, sum(kinds[kind] for kind in MEDIA)):
-        return of_scans(root, scanned, tables, read_file, problems)
+        return of_scans(folder, scanned, tables)
     silent = not any(kinds[kind] for kind in MEDIA)
     if silent and len(tables) < 2 and (arrays := [file for file in files if is_array(root / file)]):
-        beside = read_file(root / tables[0]) if tables else None
+        beside = folder.read(tables[0]) if tables else None
         if beside is None or len(arrays) == 1:
             return read_arrays(root, arrays, beside)
     stills = [file for file in files if file.lower().endswith(STILL)]
@@ -81,101 +83,80 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         raise DataError("A folder must hold data; {folder} is empty. Put files into it, or name another.", folder=root.name)
     if not kinds[media]:
         _refuse_lists_alone(root, files, tables)
-    problems = (*problems, *misnamed(root, files, bool(kinds[media] or kinds["text"] or tables)))
-    pictures = [file for file in files if kind_of(file) == "image" and not file.lower().endswith(image.UNREAD)]
-    for found in (read_scenes(root, files, pictures, problems) if pictures else None, of_regions(root, pictures, tables, marks, problems)):
-        if found is not None:
-            return found
-    strays = _strays(files, kinds["text"])
-    if strays and not any(_stem(file) in LISTS and _lists(root / file, read_file, [*strays]) for file in tables):
-        files, kinds[media] = [file for file in files if file not in strays], 0
+    folder = replace(folder, media=media).noting(*misnamed(root, files, bool(kinds[media] or kinds["text"] or tables)))
+    pictures = [file for file in folder.of_kind("image") if not file.lower().endswith(image.UNREAD)]
+    if pictures and (found := read_scenes(root, files, pictures, folder.problems)) is not None:
+        return found
+    if (found := of_regions(root, pictures, tables, marks, folder.problems)) is not None:
+        return found
+    strays = _strays(folder)
+    if strays and not any(_stem(file) in LISTS and _lists(replace(folder, files=[*strays]), file) for file in tables):
         said = tr("{count} pictures, sounds or films ({names}) are not learned from: the texts are the data. For these, name their folder.",
                   count=len(strays), names=", ".join(sorted(strays)[:3]))  # fmt: skip
-        problems = (*problems, said)
+        folder, kinds[media] = replace(folder, files=[file for file in files if file not in strays]).noting(said), 0
     elif media == "image" and not {*map(_stem, tables)} & {*LISTS} and is_illustrated(root, files, pictures):
         said = tr("{count} pictures that the texts show are not learned from: the texts are the data. For the pictures, name their folder.",
                   count=len(pictures))  # fmt: skip
-        return _written(root, [file for file in files if writing(root, file) != "code"], cache, (*problems, said), wanted)
-    if kinds[media]:
-        return _shown(root, files, tables, read_file, (media, stills if not kinds["image"] else [], problems), wanted)
-    for made in (read_standoff, read_records):
-        if (annotated := made(root, files, problems, wanted)) is not None:
-            return annotated
-    if not tables and (lined := read_lined(root, files, problems, wanted)) is not None:
-        return lined
-    if not tables and (aligned := _side_by_side(root, files, cache, problems, wanted)) is not None:
-        return aligned
-    return _silent(root, files, tables, kinds["text"], read_file, cache, problems, wanted)
+        return _written(replace(folder, files=[file for file in files if writing(root, file) != "code"]).noting(said))
+    return _of_media(folder, tables, stills if not kinds["image"] else []) if kinds[media] else _of_words(folder, tables)
 
 
-def _shown(
-    root: Path, files: list[str], tables: list[str], read_file: Reader, inside: tuple[str, list[str], tuple[str, ...]], wanted: str
-) -> Table:
-    """A folder of media: `inside` are their kind, pictures that are films, and what is to be said."""
-    media, moving, problems = inside
-    shown = [file for file in files if kind_of(file) == media]
-    if (found := of_folders(root, tables, read_file, (shown, media, problems))) is not None:
+def _of_media(folder: Folder, tables: list[str], moving: list[str]) -> Table:
+    """A folder of media; `moving`: pictures that are films."""
+    if (found := of_folders(folder, folder.shown, tables)) is not None:
         return found
-    if (found := _listed(root, tables, read_file, (files, media, problems))) is not None:
+    if (found := _listed(folder, tables)) is not None:
         return found
-    for made in (read_timed, read_spoken, _paired) if media == "audio" else (_paired, read_classes):
-        if (found := made(root, files, media, problems, wanted)) is not None:
+    for made in (read_timed, read_spoken, _paired) if folder.media == "audio" else (_paired, read_classes):
+        if (found := made(folder)) is not None:
             return found
-    if not has_classes(root, files, media) and (told := marked(root, files, media, wanted)) is not None:
-        return described(root, told, files, media, problems)
-    shown = sorted({*shown, *(moving if media == "video" else [])})
-    return divided(classes(root, shown, media, (*problems, *passed_by(files), *media_beside(files, shown))), root, files, media, wanted)
+    if not has_classes(folder.root, folder.files, folder.media) and (told := marked(folder)) is not None:
+        return described(folder, told)
+    shown = sorted({*folder.shown, *(moving if folder.media == "video" else [])})
+    return divided(folder, classes(folder.noting(*passed_by(folder.files), *media_beside(folder.files, shown)), shown))
 
 
-def _silent(
-    root: Path,
-    files: list[str],
-    tables: list[str],
-    texts: int,
-    read_file: Reader,
-    cache: Path | None,
-    problems: tuple[str, ...],
-    wanted: str,
-) -> Table:
-    """A folder without media: its tables, or what is written in its texts."""
-    listed = cards(tables)
+def _of_words(folder: Folder, tables: list[str]) -> Table:
+    """A folder without media: its annotated texts, records or rows of texts, its tables, or what is written in its texts."""
+    for made in (read_standoff, read_records, *(() if tables else (read_lined, _side_by_side))):
+        if (found := made(folder)) is not None:
+            return found
+    root, files, texts, listed = folder.root, folder.files, len(folder.of_kind("text")), cards(tables)
     tables = [file for file in tables if file not in listed]
     about = companions(root, files, tables) if tables else []
-    if not tables and (lone := rows_of(root, files, wanted)):
+    if not tables and (lone := rows_of(root, files, folder.encoding)):
         tables, about = lone, [file for file in files if file not in lone]
-    elif (texts > len(about) and texts - len(about) >= sum("/" not in file for file in tables)) or _settings(
-        root, files, tables, read_file
-    ):
-        return _written(root, files, cache, problems, wanted)
+    elif (texts > len(about) and texts - len(about) >= sum("/" not in file for file in tables)) or _settings(folder, tables):
+        return _written(folder)
     if tables:
-        found = read_file(root / tables[0]) if len(tables) == 1 else joined(root, tables, read_file)
+        whole = folder.read(tables[0]) if len(tables) == 1 else joined(folder, tables)
         beside = passed_by([file for file in files if file not in about and file not in tables])
-        return replace(found, problems=(*problems, *passed_over([*about, *listed]), *beside, *found.problems))
+        return replace(whole, problems=(*folder.problems, *passed_over([*about, *listed]), *beside, *whole.problems))
     if any(writing(root, file) for file in files):
-        return _written(root, files, cache, problems, wanted)
+        return _written(folder)
     raise _refusal(root, files)
 
 
-def _settings(root: Path, files: list[str], tables: list[str], read_file: Reader) -> bool:
+def _settings(folder: Folder, tables: list[str]) -> bool:
     """Whether the only tables are JSON that holds none, beside more files of code: package.json, tsconfig.json."""
-    code = sum(writing(root, file) == "code" for file in files)
+    code = sum(writing(folder.root, file) == "code" for file in folder.files)
     if not 0 < len(tables) < code or not all(file.lower().endswith(".json") for file in tables):
         return False
     for file in tables:
         try:
-            read_file(root / file)
+            folder.read(file)
         except DataError:
             continue
         return False
     return True
 
 
-def _side_by_side(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table | None:
+def _side_by_side(folder: Folder) -> Table | None:
     """Translations line by line, or texts that only seemed to be; None where nothing looks like them."""
-    texts, said = sides(root, files)
+    texts, said = sides(folder.root, folder.files)
     if texts:
-        return read_sides(root, texts, (*problems, *said), cache, wanted)
-    return _written(root, files, cache, (*problems, *said), wanted) if said else None
+        return read_sides(folder.noting(*said), texts)
+    return _written(folder.noting(*said)) if said else None
 
 
 def _refuse_lists_alone(root: Path, files: list[str], tables: list[str]) -> None:
@@ -204,18 +185,19 @@ def _refusal(root: Path, files: list[str]) -> DataError:
     )  # fmt: skip
 
 
-def _written(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str) -> Table:
+def _written(folder: Folder) -> Table:
     """The texts of the folder; how many others there are is said."""
+    root, files = folder.root, folder.files
     kinds = {file: writing(root, file) for file in files}
     chosen = alike(root, kinds)
     other = sorted({file for file, kind in kinds.items() if kind}.difference(chosen))
     if other:
         said = tr("{count} texts of other endings than most are not read: {names}.", count=len(other), names=", ".join(other[:3]))
-        problems = (*problems, said)
+        folder = folder.noting(said)
     about = above_classes(chosen)
-    problems = (*problems, *passed_over(about), *tables_beside(files), *unread(files))
-    labelled = kinds[chosen[0]] != "code"
-    return _texts(root, within([file for file in chosen if file not in about]), cache, problems, wanted, labelled=labelled)
+    folder = folder.noting(*passed_over(about), *tables_beside(files), *unread(files))
+    kept = within([file for file in chosen if file not in about])
+    return _texts(replace(folder, files=kept), labelled=kinds[chosen[0]] != "code")
 
 
 def _refuse_run(root: Path) -> None:
@@ -224,48 +206,48 @@ def _refuse_run(root: Path) -> None:
                         "to begin from its weights: duomo train DATA --from {path}", folder=root.name, path=root)  # fmt: skip
 
 
-def _listed(root: Path, tables: list[str], read_file: Reader, inside: tuple[list[str], str, tuple[str, ...]]) -> Table | None:
+def _listed(folder: Folder, tables: list[str]) -> Table | None:
     """The media that a table of the folder lists, or one in each folder of a part; None where no table does."""
-    files, media, problems = inside
     own = [file for file in tables if "/" not in file]
     lists = [file for file in tables if _stem(file) in LISTS and "/" in file]
-    inner = [file for file in lists if _lists(root / file, read_file, files)]
+    inner = [file for file in lists if _lists(folder, file)]
     lists = inner if len(inner) > 1 else [file for file in lists if file.split("/")[0].lower() in PARTS]
-    if not own and not lists and len(tables) <= LOOKED_AT and not has_classes(root, files, media):  # audio/1.wav beside meta/list.csv
-        own = [file for file in tables if _lists(root / file, read_file, files)]
+    if not own and not lists and len(tables) <= LOOKED_AT and not has_classes(folder.root, folder.files, folder.media):
+        own = [file for file in tables if _lists(folder, file)]  # audio/1.wav beside meta/list.csv
     named = [file for file in own if _stem(file) in LISTS] or own
-    named = [file for file in named if _lists(root / file, read_file, files)] if len(named) > 1 else named
-    named = [file for file in named if _lists(root / file, read_file, files) or not explains(read_file(root / file))]
+    named = [file for file in named if _lists(folder, file)] if len(named) > 1 else named
+    named = [file for file in named if _lists(folder, file) or not explains(folder.read(file))]
     if len(named) == 1:
-        return described(root, read_file(root / named[0]), files, media, problems)
-    if (parted := of_parts(root, named, read_file)) is not None:
-        return described(root, parted, files, media, problems)
+        return described(folder, folder.read(named[0]))
+    if (parted := of_parts(folder, named)) is not None:
+        return described(folder, parted)
     if {word for file in named for word in re.split("[-_.]", _stem(file))} & PARTS.keys():
         first, last = (min(named, key=lambda file: (word not in _stem(file), file)) for word in ("train", "test"))
         raise DataError(
             "A folder with several lists of its files needs a choice; {folder} holds {files}. Train on {first}, and give {last}.",
-            folder=root.name, files=", ".join(named[:10]), first=f"{root.name}/{first}", last=f"--test {root.name}/{last}",
+            folder=folder.root.name, files=", ".join(named[:10]), first=f"{folder.root.name}/{first}",
+            last=f"--test {folder.root.name}/{last}",
             choices=named[:50],
         )  # fmt: skip
     several = [file for file in named if not SUBMISSION.search(_stem(file))] if len(named) > 1 else []
-    if several and (chosen := once(root, several, read_file, files)) is not None:
-        return described(root, chosen, files, media, problems)
-    return parts(root, lists, read_file, inside) if lists and not named else None
+    if several and (chosen := once(folder, several)) is not None:
+        return described(folder, chosen)
+    return parts(folder, lists) if lists and not named else None
 
 
-def _lists(path: Path, read_file: Reader, files: list[str]) -> bool:
+def _lists(folder: Folder, table: str) -> bool:
     """Whether a table names files of the folder; one that cannot be read does not."""
     try:
-        return names_files(read_file(path), files)
+        return names_files(folder.read(table), folder.files)
     except DataError:
         return False
 
 
-def _strays(files: list[str], texts: int) -> set[str]:
+def _strays(folder: Folder) -> set[str]:
     """The pictures, sounds and films of a folder of texts: so few beside them, and none of them goes with one by its name."""
-    found = {file for file in files if kind_of(file) in MEDIA}
-    named = {PurePosixPath(file).stem for file in files if kind_of(file) == "text"}
-    return found if found and len(found) * STRAY <= texts and not named & {PurePosixPath(file).stem for file in found} else set()
+    found, texts = {file for file in folder.files if kind_of(file) in MEDIA}, folder.of_kind("text")
+    named = {PurePosixPath(file).stem for file in texts}
+    return found if found and len(found) * STRAY <= len(texts) and not named & {PurePosixPath(file).stem for file in found} else set()
 
 
 def _stem(file: str) -> str:
@@ -283,12 +265,13 @@ def _moving(root: Path, files: list[str]) -> bool:
     return sum(found) > 0.5 * len(found)
 
 
-def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str, ...], wanted: str, *, labelled: bool = True) -> Table:
+def _texts(folder: Folder, *, labelled: bool) -> Table:
     """One row per file, with its class folder as label; a few long works are cut into documents."""
+    root, files = folder.root, folder.files
     classed = labels_of(root, files) if labelled else None
     files, classed = known_classes(files, classed) if classed else (files, classed)
     folders = {} if classed is None else {"label": classed.labels} | ({GROUP: classed.groups} if classed.groups else {})
-    sizes = [(root / file).stat().st_size for file in files]
+    sizes = [*map(folder.size, files)]
     works = classed is None and len(files) < 50 and sum(sizes) > 16_000 * len(files)
     notes: list[str] = []
     names = ["text", *folders, *(["part"] if works else []), "file"]
@@ -298,7 +281,7 @@ def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str
         held: list[dict[str, object]] = []
         for place, file in enumerate(files):
             facts = {name: values[place] for name, values in folders.items()}
-            held += ({**row, **facts} for row in _text_rows(root, file, works, (cache, wanted), notes))
+            held += ({**row, **facts} for row in _text_rows(folder, file, works, notes))
             if len(held) >= 1000:
                 yield pa.RecordBatch.from_pylist(held, schema)
                 held = []
@@ -306,11 +289,10 @@ def _texts(root: Path, files: list[str], cache: Path | None, problems: tuple[str
             yield pa.RecordBatch.from_pylist(held, schema)
 
     if sum(sizes) > caches.LARGE:
-        table = caches.store(cache, _folder_key(root, files, sizes) + GROUP * (GROUP in names), schema, batches())
+        table = caches.store(folder.cache, _folder_key(root, files, sizes) + GROUP * (GROUP in names), schema, batches())
     else:
         table = pa.Table.from_batches(list(batches()), schema)
-    problems = (*problems, *(classed.said if classed else ()), *_summary(root, files, notes))
-    return Table(table, kinds_of(table.column_names), root=root, name=root.name, problems=problems)
+    return folder.table(table, kinds_of(table.column_names), *(classed.said if classed else ()), *_summary(root, files, notes))
 
 
 def _summary(root: Path, files: list[str], notes: list[str]) -> tuple[str, ...]:
@@ -337,13 +319,12 @@ def _unclear() -> str:
     return tr("its encoding is not clear; bytes that are not UTF-8 became \ufffd")
 
 
-def _text_rows(root: Path, file: str, works: bool, how: tuple[Path | None, str], notes: list[str]) -> Iterator[dict[str, object]]:
-    cache, wanted = how
-    path = plain(root / file, cache, wanted)
+def _text_rows(folder: Folder, file: str, works: bool, notes: list[str]) -> Iterator[dict[str, object]]:
+    path = plain(folder.root / file, folder.cache, folder.encoding)
     try:
-        encoding = detect(path, wanted if path == root / file else "")
+        encoding = detect(path, folder.encoding if path == folder.root / file else "")
     except DataError:
-        if wanted:
+        if folder.encoding:
             raise
         encoding = Encoding("utf-8", 0, (_unclear(),))
     notes += [f"{file}: {problem}" for problem in encoding.problems]
@@ -353,30 +334,30 @@ def _text_rows(root: Path, file: str, works: bool, how: tuple[Path | None, str],
             yield {"text": piece, "part": part, "file": file}
 
 
-def _paired(root: Path, files: list[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
+def _paired(folder: Folder) -> Table | None:
     """clip.mp4 beside clip.txt: the text is the caption, or a class, as in 7.cls; of 7.json beside 7.jpg, which lie in one folder and have
     no other text, the fields are columns. None where too few files have one."""
-    found = [file for file in files if kind_of(file) == media]
+    files, found = folder.files, folder.shown
     notes: list[str] = []
-    columns: dict[str, Any] = {media: pa.array(found, pa.large_string())}
+    columns: dict[str, Any] = {folder.media: pa.array(found, pa.large_string())}
     for name, endings in BESIDE.items():
         texts = {os.path.splitext(file)[0]: file for file in files if os.path.splitext(file)[1].lower() in endings}
         beside = [texts.get(os.path.splitext(file)[0]) for file in found]
         if sum(file is not None for file in beside) < 0.5 * len(found) or (name == "json" and len(columns) > 1):
             continue
-        cells = [_said(root, file, wanted, notes) for file in beside]
+        cells = [_said(folder, file, notes) for file in beside]
         if name == "json":
             columns |= _fields(cells) if len({*map(os.path.dirname, found)}) == 1 else {}
         else:
             columns["label" if are_classes(cells) else name] = pa.array(cells, pa.large_string())
     if len(columns) < 2:
         return None
-    columns["file"] = columns[media]
-    return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=(*problems, *notes))
+    columns["file"] = columns[folder.media]
+    return folder.table(columns, known(columns), *notes)
 
 
-def _said(root: Path, file: str | None, wanted: str, notes: list[str]) -> str | None:
-    rows = [] if file is None else list(_text_rows(root, file, False, (None, wanted), notes))
+def _said(folder: Folder, file: str | None, notes: list[str]) -> str | None:
+    rows = [] if file is None else list(_text_rows(folder, file, False, notes))
     return str(rows[0]["text"]).strip() if rows else None
 
 

@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 import numpy as np
@@ -14,7 +15,7 @@ from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.folders.classes import GROUP, kinds_of, labels_of
-from duomo.data.folders.listed import Reader
+from duomo.data.folders.files import Folder
 from duomo.data.folders.parted import of_parts
 from duomo.data.partition import PARTS
 
@@ -28,29 +29,29 @@ SHARD = re.compile(r"^(part|chunk|shard|data)?[-_.]?\d+.*\.(parquet|csv|jsonl|fe
 """How the parts of one table are called by what writes it in parts."""
 
 
-def joined(root: Path, tables: list[str], read_file: Reader) -> Table:
+def joined(folder: Folder, tables: list[str]) -> Table:
     """Tables that are one together; DataError for others."""
     for made in (_recordings, of_parts, _sharded):
-        if (whole := made(root, tables, read_file)) is not None:
+        if (whole := made(folder, tables)) is not None:
             return whole
     raise DataError(
         "A folder with several tables needs a choice; {folder} holds {files}. Give one of these files.",
-        folder=root.name, files=", ".join(tables[:10]), choices=tables[:50],
+        folder=folder.root.name, files=", ".join(tables[:10]), choices=tables[:50],
     )  # fmt: skip
 
 
-def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | None:
+def _recordings(folder: Folder, tables: list[str]) -> Table | None:
     """Class folders of tables of numbers, all of the same columns: each is a series. None where they are something else."""
     parted = any("=" in file or YEAR.match(file) for file in tables)
     if parted or ({file.split("/")[0].lower() for file in tables} <= PARTS.keys() and any(file.count("/") < 2 for file in tables)):
         return None
-    classed = labels_of(root, tables)
-    size = sum((root / file).stat().st_size for file in tables)
+    classed = labels_of(folder.root, tables)
+    size = sum(map(folder.size, tables))
     if classed is None or min(Counter(classed.labels).values()) < FEWEST_SERIES or size > LARGEST_SERIES:
         return None
     steps, names = list[np.ndarray](), list[str]()
     for file in tables:
-        data = read_file(root / file).data
+        data = folder.read(file).data
         names = names or data.column_names
         try:
             columns = [pc.cast(column, pa.float64()).to_numpy() for column in data.columns]
@@ -69,10 +70,10 @@ def _recordings(root: Path, tables: list[str], read_file: Reader) -> Table | Non
         count=len(tables),
         columns=", ".join(names[:8]),
     )
-    return Table(pa.table(found), kinds_of(found), root=root, name=root.name, problems=(words, *classed.said))
+    return replace(folder, problems=(words, *classed.said)).table(found, kinds_of(found))
 
 
-def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:
+def _sharded(folder: Folder, tables: list[str]) -> Table | None:
     """The one table whose parts these files are, by names (part-0.parquet) or folders (year=2021/), whose values become columns."""
     keys = [[word.partition("=") for word in file.split("/")[:-1] if "=" in word] for file in tables]
     named = all(keys) or all(SHARD.match(PurePosixPath(file).name) for file in tables)
@@ -80,15 +81,15 @@ def _sharded(root: Path, tables: list[str], read_file: Reader) -> Table | None:
         return None
     read, problems = list[pa.Table](), list[str]()
     for file, words in zip(tables, keys, strict=True):
-        found = read_file(root / file)
+        found = folder.read(file)
         data = found.data
         for key, _, value in words:
             if key not in data.column_names:
                 data = data.append_column(key, pa.array([unquote(value)] * len(data), pa.large_string()))
         if read and set(data.column_names) != set(read[0].column_names):
             raise DataError("The parts of a table must have the same columns; {first} and {other} of {folder} have not. Fix them.",
-                            first=tables[0], other=file, folder=root.name)  # fmt: skip
+                            first=tables[0], other=file, folder=folder.root.name)  # fmt: skip
         read.append(data if not read else data.select(read[0].column_names))
         problems += [problem for problem in found.problems if problem not in problems]
     data = pa.concat_tables(read, promote_options="permissive")
-    return Table(data, {}, root=root, name=root.name, problems=tuple(problems))
+    return replace(folder, problems=tuple(problems)).table(data, {})

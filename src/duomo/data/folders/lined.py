@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.folders.companions import is_named
+from duomo.data.folders.files import Folder
 from duomo.data.folders.listed import are_classes, known
 from duomo.data.formats.conll import are_tags
 from duomo.data.formats.nameless import is_plain
@@ -29,15 +30,15 @@ Found = dict[str, tuple[str, str]]
 """Of each file its class and what else it is called."""
 
 
-def read_lined(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
+def read_lined(folder: Folder) -> Table | None:
     """Columns `text` and `label` (and `split` where the names tell parts); None for a folder of other files."""
-    files = [file for file in files if not is_named(file)]
-    if len(files) < 2 or sum((root / file).stat().st_size for file in files) > LARGEST:
+    files = [file for file in folder.files if not is_named(file)]
+    if len(files) < 2 or sum(map(folder.size, files)) > LARGEST:
         return None
     classed = {file: _class_of(PurePosixPath(file)) for file in files}
     if len({label for label, _ in classed.values()} - {""}) > 1 and all(label for label, _ in classed.values()) and _alike(classed):
-        return _by_names(root, classed, problems, wanted)
-    return _by_lines(root, files, problems, wanted) if len(files) <= MOST_BESIDE * (1 + len(NAMES)) else None
+        return _by_names(folder, classed)
+    return _by_lines(folder, files) if len(files) <= MOST_BESIDE * (1 + len(NAMES)) else None
 
 
 def _alike(classed: Found) -> bool:
@@ -58,33 +59,31 @@ def _class_of(file: PurePosixPath) -> tuple[str, str]:
     return found[0], str(file.parent / "-".join(word for word in words if word != found[0]))
 
 
-def _by_names(root: Path, classed: Found, problems: tuple[str, ...], wanted: str) -> Table | None:
-    lines = {file: [line.strip() for line in _lines(root / file, wanted) if line.strip()] for file in classed}
+def _by_names(folder: Folder, classed: Found) -> Table | None:
+    lines = {file: [line for line in _lines(folder, file) if line] for file in classed}
     if min(map(len, lines.values())) < FEWEST:
         return None
     parts = {file: first_part(rest) for file, (_, rest) in classed.items()}
     rows = [(text, classed[file][0], parts[file]) for file, texts in lines.items() for text in texts]
     names = ("text", "label", SPLIT)[: 3 if all(parts.values()) and len({*parts.values()}) > 1 else 2]
     said = tr("The lines of {files} are the rows, and the names of the files their classes.", files=", ".join([*classed][:4]))
-    return _table(root, dict(zip(names, zip(*rows, strict=True), strict=False)), (*problems, said))
+    return _table(folder.noting(said), dict(zip(names, zip(*rows, strict=True), strict=False)))
 
 
-def _by_lines(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
+def _by_lines(folder: Folder, files: Sequence[str]) -> Table | None:
     """Texts in one file and, on the same lines of others, their classes or a tag for each of their words (`seq.in`, `seq.out`, `label`); so
     in each part of the data, where names tell parts."""
     parts = _parts(files)
     roles = sorted({role for one in parts.values() for role in one})
-    if not 1 < len(roles) <= MOST_BESIDE or any(len(one) < len(roles) or not all(is_plain(root / file) for file in one.values())
+    if not 1 < len(roles) <= MOST_BESIDE or any(len(one) < len(roles) or not all(is_plain(folder.root / file) for file in one.values())
                                                 for one in parts.values()):  # fmt: skip
         return None
     first = next(iter(parts.values()))
-    heads = {role: [line.strip() for line in _lines(root / file, wanted, LOOKED_AT)] for role, file in first.items()}
+    heads = {role: _lines(folder, file, LOOKED_AT) for role, file in first.items()}
     text = next((role for role in roles if all(_tells(heads[role], heads[other]) for other in roles if other != role)), None)
     if text is None:
         return None
-    read = {
-        part: {role: [line.strip() for line in _lines(root / file, wanted)] for role, file in one.items()} for part, one in parts.items()
-    }
+    read = {part: {role: _lines(folder, file) for role, file in one.items()} for part, one in parts.items()}
     if any(len({len(lines) for lines in one.values()}) > 1 for one in read.values()):
         return None
     whole = {role: [line for one in read.values() for line in one[role]] for role in roles}
@@ -105,7 +104,7 @@ def _by_lines(root: Path, files: Sequence[str], problems: tuple[str, ...], wante
         cells[name] = [json.dumps(lines[place].split(), ensure_ascii=False) if name in lists else lines[place] or None for place in kept]
     said = tr("The lines of {texts} are the rows, and those of {labels} their classes or tags.",
               texts=first[text], labels=", ".join(first[role] for _, role in told))  # fmt: skip
-    return _table(root, cells, (*problems, said))
+    return _table(folder.noting(said), cells)
 
 
 def _parts(files: Sequence[str]) -> dict[str, dict[tuple[str, ...], str]]:
@@ -124,12 +123,13 @@ def _tells(texts: Sequence[str], others: Sequence[str]) -> str:
     return "label" if are_classes(others) else "tags" if are_tags(texts, others) else ""
 
 
-def _lines(path: Path, wanted: str, most: int | None = None) -> list[str]:
-    with open_text(path, detect(path, wanted)) as text:
-        return text.read().rstrip().split("\n") if most is None else list(islice(text, most))
+def _lines(folder: Folder, file: str, most: int | None = None) -> list[str]:
+    path = folder.root / file
+    with open_text(path, detect(path, folder.encoding)) as text:
+        return [line.strip() for line in (text.read().rstrip().split("\n") if most is None else islice(text, most))]
 
 
-def _table(root: Path, columns: dict[str, Sequence[str | None]], problems: tuple[str, ...]) -> Table:
+def _table(folder: Folder, columns: dict[str, Sequence[str | None]]) -> Table:
     data = pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()})
     texts = {name: kind for name, kind in (*dict.fromkeys(("text", "tokens", "tags"), "text").items(), (SPLIT, "id")) if name in columns}
-    return Table(data, texts | known(columns), root=root, name=root.name, problems=problems)
+    return folder.table(data, texts | known(columns))

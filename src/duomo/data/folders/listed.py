@@ -1,32 +1,28 @@
-"""Files that a table lists: media told by their endings, found by the names in a metadata file, with what it says of them."""
+"""Files that a table lists: found by the names in a metadata file, with what it says of them."""
 
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from duomo.core import films, scans
+from duomo.core import scans
 from duomo.core.errors import DataError
-from duomo.core.kinds import audio, image
-from duomo.core.kinds.cells import is_text, whole
+from duomo.core.kinds.cells import is_text
 from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
+from duomo.data.folders.files import LONGEST_NAME, Folder, Reader, by_ends, kind_of, listing
 from duomo.data.scenes.tables import listed_scenes, lists_boxes
 from duomo.data.scenes.tools import places
 
-PICTURES = frozenset((*image.SUFFIXES, *image.UNREAD)) - {*scans.ENDINGS}
-SOUNDS = frozenset((*audio.SUFFIXES, *audio.UNREAD))
-FILMS = frozenset(films.SUFFIXES) - PICTURES
 LOOKED_AT = 20
-LONGEST_NAME = 255
 LONGEST_CLASS, MANY_EACH = 60, 5
 NAMELESS = re.compile(r"c\d+")
 """What columns without a name are called."""
-MOST_FILES = 2_000_000
 FEWEST_FILMS = 5
 MOST_DRAWN = 0.8
 """Of pictures and sounds so many, more than, are called alike where the ones are drawn from the others."""
@@ -35,56 +31,12 @@ _CUT = re.compile(
     re.IGNORECASE,
 )
 """Names of clips that were cut from one film: game_clip3, talk-part-02, v_Run_g04_c01 (UCF-101), id_000010_000020 (Kinetics)."""
-TEXTS = frozenset((".txt", ".text", ".tokens"))
-TABLES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".feather", ".arrow", ".xlsx", ".xls"))
 NAMING = (
     "file", "file_name", "filename", "path", "filepath", "image", "audio", "picture", "sound", "wav", "clip", "video", "film",
     "文件", "文件名", "图片", "音频", "视频", "影片",
 )  # fmt: skip
-Reader = Callable[[Path], Table]
 SOURCE = "source"
 """The column that says which film a clip was cut from."""
-
-
-def check_names(names: Sequence[str]) -> None:
-    """DataError for a name that is no UTF-8, as archives from elsewhere leave them: neither a cell nor a recipe could hold it."""
-    odd = next((name for name in names if not name.isascii() and whole(name) != name), None)
-    if odd is not None:
-        raise DataError("Names of files must be in UTF-8; {name!r} is not. Rename it. Names in GBK, of a folder: "
-                        "convmv -r -f gbk -t utf-8 --notest FOLDER", name=whole(odd))  # fmt: skip
-
-
-def listing(root: Path) -> tuple[list[str], tuple[str, ...]]:
-    """Relative paths of all files, sorted; hidden files and folders are passed over. DataError for a whole disk, or what is as large."""
-    found: list[str] = []
-    if root.resolve() == Path(root.resolve().anchor):
-        raise DataError("A folder must hold data and little else; {folder} is the whole disk. Name the folder with the data.", folder=root)
-    linked = 0
-    for place, folders, files in os.walk(root):
-        linked += sum(os.path.islink(os.path.join(place, name)) for name in folders)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        base = os.path.relpath(place, root).replace(os.sep, "/")
-        prefix = "" if base == "." else f"{base}/"
-        found += [prefix + name for name in files if not name.startswith(".") and name not in ("Thumbs.db", "desktop.ini")]
-        if len(found) > MOST_FILES:
-            raise DataError(
-                "A folder must hold data and little else, {most:,} files at most; {folder} holds more. Name the folder with the data.",
-                most=MOST_FILES, folder=root,
-            )  # fmt: skip
-    check_names(found)
-    note = (tr("{count} links to folders were not followed.", count=linked),) if linked else ()
-    return sorted(found), note
-
-
-def kind_of(file: str) -> str:
-    ending = os.path.splitext(file)[1].lower()
-    if ending in PICTURES or file.lower().endswith(scans.ENDINGS):
-        return "image"
-    if ending in SOUNDS:
-        return "audio"
-    if ending in FILMS:
-        return "video"
-    return "text" if ending in TEXTS else "table" if ending in TABLES else ""
 
 
 def sources(files: list[str]) -> list[str] | None:
@@ -111,21 +63,20 @@ def known(columns: Iterable[str]) -> dict[str, str]:
     }
 
 
-def described(root: Path, listed: Table, files: list[str], media: str, problems: tuple[str, ...]) -> Table:
+def described(folder: Folder, listed: Table) -> Table:
     """The metadata's rows, their file column turned into an `image`, `audio` or `video` column of paths below the folder."""
-    index = by_ends(file for file in files if kind_of(file) in MEDIA)
-    listed = _headed(root, listed, index)
+    index = by_ends(file for file in folder.files if kind_of(file) in MEDIA)
+    listed = _headed(folder.root, listed, index)
     name = _naming_column(listed, index)
     cells = [None if cell is None else str(cell) for cell in listed.data.column(name).to_pylist()]
-    found = _places(root, cells, index)
+    found = _places(folder.root, cells, index)
     missing = [place for place, file in enumerate(found) if file is None]
     if len(missing) == len(found):
         raise DataError(
             "The files that a metadata file names must exist; of column {name!r} none is in {folder} (first: {first!r}). Fix the paths.",
-            name=name, folder=root.name, first=cells[0],
+            name=name, folder=folder.root.name, first=cells[0],
         )  # fmt: skip
-    kinds = Counter(kind_of(file) for file in found if file is not None)
-    media = kinds.most_common(1)[0][0] if kinds else media
+    ((media, _),) = Counter(kind_of(file) for file in found if file is not None).most_common(1)
     columns: dict[str, pa.ChunkedArray | pa.Array] = {media: pa.array(found, pa.large_string())}
     columns |= {other: listed.data.column(other) for other in listed.names if other not in (name, media, "file")}
     cut = sources([file or "" for file in found]) if media == "video" else None
@@ -151,9 +102,8 @@ def described(root: Path, listed: Table, files: list[str], media: str, problems:
         known |= dict.fromkeys(codes, "id")
         names = ", ".join(f"{code} = {word}" for code, word in codes.items())
         note += (tr("Numbers that say the same as words beside them are not learned from: {names}.", names=names),)
-    said = problems + listed.problems + note
-    found_table = Table(pa.table(columns), known, root=root, name=root.name, problems=said, asked=listed.asked)
-    return listed_scenes(found_table, files) or found_table
+    table = replace(folder.table(columns, known, *listed.problems, *note), asked=listed.asked)
+    return listed_scenes(table, folder.files) or table
 
 
 def _numbers_of_names(column: pa.ChunkedArray | pa.Array, files: Sequence[str | None]) -> bool:
@@ -176,13 +126,13 @@ def _codes(columns: Mapping[str, pa.ChunkedArray | pa.Array], names: Sequence[st
     return {code: word for code, word in pairs if len({*zip(cells[code], cells[word], strict=True)}) == classed[code]}
 
 
-def once(root: Path, lists: list[str], read_file: Reader, files: list[str]) -> Table | None:
+def once(folder: Folder, lists: list[str]) -> Table | None:
     """Of several lists those that name each of their files once and have the same columns, one above the other (set_a.csv, set_b.csv);
     None where these are none, not of one kind, or several name a file: they need not say the same of it."""
-    index, tables = by_ends(file for file in files if kind_of(file) in MEDIA), {file: read_file(root / file) for file in lists}
+    index, tables = by_ends(file for file in folder.files if kind_of(file) in MEDIA), {file: folder.read(file) for file in lists}
     named = {file: table.data.column(_naming_column(table, index)) for file, table in tables.items()}
     whole = [file for file, cells in named.items() if len(pc.unique(cells)) == len(cells)]
-    read = [file for file in _places(root, [str(cell) for file in whole for cell in named[file].to_pylist()], index) if file]
+    read = [file for file in _places(folder.root, [str(cell) for file in whole for cell in named[file].to_pylist()], index) if file]
     if len({frozenset(tables[file].names) for file in whole}) != 1 or len({*read}) < len(read):
         return None
     first, *_ = above = [tables[file] for file in whole]
@@ -192,7 +142,7 @@ def once(root: Path, lists: list[str], read_file: Reader, files: list[str]) -> T
     said = [tr("{count:,} files that no list names are not read; the first: {first}.", count=len(lost), first=lost[0])] if lost else []
     said += [tr("{count} other tables of the folder are not read: {names}.", count=len(rest), names=", ".join(rest))] if rest else []
     problems = dict.fromkeys(problem for table in above for problem in table.problems)
-    return Table(data, first.kinds, root=root, name=root.name, problems=(*said, *problems))
+    return replace(folder, problems=(*said, *problems)).table(data, first.kinds)
 
 
 def _above(tables: Sequence[pa.Table]) -> pa.Table:
@@ -216,24 +166,23 @@ def _bare(file: str) -> str:
     return re.sub(r"[\W_]", "", PurePosixPath(file).stem.lower())
 
 
-def parts(root: Path, lists: list[str], read_file: Reader, beside: tuple[list[str], str, tuple[str, ...]]) -> Table:
+def parts(folder: Folder, lists: list[str]) -> Table:
     """train/metadata.csv and test/metadata.csv: the rows of all, their files named from the root, so that folders tell the parts."""
-    files, media, problems = beside
-    found = []
+    found, problems = list[pa.Table](), list[str]()
     for file in lists:
         part = str(PurePosixPath(file).parent)
-        inside = [name[len(part) + 1 :] for name in files if name.startswith(f"{part}/")]
-        table = described(root / part, read_file(root / file), inside, media, ())
+        inside = [name[len(part) + 1 :] for name in folder.files if name.startswith(f"{part}/")]
+        table = described(replace(folder, root=folder.root / part, files=inside, problems=()), folder.read(file))
         names = [name for name in table.names if name in (*MEDIA, "file")]
         before = pa.scalar(f"{part}/", pa.large_string())
         cells = {name: pc.binary_join_element_wise(before, table.data.column(name), pa.scalar("", pa.large_string())) for name in names}
         found.append(pa.table({name: cells.get(name, table.data.column(name)) for name in table.names}))
-        problems = (*problems, *table.problems)
-    known = {name: kind for name, kind in table.kinds.items() if kind in ("id", "boxes") or name == media}
-    return Table(_above(found), known, root=root, name=root.name, problems=problems)
+        problems += table.problems
+    known = {name: kind for name, kind in table.kinds.items() if kind in ("id", "boxes") or name == folder.media}
+    return folder.table(_above(found), known, *problems)
 
 
-def beside(listed: Table) -> Table:
+def beside(listed: Table, read_file: Reader) -> Table:
     """A list of boxes, or of files that lie not beside it but in folders there: as what it lists. Any other table as it is."""
     if listed.root is None:
         return listed
@@ -241,13 +190,13 @@ def beside(listed: Table) -> Table:
     lost = [name for name in listed.names if not boxed and _lost(listed, name)]
     if not boxed and not lost:
         return listed
-    files, _ = listing(listed.root)
-    index = by_ends(file for file in files if kind_of(file) in MEDIA)
+    folder = Folder(listed.root, listing(listed.root)[0], read_file)
+    index = by_ends(file for file in folder.files if kind_of(file) in MEDIA)
     if boxed:
-        return described(listed.root, listed, files, "image", ()) if names_files(listed, files) else listed
+        return described(folder, listed) if names_files(listed, folder.files) else listed
     cells = [str(cell) for cell in listed.data.column(lost[0]).slice(0, LOOKED_AT).to_pylist() if cell]
     found = sum(_called(cell, index) is not None for cell in cells)
-    return described(listed.root, listed, files, "image", ()) if found > 0.5 * len(cells) else listed
+    return described(folder, listed) if found > 0.5 * len(cells) else listed
 
 
 def _lost(listed: Table, name: str) -> bool:
@@ -257,19 +206,6 @@ def _lost(listed: Table, name: str) -> bool:
     there = sum((listed.root or Path()).joinpath(cell).is_file() for cell in cells)
     scanned = all(cell.lower().endswith(scans.ENDINGS) for cell in cells)
     return len(cells) > 0.5 * len(column) and (there < 0.5 * len(cells) or scanned)
-
-
-def by_ends(files: Iterable[str]) -> dict[str, str]:
-    """Files by their paths, and by each end of these that no other one has, with its ending and without; a whole path is nobody's end."""
-    files, found, shared = [*files], dict[str, str](), set[str]()
-    for file in files:
-        folders = file.split("/")
-        for place in range(len(folders)):
-            end = "/".join(folders[place:])
-            shared.update(name for name in {end, os.path.splitext(end)[0]} if found.setdefault(name, file) != file)
-    stems = Counter(os.path.splitext(file)[0] for file in files)
-    whole = {stem: file for file in files if stems[stem := os.path.splitext(file)[0]] == 1} | {file: file for file in files}
-    return {name: file for name, file in found.items() if name not in shared} | whole
 
 
 def _places(root: Path, cells: list[str | None], index: dict[str, str]) -> list[str | None]:

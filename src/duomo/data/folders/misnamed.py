@@ -8,7 +8,7 @@ from duomo.core import films
 from duomo.core.errors import DataError
 from duomo.core.kinds import image, media
 from duomo.core.messages import listed, together, tr
-from duomo.data.folders.listed import kind_of
+from duomo.data.folders.files import kind_of
 
 LOOKED_AT, HEAD = 5000, 1024
 """Files of no known ending that are looked into, and bytes of each."""

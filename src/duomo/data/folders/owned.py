@@ -16,29 +16,27 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.folders.classes import classes
-from duomo.data.folders.listed import NAMING, Reader, known, names_files
+from duomo.data.folders.files import Folder
+from duomo.data.folders.listed import NAMING, known, names_files
 
 SHARE = 0.5
 """Of what a list names, or of the files, so many at least must belong together."""
 MARK = re.compile(r"[_. -]")
 
 
-def of_folders(root: Path, tables: Sequence[str], read_file: Reader, inside: tuple[list[str], str, tuple[str, ...]]) -> Table | None:
+def of_folders(folder: Folder, files: list[str], tables: Sequence[str]) -> Table | None:
     """The files as rows with the columns of the list that names their folders, what their headers call them by, or what their names begin
     with; None where none does, or one names files.
-
-    `inside`: the files, their kind, and what is to be said.
     """
-    files, media, problems = inside
     lists = list[Table]()
     for file in (file for file in tables if "/" not in file):
         try:
-            listed = read_file(root / file)
+            listed = folder.read(file)
         except DataError:  # whoever is to read it says why
             continue
         if not names_files(listed, files) and not explains(listed):
             lists.append(replace(listed, name=file))
-    for keys_of in (_folders, partial(_headers, root), _beginnings) if lists else ():
+    for keys_of in (_folders, partial(_headers, folder.root), _beginnings) if lists else ():
         keys = keys_of(files)
         known = {key for own in keys for key in own}
         for listed in lists:
@@ -48,17 +46,17 @@ def of_folders(root: Path, tables: Sequence[str], read_file: Reader, inside: tup
             named = sum(cell in here for cell in _cells(listed, name)) if here else 0
             enough = len(here) >= SHARE * len(cells[name]) or sum(not here.isdisjoint(own) for own in keys) >= SHARE * len(files)
             if len(here) > 1 and enough and named - len(here) < SHARE * named:
-                found = _told(listed, name, keys, files, media)
-                return replace(found, root=root, name=root.name, problems=(*problems, *listed.problems, *found.problems))
+                return _told(folder.noting(*listed.problems), listed, name, keys, files)
     return None
 
 
-def of_scans(root: Path, files: list[str], lists: list[str], read_file: Reader, problems: tuple[str, ...]) -> Table:
+def of_scans(folder: Folder, files: list[str], lists: list[str]) -> Table:
     """Scans with what a list says of them, or by class folders."""
-    if found := of_folders(root, lists, read_file, (files, "image", problems)):
+    folder = replace(folder, media="image")
+    if found := of_folders(folder, files, lists):
         return found
     said = [tr("Lists that name none of the files are not read: {names}.", names=", ".join(lists[:3]))] if lists else []
-    return classes(root, files, "image", (*problems, *said))
+    return classes(folder.noting(*said), files)
 
 
 def explains(listed: Table) -> bool:
@@ -97,7 +95,7 @@ def _beginnings(files: Sequence[str]) -> list[list[str]]:
     return [[file, name, *reversed(own)] for file, name, own in zip(files, names, starts, strict=True)]
 
 
-def _told(listed: Table, name: str, keys: list[list[str]], files: Sequence[str], media: str) -> Table:
+def _told(folder: Folder, listed: Table, name: str, keys: list[list[str]], files: Sequence[str]) -> Table:
     there, rows = {key for own in keys for key in own}, dict[str, int]()
     again, lost = 0, list[str]()
     for row, cell in enumerate(_cells(listed, name)):
@@ -121,8 +119,8 @@ def _told(listed: Table, name: str, keys: list[list[str]], files: Sequence[str],
                         count=len(files) - len(kept), first=first))  # fmt: skip
     found = pa.array([files[place] for place in kept], pa.large_string())
     index = pa.array(np.array([rows[owners[place]] for place in kept], np.int64))
-    columns: dict[str, pa.Array | pa.ChunkedArray] = {media: found}
-    columns |= {one: listed.data.column(one).take(index) for one in listed.names if one not in (media, "file")}
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {folder.media: found}
+    columns |= {one: listed.data.column(one).take(index) for one in listed.names if one not in (folder.media, "file")}
     columns["file"] = found
-    kinds = {one: kind for one, kind in known(columns).items() if one in (media, "file")} | {name: "id"}
-    return Table(pa.table(columns), kinds, problems=tuple(notes))
+    kinds = {one: kind for one, kind in known(columns).items() if one in (folder.media, "file")} | {name: "id"}
+    return folder.table(columns, kinds, *notes)

@@ -13,7 +13,7 @@ from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data import partition
-from duomo.data.folders.listed import Reader
+from duomo.data.folders.files import Folder
 from duomo.data.matched import as_type, named_alike
 from duomo.data.partition import NAMES, SPLIT
 from duomo.data.targets import is_named
@@ -24,7 +24,7 @@ SUBMISSION = re.compile(r"submission|submit|提交", re.IGNORECASE)
 """In the name of a table that shows how answers are handed in."""
 
 
-def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
+def of_parts(folder: Folder, tables: list[str]) -> Table | None:
     """The training table above those of the other parts, with `split` beside; None where the names do not tell one of each, columns have
     little in common, or a test has the answers and lacks something else."""
     handed = [file for file in tables if SUBMISSION.search(PurePosixPath(file).stem)]
@@ -33,13 +33,13 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
     apart = {PurePosixPath(file).parent for one in files.values() for file in one}
     if not (several and files["train"] and all(_alike(one) for one in files.values())):
         return None
-    if len(apart) > 1 and not all(part_of(str(folder)) for folder in apart):
+    if len(apart) > 1 and not all(part_of(str(place)) for place in apart):
         return None
-    read = {part: _read(root, one, read_file) for part, one in files.items() if one}
+    read = {part: _read(folder, one) for part, one in files.items() if one}
     train, columns = read["train"], read["train"].names
     read = {part: named_alike(table, columns) for part, table in read.items()}
     lacking = {part: [name for name in columns if name not in table.names] for part, table in read.items()}
-    forms = {file: read_file(root / file).names for file in handed}
+    forms = {file: folder.read(file).names for file in handed}
     unlike = [
         names for names in lacking.values() if 2 * len(names) > len(columns) and not any({*names} <= {*form} for form in forms.values())
     ]
@@ -47,7 +47,7 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
         return None
     whole = {part: table for part, table in read.items() if not lacking[part]}
     bare = {files[part][0]: (lacking[part], table.names) for part, table in read.items() if lacking[part]}
-    asked, said = _asked(root, bare, forms)
+    asked, said = _asked(folder.root, bare, forms)
     if not forms and any(any(map(is_named, there)) and not any(map(is_named, names)) for names, there in bare.values()):
         return None
     unknown = [name for name in dict.fromkeys(name for names, _ in bare.values() for name in names) if name not in asked]
@@ -62,7 +62,7 @@ def of_parts(root: Path, tables: list[str], read_file: Reader) -> Table | None:
     problems = (*said, *dict.fromkeys(problem for table in whole.values() for problem in table.problems))
     kinds = {name: kind for name, kind in train.kinds.items() if name not in unknown} | ({SPLIT: "id"} if len(whole) > 1 else {})
     data = _above_one_another(whole, [name for name in columns if name not in unknown])
-    return Table(data, kinds, root=train.root, name=root.name, problems=problems, asked=asked)
+    return Table(data, kinds, root=train.root, name=folder.root.name, problems=problems, asked=asked)
 
 
 def _above_one_another(parts: Mapping[str, Table], columns: list[str]) -> pa.Table:
@@ -99,8 +99,8 @@ def _alike(files: Sequence[str]) -> bool:
     return len({(PurePosixPath(file).parent, COUNTED.sub("", PurePosixPath(file).name)) for file in files}) < 2
 
 
-def _read(root: Path, files: Sequence[str], read_file: Reader) -> Table:
-    first, *others = (read_file(root / file) for file in files)
+def _read(folder: Folder, files: Sequence[str]) -> Table:
+    first, *others = map(folder.read, files)
     data = pa.concat_tables([first.data, *(like(first.data, other, other.names) for other in others)], promote_options="permissive")
     return Table(data, first.kinds, root=first.root, name=first.name, problems=first.problems)
 

@@ -4,14 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.folders.listed import by_ends, kind_of
+from duomo.data.folders.files import Folder, by_ends
 from duomo.data.formats.text_encoding import detect, open_text
 from duomo.data.partition import NAMES, SPLIT, meant
 
@@ -21,11 +21,11 @@ CODES = {"0": "", "1": "train", "2": "test"}
 """What a number behind a file's name says of its part; 0 is the test where there is no 2 (CUB-200), else no part (HMDB51)."""
 
 
-def divided(table: Table, root: Path, files: Sequence[str], media: str, wanted: str) -> Table:
+def divided(folder: Folder, table: Table) -> Table:
     """The table with the part that lists called after the parts name each file in, of several divisions (trainlist01, trainlist02) in the
     first; unchanged without such lists, or with two of one part."""
-    shown = [str(file) for file in table.column(media).to_pylist()]
-    turns = _turns(root, files, by_ends(shown), wanted) if SPLIT not in table.names else {}
+    shown = [str(file) for file in table.column(folder.media).to_pylist()]
+    turns = _turns(folder, by_ends(shown)) if SPLIT not in table.names else {}
     whole = [turn for turn in sorted(turns, key=lambda turn: (len(turn), turn)) if {"train", "test"} <= {*turns[turn]}]
     lists = [turns[whole[0]]] if whole else [*turns.values()]
     parts = {part: names for one in lists for part, names in one.items()}
@@ -49,18 +49,18 @@ def divided(table: Table, root: Path, files: Sequence[str], media: str, wanted: 
     return replace(table, data=data, kinds={**table.kinds, SPLIT: "id"}, problems=(*table.problems, *said))
 
 
-def _turns(root: Path, files: Sequence[str], names: Mapping[str, str], wanted: str) -> dict[str, dict[str, dict[str, None]]]:
+def _turns(folder: Folder, names: Mapping[str, str]) -> dict[str, dict[str, dict[str, None]]]:
     """Division -> part -> the files that its list names, none where there are two of them; a number behind the list's name tells the
     division, and one behind the name of each file in it may tell the part."""
-    lists = {file: words for file in files if kind_of(file) == "text" and (words := _words(file))}
+    lists = {file: words for file in folder.of_kind("text") if (words := _words(file))}
     trained, found = any(words == ["train"] for words in lists.values()), dict[str, dict[str, dict[str, None]]]()
     ids = dict[str, str]()
-    for file in _texts(root, [*lists], MOST):
-        lines, stem = _lines(root / file, wanted), PurePosixPath(file).stem
+    for file in _small(folder, [*lists], MOST):
+        lines, stem = _lines(folder, file), PurePosixPath(file).stem
         own = found.setdefault(_turn(stem), {})
         coded = len(lists[file]) > 1 or ("split" in stem and not trained)
         if coded and {len(cells) for cells in lines} == {2} and (codes := {cells[1] for cells in lines}) <= {*CODES}:
-            ids = ids or _numbered(root, files, names, wanted)
+            ids = ids or _numbered(folder, names)
             for name, code in lines:
                 if (media := ids.get(name) or names.get(name)) and (part := CODES[code] or ("test" if "2" not in codes else "")):
                     own.setdefault(part, {})[media] = None
@@ -84,21 +84,21 @@ def _words(file: str) -> list[str]:
     return [*dict.fromkeys(NAMES[part] for word in re.split(r"[-_. ]", stem) if (part := meant(word)) is not None)]
 
 
-def _numbered(root: Path, files: Sequence[str], names: Mapping[str, str], wanted: str) -> dict[str, str]:
+def _numbered(folder: Folder, names: Mapping[str, str]) -> dict[str, str]:
     """Number -> file, as a list of the files tells (images.txt of CUB-200)."""
-    for file in _texts(root, files):
-        lines = _lines(root / file, wanted)
+    for file in _small(folder, folder.of_kind("text"), LISTS):
+        lines = _lines(folder, file)
         found = {cells[0]: names.get(cells[-1], "") for cells in lines if len(cells) == 2 and cells[0].isdecimal()}
         if lines and all(found.values()) and len({*found.values()}) == len(lines):
             return found
     return {}
 
 
-def marked(root: Path, files: Sequence[str], media: str, wanted: str) -> Table | None:
+def marked(folder: Folder) -> Table | None:
     """The list of media as a table, its columns called as the line above the first file says, or c1 and so on; None where no text is."""
-    names = by_ends(file for file in files if kind_of(file) == media)
-    for file in _texts(root, files):
-        lines = _lines(root / file, wanted)
+    names = by_ends(folder.shown)
+    for file in _small(folder, folder.of_kind("text"), LISTS):
+        lines = _lines(folder, file)
         rows = [cells for cells in lines if cells[0] in names and len(cells) > 1]
         if len(rows) < SHARE * len({*names.values()}) or len({len(cells) for cells in rows}) > 1:
             continue
@@ -109,15 +109,17 @@ def marked(root: Path, files: Sequence[str], media: str, wanted: str) -> Table |
         if {cell for cells in rows for cell in cells[1:]} == {"-1", "1"}:  # CelebA's marks
             rows = [[cells[0], *(str(int(cell == "1")) for cell in cells[1:])] for cells in rows]
         columns = dict(zip(("file", *head), zip(*rows, strict=True), strict=True))
-        return Table(pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()}), root=root, name=root.name)
+        return Table(pa.table({name: pa.array(cells, pa.large_string()) for name, cells in columns.items()}))
     return None
 
 
-def _texts(root: Path, files: Sequence[str], most: int = LISTS) -> list[str]:
-    found = [file for file in files if kind_of(file) == "text" and (root / file).stat().st_size <= LARGEST]
+def _small(folder: Folder, texts: Sequence[str], most: int) -> list[str]:
+    """Those that are small enough to be lists; none where they are more than `most`."""
+    found = [file for file in texts if folder.size(file) <= LARGEST]
     return found if len(found) <= most else []
 
 
-def _lines(path: Path, wanted: str) -> list[list[str]]:
-    with open_text(path, detect(path, wanted)) as text:
+def _lines(folder: Folder, file: str) -> list[list[str]]:
+    path = folder.root / file
+    with open_text(path, detect(path, folder.encoding)) as text:
         return [re.split(r"[\s,]+", line.strip()) for line in text if line.strip()]

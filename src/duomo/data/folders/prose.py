@@ -9,7 +9,7 @@ from duomo.core.messages import tr
 from duomo.core.table import MEDIA
 from duomo.data.folders.classes import labels_of
 from duomo.data.folders.companions import cards, is_named
-from duomo.data.folders.listed import kind_of
+from duomo.data.folders.files import kind_of
 from duomo.data.formats.nameless import is_plain
 from duomo.data.formats.pages import PAGES
 

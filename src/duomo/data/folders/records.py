@@ -20,6 +20,7 @@ from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.folders.classes import GROUP, kinds_of, labels_of
 from duomo.data.folders.companions import cards, is_named
+from duomo.data.folders.files import Folder
 from duomo.data.formats.frames import from_rows
 from duomo.data.formats.frames import plain as as_plain
 from duomo.data.formats.text_encoding import read_text
@@ -32,15 +33,16 @@ MOST, SHARED = 0.9, 0.5
 """Of those so many are records, and of the fields of each so many are in all."""
 
 
-def read_records(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
+def read_records(folder: Folder) -> Table | None:
     """The records of most files with what they are called and the folders of classes; None for a folder of other files."""
+    root, files, wanted = folder.root, folder.files, folder.encoding
     aside = cards(files)
     found = [file for file in files if _ending(file) in ENDINGS and not is_named(file) and file not in aside]
     ending = Counter(map(_ending, found)).most_common(1)[0][0] if found else ""
     found = [file for file in found if _ending(file) == ending]
     if len(found) < max(FEWEST, len(files) / 2) or not _are_records(root, found, wanted):
         return None
-    if sum((root / file).stat().st_size for file in found) > MOST_JSON:
+    if sum(map(folder.size, found)) > MOST_JSON:
         raise DataError("Records in files of their own are read whole and may have at most {most} bytes together; those of {folder} have "
                         "more. Save them as JSON Lines (.jsonl).", most=MOST_JSON, folder=root.name)  # fmt: skip
     records, notes = dict[str, dict[str, Any]](), list[str]()
@@ -55,9 +57,7 @@ def read_records(root: Path, files: Sequence[str], problems: tuple[str, ...], wa
     for name, cells in (facts | {"file": list(records)}).items():
         data = (data.drop_columns([name]) if name in data.column_names else data).append_column(name, pa.array(cells, pa.large_string()))
     words = tr("{count:,} files hold a record each and are the rows of one table.", count=len(records))
-    return Table(
-        data, kinds_of(["file", *facts]), root=root, name=root.name, problems=(*problems, words, *told, *(said if lost else ()), *notes[:3])
-    )
+    return folder.table(data, kinds_of(["file", *facts]), words, *told, *(said if lost else ()), *notes[:3])
 
 
 def _ending(file: str) -> str:

@@ -19,7 +19,7 @@ from duomo.core.files import digest
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import cache
-from duomo.data.folders.listed import kind_of
+from duomo.data.folders.files import kind_of
 
 MEASURED = ("age", "pixel_mm", "slice", "slice_mm")
 """Columns that are told otherwise than by a header's word; all are numbers."""

@@ -21,7 +21,8 @@ from duomo.core.kinds.media import decode_all
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.core.words import CJK, SOUTHEAST, runs_of
-from duomo.data.folders.listed import are_classes, by_ends, kind_of, known
+from duomo.data.folders.files import Folder, by_ends, kind_of
+from duomo.data.folders.listed import are_classes, known
 from duomo.data.folders.timed import LATE
 from duomo.data.formats import subtitles
 from duomo.data.formats.cues import READERS, Cue, read_cues, sentences
@@ -59,9 +60,9 @@ _NUMBERS = re.compile(r"[\d\s.,:;+-]*")
 _QUOTED = re.compile(r'^\(\s*(\S+)\s+"(.*)"\s*\)$')
 
 
-def read_spoken(root: Path, files: Sequence[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
+def read_spoken(folder: Folder) -> Table | None:
     """The recordings of a folder with their words; None where fewer than half of them have any."""
-    sounds = [file for file in files if kind_of(file) == media]
+    root, files, sounds, wanted = folder.root, folder.files, folder.shown, folder.encoding
     words = _beside(root, files, sounds, wanted)
     words = words if len(words) == len(sounds) else max(words, _listed(root, files, sounds, wanted), key=len)
     if len(words) < 0.5 * len(sounds):
@@ -75,13 +76,13 @@ def read_spoken(root: Path, files: Sequence[str], media: str, problems: tuple[st
     columns = {"audio": places, name: pa.array([words.get(file) for file in sounds], pa.large_string()), "file": places}
     if speakers := _speakers(root, files, sounds, wanted) or _apart(sounds, words):
         columns["speaker"] = pa.array([speakers.get(file) for file in sounds], pa.large_string())
-    return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
+    return folder.table(columns, known(columns))
 
 
-def read_timed(root: Path, files: Sequence[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
+def read_timed(folder: Folder) -> Table | None:
     """What is said or heard in recordings by time (subtitles, TextGrid, .eaf, Audacity's labels, Kaldi's segments), a row for each piece;
     None where fewer than half of them have such a file. Subtitles of short recordings are words of the whole."""
-    sounds = [file for file in files if kind_of(file) == media]
+    root, files, sounds, wanted = folder.root, folder.files, folder.shown, folder.encoding
     names, cues = by_ends(sounds), _segments(root, files, sounds, wanted)
     for file in files:
         stem, ending = os.path.splitext(file)
@@ -99,7 +100,7 @@ def read_timed(root: Path, files: Sequence[str], media: str, problems: tuple[str
         raise DataError("What is said of a recording by time must lie within it; of {sound} it goes to {end:g} s, behind its end. Put the "
                         "texts beside their own recordings.", sound=first, end=cues[first][-1].end)  # fmt: skip
     if left := sum(map(len, cues.values())) - sum(map(len, inside.values())):
-        problems = (*problems, tr("{count:,} pieces are left out because their times lie behind the end of their recordings.", count=left))
+        folder = folder.noting(tr("{count:,} pieces are left out because their times lie behind the end of their recordings.", count=left))
     cues = inside
     classes = are_classes(cue.text for found in cues.values() for cue in found)
     rows = [(sound, cue) for sound, found in sorted(cues.items()) for cue in (found if classes else sentences(found))]
@@ -109,7 +110,7 @@ def read_timed(root: Path, files: Sequence[str], media: str, problems: tuple[str
     if not 1 < len({cue.who for _, cue in rows}) < len(rows):
         columns = columns.drop_columns("speaker")
     kinds = known(columns.column_names) | {"start": "id", "end": "id"}
-    return Table(plain(columns), kinds, root=root, name=root.name, problems=problems)
+    return folder.table(plain(columns), kinds)
 
 
 def _inside(path: Path, cues: list[Cue]) -> list[Cue]:
@@ -130,17 +131,17 @@ def _segments(root: Path, files: Sequence[str], sounds: list[str], wanted: str) 
     return found
 
 
-def read_classes(root: Path, files: Sequence[str], media: str, problems: tuple[str, ...], wanted: str) -> Table | None:
+def read_classes(folder: Folder) -> Table | None:
     """Pictures or films of one folder with the classes that a list names (`a.png dog`); None where there is no such list."""
-    shown = [file for file in files if kind_of(file) == media]
+    shown = folder.shown
     if len({os.path.dirname(file) for file in shown}) > 1:
         return None
-    classes = _listed(root, files, shown, wanted)
+    classes = _listed(folder.root, folder.files, shown, folder.encoding)
     if len(classes) < 0.5 * len(shown) or not are_classes(classes.values()):
         return None
     places = pa.array(shown, pa.large_string())
-    columns = {media: places, "label": pa.array([classes.get(file) for file in shown], pa.large_string()), "file": places}
-    return Table(pa.table(columns), known(columns), root=root, name=root.name, problems=problems)
+    columns = {folder.media: places, "label": pa.array([classes.get(file) for file in shown], pa.large_string()), "file": places}
+    return folder.table(columns, known(columns))
 
 
 def refuse_elsewhere(root: Path, files: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import spill as caches
+from duomo.data.folders.files import Folder
 from duomo.data.formats.conll import are_tags
 from duomo.data.formats.rows import of_texts
 from duomo.data.formats.text_encoding import Encoding, detect, open_text
@@ -131,9 +132,9 @@ def as_long(lengths: list[tuple[int, int]]) -> bool:
     return len(known) < FEWEST or not known.std(axis=0).all() or bool(np.corrcoef(np.log(known.T))[0, 1] > TOGETHER)
 
 
-def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path | None, wanted: str) -> Table:
+def read_sides(folder: Folder, texts: Sides) -> Table:
     """A column for each language, a row for each line; `split` where names tell train, valid, test. DataError where lines are missing."""
-    languages, several = list(next(iter(texts.values()))), len(texts) > 1
+    root, wanted, languages, several = folder.root, folder.encoding, list(next(iter(texts.values()))), len(texts) > 1
     encodings = {file: detect(root / file, wanted) for files in texts.values() for file in files.values()}
     parts = {stem: first_part(stem) for stem in texts}
     beside = SPLIT if all(parts.values()) and "train" in parts.values() and len(set(parts.values())) > 1 else "file"
@@ -149,10 +150,10 @@ def read_sides(root: Path, texts: Sides, problems: tuple[str, ...], cache: Path 
     stats = {file: (root / file).stat() for file in encodings}
     marks = [f"{root / file}\0{stat.st_size}\0{stat.st_mtime_ns}" for file, stat in stats.items()]
     size = sum(stat.st_size for stat in stats.values())
-    table = caches.as_table(size, cache, lambda: caches.text_digest(*marks, wanted) + "-aligned", schema, batches())
+    table = caches.as_table(size, folder.cache, lambda: caches.text_digest(*marks, wanted) + "-aligned", schema, batches())
     known = dict.fromkeys(languages, "text") | ({"file": "id"} if several and beside == "file" else {})
     notes = [f"{file}: {problem}" for file, encoding in encodings.items() for problem in encoding.problems]
-    return Table(table, known, root=root, name=root.name, problems=(*problems, *notes))
+    return folder.table(table, known, *notes)
 
 
 def _open(path: Path, encoding: Encoding) -> io.TextIOWrapper:

@@ -21,7 +21,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.folders.companions import is_named
-from duomo.data.folders.listed import kind_of
+from duomo.data.folders.files import Folder, kind_of
 from duomo.data.formats.text_encoding import detect, open_text
 
 BESIDE = (".ann", ".a1", ".a2")
@@ -34,23 +34,25 @@ Span = tuple[int, int, str]
 SCHEMA = pa.schema([(name, pa.large_string()) for name in ("text", "entities", "document")])
 
 
-def read_standoff(root: Path, files: Sequence[str], problems: tuple[str, ...], wanted: str) -> Table | None:
+def read_standoff(folder: Folder) -> Table | None:
     """The lines of the texts with their spans; None unless most texts have a file of annotations beside them and some has a span."""
-    texts = [file for file in files if kind_of(file) == "text" and not is_named(file)]
-    beside = _beside(texts, [file for file in files if os.path.splitext(file)[1].lower() in BESIDE])
+    texts = [file for file in folder.of_kind("text") if not is_named(file)]
+    beside = _beside(texts, [file for file in folder.files if os.path.splitext(file)[1].lower() in BESIDE])
     annotated = [file for file in texts if beside[file]]
-    if 2 * len(annotated) < len(texts) or not any(_has_spans(root / one, wanted) for file in annotated for one in beside[file]):
+    if 2 * len(annotated) < len(texts) or not any(
+        _has_spans(folder.root / one, folder.encoding) for file in annotated for one in beside[file]
+    ):
         return None
     rows, told = list[dict[str, str | None]](), _Told()
     for file in texts:
-        text, spans = _read(root, file, beside[file], wanted, told)
+        text, spans = _read(folder, file, beside[file], told)
         for piece, inside in _lines(text, spans):
             rows.append({"text": piece, "entities": json.dumps(inside, ensure_ascii=False) if beside[file] else None, "document": file})
     if not rows:
         raise DataError("A text must have words; {file} is empty. Give a file with text.", file=texts[0])
     data = pa.Table.from_pylist(rows, SCHEMA)
-    return Table(data, dict.fromkeys(("text", "entities"), "text") | {"document": "id"}, root=root, name=root.name,
-                 problems=(*problems, *told.sentences(len(annotated), len(texts))))  # fmt: skip
+    kinds = {"text": "text", "entities": "text", "document": "id"}
+    return folder.table(data, kinds, *told.sentences(len(annotated), len(texts)))
 
 
 def _beside(texts: Sequence[str], annotations: Sequence[str]) -> dict[str, list[str]]:
@@ -101,8 +103,9 @@ def _has_spans(path: Path, wanted: str) -> bool:
         return any(SPAN.match(line) for line in lines)
 
 
-def _read(root: Path, file: str, beside: Sequence[str], wanted: str, told: _Told) -> tuple[str, list[Span]]:
+def _read(folder: Folder, file: str, beside: Sequence[str], told: _Told) -> tuple[str, list[Span]]:
     """The text and its spans, sorted. Places count the characters as they are or, if more spans agree with that, line ends as one."""
+    root, wanted = folder.root, folder.encoding
     encoding = detect(root / file, wanted)
     told.encodings |= {problem: told.encodings.get(problem, file) for problem in encoding.problems}
     with open_text(root / file, encoding, "") as opened:
