@@ -20,7 +20,7 @@ from against_keras import Drawn, Noise
 from common import command_line
 from duomo.core.contract import Field, Head
 from duomo.core.device import Execution, machine_facts
-from duomo.core.operations import Counter
+from duomo.core.flops import Counter
 from duomo.core.recipe import TrainConfig
 from duomo.core.tensors import Examples
 from duomo.models import resnet

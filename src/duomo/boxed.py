@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from duomo.core import films
 from duomo.core.errors import ConfigError, DataError, Interrupted, ResourceError
-from duomo.core.hush import hushed
 from duomo.core.kinds import image
 from duomo.core.kinds.video import moves
 from duomo.core.messages import together, tr
 from duomo.core.reporter import Reporter
+from duomo.core.stderr import hushed
 from duomo.core.table import Table
 from duomo.data.folders.files import kind_of, listing
 from duomo.data.folders.misnamed import misnamed

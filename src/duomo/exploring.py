@@ -27,11 +27,11 @@ from duomo.core.tensors import Examples
 from duomo.data.encode import InputEncoder
 from duomo.data.loader import batches
 from duomo.data.readable import opening
-from duomo.evaluate.exhibits import bytes_of, strip, thumbnail
 from duomo.evaluate.report import explore as report
+from duomo.evaluate.worst_errors import bytes_of, strip, thumbnail
 from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import alone
-from duomo.nn.glimpse import Glimpse
+from duomo.nn.picture_features import Glimpse
 from duomo.plan import read
 
 LEAST, BATCH, SEED = 5, 32, 0
@@ -90,7 +90,7 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
 
 
 def plain(table: Table, column: str, picture_size: int = 0) -> np.ndarray:
-    """(N, D) float32, rows of length one: edges, colours and a thumbnail of each picture (nn/glimpse.py), less their means."""
+    """(N, D) float32, rows of length one: edges, colours and a thumbnail of each picture (nn/picture_features.py), less their means."""
     encoder = InputEncoder(EncodeConfig(picture_size=picture_size))
     encoder.fit(table, [column])
     (name, encoded), = encoder.encode(table, kept=True).items()  # fmt: skip

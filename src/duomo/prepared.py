@@ -27,7 +27,7 @@ from duomo.core.table import Table
 from duomo.data.predictor import Predictor
 from duomo.exchange import engines
 from duomo.exchange.engines import Engine
-from duomo.serve.scribe import writes
+from duomo.serve.generation import writes
 from duomo.terminal import TerminalReporter
 from duomo.trained import Run
 from duomo.writing import COMPANY, Choice

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from duomo.core.errors import DuomoError
 from duomo.serve.frames import packed
-from duomo.serve.scribe import writes
+from duomo.serve.generation import writes
 from duomo.serve.worker import Worker
 from duomo.trained import Run
 from duomo.writing import COMPANY, Choice

@@ -16,7 +16,6 @@ from torch import nn
 from duomo import boxed, golden, learned
 from duomo.asked import Reading, is_conversation
 from duomo.core import find
-from duomo.core.bounded import Bounded
 from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
 from duomo.core.device import Execution
@@ -27,6 +26,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, renamed, whole
+from duomo.core.size_limits import Bounded
 from duomo.core.table import Table
 from duomo.data import ahead, cache, outputs
 from duomo.data.formats.cues import CAPTIONS, heard, subtitled
@@ -35,8 +35,8 @@ from duomo.data.predictor import Block, Predictor
 from duomo.data.readable import opening, overlong, readable
 from duomo.data.totals import without_totals
 from duomo.evaluate.bootstrap import interval, resample, witnessed
+from duomo.evaluate.notebook import Shown
 from duomo.evaluate.scorecard import pretty
-from duomo.evaluate.shown import Shown
 from duomo.exchange import engines
 from duomo.plan import task_options
 

@@ -38,7 +38,7 @@ from duomo.nn.init import initialise
 from duomo.own_module import check
 from duomo.plan import Plan, telling
 from duomo.train import adapt, council, counts, hashed, head, loop, lora, preflight, probe, sides
-from duomo.train.held import nothing
+from duomo.train.holdout import nothing
 from duomo.train.job import Job, Outcome
 from duomo.train.schedule import planned_steps
 from duomo.trained import Run

@@ -57,7 +57,7 @@ class Choice:
             )
         self.run, self.task, self.company, self.reporter = run, run.task, company, reporter or Silent()
         known = run.task.language
-        self.language = known if company == 1 else Language.of(dialogue.speaking(known.tokenizer))  # as serve/scribe.py has it
+        self.language = known if company == 1 else Language.of(dialogue.speaking(known.tokenizer))  # as serve/generation.py has it
         self.folder = run.path.with_name(f"{run.path.name}.engine")
 
     # -- which

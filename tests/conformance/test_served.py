@@ -13,7 +13,7 @@ from tests.conformance.test_tasks import fitted, model_for
 from duomo.core.device import Execution
 from duomo.core.table import Table
 from duomo.data.predictor import Predictor
-from duomo.serve.desk import Desk, Question, asked_of
+from duomo.serve.batching import BatchHandler, Question, asked_of
 from duomo.serve.rows import Rows
 
 
@@ -51,7 +51,7 @@ def wire(cell: Any) -> Any:
 def test_served_as_predicted(toy) -> None:
     task, table = fitted(toy)
     run = Ready(Predictor(task, model_for(task), Execution()), {"kinds": dict(table.kinds), "features": task.columns, "task": task.name})
-    desk, few = Desk(run), table.take(np.arange(min(3, len(table))))
+    handler, few = BatchHandler(run), table.take(np.arange(min(3, len(table))))
     if task.too_long(few).any():  # which would be refused
         name = task.columns[0]
         short = pa.array([cell[:5] for cell in few.column(name).to_pylist()])
@@ -66,11 +66,11 @@ def test_served_as_predicted(toy) -> None:
     questions = [
         Question(n, "predict", json.dumps({"rows": [{k: wire(c) for k, c in row.items()}]}).encode()) for n, row in enumerate(rows)
     ]
-    group = [(question, asked_of(desk, question)) for question in questions]
+    group = [(question, asked_of(handler, question)) for question in questions]
     assert all(isinstance(rows, Rows) for _, rows in group), group
-    together = dict(desk.answer(group))
+    together = dict(handler.answer(group))
     assert [json.loads(together[n].body)["answers"][0] for n in range(len(rows))] == expected
-    assert json.loads(dict(desk.answer(group[-1:]))[len(rows) - 1].body)["answers"] == expected[-1:]
+    assert json.loads(dict(handler.answer(group[-1:]))[len(rows) - 1].body)["answers"] == expected[-1:]
 
 
 def test_a_text_that_would_be_cut_is_refused_as_predict_refuses_it(toy) -> None:
@@ -81,9 +81,9 @@ def test_a_text_that_would_be_cut_is_refused_as_predict_refuses_it(toy) -> None:
     one = table.take(np.arange(1))
     cell = (one.column(name)[0].as_py() * 400)[:20_000]
     one = replace(one, data=one.data.set_column(one.names.index(name), name, pa.array([cell])))
-    desk = Desk(
+    handler = BatchHandler(
         Ready(Predictor(task, model_for(task), Execution()), {"kinds": dict(table.kinds), "features": task.columns, "task": task.name})
     )
     if task.too_long(one)[0] and not task.cuts:
         question = Question(0, "predict", json.dumps({"rows": one.data.select(task.columns).to_pylist()}).encode())
-        assert [reply.status for _, reply in desk.answer([(question, asked_of(desk, question))])] == [422]
+        assert [reply.status for _, reply in handler.answer([(question, asked_of(handler, question))])] == [422]

@@ -22,7 +22,7 @@ from duomo.core.reporter import Silent
 from duomo.data.loader import finish
 from duomo.exchange import engines
 from duomo.exchange.engines import Engine
-from duomo.serve.desk import Desk, Question, asked_of
+from duomo.serve.batching import BatchHandler, Question, asked_of
 from duomo.trained import Run
 
 
@@ -71,10 +71,10 @@ def test_the_fastest_that_agrees_answers_alone_and_in_company_alike(opinions: Pa
     together = run.answers(table)
     alone = [run.answers(table.take([row])) for row in range(len(table))]
     assert together == {name: [one[name][0] for one in alone] for name in together}
-    rows, desk = table.data.select(["text"]).to_pylist(), Desk(run)
-    group = [(question, asked_of(desk, question)) for question in
+    rows, handler = table.data.select(["text"]).to_pylist(), BatchHandler(run)
+    group = [(question, asked_of(handler, question)) for question in
              (Question(n, "predict", json.dumps({"rows": [row]}).encode()) for n, row in enumerate(rows))]  # fmt: skip
-    served = [json.loads(reply.body)["answers"][0] for _, reply in desk.answer(group)]
+    served = [json.loads(reply.body)["answers"][0] for _, reply in handler.answer(group)]
     assert served == json.loads(json.dumps(run.predict(rows)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import QUICK
 
 from duomo.core.table import MEDIA
-from duomo.serve.desk import Desk, Question, asked_of
+from duomo.serve.batching import BatchHandler, Question, asked_of
 
 ROWS = 5
 
@@ -35,11 +35,11 @@ def test_served_equals_predicted(runs, name: str) -> None:
     run = runs(name)
     rows = asked_rows(run, runs.source(name))
     expected = json.loads(json.dumps(run.predict(rows)))
-    desk = Desk(run)
+    handler = BatchHandler(run)
     questions = [Question(number, "predict", json.dumps({"rows": [{key: wire(cell) for key, cell in row.items()}]}).encode())
                  for number, row in enumerate(rows)]  # fmt: skip
-    group = [(question, asked_of(desk, question)) for question in questions]
-    together = dict(desk.answer(group))
+    group = [(question, asked_of(handler, question)) for question in questions]
+    together = dict(handler.answer(group))
     assert [json.loads(together[number].body)["answers"][0] for number in range(len(rows))] == expected
-    number, reply = next(iter(desk.answer(group[-1:])))
+    number, reply = next(iter(handler.answer(group[-1:])))
     assert json.loads(reply.body)["answers"] == expected[number:]

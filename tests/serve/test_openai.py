@@ -10,7 +10,7 @@ import pytest
 from tests.serve.harness import Server
 
 from duomo.core.errors import ConfigError
-from duomo.serve import asked, limits
+from duomo.serve import limits, openai_fields
 
 ASK = [{"role": "system", "content": "短"}, {"role": "user", "content": "春眠不觉晓"}]
 
@@ -181,13 +181,13 @@ def test_transcriptions(runs, tmp_path: Path) -> None:
         made.stop()
 
 
-@pytest.mark.parametrize("route", asked.ROUTES)
+@pytest.mark.parametrize("route", openai_fields.ROUTES)
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"model": 3}', b"\xff", b"[" * 99])
 @pytest.mark.parametrize("upload", [False, True])
 def test_whatever_is_wrong_is_said_as_openai_says_it(client: httpx.Client, route: str, body: bytes, upload: bool) -> None:
     kind = "multipart/form-data; boundary=x" if upload else "application/json"
     answer = client.post(route, content=body, headers={"content-type": kind})
-    assert answer.status_code == (400 if upload == (asked.ROUTES[route][2] != "application/json") else 415)
+    assert answer.status_code == (400 if upload == (openai_fields.ROUTES[route][2] != "application/json") else 415)
     error = answer.json()["error"]
     assert set(error) == {"id", "message", "type", "param", "code"} and error["type"] == "invalid_request_error" and error["message"]
 
@@ -218,12 +218,12 @@ def test_the_document_names_what_can_be_asked(client: httpx.Client) -> None:
     assert "/v1/embeddings" not in paths
 
 
-@pytest.mark.parametrize(("name", "rule"), [(n, r) for n, r in asked.CHAT.items() if "number" in r.types or "integer" in r.types])
-def test_numbers_at_their_edge(name: str, rule: asked.Rule) -> None:
+@pytest.mark.parametrize(("name", "rule"), [(n, r) for n, r in openai_fields.CHAT.items() if "number" in r.types or "integer" in r.types])
+def test_numbers_at_their_edge(name: str, rule: openai_fields.Rule) -> None:
     base = {"model": "m", "messages": ASK}
     assert rule.low is not None and rule.high is not None
     for value in (rule.low, rule.high):
-        assert asked.checked({**base, name: int(value) if "integer" in rule.types else value}, asked.CHAT)[name] == value
+        assert openai_fields.checked({**base, name: int(value) if "integer" in rule.types else value}, openai_fields.CHAT)[name] == value
     for value in (rule.low - 1, rule.high + 1):
-        with pytest.raises(asked.Unfit):
-            asked.checked({**base, name: int(value) if "integer" in rule.types else value}, asked.CHAT)
+        with pytest.raises(openai_fields.Unfit):
+            openai_fields.checked({**base, name: int(value) if "integer" in rule.types else value}, openai_fields.CHAT)

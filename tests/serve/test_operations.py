@@ -27,7 +27,7 @@ import duomo
 from duomo.core.errors import ConfigError
 from duomo.core.reporter import Silent
 from duomo.serve import limits, pool
-from duomo.serve.doors import unless_gone
+from duomo.serve.access import unless_gone
 from duomo.serve.frames import Parser, packed
 from duomo.serve.guard import Guard
 from duomo.serve.keys import Key, Keys

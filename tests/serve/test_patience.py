@@ -10,8 +10,8 @@ from starlette.requests import Request
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from duomo.serve import patience
-from duomo.serve.doors import parts_of
+from duomo.serve import protocol
+from duomo.serve.access import parts_of
 from duomo.serve.guard import Guard
 from duomo.serve.metrics import Metrics
 
@@ -23,9 +23,9 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 @pytest.fixture
 def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A client on a connection to an application that answers after some seconds."""
-    monkeypatch.setattr(patience, "HEAD_SECONDS", HEAD)
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", HEAD)
 
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", HEAD)
+    monkeypatch.setattr(protocol, "ANSWER_SECONDS", HEAD)
 
     def run(seconds: float, client: Talk, body: bytes = b"ok") -> None:
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -36,7 +36,7 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         async def both() -> None:
             config = Config(app, log_config=None)
             config.load()
-            made = lambda: patience.Patient(config=config, server_state=ServerState(), app_state={})  # noqa: E731
+            made = lambda: protocol.TimedProtocol(config=config, server_state=ServerState(), app_state={})  # noqa: E731
             async with await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0) as server:
                 reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
                 await client(reader, writer)

@@ -13,8 +13,8 @@ import pytest
 import duomo
 from duomo.core.errors import DataError
 from duomo.serve import limits
-from duomo.serve.desk import Desk, Question, Reply, asked_of, encoded
-from duomo.serve.reading import read_json
+from duomo.serve.batching import BatchHandler, Question, Reply, asked_of, encoded
+from duomo.serve.json_body import read_json
 from duomo.serve.rows import checked, rows_of_parts, table_of
 from duomo.serve.schema import document
 
@@ -179,7 +179,7 @@ def test_a_bad_row_does_not_hurt_its_neighbours(runs) -> None:
     columns = dict.fromkeys(run.facts["features"], "number")
     good, bad = (checked([dict.fromkeys(columns, cell)], columns) for cell in ("1.5", "one and a half"))
     assert good.forms == bad.forms, "they are asked together"
-    replies = dict(Desk(run).answer([(Question(number, "predict"), rows) for number, rows in enumerate((good, bad, good))]))
+    replies = dict(BatchHandler(run).answer([(Question(number, "predict"), rows) for number, rows in enumerate((good, bad, good))]))
     assert [replies[number].status for number in range(3)] == [200, 422, 200]
     assert replies[0].body == replies[2].body
 
@@ -190,7 +190,7 @@ def test_text_and_numbers_share_a_pass(runs) -> None:
     usual = rows_of(runs.source("clinic"), "diagnosis", 2)
     cells = ({name: float(value) for name, value in usual[0].items()}, usual[0], usual[1])
     asked = [checked([row], dict.fromkeys(names, "number")) for row in cells]
-    replies = dict(Desk(run).answer([(Question(number, "predict"), rows) for number, rows in enumerate(asked)]))
+    replies = dict(BatchHandler(run).answer([(Question(number, "predict"), rows) for number, rows in enumerate(asked)]))
     assert replies[0].body == replies[1].body != replies[2].body
 
 
@@ -286,11 +286,11 @@ def club(tmp_path_factory: pytest.TempPathFactory):
 
 
 def asked(run, rows: list[object]) -> object:
-    """The answers of a desk, or its message."""
-    desk = Desk(run)
+    """The answers of a handler, or its message."""
+    handler = BatchHandler(run)
     question = Question(0, "predict", json.dumps({"rows": rows}).encode())
-    found = asked_of(desk, question)
-    reply = found if isinstance(found, Reply) else dict(desk.answer([(question, found)]))[0]
+    found = asked_of(handler, question)
+    reply = found if isinstance(found, Reply) else dict(handler.answer([(question, found)]))[0]
     return json.loads(reply.body)["answers"] if reply.status == 200 else reply.facts["message"]
 
 
@@ -336,7 +336,9 @@ def test_records_are_answered_as_they_were_learned_from(club) -> None:
         assert said in asked(run, [records[0] | wrong])
     with pytest.raises(DataError, match="at most"):
         table_of([{"a": ["x" * limits.LONGEST_TEXT]}], {"a": "text"})
-    schema = document({"club": Desk(run).facts()})["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schema = document({"club": BatchHandler(run).facts()})["paths"]["/v1/predict"]["post"]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
     flat_row, nested_row = schema["properties"]["rows"]["items"]["anyOf"]
     assert flat_row["properties"]["id"] == {} and "user.home.city" in flat_row["required"] and "id" not in flat_row["required"]
     assert nested_row["properties"]["user"]["properties"]["home"]["required"] == ["city"]

@@ -15,9 +15,9 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.run import RunFolder
 from duomo.decode.engine import Engines, Stream
 from duomo.decode.loop import Piece
-from duomo.serve import asked, tools
-from duomo.serve.desk import Question, Reply
-from duomo.serve.scribe import Scribe
+from duomo.serve import openai_fields, tools
+from duomo.serve.batching import Question, Reply
+from duomo.serve.generation import GenerationHandler
 
 TEMPLATE = (
     "{% for tool in tools or [] %}{{ tool.function.name | tojson }}\n{% endfor %}{% for m in messages %}{{ m.role }}: {{ m.content }}"
@@ -64,10 +64,10 @@ def test_tokens_in_place_of_texts(caller: openai.OpenAI, runs: Any) -> None:
 
 @pytest.mark.parametrize("wrong", [[1, "a"], [[1], "a"], [[]], [[1], []], [-1], [[1.5]], [True], [], [[[1]]]])
 def test_what_is_no_prompt(wrong: Any) -> None:
-    with pytest.raises(asked.Unfit):
-        asked.prompts("prompt", wrong, 64)
-    with pytest.raises(asked.Unfit):
-        asked.prompts("prompt", [[1]] * 65, 64)
+    with pytest.raises(openai_fields.Unfit):
+        openai_fields.prompts("prompt", wrong, 64)
+    with pytest.raises(openai_fields.Unfit):
+        openai_fields.prompts("prompt", [[1]] * 65, 64)
 
 
 def test_embeddings(caller: openai.OpenAI) -> None:
@@ -179,11 +179,11 @@ class Said(Engines):
 def answer(runs: Any, text: str, stream: bool) -> list[Any]:
     """What a chat about the weather gets when the model says this."""
     run, sent = runs("poems"), []
-    scribe = Scribe(run, lambda number, reply: sent.append(reply), Said(text))
-    scribe._state |= {"chat_template": TEMPLATE, "names": {}}
-    fields = asked.checked({"model": "m", "messages": ASK, "tools": [WEATHER], "stream": stream}, asked.CHAT)
+    generation = GenerationHandler(run, lambda number, reply: sent.append(reply), Said(text))
+    generation._state |= {"chat_template": TEMPLATE, "names": {}}
+    fields = openai_fields.checked({"model": "m", "messages": ASK, "tools": [WEATHER], "stream": stream}, openai_fields.CHAT)
     fields |= tools.checked(fields["tools"], fields["tool_choice"]) | {"schema": "", "stop": None}
-    scribe._answer(Question(1, "chat", asked=fields))
+    generation._answer(Question(1, "chat", asked=fields))
     found: list[Reply] = sent
     if not stream:
         return [json.loads(found[0].body)["choices"][0]]

@@ -18,7 +18,7 @@ from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import ahead, sources
 from duomo.data.formats import frames
-from duomo.serve.desk import Desk, Question
+from duomo.serve.batching import BatchHandler, Question
 from duomo.serve.rows import table_of
 from duomo.studio import beside
 from duomo.tasks.regress.task import Main
@@ -142,14 +142,14 @@ def test_a_run_foretells(tmp_path: Path) -> None:
     again.predict_file(tmp_path / "next.csv", str(tmp_path / "answers.csv"))
     assert [*pd.read_csv(tmp_path / "answers.csv")] == ["date", "prediction", "low", "high"]
     assert run.facts["asks"] == ["date"]
-    desk, question = Desk(again), Question(1, "predict", b'{"rows": [{"date": "2023-04-26"}]}')
-    (_, reply), *_ = desk.answer([(question, desk.rows(question))])
+    handler, question = BatchHandler(again), Question(1, "predict", b'{"rows": [{"date": "2023-04-26"}]}')
+    (_, reply), *_ = handler.answer([(question, handler.rows(question))])
     assert reply.status == 200 and json.loads(reply.body)["answers"][0]["prediction"] == pytest.approx(
         answers["prediction"].iloc[0], rel=1e-4
     )
     later = [{"date": f"2023-04-{day}", "sales": 500.0 if day < 27 else None} for day in (26, 27)] + [{"date": "2023-05-03"}]
     asked = [Question(2, "predict", json.dumps({"rows": later}).encode()), question]  # of two requests at once neither hears of the other
-    (_, told_of), (_, alone) = desk.answer([(one, desk.rows(one)) for one in asked])
+    (_, told_of), (_, alone) = handler.answer([(one, handler.rows(one)) for one in asked])
     assert json.loads(told_of.body)["answers"][2] == again.predict(later)[2] and alone.body == reply.body
     assert again.predict(later)[2] != again.predict(later[2:])[0]
     high = again.told(table_of([row | {"sales": 9999.0} for row in later], {"date": "date", "sales": "number"}))

@@ -25,10 +25,10 @@ from duomo.exchange import engines
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
 from duomo.pipeline import compare, judged
-from duomo.train import adapt, clock, council, grove, line
+from duomo.train import adapt, boosted_trees, clock, council, linear
 from duomo.train.gradient import Gradient
-from duomo.train.held import loss
-from duomo.train.voices import Line, Trees, at_most, joined
+from duomo.train.holdout import loss
+from duomo.train.learners import Line, Trees, at_most, joined
 
 ROWS = 400
 
@@ -227,8 +227,8 @@ def test_forests_of_few_rows_speak_as_one(tmp_path: Path) -> None:
     )
     forest = next(one for one in run.model.modules() if isinstance(one, Council)).forest
     first = forest.root_T.numpy()
-    assert len(first) % grove.BAGS == 0 and grove.BAGS < len(first) <= grove.TREES
-    assert len({tuple(forest.feature_L[place : place + 3].tolist()) for place in first[:: len(first) // grove.BAGS]}) > 1
+    assert len(first) % boosted_trees.BAGS == 0 and boosted_trees.BAGS < len(first) <= boosted_trees.TREES
+    assert len({tuple(forest.feature_L[place : place + 3].tolist()) for place in first[:: len(first) // boosted_trees.BAGS]}) > 1
 
 
 def test_few_rows_that_become_many_have_trees_of_the_kind_that_was_chosen() -> None:
@@ -238,11 +238,11 @@ def test_few_rows_that_become_many_have_trees_of_the_kind_that_was_chosen() -> N
     goal = Goal("mean", np.sign(x_NF[:, 0] * x_NF[:, 1]) + 1.5 * rng.normal(size=2600), np.ones(2600, bool), 0, 1, even)
     one, batch = Council({"x": Field("numbers", (3,))}, 1), {"x": torch.from_numpy(x_NF)}
     rows = council.Rows(1700, batch, torch.zeros(900, 1), [goal], False, time.monotonic() + 60, council.PRIOR, council.FIRM)
-    voice = grove.fit(one, rows, None, Silent().progress("", 1, ""))
+    voice = boosted_trees.fit(one, rows, None, Silent().progress("", 1, ""))
     before, count = float(one.forest(batch["x"]).std()), len(one.forest.root_T)
-    assert voice is not None and count % grove.BAGS == 0
+    assert voice is not None and count % boosted_trees.BAGS == 0
     voice.onward(rows)
-    first = one.forest.root_T[:: count // grove.BAGS].tolist()
+    first = one.forest.root_T[:: count // boosted_trees.BAGS].tolist()
     assert len(one.forest.root_T) == count and len({tuple(one.forest.feature_L[place : place + 9].tolist()) for place in first}) > 1
     assert float(one.forest(batch["x"]).std()) > 0.96 * before
 
@@ -264,7 +264,7 @@ def test_each_of_a_thousand_values_counts(tmp_path: Path) -> None:
 
 def test_a_large_category_does_not_silence_the_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where its thousand values would take too long, the line does without them, also when it learns from the validation."""
-    monkeypatch.setattr(line, "_affordable", lambda council, rows, ends, wide: 0 if wide else 20_000)
+    monkeypatch.setattr(linear, "_affordable", lambda council, rows, ends, wide: 0 if wide else 20_000)
     frame = slope(0, 1200).assign(shop=[f"shop {row % 300}" for row in range(1200)])
     settings = {"data": {"target": ("y",), "kind": {"shop": "category"}}, "train": {"epochs": 1.0}}
     run = duomo.train(frame, settings, out=tmp_path / "run", reporter=Silent())
@@ -276,7 +276,7 @@ def test_a_large_category_does_not_silence_the_line(monkeypatch: pytest.MonkeyPa
 
 def test_many_classes_have_their_trees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Fields of a chessboard."""
-    monkeypatch.setattr(grove, "MOST_TREES", 8 * 64)
+    monkeypatch.setattr(boosted_trees, "MOST_TREES", 8 * 64)
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.random((800, 2)), columns=["east", "north"])
     frame["field"] = [f"{'abcdefgh'[int(8 * east)]}{int(8 * north)}" for east, north in zip(frame.east, frame.north, strict=True)]
@@ -331,7 +331,7 @@ def test_few_rows_are_all_learned_from_in_the_end(monkeypatch: pytest.MonkeyPatc
 def test_how_often_one_looks_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     forests = []
     for glance in (4.0, 0.0):
-        monkeypatch.setattr(grove, "GLANCE", glance)
+        monkeypatch.setattr(boosted_trees, "GLANCE", glance)
         run = duomo.train(steps(0, 200), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / str(glance), reporter=Silent())
         forests.append({name: value for name, value in run.model.state_dict().items() if "forest" in name})
     assert forests[0].keys() == forests[1].keys() and all(torch.equal(forests[0][name], forests[1][name]) for name in forests[0])
@@ -342,10 +342,10 @@ def test_many_rows_give_way_to_little_time() -> None:
     known, even = np.ones(len(x_NF), bool), np.ones(len(x_NF))
     goal = Goal("class", (x_NF[:, 0] > 0).astype(np.int64), known, 0, 2, even)
     rows = council.Rows(25_000, {}, torch.zeros(5000, 2), [goal], False, 0.0, council.PRIOR, council.FIRM)
-    assert grove._affordable(rows, goal, x_NF, 0, 0.0) == grove.TRIED
-    assert grove.TRIED < grove._affordable(rows, goal, x_NF, 0, 20.0) <= grove.TREE_ROWS
+    assert boosted_trees._affordable(rows, goal, x_NF, 0, 0.0) == boosted_trees.TRIED
+    assert boosted_trees.TRIED < boosted_trees._affordable(rows, goal, x_NF, 0, 20.0) <= boosted_trees.TREE_ROWS
     late = goal._replace(values=np.arange(len(x_NF)) * 12 // len(x_NF), size=12)  # classes one after the other
-    assert grove.TRIED <= grove._affordable(replace(rows, goals=[late]), late, x_NF, 0, 20.0) <= grove.TREE_ROWS
+    assert boosted_trees.TRIED <= boosted_trees._affordable(replace(rows, goals=[late]), late, x_NF, 0, 20.0) <= boosted_trees.TREE_ROWS
 
 
 def test_a_hurried_line_tries_all_penalties_on_few_rows(tmp_path: Path) -> None:
@@ -358,7 +358,7 @@ def test_a_hurried_line_tries_all_penalties_on_few_rows(tmp_path: Path) -> None:
 def test_a_hurried_council_and_what_goes_on_from_it(tmp_path: Path) -> None:
     run = duomo.train(steps(0), {"train": {"minutes": 0.001}}, target="y", out=tmp_path / "run", reporter=Silent())
     advice = next(one for one in run.model.modules() if isinstance(one, Council))
-    assert 0 < len(advice.forest.root_T) <= grove.HURRIED
+    assert 0 < len(advice.forest.root_T) <= boosted_trees.HURRIED
     fresh = find.make_model(run.recipe.model, run.task)
     words, new = adapt.load(fresh, open_pretrained(str(run.path)))
     assert "are fitted anew" in words and "council." not in words
@@ -399,7 +399,7 @@ def write(frame: pd.DataFrame, folder: Path) -> Path:
 
 
 def test_many_columns_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(grove, "SPLITS", 27)
+    monkeypatch.setattr(boosted_trees, "SPLITS", 27)
     run = duomo.train(steps(0, 120), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / "run", reporter=Silent())
     advice = next(one for one in run.model.modules() if isinstance(one, Council))
     assert 0 < len(advice.forest.root_T) <= 3  # nine columns
@@ -409,8 +409,8 @@ def test_where_rounds_are_too_few_trees_go_faster(monkeypatch: pytest.MonkeyPatc
     """Of classes there are few rounds; where those suffice the slower rate stays."""
     forests = []
     for most in (600, 18):
-        monkeypatch.setattr(grove, "TREES", most)
-        monkeypatch.setattr(grove, "BAGS", 1)
+        monkeypatch.setattr(boosted_trees, "TREES", most)
+        monkeypatch.setattr(boosted_trees, "BAGS", 1)
         run = duomo.train(steps(0, 200), {"train": {"epochs": 1.0}}, target="y", out=tmp_path / str(most), reporter=Silent())
         forests.append(next(one for one in run.model.modules() if isinstance(one, Council)).forest)
     first = [float(one.value_L[one.child_L == torch.arange(len(one.child_L))][:2].abs().max()) for one in forests]
@@ -477,7 +477,7 @@ def test_the_test_is_learned_from_when_it_has_judged(tmp_path: Path) -> None:
 
 def test_the_latest_rows_are_learned_from_in_the_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Prices that rose when the test began: what is served knows of it. Many rows, of which trees learn once more as well."""
-    monkeypatch.setattr(grove, "FEW", 200)
+    monkeypatch.setattr(boosted_trees, "FEW", 200)
     monkeypatch.setattr(council, "AT_LEAST", 1e6)  # no clock ends the trees early, and none chooses the kernels
     frame = steps(0, 400).assign(date=pd.date_range("2024-01-01", periods=400).strftime("%Y-%m-%d"))
     frame["y"] += 20.0 * (frame.index >= 330)

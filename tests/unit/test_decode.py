@@ -11,14 +11,14 @@ from duomo.core.device import Execution, bf16_on_cpu
 from duomo.core.errors import ConfigError, DataError, ResourceError
 from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
+from duomo.decode.detokenize import Pieces
 from duomo.decode.engine import Engine, running, write
 from duomo.decode.loop import BLOCK, Batcher, Language, Piece
-from duomo.decode.pieces import Pieces
-from duomo.decode.reread import Reread
 from duomo.decode.sampling import Drawer, Sampling, choose
-from duomo.decode.whole import Whole
+from duomo.decode.uncached import Reread
+from duomo.decode.whole_characters import Whole
 from duomo.models import gpt
-from duomo.serve.scribe import _Form
+from duomo.serve.generation import _Form
 
 TEXT = [
     "It is a truth universally acknowledged, that a single man in possession of a good fortune must be in want of a wife. 枯藤老树昏鸦 😀 "

@@ -31,7 +31,7 @@ from duomo.decode.quantize import Int8Linear, quantize
 from duomo.decode.sampling import Sampling
 from duomo.exchange import runs
 from duomo.models import gpt, seq2seq
-from duomo.serve import scribe
+from duomo.serve import generation
 
 GREEDY = Sampling(temperature=0, new_tokens=16)
 
@@ -363,8 +363,8 @@ def test_only_what_writes_can_be_talked_to(monkeypatch) -> None:
 def test_who_leaves_while_the_prompt_is_prepared_is_not_written_for(spelling, monkeypatch) -> None:
     task = SimpleNamespace(tokenizer=spelling, name="generate", context=64, config=SimpleNamespace(sampling=GREEDY))
     run = SimpleNamespace(task=task, path=Path("poems"), model=decoder(spelling["size"]), execution=None)
-    replies: queue.Queue[scribe.Reply] = queue.Queue()
-    made, going = scribe.Scribe(run, lambda number, reply: replies.put(reply)), threading.Event()
+    replies: queue.Queue[generation.Reply] = queue.Queue()
+    made, going = generation.GenerationHandler(run, lambda number, reply: replies.put(reply)), threading.Event()
     monkeypatch.setattr(made, "_prompts", lambda asked, chat: [[5, 6, 7]] if going.wait(20) else [])
     asked = dict.fromkeys(("temperature", "top_k", "top_p", "min_p", "stop", "schema", "logprobs", "stream", "seed"))
     made.begin(SimpleNamespace(id=3, verb="complete", asked=asked | {"n": 1, "max_tokens": 50}))

@@ -26,10 +26,10 @@ from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.core.tensors import Examples
-from duomo.evaluate import bootstrap, compare, exhibits, rivals, scorecard, slices
+from duomo.evaluate import baselines, bootstrap, compare, scorecard, slices
 from duomo.evaluate.card import model_card
-from duomo.evaluate.exhibits import confused, worst_errors
 from duomo.evaluate.report import html, inspect, plots
+from duomo.evaluate.worst_errors import cell, confused, worst_errors
 from duomo.train import preflight
 
 HOSTILE = '<script>alert(1)</script>"|`{{7*7}}'
@@ -223,8 +223,8 @@ def test_simple_models_keep_the_time_that_they_are_given(
     """Also those of fewer than ten thousand rows; what cannot be fitted to few rows is fitted to all."""
     train, test = clinic
     monkeypatch.setattr(Binary, "baselines", lambda self: [Frequencies(), Slow(least)])
-    monkeypatch.setattr(rivals, "time", SimpleNamespace(perf_counter=lambda: Slow.now))
-    _, slow = rivals.run_rivals(Binary(Config()), train.take(np.arange(8000) % len(train)), test, seconds)
+    monkeypatch.setattr(baselines, "time", SimpleNamespace(perf_counter=lambda: Slow.now))
+    _, slow = baselines.run_rivals(Binary(Config()), train.take(np.arange(8000) % len(train)), test, seconds)
     assert slow.fitted_rows == pytest.approx(rows, abs=1) and (slow.note == "") == (rows == 8000)
     assert preflight.beside(TrainConfig(minutes=1.0)) == 9.0 and preflight.beside(TrainConfig()) == preflight.beside(
         TrainConfig(minutes=9.0)
@@ -329,7 +329,7 @@ def test_what_is_written_as_json_is_shown_in_words() -> None:
     )
     cells = {"talk": [talk], "tokens": ['["Ada", "is", "here"]'], "tags": ['["B-PER", "O", "O"]'], "boxes": [boxed], "note": ["[1, 2"]}
     table = Table(pa.table(cells), dict.fromkeys(cells, "text"), name="t")
-    shown = {name: exhibits.cell(table, name, 0, [0])["text"] for name in cells}
+    shown = {name: cell(table, name, 0, [0])["text"] for name in cells}
     assert shown["talk"] == "user: Hello\nassistant: Good day" and shown["tokens"] == "Ada is here"
     assert shown["boxes"] == "cat ×2, dog" and shown["note"] == "[1, 2"
     spans = [{"text": "Ada", "label": "PER", "start": 0, "end": 3}]

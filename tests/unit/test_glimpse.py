@@ -23,10 +23,10 @@ from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import within
 from duomo.models.resnet import SIZES, Model
 from duomo.nn.council import Council
-from duomo.nn.glimpse import FILTERS
+from duomo.nn.picture_features import FILTERS
 from duomo.train import adapt, council
-from duomo.train.line import GAIN, Seen
-from duomo.train.voices import Line
+from duomo.train.learners import Line
+from duomo.train.linear import GAIN, Seen
 
 
 def pictures(channels: int, side: int, count: int = 9) -> tuple[dict[str, Field], torch.Tensor]:

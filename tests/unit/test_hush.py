@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from duomo.core import hush
+from duomo.core import stderr
 from duomo.core.kinds import audio
 
 
@@ -28,7 +28,7 @@ def damaged(tmp_path: Path) -> Path:
 def test_a_damaged_mp3_is_read_in_silence(damaged: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with soundfile.SoundFile(damaged) as sound:
         sound.read()
-    assert "libmpg123" in capfd.readouterr().err, "the library is quiet by itself: core/hush.py is not needed any more"
+    assert "libmpg123" in capfd.readouterr().err, "the library is quiet by itself: core/stderr.py is not needed any more"
     audio.decode(damaged, 16000, 48000)
     audio.decode(damaged.read_bytes(), 16000, 48000)
     assert capfd.readouterr().err == ""
@@ -37,7 +37,7 @@ def test_a_damaged_mp3_is_read_in_silence(damaged: Path, capfd: pytest.CaptureFi
 def test_others_are_heard_from_many_threads(damaged: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def work(number: int) -> None:
         for turn in range(5):
-            with hush.hushed():
+            with stderr.hushed():
                 os.write(2, b"ours %d %d\n" % (number, turn))
             audio.decode(damaged, 16000, 48000)
 
@@ -50,7 +50,7 @@ def test_others_are_heard_from_many_threads(damaged: Path, capfd: pytest.Capture
     sys.stderr.flush()
     heard = capfd.readouterr().err.splitlines()
     assert sorted(heard) == sorted([f"ours {number} {turn}" for number in range(4) for turn in range(5)] + ["after"])
-    with pytest.raises(ValueError), hush.hushed():
+    with pytest.raises(ValueError), stderr.hushed():
         raise ValueError
     os.write(2, b"still here\n")
     assert "still here" in capfd.readouterr().err
@@ -59,7 +59,7 @@ def test_others_are_heard_from_many_threads(damaged: Path, capfd: pytest.Capture
 def test_a_line_written_while_another_thread_leaves_is_not_lost(capfd: pytest.CaptureFixture[str]) -> None:
     def work(number: int) -> None:
         for turn in range(500):
-            with hush.hushed():
+            with stderr.hushed():
                 os.write(2, b"ours %d %d\n" % (number, turn))
 
     before = sys.getswitchinterval()
@@ -79,12 +79,12 @@ def test_two_that_are_mute_at_once_leave_the_stream_as_it_was() -> None:
     before, inside, leave = os.fstat(2), threading.Event(), threading.Event()
 
     def first() -> None:
-        with hush.muted():
+        with stderr.muted():
             inside.set()
             leave.wait(5)
 
     def second() -> None:
-        with hush.muted():
+        with stderr.muted():
             leave.set()
             one.join(0.3)  # where it may leave before us
 

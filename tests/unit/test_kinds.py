@@ -21,7 +21,7 @@ from duomo.core.kinds import KINDS, audio, category, date, image, infer, number,
 from duomo.core.kinds.base import Cells
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.evaluate.exhibits import thumbnail
+from duomo.evaluate.worst_errors import thumbnail
 
 CONFIG = EncodeConfig()
 

@@ -9,8 +9,8 @@ from duomo.core.recipe import ModelConfig
 from duomo.data import sources
 from duomo.data.loader import finish
 from duomo.decode.beam import Beam, search
-from duomo.decode.penalty import FEWEST, PENALTIES, USUAL, Penalty
-from duomo.decode.written import written
+from duomo.decode.length_penalty import FEWEST, PENALTIES, USUAL, Penalty
+from duomo.decode.rewriting import written
 from duomo.plan import telling
 
 ROWS = {"text": ["one two three", "four five", "six seven eight nine"] * 10, "translation": ["eins zwei drei", "vier fünf", "sechs"] * 10}

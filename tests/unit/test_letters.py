@@ -1,4 +1,4 @@
-"""The straight line over the letters of texts (nn/letters.py, train/line.py)."""
+"""The straight line over the letters of texts (nn/letter_features.py, train/linear.py)."""
 
 import time
 from dataclasses import replace
@@ -21,11 +21,11 @@ from duomo.core.kinds.base import Cells
 from duomo.core.recipe import EncodeConfig
 from duomo.core.reporter import Silent
 from duomo.nn.council import Council
-from duomo.nn.letters import ORDERS, Letters
-from duomo.train.descent import Weights, descend
-from duomo.train.held import Rows, loss
-from duomo.train.line import GAIN, Seen, _apart, fit, read
-from duomo.train.voices import Line
+from duomo.nn.letter_features import ORDERS, Letters
+from duomo.train.holdout import Rows, loss
+from duomo.train.lbfgs import Weights, descend
+from duomo.train.learners import Line
+from duomo.train.linear import GAIN, Seen, _apart, fit, read
 
 TEXTS = ["The heart of the sea", "An old sea-bird, at rest", "HEARTS  and\ttides", "a", "", "Über Straße 中文", "tide after tide"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from duomo import cli
 from duomo.core import messages
-from duomo.core.retold import retell, retold
+from duomo.core.retranslated import retell, retold
 from duomo.evaluate.scorecard import SENTENCES
 from duomo.serve import schema
 

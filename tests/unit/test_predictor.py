@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import duomo
 from duomo import samples
 from duomo.core.device import PRODUCTS, Execution
-from duomo.core.operations import Counter
+from duomo.core.flops import Counter
 from duomo.data.predictor import Block, Predictor
 
 BRIEF = {"train": {"steps": 1, "batch_size": 4, "exact": True, "evaluate_steps": 10**6}, "data": {"kind": {"text": "text"}}}

@@ -20,11 +20,11 @@ from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
-from duomo.train import checkpoint, facts, loop, optim, preflight, probe
-from duomo.train.feed import size, split
+from duomo.train import checkpoint, loop, optim, preflight, probe, reproducibility
 from duomo.train.gradient import Gradient
 from duomo.train.guard import Spikes
 from duomo.train.loop import train
+from duomo.train.prefetch import size, split
 from duomo.train.schedule import Budget, Plan, factor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "crash"))
@@ -473,9 +473,9 @@ def test_other_code_is_told_of_when_a_run_goes_on(tmp_path: Path, stopped: Any, 
             train(toy.job(tmp_path / name, toy.config(steps=5)), Silent())
         with monkeypatch.context() as patch:
             if later:
-                patch.setattr(facts, "code", lambda later=later: later)
+                patch.setattr(reproducibility, "code", lambda later=later: later)
             train(toy.job(tmp_path / name, toy.config(steps=5)), heard)
-        assert any(f"duomo: {facts.code()} -> {later}" in sentence for sentence in heard.said) == bool(later)
+        assert any(f"duomo: {reproducibility.code()} -> {later}" in sentence for sentence in heard.said) == bool(later)
 
 
 def test_what_will_take_long_or_not_fit_is_foretold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

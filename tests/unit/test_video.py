@@ -25,7 +25,7 @@ from duomo.data.augment import augment
 from duomo.data.folders import listed
 from duomo.data.loader import TableStream, finish
 from duomo.data.readable import readable
-from duomo.evaluate import exhibits
+from duomo.evaluate import worst_errors
 from duomo.exploring import explore
 from duomo.models import fusion, r2plus1d
 from duomo.plan import make
@@ -252,5 +252,5 @@ def test_from_films_to_answers(clips: Path, tmp_path: Path) -> None:
         assert run.answers(table_of([body], {"video": "video"}))["prediction"] == [answer["prediction"]]
     facts = explore(str(clips), str(tmp_path / "run"), str(tmp_path / "page.html"), 0, Silent())
     assert len(facts["rows"]) == 48 and "data:image/jpeg" in (tmp_path / "page.html").read_text()
-    some = exhibits.cell(kinds.infer(sources.read(clips), {}), "video", 0, [0])
+    some = worst_errors.cell(kinds.infer(sources.read(clips), {}), "video", 0, [0])
     assert some["source"].startswith("data:image/jpeg;base64,") and some["text"] == "film0_clip0.avi"

@@ -6,7 +6,7 @@ import pytest
 
 from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
-from duomo.decode.whole import Whole, behind
+from duomo.decode.whole_characters import Whole, behind
 
 
 def bytewise(text: str, size: int = 300) -> dict:

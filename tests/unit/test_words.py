@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from duomo.core.words import COMBINING, WORD
+from duomo.core.word_patterns import COMBINING, WORD
 from duomo.data.baselines.classical import tfidf
 
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from duomo.core.contract import EncoderDecoder, Evidence, Field, Task
 from duomo.core.device import PRODUCTS, THREADS, Execution
 from duomo.core.errors import DataError
+from duomo.core.flops import Counter
 from duomo.core.kinds import date, number, numbers
 from duomo.core.messages import tr
-from duomo.core.operations import Counter
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish

@@ -16,7 +16,7 @@ from duomo.core.kinds.image import upright
 from duomo.core.messages import tr
 from duomo.core.steps import steps_of
 from duomo.core.table import FLAT, Table
-from duomo.core.words import CJK, SOUTHEAST
+from duomo.core.word_patterns import CJK, SOUTHEAST
 
 UNSPACED = re.compile(f"[{CJK}{SOUTHEAST}]")
 MANY_TEXTS = 3000

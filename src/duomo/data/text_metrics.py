@@ -17,7 +17,7 @@ from operator import or_
 import numpy as np
 
 from duomo.core.contract import Evidence, View
-from duomo.core.words import SOUTHEAST, runs_of
+from duomo.core.word_patterns import SOUTHEAST, runs_of
 from duomo.data.several import any_of, first_of
 from duomo.data.supervised import is_unspaced
 

@@ -21,11 +21,11 @@ import torch
 from duomo.core import runtime
 from duomo.core.device import has_amx
 from duomo.core.errors import ConfigError, DataError, DuomoError, ResourceError
+from duomo.decode.detokenize import Pieces
 from duomo.decode.engine import QUEUE, Engines, Stream
 from duomo.decode.loop import Grammar, Language, Piece, common
-from duomo.decode.pieces import Pieces
 from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
-from duomo.decode.whole import Whole
+from duomo.decode.whole_characters import Whole
 
 WRITE_FAULTS = (DuomoError, RuntimeError, ValueError)
 SLOTS = 4

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from duomo.core.contract import Decoder, Slots
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import text as text_kind
-from duomo.decode.pieces import Pieces
-from duomo.decode.reread import Reread
+from duomo.decode.detokenize import Pieces
 from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
-from duomo.decode.whole import Whole
+from duomo.decode.uncached import Reread
+from duomo.decode.whole_characters import Whole
 
 BLOCK = 64
 """Tokens of a prompt that are read at once."""

@@ -12,12 +12,12 @@ import torch
 from duomo.core.contract import CLUSTER, Evidence, Task, View
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
-from duomo.core.retold import retell
+from duomo.core.retranslated import retell
 from duomo.core.table import Table
+from duomo.evaluate.baselines import Rival, run_rivals
 from duomo.evaluate.bootstrap import LEVEL, Interval, Resampled, difference, interval, paired, resample, row_count, witnessed
-from duomo.evaluate.exhibits import Answer, beside, confused, worst_errors
-from duomo.evaluate.rivals import Rival, run_rivals
 from duomo.evaluate.slices import label, worst_slices
+from duomo.evaluate.worst_errors import Answer, beside, confused, worst_errors
 
 FORMAT = 1
 SENTENCES, FACTS = ("note", "title", "x_label", "y_label"), ("reason", "split", "problems")

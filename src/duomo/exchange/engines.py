@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from duomo.core.contract import Places, Vectors
 from duomo.core.device import Execution, bf16_on_cpu, cores, machine_facts
 from duomo.core.errors import RunError
-from duomo.core.hush import muted
 from duomo.core.run import RunFolder
+from duomo.core.stderr import muted
 from duomo.core.tensors import Batch
 from duomo.nn.council import Council
 

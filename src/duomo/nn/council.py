@@ -5,9 +5,10 @@
     sounds (B, D) ───┼─ line ───── logits (B, S) ─ × share ─┘
     tokens (B, T) ───┤
     pixels ──────────┘
-Of a sound they see what a few numbers tell of it (nn/heard.py). Of texts the line sees their letters (nn/letters.py), of a category of many
-values each by itself, of pictures edges and colours (nn/glimpse.py), and the trees what the line says of each: a text may mean something
-else in another row, and of a thousand values none can be split off (Wolpert 1992, "Stacked Generalization").
+Of a sound they see what a few numbers tell of it (nn/sound_features.py). Of texts the line sees their letters (nn/letter_features.py), of
+a category of many values each by itself, of pictures edges and colours (nn/picture_features.py), and the trees what the line says of
+each: a text may mean something else in another row, and of a thousand values none can be split off (Wolpert 1992, "Stacked
+Generalization").
 They are fitted when the network has learned, and the shares on validation (train/council.py); until then only the network speaks, and
 what is not fitted yet is empty. Weighing unlike models is what wins on tables: Caruana et al. 2004, "Ensemble Selection from Libraries of
 Models"; Erickson et al. 2020, arXiv:2003.06505, section 2.2.
@@ -24,10 +25,10 @@ from torch.nn import functional as F
 from duomo.core.contract import Field
 from duomo.core.tensors import Batch
 from duomo.nn.fields import of_forms
-from duomo.nn.glimpse import Glimpse
 from duomo.nn.grown import Grown
-from duomo.nn.heard import Heard
-from duomo.nn.letters import Letters
+from duomo.nn.letter_features import Letters
+from duomo.nn.picture_features import Glimpse
+from duomo.nn.sound_features import Heard
 
 DEPTH = 10
 """Most splits between the root of a tree and its leaves."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from duomo.nn.grown import Grown
-from duomo.nn.letters import MODULUS, n_grams, placed, spell, words
+from duomo.nn.letter_features import MODULUS, n_grams, placed, spell, words
 
 PLACES = 2**18
 """Places at which words and n-grams are told apart; the D numbers of a vector share them."""

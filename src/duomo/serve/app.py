@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from duomo.core.messages import tr
 from duomo.serve import openai, schema
-from duomo.serve.doors import FAILURES, JSON, UPLOAD, Doors, Handler, Refused, body_of, parts_of
+from duomo.serve.access import FAILURES, JSON, UPLOAD, Access, Handler, Refused, body_of, parts_of
 from duomo.serve.guard import Guard
 from duomo.serve.keys import Key, Keys
 from duomo.serve.limits import LARGEST_ROWS
@@ -35,7 +35,7 @@ class Application:
 
     def __init__(self, pool: Pool, keys: Keys | None = None, hosts: tuple[str, ...] = LOCAL, *, quiet: bool = True):
         self.pool, self.metrics = pool, Metrics()
-        self.doors = Doors(pool, keys or Keys([]), self.metrics)
+        self.access = Access(pool, keys or Keys([]), self.metrics)
         self.app = Starlette(routes=self._routes(), exception_handlers=FAILURES, lifespan=self._lifespan)
         self.guard = Guard(self.app, hosts, self.metrics, quiet)
 
@@ -53,20 +53,20 @@ class Application:
 
     def _routes(self) -> list[Route]:
         """All of them, the busiest first."""
-        route, doors = self.doors.route, self.doors
+        route, access = self.access.route, self.access
         asked = [
-            route("/v1/predict/{run}", self._named, doors.asking, method="POST"),
-            route("/v1/predict", self._only, doors.asking, method="POST"),
+            route("/v1/predict/{run}", self._named, access.asking, method="POST"),
+            route("/v1/predict", self._only, access.asking, method="POST"),
         ]
-        told = [route(path, self._page(PAGE / name), doors.caller) for path, name in FILES.items()]
+        told = [route(path, self._page(PAGE / name), access.caller) for path, name in FILES.items()]
         told += [
-            route("/openapi.json", self._document, doors.caller),
-            route("/metrics", self._metrics, doors.caller),
-            route("/v1/runs", self._runs, doors.caller),
+            route("/openapi.json", self._document, access.caller),
+            route("/metrics", self._metrics, access.caller),
+            route("/v1/runs", self._runs, access.caller),
         ]
-        health = [route("/livez", self._alive, doors.anyone)]
-        health += [route(path, self._health, doors.anyone) for path in ("/readyz", "/health")]
-        return [*asked, *openai.routes(doors), *told, *health]
+        health = [route("/livez", self._alive, access.anyone)]
+        health += [route(path, self._health, access.anyone) for path in ("/readyz", "/health")]
+        return [*asked, *openai.routes(access), *told, *health]
 
     async def _alive(self, request: Request, key: Key | None) -> Response:
         return JSONResponse({"status": "ok"})
@@ -85,7 +85,7 @@ class Application:
         return page
 
     async def _document(self, request: Request, key: Key | None) -> Response:
-        return JSONResponse(schema.document({name: self.pool.places[name].facts for name in self.doors.known(key)}))
+        return JSONResponse(schema.document({name: self.pool.places[name].facts for name in self.access.known(key)}))
 
     async def _metrics(self, request: Request, key: Key | None) -> Response:
         places = self.pool.places
@@ -95,19 +95,19 @@ class Application:
 
     async def _runs(self, request: Request, key: Key | None) -> Response:
         """What each run reads and does."""
-        told = {name: self.pool.places[name].facts for name in self.doors.known(key)}
+        told = {name: self.pool.places[name].facts for name in self.access.known(key)}
         found = [{"run": name, "task": facts.get("task"), "columns": facts.get("columns", {})} for name, facts in told.items()]
         return JSONResponse({"runs": found})
 
     async def _only(self, request: Request, key: Key | None) -> Response:
-        names = self.doors.known(key) or [*self.pool.places][:1]
+        names = self.access.known(key) or [*self.pool.places][:1]
         if len(names) > 1:
             known = ", ".join(names)
             raise Refused(404, tr("Several runs are served: POST /v1/predict/RUN, with one of {known}.", known=known), param="run")
-        return await self._rows(request, self.doors.place(request, names[0], key))
+        return await self._rows(request, self.access.place(request, names[0], key))
 
     async def _named(self, request: Request, key: Key | None) -> Response:
-        return await self._rows(request, self.doors.place(request, request.path_params["run"], key))
+        return await self._rows(request, self.access.place(request, request.path_params["run"], key))
 
     async def _rows(self, request: Request, place: Place) -> Response:
         """Answer the rows of a JSON body, or the files and fields of an upload."""
@@ -119,5 +119,5 @@ class Application:
             head: dict[str, Any] = {"verb": "predict", "parts": parts}
         else:
             head, body = {"verb": "predict"}, await body_of(request, LARGEST_ROWS)
-        _, answers = await self.doors.ask(request, place, head, body)
+        _, answers = await self.access.ask(request, place, head, body)
         return Response(answers, media_type=JSON)

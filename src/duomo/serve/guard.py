@@ -1,6 +1,6 @@
 """ASGI middleware around everything: foreign hosts and origins are refused, sizes and times are bounded, every answer is counted.
 
-Rights are not decided here but by the routes (`doors.py`).
+Rights are not decided here but by the routes (`access.py`).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 
 from duomo.core.messages import tr
-from duomo.serve.faults import error_body
+from duomo.serve.errors import error_body
 from duomo.serve.limits import BODY_SECONDS, HELD_BYTES, LARGEST_BODY, LARGEST_HEAD, LONGEST_ADDRESS, LONGEST_MUTE, REST_SECONDS
 from duomo.serve.metrics import Metrics, log
 

@@ -17,8 +17,8 @@ from duomo.core.messages import nearest
 from duomo.core.table import MEDIA, Table
 from duomo.data.objects import lacked
 from duomo.data.rasters import of_row
+from duomo.serve.json_body import read_json
 from duomo.serve.limits import LONGEST_TEXT, MOST_ROWS, MOST_VALUES
-from duomo.serve.reading import read_json
 
 NUMERIC = (float, int, type(None))
 FILES = "files"

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from duomo.core.messages import tr
-from duomo.serve import asked
+from duomo.serve import openai_fields
 from duomo.serve.limits import LONGEST_TEXT, MOST_PARTS, MOST_ROWS
 from duomo.serve.rows import FILES
 
@@ -54,10 +54,10 @@ def document(runs: Mapping[str, Mapping[str, Any]]) -> Schema:
     if len(predicting) == 1:
         paths["/v1/predict"] = {"post": next(iter(predicting.values()))}
     paths |= {f"/v1/predict/{quote(name, safe='')}": {"post": operation} for name, operation in predicting.items()}
-    for route, (verb, summary, kind, body) in asked.ROUTES.items():
+    for route, (verb, summary, kind, body) in openai_fields.ROUTES.items():
         names = [name for name, facts in runs.items() if verb in facts.get("verbs", ())]
         if names:
-            paths[route] = {"post": _operation(tr(summary), {"type": "object"}, {kind: asked.schema(body, names)})}
+            paths[route] = {"post": _operation(tr(summary), {"type": "object"}, {kind: openai_fields.schema(body, names)})}
     security = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}, "schemas": {"Failure": FAILURE}}
     return {
         "openapi": "3.1.0",

@@ -25,8 +25,8 @@ from duomo.serve.app import LOCAL, Application
 from duomo.serve.keys import Keys
 from duomo.serve.limits import GRACE_SECONDS, KEEP_SECONDS, LINGER_SECONDS
 from duomo.serve.metrics import log
-from duomo.serve.patience import Patient
 from duomo.serve.pool import Lost, Pool
+from duomo.serve.protocol import TimedProtocol
 
 BIND_FAULTS = (OSError, UnicodeError)
 SEVERAL = 2
@@ -87,7 +87,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
-        return Patient(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return TimedProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 def _taken(door: socket.socket) -> list[socket.socket]:
@@ -184,7 +184,7 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
     hosts = (*LOCAL, *map(bare, (options.host, *options.names)))
     application = Application(pool, keys, hosts, quiet=options.quiet)
     config = uvicorn.Config(
-        application, host=options.host, port=options.port, log_config=None, server_header=False, access_log=False, http=Patient,
+        application, host=options.host, port=options.port, log_config=None, server_header=False, access_log=False, http=TimedProtocol,
         loop="none", ws="none", lifespan="on", timeout_graceful_shutdown=int(GRACE_SECONDS), timeout_keep_alive=KEEP_SECONDS,
         ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
     )  # fmt: skip

@@ -12,8 +12,8 @@ from typing import Any
 
 from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import nearest, tr
-from duomo.serve.asked import Unfit
 from duomo.serve.limits import LARGEST_TOOLS, MOST_TOOLS
+from duomo.serve.openai_fields import Unfit
 
 NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 OPEN, CLOSE = "<tool_call>", "</tool_call>"

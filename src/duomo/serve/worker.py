@@ -12,10 +12,10 @@ from collections import deque
 from typing import Any
 
 from duomo.decode.engine import Engines
-from duomo.serve.desk import Desk, Question, Reply, Served, asked_of
+from duomo.serve.batching import BatchHandler, Question, Reply, Served, asked_of
 from duomo.serve.frames import Frame, Parser, packed
+from duomo.serve.generation import GenerationHandler, writes
 from duomo.serve.rows import Rows
-from duomo.serve.scribe import Scribe, writes
 
 PIECE = 1 << 20
 GIVEN_UP = Reply(503, facts={"lost": True})
@@ -36,20 +36,20 @@ class Worker:
     """Reads questions, answers them in groups, says farewell when the front is gone."""
 
     def __init__(self, run: Served, link: socket.socket, engine: Engines | None = None):
-        self._desk, self._link = Desk(run), link
+        self._handler, self._link = BatchHandler(run), link
         self._arrivals = select.poll()  # `select` knows no descriptors from 1024 on, which a front with many connections gives
         self._arrivals.register(link, select.POLLIN)
         self._parser = Parser()
         self._waiting: deque[Question] = deque()
         self._lock = threading.Lock()
-        self._scribe = Scribe(run, self.reply, engine) if writes(run) else None
-        self._desk.writing = self._scribe is not None
-        self._most = 1 if self._desk.slow else run.predictor.enough
+        self._generation = GenerationHandler(run, self.reply, engine) if writes(run) else None
+        self._handler.writing = self._generation is not None
+        self._most = 1 if self._handler.slow else run.predictor.enough
 
     def work(self) -> None:
         """Until the front closes its end."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the front decides when it is over
-        self._send(packed({"ready": True, **self._desk.facts()}))
+        self._send(packed({"ready": True, **self._handler.facts()}))
         while self._gather():
             self._group()
 
@@ -74,10 +74,10 @@ class Worker:
     def _take(self, frame: Frame) -> None:
         if "cancel" in frame[0]:
             number = frame[0]["cancel"]
-            if self._scribe is None or not self._scribe.cancel(number):
+            if self._generation is None or not self._generation.cancel(number):
                 self._drop([question for question in self._waiting if question.id == number])
-        elif self._scribe is not None and frame[0]["verb"] in ("chat", "complete"):
-            self._scribe.begin(question_of(frame))
+        elif self._generation is not None and frame[0]["verb"] in ("chat", "complete"):
+            self._generation.begin(question_of(frame))
         else:
             self._waiting.append(question_of(frame))
 
@@ -99,10 +99,10 @@ class Worker:
             if count >= self._most:
                 break
             self._waiting.remove(question)
-            rows = asked_of(self._desk, question)
+            rows = asked_of(self._handler, question)
             if isinstance(rows, Reply):
                 self.reply(question.id, rows)
                 continue
             group.append((question, rows))
             count += len(rows)
-        self._send(b"".join(packed(*framed(number, reply)) for number, reply in self._desk.answer(group)))
+        self._send(b"".join(packed(*framed(number, reply)) for number, reply in self._handler.answer(group)))

@@ -25,8 +25,8 @@ from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.reporter import Silent
 from duomo.core.table import FLAT, MEDIA, Table, evenly
-from duomo.core.words import COMBINING, SOUTHEAST, WORD, runs_of
-from duomo.evaluate import exhibits
+from duomo.core.word_patterns import COMBINING, SOUTHEAST, WORD, runs_of
+from duomo.evaluate import worst_errors
 from duomo.trained import Run
 
 LOOK_FAULTS = (DuomoError, OSError, ValueError, RuntimeError, pa.ArrowException)
@@ -218,5 +218,5 @@ def neighbours(run: Run, table: Table) -> list[dict[str, Any]] | None:
     names = [name for name in [*run.facts["features"][:MOST_CELLS], *run.recipe.data.target] if name in index.table.names]
     room = [0]  # sounds are named, not played
     return [{"row": int(row), "distance": round(1 - float(value), 4),
-             "cells": [exhibits.cell(index.table, name, int(row), room) for name in names]}
+             "cells": [worst_errors.cell(index.table, name, int(row), room) for name in names]}
             for row, value in zip(order, values, strict=True)]  # fmt: skip

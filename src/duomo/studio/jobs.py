@@ -27,7 +27,7 @@ from psutil import NoSuchProcess
 from duomo.core.errors import RunError
 from duomo.core.files import UNREADABLE, write_atomically
 from duomo.core.messages import chinese, language, tr
-from duomo.core.retold import retold
+from duomo.core.retranslated import retold
 from duomo.core.run import RunFolder
 from duomo.studio.place import Place, plain_name
 

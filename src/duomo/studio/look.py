@@ -16,7 +16,7 @@ from duomo.core.recipe import Recipe
 from duomo.core.reporter import Silent
 from duomo.core.table import KINDS, MEDIA, Table, evenly
 from duomo.data.formats.text_encoding import OTHERS
-from duomo.evaluate.exhibits import ALL_SOUNDS, DRAWN, cell, marks_of, strip, thumbnail
+from duomo.evaluate.worst_errors import ALL_SOUNDS, DRAWN, cell, marks_of, strip, thumbnail
 
 ASK_FAULTS = (DuomoError, ValueError)
 

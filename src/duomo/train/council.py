@@ -24,10 +24,10 @@ from duomo.core.reporter import Reporter
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.nn.council import HEARD, KNOWN, Council
-from duomo.nn.heard import BANDS
-from duomo.train import clock, grove, line
-from duomo.train.grove import TREE_ROWS
-from duomo.train.held import AT_ONCE, CELLS, Rows, Voice, nothing, slope, spread, whole
+from duomo.nn.sound_features import BANDS
+from duomo.train import boosted_trees, clock, linear
+from duomo.train.boosted_trees import TREE_ROWS
+from duomo.train.holdout import AT_ONCE, CELLS, Rows, Voice, nothing, slope, spread, whole
 
 JUDGED, JUDGED_TEXTS = 20_000, 5000
 """Most rows to judge by, the fewer where there are texts."""
@@ -115,9 +115,9 @@ def fit(
     parts, now = (1.0, 1.0) if not council.has_cells else TEXT_SHARES if council.has_wide else LINE_SHARES, time.monotonic()
     soon, told_by = (now + share * max(0.0, rows.ends - now) for share in parts)
     with threadpool_limits(1):  # sums of several threads differ in their last bits from run to run
-        with reporter.progress(tr("trees"), grove.TREES * len(rows.goals), tr("rounds")) as bar:
-            said = line.fit(council, task.inputs, rows, soon, told_by)
-            trees = grove.fit(council, rows, said, bar) if council.has_cells else None
+        with reporter.progress(tr("trees"), boosted_trees.TREES * len(rows.goals), tr("rounds")) as bar:
+            said = linear.fit(council, task.inputs, rows, soon, told_by)
+            trees = boosted_trees.fit(council, rows, said, bar) if council.has_cells else None
         voices = [trees, said]
         shares = weigh(task, rows, voices)
     if shares[0] > ALONE:
@@ -173,7 +173,7 @@ def _rows(
     ends: float,
     groups: np.ndarray | None,
 ) -> Rows:
-    line.look(council, flat := _looked_at(council, task), both[0])
+    linear.look(council, flat := _looked_at(council, task), both[0])
     width = sum(3 * BANDS if field.form == "waveform" else field.shape[0] for field in flat.values())
     width += sum(sum(glimpse.parts) for _, glimpse in council.pictures())
     most = TREE_ROWS, JUDGED_TEXTS if council.token_names else JUDGED

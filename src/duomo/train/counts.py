@@ -22,7 +22,7 @@ from duomo.data.baselines.ngram import MOST, KneserNey
 from duomo.data.loader import finish
 from duomo.nn.counts import FEATURES, HIDDEN, LEAST, VOICES, Counts, Tables, before, counts_of
 from duomo.train.council import Fitted
-from duomo.train.held import slope, spread
+from duomo.train.holdout import slope, spread
 
 SHARE, SOON, LARGER = 0.05, 10.0, 0.2
 """Of a limited time; so many seconds at least, but no larger share than that."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from duomo.core.contract import Task
 from duomo.core.device import Execution
 from duomo.core.tensors import Batch
-from duomo.train.feed import in_float32, size, split
+from duomo.train.prefetch import in_float32, size, split
 
 Sums = tuple[Tensor, Tensor, tuple[Tensor | None, ...]]
 """Sum of the losses, how many were summed, gradients of the sum."""

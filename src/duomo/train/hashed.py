@@ -23,7 +23,7 @@ from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.nn.hashed import BANDS, KINDS, PLACES, Hashed, band
 from duomo.train.council import Fitted, say
-from duomo.train.held import slope, spread
+from duomo.train.holdout import slope, spread
 
 SHARE, SOON, UNLIMITED = 0.2, 10.0, 60.0
 """Of a limited time, so many seconds at most; what it may take where no time was set."""

@@ -16,7 +16,7 @@ from duomo.core.contract import Settles, Task
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.train import ridge
-from duomo.train.held import nothing, slope
+from duomo.train.holdout import nothing, slope
 
 Rows = list[tuple[Tensor, Batch]]
 Solve = Callable[[Task, nn.Linear, Tensor, list[Batch]], None]

@@ -20,12 +20,12 @@ from duomo.core.reporter import Progress, Reporter
 from duomo.train import guard, optim
 from duomo.train.checkpoint import Checkpoints, Saved
 from duomo.train.clock import Clock
-from duomo.train.facts import differences, peak_memory, run_facts
-from duomo.train.feed import Feed, in_float32
 from duomo.train.gradient import Gradient
 from duomo.train.guard import Stop
 from duomo.train.job import Job, Outcome
 from duomo.train.log import Log, plain
+from duomo.train.prefetch import Feed, in_float32
+from duomo.train.reproducibility import differences, peak_memory, run_facts
 from duomo.train.schedule import Budget, Evaluations, Plan, check_schedule, factor, planned_steps, timed
 from duomo.train.seed import seed_step
 

@@ -17,8 +17,8 @@ from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
 from duomo.train.checkpoint import KEEP
-from duomo.train.facts import peak_memory
 from duomo.train.optim import COPIES
+from duomo.train.reproducibility import peak_memory
 from duomo.train.schedule import FEWEST, MOST, planned_steps, timed
 
 LONG_JUDGING, JUDGING_SHARE = 20.0, 0.5

@@ -17,8 +17,8 @@ from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.tensors import Batch
 from duomo.train import optim
-from duomo.train.feed import in_float32, place, split
 from duomo.train.gradient import Gradient
+from duomo.train.prefetch import in_float32, place, split
 from duomo.train.schedule import planned_steps, timed
 from duomo.train.seed import seed_step
 

@@ -15,12 +15,12 @@ from soundfile import SoundFileError
 
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
-from duomo.core.hush import hushed
 from duomo.core.kinds import media
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import sample
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
+from duomo.core.stderr import hushed
 
 OPEN_FAULTS = (soundfile.LibsndfileError, TypeError)
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".snd", ".caf", ".w64", ".sph")

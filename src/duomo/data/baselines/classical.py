@@ -29,7 +29,7 @@ from duomo.core.kinds import number
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import FLAT, Table
 from duomo.core.tensors import Choices, Column, Dense, Ragged
-from duomo.core.words import WORD
+from duomo.core.word_patterns import WORD
 from duomo.data.baselines.hog import histograms
 from duomo.data.encode import InputEncoder
 from duomo.data.supervised import is_unspaced, numbers, texts

@@ -20,7 +20,7 @@ from duomo.core.kinds import audio
 from duomo.core.kinds.media import decode_all
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.core.words import CJK, SOUTHEAST, runs_of
+from duomo.core.word_patterns import CJK, SOUTHEAST, runs_of
 from duomo.data.folders.files import Folder, by_ends, kind_of
 from duomo.data.folders.listed import are_classes, known
 from duomo.data.folders.timed import LATE

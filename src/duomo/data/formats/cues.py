@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from duomo.core.files import JSON_FAULTS
-from duomo.core.words import CJK
+from duomo.core.word_patterns import CJK
 from duomo.data.formats.text_encoding import read_text
 from duomo.data.scenes.voc import read_tree
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from duomo.core.contract import Evidence
 from duomo.core.messages import tr
-from duomo.decode.penalty import DRAWS, FEWEST, SURE
-from duomo.decode.trust import NEVER, best
+from duomo.decode.length_penalty import DRAWS, FEWEST, SURE
+from duomo.decode.threshold import NEVER, best
 from duomo.tasks.summarize.baselines import lead
 
 COUNTS = (1, 3)

@@ -23,7 +23,7 @@ from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked
 from duomo.data.supervised import is_unspaced
 from duomo.data.text_metrics import rouge_rows, shown
-from duomo.decode.written import Rewriting
+from duomo.decode.rewriting import Rewriting
 from duomo.tasks.summarize.baselines import Lead, lead
 from duomo.tasks.summarize.fallback import COUNTS, Fallback
 

@@ -4,7 +4,7 @@ import numpy as np
 
 import duomo
 from duomo.core.reporter import Silent
-from duomo.decode.trust import NEVER
+from duomo.decode.threshold import NEVER
 from duomo.tasks.summarize.baselines import lead
 from duomo.tasks.summarize.fallback import Fallback
 

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from duomo.core.files import JSON_FAULTS
-from duomo.core.words import CJK, COMBINING, SOUTHEAST, runs_of
+from duomo.core.word_patterns import CJK, COMBINING, SOUTHEAST, runs_of
 from duomo.tasks.tag.labels import Scheme, Span, spans_of
 
 MARKS = rf"(?:[^\W\d_][{COMBINING}]*\.){{2,}}|\d+(?:[.,:]\d+)*"

@@ -23,7 +23,7 @@ from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Aside, Batch, Column, Examples, Ragged, texts_of
-from duomo.core.words import CJK
+from duomo.core.word_patterns import CJK
 from duomo.data.encode import InputEncoder
 from duomo.data.profile import words
 from duomo.data.supervised import texts

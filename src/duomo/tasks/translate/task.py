@@ -25,8 +25,8 @@ from duomo.data.formats.headers import script_of
 from duomo.data.instructed import Instructed
 from duomo.data.pairs import Asked, beside_place, find_target
 from duomo.data.text_metrics import bleu, chrf, chrf_rows, shown, tokenisation, translation_facts
-from duomo.decode.trust import NEVER, best
-from duomo.decode.written import Rewriting
+from duomo.decode.rewriting import Rewriting
+from duomo.decode.threshold import NEVER, best
 from duomo.tasks.translate.baselines import Copy, Nearest
 
 SOURCES = ("source", "src", "en", "english", "原文", "英文")

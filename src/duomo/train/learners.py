@@ -13,7 +13,7 @@ import numpy as np
 from duomo.core.contract import Goal
 from duomo.data.baselines.classical import in_subsets
 from duomo.nn.council import DEPTH, KNOWN
-from duomo.train.held import FEW
+from duomo.train.holdout import FEW
 
 NEVER = -12.0
 """Logit of a class that the learner never saw."""

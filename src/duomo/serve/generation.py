@@ -23,8 +23,8 @@ from duomo.decode.grammar import JsonSchema, speller
 from duomo.decode.loop import BLOCK, Language, Piece
 from duomo.decode.sampling import Sampling
 from duomo.serve import tools
-from duomo.serve.desk import ANSWER_FAULTS, Question, Reply, Served, encoded, failed
-from duomo.serve.faults import error_body
+from duomo.serve.batching import ANSWER_FAULTS, Question, Reply, Served, encoded, failed
+from duomo.serve.errors import error_body
 
 Send = Callable[[int, Reply], None]
 PENALTIES = ("repetition_penalty", "frequency_penalty", "presence_penalty")
@@ -63,7 +63,7 @@ class Choice:
     """The tokens of that, with their probabilities."""
 
 
-class Scribe:
+class GenerationHandler:
     """Answers the questions `chat` and `complete` of one run."""
 
     def __init__(self, run: Served, send: Send, engine: Engines | None = None):

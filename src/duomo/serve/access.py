@@ -16,12 +16,12 @@ from starlette.routing import Route
 
 from duomo.core.errors import DuomoError
 from duomo.core.messages import nearest, tr
-from duomo.serve.asked import ROUTES
-from duomo.serve.faults import error_body
+from duomo.serve.errors import error_body
 from duomo.serve.frames import Frame
 from duomo.serve.keys import Key, Keys
 from duomo.serve.limits import LARGEST_BODY, MOST_PARTS
 from duomo.serve.metrics import Metrics
+from duomo.serve.openai_fields import ROUTES
 from duomo.serve.pool import Busy, Lost, Place, Pool
 
 FORM_FAULTS = (MultiPartException, FormParserError, ValueError)
@@ -45,7 +45,7 @@ class Refused(Exception):
         self.status, self.message, self.param, self.code, self.headers = status, message, param, code, headers
 
 
-class Doors:
+class Access:
     """The runs, the keys to them, and the counters."""
 
     def __init__(self, pool: Pool, keys: Keys, metrics: Metrics):

@@ -19,9 +19,9 @@ from torch import Tensor
 from duomo.core.contract import Goal
 from duomo.core.reporter import Progress
 from duomo.nn.council import Council
-from duomo.train.held import AT_ONCE, CELLS, FEW, Parts, Rows, Voice, beside, loss, spread
-from duomo.train.line import spelled
-from duomo.train.voices import LEAVES, Line, Trees, joined
+from duomo.train.holdout import AT_ONCE, CELLS, FEW, Parts, Rows, Voice, beside, loss, spread
+from duomo.train.learners import LEAVES, Line, Trees, joined
+from duomo.train.linear import spelled
 
 TREE_ROWS = 100_000
 """Most rows to fit trees to."""

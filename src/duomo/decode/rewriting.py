@@ -20,8 +20,8 @@ from duomo.data.pairs import Asked, Pairs, suggested
 from duomo.data.text_metrics import to_show
 from duomo.decode.beam import Beam, search
 from duomo.decode.engine import write
+from duomo.decode.length_penalty import USUAL, Penalty
 from duomo.decode.loop import Language
-from duomo.decode.penalty import USUAL, Penalty
 from duomo.decode.sampling import Sampling
 
 ROOM = 3

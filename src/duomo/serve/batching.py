@@ -18,8 +18,8 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.formats.cues import CAPTIONS, heard, subtitled
+from duomo.serve.json_body import read_json
 from duomo.serve.limits import MOST_INPUTS
-from duomo.serve.reading import read_json
 from duomo.serve.rows import Rows, built, checked, rows_of, rows_of_parts
 
 Answers = dict[str, list[Any]]
@@ -146,7 +146,7 @@ def _embedded(columns: Answers, asked: Mapping[str, Any], read: int) -> dict[str
     return {"object": "list", "data": data, "model": asked["model"], "usage": {"prompt_tokens": read, "total_tokens": read}}
 
 
-class Desk:
+class BatchHandler:
     """One run's requests."""
 
     def __init__(self, run: Served):
@@ -159,7 +159,7 @@ class Desk:
         self.ignored = run.facts["kinds"].keys() - self.columns.keys()
         """Columns that training saw and does not learn from: a client may send its rows as they are."""
         self.writing = False
-        """Whether a scribe answers too (worker.py)."""
+        """Whether a GenerationHandler answers too (worker.py)."""
         self.slow = bool(run.task.writes)
 
     def facts(self) -> dict[str, Any]:
@@ -258,9 +258,9 @@ class Desk:
         return Reply(200, encoded({"answers": answers}), {"rows": count})
 
 
-def asked_of(desk: Desk, question: Question) -> Rows | Reply:
+def asked_of(handler: BatchHandler, question: Question) -> Rows | Reply:
     """The question's rows, or why there are none."""
     try:
-        return desk.rows(question)
+        return handler.rows(question)
     except READ_FAULTS as error:
         return failed(error)

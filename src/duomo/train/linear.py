@@ -3,7 +3,7 @@
 Logistic and ridge regression with a penalty on squared weights lose nothing when the weights of n-grams are sought among the sums of the
 training rows (Schölkopf et al. 2001, "A Generalized Representer Theorem"). So texts are learned from as coordinates, as many as there are
 rows, found from the products of all pairs of rows, and what is learned is turned into weights of n-grams; and so of pictures. Of more texts
-than that suits some choose the penalty, and the weights that they give are where the descent over all begins (train/descent.py).
+than that suits some choose the penalty, and the weights that they give are where the descent over all begins (train/lbfgs.py).
 Legend: N rows, R rows learned from, F features of the cells, D coordinates of the texts or pictures, G places of n-grams or numbers of
 glimpses, P logits of one goal.
 """
@@ -22,10 +22,10 @@ from duomo.core.kinds import text
 from duomo.core.tensors import Batch, Examples
 from duomo.data.loader import finish
 from duomo.nn.council import TOLD, Council
-from duomo.nn.letters import IDEOGRAPHS, SPACE, Letters, spell
-from duomo.train.descent import Weights, descend
-from duomo.train.held import AT_ONCE, CELLS, FEW, FOLDS, Rows, Voice, beside, loss, spread
-from duomo.train.voices import Line
+from duomo.nn.letter_features import IDEOGRAPHS, SPACE, Letters, spell
+from duomo.train.holdout import AT_ONCE, CELLS, FEW, FOLDS, Rows, Voice, beside, loss, spread
+from duomo.train.lbfgs import Weights, descend
+from duomo.train.learners import Line
 
 PENALTIES, FINER = tuple(10.0**-power for power in range(-3, 5)), tuple(10.0 ** (-power / 2) for power in range(-2, 9))
 MOST, MOST_TEXTS, SOME_TEXTS = 20_000, 3000, 2000

@@ -10,7 +10,7 @@ from duomo.serve.limits import ANSWER_SECONDS, HEAD_SECONDS, LAST_SECONDS, LONGE
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class Patient(HttpToolsProtocol):
+class TimedProtocol(HttpToolsProtocol):
     """A connection that begins a head, the first or a later one, and does not end it in time is closed; so is one that sends much without
     a head or a body coming of it (an endless header, trailer or chunk extension)."""
 

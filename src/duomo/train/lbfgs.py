@@ -1,4 +1,4 @@
-"""A straight line over more texts than pairs of them can be looked at (train/line.py): descent by L-BFGS over all rows.
+"""A straight line over more texts than pairs of them can be looked at (train/linear.py): descent by L-BFGS over all rows.
 
 It begins where some of the rows have led, so few steps suffice; whatever comes later, the weights of least loss on validation are kept.
 Source: Liu & Nocedal 1989, "On the Limited Memory BFGS Method".
