@@ -31,7 +31,7 @@ from duomo.evaluate.report import explore as report
 from duomo.evaluate.worst_errors import bytes_of, strip, thumbnail
 from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import alone
-from duomo.nn.picture_features import Glimpse
+from duomo.nn.picture_features import PictureFeatures
 from duomo.plan import read
 
 LEAST, BATCH, SEED = 5, 32, 0
@@ -94,7 +94,7 @@ def plain(table: Table, column: str, picture_size: int = 0) -> np.ndarray:
     encoder = InputEncoder(EncodeConfig(picture_size=picture_size))
     encoder.fit(table, [column])
     (name, encoded), = encoder.encode(table, kept=True).items()  # fmt: skip
-    glimpse = Glimpse(encoder.fields()[name], 1)
+    glimpse = PictureFeatures(encoder.fields()[name], 1)
     with torch.inference_mode():
         told = [glimpse.describe(batch[name]) for _, batch in batches(Examples({name: encoded}), encoder.fields(), BATCH)]
     parts = [torch.cat(part).numpy() for part in zip(*told, strict=True)]

@@ -26,7 +26,7 @@ from duomo.core.errors import ConfigError
 from duomo.core.files import write_atomically
 from duomo.core.messages import nearest, tr
 from duomo.core.reporter import Reporter, Silent
-from duomo.decode.engine import Engine, Engines, Through, Writer
+from duomo.decode.engine import Engine, EngineProxy, Engines, Writer
 from duomo.decode.fastest import Figure, fastest
 from duomo.decode.llama import SLOTS, LlamaEngine
 from duomo.decode.loop import Language
@@ -154,7 +154,7 @@ class Choice:
             return
         predictor = self.run.predictor
         if name.startswith("llama"):
-            predictor.model = Through(self.make(name))
+            predictor.model = EngineProxy(self.make(name))
         else:
             predictor.model, predictor.execution = quantize(predictor.model, name).eval(), plain(predictor.execution)
 

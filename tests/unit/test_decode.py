@@ -14,9 +14,9 @@ from duomo.core.recipe import EncodeConfig
 from duomo.decode.detokenize import Pieces
 from duomo.decode.engine import Engine, running, write
 from duomo.decode.loop import BLOCK, Batcher, Language, Piece
-from duomo.decode.sampling import Drawer, Sampling, choose
+from duomo.decode.sampling import Sampler, Sampling, choose
 from duomo.decode.uncached import Reread
-from duomo.decode.whole_characters import Whole
+from duomo.decode.whole_characters import WholeCharacters
 from duomo.models import gpt
 from duomo.serve.generation import _Form
 
@@ -93,7 +93,7 @@ def test_alone_and_in_company_to_the_last_bit(name: str, precision: str, languag
 def test_equals_the_full_forward_pass(model, language: Language) -> None:
     prompt = prompts(int(language.tokenizer["size"]))[5]
     answer = write(model, language, [prompt], [GREEDY], CONTEXT)[0]
-    tokens, whole = list(prompt), Whole(language.tokenizer, prompt)
+    tokens, whole = list(prompt), WholeCharacters(language.tokenizer, prompt)
     for expected in answer.tokens:
         with torch.inference_mode():
             logits = model({"tokens": torch.tensor([tokens])})[0, -1]
@@ -184,8 +184,8 @@ def test_a_part_of_a_character_is_told_by_its_bytes(tokenizer) -> None:
 # -- sampling
 def share(logits: torch.Tensor, **settings: float) -> torch.Tensor:
     """How often each token is drawn in 3,000 trials."""
-    drawers = [Drawer.of(Sampling(seed=seed, **settings), [2], len(logits)) for seed in range(3000)]  # type: ignore[arg-type]
-    drawn = [chosen.token for chosen in choose(logits.repeat(3000, 1), drawers)]
+    samplers = [Sampler.of(Sampling(seed=seed, **settings), [2], len(logits)) for seed in range(3000)]  # type: ignore[arg-type]
+    drawn = [chosen.token for chosen in choose(logits.repeat(3000, 1), samplers)]
     return torch.bincount(torch.tensor(drawn), minlength=len(logits)) / 3000
 
 
@@ -211,27 +211,27 @@ def test_draws_what_the_definition_says() -> None:
 def test_a_draw_from_all_tokens_does_not_depend_on_what_its_neighbours_ask_for() -> None:
     logits, open_ = torch.randn(2, 40, generator=torch.Generator().manual_seed(0)), {"temperature": 1.0, "top_k": 0}
     for seed in range(20):
-        both = [Drawer.of(Sampling(**open_, top_p=top_p, seed=seed), [], 40) for top_p in (1.0, 0.9)]
-        alone = Drawer.of(Sampling(**open_, top_p=1.0, seed=seed), [], 40)
+        both = [Sampler.of(Sampling(**open_, top_p=top_p, seed=seed), [], 40) for top_p in (1.0, 0.9)]
+        alone = Sampler.of(Sampling(**open_, top_p=1.0, seed=seed), [], 40)
         assert choose(logits.clone(), both)[0] == choose(logits[:1].clone(), [alone])[0]
 
 
 def test_repetition_penalty_and_bans() -> None:
-    drawer = Drawer.of(Sampling(temperature=0, repetition_penalty=3.0), [0], 6)
-    assert [choose(LOGITS[None].clone(), [drawer], banned=[3])[0].token for _ in range(3)] == [1, 0, 0]
-    assert choose(torch.zeros(1, 6), [Drawer.of(Sampling(temperature=0), [], 6)], banned=[0])[0].token == 1
+    sampler = Sampler.of(Sampling(temperature=0, repetition_penalty=3.0), [0], 6)
+    assert [choose(LOGITS[None].clone(), [sampler], banned=[3])[0].token for _ in range(3)] == [1, 0, 0]
+    assert choose(torch.zeros(1, 6), [Sampler.of(Sampling(temperature=0), [], 6)], banned=[0])[0].token == 1
 
 
 def test_penalties_for_what_was_written_and_biases() -> None:
     asked = Sampling(temperature=0, frequency_penalty=0.5, presence_penalty=1.0, biases=((2, 3.0), (4, -100.0)))
-    drawer, logits = Drawer.of(asked, [1, 1, 1], 5), torch.tensor([[0.0, 2.9, 1.0, 2.6, 50.0]])
+    sampler, logits = Sampler.of(asked, [1, 1, 1], 5), torch.tensor([[0.0, 2.9, 1.0, 2.6, 50.0]])
     # 4.0 for 2 by its bias, then 2.5 and 2.0 ..., so 1 (2.9), 3 (2.6), 2 (2.5) follow, 2 again at 2.0, before 1 is left with 1.4
-    assert [choose(logits.clone(), [drawer])[0].token for _ in range(5)] == [2, 1, 3, 2, 2]
+    assert [choose(logits.clone(), [sampler])[0].token for _ in range(5)] == [2, 1, 3, 2, 2]
 
 
 def test_logprobs() -> None:
-    drawer = Drawer.of(Sampling(temperature=0, logprobs=2), [], 6)
-    chosen = choose(LOGITS[None].clone(), [drawer])[0]
+    sampler = Sampler.of(Sampling(temperature=0, logprobs=2), [], 6)
+    chosen = choose(LOGITS[None].clone(), [sampler])[0]
     expected = torch.log_softmax(LOGITS, 0)
     assert chosen.logprob == pytest.approx(float(expected[0])) and [token for token, _ in chosen.top] == [0, 1]
 

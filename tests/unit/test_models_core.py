@@ -13,7 +13,7 @@ from duomo.core.device import Execution, candidates, machine_facts
 from duomo.core.errors import ConfigError, ResourceError
 from duomo.core.kernels import set_attention_kernel
 from duomo.models import cnn, gpt, rnn, transformer
-from duomo.nn.attention import Attend
+from duomo.nn.attention import ScaledDotProduct
 from duomo.nn.dropout import Dropout
 from duomo.nn.init import SCHEMES, initialise
 from duomo.nn.norm import RMSNorm
@@ -170,11 +170,11 @@ def test_gpt_token_by_token_equals_the_whole(config: gpt.Config) -> None:
 def test_kernels_agree(causal: bool) -> None:
     torch.manual_seed(0)
     q, k, v = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 6, 8), torch.randn(2, 2, 6, 8)
-    both = [Attend(kernel=kernel)(q, k, v, causal=causal) for kernel in ("bmm", "sdpa")]
+    both = [ScaledDotProduct(kernel=kernel)(q, k, v, causal=causal) for kernel in ("bmm", "sdpa")]
     torch.testing.assert_close(*both)
     model = gpt.Model(gpt.Config(32, 2, 4), TEXT, Head(50, "step"))
     set_attention_kernel(model, "sdpa")
-    assert {module.kernel for module in model.modules() if isinstance(module, Attend)} == {"sdpa"}
+    assert {module.kernel for module in model.modules() if isinstance(module, ScaledDotProduct)} == {"sdpa"}
     with pytest.raises(ConfigError, match="received 'flash'"):
         set_attention_kernel(model, "flash")
 
@@ -185,7 +185,7 @@ def test_causal_attention_by_blocks_has_the_fused_kernels_gradients(steps: int, 
     inputs = [torch.randn(2, heads, steps, 8, requires_grad=True) for heads in (4, 2, 2)]
     document = torch.randint(0, 3, (2, steps)).cumsum(1)
     allowed = (document.unsqueeze(2) == document.unsqueeze(1)).unsqueeze(1) if documents else None
-    answers = [Attend(kernel=kernel)(*inputs, allowed, causal=True) for kernel in ("bmm", "sdpa")]
+    answers = [ScaledDotProduct(kernel=kernel)(*inputs, allowed, causal=True) for kernel in ("bmm", "sdpa")]
     gradients = [torch.autograd.grad(answer.square().sum(), inputs) for answer in answers]
     torch.testing.assert_close(answers[0], answers[1])
     torch.testing.assert_close(*gradients, atol=2e-5, rtol=1e-4)
@@ -194,7 +194,7 @@ def test_causal_attention_by_blocks_has_the_fused_kernels_gradients(steps: int, 
 def test_causal_attention_drops_shares_alike_forward_and_backward() -> None:
     """With dropout the answer is linear in the values: its gradient gives the answer back."""
     q, k, v = (torch.randn(2, 3, 200, 8, requires_grad=True) for _ in range(3))
-    attend = Attend(0.5)
+    attend = ScaledDotProduct(0.5)
     torch.manual_seed(1)
     answer = attend(q, k, v, causal=True)
     weight = torch.randn_like(answer)

@@ -15,7 +15,7 @@ from duomo.core.contract import Field, Head, Steps
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
 from duomo.nn.audio import LogMel, mel_filters, spec_augment
-from duomo.nn.numeric import Categories, PairWaves, Piecewise
+from duomo.nn.numeric import Categories, FourierFeatures, Piecewise
 
 NAMES = ("linear", "mlp", "tabular", "resnet", "conformer", "fusion")
 FIELDS = {
@@ -170,7 +170,7 @@ def test_a_vector_of_piecewise_acts_at_its_edge_alone() -> None:
 
 
 def test_pair_waves_start_with_two_columns_each() -> None:
-    waves = PairWaves(4, 40, 0.5)
+    waves = FourierFeatures(4, 40, 0.5)
     assert ((waves.direction_FN != 0).sum(1) == 2).all()
     x = torch.randn(3, 4)
     angle = 2 * torch.pi * x @ waves.direction_FN.T

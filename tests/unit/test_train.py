@@ -22,7 +22,7 @@ from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.train import checkpoint, loop, optim, preflight, probe, reproducibility
 from duomo.train.gradient import Gradient
-from duomo.train.guard import Spikes
+from duomo.train.guard import SpikeDetector
 from duomo.train.loop import train
 from duomo.train.prefetch import size, split
 from duomo.train.schedule import Budget, Plan, factor
@@ -334,7 +334,7 @@ def test_a_planted_spike_is_flagged(tmp_path: Path):
     outcome = train(toy.job(tmp_path, toy.config(steps=40), "spike"), Silent())
     assert [spike["step"] for spike in outcome.spikes][:1] == [18]
     assert any(line.get("event") == "spike" and line["step"] == 18 for line in lines(tmp_path))
-    quiet = Spikes()
+    quiet = SpikeDetector()
     assert not any(quiet.add(step, 2.0 + 0.1 * math.sin(step)) for step in range(500))
 
 

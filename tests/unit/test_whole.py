@@ -6,7 +6,7 @@ import pytest
 
 from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
-from duomo.decode.whole_characters import Whole, behind
+from duomo.decode.whole_characters import WholeCharacters, behind
 
 
 def bytewise(text: str, size: int = 300) -> dict:
@@ -25,7 +25,7 @@ def test_where_a_text_stands_behind_its_bytes():
 def test_what_is_drawn_from_noise_has_whole_characters(text: str):
     state = bytewise(text)
     draw = np.random.default_rng(0)
-    whole, written = Whole(state, []), []
+    whole, written = WholeCharacters(state, []), []
     for _ in range(600):
         mask = whole.mask()
         allowed = np.arange(state["size"]) if mask is None else np.flatnonzero(mask.numpy())
@@ -37,8 +37,11 @@ def test_what_is_drawn_from_noise_has_whole_characters(text: str):
 def test_all_that_is_written_in_a_language_may_be_written():
     state = bytewise("春風又綠江南岸 café 😀 " * 30)
     tokens = text_kind.encode_text(state, ["明月何時照我還？ naïve ÿ 𝄞 😀 end"])[0].tolist()
-    whole = Whole(state, tokens[:3])
+    whole = WholeCharacters(state, tokens[:3])
     for token in tokens[3:]:
         assert (mask := whole.mask()) is None or mask[token]
         whole.add(token)
-    assert Whole({**state, **text_kind.learn(pa.chunked_array([["明月何時"]]), EncodeConfig(tokenizer="characters"))}, []).mask() is None
+    assert (
+        WholeCharacters({**state, **text_kind.learn(pa.chunked_array([["明月何時"]]), EncodeConfig(tokenizer="characters"))}, []).mask()
+        is None
+    )

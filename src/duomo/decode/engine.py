@@ -202,7 +202,7 @@ class Answer:
     """Mean log-probability of its tokens, where these were asked for."""
 
 
-class Through(nn.Module):
+class EngineProxy(nn.Module):
     """Stands in a model's place where another engine writes."""
 
     def __init__(self, engine: Engines):
@@ -225,7 +225,7 @@ def write(
     slots: int = SLOTS, roll: bool = False,
 ) -> list[Answer]:  # fmt: skip
     """Answers to many prompts, decoded together in the caller's thread, precision and autocast; equal to each alone."""
-    if isinstance(model, Through):
+    if isinstance(model, EngineProxy):
         return model.answers(prompts, samplings)
     with torch.inference_mode():
         batch = Batcher(model, language, context, slots=slots, roll=roll)

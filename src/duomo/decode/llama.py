@@ -24,8 +24,8 @@ from duomo.core.errors import ConfigError, DataError, DuomoError, ResourceError
 from duomo.decode.detokenize import Pieces
 from duomo.decode.engine import QUEUE, Engines, Stream
 from duomo.decode.loop import Grammar, Language, Piece, common
-from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
-from duomo.decode.whole_characters import Whole
+from duomo.decode.sampling import Chosen, Sampler, Sampling, choose
+from duomo.decode.whole_characters import WholeCharacters
 
 WRITE_FAULTS = (DuomoError, RuntimeError, ValueError)
 SLOTS = 4
@@ -41,9 +41,9 @@ class Row:
     sampling: Sampling
     grammar: Grammar | None
     stream: Stream
-    drawer: Drawer
+    sampler: Sampler
     pieces: Pieces
-    whole: Whole | None
+    whole: WholeCharacters | None
     left: deque[int] = field(default_factory=deque)
     """Tokens that llama.cpp has not read yet."""
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -78,9 +78,9 @@ class LlamaEngine(Engines):
             sampling,
             grammar,
             stream,
-            Drawer.of(sampling, prompt, self._size),
+            Sampler.of(sampling, prompt, self._size),
             Pieces(self._language.tokenizer, sampling.stop),
-            None if grammar else Whole(self._language.tokenizer, prompt),
+            None if grammar else WholeCharacters(self._language.tokenizer, prompt),
         )
         stream.on_cancel(row.cancelled.set)
         with self._door:  # what comes after the last look into the queue would wait for ever
@@ -190,20 +190,20 @@ class LlamaEngine(Engines):
     def _choose(self, row: Row, place: int) -> Chosen:
         """The next token; -1 where the grammar allows none and none ends an answer."""
         logits_V = self._core.logits(place, self._size)
-        asked, drawer = row.sampling, row.drawer
-        plain = row.grammar is None and drawer.seen is None and drawer.written is None
-        drawer.mask = row.whole.mask() if row.whole else None
+        asked, sampler = row.sampling, row.sampler
+        plain = row.grammar is None and sampler.seen is None and sampler.written is None
+        sampler.mask = row.whole.mask() if row.whole else None
         if plain and not (asked.temperature or asked.biases or asked.logprobs or self._language.banned):
             token = int(logits_V.argmax())
-            if drawer.mask is None or drawer.mask[token]:
+            if sampler.mask is None or sampler.mask[token]:
                 return Chosen(token)  # torch's threads would wait beside those of llama.cpp
         if row.grammar is not None:
-            drawer.mask = row.grammar.mask().clone()
-            if not drawer.mask.any() and not self._language.ends:
+            sampler.mask = row.grammar.mask().clone()
+            if not sampler.mask.any() and not self._language.ends:
                 return Chosen(-1)
-            if not drawer.mask.any():
-                drawer.mask[list(self._language.ends)] = True
-        return choose(torch.from_numpy(logits_V.copy()).unsqueeze(0), [drawer], self._language.banned)[0]
+            if not sampler.mask.any():
+                sampler.mask[list(self._language.ends)] = True
+        return choose(torch.from_numpy(logits_V.copy()).unsqueeze(0), [sampler], self._language.banned)[0]
 
 
 class Core:

@@ -23,9 +23,9 @@ from duomo.core.contract import Decoder, Slots
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds import text as text_kind
 from duomo.decode.detokenize import Pieces
-from duomo.decode.sampling import Chosen, Drawer, Sampling, choose
+from duomo.decode.sampling import Chosen, Sampler, Sampling, choose
 from duomo.decode.uncached import Reread
-from duomo.decode.whole_characters import Whole
+from duomo.decode.whole_characters import WholeCharacters
 
 BLOCK = 64
 """Tokens of a prompt that are read at once."""
@@ -62,10 +62,10 @@ class Request:
     prompt: list[int]
     sampling: Sampling
     sink: Callable[[Piece], None]
-    drawer: Drawer
+    sampler: Sampler
     pieces: Pieces
     grammar: Grammar | None = None
-    whole: Whole | None = None
+    whole: WholeCharacters | None = None
     """What keeps its characters whole, where no grammar does."""
     cancelled: bool = False
     written: list[int] = field(default_factory=list)
@@ -124,8 +124,8 @@ class Batcher:
         if not 0 <= min(tokens) <= max(tokens) < size:
             raise DataError("Tokens must lie between 0 and {last}; received {value}.", last=size - 1, value=max(tokens))
         pieces = Pieces(self.language.tokenizer, sampling.stop)
-        whole = None if grammar else Whole(self.language.tokenizer, tokens)
-        return Request(tokens, sampling, sink, Drawer.of(sampling, tokens, size), pieces, grammar, whole, text=list(tokens))
+        whole = None if grammar else WholeCharacters(self.language.tokenizer, tokens)
+        return Request(tokens, sampling, sink, Sampler.of(sampling, tokens, size), pieces, grammar, whole, text=list(tokens))
 
     def clear(self) -> None:
         """Forget every request and what was read: a step has failed, and what the cache holds is not known."""
@@ -211,14 +211,14 @@ class Batcher:
         if not places:
             return
         going = [rows[place] for place in places]
-        found = choose(logits_NTV[places, -1].float().cpu(), [request.drawer for request in going], self.language.banned)
+        found = choose(logits_NTV[places, -1].float().cpu(), [request.sampler for request in going], self.language.banned)
         for request, chosen in zip(going, found, strict=True):
             self._take(request, chosen)
 
     def _allowed(self, request: Request) -> bool:
         """Set what the grammar allows; False where the answer ends with that."""
         if request.grammar is None:
-            request.drawer.mask = request.whole.mask() if request.whole else None
+            request.sampler.mask = request.whole.mask() if request.whole else None
             return True
         try:
             mask_V = request.grammar.mask()
@@ -231,7 +231,7 @@ class Batcher:
                 return False
             mask_V = mask_V.clone()
             mask_V[list(self.language.ends)] = True
-        request.drawer.mask = mask_V
+        request.sampler.mask = mask_V
         return True
 
     def _take(self, request: Request, chosen: Chosen) -> None:

@@ -66,7 +66,7 @@ class Sampling:
 
 
 @dataclass
-class Drawer:
+class Sampler:
     """A request's settings with what they have led to so far."""
 
     sampling: Sampling
@@ -79,7 +79,7 @@ class Drawer:
     """(V,) bool: tokens that the grammar allows now."""
 
     @staticmethod
-    def of(sampling: Sampling, prompt: Sequence[int], vocabulary: int) -> "Drawer":
+    def of(sampling: Sampling, prompt: Sequence[int], vocabulary: int) -> "Sampler":
         if any(not 0 <= token < vocabulary for token, _ in sampling.biases):
             most = max(token for token, _ in sampling.biases)
             raise DataError("Tokens must lie between 0 and {last}; received {value}.", last=vocabulary - 1, value=most)
@@ -88,7 +88,7 @@ class Drawer:
             seen = torch.zeros(vocabulary, dtype=torch.bool)
             seen[torch.tensor(list(prompt), dtype=torch.int64)] = True
         written = torch.zeros(vocabulary) if sampling.frequency_penalty or sampling.presence_penalty else None
-        return Drawer(sampling, torch.Generator().manual_seed(sampling.seed & (2**63 - 1)), seen, written)
+        return Sampler(sampling, torch.Generator().manual_seed(sampling.seed & (2**63 - 1)), seen, written)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Chosen:
     top: tuple[tuple[int, float], ...] = ()
 
 
-def choose(logits_NV: Tensor, rows: Sequence[Drawer], banned: Sequence[int] = ()) -> list[Chosen]:
+def choose(logits_NV: Tensor, rows: Sequence[Sampler], banned: Sequence[int] = ()) -> list[Chosen]:
     """The next token of each row from float32 logits on the CPU, which are changed in place."""
     raw_NV = torch.log_softmax(logits_NV, -1) if any(row.sampling.logprobs for row in rows) else None
     _restrict(logits_NV, rows, banned)
@@ -122,7 +122,7 @@ def choose(logits_NV: Tensor, rows: Sequence[Drawer], banned: Sequence[int] = ()
     return found
 
 
-def _restrict(logits_NV: Tensor, rows: Sequence[Drawer], banned: Sequence[int]) -> None:
+def _restrict(logits_NV: Tensor, rows: Sequence[Sampler], banned: Sequence[int]) -> None:
     for number, row in enumerate(rows):
         if row.seen is not None:
             seen = logits_NV[number, row.seen]
@@ -140,7 +140,7 @@ def _restrict(logits_NV: Tensor, rows: Sequence[Drawer], banned: Sequence[int]) 
         logits_NV[:, list(banned)] = -torch.inf
 
 
-def _draw(logits_NV: Tensor, rows: Sequence[Drawer], top_k: int) -> list[int]:
+def _draw(logits_NV: Tensor, rows: Sequence[Sampler], top_k: int) -> list[int]:
     heat_N1 = torch.tensor([[max(row.sampling.temperature, COLDEST)] for row in rows])
     share_NV = torch.softmax(logits_NV / heat_N1, -1)
     u_N1 = torch.tensor([[torch.rand((), generator=row.generator, dtype=torch.float64).item()] for row in rows], dtype=torch.float64)
@@ -177,7 +177,7 @@ def _invert(share_NC: Tensor, u_N1: Tensor) -> Tensor:
     return torch.minimum(place_N1, last_N1)
 
 
-def _with_logprobs(raw_V: Tensor, token: int, row: Drawer) -> Chosen:
+def _with_logprobs(raw_V: Tensor, token: int, row: Sampler) -> Chosen:
     top: tuple[tuple[int, float], ...] = ()
     if row.sampling.logprobs > 0:
         values, tokens = torch.topk(raw_V, min(row.sampling.logprobs, len(raw_V)))

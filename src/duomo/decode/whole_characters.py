@@ -39,7 +39,7 @@ def behind(written: bytes) -> State:
     return State()
 
 
-class Spelled:
+class TokenBytes:
     """The bytes of a vocabulary's tokens, and which tokens may follow in each state."""
 
     def __init__(self, tokenizer: Mapping[str, Any]):
@@ -66,7 +66,7 @@ class Spelled:
         return self._masks[state]
 
 
-class Whole:
+class WholeCharacters:
     """One answer's way."""
 
     def __init__(self, tokenizer: Mapping[str, Any], prompt: Sequence[int]):
@@ -82,8 +82,8 @@ class Whole:
 
 
 @lru_cache(maxsize=4)
-def _spelled(text: str, name: str, size: int) -> Spelled:
-    return Spelled({"json": text, "tokenizer": name, "size": size})
+def _spelled(text: str, name: str, size: int) -> TokenBytes:
+    return TokenBytes({"json": text, "tokenizer": name, "size": size})
 
 
 def _begun(token: bytes) -> int:

@@ -25,7 +25,7 @@ from duomo.core.config import Within
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import EncoderBlock, Rates
+from duomo.nn.attention import DropoutRates, EncoderBlock
 from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
@@ -140,7 +140,7 @@ class Model(nn.Module):
         after = config.place == "after"
         self.enter = norm("layer", config.width, config.eps) if after else nn.Identity()
         self.dropout = Dropout(config.dropout)
-        rates = Rates(config.dropout, config.dropout)
+        rates = DropoutRates(config.dropout, config.dropout)
         self.blocks = nn.ModuleList(
             EncoderBlock(config.width, config.heads, config.hidden, rates, config.activation, not after, config.eps)
             for _ in range(config.depth)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
-from duomo.nn.attention import EncoderBlock, Rates
+from duomo.nn.attention import DropoutRates, EncoderBlock
 from duomo.nn.audio import LogMel
 from duomo.nn.council import council_of
 from duomo.nn.fields import check_forms, check_per, inside, of_forms, within
@@ -165,7 +165,7 @@ class Model(nn.Module):
         # where a cell is missing or a text empty, nothing of the column is left: this vector still says which columns are read
         self.first_D = nn.Parameter(torch.randn(config.width) * 0.02)
         self.field_FD = nn.Parameter(torch.randn(len(inputs), config.width) * 0.02)
-        rates = Rates(0.0, config.dropout, config.dropout)
+        rates = DropoutRates(0.0, config.dropout, config.dropout)
         self.blocks = nn.ModuleList(EncoderBlock(config.width, config.heads, 0, rates) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.head = nn.Linear(config.width, head.size)

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import Attend, check_heads
+from duomo.nn.attention import ScaledDotProduct, check_heads
 from duomo.nn.cache import Cache
 from duomo.nn.council import council_of
 from duomo.nn.counts import ORDER, Counts, before
@@ -141,7 +141,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, (self.heads + 2 * self.groups) * self.size, bias=config.bias != "none")
         self.out = nn.Linear(self.heads * self.size, config.width, bias=config.bias == "all")
         self.q_norm, self.k_norm = (RMSNorm(self.size, config.eps) if config.norm_keys else nn.Identity() for _ in range(2))
-        self.attend = Attend(config.dropout)
+        self.attend = ScaledDotProduct(config.dropout)
 
     def forward(
         self, x_BTD: Tensor, table_2TK: Tensor | None, allowed: Tensor | None = None, cache: Cache | None = None, layer: int = 0

@@ -49,7 +49,7 @@ def moments(x_BTC: Tensor, inside_BT: Tensor) -> Tensor:
     return torch.cat([mean_BC, (variance_BC + 1e-6).sqrt()], 1)
 
 
-class Bag(nn.Module):
+class BagOfTokens(nn.Module):
     """int64 (B, T) -> (B, S): the sum of the tokens' (and pairs') weight vectors over the root of their number."""
 
     def __init__(self, vocabulary: int, bigrams: int, size: int):
@@ -102,7 +102,7 @@ def weigher(field: Field, config: Config, size: int) -> nn.Module:
         case "categories":
             return Categories(field.vocabulary, size, scale=0.0)
         case "tokens":
-            return Bag(field.vocabulary[0], config.bigrams, size)
+            return BagOfTokens(field.vocabulary[0], config.bigrams, size)
         case "pixels":
             return Flat(field.shape, size)
         case "waveform":

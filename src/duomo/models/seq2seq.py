@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import Attend, check_heads
+from duomo.nn.attention import ScaledDotProduct, check_heads
 from duomo.nn.cache import Cache
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import GATED, activate, check_activation, check_choice
@@ -164,8 +164,8 @@ class Attention(nn.Module):
         inner = self.heads * self.size
         self.q, self.kv = nn.Linear(config.width, inner, config.bias), nn.Linear(config.width, 2 * inner, config.bias)
         self.out = nn.Linear(inner, config.width, config.bias)
-        # `Attend` divides by the root of the head width; T5 does not
-        self.scale, self.attend = 1.0 if config.scaled else self.size**0.5, Attend(config.dropout)
+        # `ScaledDotProduct` divides by the root of the head width; T5 does not
+        self.scale, self.attend = 1.0 if config.scaled else self.size**0.5, ScaledDotProduct(config.dropout)
 
     def keys(self, x_BSD: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, S, K)."""

@@ -24,7 +24,7 @@ from duomo.core.tensors import Batch
 from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import check_forms, check_per, of_forms
-from duomo.nn.numeric import REACH, Categories, PairWaves, Piecewise, embed_numbers
+from duomo.nn.numeric import REACH, Categories, FourierFeatures, Piecewise, embed_numbers
 
 FORMS = ("numbers", "categories")
 FAR = 5.0
@@ -96,7 +96,7 @@ class Model(nn.Module):
         )
         self.categories = nn.ModuleList(Categories(inputs[name].vocabulary, config.category_dim) for name in self.category_names)
         count = sum(inputs[name].shape[0] for name in self.number_names)
-        self.waves = PairWaves(count, config.waves, config.sigma) if config.waves and count > 1 else None
+        self.waves = FourierFeatures(count, config.waves, config.sigma) if config.waves and count > 1 else None
         cells = [config.number_dim] * count + [config.category_dim] * sum(inputs[name].shape[0] for name in self.category_names)
         cells += [2] * (config.waves if self.waves else 0)
         widths = [sum(cells)] + [config.width] * config.depth

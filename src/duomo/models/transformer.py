@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
-from duomo.nn.attention import EncoderBlock, Rates
+from duomo.nn.attention import DropoutRates, EncoderBlock
 from duomo.nn.dropout import Dropout
 from duomo.nn.feed import check_choice
 from duomo.nn.fields import check_forms, check_per, inside, masked_mean, single
@@ -109,7 +109,7 @@ class Model(nn.Module):
             self.read = Sequence(name, field, config.width)
         self.first_D = nn.Parameter(torch.randn(config.width) * 0.02) if config.pool == "first" and not self.per_step else None
         self.dropout = Dropout(config.dropout)
-        rates = Rates(config.dropout, config.dropout)
+        rates = DropoutRates(config.dropout, config.dropout)
         self.blocks = nn.ModuleList(
             EncoderBlock(config.width, config.heads, config.hidden, rates, config.activation, config.norm == "before")
             for _ in range(config.depth)

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.tensors import Batch
-from duomo.nn.attention import EncoderBlock, Rates
+from duomo.nn.attention import DropoutRates, EncoderBlock
 from duomo.nn.council import council_of
 from duomo.nn.dropout import Dropout
 from duomo.nn.fields import single
@@ -81,7 +81,7 @@ class Model(nn.Module):
         self.class_1D = nn.Parameter(torch.zeros(1, config.width)) if config.pool == "class" else None
         self.registers_RD = nn.Parameter(torch.randn(config.registers, config.width) * 0.02) if config.registers else None
         self.place_TD = nn.Parameter(torch.randn((config.pool == "class") + patches, config.width) * 0.02)
-        hidden, rates = round(config.growth * config.width), Rates(0.0, config.dropout)
+        hidden, rates = round(config.growth * config.width), DropoutRates(0.0, config.dropout)
         layers = (EncoderBlock(config.width, config.heads, hidden, rates, eps=1e-6) for _ in range(config.layers))
         self.layers = nn.ModuleList(layer.start_as_identity() for layer in layers)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from duomo.core import find
 from duomo.core.contract import Field, Head
 from duomo.core.tensors import Batch
-from duomo.nn.attention import EncoderBlock, Rates
+from duomo.nn.attention import DropoutRates, EncoderBlock
 from duomo.nn.fields import single
 from duomo.nn.norm import as_autocast
 
@@ -56,7 +56,7 @@ class Model(nn.Module):
         picture = {self.name: Field("pixels", tuple(shape), facts=clips.facts)}
         self.trunk = find.trunk(config, picture, Head(config.width))
         self.time_TD = nn.Parameter(torch.randn(frames, config.width) * 0.02)
-        rates = Rates(0.0, config.dropout)
+        rates = DropoutRates(0.0, config.dropout)
         self.layers = nn.ModuleList(EncoderBlock(config.width, config.heads, 0, rates, eps=1e-6) for _ in range(config.layers))
         self.norm, self.head = nn.LayerNorm(config.width), nn.Linear(config.width, head.size)
 

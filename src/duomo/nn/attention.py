@@ -19,7 +19,7 @@ from duomo.nn.norm import as_autocast
 from duomo.nn.positions import rotate
 
 
-class Attend(Kernelled):
+class ScaledDotProduct(Kernelled):
     """q (B, H, T, K), k and v (B, G, S, K), allowed (..., T, S) bool or None, bias (..., T, S) or None -> (B, H, T, K); G divides H.
     `causal`: S is T, and no query reads what is behind it, whatever else is allowed.
 
@@ -72,7 +72,7 @@ class SelfAttention(nn.Module):
         check_heads(width, heads)
         self.heads = heads
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.attend = Attend(dropout)
+        self.attend = ScaledDotProduct(dropout)
 
     def forward(self, x_BTD: Tensor, inside_BT: Tensor | None = None, table_2TK: Tensor | None = None) -> Tensor:
         B, T, D = x_BTD.shape
@@ -87,7 +87,7 @@ class SelfAttention(nn.Module):
         return self.out(self.attend(q, k, v, allowed).transpose(1, 2).reshape(B, T, D))
 
 
-class Rates(NamedTuple):
+class DropoutRates(NamedTuple):
     """Dropout of an encoder's block: of attention's shares, of what comes out of a branch, of the feed-forward's inner vector."""
 
     attention: float
@@ -98,7 +98,9 @@ class Rates(NamedTuple):
 class EncoderBlock(nn.Module):
     """(B, T, D) -> (B, T, D): attention and feed-forward (any of nn/feed.py), each around an identity, their norms `before` or behind."""
 
-    def __init__(self, width: int, heads: int, hidden: int, rates: Rates, activation: str = "gelu", before: bool = True, eps: float = 1e-5):
+    def __init__(
+        self, width: int, heads: int, hidden: int, rates: DropoutRates, activation: str = "gelu", before: bool = True, eps: float = 1e-5
+    ):
         super().__init__()
         hidden, gated = hidden or 4 * width, activation in GATED
         self.attention = SelfAttention(width, heads, rates.attention)

@@ -27,8 +27,8 @@ from duomo.core.tensors import Batch
 from duomo.nn.fields import of_forms
 from duomo.nn.grown import Grown
 from duomo.nn.letter_features import Letters
-from duomo.nn.picture_features import Glimpse
-from duomo.nn.sound_features import Heard
+from duomo.nn.picture_features import PictureFeatures
+from duomo.nn.sound_features import SoundFeatures
 
 DEPTH = 10
 """Most splits between the root of a tree and its leaves."""
@@ -122,13 +122,13 @@ class Council(Grown):
         self.token_names = of_forms(inputs, "tokens")
         self.vocabulary = [one for name in self.category_names for one in inputs[name].vocabulary]
         self.sound_names = of_forms(inputs, "waveform")
-        self.heard = nn.ModuleList(Heard(int(inputs[name].facts["rate"])) for name in self.sound_names)
+        self.heard = nn.ModuleList(SoundFeatures(int(inputs[name].facts["rate"])) for name in self.sound_names)
         self.forest = Forest(size)
         self.letters = nn.ModuleList(Letters(size) for _ in self.token_names)
         self.large = [place for place, known in enumerate(self.vocabulary) if known > SPELLED]
         self.values = nn.ModuleList(Values(self.vocabulary[place], size) for place in self.large)
         self.picture_names = of_forms(inputs, "pixels")
-        self.glimpses = nn.ModuleList(Glimpse(inputs[name], size) for name in self.picture_names)
+        self.glimpses = nn.ModuleList(PictureFeatures(inputs[name], size) for name in self.picture_names)
         self.register_buffer("level_2D", torch.zeros(0))
         self.register_buffer("rank_V", torch.zeros(0, dtype=torch.int16))
         self.register_buffer("lean_FS", torch.zeros(0, size))
@@ -175,9 +175,9 @@ class Council(Grown):
         code_MB = self.codes(batch).unbind(1) if self.large else ()
         return [batch[name] for name in self.token_names] + [code_MB[place] for place in self.large]
 
-    def pictures(self) -> list[tuple[str, Glimpse]]:
+    def pictures(self) -> list[tuple[str, PictureFeatures]]:
         """The columns of pictures, and what looks at them."""
-        return [(name, one) for name, one in zip(self.picture_names, self.glimpses, strict=True) if isinstance(one, Glimpse)]
+        return [(name, one) for name, one in zip(self.picture_names, self.glimpses, strict=True) if isinstance(one, PictureFeatures)]
 
     def glimpsed(self, batch: Batch) -> Batch:
         """The batch with what is told of its pictures, float32 (B, D), in their place."""

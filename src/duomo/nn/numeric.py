@@ -75,7 +75,7 @@ class Piecewise(nn.Module):
         return lines_BND + self.bias_ND + bent_NBD.transpose(0, 1)
 
 
-class PairWaves(nn.Module):
+class FourierFeatures(nn.Module):
     """float (B, N) -> (B, 2 F): cosines and sines of learned directions, each of which starts as two columns mixed at random.
 
     Random Fourier features (Rahimi and Recht 2007) whose directions are trained: with them a network sees a place on a map,

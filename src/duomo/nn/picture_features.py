@@ -39,7 +39,7 @@ def averaging(before: int, after: int) -> Tensor:
     return share / share.sum(1, keepdim=True)
 
 
-class Glimpse(Grown):
+class PictureFeatures(Grown):
     """float (B, C, H, W) as a model takes it -> float32 (B, S), once it is fitted (train/council.py), from what `describe` tells, or from
     (B, D) that was told before.
 

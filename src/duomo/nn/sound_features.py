@@ -14,7 +14,7 @@ FAINT = 1e-6
 """Below this share of the mean power a band counts as silent."""
 
 
-class Heard(nn.Module):
+class SoundFeatures(nn.Module):
     """float (B, S) and lengths (B,) in samples -> float32 (B, D): of each band's logarithm the mean, the deviation and the mean change from
     one frame to the next, and the logarithm of the length. Nothing of a row depends on its batch mates.
     """

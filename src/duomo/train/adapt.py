@@ -118,10 +118,10 @@ def prepare(model: nn.Module, config: AdaptConfig, new: list[str], head: Head, f
     return {name: rate for name, rate in rates.items() if rate != 1.0}
 
 
-class Held(nn.BatchNorm2d):
+class FrozenBatchNorm(nn.BatchNorm2d):
     """Normalises by the statistics that it came with, in training too: those of a few pictures a step are worse."""
 
-    def train(self, mode: bool = True) -> "Held":
+    def train(self, mode: bool = True) -> "FrozenBatchNorm":
         return super().train(False)
 
 
@@ -135,7 +135,7 @@ def _hold(model: nn.Module, share: float, new: set[str]) -> None:
             weight.requires_grad_(False)
     for name, layer in list(model.named_modules()):
         if isinstance(layer, nn.BatchNorm2d) and f"{name}.weight" not in new:
-            held = Held(layer.num_features, layer.eps, layer.momentum)
+            held = FrozenBatchNorm(layer.num_features, layer.eps, layer.momentum)
             held.weight, held.bias = layer.weight, layer.bias
             held.running_mean, held.running_var, held.num_batches_tracked = layer.running_mean, layer.running_var, layer.num_batches_tracked
             held._forward_hooks.update(layer._forward_hooks)  # a detector's maps are read off by hooks

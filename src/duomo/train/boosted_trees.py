@@ -40,7 +40,7 @@ BAGS = 5
 SAME, PROVED = 1e-3, 2000
 
 
-class Way(NamedTuple):
+class TreeSettings(NamedTuple):
     """How trees grow: leaves of each, whether at the faster rate, and whether on what a line left over."""
 
     leaves: int
@@ -49,7 +49,7 @@ class Way(NamedTuple):
 
 
 @dataclass
-class Ground:
+class TreeData:
     """What the trees of one goal grow on."""
 
     rows: Rows
@@ -63,7 +63,7 @@ class Ground:
     size: int = 0
     """As for so many rows trees grow; 0: as for those that they are fitted to."""
 
-    def grow(self, way: Way, learn: np.ndarray, rounds: int = 0, seed: int = 0, line: Line | None = None) -> "Grown":
+    def grow(self, way: TreeSettings, learn: np.ndarray, rounds: int = 0, seed: int = 0, line: Line | None = None) -> "Grown":
         """Trees for these rows, of so many rounds, and the line that they lean on, if any."""
         goal = self.goal
         if way.lean and line is None:
@@ -76,7 +76,7 @@ class Ground:
             trees.grow(rounds, self.x_NF, learn)
         return Grown([trees], line)
 
-    def bag(self, way: Way, learn: np.ndarray, rounds: int, bags: int, ends: float) -> "Grown":
+    def bag(self, way: TreeSettings, learn: np.ndarray, rounds: int, bags: int, ends: float) -> "Grown":
         """Several as one, as long as there is time."""
         found = self.grow(way, learn, rounds)
         for seed in range(1, bags):
@@ -97,12 +97,12 @@ class Grown(NamedTuple):
     line: Line | None
 
 
-class Tried(NamedTuple):
+class Trial(NamedTuple):
     """What a way left on what is held out: the loss, by how many rounds, and what grew."""
 
     loss: float
     rounds: int
-    way: Way
+    way: TreeSettings
     grown: list[Grown]
 
 
@@ -112,7 +112,7 @@ class Chosen(NamedTuple):
 
     rounds: int
     most: int
-    way: Way
+    way: TreeSettings
     bags: int
     penalty: float
     size: int
@@ -131,7 +131,7 @@ def fit(council: Council, rows: Rows, said: Voice | None, bar: Progress) -> Voic
         now = time.monotonic()
         ends = now + (rows.ends - now) / (len(rows.goals) - place)  # as much for each
         lean_NX = spelled_NX[:, :0] if goal.kind == "class" else spelled_NX
-        ground = Ground(rows, goal, x_NF, lean_NX, len(council.vocabulary), penalties[place] if penalties else 0.0)
+        ground = TreeData(rows, goal, x_NF, lean_NX, len(council.vocabulary), penalties[place] if penalties else 0.0)
         most = _affordable(rows, goal, x_NF, ground.categories, ends - now)
         parts, whole, rounds = rows.parts(goal, most), rows.whole(goal, most), _most(goal, x_NF.shape[1])
         best = _tried(ground, parts, ends, partial(_shown, bar, TREES * place))
@@ -170,15 +170,15 @@ def _seen(council: Council, rows: Rows, told: Sequence[Tensor], lean: bool) -> t
     return council.features(rows.batch, told).double().numpy(), spelled_NX
 
 
-def _tried(ground: Ground, parts: Parts, ends: float, show: Callable[[int], None]) -> Tried:
+def _tried(ground: TreeData, parts: Parts, ends: float, show: Callable[[int], None]) -> Trial:
     """The best of several ways; others are tried only where there is time left, of many rows for as much again."""
-    ways, tried, few = [Way(leaves) for leaves in LEAVES], list[Tried](), len(parts) > 1
+    ways, tried, few = [TreeSettings(leaves) for leaves in LEAVES], list[Trial](), len(parts) > 1
     most = _most(ground.goal, ground.x_NF.shape[1])
     while ways:
         way, now = ways.pop(0), time.monotonic()
         soon = now + (ends - now) / (1 + len(ways)) if few else ends
         grown = [ground.grow(way, learn) for learn, _ in parts]
-        tried.append(Tried(*_rounds(most, grown, parts, ground.x_NF, soon, show), way, grown))
+        tried.append(Trial(*_rounds(most, grown, parts, ground.x_NF, soon, show), way, grown))
         best, took = min(tried, key=lambda one: one.loss), time.monotonic() - now
         if now + took + (0 if few else took) > ends:
             break
@@ -202,7 +202,7 @@ def _regrow(council: Council, told: Sequence[Tensor], chosen: Sequence[Chosen], 
     if lean and not spelled_NX.shape[1]:  # with the others they do not fit into memory
         return
     for goal, one in zip(rows.goals, chosen, strict=True):
-        ground = Ground(rows, goal, x_NF, spelled_NX, len(council.vocabulary), one.penalty, one.size)
+        ground = TreeData(rows, goal, x_NF, spelled_NX, len(council.vocabulary), one.penalty, one.size)
         grown.append(ground.bag(one.way, rows.every(goal, one.most), one.rounds, one.bags, np.inf))
     _write(council, rows, grown)
 

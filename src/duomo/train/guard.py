@@ -144,7 +144,7 @@ def _some(rows: list[int]) -> str:
 
 
 # -- spikes
-class Spikes:
+class SpikeDetector:
     """Robust z-score of each loss among the last ones: (loss - median) / (1.4826 * median absolute deviation)."""
 
     WINDOW, LEAST, LIMIT = 64, 16, 10.0

@@ -46,7 +46,7 @@ class Log:
         self.times: list[str] = []
         self.waiting: list[tuple[float, float, float]] = []
         self.last = time.monotonic()
-        self.board = Board(run / "tensorboard")
+        self.board = TensorBoard(run / "tensorboard")
 
     # -- what a checkpoint keeps
     def state(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Log:
             self.board.close()
 
 
-class Board:
+class TensorBoard:
     """TensorBoard events; the writer is opened with the first one, for importing it takes longer than a small run."""
 
     def __init__(self, folder: Path):

@@ -62,13 +62,13 @@ class _Training:
         self.optimizer = optim.build(self.model, self.config, job.rates)
         self.fixed = [name for name, weight in self.model.named_parameters() if not weight.requires_grad]
         """Weights that no step changes: written once, not with every checkpoint."""
-        self.average = optim.Average(self.model, self.config.ema) if self.config.ema > 0 else None
+        self.average = optim.WeightAverage(self.model, self.config.ema) if self.config.ema > 0 else None
         self.feed = Feed(job.stream, job.execution)
         self.checkpoints = Checkpoints(job.folder, reporter.say)
         self.log = Log(job.folder)
         self.plan = Plan(planned_steps(self.config, job.stream.steps_per_epoch))
         self.evaluations = Evaluations(self.config, job.stream, self.plan, bool(job.facts.get("knows")))
-        self.spikes = guard.Spikes()
+        self.spikes = guard.SpikeDetector()
         self.step, self.sessions = 0, 0
         self.saved: tuple[int, int] | None = None
         self.history: list[dict[str, Any]] = []
@@ -296,7 +296,7 @@ class _Training:
             self.log.restore(None, 0)
             if self.job.fresh is not None:
                 self.job.fresh()
-                self.average = optim.Average(self.model, self.config.ema) if self.average else None
+                self.average = optim.WeightAverage(self.model, self.config.ema) if self.average else None
             return
         changed = differences(found.state["facts"], run_facts(self.config, self.job.execution))
         if changed:
@@ -322,7 +322,7 @@ class _Training:
         self.best_step, self.best, self.waits = state["best"]["step"], state["best"]["value"], state["best"]["waits"]
         if state["best"]["kept"]:
             self.best_tensors = tensors.get("best") or {**tensors["model"], **tensors.get("ema", {})}
-        self.spikes = guard.Spikes(state["spikes"]["recent"], state["spikes"]["found"])
+        self.spikes = guard.SpikeDetector(state["spikes"]["recent"], state["spikes"]["found"])
         self.log.restore(state["log"], self.step)
         self.clock.before, self.sessions = state["clock"]["elapsed"], state["clock"]["sessions"] + 1
 

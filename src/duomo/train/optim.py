@@ -276,7 +276,7 @@ def norm(grads: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
 
 
-class Average:
+class WeightAverage:
     """Exponential moving average of the weights: average <- decay * average + (1 - decay) * weight.
 
     The decay starts low, min(decay, (1 + step) / (10 + step)), so that the first, random weights are soon forgotten.
