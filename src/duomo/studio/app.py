@@ -28,7 +28,7 @@ from duomo.core import find
 from duomo.core.errors import ConfigError, DuomoError
 from duomo.core.messages import chinese, tr
 from duomo.core.run import run_name
-from duomo.serve.dependencies import HUNG_UP
+from duomo.serve.access import HUNG_UP
 from duomo.studio import form, look, runs
 from duomo.studio.guard import refused
 from duomo.studio.jobs import Jobs

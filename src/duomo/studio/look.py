@@ -29,7 +29,7 @@ _one_at_a_time = threading.Lock()
 
 
 def look(source: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The audit of `pipeline.inspect`, `rows` (cells as `exhibits.cell` gives them), what the reader noticed, the kinds there are."""
+    """The audit of `pipeline.inspect`, `rows` (cells as `worst_errors.cell` gives them), what the reader noticed, the kinds there are."""
     heard = Silent()
     with _one_at_a_time:
         table = plan.read(source, build(Recipe, settings).data, heard)
