@@ -1,6 +1,7 @@
 """Every sentence that a person reads, in English or Chinese: `tr("… {name} …", name=value)`.
 
-The English template is the key; the files of `zh/` beside this one map it to Chinese. A test holds the two together.
+The English template is the key; the files of `zh/` beside this one map it to Chinese, one for each package
+that says it; what settings and metrics are called stands in `names.json`. A test holds the two together.
 """
 
 import difflib
