@@ -1,6 +1,7 @@
 """`duomo serve`: listens, drains on SIGTERM, and says what it does."""
 
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -130,11 +131,10 @@ def named(paths: Sequence[str]) -> dict[str, Path]:
     """Run name -> folder; ConfigError where two folders have one name."""
     found: dict[str, Path] = {}
     for text in paths:
-        path = Path(text)
-        name = path.name or path.absolute().name
-        if name in found:
-            raise ConfigError("Runs that are served together need different names; {name!r} comes twice. Rename a folder.", name=name)
-        found[name] = path
+        path = Path(os.path.abspath(text))  # `.` and `..` have names too; a link keeps its own
+        if path.name in found:
+            raise ConfigError("Runs that are served together need different names; {name!r} comes twice. Rename a folder.", name=path.name)
+        found[path.name] = path
     return found
 
 
@@ -169,9 +169,6 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
     if not 1 <= options.workers <= 64:
         raise ConfigError("Each run is served by 1 to 64 workers; received {workers}.", workers=options.workers)
 
-    if options.prepare:
-        _prepare(runs.values())
-
     def event(what: str, reason: str = "", **facts: Any) -> None:
         application.metrics.add("worker_events_total", event=what, **facts)
         log(what, **facts, **({"reason": reason} if reason else {}))
@@ -188,8 +185,12 @@ def serve(paths: Sequence[str], options: Options, reporter: Reporter) -> None:
         loop="none", ws="none", lifespan="on", timeout_graceful_shutdown=int(GRACE_SECONDS), timeout_keep_alive=KEEP_SECONDS,
         ssl_certfile=options.tls_cert, ssl_keyfile=options.tls_key,
     )  # fmt: skip
+    _locked(config, options)
+    door = listening(options.host, options.port)
+    if options.prepare:  # which takes minutes: what may be wrong with the rest is told before
+        _prepare(runs.values())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(config, application, options, reporter, len(keys)))
+        runner.run(_run(config, door, application, options, reporter, len(keys)))
 
 
 async def _started(pool: Pool) -> None:
@@ -217,9 +218,8 @@ def _unlocked(options: Options) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(options.tls_cert, options.tls_key, password)
 
 
-async def _run(config: uvicorn.Config, application: Application, options: Options, reporter: Reporter, keys: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if soft < hard else (soft, hard))
+def _locked(config: uvicorn.Config, options: Options) -> None:
+    """Load what TLS needs; ConfigError where it cannot be."""
     try:
         _unlocked(options)
         config.load()
@@ -228,7 +228,13 @@ async def _run(config: uvicorn.Config, application: Application, options: Option
             raise ConfigError("A certificate of TLS needs its key: give --tls-key too, or a --tls-cert that holds both.") from None
         raise ConfigError("The certificate and key of TLS must be readable PEM files; they are not ({reason}).",
                           reason=error.strerror or error) from None  # fmt: skip
-    door = listening(options.host, options.port)
+
+
+async def _run(
+    config: uvicorn.Config, door: socket.socket, application: Application, options: Options, reporter: Reporter, keys: int
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard) if soft < hard else (soft, hard))
     if (count := len(application.pool.places) * options.workers) >= SEVERAL:  # each loads torch: on a busy machine that takes its time
         reporter.say(tr("Starting {count} processes that answer …", count=count))
     await _started(application.pool)
