@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -113,7 +114,10 @@ def test_tokens(guarded: Server, runs) -> None:
         )
         assert "none that the server knows" in found.json()["error"]["message"]
         assert "wants a token" in client.post("/v1/predict", json=asked).json()["error"]["message"]
-        assert client.post("/v1/predict", json=asked, headers=bearer("c-token-of-many-letters")).status_code == 403
+        elsewhere = client.post("/v1/predict", json=asked, headers=bearer("c-token-of-many-letters"))
+        assert elsewhere.status_code == 403 and "clinic" not in elsewhere.text, "whom a run is not for does not learn its name"
+        assert "clinic" not in client.get("/readyz").text
+        assert [client.get("/metrics", headers=bearer(token)).status_code for token in (TOKEN, SLOW)] == [200, 403]
         statuses = [client.post("/v1/predict", json=asked, headers=bearer(SLOW)) for _ in range(5)]
         assert [answer.status_code for answer in statuses] == [200, 200, 200, 429, 429]
         assert int(statuses[-1].headers["retry-after"]) > 0 and statuses[-1].json()["error"]["type"] == "rate_limit_error"
@@ -125,13 +129,18 @@ def test_a_bucket_fills_again() -> None:
     assert key.wait(1.0) == 0 and key.wait(1.5) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("text", ["", "short", "name short", f"me {TOKEN} fast", f"me {TOKEN} 1 a b", f"me {TOKEN} 600\nyou {TOKEN} 6"])
+@pytest.mark.parametrize("text", ["", "short", "name short", f"me {TOKEN} fast", f"me {TOKEN} a 1", f"me {TOKEN} 600\nyou {TOKEN} 6"])
 def test_bad_token_files(tmp_path: Path, text: str) -> None:
     (tmp_path / "t").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError):
         Keys.read(str(tmp_path / "t"))
     with pytest.raises(ConfigError):
         Keys.read(str(tmp_path / "none"))
+
+
+def test_names_of_runs_in_a_token_file_may_hold_spaces(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text(f"me {TOKEN} 60 my reviews, 春 诗  # both\n", encoding="utf-8")
+    assert Keys.read(str(tmp_path / "t")).strange(["x"]) == ["my reviews", "春 诗"]
 
 
 def test_a_token_file_of_notepad(tmp_path: Path) -> None:
@@ -310,8 +319,10 @@ def test_a_replaced_folder_is_served_and_a_damaged_one_is_not(guarded: Server, r
         assert client.get("/v1/runs").json()["runs"][0]["task"] == "regress"
 
 
-def test_what_a_person_forgets_is_said(runs, tmp_path: Path) -> None:
+def test_what_a_person_forgets_is_said(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's name in a token file that is none; a certificate without its key."""
+    measured: list[Any] = []
+    monkeypatch.setattr("duomo.serve.server._prepare", measured.append)
     (tmp_path / "tokens").write_text(f"alice {'a' * 20} 60 clinic,clinik\nbob {'b' * 20}\n")
     assert Keys.read(str(tmp_path / "tokens")).strange(["clinic"]) == ["clinik"]
     flags = tls(tmp_path)
@@ -321,8 +332,13 @@ def test_what_a_person_forgets_is_said(runs, tmp_path: Path) -> None:
         subprocess.run(["openssl", "ec", "-aes128", "-passout", "pass:secret", "-in", flags[3], "-out", f"{flags[3]}.locked"], check=True)
         with pytest.raises(ConfigError, match=r"no terminal .* openssl pkey -in"):  # whose password OpenSSL would wait for
             serve([str(runs("clinic").path)], Options(port=0, tls_cert=flags[1], tls_key=f"{flags[3]}.locked"), Silent())
+        with pytest.raises(ConfigError, match="readable PEM"):  # told before the engines are measured, which takes minutes
+            serve([str(runs("clinic").path)], Options(port=0, tls_cert=flags[1], tls_key=flags[1], prepare=True), Silent())
     with pytest.raises(ConfigError, match="needs its certificate"):
         serve([str(runs("clinic").path)], Options(port=0, tls_key="key.pem"), Silent())
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="cannot be listened on"):
+        serve([str(runs("clinic").path)], Options(port=taken.getsockname()[1], prepare=True), Silent())
+    assert not measured
 
 
 def test_a_log_that_nobody_reads_any_more(runs) -> None:

@@ -90,6 +90,13 @@ class Access:
             raise Refused(429, sentence, code="rate_limit_exceeded", **{"Retry-After": str(wait)})
         return key
 
+    def operator(self, request: Request) -> Key | None:
+        """As `caller`; 403 for a token that is for some runs only, where all of them are told of."""
+        key = self.caller(request)
+        if key and key.runs:
+            raise Refused(403, tr("This route tells of all runs; it takes a token that is for all of them."))
+        return key
+
     def known(self, key: Key | None) -> list[str]:
         """The runs that are open to this key."""
         return [name for name in self.pool.places if not key or not key.runs or name in key.runs]
@@ -102,7 +109,8 @@ class Access:
         if found is None:
             known = self.known(key)
             hint = nearest(name[:200], known)
-            sentence = tr("No run {name!r} is served.{hint} Served: {known}.", name=name[:80], hint=hint, known=", ".join(known))
+            sentence = tr("No run {name!r} is served.{hint} Served: {known}.",
+                          name=name[:80], hint=hint, known=", ".join(known) or tr("none"))  # fmt: skip
             raise Refused(404, sentence, param="model", code="model_not_found")
         request.state.run = name
         return found
@@ -175,7 +183,7 @@ async def parts_of(request: Request) -> tuple[list[tuple[str, bool, int]], bytes
     """An upload as parts (field, whether it is a file, bytes) and their contents one after the other."""
     _refuse_packed(request)
     try:
-        form = await request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=1024 * 1024)
+        form = await request.form(max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=LARGEST_BODY)
     except HTTPException as error:
         if error.status_code != 400:  # the bounds of any body
             raise

@@ -61,7 +61,7 @@ class Application:
         told = [route(path, self._page(PAGE / name), access.caller) for path, name in FILES.items()]
         told += [
             route("/openapi.json", self._document, access.caller),
-            route("/metrics", self._metrics, access.caller),
+            route("/metrics", self._metrics, access.operator),
             route("/v1/runs", self._runs, access.caller),
         ]
         health = [route("/livez", self._alive, access.anyone)]
@@ -73,9 +73,10 @@ class Application:
 
     async def _health(self, request: Request, key: Key | None) -> Response:
         runs = {name: "ok" if place.ready else "starting" for name, place in self.pool.places.items()}
+        told = {} if self.access.keys else {"runs": runs}  # whoever asks without a token learns no names
         if self.ready():
-            return JSONResponse({"status": "ok", "runs": runs})
-        return JSONResponse({"status": "draining" if self.guard.draining else "starting", "runs": runs}, 503, {"Retry-After": "1"})
+            return JSONResponse({"status": "ok", **told})
+        return JSONResponse({"status": "draining" if self.guard.draining else "starting", **told}, 503, {"Retry-After": "1"})
 
     @staticmethod
     def _page(path: Path) -> Handler:
@@ -100,7 +101,9 @@ class Application:
         return JSONResponse({"runs": found})
 
     async def _only(self, request: Request, key: Key | None) -> Response:
-        names = self.access.known(key) or [*self.pool.places][:1]
+        names = self.access.known(key)
+        if not names:
+            raise Refused(403, tr("This token is for none of the runs that are served here."), code="model_not_allowed")
         if len(names) > 1:
             known = ", ".join(names)
             raise Refused(404, tr("Several runs are served: POST /v1/predict/RUN, with one of {known}.", known=known), param="run")

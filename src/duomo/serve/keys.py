@@ -1,7 +1,7 @@
 """Who may ask: tokens from a file, compared in constant time, each with its own rate and its own runs.
 
-A line of the file is `TOKEN`, or `NAME TOKEN [REQUESTS_PER_MINUTE] [RUN,RUN...]`; `#` begins a comment. Without a file everyone on this
-machine may ask.
+A line of the file is `TOKEN`, or `NAME TOKEN [REQUESTS_PER_MINUTE] [RUN,RUN...]`; `#` begins a comment. The name of a run may hold spaces.
+Without a file everyone on this machine may ask.
 """
 
 import base64
@@ -63,7 +63,8 @@ class Keys:
         except UNREADABLE as error:
             raise ConfigError("The file of tokens must be readable; {path} is not ({reason}).", path=path,
                               reason=getattr(error, "strerror", None) or error) from None  # fmt: skip
-        keys = [_key(number, line.partition("#")[0].split()) for number, line in enumerate(lines, 1) if line.partition("#")[0].strip()]
+        told = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
+        keys = [_key(number, line.split(maxsplit=3)) for number, line in told if line]
         if not keys:
             raise ConfigError("The file of tokens must hold one on a line; {path} holds none.", path=path)
         first: dict[bytes, str] = {}
@@ -130,9 +131,9 @@ def _key(number: int, words: list[str]) -> Key:
         raise ConfigError("A token has at least {least} characters; that of line {number} has {size}. For a good one: openssl rand -hex 24",
                           least=SHORTEST, number=number, size=len(token))  # fmt: skip
     rate = rest[0] if rest else "0"
-    if not rate.isdigit() or len(rest) > 2:
+    if not rate.isdigit():
         raise ConfigError(
             "A line of tokens is TOKEN, or NAME TOKEN [REQUESTS_PER_MINUTE] [RUN,RUN...]; line {number} is not.", number=number
         )
-    runs = frozenset(rest[1].split(",")) if len(rest) > 1 else frozenset()
+    runs = frozenset(map(str.strip, rest[1].split(","))) if len(rest) > 1 else frozenset()
     return Key(name, _sum(token), float(rate), runs, float(rate), time.monotonic())
