@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -10,6 +11,7 @@ import pytest
 from tests.serve.harness import Server
 
 from duomo.core.errors import ConfigError
+from duomo.core.kinds import text as text_kind
 from duomo.serve import limits, openai_fields
 
 ASK = [{"role": "system", "content": "短"}, {"role": "user", "content": "春眠不觉晓"}]
@@ -56,6 +58,19 @@ def test_logprobs(ai: openai.OpenAI) -> None:
     text = ai.completions.create(model="poems", prompt="春", max_tokens=5, logprobs=2, temperature=0)
     found = text.choices[0].logprobs
     assert len(found.tokens) == len(found.token_logprobs) == len(found.text_offset)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_ends_an_answer_is_none_of_its_tokens(ai: openai.OpenAI, runs: Any, stream: bool) -> None:
+    end = str(text_kind.special(runs("poems").task.tokenizer, "end"))
+    asked: Any = {"model": "poems", "messages": ASK, "logprobs": True, "logit_bias": {end: 100}, "seed": 1}
+    if stream:
+        *events, usage = ai.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+        told, usage = [one for event in events if event.choices[0].logprobs for one in event.choices[0].logprobs.content], usage.usage
+    else:
+        whole = ai.chat.completions.create(**asked)
+        told, usage = whole.choices[0].logprobs.content, whole.usage
+    assert len(told) == usage.completion_tokens == 0
 
 
 @pytest.mark.parametrize("echo", [False, True])

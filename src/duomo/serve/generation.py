@@ -238,9 +238,9 @@ class Starts:
 
     def of(self, pieces: Sequence[Piece]) -> list[int]:
         found = []
-        for token in (piece.token for piece in pieces if piece.token >= 0):
+        for piece in pieces:
             found.append(self._next)
-            self._next += len(self._stream.step(self._tokenizer, token) or "")
+            self._next += len(self._stream.step(self._tokenizer, piece.token) or "")
         return found
 
 
@@ -250,6 +250,7 @@ class _Form:
     def __init__(self, model: str, chat: bool, asked: Mapping[str, Any], state: Mapping[str, Any]):
         self._chat, self._asked, self._state = chat, asked, state
         self._wants = bool(asked["logprobs"]) if chat else asked["logprobs"] is not None
+        self._ends = text_kind.ends(state)
         self._head = {"id": ("chatcmpl-" if chat else "cmpl-") + secrets.token_hex(12), "created": int(time.time()), "model": model}
 
     def counts(self, choices: Sequence[Choice]) -> dict[str, int]:
@@ -273,8 +274,9 @@ class _Form:
             told = {"message": message} if self._chat else {"text": choice.prompt + choice.text}
             logprobs = None
             if self._wants:
-                starts = Starts(self._state, 0).of(choice.known) + Starts(self._state, len(choice.prompt)).of(choice.pieces)
-                logprobs = self._logprobs([*choice.known, *choice.pieces], starts, begins=bool(choice.known))
+                written = self._written(choice.pieces)
+                starts = Starts(self._state, 0).of(choice.known) + Starts(self._state, len(choice.prompt)).of(written)
+                logprobs = self._logprobs([*choice.known, *written], starts, begins=bool(choice.known))
             found.append({"index": choice.index, **told, "logprobs": logprobs, "finish_reason": _reason(choice, calls)})
         kind = "chat.completion" if self._chat else "text_completion"
         return {**self._head, "object": kind, "choices": found, "usage": self.usage(choices)}
@@ -290,7 +292,8 @@ class _Form:
                 yield self._event(choice.index, {"text": choice.prompt}, logprobs, None)
             shown, places = 0, Starts(self._state, len(choice.prompt))
             for piece in choice.stream:
-                logprobs = self._logprobs([piece], places.of([piece])) if self._wants and piece.token >= 0 else None
+                written = self._written([piece]) if self._wants else []
+                logprobs = self._logprobs(written, places.of(written)) if written else None
                 choice.text += piece.text
                 text, shown = choice.text[shown : self._safe(choice.text)], max(shown, self._safe(choice.text))
                 if text or logprobs:
@@ -324,9 +327,12 @@ class _Form:
         choice = {"index": index, **told, "logprobs": logprobs, "finish_reason": reason}
         return b"data: " + encoded({**self._chunk(), "choices": [choice]}) + b"\n\n"
 
+    def _written(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Those with a token of the answer. The one that ends it is none, and `usage` does not count it either."""
+        return [piece for piece in pieces if piece.token >= 0 and not (piece.finish_reason and piece.token in self._ends)]
+
     def _logprobs(self, pieces: Sequence[Piece], starts: Sequence[int], *, begins: bool = False) -> dict[str, Any]:
         """`begins`: the first token has nothing before it to be likely behind."""
-        pieces = [piece for piece in pieces if piece.token >= 0]
         if self._chat:
             return {"content": [self._spelled(piece.token, piece.logprob) | {"top_logprobs": [self._spelled(*one) for one in piece.top]}
                                 for piece in pieces], "refusal": None}  # fmt: skip
