@@ -226,6 +226,10 @@ def test_parts_make_rows() -> None:
     assert rows_of_parts([("image", True, b"1"), ("age", False, b"4")], {"image": "image", "age": "number"}) == [
         {"image": b"1", "age": "4"}
     ]
+    empty = rows_of_parts(
+        [("image", False, b""), ("age", False, b""), ("text", True, b"")], {"image": "image", "age": "number", "text": "text"}
+    )
+    assert empty == [{"image": None, "age": None, "text": None}], "what a form leaves empty is unknown"
     kinds = {"image": "image", "motion": "series"}  # a form has no lists: a series is written as JSON, and what is none is told of later
     series = table_of(rows_of_parts([("image", True, b"1"), ("motion", False, b"[[1, 2.5]]")], kinds), kinds)
     assert series.column("motion").to_pylist() == [[[1, 2.5]]]

@@ -186,6 +186,8 @@ def serve_rename_delete(page: Any, window: Any) -> None:
     other.get_by_role("button", name="Answer").wait_for()
     told = [[{"label": "cat", "confidence": 0.875, "box": [0, 0, 1, 1]}], [{"text": "Ada", "label": "PER"}], [0.5] * 40, [], "yes"]
     assert [other.evaluate("tell", one) for one in told] == ["cat 0.88", "Ada (PER)", "40 numbers", "none", "yes"]
+    sent = other.evaluate(script("uploaded.js"))
+    assert sent == [["photo", "a.png", "x"], ["note", "blob", "a\nb"], ["motion", "blob", "[[1,2.5]]"], ["age", "", ""]]
     other.close()
     window.shot(page, "runs")
     assert window.faults(page) == []

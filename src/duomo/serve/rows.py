@@ -43,7 +43,7 @@ def rows_of_parts(parts: Iterable[tuple[str, bool, bytes]], columns: Mapping[str
     """An upload's parts (field, whether it is a file, content) as rows.
 
     For a run that reads pictures or sounds and nothing else a file is a row, whatever its field; otherwise the fields are the columns of
-    one row.
+    one row, and an empty one is unknown.
     """
     row: dict[str, Any] = {}
     files: list[Any] = []
@@ -54,7 +54,7 @@ def rows_of_parts(parts: Iterable[tuple[str, bool, bytes]], columns: Mapping[str
         elif name in row:
             raise DataError("An upload is one row unless its files are named `files`; {name!r} comes twice.", name=_short(name))
         else:
-            row[name] = content if is_file and columns.get(name) in (None, *MEDIA) else _spelled(name, content, is_file)
+            row[name] = content if is_file and columns.get(name) in (None, *MEDIA) else _spelled(name, content, is_file) or None
     if not files:
         return [row]
     if len(media) != 1 or len(columns) != 1 or row:

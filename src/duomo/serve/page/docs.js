@@ -25,7 +25,7 @@ function example(name, columns) {
   if (names.length === 1 && ["image", "audio", "video"].includes(columns[names[0]])) {
     return `curl -F files=@${{ image: "picture.png", audio: "sound.wav", video: "film.mp4" }[columns[names[0]]]} ${address}`;
   }
-  const values = { number: 1.5, image: { base64: "..." }, audio: { base64: "..." }, series: [0.1, 0.2, 0.3] };
+  const values = { number: 1.5, image: { base64: "..." }, audio: { base64: "..." }, video: { base64: "..." }, series: [0.1, 0.2, 0.3] };
   const row = Object.fromEntries(names.map((name) => [name, values[columns[name]] ?? "..."]));
   const body = JSON.stringify({ rows: [row] }).replaceAll("'", "\\u0027");
   return `curl -H 'Content-Type: application/json' -d '${body}' ${address}`;

@@ -2,11 +2,11 @@
 // Everything that comes from the run or the model enters the page as text, never as markup.
 const words = navigator.language.toLowerCase().startsWith("zh")
   ? { run: "运行", ask: "回答", working: "计算中…", failed: "服务器没有回答。", confidence: "置信度",
-      empty: "请至少填写一项。", none: "无", numbers: "# 个数", number: "不是数值：", series: "不是 JSON 数值列表：",
+      empty: "请至少填写一项。", closed: "此令牌不可用于这里的任何运行。", none: "无", numbers: "# 个数", number: "不是数值：", series: "不是 JSON 数值列表：",
       chat: "对话", classify: "分类", detect: "检测", embed: "文本向量", fill: "填空", generate: "生成文本", identify: "认人", regress: "回归",
       summarize: "摘要", tag: "标注", transcribe: "语音转写", translate: "翻译" }
   : { run: "run", ask: "Answer", working: "Working …", failed: "The server did not answer.", confidence: "confidence",
-      empty: "Fill in at least one field.", none: "none", numbers: "# numbers", number: "Not a number: ", series: "Not a JSON list of numbers: " };
+      empty: "Fill in at least one field.", closed: "This token is for none of the runs here.", none: "none", numbers: "# numbers", number: "Not a number: ", series: "Not a JSON list of numbers: " };
 const $ = (id) => document.getElementById(id);
 const make = (tag, text, name) => {
   const node = document.createElement(tag);
@@ -52,13 +52,6 @@ function field(name, kind) {
   return label;
 }
 
-const base64 = (file) => new Promise((resolve, reject) => {
-  const reader = new FileReader();
-  reader.onload = () => resolve({ base64: reader.result.slice(reader.result.indexOf(",") + 1) });
-  reader.onerror = reject;
-  reader.readAsDataURL(file);
-});
-
 function list(name, text) {
   try {
     return JSON.parse(text);
@@ -67,11 +60,11 @@ function list(name, text) {
   }
 }
 
-async function row() {
+function row() {
   const found = {};
   for (const input of document.querySelectorAll("[data-name]")) {
     const name = input.dataset.name;
-    if (input.type === "file") found[name] = input.files[0] ? await base64(input.files[0]) : null;
+    if (input.type === "file") found[name] = input.files[0] ?? null;
     else if (columns[name] === "series") found[name] = input.value.trim() ? list(name, input.value) : null;
     else if (columns[name] === "number" && input.value.trim() && !isNumber(input.value)) throw new Unfit(words.number + name);
     else found[name] = input.value === "" ? null : input.value;
@@ -79,6 +72,17 @@ async function row() {
   // A model that continues text may start from nothing; for all others an empty form is a slip.
   if (task !== "generate" && Object.values(found).every((value) => value === null)) throw new Unfit(words.empty);
   return found;
+}
+
+// JSON, or an upload where there are files: its texts go as files too, since a form would change their line ends.
+function asked(found) {
+  if (!Object.values(found).some((value) => value instanceof File)) return { headers: { "Content-Type": "application/json" }, body: JSON.stringify({ rows: [found] }) };
+  const body = new FormData();
+  for (const [name, value] of Object.entries(found)) {
+    if (value === null || value instanceof File) body.append(name, value ?? "");
+    else body.append(name, new Blob([typeof value === "string" ? value : JSON.stringify(value)]));
+  }
+  return { body };
 }
 
 function bar(name, share) {
@@ -127,8 +131,7 @@ $("form").addEventListener("submit", async (event) => {
   $("ask").disabled = true;
   $("ask").textContent = words.working;
   try {
-    const body = JSON.stringify({ rows: [await row()] });
-    const answer = await fetch(`/v1/predict/${encodeURIComponent(served)}`, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+    const answer = await fetch(`/v1/predict/${encodeURIComponent(served)}`, { method: "POST", ...asked(row()) });
     const found = await answer.json();
     if (answer.ok) show(found.answers[0]);
     else complain(found.error.message);
@@ -148,6 +151,11 @@ function choose(run) {
 }
 
 fetch("/v1/runs").then((answer) => answer.json()).then(({ runs }) => {
+  if (!runs.length) {
+    $("ask").disabled = true;
+    complain(words.closed);
+    return;
+  }
   if (runs.length === 1) $("run").textContent = runs[0].run;
   else {
     const list = make("select");
