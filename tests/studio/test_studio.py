@@ -34,7 +34,7 @@ import duomo.tasks
 from duomo import cli, samples
 from duomo.core import find
 from duomo.core.config import build, documentation, hints
-from duomo.core.errors import ConfigError, ResourceError
+from duomo.core.errors import ConfigError, DataError, ResourceError
 from duomo.core.messages import chinese
 from duomo.core.recipe import Recipe
 from duomo.listing import listing
@@ -616,7 +616,23 @@ def test_an_upload_that_breaks_off_leaves_nothing(client: TestClient, studio: St
         yield b"x"
         raise ClientDisconnect
 
-    with pytest.raises(ClientDisconnect):
-        asyncio.run(studio.place.receive("two", "a.csv", left()))
+    assert "broke off" in client.put("api/upload/one", params={"path": "f/c.csv"}, content=b"x").json()["error"]["message"]
+    assert "broke off" in client.post("api/upload/one").json()["error"]["message"]
+
+    async def both() -> list[BaseException | None]:
+        """The first file is still on its way when the page leaves the second."""
+        gone = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"x"
+            await gone.wait()
+
+        whole = asyncio.create_task(studio.place.receive("two", "f/a.csv", slow()))
+        await asyncio.sleep(0)
+        found = await asyncio.gather(studio.place.receive("two", "f/b.csv", left()), return_exceptions=True)
+        gone.set()
+        return [*found, *await asyncio.gather(whole, return_exceptions=True)]
+
+    assert [type(one) for one in asyncio.run(both())] == [ClientDisconnect, DataError]
     assert not list(studio.place.incoming.iterdir())
     assert client.app._app.exception_handlers[ClientDisconnect]  # which is no fault of the studio's: nothing is printed

@@ -92,6 +92,8 @@ class Place:
         self.root = root.resolve()
         self.runs, self.data, own = self.root / "runs", self.root / "data", self.root / ".studio"
         self.jobs, self.served, self.trash, self.incoming = own / "jobs", own / "served", own / "trash", own / "incoming"
+        self._broken: set[str] = set()
+        """Uploads of which something did not arrive."""
         self.prepare()
         for left in self.incoming.iterdir():
             if left.stat().st_mtime < time.time() - STALE_SECONDS:
@@ -146,10 +148,11 @@ class Place:
 
     # -- uploads
     async def receive(self, upload: str, name: str, body: AsyncIterator[bytes]) -> None:
-        """One file of an upload, at its path within what was dropped."""
+        """One file of an upload, at its path within what was dropped. Where one does not arrive, the others are not taken either."""
         folder = self.incoming / plain_name(upload)
         with ExitStack() as undo:
-            undo.callback(shutil.rmtree, folder, ignore_errors=True)  # what cannot become whole takes up no room
+            undo.callback(self._give_up, folder)
+            self._unbroken(upload)
             path = folder.joinpath(*map(plain_name, name.split("/")))
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
@@ -157,12 +160,23 @@ class Place:
                     if shutil.disk_usage(path.parent).free < SPARE_BYTES + len(piece):
                         raise ResourceError("There is no room on the disk for {name!r}. Free some, and drop it again.", name=name[:80])
                     file.write(piece)
+            self._unbroken(upload)
             undo.pop_all()
+
+    def _give_up(self, folder: Path) -> None:
+        """What cannot become whole takes up no room."""
+        self._broken.add(folder.name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _unbroken(self, upload: str) -> None:
+        if upload in self._broken:
+            raise DataError("The upload broke off. Drop it again.")
 
     def settle(self, upload: str) -> Path:
         """The upload is whole: it goes to data/ under its own name, or as a folder where several things were dropped; what lies there
         already stays the one it is."""
         folder = self.incoming / plain_name(upload)
+        self._unbroken(upload)
         inside = sorted(folder.iterdir()) if folder.is_dir() else []
         if not inside:
             raise DataError("Nothing arrived. Drop a file or a folder that is not empty.")
