@@ -82,6 +82,12 @@ def test_what_was_never_learned_from_is_told(tmp_path: Path) -> None:
     assert len(asked["both"]) == 2 and "'z' of 'city' is new" in asked["both"][1]
 
 
+def test_a_text_that_is_not_read_whole_is_told(runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = dict.fromkeys(runs("clinic").facts["features"], "15")
+    monkeypatch.setattr("duomo.core.contract.Task.too_long", lambda task, table: np.ones(len(table), bool))
+    assert "only a part of it counts" in Trying().answer(runs("clinic").path, asked)["strange"][0]
+
+
 def test_what_is_no_number_is_not_answered(runs) -> None:
     asked = dict.fromkeys(runs("clinic").facts["features"], "1.5")
     assert Trying().answer(runs("clinic").path, asked)["answer"]["prediction"] in ("benign", "malignant")

@@ -129,10 +129,10 @@ def _values(answers: Mapping[str, Sequence[Any]]) -> np.ndarray | None:
 
 
 def strange(run: Run, table: Table) -> list[str] | None:
-    """A sentence for each cell unlike any that was learned from: a category that is new, a number far outside."""
+    """A sentence for each cell unlike any that was learned from: a category that is new, a number far outside, a text too long."""
     state = run.folder.read_json("task.json")
     encoder = state.get("encoder") if isinstance(state, dict) else None
-    found = []
+    found = [tr("The text is longer than what the model reads: only a part of it counts.")] if run.task.too_long(table).any() else []
     given = {*table.names} & {*run.facts.get("asks", run.facts["features"])}  # what a row was told of before is not its own
     for one in encoder.get("columns", []) if isinstance(encoder, dict) else []:
         name, kind, learned = one["column"], one["kind"], one["state"]

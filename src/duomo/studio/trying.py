@@ -64,6 +64,7 @@ class Trying:
         started = time.perf_counter()
         table = run.told(table_of([row], _columns(run)))
         run.predictor.refuse_unreadable(table)
+        run.task.refuse(table)
         answer = {name: values[0] for name, values in run.answers(table).items()}
         found: dict[str, Any] = {"answer": answer, "seconds": time.perf_counter() - started}
         return found | {name: ask(run, table) for name, ask in BESIDE.items()}

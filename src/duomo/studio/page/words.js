@@ -6,6 +6,7 @@ export const chinese = {
   "Chosen now:": "当前选择：",
   "about {time} left": "大约还需 {time}",
   "(nothing was written)": "（什么也没写）",
+  "This is how the text begins: the model was less sure of what it wrote itself.": "这是原文的开头：模型对自己写的摘要没有这么大把握。",
   "See progress": "查看进展",
   "stands out": "明显偏差", "{times} times the error elsewhere; {rows} rows": "误差是其余行的 {times} 倍；{rows} 行", "memory": "内存", "disk": "磁盘", "{came} (predicted: {foretold})": "{came}（预计 {foretold}）",
   "This file cannot be shown here.": "此文件无法在这里显示。", "By how many points the answer's probability falls without it; where it rises, the part speaks against the answer.": "去掉它后答案的概率下降多少个百分点；若上升，说明它不支持这个答案。", "By how much it makes the number larger (+) or smaller (−): the difference when it is left out.": "它使数值增大（+）或减小（−）多少：去掉它时的差别。",
