@@ -277,3 +277,13 @@ def test_what_lists_and_folders_say_of_pictures(tmp_path: Path) -> None:
     assert partition.folders(read["tiny"], ("label",)) is None and {*read["tiny"].column("label").to_pylist()} == {"a", "b"}
     shutil.move(tmp_path / "eyes", tmp_path / "outer" / "eyes")
     assert "level" in sources.read(tmp_path / "outer").names
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"), [("labels.lst", " "), ("labels", "\t"), ("labels.txt", ": "), ("list.txt", "|"), ("a.data", ",")]
+)
+def test_a_list_of_pictures_with_their_classes_in_a_text_of_any_ending(tmp_path: Path, name: str, mark: str) -> None:
+    shown = [picture(tmp_path / f"p{number:02}.png", number) for number in range(20)]
+    (tmp_path / name).write_text("".join(f"{path.name}{mark}{('dog', 'cat')[place % 2]}\n" for place, path in enumerate(shown)))
+    table = sources.read(tmp_path)
+    assert table.column("label").to_pylist() == ["dog", "cat"] * 10 and table.column("image").to_pylist() == [path.name for path in shown]
