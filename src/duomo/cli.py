@@ -339,6 +339,7 @@ def _run(words: list[str]) -> int:
         from duomo.terminal import JsonReporter, TerminalReporter
 
         reporter = JsonReporter() if parsed.json else TerminalReporter()
+    os.environ |= {"DUOMO_DEVICE": parsed.answered} if vars(parsed).get("answered") else {}  # read by all processes that answer
     result = VERBS[parsed.verb][2](parsed, reporter)
     if parsed.json and result is not None:
         print(json.dumps(result, ensure_ascii=False, indent=1))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from duomo.core import find
 from duomo.core.config import build
 from duomo.core.contract import Head
+from duomo.core.device import at_hand, offered
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.messages import tr
 from duomo.core.pretrained import Pretrained
@@ -114,17 +115,17 @@ def features(table: Table, column: str, start: Pretrained, picture_size: int = 0
     encoder.given = start.learned
     encoder.fit(table, [column])
     (name, encoded), = encoder.encode(table, kept=True).items()  # fmt: skip
-    model = module.Model(build(module.Config, start.options, "model.options"), encoder.fields(), Head(2)).eval()
+    model = module.Model(build(module.Config, start.options, "model.options"), encoder.fields(), Head(2)).eval().to(offered())
     own = model.state_dict()
     model.load_state_dict(
         {key: value for key, value in start.tensors.items() if key in own and own[key].shape == value.shape}, strict=False
     )
     head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
     seen: list[Tensor] = []
-    head.register_forward_pre_hook(lambda layer, given: seen.append(given[0].float()))
+    head.register_forward_pre_hook(lambda layer, given: seen.append(given[0].float().cpu()))
     with torch.inference_mode():
         for _, batch in batches(Examples({name: encoded}), encoder.fields(), BATCH):
-            model(batch)
+            model(at_hand(model, batch))
             seen[-1] = seen[-1].view(len(batch[name]), -1, seen[-1].shape[-1]).mean(1)
     features_ND = torch.cat(seen).numpy()
     return features_ND / np.maximum(np.linalg.norm(features_ND, axis=1, keepdims=True), 1e-9)

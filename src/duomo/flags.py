@@ -61,12 +61,19 @@ def engine(parser: argparse.ArgumentParser) -> None:
         "What generates text: own, f16, int8, llama-f16, llama-q8_0 or llama-q4_0. Default: for large models, the one measured fastest."
     )
     parser.add_argument("--engine", default="", metavar="NAME", help=words)
+    device(parser)
+
+
+def device(parser: argparse.ArgumentParser) -> None:
+    words = "Where to answer: cpu, cuda or cuda:N. Default: a GPU if there is one; rows of numbers and categories on the CPU."
+    parser.add_argument("--device", dest="answered", default="", metavar="NAME", help=tr(words))
 
 
 def evaluate(parser: argparse.ArgumentParser) -> None:
     run(parser)
     parser.add_argument("source", help=tr("A file or folder with the target column."))
     parser.add_argument("--encoding", default="", help=tr("Text encoding of the file. Default: detected."))
+    device(parser)
 
 
 def predict(parser: argparse.ArgumentParser) -> None:

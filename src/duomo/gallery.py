@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from duomo.core.device import at_hand
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig
@@ -40,8 +41,8 @@ def vectors(run: Run, table: Table) -> np.ndarray:
     found: dict[int, np.ndarray] = {}
     for rows, batch in predictor.blocks(of(run).encode(table, target=False)):
         with torch.inference_mode(), run.execution.autocast():
-            output = run.model(batch)
-        found.update(zip(rows.tolist(), output.vectors.float().numpy(), strict=False))
+            output = run.model(at_hand(run.model, batch))
+        found.update(zip(rows.tolist(), output.vectors.float().cpu().numpy(), strict=False))
     return np.stack([found[row] for row in range(len(table))])
 
 

@@ -44,10 +44,10 @@ WIDTHS = (16, 40, 128)
 RAGGED = ("tokens", "waveform", "frames")
 
 
-def candidates() -> list[Engine]:
-    """What is installed here, torch in float32 first: the run as it was judged."""
+def candidates(device: str = "cpu") -> list[Engine]:
+    """What is installed here, torch in float32 on the run's device first: the run as it was judged."""
     fast = ("bf16",) if bf16_on_cpu() else ()
-    found = [Engine(), *(Engine("torch", precision, HEIGHTS) for precision in fast)]
+    found = [Engine(), *(Engine("torch", precision, HEIGHTS) for precision in (fast if device == "cpu" else ("bf16",)))]
     if engines.installed("onnxruntime"):
         found += [Engine("onnxruntime", precision, HEIGHTS) for precision in ("float32", "int8")]
     if engines.installed("openvino"):
@@ -70,7 +70,7 @@ def prepare(path: Path | str, reporter: Reporter) -> dict[str, Any]:
         raise RunError("An engine is found for runs that answer rows at once; {task} writes token by token.", task=run.task.name)
     measured: list[dict[str, Any]] = []
     unable = set[str]()  # a library that cannot compute the model in float32 is not asked for more
-    for engine in candidates():
+    for engine in candidates(run.execution.device):
         if engine.name not in unable:
             measured.append(_measured(run, engine))
             unable |= {engine.name} if engine.precision == "float32" and "reason" in measured[-1] else set()

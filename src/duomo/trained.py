@@ -18,7 +18,7 @@ from duomo.asked import Reading, is_conversation
 from duomo.core import find
 from duomo.core.config import build, read_toml
 from duomo.core.contract import Evidence, Task
-from duomo.core.device import Execution
+from duomo.core.device import Execution, offered
 from duomo.core.errors import ConfigError, DataError, RunError
 from duomo.core.files import JSON_FAULTS, write_atomically
 from duomo.core.kinds import KINDS
@@ -73,6 +73,7 @@ class Run(Shown):
             made = model if model is not None else find.make_model(recipe.model, task)
         restore(made, folder)
         with whole(folder.path):
+            execution = block.suited(execution, offered())
             run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, block))
         found = engines.read(folder) if engine else None
         if found is not None:

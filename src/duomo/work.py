@@ -19,7 +19,7 @@ from duomo import golden, learned
 from duomo.core import find
 from duomo.core.config import to_toml
 from duomo.core.contract import Task, View
-from duomo.core.device import Execution, answering, candidates, machine_facts
+from duomo.core.device import Execution, answering, candidates, machine_facts, offered
 from duomo.core.errors import ConfigError
 from duomo.core.kinds.cells import codes_of, values_of
 from duomo.core.messages import tr
@@ -171,12 +171,7 @@ class Work:
         return execution
 
     def _device(self) -> str:
-        name = self.config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        if name != "cpu" and name not in ("cuda", *(f"cuda:{place}" for place in range(torch.cuda.device_count()))):
-            raise ConfigError("train.device must be cpu or cuda; received {name!r}.", name=name)
-        if name != "cpu" and not torch.cuda.is_available():
-            raise ConfigError("train.device is {name!r}, but this machine offers no CUDA device. Leave it out, or set cpu.", name=name)
-        return name
+        return offered(self.config.device)
 
     def _valid_batches(self) -> Iterator[Batch]:
         for _, batch in batches(self.valid, self.task.inputs, max(32, self.config.batch_size)):
@@ -309,10 +304,10 @@ class Work:
         del job, self.stream, self.examples
         spill.trim()
         facts = self.folder.read_json("run.json")
-        inference = Execution.from_dict(facts["inference"])
-        model = self.model
+        block, model = Block.of(facts["block"]), self.model
+        inference = block.suited(Execution.from_dict(facts["inference"]), self._device())
         inference.apply(model)  # as a loaded run will have it: the same kernels, the same bits
-        predictor = Predictor(self.task, model.eval(), inference, Block.of(facts["block"]))
+        predictor = Predictor(self.task, model.eval(), inference, block)
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
             some = telling(self.plan.valid, self.task.judged_bytes, self.config.seed)
             self.task.calibrate(predictor.evidence(preflight.judgeable(self.task, some, predictor.evidence, self.config)[0]))

@@ -133,7 +133,11 @@ class Execution:
 
     def autocast(self) -> torch.autocast:
         """The context that forward passes run in; recurrent layers follow it too (oneDNN's LSTM runs in bf16)."""
-        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def on(self, device: str) -> "Execution":
+        """As it answers there: on CUDA in true float32 too."""
+        return self if device == self.device else replace(self, device=device, matmul="highest", threads=0)
 
     def __str__(self) -> str:
         parts = [self.device, self.precision] + ([tr("fast matmul")] if self.matmul == "medium" else [])
@@ -145,7 +149,7 @@ class Execution:
 
 def candidates(model: nn.Module, *, exact: bool, long_run: bool) -> list[Execution]:
     """Executions worth timing, the plain float32 one first; with `exact` nothing but float32 in the plainest form."""
-    device = next((value.device.type for value in model.parameters()), "cpu")
+    device = next((str(value.device) for value in model.parameters()), "cpu")
     pictures = _sees(model)
     compiled = long_run and not exact and can_compile(device) and not any(isinstance(module, RECURRENT) for module in model.modules())
     kernels: tuple[Any, ...] = ("bmm", "sdpa") if has_attention(model) else ("",)
@@ -195,6 +199,23 @@ def answering(model: nn.Module, *, exact: bool = False) -> Execution:
     amd = any("AuthenticAMD" in line for line in _cpu_lines() if line.startswith("vendor_id"))
     plain = Execution(attention="bmm" if has_attention(model) else "")
     return plain if exact else replace(plain, matmul="medium" if amd else "highest", channels_last=_sees(model))
+
+
+def offered(wish: str = "") -> str:
+    """The device to compute on: the wished one, else what DUOMO_DEVICE in the environment names, else CUDA's where there is one.
+    ConfigError for one that is not there."""
+    name = wish or os.environ.get("DUOMO_DEVICE", "") or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name != "cpu" and name not in ("cuda", *(f"cuda:{place}" for place in range(torch.cuda.device_count()))):
+        raise ConfigError("A device must be cpu or cuda; received {name!r}.", name=name)
+    if name != "cpu" and not torch.cuda.is_available():
+        raise ConfigError("{name!r} is asked for, but this machine offers no CUDA device. Leave it out, or say cpu.", name=name)
+    return name
+
+
+def at_hand(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The batch on the device of the model's weights; as it is where there are none."""
+    device = next((value.device for value in model.parameters()), None)
+    return {name: value.to(device) for name, value in batch.items()}
 
 
 def cores() -> int:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from duomo.core.contract import EncoderDecoder, Evidence, Field, Task
-from duomo.core.device import PRODUCTS, THREADS, Execution
+from duomo.core.device import PRODUCTS, THREADS, Execution, at_hand
 from duomo.core.errors import DataError
 from duomo.core.flops import Counter
 from duomo.core.kinds import date, number, numbers
@@ -56,6 +56,10 @@ class Block:
         found = cls(value) if isinstance(value, int) else cls(*value)
         return cls(max(1, min(found.rows, FLAT_BLOCK)), max(0, found.positions))
 
+    def suited(self, execution: Execution, device: str) -> Execution:
+        """Rows of a handful of numbers are answered by the CPU, which is there sooner; all others by the device that is offered."""
+        return execution if self.rows == FLAT_BLOCK else execution.on(device)
+
     def height(self, positions: int) -> int:
         """Rows of a block whose rows have so many positions: a power of two where there is a choice."""
         return min(self.rows, _power_of_two(self.positions / max(1, positions))) if self.positions else self.rows
@@ -76,7 +80,6 @@ def block_of(task: Task, model: nn.Module, row: Table) -> Block:
     if task.writes or isinstance(model, EncoderDecoder) or block.rows == FLAT_BLOCK:
         return block
     examples = task.encode(row, target=False)
-    where = next((value.device for value in model.parameters()), torch.device("cpu"))
     _, batch = next(Predictor(task, model, Execution(), Block(1)).blocks(examples))
     ragged = [name for name, column in examples.columns.items() if column.lengths() is not None]
     for name in ragged:  # a task may read what is longer than its model in windows
@@ -84,7 +87,7 @@ def block_of(task: Task, model: nn.Module, row: Table) -> Block:
         batch |= {name: batch[name][:, :longest], f"{name}.length": batch[f"{name}.length"].clamp(max=longest)}
     mode = model.training
     with torch.inference_mode(), Counter() as counter:
-        model.eval()({name: value.to(where) for name, value in batch.items()})
+        model.eval()(at_hand(model, batch))
     model.train(mode)
     rows = OPERATIONS["ragged" if ragged else "fixed"] / max(1, counter.total)
     if not ragged:

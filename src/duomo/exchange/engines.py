@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from duomo.core.contract import Places, Vectors
-from duomo.core.device import Execution, bf16_on_cpu, cores, machine_facts
+from duomo.core.device import Execution, at_hand, bf16_on_cpu, cores, machine_facts
 from duomo.core.errors import RunError
 from duomo.core.run import RunFolder
 from duomo.core.stderr import muted
@@ -35,6 +35,8 @@ OWN = {"openvino": "openvino.frontend", "onnxruntime": "onnxruntime.capi.onnxrun
 """Where the libraries' own errors lie, which are no RuntimeErrors: an operation that they lack, a graph that they cannot read."""
 LIBRARIES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 FILE = "engine.json"
+FACTS = ("cpu", "capability", "cores", "device")
+"""What of a machine a measurement holds for; no device is told of where there is only the CPU."""
 MOST_ROWS = 256
 SEEN = 128
 """Vectors from which on the range of an activation is known: of a text of 128 tokens each layer sees so many."""
@@ -70,7 +72,7 @@ def _here(folder: RunFolder, name: str) -> dict[str, Any]:
     machine = machine_facts()
     sums = folder.read_json("manifest.json")["sha256"]
     library = metadata.version(LIBRARIES[name])
-    return {"weights": sums["model.safetensors"], "library": library, **{fact: machine[fact] for fact in ("cpu", "capability", "cores")}}
+    return {"weights": sums["model.safetensors"], "library": library, **{fact: machine[fact] for fact in FACTS if machine[fact] != "cpu"}}
 
 
 def write(folder: RunFolder, engine: Engine, measured: Sequence[Mapping[str, Any]]) -> None:
@@ -193,11 +195,12 @@ def built(engine: Engine, model: nn.Module, examples: Sequence[Batch], execution
     """
     if engine.name == "torch":
         pictures = any(isinstance(module, nn.Conv2d) for module in model.modules())
-        fast = Execution(precision="bf16", matmul="medium", attention=execution.attention, channels_last=pictures)
+        fast = Execution(execution.device, "bf16", "medium", attention=execution.attention, channels_last=pictures)
         found = execution if engine.precision == "float32" else fast
         return found.apply(model).eval(), found
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        model = model if execution.device == "cpu" else copy.deepcopy(model).cpu()
         model, council = _parted(model) if engine.name == "openvino" else (model, None)
         watched = _Watched(examples[0])
         like = model(watched)
@@ -352,8 +355,8 @@ def independent(model: nn.Module, judged: nn.Module, batch: Batch, heights: Sequ
     single row takes another path through a library than one with several. A row alone is then computed in a block of the least of them.
     A height of which a row lies `ASTRAY` from what the module as it was `judged` says is out; the first stays where all are."""
     many = rows(batch, max(heights))
-    found = {height: torch.cat([packed(model(block)) for block in _blocks(many, height)]) for height in heights}
-    expected = packed(judged(many))
+    found = {height: torch.cat([packed(model(at_hand(model, block))) for block in _blocks(many, height)]).cpu() for height in heights}
+    expected = packed(judged(at_hand(judged, many))).cpu()
     near = [one for one in heights if bool(((found[one] - expected).abs() <= ASTRAY * expected.abs().clamp(min=1)).all())]
     alike = [tuple(one for one in near if one >= least and torch.equal(found[one], found[least])) for least in near]
     return max(alike, key=len, default=tuple(heights[:1]))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from duomo.core import find
 from duomo.core.contract import Field, Head
+from duomo.core.device import at_hand
 from duomo.core.errors import RunError
 from duomo.core.kinds import text as text_kind
 from duomo.core.pretrained import Pretrained
@@ -53,7 +54,7 @@ def logits(model: nn.Module, names: Sequence[str], tokens: Sequence[Sequence[int
         batch: Batch = {}
         for name in names:
             batch |= {name: torch.tensor([list(ids)]), f"{name}.length": torch.tensor([len(ids)])}
-        output = model(batch)[0].float()
+        output = model(at_hand(model, batch))[0].float().cpu()
         found.append(output[-1] if output.ndim == 2 else output)
     model.train(kept)
     return torch.stack(found)

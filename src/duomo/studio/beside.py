@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from duomo import plan, work
 from duomo.core.config import read_toml
+from duomo.core.device import at_hand
 from duomo.core.errors import DuomoError
 from duomo.core.kinds import KINDS, image
 from duomo.core.kinds.base import Cells
@@ -181,14 +182,14 @@ class _Index:
         layers = [one for one in self._run.model.modules() if isinstance(one, nn.Linear) and one.out_features == self._run.task.head.size]
         if not layers or layers[-1].in_features <= 1:
             raise ValueError("no last layer")
-        hook = layers[-1].register_forward_pre_hook(lambda module, given: taken.append(given[0].detach().float()))
+        hook = layers[-1].register_forward_pre_hook(lambda module, given: taken.append(given[0].detach().float().cpu()))
         examples = self._run.task.encode(table, target=False)
         found: Tensor | None = None
         try:
             for rows, batch in predictor.blocks(examples):
                 taken.clear()
                 with torch.inference_mode():
-                    self._run.model(batch)
+                    self._run.model(at_hand(self._run.model, batch))
                 if len(taken) != 1 or taken[0].dim() != 2 or len(taken[0]) < len(rows):
                     raise ValueError("no last layer over rows")
                 found = taken[0].new_zeros(len(table), taken[0].shape[1]) if found is None else found

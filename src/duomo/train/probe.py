@@ -126,7 +126,7 @@ class _Copy:
         self.optimizer.step(self.trial.config.learning_rate * 0.01)
         self.optimizer.clear()
         if self.execution.device != "cpu":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.execution.device)
         return time.perf_counter() - start
 
 

@@ -15,4 +15,4 @@ def seed_step(seed: int, step: int, device: str) -> None:
     """What the model draws in this step (dropout) follows from the step's number."""
     torch.default_generator.manual_seed(mix(seed, step))
     if device != "cpu":
-        torch.cuda.manual_seed(mix(seed, step))
+        torch.cuda.manual_seed_all(mix(seed, step))
