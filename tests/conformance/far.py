@@ -261,7 +261,7 @@ def _like(distance: float) -> None:
 def _learn(task: Any, model: nn.Module, batch: Any) -> None:
     """One step's gradients as a CUDA device would compute them; the weights stay as they are."""
     from duomo.core.device import Execution
-    from duomo.train.feed import in_float32, place
+    from duomo.train.prefetch import in_float32, place
 
     way = Execution("cuda", "bf16", "medium", channels_last=True)
     learner, far = way.apply(model).train(), place(batch, way)

@@ -61,7 +61,7 @@ def test_the_fastest_that_agrees_answers_alone_and_in_company_alike(opinions: Pa
     real = prepared._milliseconds  # on a busy machine any of them may be the slower one
     faster = lambda predictor, table: real(predictor, table) * (0.01 if isinstance(predictor.model, engines.Advised) else 1)  # noqa: E731
     monkeypatch.setattr(prepared, "_milliseconds", faster)
-    monkeypatch.setattr(prepared, "candidates", lambda: [Engine(), Engine("openvino", "bf16", (1, 4, 16))])
+    monkeypatch.setattr(prepared, "candidates", lambda _: [Engine(), Engine("openvino", "bf16", (1, 4, 16))])
     told = prepared.prepare(opinions, Silent())
     assert told["engine"] == "openvino bf16" and told["measured"][1]["distance"] <= prepared.TOLERANCE
     run = Run.open(opinions)
@@ -222,7 +222,7 @@ def test_distances() -> None:
 
 
 def test_where_no_engine_agrees_the_run_is_left_as_it_is(opinions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepared, "candidates", lambda: [Engine()])
+    monkeypatch.setattr(prepared, "candidates", lambda _: [Engine()])
     monkeypatch.setattr(prepared, "TOLERANCE", -1.0)
     before = sorted(path.name for path in opinions.iterdir())
     with pytest.raises(RunError, match="none does: torch float32"):
