@@ -62,6 +62,11 @@ def test_tags_in_plain_text(tmp_path) -> None:
     (tmp_path / "train.txt").write_text(f"-DOCSTART- O\n\n{rows}\n", encoding="utf-8")
     table = sources.read(tmp_path / "train.txt")
     assert [json.loads(cell) for cell in table.column("tags").to_pylist()] == [tags for _, tags in SENTENCES] and plan(table).task == "tag"
+    (tmp_path / "under.txt").write_text(rows.replace("B-", "B_").replace("I-", "I_"), encoding="utf-8")
+    assert plan(sources.read(tmp_path / "under.txt")).task == "tag"
+    first = "\n\n".join("\n".join(f"{tag}\t{word}" for word, tag in zip(*sentence, strict=True)) for sentence in SENTENCES)
+    (tmp_path / "first.conll").write_text(first, encoding="utf-8")
+    assert sources.read(tmp_path / "first.conll").data.select(["tokens", "tags"]) == table.data.select(["tokens", "tags"])
     (tmp_path / "people.txt").write_text(WORDS * 5, encoding="utf-8")
     table = sources.read(tmp_path / "people.txt")
     assert json.loads(table.column("tokens")[0].as_py()) == ["中央", "电台", "在", "北京", "报道"] and plan(table).task == "tag"

@@ -167,20 +167,21 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
 
 
 def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
-    """Columns that follow from the target: what several people answered (`_votes`), and beside pictures, sounds or films a class's number
-    beside its name, or what several of `MANY` classes are together; but for the `wanted` ones. And in words that they are not learned
-    from."""
+    """Columns that follow from the target: what several people answered (`_votes`), and beside texts and media a class's number beside
+    its name, or (beside media) what several of `MANY` classes are together; but for the `wanted` ones. And in words that they are not
+    learned from."""
     if len(target) != 1 or table.kinds.get(target[0]) not in ("category", "number"):
         return [], []
     others = [name for name in table.names if name not in (*target, *wanted)]
     found = [name for name in others if _votes(table.column(name), table.column(target[0]))]
-    beside = [name for name in table.of_kind("category", "number") if name in others and name not in found] if table.of_kind(*MEDIA) else []
+    near = table.of_kind("category", "number") if table.of_kind(*MEDIA, "text") else []
+    beside = [name for name in near if name in others and name not in found]
     target_N = codes_of(values_of(table.column(target[0]))) if beside else np.zeros(0)
     for name in beside:
         own_N = codes_of(values_of(table.column(name)))
         pairs = np.unique(np.stack([target_N, own_N]), axis=1).shape[1]
         own, classes = len(np.unique(own_N)), len(np.unique(target_N))
-        if 1 < own <= classes == pairs <= len(table) / OFTEN and (own == classes or classes >= MANY):
+        if 1 < own <= classes == pairs <= len(table) / OFTEN and (own == classes or (classes >= MANY and table.of_kind(*MEDIA))):
             found.append(name)
     return found, [tr("Column {name!r} tells {target!r} under other names and is not learned from; --kind {name}={kind} makes it an input.",
                       name=name, target=target[0], kind=table.kinds[name]) for name in found]  # fmt: skip

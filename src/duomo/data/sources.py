@@ -39,6 +39,7 @@ from duomo.data.formats.frames import from_memory, plain
 from duomo.data.formats.gathered import gathered
 from duomo.data.formats.inlaid import read_aspects, read_inlaid, read_trees
 from duomo.data.formats.label_studio import kept
+from duomo.data.formats.logged import logged
 from duomo.data.formats.nameless import MAKES, is_table, make_of
 from duomo.data.formats.packed import inside, unpacked
 from duomo.data.formats.pages import PAGES, unread
@@ -236,9 +237,10 @@ def _gathered(data: pa.Table) -> tuple[pa.Table, tuple[str, ...], dict[str, str]
     """The table as it is learned from, what was done, and the kinds that follow."""
     data, words = gathered(data)
     data, more = prompted(data)
-    told = dict.fromkeys(data.column_names, "text") if words or more else {}
+    data, chats = logged(data)
+    told = dict.fromkeys(data.column_names, "text") if words or more or chats else {}
     data, about = kept(data)
-    return data, (*more, *words), told | about
+    return data, (*chats, *more, *words), told | about
 
 
 def _of_text(path: Path, encoding: str) -> str:

@@ -37,7 +37,7 @@ ENDS = re.compile(r"[.!?。！？…]+")
 """Tokens behind which a sentence ends, where no blank line says it."""
 LONG = 200
 """Tokens of a lone sentence that is divided there."""
-SPAN_TAG = re.compile(r"O|[BIESLUMW]-\S+|[BMESIO]")
+SPAN_TAG = re.compile(r"O|[BIESLUMW][-_]\S+|[BMESIO]")
 TAG = r"[A-Za-z]{1,6}\d?(?:[-+*$][A-Za-z]{0,6}\d?)*|-[LR][RSC]B-|[^\w\s\[\]/]{1,3}"
 """As the People's Daily, the Penn Treebank and Brown's corpus write them: n, PRP$, NNP, np-tl, ppss+hv, and a mark for a mark."""
 SLASHED = re.compile(rf"\[?(\S+)/({TAG})(?:\][A-Za-z]{{1,6}}\d?)?")
@@ -232,7 +232,13 @@ def _names(sentences: list[Lines], width: int) -> dict[str, int]:
     first = int(width > 2 and all([line[0] for line in lines] in _counted(len(lines)) for lines in sentences))
     if width == 10 and first:
         return dict(zip(UNIVERSAL, range(1, 8), strict=True))
+    if width == 2 and _tagged(sentences, 0) and not _tagged(sentences, 1):
+        return {"tokens": 1, "tags": 0}
     return {"tokens": first, **{f"column {place + 1}": place for place in range(first + 1, width - 1)}, "tags": width - 1}
+
+
+def _tagged(sentences: list[Lines], place: int) -> bool:
+    return all(SPAN_TAG.fullmatch(line[place]) for lines in sentences for line in lines)
 
 
 def _counted(length: int) -> tuple[list[str], list[str]]:

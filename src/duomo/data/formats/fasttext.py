@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from duomo.core.messages import listed, tr
 from duomo.data import spill as caches
+from duomo.data.formats.segmented import WIDE
 from duomo.data.formats.text_encoding import detect, numbered, open_text
 
 CLASS = re.compile(r"(?:^|(?<=\s))__label__(\S+)(?:\s+|$)")
@@ -43,7 +44,7 @@ def _is_coded(lines: Sequence[str]) -> bool:
     counts = sum(two == one + 1 for one, two in pairwise(numbers)) > COUNTING * len(codes)
     begun = [line[code.end()] for line, code in both]
     stars = bool({0, -1} & {*numbers}) or sum(sign.isupper() or not sign.isascii() for sign in begun) > STARRED * len(begun)
-    widths = [len(line.split()) for line in lines]
+    widths = [len(line.split()) + len(WIDE.findall(line)) for line in lines]
     return (not numbers or (scale and stars and not counts)) and len({*widths}) > 2 and sum(widths) > WORDS * len(lines)
 
 

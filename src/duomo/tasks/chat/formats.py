@@ -35,14 +35,21 @@ LISTS = {"messages": ("role", "content"), "conversations": ("from", "value"), "c
 CHOSEN = ("chosen", "chosen.content", "chosen.value", "preferred_output")
 REJECTED = ("rejected", "rejected.content", "rejected.value", "non_preferred_output")
 """Names of the better and the worse answer where preferences are kept."""
+CONTEXT = ("context", "上下文")
+"""What a question is about, in a column of its own; where no other holds a question, what is answered."""
 ASKED = ("prompt", "question", "user", "input", "query", "instruction", "ask", "request", "human", "customer",
-         "问题", "问", "提问", "问句", "标准问", "标准问题", "用户", "客户", "顾客", "指令", "输入", "input.messages")  # fmt: skip
+         "问题", "问", "提问", "问句", "标准问", "标准问题", "用户", "客户", "顾客", "指令", "输入",
+         "input.messages", *CONTEXT)  # fmt: skip
 ANSWERED = ("response", "completion", "answer", "assistant", "output", "reply", "bot", "agent",
             "回答", "答", "答案", "答句", "标准答案", "回复", "客服", "助手", "输出", "target", *CHOSEN)  # fmt: skip
 """Usual names of the columns with what is asked and what is answered; one of each makes a pair."""
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "complex_cot", "思考过程", "推理过程", "思维链")
 """What the thoughts before an answer are called, in a message or a column."""
-INSTRUCTED = {"instruction": ("instruction", "指令"), "input": ("input", "输入"), "output": ("output", "输出")}
+INSTRUCTED = {
+    "instruction": ("instruction", "指令"),
+    "input": ("input", "输入", *CONTEXT),
+    "output": ("output", "输出", "response", "回答"),
+}
 SYSTEM = ("system", "system_prompt", "系统", "系统提示", "系统提示词", "系统指令")
 HISTORY = ("history", "历史", "历史对话", "对话历史")
 IN_TURN = {**dict.fromkeys(ASKED, "user"), **dict.fromkeys(ANSWERED, "assistant"), **ROLES}
@@ -98,7 +105,10 @@ def shape_of(names: Sequence[str], source: str = "", target: str = "") -> Shape:
         return _alpaca(known, system)
     ask = source or next((known[name] for name in ASKED if name in known and known[name] != answer), "")
     if ask and answer:
-        asked = (known["instruction"], known["input"]) if answer.lower() in CHOSEN and {"instruction", "input"} <= set(known) else (ask,)
+        about = _first(known, CONTEXT)
+        asked = (ask, about) if about and about not in (ask, answer) else (ask,)
+        if answer.lower() in CHOSEN and {"instruction", "input"} <= set(known):
+            asked = (known["instruction"], known["input"])
         return Shape("pairs", (*asked, answer), system, history, _thought(known, (*asked, answer)))
     if answer.lower() in CHOSEN and not source:  # the question stands before each answer
         return Shape("messages", (answer,), system)
@@ -223,7 +233,8 @@ def _is_list(cell: Any) -> bool:
     """Whether the cell of a question holds a whole conversation: asked in several turns, whatever shape was learned from."""
     with suppress(*JSON_FAULTS):
         found = json.loads(cell) if isinstance(cell, str) and cell.lstrip().startswith("[{") else cell
-        return isinstance(found, list) and all(isinstance(one, dict) for one in found)
+        told = isinstance(found, list) and all(isinstance(one, dict) for one in found)
+        return told and (not found or any({"role", "from"} & {*one} or _both(one) != [one] for one in found))  # else what was extracted
     return False
 
 

@@ -277,6 +277,22 @@ def test_prompts_and_completions_that_are_lists_of_messages():
     assert messages_of({"prompt": json.dumps(TALK[:2]), "completion": None}, shape, 1) == TALK[:2]
 
 
+def test_what_a_question_is_about_is_read_with_it():
+    """As Dolly keeps it, and questions on texts; alone such a column is what is answered."""
+    dolly = shape_of(["instruction", "context", "response", "category"])
+    assert (dolly.name, dolly.columns) == ("alpaca", ("instruction", "context", "response"))
+    row = {"instruction": "Who?", "context": "Ann came.", "response": "Ann."}
+    assert messages_of(row, dolly, 1) == [{"role": "user", "content": "Who?\n\nAnn came."}, {"role": "assistant", "content": "Ann."}]
+    assert shape_of(["id", "question", "answer", "context"]).columns == ("question", "context", "answer")
+    assert shape_of(["Context", "Response"]).columns == ("Context", "Response")
+    assert make_task("chat", {}).suits(Table(pa.table({name: [cell] for name, cell in row.items()}), dict.fromkeys(row, "text")))
+
+
+def test_an_answer_that_lists_what_was_found_is_no_conversation():
+    row = {"instruction": "Who?", "input": "Ann came.", "output": json.dumps([{"entity": "Ann", "type": "PER"}])}
+    assert messages_of(row, shape_of(list(row)), 1)[1] == {"role": "assistant", "content": row["output"]}
+
+
 def test_texts_said_in_turn_are_a_conversation(tmp_path: Path):
     assert messages_of({"dialog": ["Hi", "Hello!", "Bye"]}, shape_of(["dialog"]), 1)[1:] == [
         {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye"}]  # fmt: skip

@@ -1,0 +1,79 @@
+"""Chats kept a message a row are read as conversations; tables that only look so are not."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from duomo.core import kinds
+from duomo.core.recipe import DataConfig
+from duomo.core.table import Table
+from duomo.data import sources
+from duomo.plan import choose
+
+
+def written(path: Path, rows: list[dict[str, Any]]) -> Table:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix == ".csv":
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return sources.read(path)
+
+
+def talks(table: Table) -> list[list[tuple[str, str]]]:
+    return [[(one["role"], one["content"]) for one in json.loads(cell)] for cell in table.column("messages").to_pylist()]
+
+
+PAIR = [("user", "到了吗"), ("assistant", "在路上\n明天到")]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+@pytest.mark.parametrize("names", [
+    ("sender", "content", "time", "小明", "我"), ("角色", "内容", "时间", "顾客", "客服小王"),
+    ("speaker", "text", "timestamp", "Ann", "Agent 7"),
+])  # fmt: skip
+def test_messages_are_gathered_up_to_a_silence(tmp_path: Path, ending: str, names: tuple[str, ...]) -> None:
+    who, said, when, asks, answers = names
+    rows = [{when: f"2023-05-{day:02d} 10:{minute:02d}:00", who: name, said: text} for day in range(1, 9)
+            for minute, (name, text) in enumerate(((asks, "到了吗"), (answers, "在路上"), (answers, "明天到")))]  # fmt: skip
+    table = written(tmp_path / f"chat{ending}", rows)
+    assert talks(table) == [PAIR] * 8 and choose(kinds.infer(table, {}), DataConfig())[0].task == "chat"
+    assert "24 messages" in table.problems[0] and repr(answers) in table.problems[0]
+
+
+def test_chats_that_go_on_at_the_same_time_and_long_ones(tmp_path: Path) -> None:
+    rows = [{"session_id": chat, "role": role, "content": f"{role}{turn}{chat}"} for turn in range(15) for role in ("user", "assistant")
+            for chat in "ab"]  # fmt: skip
+    found = talks(written(tmp_path / "log.jsonl", rows))
+    assert [len(talk) for talk in found] == [20, 10, 20, 10]
+    assert found[0][:2] == [("user", "user0a"), ("assistant", "assistant0a")] and found[2][0] == ("user", "user0b")
+
+
+def test_an_export_of_wechat(tmp_path: Path) -> None:
+    rows = []
+    for n in range(40):
+        told = {"IsSender": n % 2, "CreateTime": 1683000000 + 90 * n + 9000 * (n // 4), "Sender": "wxid"}
+        rows.append(
+            {
+                "localId": n,
+                "TalkerId": 3,
+                **told,
+                **({"Type": 3, "StrContent": "<xml/>"} if n % 9 == 2 else {"Type": 1, "StrContent": f"text {n}"}),
+            }
+        )
+    found = talks(written(tmp_path / "chat.csv", rows))
+    assert len(found) == 10 and found[0] == [("user", "text 0"), ("assistant", "text 1\ntext 3")]
+    assert not any("<xml/>" in text for talk in found for _, text in talk)
+
+
+@pytest.mark.parametrize("changed", [{"intent": ("ask", "tell", "thank")}, {"sender": ("Ann", "Bob")}, {"parent_id": ("1", "2")}])
+def test_what_is_no_log_stays_a_table(tmp_path: Path, changed: dict[str, tuple[str, ...]]) -> None:
+    """Messages that a column sorts, two people of whom none is who answers, trees of answers."""
+    rows = [{"sender": ("Ann", "bot")[n % 2], "content": f"word {n}"} | {name: told[n // 2 % len(told)] for name, told in changed.items()}
+            for n in range(60)]  # fmt: skip
+    assert written(tmp_path / "table.csv", rows).names == list(rows[0])
