@@ -53,6 +53,13 @@ def test_arrays_of_other_machines_and_of_long_or_complex_numbers() -> None:
     assert read(np.array([[1 + 2j], [3j]])).data.column("x0").to_pylist() == ["(1+2j)", "3j"]
 
 
+def test_lists_of_lists_as_pandas_keeps_them() -> None:
+    """A Parquet column of series, read by pandas, is an array of arrays in each row; rows of it read as the lists do."""
+    lists = [[[1.0, 2.0], [3.0, 4.5]], [[5.0, 6.0]]]
+    rows = pd.DataFrame({"s": [np.array([np.array(step) for step in cell] + [None], object)[:-1] for cell in lists]}).to_dict("records")
+    assert rows[0]["s"].dtype == object and read(rows).column("s").to_pylist() == lists
+
+
 def test_lists_of_numbers_beyond_64_bits() -> None:
     assert read({"a": [[1, 2**64], [3]]}).data.column("a").to_pylist() == [f"[1, {2**64}]", "[3]"]
     large = [np.array([1, 2**63], np.uint64), np.array([True, False])]

@@ -107,8 +107,14 @@ def _type_of(value: Any) -> str:
     return "time" if type(value).__module__ == "datetime" and type(value).__name__ in ("datetime", "date") else "text"
 
 
+def _listed(array: np.ndarray) -> Any:
+    """An array as lists; pandas has lists of lists as arrays of objects, each an array."""
+    found = array.tolist()
+    return [_listed(one) if isinstance(one, np.ndarray) else one for one in found] if array.dtype == object and array.ndim else found
+
+
 def _list_type(value: Any) -> str:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.dtype != object:
         found = {1: "numbers", 2: "frames"}.get(value.ndim, "text") if value.dtype.kind in "biuf" else "text"
         if found == "numbers" and value.dtype.kind in "iu" and np.can_cast(value.dtype, np.int64):
             return "whole"
@@ -155,8 +161,11 @@ def _batch(rows: list[Mapping[str, Any]], found: dict[str, str], schema: pa.Sche
             cells = [None if cell is None else cell if isinstance(cell, str) else _text(cell) for cell in cells]
         elif kind.startswith((*LISTS, "frames")):
             cells = [
-                cell.astype(np.int64 if kind == "whole" else float).tolist() if isinstance(cell, np.ndarray) else cell for cell in cells
-            ]
+                cell if not isinstance(cell, np.ndarray)
+                else _listed(cell) if cell.dtype == object
+                else cell.astype(np.int64 if kind == "whole" else float).tolist()
+                for cell in cells
+            ]  # fmt: skip
         elif kind == "time":  # Arrow takes no plain dates among moments
             cells = [datetime.combine(cell, time()) if type(cell) is date else cell for cell in cells]
         columns.append(column_of(cells, schema.field(name).type))
@@ -172,7 +181,7 @@ def column_of(cells: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def _text(cell: Any) -> str:
     if isinstance(cell, np.ndarray):
-        cell = cell.tolist()
+        cell = _listed(cell)
     if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
         return str(int(cell))
     if isinstance(cell, bytes):
