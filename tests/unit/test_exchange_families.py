@@ -122,6 +122,32 @@ def test_missing_and_unknown_weights_are_named(tmp_path: Path) -> None:
         hf.read(path)
 
 
+def test_weights_that_do_not_fit_are_named_as_the_file_has_them(tmp_path: Path) -> None:
+    path, tensors = folder(tmp_path)
+    for change, said in (
+        (torch.zeros(48, 96), r"layers\.1\.mlp\.down_proj\.weight has \(48, 96\)"),
+        (torch.full((48, 80), torch.nan), "NaN.*down_proj"),
+    ):
+        save_file(tensors | {"model.layers.1.mlp.down_proj.weight": change}, path / "model.safetensors")
+        with pytest.raises(ConfigError, match=said):
+            hf.read(path)
+
+
+def test_of_weights_that_lie_in_two_files_the_index_says_which_count(tmp_path: Path) -> None:
+    path, tensors = folder(tmp_path)
+    (path / "model.safetensors").unlink()
+    names = sorted(tensors)
+    save_file({name: tensors[name] for name in names[:9]}, path / "a.safetensors")
+    save_file({name: tensors[name] for name in names[9:]} | {names[0]: torch.zeros_like(tensors[names[0]])}, path / "b.safetensors")
+    places = {name: "a.safetensors" if place < 9 else "b.safetensors" for place, name in enumerate(names)}
+    index = path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    assert all(value.any() for value in hf.read(path).tensors.values())
+    index.write_text(json.dumps({"weight_map": [*places]}))
+    with pytest.raises(ConfigError, match="weight_map"):
+        hf.read(path)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -133,6 +159,7 @@ def test_missing_and_unknown_weights_are_named(tmp_path: Path) -> None:
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4}}, "yarn"),
         ({"rope_scaling": {"rope_type": "linear"}}, "factor of a model must be a number from 0"),
         ({"rope_scaling": "linear"}, "rope_scaling of a model must be an object"),
+        ({"rms_norm_eps": float("nan")}, "rms_norm_eps of a model must be a number from 0"),
         ({"rms_norm_eps": "1e-5"}, "rms_norm_eps of a model must be a number from 0"),
         ({"attention_dropout": 2}, "from 0 to 1; received 2"),
     ],
@@ -154,6 +181,9 @@ def test_pickles_stay_shut(tmp_path: Path) -> None:
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     path, _ = folder(tmp_path)
+    (path / "tokenizer.json").write_text("")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        hf.read(path)
     words = {f"w{number}": number for number in range(120)} | {"[UNK]": 120}
     Tokenizer(WordLevel(words, "[UNK]")).save(str(path / "tokenizer.json"))
     with pytest.raises(ConfigError, match="121 tokens, the model 99"):

@@ -17,9 +17,9 @@ from duomo.core.pretrained import Pretrained
 from duomo.exchange import gguf, gguf_text
 from duomo.exchange.families import FAMILIES, Options, Rule, head_width, layers, linear, qkv_widths
 from duomo.exchange.hf import completed
-from duomo.exchange.naming import SHOWN, apart, check_shapes, family_of
+from duomo.exchange.naming import SHOWN, apart, check, family_of
 from duomo.exchange.quants import BY_NAME, Packing
-from duomo.exchange.settings import depth, size
+from duomo.exchange.settings import depth, real, size
 from duomo.nn.positions import stretched
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gpt2")
@@ -48,7 +48,7 @@ def read(path: Path) -> Pretrained:
         facts = {
             "family": name, "licence": str(file.metadata.get("general.license", "")), "name": str(file.metadata.get("general.name", "")),
         }  # fmt: skip
-    check_shapes(FAMILIES[name], options, tensors, str(path))
+    check(FAMILIES[name], options, tensors, str(path), {rule.ours: rule.theirs for rule in _rules(name, options)})
     return Pretrained("gpt", options, tensors, {"text": text} if text else {}, facts, str(path))
 
 
@@ -78,8 +78,7 @@ def _longest(metadata: Mapping[str, Any], arch: str) -> int:
 
 def _real(metadata: Mapping[str, Any], name: str, other: float) -> float:
     """A real number as it was before it became 32 bits."""
-    value = metadata.get(name, other)
-    return float(str(np.float32(value))) if isinstance(value, float) else other
+    return float(str(np.float32(real(metadata, name, other))))
 
 
 def _options(file: gguf.File, arch: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.exchange import adapters, vocabularies
 from duomo.exchange.families import FAMILIES, Family
 from duomo.exchange.naming import family_of, to_ours, to_theirs
-from duomo.exchange.settings import only
+from duomo.exchange.settings import inner, only
 
 CONFIG_FAULTS = (OSError, *JSON_FAULTS)
 WEIGHT_FAULTS = (SafetensorError, OSError, ValueError)
@@ -182,17 +182,19 @@ def _json(path: Path, other: Any = None) -> Any:
 def _weights(path: Path) -> dict[str, Tensor]:
     """All tensors of the folder's safetensors; their headers are checked against the files' lengths before anything is read."""
     index = path / "model.safetensors.index.json"
+    places: dict[str, Any] = {}
     if (path / "model.safetensors").is_file():
         files = ["model.safetensors"]
     elif index.is_file():
-        files = sorted({str(name) for name in (_json(index).get("weight_map") or {}).values()})
+        places = dict(inner(_json(index), "weight_map"))
+        files = sorted({str(name) for name in places.values()})
     else:
         _refuse_weights(path)
     found: dict[str, Tensor] = {}
     for name in files:
         if "/" in name or "\\" in name or not (path / name).is_file():
             raise ConfigError("Every file that the index of the weights names must lie beside it; {name!r} does not.", name=name)
-        found |= tensors_of(path / name)
+        found |= {key: value for key, value in tensors_of(path / name).items() if key not in found or places.get(key) == name}
     return found
 
 

@@ -45,7 +45,7 @@ def to_ours(family: Family, options: Options, tensors: Mapping[str, Tensor], sou
             "The weights of {source} must be those of a {family}; missing: {missing}; unknown: {extra}.",
             source=source, family=family.name, missing=few(missing, SHOWN), extra=few(extra, SHOWN),
         )  # fmt: skip
-    check_shapes(family, options, found, source)
+    check(family, options, found, source, {rule.ours: rule.theirs for rule in family.rules(options)})
     return found
 
 
@@ -130,8 +130,8 @@ def blank(model: str, options: Options, vocabulary: int, longest: int) -> nn.Mod
     return made
 
 
-def check_shapes(family: Family, options: Options, tensors: Mapping[str, Tensor], source: str) -> None:
-    """ConfigError where a weight has another shape than the settings say."""
+def check(family: Family, options: Options, tensors: Mapping[str, Tensor], source: str, theirs: Mapping[str, Sequence[str]]) -> None:
+    """ConfigError where a weight has another shape than the settings say, or is no finite number; it is named as the file has it."""
     vocabulary = len(tensors["embedding.weight"])
     expected = blank(family.model, options, vocabulary, 8).state_dict()
     wrong = [name for name, value in tensors.items() if name in expected and expected[name].shape != value.shape]
@@ -139,5 +139,10 @@ def check_shapes(family: Family, options: Options, tensors: Mapping[str, Tensor]
         name = wrong[0]
         raise ConfigError(
             "The weights of {source} must have the shapes that its settings say; {name} has {shape}, not {wanted}.",
-            source=source, name=name, shape=tuple(tensors[name].shape), wanted=tuple(expected[name].shape),
+            source=source, name=few(theirs.get(name, (name,)), SHOWN), shape=tuple(tensors[name].shape), wanted=tuple(expected[name].shape),
         )  # fmt: skip
+    odd = [told for name, value in tensors.items() if not bool(value.isfinite().all()) for told in theirs.get(name, (name,))]
+    if odd:
+        raise ConfigError("The weights of {source} must be finite numbers; these hold NaN or infinity: {names}. Copy or download them "
+                          "again.",
+                          source=source, names=few(odd, SHOWN))  # fmt: skip

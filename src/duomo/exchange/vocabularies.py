@@ -34,7 +34,7 @@ def read(path: Path, size: int, longest: int, settings: Mapping[str, Any]) -> di
     said = _object(path / "tokenizer_config.json") | _object(path / "special_tokens_map.json")
     names = {key: _name(said.get(key)) for keys in USES.values() for key in keys}
     text = _tokenizer(path, names, said, str(settings.get("model_type", "")))
-    if not text:
+    if text is None:
         return {}
     special = {use: next((names[key] for key in keys if names[key]), "") for use, keys in USES.items()}
     state = text_kind.given(text, special, size, longest)
@@ -114,8 +114,8 @@ def _template(path: Path, said: Mapping[str, Any]) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _tokenizer(path: Path, names: Mapping[str, str], said: Mapping[str, Any], family: str) -> str:
-    """The text of a tokenizer.json, made from older files where there is none."""
+def _tokenizer(path: Path, names: Mapping[str, str], said: Mapping[str, Any], family: str) -> str | None:
+    """The text of a tokenizer.json, made from older files where there is none; None without those too."""
     if (path / "tokenizer.json").is_file():
         return text_kind.read(path / "tokenizer.json")
     try:
@@ -123,7 +123,7 @@ def _tokenizer(path: Path, names: Mapping[str, str], said: Mapping[str, Any], fa
             return _grown(made, _later(path, said))
     except PIECE_FAULTS as error:
         raise ConfigError("A tokenizer must be a tokenizer.json; this one cannot be read: {reason}", reason=str(error)[:200]) from None
-    return ""
+    return None
 
 
 def _older(path: Path, names: Mapping[str, str], said: Mapping[str, Any], family: str) -> Tokenizer | None:
