@@ -34,6 +34,7 @@ from duomo.exchange.opening import open_pretrained
 from duomo.exchange.trunks import alone
 from duomo.nn.picture_features import PictureFeatures
 from duomo.plan import read
+from duomo.train import adapt
 
 LEAST, BATCH, SEED = 5, 32, 0
 MOST_GROUPS, JUDGED, MAPPED, COMPONENTS = 12, 2000, 3000, 50
@@ -62,7 +63,8 @@ def explore(source: str, start: str, html: str, picture_size: int, reporter: Rep
     table = read(source, DataConfig(), reporter)
     columns = table.of_kind("image") or table.of_kind("video")
     if not columns:
-        raise DataError("Exploring needs pictures or films; {source} has no column of them.", source=source)
+        raise DataError("Exploring needs pictures or films; {source} has no column of them. What other data hold: duomo inspect {source}",
+                        source=source)  # fmt: skip
     table, why = opening(table)
     for sentence in why:
         reporter.say(sentence)
@@ -116,10 +118,7 @@ def features(table: Table, column: str, start: Pretrained, picture_size: int = 0
     encoder.fit(table, [column])
     (name, encoded), = encoder.encode(table, kept=True).items()  # fmt: skip
     model = module.Model(build(module.Config, start.options, "model.options"), encoder.fields(), Head(2)).eval().to(offered())
-    own = model.state_dict()
-    model.load_state_dict(
-        {key: value for key, value in start.tensors.items() if key in own and own[key].shape == value.shape}, strict=False
-    )
+    adapt.load(model, start)
     head = [layer for layer in model.modules() if isinstance(layer, nn.Linear)][-1]
     seen: list[Tensor] = []
     head.register_forward_pre_hook(lambda layer, given: seen.append(given[0].float().cpu()))

@@ -15,10 +15,12 @@ from duomo.core.contract import Field, Head
 from duomo.core.errors import ConfigError
 from duomo.core.kinds.base import Cells
 from duomo.core.kinds.image import KIND
+from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import EncodeConfig, ModelConfig
 from duomo.core.run import RunFolder
 from duomo.exchange import pictures
 from duomo.exchange.opening import open_pretrained
+from duomo.train import adapt
 from duomo.trained import restore
 
 
@@ -182,3 +184,93 @@ def forms_pictures() -> Cells:
         Image.fromarray(np.full((20, 24), grey, np.uint8)).save(body, "PNG")
         cells.append(body.getvalue())
     return Cells(pa.chunked_array([cells]))
+
+
+CONVNEXT = {
+    "torchvision": (["features.0.0", "features.0.1", "features.1.0", "features.2.0", "features.2.1", "features.3.0", "features.3.1"],
+                    ["block.0", "block.2", "block.3", "block.5", "layer_scale"], ("classifier.0", "classifier.2")),
+    "timm": (["stem.0", "stem.1", "stages.0.blocks.0", "stages.1.downsample.0", "stages.1.downsample.1", "stages.1.blocks.0",
+              "stages.1.blocks.1"], ["conv_dw", "norm", "mlp.fc1", "mlp.fc2", "gamma"], ("head.norm", "head.fc")),
+    "authors": (["downsample_layers.0.0", "downsample_layers.0.1", "stages.0.0", "downsample_layers.1.0", "downsample_layers.1.1",
+                 "stages.1.0", "stages.1.1"], ["dwconv", "norm", "pwconv1", "pwconv2", "gamma"], ("norm", "head")),
+    "hugging face": (["convnext.embeddings.patch_embeddings", "convnext.embeddings.layernorm", "convnext.encoder.stages.0.layers.0",
+                      "convnext.encoder.stages.1.downsampling_layer.0", "convnext.encoder.stages.1.downsampling_layer.1",
+                      "convnext.encoder.stages.1.layers.0", "convnext.encoder.stages.1.layers.1"],
+                     ["dwconv", "layernorm", "pwconv1", "pwconv2", "layer_scale_parameter"], ("convnext.layernorm", "classifier")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("maker", CONVNEXT)
+def test_convnext_of_four_makers(maker, tmp_path):
+    own = net("convnext", blocks=(1, 2), width=8, window=7, stem="large", advice=False)
+    places, parts, ends = CONVNEXT[maker]
+    layers = dict(zip(("window", "norm", "up", "down", "scale_C"), parts, strict=True))
+    theirs = {}
+    for name, value in own.state_dict().items():
+        steps = name.split(".")
+        if steps[0] == "features":
+            rest = [layers.get(step, step) for step in steps[2:]]
+            name = ".".join([places[int(steps[1])], *rest])
+        else:
+            name = ".".join([ends[steps[0] == "head"], steps[1]])
+        theirs[name] = value[:, None, None] if name.endswith("layer_scale") else value
+    found, model = opened(tmp_path, theirs)
+    assert found.model == "convnext" and found.options["blocks"] == (1, 2) and same(own, model, 224)
+
+
+def test_vit_and_resnet_of_hugging_face(tmp_path):
+    own, theirs = net("vit-b16", 64, layers=2, width=128, heads=2, patch=16, registers=2, advice=False), {}
+    renamed = {"first": "layernorm_before", "second": "layernorm_after", "attention.out": "attention.output.dense",
+               "rise": "intermediate.dense", "fall": "output.dense"}  # fmt: skip
+    ends = {"class_1D": "embeddings.cls_token", "place_TD": "embeddings.position_embeddings", "registers_RD": "embeddings.register_tokens",
+            "patches": "embeddings.patch_embeddings.projection", "norm": "layernorm"}  # fmt: skip
+    for name, value in own.state_dict().items():
+        stem, _, part = name.rpartition(".")
+        layer, inside = stem.split(".")[1:2], ".".join(stem.split(".")[2:])
+        if inside == "attention.qkv":
+            for third, piece in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                theirs[f"vit.encoder.layer.{layer[0]}.attention.attention.{third}.{part}"] = piece
+        elif inside:
+            theirs[f"vit.encoder.layer.{layer[0]}.{renamed[inside]}.{part}"] = value
+        elif stem == "head":
+            theirs[f"classifier.{part}"] = value
+        else:
+            theirs["vit." + (f"{ends[stem]}.{part}" if stem else ends[part])] = value if stem else value[None]
+    said = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "size": {"height": 64, "width": 64}}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    found, model = opened(tmp_path, theirs)
+    assert found.learned["image"] == {"size": [3, 64, 64], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]} and same(own, model, 64)
+    own, theirs = net("resnet18", advice=False), {}
+    for name, value in own.state_dict().items():
+        steps = name.split(".")
+        kind = "normalization" if "bn" in steps[-2] or steps[-2:-1] == ["1"] else "convolution"
+        if steps[0].startswith("layer"):
+            layer = "shortcut" if steps[2] == "downsample" else f"layer.{int(steps[2][-1]) - 1}"
+            name = f"resnet.encoder.stages.{int(steps[0][-1]) - 1}.layers.{steps[1]}.{layer}.{kind}.{steps[-1]}"
+        else:
+            name = f"classifier.1.{steps[1]}" if steps[0] == "fc" else f"resnet.embedder.embedder.{kind}.{steps[1]}"
+        theirs[name] = value
+    (tmp_path / "preprocessor_config.json").unlink()
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet", "num_channels": 3}))
+    found, model = opened(tmp_path, theirs)
+    assert found.model == "resnet" and found.facts["classes"] == 7 and same(own, model, 224)
+    (tmp_path / "weights.safetensors").rename(tmp_path / "model.safetensors")
+    assert open_pretrained(tmp_path).model == "resnet"
+
+
+@pytest.mark.parametrize("before", ["net.", "student.encoder.", "state_dict.model.module."])
+def test_what_stands_before_all_names_is_passed_over(before, tmp_path):
+    own = net("mobilenet-v2")
+    found, model = opened(tmp_path, {before + name: value for name, value in own.state_dict().items()} | {"epoch": torch.zeros(1)})
+    assert found.model == "mobilenet" and same(own, model, 224)
+
+
+def test_places_are_drawn_between_for_pictures_of_another_size(tmp_path):
+    own = net("vit-b16", 128, layers=2, width=64, heads=1, patch=16, advice=False)
+    with torch.no_grad():
+        own.place_TD[1:] = torch.linspace(0, 1, 8).repeat(8)[:, None]
+    other = net("vit-b16", 64, layers=2, width=64, heads=1, patch=16, advice=False)
+    given = Pretrained("vit", {}, own.state_dict())
+    _, new = adapt.load(other, given)
+    assert new == [] and torch.equal(other.place_TD[0], own.place_TD[0])
+    assert torch.allclose(other.place_TD[1:].view(4, 4, 64)[0, :, 0], torch.linspace(0.07, 0.93, 4), atol=0.03)

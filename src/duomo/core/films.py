@@ -24,6 +24,8 @@ OTHERS = re.compile(
     rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11|FLV\x01|\0\0\x01[\xba\xb3]|OggS.{24,60}\x80theora|G.{187}G.{187}G|.{4}G.{191}G.{191}G", re.DOTALL
 )
 """How files begin that hold a film in a container that is not opened: ASF (WMV), FLV, MPEG, Ogg, MPEG's transport stream."""
+CODECS = {"AV01": "AV1"}
+"""What codecs are called whose sign is another one."""
 LARGEST = 10_000_000
 """Pixels of one frame (4096 × 2304 fits); a header that promises more is refused before anything is decoded."""
 LARGEST_FILE = 64 * 2**30
@@ -128,9 +130,17 @@ class Reader:
             )
         self._count, self._time, self._first = 0, -math.inf, 0.0
         if not self._grab():
-            raise ValueError(tr("the film has no frame that can be read"))
+            raise ValueError(self._undecoded())
         self._first, self._time = self._time, 0.0
         self._fresh = True
+
+    def _undecoded(self) -> str:
+        """Why there is no frame: none is promised, or what they are packed by is not decoded, as AV1 is not without a chip for it."""
+        codec = (int(self._capture.get(self._cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF).to_bytes(4, "little").decode("ascii", "replace").upper()
+        if not self.film.frames or not codec.isalnum():
+            return tr("the film has no frame that can be read")
+        return tr("its frames are packed by {codec}, which is not decoded here, or are damaged; make it H.264, for example: "
+                  "ffmpeg -i IN -c:v libx264 OUT.mp4", codec=CODECS.get(codec, codec))  # fmt: skip
 
     def _header(self) -> Film:
         cv2, get = self._cv2, self._capture.get

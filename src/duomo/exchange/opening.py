@@ -10,9 +10,9 @@ from duomo.exchange import gguf_models, hf, pictures, runs
 
 OPENERS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Pretrained]], ...] = (
     (runs.knows, runs.read),
+    (pictures.knows, pictures.read),
     (hf.knows, hf.read),
     (gguf_models.knows, gguf_models.read),
-    (pictures.knows, pictures.read),
 )
 
 INSIDE = ("*.gguf", "*/config.json", "snapshots/*/config.json")

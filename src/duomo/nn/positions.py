@@ -1,4 +1,4 @@
-"""Positions without weights: rotary (Su et al. 2021, "RoFormer", arXiv:2104.09864, eq. 34) and sinusoidal.
+"""Positions without weights: rotary (Su et al. 2021, "RoFormer", arXiv:2104.09864, eq. 34) and sinusoidal; learned ones for another size.
 
 Legend: B rows, H heads, T positions, K head width, D width.
 """
@@ -6,7 +6,7 @@ Legend: B rows, H heads, T positions, K head width, D width.
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def rotary_table(longest: int, width: int, base: float = 10_000.0, stretch: tuple[float, ...] = ()) -> Tensor:
@@ -40,3 +40,15 @@ def sinusoids(longest: int, width: int) -> Tensor:
     rate = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
     angle_TK = torch.arange(longest, dtype=torch.float32).unsqueeze(1) * rate
     return torch.stack([angle_TK.sin(), angle_TK.cos()], 2).flatten(1)[:, :width]
+
+
+def relaid(place_TD: Tensor, count: int) -> Tensor:
+    """Learned vectors of places for so many tokens: those of a square of patches are drawn between where pictures have another size
+    (Dosovitskiy et al. 2020, arXiv:2010.11929, section 3.2); as they are where the numbers are of no such square."""
+    square, wanted = math.isqrt(len(place_TD)), math.isqrt(count)
+    first = len(place_TD) - square**2
+    if first > 1 or wanted**2 + first != count or square == wanted:
+        return place_TD
+    grid = place_TD[first:].T.reshape(1, -1, square, square)
+    drawn = nn.functional.interpolate(grid, (wanted, wanted), mode="bicubic", antialias=True)
+    return torch.cat([place_TD[:first], drawn.flatten(2)[0].T])

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from duomo.core import find
 from duomo.core.contract import Head
 from duomo.core.errors import ConfigError
 from duomo.core.messages import few, nearest, tr
@@ -18,6 +19,7 @@ from duomo.core.pretrained import BESIDE, Pretrained
 from duomo.core.recipe import AdaptConfig
 from duomo.core.reporter import Reporter
 from duomo.core.run import renamed
+from duomo.nn.positions import relaid
 from duomo.train import lora
 
 NAMED = 4
@@ -61,7 +63,7 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     ConfigError where less than half of the model's numbers are found: this is another architecture or size.
     """
     own = {name: value for name, value in model.state_dict().items() if value.numel()}  # what is empty is fitted later (train/council.py)
-    given = renamed(pretrained.tensors, own)
+    given = _relaid(renamed(pretrained.tensors, own), own, pretrained.model)
     fitting = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     needed = {name: value for name, value in own.items() if name.startswith(pretrained.part)}
     taken, whole = (sum(values[name].numel() for name in values) for values in (fitting, needed))
@@ -82,6 +84,12 @@ def load(model: nn.Module, pretrained: Pretrained) -> tuple[str, list[str]]:
     if advice:
         words += " " + tr("The simpler learners beside it stay behind; they are fitted anew when the network has learned.")
     return words, new
+
+
+def _relaid(given: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], model: str) -> dict[str, torch.Tensor]:
+    """The weights; where pictures have another size than those that were learned from, the vectors of their places drawn between."""
+    places = [name for name in given if name.endswith("place_TD") and name in own and "tokens" not in find.model_module(model).FORMS]
+    return {**given, **{name: relaid(given[name], len(own[name])) for name in places}}
 
 
 def _odd(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import combinations, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from duomo.core.errors import DataError
+from duomo.core.kinds import audio, media
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.folders.files import Folder, kind_of
@@ -37,10 +38,12 @@ FEWEST = 5
 FIELDS, CROSSED, MOST_CODES = 3, 0.8, 60
 """Fields of a file's name at least; of the pairs of two fields' values so many are there where they are crossed; values of a field
 at most."""
+FEW_BEDS, LONG_BEDS = 5, 10.0
+"""How many times as many recordings a usual class has at least, and how many times as long those are that noise is cut from."""
 MOST_INSIDE = 0.8
 """Of files that mostly lie in folders of classes, so many do, at least; the others have no class."""
 _ORIGINS = re.compile(
-    r"((actor|batch|cam(era)?|cent(er|re)|clinic|day|device|domain|fold|group|hospital|img|image|lab|location|machine|operator|part|patient"
+    r"((actor|batch|cam(era)?|cent(er|re)|clinic|day|device|domain|fold|group|hospital|id|img|image|lab|location|machine|operator|part|patient"
     r"|person|photo|place|plant|region|round|run|scanner|sequence|singer|session|set|shift|site|speaker|station|subject|user|view|video|week"
     r"|writer|year|批次|医院|地点|工厂|患者|相机)s?[-_ ]?([a-z]|\d+)?|front|back|left|right|top|bottom|side|night|raw"
     r"|(19|20)\d\d([-_]?\d\d){0,2})",
@@ -133,7 +136,8 @@ def _forked(root: str, folders: list[list[str]]) -> list[list[str]]:
     parts = {part_of([name]) for name in seconds}
     parted = TRAIN in parts and bool(parts & {VALID, TEST}) and all(len(names) > 2 for names in folders)
     many = "" not in seconds and len(seconds) >= FEWEST_INSIDE and min(seconds.values()) >= FEWEST and not _origins(seconds)
-    if alone and (parted or (many and None in parts)):
+    around = all(len(names) > 2 for names in folders) and _origins(seconds)  # of one machine alone: fan/id_00/normal
+    if alone and (parted or around or (many and None in parts)):
         return _forked(root, [names[1:] for names in folders])
     first, last = min(folders), max(folders)
     shared = [one for one, _ in takewhile(lambda pair: pair[0] == pair[1] and _is_outer(pair[0], root), zip(first, last, strict=False))]
@@ -157,7 +161,9 @@ def _of_two(outer: list[str], inner: list[str]) -> Classed:
     if not repeat or {name.lower() for name in inners} & PARTS.keys():
         return Classed(outer)
     told = {"inner": listed(inners, 5), "outer": listed(outers, 5)}
-    if not _origins(inners) and (_origins(outers) or (len(inners) > len(outers) and not all(map(str.isdigit, inners)))):
+    if not _origins(inners) and (
+        _origins(outers) or (len(inners) > len(outers) and len({re.sub(r"\d+", "", name) for name in inners}) > 1)
+    ):
         said = tr(
             "The inner folders repeat in several outer ones: they are the classes ({inner}), and the outer ones groups ({outer}).", **told
         )
@@ -184,14 +190,15 @@ def classes(folder: Folder, files: list[str]) -> Table:
     """The files with their class; a few that lie beside the folders of several classes have none."""
     inside = [file for file in files if "/" in file]
     few = len(inside) < len(files) <= len(inside) / MOST_INSIDE and len({file.split("/")[0] for file in inside}) > 1
-    found = labels_of(folder.root, inside if few else files)
+    fields = _fields(files)
+    found = _labels(folder.root, inside if few else files, fields)
     if found is not None and not few:
         files, found = known_classes(files, found)
         inside = files
     if found is not None and len({*found.labels}) == 1 and _is_outer(found.labels[0], folder.root.name):
         found = None
     columns = {folder.media: pa.array(files, pa.large_string())}
-    fields, folders = _fields(files), [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
+    folders = [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
     told = next((name for name, cells in fields.items() if (found is None or found.labels == folders) and _repeats(folders, cells)), "")
     second = found is not None and any(cells == folders for name, cells in fields.items() if name != FIRST)
     alone = found is not None and len({*found.labels}) == 1
@@ -210,6 +217,32 @@ def classes(folder: Folder, files: list[str]) -> Table:
         columns[SOURCE] = pa.array(cut, pa.large_string())
     columns["file"] = columns[folder.media]
     return folder.table(columns, kinds_of(columns) | dict.fromkeys(fields, "id"))
+
+
+def beds(root: Path, files: list[str]) -> list[str]:
+    """Recordings that are no class but noise to be cut and mixed in: few in a folder of their own, each of them many times as long as
+    all others (`_background_noise_` of Speech Commands)."""
+    inside: dict[str, list[str]] = {}
+    for file in files:
+        inside.setdefault(file.rpartition("/")[0], []).append(file)
+    if len(inside) < FEWEST_INSIDE:
+        return []
+    some = {folder: media.decode_all([root / file for file in own[:FEWEST]], audio.look) for folder, own in inside.items()}
+    seconds = {folder: [one.frames / one.rate for one in looks if isinstance(one, audio.Look)] for folder, looks in some.items()}
+    longest, *_ = sorted(seconds, key=lambda folder: -min(seconds[folder], default=0.0))
+    others = [value for folder, values in seconds.items() if folder != longest for value in values]
+    few = FEW_BEDS * len(inside[longest]) <= sorted(map(len, inside.values()))[len(inside) // 2]
+    return inside[longest] if few and min(seconds[longest], default=0.0) >= LONG_BEDS * max(others, default=0.0) > 0 else []
+
+
+def _labels(root: Path, files: list[str], fields: Mapping[str, list[str]]) -> Classed | None:
+    """As `labels_of`; where there are parts without folders of classes none, if the files' names tell by words what they are."""
+    try:
+        return labels_of(root, files)
+    except DataError:
+        if any(not cell.isdecimal() for cells in fields.values() for cell in cells):
+            return None
+        raise
 
 
 def kinds_of(columns: Collection[str]) -> dict[str, str]:

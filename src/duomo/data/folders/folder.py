@@ -18,7 +18,7 @@ from duomo.core.kinds.video import moves
 from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
-from duomo.data.folders.classes import GROUP, classes, has_classes, kinds_of, known_classes, labels_of, within
+from duomo.data.folders.classes import GROUP, beds, classes, has_classes, kinds_of, known_classes, labels_of, within
 from duomo.data.folders.companions import above_classes, cards, companions
 from duomo.data.folders.files import Folder, Reader, kind_of, listing
 from duomo.data.folders.illustrated import is_illustrated
@@ -112,6 +112,10 @@ def _of_media(folder: Folder, tables: list[str], moving: list[str]) -> Table:
             return found
     if not has_classes(folder.root, folder.files, folder.media) and (told := marked(folder)) is not None:
         return described(folder, told)
+    if folder.media == "audio" and (noise := beds(folder.root, folder.shown)):
+        said = tr("{count} recordings ({first} and others), many times as long as all others, are noise to be mixed in and no class: they "
+                  "are not learned from.", count=len(noise), first=noise[0])  # fmt: skip
+        folder = replace(folder, files=[file for file in folder.files if file not in noise]).noting(said)
     shown = sorted({*folder.shown, *(moving if folder.media == "video" else [])})
     return divided(folder, classes(folder.noting(*passed_by(folder.files), *media_beside(folder.files, shown)), shown))
 
