@@ -224,3 +224,33 @@ def test_channels_of_series_in_texts(tmp_path: Path) -> None:
             "SITTING",
             "LAYING",
         }
+
+
+def test_numbered_folders_within_classes_are_no_classes(tmp_path):
+    """Frames of clips: run/clip0/0001.jpg; the clips are called alike in every class, and there are more of them than classes."""
+    for place in ("jump/clip{}", "run/clip{}", "swim/clip{}"):
+        for clip in range(5):
+            folder = tmp_path / place.format(clip)
+            folder.mkdir(parents=True)
+            (folder / "0001.jpg").touch()
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.jpg"))
+    found = labels_of(tmp_path, files)
+    assert found is not None and {*found.labels} == {"jump", "run", "swim"}
+
+
+def test_numbered_machines_around_classes_are_groups(tmp_path):
+    """MIMII: fan/id_00/normal, fan/id_02/abnormal."""
+    files = [f"fan/id_{machine:02d}/{kind}/{number}.wav" for machine in (0, 2, 4) for kind in ("normal", "abnormal") for number in range(6)]
+    found = labels_of(tmp_path, files)
+    assert found is not None and {*found.labels} == {"normal", "abnormal"} and {*found.groups} == {"id_00", "id_02", "id_04"}
+
+
+def test_parts_whose_files_are_called_after_their_class(tmp_path):
+    """DCASE: train/normal_id_00_00000001.wav, test/anomaly_id_00_00000001.wav; folders of classes are not asked for."""
+    for part, kinds_ in (("train", ("normal",)), ("test", ("normal", "anomaly"))):
+        (tmp_path / part).mkdir()
+        for kind in kinds_:
+            for number in range(24):
+                soundfile.write(tmp_path / part / f"{kind}_id_{number % 2:02d}_{number // 2:08d}.wav", np.zeros(800), 8000)
+    table = read(tmp_path)
+    assert {*table.column("field_1").to_pylist()} == {"normal", "anomaly"} and "--target field_1" in " ".join(table.problems)

@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 from PIL import Image
 
 from duomo import plan
-from duomo.core import kinds
+from duomo.core import films, kinds
 from duomo.core.errors import DataError
-from duomo.core.recipe import DataConfig
+from duomo.core.kinds import image
+from duomo.core.kinds.base import Cells
+from duomo.core.recipe import DataConfig, EncodeConfig
 from duomo.core.reporter import Silent
 from duomo.data import sources
 from duomo.data.readable import readable
@@ -151,3 +154,58 @@ def test_a_list_of_pictures_under_another_name_is_answered(runs: Any, tmp_path: 
     given = run.table(tmp_path / "list.csv")
     assert given.problems == ("Column 'photo' is read as 'image', which the model learned from.",)
     assert [answer["prediction"] for answer in run.predict(given)] == [answer["prediction"] for answer in run.predict([*files])]
+
+
+@pytest.mark.parametrize("form", ["png", "tif"])
+def test_colours_of_twelve_bits_are_as_bright_as_of_eight(tmp_path: Path, form: str) -> None:
+    """Stored in 16 bits from 0 to 4095, as cameras and microscopes write them; full 16 bits stay as they are."""
+    cv2 = films.library()
+    shades = np.linspace(0, 255, 20 * 20 * 3).reshape(20, 20, 3).round()
+    for bits, factor in ((8, 1), (12, 16), (16, 257)):
+        for number in range(3):
+            place = tmp_path / str(bits) / f"{number}.{form}"
+            place.parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(place), (shades * factor).astype(np.uint8 if bits == 8 else np.uint16))
+    found = {}
+    for bits in (8, 12, 16):
+        cells = Cells(pa.chunked_array([[f"{bits}/{number}.{form}" for number in range(3)]]), tmp_path)
+        state = image.KIND.fit(cells, EncodeConfig())
+        found[bits] = image.KIND.encode(cells, state).values.astype(int)
+        assert (
+            np.abs(np.asarray(image.shown(image.open_picture(tmp_path / str(bits) / f"0.{form}"))).astype(int) - shades[..., ::-1]).max()
+            <= 1
+        )
+    assert np.abs(found[8] - found[16]).max() <= 1 and np.abs(found[8] - found[12]).max() <= 2
+    whole = (tmp_path / "16" / f"0.{form}").read_bytes()
+    for cut in (whole[: len(whole) // 2], whole[:60]):
+        with pytest.raises(ValueError, match=r"truncated|no picture|TIFF"):
+            image.decode(cut, state)
+
+
+def test_half_a_sound_is_named(tmp_path: Path) -> None:
+    """Of a WAV file libsndfile takes what is there for all; a length that a pipe left open promises nothing."""
+    for number in range(12):
+        wave(tmp_path / str(number % 2) / f"{number}.wav", number)
+    half, piped = (tmp_path / str(number % 2) / f"{number}.wav" for number in (3, 4))
+    half.write_bytes(half.read_bytes()[: half.stat().st_size // 2])
+    body = bytearray(piped.read_bytes())
+    body[4:8] = body[40:44] = b"\xff\xff\xff\xff"
+    piped.write_bytes(body)
+    opens, said = readable(kinds.infer(sources.read(tmp_path), {}))
+    assert "1 of 12 rows" in said[0] and "1/3.wav: the sound is truncated or damaged" in said[0] and opens.sum() == 11
+
+
+def test_noise_to_be_mixed_in_is_no_class(tmp_path: Path) -> None:
+    for number in range(60):
+        wave(tmp_path / ("yes", "no")[number % 2] / f"{number}.wav", number)
+    for number in range(3):
+        place = tmp_path / "_background_noise_" / f"{number}.wav"
+        place.parent.mkdir(exist_ok=True)
+        soundfile.write(place, np.zeros(48000 * 5), 48000)
+    table = sources.read(tmp_path)
+    assert set(table.column("label").to_pylist()) == {"yes", "no"} and "3 recordings (_background_noise_/0.wav and" in " ".join(
+        table.problems
+    )
+    for number in range(3):  # short ones are a class, however few
+        soundfile.write(tmp_path / "_background_noise_" / f"{number}.wav", np.zeros(4800), 48000)
+    assert "_background_noise_" in sources.read(tmp_path).column("label").to_pylist()

@@ -191,3 +191,35 @@ def test_whatever_the_readers_raise_for_damaged_files_is_told(tmp_path):
     assert len(reasons) > 10
     with pytest.raises(ValueError, match="damaged"):
         scans.read(gzip.compress(whole[2][:300]))  # nibabel: WrapStructError
+
+
+def test_volumes_whose_values_lie_in_another_file(tmp_path):
+    """Analyze, as OASIS has it, with a preview beside each; NIfTI in two files; what of several volumes is read."""
+    random, root = np.random.default_rng(0), tmp_path / "oasis"
+    for number in range(12):
+        place = root / f"OAS1_{number:04d}_MR1" / f"OAS1_{number:04d}_MR1_mpr.img"
+        place.parent.mkdir(parents=True)
+        volume = random.integers(0, 900, (6, 7, 3)).astype(np.int16)
+        nibabel.save(nibabel.AnalyzeImage(volume, None), place)
+        Image.new("L", (8, 8)).save(place.with_suffix(".gif"))
+    (root / "list.csv").write_text("ID,CDR\n" + "".join(f"OAS1_{number:04d}_MR1,{number % 2 / 2}\n" for number in range(12)))
+    table = kinds.infer(sources.read(root), {})
+    assert len(table) == 36 and len(set(table.column("image").to_pylist())) == 36 and table.column("CDR").to_pylist()[2:4] == ["0.0", "0.5"]
+    scan = scans.read(place.with_suffix(".hdr"))
+    assert np.corrcoef(scan.slices[1].ravel(), volume[:, :, 1].T[::-1].ravel().astype(float))[0, 1] > 0.9
+    assert len(sources.read(place.with_suffix(".hdr"))) == 3
+    nibabel.save(nibabel.Nifti1Pair(volume, np.eye(4)), tmp_path / "pair.img")
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "one.nii")
+    assert (scans.read(tmp_path / "pair.hdr").slices == scans.read(tmp_path / "one.nii").slices).all()
+    (tmp_path / "pair.img").write_bytes(bytes(20))
+    with pytest.raises(ValueError, match="cut off"):
+        scans.read(tmp_path / "pair.hdr")
+    (tmp_path / "pair.img").unlink()
+    with pytest.raises(ValueError, match=r"ends in \.img"):
+        scans.read(tmp_path / "pair.hdr")
+    for number in range(6):
+        place = tmp_path / "bold" / "ab"[number % 2] / f"sub-{number}_bold.nii.gz"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(random.integers(0, 900, (6, 7, 3, 4)).astype(np.int16), np.eye(4)), place)
+    table = sources.read(tmp_path / "bold")
+    assert len(table) == 18 and "6 scans hold several volumes" in " ".join(table.problems) and "volumes" not in table.names

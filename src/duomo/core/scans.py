@@ -8,12 +8,13 @@ import gzip
 import hashlib
 import importlib
 import io
+import math
 import re
 import struct
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,8 @@ ENDINGS = (*DICOM, *NIFTI)
 warnings.filterwarnings("ignore", module=r"pydicom|nibabel")
 LARGEST = 2**28
 """Bytes of one scan as decoded; a header that promises more is refused."""
+PAIRED = 348
+"""Bytes of a header whose values lie in another file, which it says first."""
 MOST_SIDE = 20_000
 DICOM_FAULTS = (OSError, ValueError, RuntimeError, AttributeError, TypeError, KeyError, IndexError, StopIteration, struct.error)
 NIFTI_FAULTS = (OSError, ValueError, EOFError, KeyError, zlib.error)
@@ -60,13 +63,15 @@ class Scan:
     positions: list[float | None] = field(default_factory=list)
     mask: bool = False
     """Whether it marks regions, a few whole numbers on nothing, and is no picture."""
+    volumes: int = 1
+    """How many there are in the file, of which the first is read."""
 
 
 def is_scan(source: Source) -> bool:
-    """By the ending of a path, or by the first bytes."""
+    """By the ending of a path (of a header with its values elsewhere by what it holds), or by the first bytes."""
     if isinstance(source, bytes):
         return source[128:132] == b"DICM" or source[344:348] in (b"n+1\0", b"ni1\0") or source[:2] == b"\x1f\x8b"
-    return source.name.lower().endswith(ENDINGS)
+    return source.name.lower().endswith(ENDINGS) or is_pair(source)
 
 
 def is_dicom(path: Path) -> bool:
@@ -76,6 +81,23 @@ def is_dicom(path: Path) -> bool:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def is_pair(path: Path) -> bool:
+    """By content: the header of a volume whose values lie in another file; others end in .hdr too."""
+    if path.suffix.lower() != ".hdr":
+        return False
+    try:
+        with path.open("rb") as file:
+            return PAIRED in (int.from_bytes(head := file.read(4), "little"), int.from_bytes(head, "big"))
+    except OSError:
+        return False
+
+
+def voxels(path: Path) -> Path:
+    """The file with a scan's values: the one beside a header that is called as it is, else itself."""
+    beside = (path.with_suffix(ending) for ending in (".img", ".IMG", ".img.gz")) if is_pair(path) else ()
+    return next((one for one in beside if one.is_file()), path)
 
 
 def called(path: Path) -> list[str]:
@@ -91,10 +113,13 @@ def called(path: Path) -> list[str]:
 
 def read(source: Source) -> Scan:
     """All slices; ValueError with the reason where they cannot be had, DataError where the extra is not installed."""
-    nifti = source[128:132] != b"DICM" if isinstance(source, bytes) else source.name.lower().endswith(NIFTI)
+    paired = isinstance(source, Path) and is_pair(source)
+    nifti = source[128:132] != b"DICM" if isinstance(source, bytes) else paired or source.name.lower().endswith(NIFTI)
     module = _reader("nibabel" if nifti else "pydicom")
     faults = _faults(module)
     try:
+        if isinstance(source, Path) and paired:
+            return _pair(source, module)
         return _nifti(source, module) if nifti else _dicom(source, module)
     except _Refused as refused:
         raise ValueError(str(refused)) from None
@@ -229,7 +254,7 @@ def _number(text: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
-# -- NIfTI
+# -- NIfTI, and Analyze, from which it came
 
 
 def _nifti(source: Source, nibabel: ModuleType) -> Scan:
@@ -238,21 +263,41 @@ def _nifti(source: Source, nibabel: ModuleType) -> Scan:
         stream: Any = gzip.GzipFile(fileobj=file) if packed else file
         head = stream.read(540)
         kind = nibabel.Nifti2Header if head[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Header
-        header = kind(head[: kind.template_dtype.itemsize], check=False)
-        shape, dtype = tuple(int(length) for length in header.get_data_shape()), header.get_data_dtype()
-        if len(shape) < 2 or dtype.fields or dtype.kind not in "iuf":
-            raise _Refused(tr("it is no volume of plain numbers"))
-        shape = (*shape, 1)[:3] if len(shape) == 2 else shape[:3]
-        _bounded(shape, dtype.itemsize)
-        start, count = int(header["vox_offset"]) or kind.template_dtype.itemsize + 4, int(np.prod(shape)) * dtype.itemsize
-        if not kind.template_dtype.itemsize <= start < LARGEST:
-            raise _Refused(tr("its header tells of no pixels"))
-        body = (head + stream.read(max(0, start + count - len(head))))[start : start + count]
+        size = kind.template_dtype.itemsize
+        header = kind(head[:size], check=False)
+        return _volume(header, stream, head, int(header["vox_offset"]) or size + 4, nibabel)
+
+
+def _pair(source: Path, nibabel: ModuleType) -> Scan:
+    """A header with its values in another file, as NIfTI or as Analyze has it."""
+    head, values = source.read_bytes()[:PAIRED], voxels(source)
+    if values == source:
+        raise _Refused(tr("its values are not beside it, in a file of the same name that ends in .img"))
+    kind = nibabel.Nifti1Pair if head[344:348] == b"ni1\0" else nibabel.Spm99AnalyzeImage
+    header = kind.header_class(head, check=False)
+    with values.open("rb") as file:
+        stream: Any = gzip.GzipFile(fileobj=file) if values.suffix == ".gz" else file
+        return _volume(header, stream, b"", int(header["vox_offset"]), nibabel)
+
+
+def _volume(header: Any, stream: Any, before: bytes, start: int, nibabel: ModuleType) -> Scan:
+    """The volume, or the first of several, whose values begin at `start` of a file of which `before` was read."""
+    shape, dtype = tuple(int(length) for length in header.get_data_shape()), header.get_data_dtype()
+    if len(shape) < 2 or dtype.fields or dtype.kind not in "iuf":
+        raise _Refused(tr("it is no volume of plain numbers"))
+    volumes = math.prod(shape[3:])
+    shape = (*shape, 1)[:3] if len(shape) == 2 else shape[:3]
+    _bounded(shape, dtype.itemsize)
+    if not (header.template_dtype.itemsize if before else 0) <= start < LARGEST:
+        raise _Refused(tr("its header tells of no pixels"))
+    count = int(np.prod(shape)) * dtype.itemsize
+    body = (before + stream.read(max(0, start + count - len(before))))[start : start + count]
     if len(body) < count:
         raise _Refused(tr("it is cut off: fewer pixels than its header promises"))
     slope, shift = header.get_slope_inter()
-    volume = np.frombuffer(body, dtype).reshape(shape, order="F")
-    return _sliced(volume, (float(slope or 1), float(shift or 0)), header.get_best_affine(), nibabel)
+    found = _sliced(np.frombuffer(body, dtype).reshape(shape, order="F"), (float(slope or 1), float(shift or 0)),
+                    header.get_best_affine(), nibabel)  # fmt: skip
+    return replace(found, volumes=volumes)
 
 
 def _sliced(volume: np.ndarray, scale: tuple[float, float], affine: np.ndarray, nibabel: ModuleType) -> Scan:

@@ -52,8 +52,9 @@ def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
     if None in parts.values():
         return None
     part_N = np.array([parts[parent] for parent in parents], np.int64)
+    targets = [name for name in targets if name in table.names]  # none where nothing says what is to be learned
     known_N = np.all([np.ones(len(table), bool), *(pc.is_valid(values_of(table.column(name))) for name in targets)], axis=0)
-    for classes in (values_of(table.column(name)) for name in targets if table.kinds.get(name) == "category"):
+    for classes in (values_of(table.column(name)) for name in targets if table.kinds.get(name) in ("category", "id")):
         if len(pc.unique(classes.filter(pa.array(known_N & (part_N == TRAIN))))) == 1 < len(pc.unique(classes.drop_null())):
             return None  # good ones alone to learn from, as those have it who look for what is odd (MVTec AD)
     return part_N if TRAIN in part_N[known_N] and len(np.unique(part_N[known_N])) > 1 else None

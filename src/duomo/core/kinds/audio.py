@@ -47,6 +47,8 @@ CANCELLED = 0.01
 """Of the power of the loudest channel, what the mean of all must have."""
 SAMPLES = 200_000_000
 """Most values (samples x channels) that one file is decoded to."""
+WHOLE, UNKNOWN, MOST_CHUNKS = 0.9, 0x7F000000, 1000
+"""Share of its promised bytes that a WAV file must have; lengths from which on none is known; parts of such a file that are looked at."""
 
 
 class Look(NamedTuple):
@@ -229,12 +231,28 @@ def wav(wave_S: np.ndarray, rate: int) -> bytes:
     return file.getvalue()
 
 
+def _is_cut(source: media.Source) -> bool:
+    """Whether a WAV file ends long before its header says: libsndfile takes what is there for all. What is written in place of a length
+    that is not known yet, as into a pipe, promises nothing."""
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        head = file.read(12)
+        for _ in range(MOST_CHUNKS if head[:4] == b"RIFF" and head[8:] == b"WAVE" else 0):
+            chunk = file.read(8)
+            length = int.from_bytes(chunk[4:], "little")
+            if chunk[:4] == b"data":
+                return length < UNKNOWN and size - file.tell() < WHOLE * length
+            file.seek(length + length % 2, io.SEEK_CUR)
+    return False
+
+
 def trial(source: media.Source) -> bool:
     """Decode as much as would be kept at most, and let it go; a WAV file shorter than its header says is damaged."""
     with hushed(), _open(source) as sound:
         promised = sound.frames
         found = len(_read(sound, int(4 * LONGEST * sound.samplerate)))
-        if found < min(promised, int(4 * LONGEST * sound.samplerate)):
+        if found < min(promised, int(4 * LONGEST * sound.samplerate)) or _is_cut(source):
             raise ValueError(tr("the sound is truncated or damaged"))
     return True
 

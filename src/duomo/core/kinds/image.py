@@ -28,7 +28,7 @@ from PIL import (
 from duomo.core import scans
 from duomo.core.contract import Field
 from duomo.core.errors import DataError
-from duomo.core.kinds import media
+from duomo.core.kinds import depths, media
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import sample
 from duomo.core.messages import tr
@@ -81,8 +81,6 @@ LARGEST = 64_000_000
 """Pixels; a header that promises more is refused before anything is decoded."""
 STACKED, CHANNELS, MOST_PAGES = ("L", "I;16", "I;16B", "I", "F"), 3, 1000
 """Kinds of pages of a TIFF that are put together; as many are channels; no more are looked at."""
-NOTHING, TINY = 1e30, 1e-9
-"""Values of that size stand where nothing was measured; the least distance of black and white."""
 SMALL, USUAL = 64, 64
 """Pictures of one size up to SMALL keep it; others become USUAL pixels square."""
 FAULTS = (OSError, SyntaxError, ValueError, TypeError, struct.error)
@@ -93,7 +91,7 @@ TypeError and struct.error for EXIF or TIFF tags of another type. (450,000 mutat
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-ORIENTATION, PLANES, BITS, PHOTOMETRIC = 0x0112, 0x011C, 0x0102, 0x0106
+ORIENTATION, PLANES, PHOTOMETRIC = 0x0112, 0x011C, 0x0106
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -128,7 +126,7 @@ class Picture(Kind):
         looks = [item for item in media.decode_all(media.sources(some), look) if isinstance(item, Look)]
         if not looks:
             raise DataError("At least one picture must be readable; none of {rows} is. Look at the files.", rows=len(cells.data))
-        white, black = _levels(max(item.deep for item in looks), min(item.low for item in looks))
+        white, black = depths.levels(max(item.deep for item in looks), min(item.low for item in looks))
         how, height, width = shape_for(looks, config.picture_size)
         fill = 255 if sum(item.alpha for item in looks) > 0.5 * len(looks) else 0
         draft = {"size": [3, height, width], "fit": how, "fill": fill, "white": white} | ({"black": black} if black else {})
@@ -173,8 +171,9 @@ def magic(head: bytes) -> bool:
     return head.startswith(starts) or scans.is_scan(head) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
 
 
-def open_picture(source: media.Source) -> Image.Image:
-    """The picture with only its header read; ValueError with the reason when it cannot be, or is too large. Of a scan the middle slice."""
+def open_picture(source: media.Source, white: float = 0.0) -> Image.Image:
+    """The picture with only its header read; ValueError with the reason when it cannot be, or is too large. Of a scan the middle slice; of
+    colours of 16 bits all in 8, `white` being the value of white (0: what suits the picture)."""
     if scans.is_scan(source):
         slices = scans.read(source).slices
         return Image.fromarray(slices[len(slices) // 2])
@@ -187,16 +186,18 @@ def open_picture(source: media.Source) -> Image.Image:
     if picture.width * picture.height > LARGEST:
         picture.close()
         raise ValueError(tr("the picture has more than {limit} pixels", limit=LARGEST))
-    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        if picture.tag_v2.get(ORIENTATION) in (5, 6, 7, 8):
+            picture.filename = ""  # of a file that Pillow maps into memory it takes the lines as long as they are when turned
+        if picture.mode in STACKED:
+            return _stacked(picture)
+        if picture.tag_v2.get(PLANES) == 2 and picture.tag_v2.get(depths.BITS) == (16,) * len(picture.getbands()):
+            picture.close()  # Pillow reads halves of the values
+            raise ValueError(_odd_tiff())
+    if not depths.is_coloured(picture):
         return picture
-    if picture.tag_v2.get(ORIENTATION) in (5, 6, 7, 8):
-        picture.filename = ""  # of a file that Pillow maps into memory it takes the lines as long as they are when turned
-    if picture.mode in STACKED:
-        return _stacked(picture)
-    if picture.tag_v2.get(PLANES) == 2 and picture.tag_v2.get(BITS) == (16,) * len(picture.getbands()):  # Pillow reads halves of the values
-        picture.close()
-        raise ValueError(_odd_tiff())
-    return picture
+    load(picture)
+    return depths.coloured(source, picture, white)
 
 
 def _odd_tiff() -> str:
@@ -225,7 +226,7 @@ def _stacked(picture: TiffImagePlugin.TiffImageFile) -> Image.Image:
         return Image.fromarray(_grey(picture)) if _inverted(picture) else picture
     if pages > CHANNELS:
         return Image.fromarray(brightest)
-    deep = 255 if found[0].dtype == np.uint8 else _white(max(float(np.nanmax(page, initial=0.0)) for page in found))
+    deep = 255 if found[0].dtype == np.uint8 else depths.white(max(float(np.nanmax(page, initial=0.0)) for page in found))
     channels = [np.clip(np.nan_to_num(page) / deep * 255 + 0.5, 0, 255).astype(np.uint8) for page in found]
     return Image.fromarray(np.stack([*channels, *[np.zeros_like(channels[0])] * (CHANNELS - len(channels))], axis=2))
 
@@ -269,19 +270,7 @@ def look(source: media.Source) -> Look:
     with open_picture(source) as picture:
         width, height = picture.size
         alpha = "A" in picture.getbands() or "transparency" in picture.info
-        return Look(width, height, alpha, *_depth(picture))
-
-
-def _depth(picture: Image.Image) -> tuple[float, float]:
-    """Largest and least value of a picture of more than 8 bits, zeros for others."""
-    if not picture.mode.startswith(("I", "F")):
-        return 0.0, 0.0
-    load(picture)
-    values = np.asarray(picture, np.float64)
-    values = values[np.abs(values) < NOTHING]
-    deep, low = float(values.max(initial=0.0)), float(values.min(initial=0.0))
-    deep, low = np.percentile(values, [99.5, 0.5]).tolist() if low < 0 else (deep, low)
-    return deep, low
+        return Look(width, height, alpha, *depths.depth(picture, load))
 
 
 def upright(source: media.Source) -> tuple[int, int]:
@@ -310,18 +299,6 @@ def trial(source: media.Source) -> bool:
     return True
 
 
-def _white(deepest: float) -> float:
-    """The value of white for the deepest pixel seen: 1 for fractions, else the next 2^k - 1 (at least 255)."""
-    if deepest <= 0:
-        return 65535.0
-    return 1.0 if deepest <= 1.0 else float(max(255, 2 ** int(np.ceil(np.log2(deepest + 1))) - 1))
-
-
-def _levels(deepest: float, least: float) -> tuple[float, float]:
-    """White and black for the deepest and the least value seen."""
-    return (max(deepest, least + TINY), least) if least < 0 else (_white(deepest), 0.0)
-
-
 def shape_for(looks: list[Look], wanted: int) -> tuple[str, int, int]:
     """How pictures become one shape: (exact, crop or letterbox; height; width).
 
@@ -339,7 +316,7 @@ def shape_for(looks: list[Look], wanted: int) -> tuple[str, int, int]:
 def decode(source: media.Source, state: Mapping[str, Any]) -> np.ndarray:
     """One picture as uint8 (C, H, W) of the state's size; ValueError with the reason when it cannot be read."""
     channels, height, width = state["size"]
-    with open_picture(source) as opened:
+    with open_picture(source, state["white"]) as opened:
         if max(opened.size) > 2 * max(height, width):
             opened.draft(None, (2 * width, 2 * height))
         load(opened)
@@ -372,7 +349,7 @@ def shown(picture: Image.Image) -> Image.Image:
     """An opened picture by itself, as it is looked at: upright, 8 bits, onto white; ValueError for a damaged one."""
     load(picture)
     try:
-        return plain(ImageOps.exif_transpose(picture), *_levels(*_depth(picture)))
+        return plain(ImageOps.exif_transpose(picture), *depths.levels(*depths.depth(picture, load)))
     except FAULTS as error:
         raise ValueError(tr("the picture is truncated or damaged")) from error
 

@@ -41,7 +41,7 @@ def of_parts(folder: Folder, tables: list[str]) -> Table | None:
     lacking = {part: [name for name in columns if name not in table.names] for part, table in read.items()}
     forms = {file: folder.read(file).names for file in handed}
     unlike = [
-        names for names in lacking.values() if 2 * len(names) > len(columns) and not any({*names} <= {*form} for form in forms.values())
+        names for names in lacking.values() if 2 * len(names) > len(columns) and not any({*names} & {*form} for form in forms.values())
     ]
     if unlike or SPLIT in columns or partition.told(train):
         return None

@@ -49,12 +49,13 @@ def unfolded(table: Table) -> Table:
         told += found
     masks = list(dict.fromkeys(cells[row] for row, one in zip(rows, told, strict=True) if one.get("mask")))
     masks = masks if len(masks) < len(set(rows)) else []
+    several = list(dict.fromkeys(cells[row] for row, one in zip(rows, told, strict=True) if one.pop("volumes", 1) > 1))
     shown, marks = [one.pop("shows", True) for one in told], [one.pop("mask", False) and bool(masks) for one in told]
     kept = [place for place, shows in enumerate(shown) if shows and not marks[place]]
     if not kept:
         file, reason = [*refused, (cells[0], tr("its slices show nothing"))][0]
         raise DataError("No scan could be read; the first, {file}: {reason}.", file=file, reason=reason)
-    notes = _notes(refused, sum(not (shows or mark) for shows, mark in zip(shown, marks, strict=True)), masks)
+    notes = _notes(refused, sum(not (shows or mark) for shows, mark in zip(shown, marks, strict=True)), masks, several)
     rows, told = [rows[place] for place in kept], [told[place] for place in kept]
     labels = table.data.column("label").to_pylist() if "label" in table.names else [None] * len(cells)
     _own(told, [cells[row] for row in rows], [labels[row] for row in rows])
@@ -107,8 +108,9 @@ def nameless(root: Path, files: list[str], media: int) -> list[str]:
     others, ended = [file for file in files if not kind_of(file)], [file for file in files if file.lower().endswith(scans.ENDINGS)]
     if not others or len(others) + 2 * len(ended) <= media:
         return []
-    found = [file for file in others if scans.is_dicom(root / file)]
-    return sorted([*found, *ended]) if found and len(found) + 2 * len(ended) > media else []
+    pairs = [file for file in others if scans.is_pair(root / file)]
+    found = [*pairs, *(file for file in others if scans.is_dicom(root / file))]
+    return sorted([*found, *ended]) if found and len(found) + len(pairs) + 2 * len(ended) > media else []
 
 
 def completed(table: Table, wanted: Sequence[str]) -> Table:
@@ -138,9 +140,9 @@ def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
     path = root / cell
     if not _is_scan(path):
         return [{"image": cell}]
-    if path.stat().st_size > scans.LARGEST:
+    if scans.voxels(path).stat().st_size > scans.LARGEST:
         raise ValueError(tr("it is larger than {most} MB", most=scans.LARGEST // 10**6))
-    key = digest(path)
+    key = digest(scans.voxels(path))
     scan = scans.read(path)
     many, facts = len(scan.slices) > 1, dict(scan.facts)
     found = []
@@ -153,8 +155,8 @@ def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
             draft.write_bytes(_png(pixels))
             draft.replace(target)
         position = scan.positions[number] if number < len(scan.positions) else None
-        found.append({"image": str(target), "shows": shows, "mask": scan.mask, **facts, "slice": number if many else None,
-                      "slice_mm": position})  # fmt: skip
+        found.append({"image": str(target), "shows": shows, "mask": scan.mask, "volumes": scan.volumes, **facts,
+                      "slice": number if many else None, "slice_mm": position})  # fmt: skip
     return found
 
 
@@ -181,7 +183,7 @@ def _joined(table: Table, rows: list[int], told: list[dict[str, Any]], notes: li
     return replace(table, data=data, kinds={**table.kinds, **own}, problems=(*table.problems, *notes), headers=headers)
 
 
-def _notes(refused: list[tuple[str, str]], blank: int, masks: list[str]) -> list[str]:
+def _notes(refused: list[tuple[str, str]], blank: int, masks: list[str], several: list[str]) -> list[str]:
     found = [tr("Names, dates and numbers of patients in the scans' headers are not read; patients are told apart by a digest (column "
                 "patient). Burnt-in writing stays in the pixels.")]  # fmt: skip
     first = {reason: file for file, reason in reversed(refused)}
@@ -191,4 +193,6 @@ def _notes(refused: list[tuple[str, str]], blank: int, masks: list[str]) -> list
         found.append(tr("{count:,} slices that show nothing are left out.", count=blank))
     if masks:
         found.append(tr("{count:,} scans mark regions, which are not learned, and are left out ({file}).", count=len(masks), file=masks[0]))
+    if several:
+        found.append(tr("{count:,} scans hold several volumes ({file}): of each the first is read.", count=len(several), file=several[0]))
     return found
