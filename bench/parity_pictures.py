@@ -24,7 +24,7 @@ from common import command_line
 from duomo.core import find
 from duomo.core.config import build
 from duomo.core.contract import Field, Head
-from duomo.exchange import pictures, weights
+from duomo.exchange import picture_layouts, pictures, weights
 
 NETS = ("resnet18", "resnet50", "resnet101", "vgg11", "vgg16_bn", "mobilenetv2_100", "mobilenetv2_140", "vit_small_patch16_224",
         "vit_base_patch16_224", "vit_base_patch14_reg4_dinov2", "convnext_tiny")  # fmt: skip
@@ -130,7 +130,7 @@ def prepared(photo: np.ndarray) -> torch.Tensor:
     picture = picture.resize((round(picture.width * share), round(picture.height * share)), Image.Resampling.BILINEAR)
     left, top = (picture.width - 224) // 2, (picture.height - 224) // 2
     pixels = np.asarray(picture.crop((left, top, left + 224, top + 224)), np.float32) / 255
-    return torch.from_numpy((pixels - pictures.IMAGENET[0]) / pictures.IMAGENET[1]).permute(2, 0, 1).float()
+    return torch.from_numpy((pixels - picture_layouts.IMAGENET[0]) / picture_layouts.IMAGENET[1]).permute(2, 0, 1).float()
 
 
 def real_weights(library: Any, path: Path, folder: Path | None) -> bool:

@@ -14,7 +14,7 @@ from duomo.core.kinds import media
 
 BITS, TURN = 0x0102, 0x0112
 COLOURS = ("RGB", "RGBA")
-DEEP = "deepest value"
+DEEP = "deepest"
 """Where the largest value of a picture that was brought to 8 bits is noted."""
 NOTHING, TINY = 1e30, 1e-9
 """Values of that size stand where nothing was measured; the least distance of black and white."""
@@ -68,5 +68,5 @@ def coloured(source: media.Source, picture: Image.Image, most: float) -> Image.I
     scale_C = np.array([255 / (most or white(deepest))] * 3 + [255 / 65535])[: values_HWC.shape[2]]
     values_HWC = values_HWC[..., [2, 1, 0, 3][: values_HWC.shape[2]]] * scale_C
     found = Image.fromarray(np.clip(values_HWC + 0.5, 0, 255).astype(np.uint8))
-    found.info = {name: value for name, value in picture.info.items() if name == "exif"} | {DEEP: deepest}
+    found.info.update({name: value for name, value in picture.info.items() if name == "exif"}, **{DEEP: deepest})
     return found
