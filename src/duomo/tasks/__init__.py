@@ -1,0 +1,1 @@
+"""One task, one folder, under the name that `--task` takes; see docs/contract.md. A task knows no model."""

@@ -1,4 +1,9 @@
-"""Kinds of columns by name, and which kind each column of a table is."""
+"""Kinds of columns by name, and which kind each column of a table is.
+
+cells    number (units), numbers, category, date, id, text, series
+files    image (depths), audio, video (media: what these share), boxes
+shared   base (the contract of a kind), cells
+"""
 
 import re
 from collections.abc import Collection, Mapping

@@ -1,1 +1,6 @@
-"""What the simple models are made of that every result is compared with: scikit-learn matrices, n-grams, a memory of texts."""
+"""What the simple models are made of that every result is compared with.
+
+classical   scikit-learn matrices of any table; hog: gradients of pictures
+ngram       the statistical language model
+memory      which text is most like a new one
+"""

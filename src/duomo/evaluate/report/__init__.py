@@ -1,0 +1,1 @@
+"""Pages that need nothing else: html (the scorecard), inspect, explore, and their plots as SVG."""

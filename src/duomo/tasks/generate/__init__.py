@@ -1,0 +1,1 @@
+"""Text written on from any beginning."""
