@@ -57,10 +57,11 @@ def coloured(source: media.Source, picture: Image.Image, most: float) -> Image.I
     """Such a picture, which decodes to its end, in 8 bits; `most` is white, where 0 what suits its own deepest value. What OpenCV does
     not read stays as Pillow has it."""
     cv2 = films.library()
+    undecoded: type[Exception] = cv2.error
     packed = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.fromfile(source, np.uint8)
     try:
         values_HWC = cv2.imdecode(packed, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+    except undecoded:
         values_HWC = None
     if values_HWC is None or values_HWC.dtype != np.uint16 or values_HWC.shape[2:] != (len(picture.getbands()),):
         return picture
