@@ -31,7 +31,7 @@ from duomo.data.formats.aligned import bar_of, read_barred
 from duomo.data.formats.archive import unpack
 from duomo.data.formats.arrays import read_numpy
 from duomo.data.formats.bilingual import read_mo, read_po, read_tmx, read_xliff
-from duomo.data.formats.conll import in_plain, mark_of, read_conll, read_slashed
+from duomo.data.formats.conll import mark_of, read_conll, read_slashed
 from duomo.data.formats.delimited import read_delimited, real_format
 from duomo.data.formats.documents import read_text_file
 from duomo.data.formats.fasttext import read_marked
@@ -40,7 +40,7 @@ from duomo.data.formats.gathered import gathered
 from duomo.data.formats.inlaid import read_aspects, read_inlaid, read_trees
 from duomo.data.formats.label_studio import kept
 from duomo.data.formats.logged import logged
-from duomo.data.formats.nameless import MAKES, is_table, make_of
+from duomo.data.formats.nameless import MAKES, in_plain, is_table, make_of
 from duomo.data.formats.packed import inside, unpacked
 from duomo.data.formats.pages import PAGES, unread
 from duomo.data.formats.pages import plain as page

@@ -5,8 +5,7 @@ from pathlib import Path, PurePosixPath
 from duomo.data.folders.companions import is_named
 from duomo.data.folders.prose import writing
 from duomo.data.formats.aligned import bar_of
-from duomo.data.formats.conll import in_plain
-from duomo.data.formats.nameless import is_plain, is_table
+from duomo.data.formats.nameless import in_plain, is_plain, is_table
 from duomo.data.partition import PARTS
 
 DATA = (".data", ".dat")

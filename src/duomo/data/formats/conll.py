@@ -4,7 +4,7 @@ Columns are divided by tabs, or else by spaces; by commas, semicolons or bars wh
 (the second, where the first numbers them) and the last the tag; CoNLL-U's ten columns are known by their numbers. A sentence becomes a
 row: `tokens` and `tags` (and columns between as `column 2` ...) as JSON lists. In place of a blank line may stand a word that stands alone
 nowhere else (EOS). Plain text may hold the same: columns under the ending .txt, words with their tags behind a
-stroke (新华社/nt 北京/ns 电/n), or words of Chinese between spaces; `in_plain` tells.
+stroke (新华社/nt 北京/ns 电/n), or words of Chinese between spaces; `make` tells.
 """
 
 import re
@@ -16,14 +16,10 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
-from duomo.data.formats import inlaid
-from duomo.data.formats.fasttext import is_marked
 from duomo.data.formats.gathered import TAGS, WORDS
 from duomo.data.formats.rows import as_json
 from duomo.data.formats.segmented import is_segmented
-from duomo.data.formats.series import is_sparse
 from duomo.data.formats.text_encoding import cut, detect, numbered, open_text
-from duomo.data.formats.turns import has_turns
 
 LARGEST = 1 << 30
 """Bytes of a file that is read whole."""
@@ -88,18 +84,9 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
     return pa.table(columns), encoding.problems + told + _left_out([row for row, fits in enumerate(whole, 1) if not fits])
 
 
-def in_plain(path: Path, wanted: str = "") -> str:
-    """What a text file holds beside prose: columns of tokens and span tags ("conll"), "slashed" words with their tags, words between spaces
-    where the script has none ("segmented"), lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a
-    table, what `inlaid.make` tells, or "" for none of them."""
-    with open_text(path, detect(path, wanted)) as text:
-        lines = [line.strip() for line in islice(text, LOOKED_AT)]
-    if is_marked([line for line in lines if line]):
-        return "marked"
-    if has_turns(lines):
-        return "turns"
-    if found := "sparse" if is_sparse(lines) else inlaid.make(lines):
-        return found
+def make(lines: Sequence[str]) -> str:
+    """What lines of a text hold: columns of tokens and span tags ("conll"), "slashed" words with their tags, words between spaces where the
+    script has none ("segmented"), or "" for none of them."""
     end = _end_of(lines)
     cells = [line.split() for line in lines if line not in ("", end) and not DOCUMENT.match(line)]
     spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in cells]

@@ -8,12 +8,17 @@ from pathlib import Path
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.data.folders.listed import are_classes
-from duomo.data.formats.conll import in_plain
+from duomo.data.formats import conll, inlaid
+from duomo.data.formats.fasttext import is_marked
+from duomo.data.formats.series import is_sparse
 from duomo.data.formats.spaced import numeric, width
 from duomo.data.formats.text_encoding import cut, detect, open_text
+from duomo.data.formats.turns import has_turns
 
 HEAD, LINES, FEWEST = 1 << 14, 40, 5
 """Bytes and lines that are looked at; lines at least of which a table shows itself."""
+LOOKED_AT = 2000
+"""Lines of a text that tell what it holds beside prose."""
 DELIMITERS = "\t,;|"
 ALLOWED = b"\t\n\r\f\x0b\x1b"
 """Control characters that texts hold."""
@@ -59,6 +64,18 @@ def make_of(path: Path, wanted: str = "") -> str:
     with suppress(*JSON_FAULTS):
         return "jsonl" if isinstance(json.loads(first), dict) else "json" if first[0] == "[" else _by_lines(path, lines, wanted)
     return "json" if first in ("{", "[") or first.startswith("[{") else _by_lines(path, lines, wanted)
+
+
+def in_plain(path: Path, wanted: str = "") -> str:
+    """What a text file holds beside prose: lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a table,
+    what `inlaid.make` and `conll.make` tell, or "" for none of them."""
+    with open_text(path, detect(path, wanted)) as text:
+        lines = [line.strip() for line in islice(text, LOOKED_AT)]
+    if is_marked([line for line in lines if line]):
+        return "marked"
+    if has_turns(lines):
+        return "turns"
+    return "sparse" if is_sparse(lines) else inlaid.make(lines) or conll.make(lines)
 
 
 def is_table(path: Path, wanted: str = "") -> bool:
