@@ -2,10 +2,12 @@
 
 import dataclasses
 import hashlib
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import torch
 from torch import nn
 
 from duomo import golden, learned
+from duomo.aloud import Aloud
 from duomo.core import find
 from duomo.core.config import to_toml
 from duomo.core.contract import Task, View
@@ -25,7 +28,7 @@ from duomo.core.kinds.cells import codes_of, values_of
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.run import HEAD, JUDGED, OPENING, RunFolder
-from duomo.core.table import MEDIA, Table
+from duomo.core.table import MEDIA
 from duomo.core.tensors import Batch
 from duomo.data import sources, spill
 from duomo.data.digests import row_digests
@@ -44,11 +47,11 @@ from duomo.train.schedule import planned_steps
 from duomo.trained import Run
 
 PROBE_SECONDS = 1.5
-ASKING, ASKED, SAMPLING = 0.1, 4, 0.02
-"""Of limited time: the share for general questions before training, how many are asked at once, the share for an answer in the log."""
 HEAD_SHARE = 0.25
 """Of a limited time, for fitting a new last layer."""
 LONG_MINUTES = 10.0
+WORSE = 0.2
+"""Nats a token above those of chance from which weights that were given are said to know another vocabulary."""
 GLANCED = 3
 """Steps of a model that knows its work already, for which it is not worth looking for a faster way."""
 
@@ -86,7 +89,8 @@ class Work:
         else:
             check(self.model, task, self.examples)
         self.later = list[str]()  # who will learn from all rows when the test has judged
-        self.before, self.written = list[str](), 0.0  # what was answered before; seconds that an answer took
+        self.before, self.tokens = list[str](), 0  # what was answered before it learned, in so many tokens at most
+        self.enough = len(self.valid)  # validation rows that checkpoints are chosen by
         self.loaded = False
         self.new = self._start()
         self.head: list[str] = self._head_first() if self.loaded and recipe.adapt.head_first else self._settled()
@@ -120,7 +124,7 @@ class Work:
             self.plan, self.loaded = dataclasses.replace(self.plan, pretrained=None), True
             return new
         start = self.folder.read_json("start.json") if self.plan.recipe.adapt.start else {}
-        self.before = list(start.get("before", []))
+        self.before, self.tokens = list(start.get("before", [])), int(start.get("tokens", 0))
         return list(start.get("new", []))
 
     def _head_first(self) -> list[str]:
@@ -158,23 +162,27 @@ class Work:
         execution, timings = probe.choose(trial, ways, self.reporter, min(PROBE_SECONDS, 0.05 * 60 * minutes) if minutes else PROBE_SECONDS)
         self.timings = [timing.as_json() for timing in timings]
         chosen = next(timing for timing in timings if timing.execution == execution)
-        seconds = chosen.seconds if chosen.times else 0.0
+        seconds = chosen.seconds if chosen.times else chosen.guess
         self.preflight = preflight.predict(self.model, self.config, self.stream.steps_per_epoch, len(self.valid), seconds, self._device())
         self.preflight.say(self.reporter, self.folder.path)
+        self.enough = preflight.enough(self.config, len(self.valid), seconds)
         if self.loaded:  # from nothing everything learns but what is there for form's sake, or never read
             adapt.say_counts(self.model, self.reporter)
-        if self.task.writes and len(self.plan.valid):
-            self._answers(self.plan.valid.take(np.arange(min(ASKED, len(self.plan.valid)))))
-            if not self.config.minutes:
-                preflight.say_judging(self.written * (len(self.plan.valid) + len(self.plan.test)), self.preflight.seconds, self.reporter)
-            self.written = 0.0  # a model that has learned something finds an end sooner
         return execution
+
+    @cached_property
+    def aloud(self) -> Aloud:
+        """What the model says along the way."""
+        found = Aloud(self.task, self.model, self.config.minutes, self._device())
+        found.tokens = self.tokens
+        return found
 
     def _device(self) -> str:
         return offered(self.config.device)
 
     def _valid_batches(self) -> Iterator[Batch]:
-        for _, batch in batches(self.valid, self.task.inputs, max(32, self.config.batch_size)):
+        rows = preflight.some(len(self.valid), self.enough, self.config.seed)
+        for _, batch in batches(self.valid, self.task.inputs, max(32, self.config.batch_size), rows):
             yield batch
 
     def _job(self, execution: Execution) -> Job:
@@ -184,9 +192,21 @@ class Work:
         told: dict[str, Any] = {"knows": knows} | ({"planned_seconds": self.preflight.seconds} if self.preflight else {})
         if self.task.writes and len(self.valid):
             told["samples"] = self._samples
+        if self.loaded and not self.new and any(field.vocabulary == (self.task.head.size,) for field in self.task.inputs.values()):
+            told["first"] = self._judged_first
         valid = self._valid_batches if len(self.valid) else None
         config = dataclasses.replace(self.config, minutes=self._minutes_left())
         return Job(self.task, model, self.stream, valid, config, execution, self.folder.path, self.rates, self._fresh, told)
+
+    def _judged_first(self, facts: Mapping[str, Any]) -> None:
+        """A warning where weights that were given foretell the text worse than chance would."""
+        size = self.task.head.size
+        if (facts.get("loss") or 0.0) > math.log(size) + WORSE:
+            self.reporter.say(
+                tr("Warning: before the first step the weights foretell these texts worse than chance: perplexity {value:,.0f} with "
+                   "{size:,} tokens. Their tokenizer is probably not the one that they were trained with; give that one.",
+                   value=math.exp(min(80.0, facts["loss"])), size=size)
+            )  # fmt: skip
 
     def _minutes_left(self) -> float:
         """What a limited time leaves for the network itself."""
@@ -214,10 +234,7 @@ class Work:
         return council.fit(self.model, self.task, both, apart, limit, self.reporter, groups)
 
     def _samples(self) -> dict[str, str]:
-        """What a model that writes makes of a validation row, for the training log; none where writing takes too much of limited time."""
-        if self.config.minutes and self.written > SAMPLING * 60 * self.config.minutes:
-            return {}
-        return {"sample": self._answers(self.plan.valid.take(np.arange(1)))[0]}
+        return self.aloud.sample(self.plan.valid.take(np.arange(1)))
 
     def _again(self) -> Callable[..., None]:
         """How a last layer that was fitted is fitted to the validation rows too, unless rows of one group or time belong together."""
@@ -230,8 +247,10 @@ class Work:
         if not isinstance(source, (str, Path)):
             feather.write_feather(sources.read(source).data, str(self.folder.path / "data.arrow"), compression="uncompressed")
         self.folder.write_text("recipe.toml", to_toml(self.plan.recipe))
-        self.before = self._before()
-        self.folder.write_json("start.json", {"before": self.before, "task": self.task.state(), "root": str(Path.cwd()), "new": self.new})
+        probes = self.task.probes() if self.plan.recipe.adapt.start else None
+        self.before = self.aloud.before(probes, self.reporter) if probes is not None else []
+        told = {"before": self.before, "tokens": self.aloud.tokens}
+        self.folder.write_json("start.json", {**told, "task": self.task.state(), "root": str(Path.cwd()), "new": self.new})
         if self.head:
             self.folder.write_tensors(HEAD, {name: self.model.state_dict()[name] for name in self.head})
         self.folder.write_opening(self._facts(execution))
@@ -249,34 +268,11 @@ class Work:
             | {"python": platform.python_version()},
         } | (self.plan.past.asks(self.task.columns) if self.plan.past else {})  # fmt: skip
 
-    def _before(self) -> list[str]:
-        """What the model answers to the task's probes before it learns, where it goes on from another's weights."""
-        probes = self.task.probes() if self.plan.recipe.adapt.start else None
-        if probes is None:
-            return []
-        start = time.monotonic()
-        answers = self._answers(probes, ASKING * 60 * self.config.minutes)
-        self.reporter.say(tr("{count} general questions were answered in {seconds:.0f} s; they are asked again when it has learned.",
-                             count=len(answers), seconds=time.monotonic() - start))  # fmt: skip
-        return answers
-
-    def _answers(self, probes: Table, seconds: float = 0.0) -> list[str]:
-        """The model's answers, in turn, as many as so many seconds allow; all without a limit."""
-        predictor = Predictor(self.task, self.model.eval(), dataclasses.replace(answering(self.model), device=self._device()))
-        size, start, answers = ASKED if self.config.minutes else len(probes), time.monotonic(), list[str]()
-        for first in range(0, len(probes), size):
-            if seconds and first and (time.monotonic() - start) * (first + size) > seconds * first:
-                break
-            answers += map(str, predictor.answers(probes.take(np.arange(first, min(first + size, len(probes)))))["prediction"])
-        self.model.train()
-        self.written = (time.monotonic() - start) / max(1, len(answers))
-        return answers
-
     def _compared(self) -> list[View]:
         """Probes with their answers before and after."""
         if not self.before or (probes := self.task.probes()) is None:
             return []
-        after = self._answers(probes.take(np.arange(len(self.before))))
+        after = self.aloud.answers(probes.take(np.arange(len(self.before))), self.aloud.tokens)
         asked = probes.column(probes.names[0]).to_pylist()[: len(after)]
         items = [{"title": str(ask), "text": tr("before: {before}\nafter: {after}", before=old, after=new)}
                  for ask, old, new in zip(asked, self.before, after, strict=True)]  # fmt: skip
@@ -347,7 +343,14 @@ class Work:
         again(test)
 
     def _golden(self, predictor: Predictor) -> None:
-        golden.keep(self.folder, self.plan.test, self.plan.recipe.data.target, predictor, self.own is not None)
+        rows = self.aloud.affordable(golden.ROWS)
+        golden.keep(
+            self.folder,
+            self.plan.test.take(np.arange(min(rows, len(self.plan.test)))),
+            self.plan.recipe.data.target,
+            predictor,
+            self.own is not None,
+        )
 
     def _scorecard(self, predictor: Predictor, outcome: Outcome, facts: Mapping[str, Any]) -> None:
         test, cut = preflight.judgeable(self.task, self.plan.test, predictor.evidence, self.config)
@@ -360,7 +363,7 @@ class Work:
             self.folder.write_tensors(JUDGED, {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in evidence.items()})
         inputs = scorecard.ScorecardInputs(
             task=self.task, evidence=evidence, test=self.plan.test, train=self.plan.train,
-            targets=self.plan.recipe.data.target, group=self.plan.recipe.data.group, answer=predictor.answers,
+            targets=self.plan.recipe.data.target, group=self.plan.recipe.data.group, answer=partial(self.aloud.shown, predictor),
             valid={name: value for name, value in best.items() if isinstance(value, float)}, baseline_seconds=preflight.beside(self.config),
             history=[_entry(entry) for entry in outcome.history], facts=self._provenance(outcome, facts), views=self._compared(),
         )  # fmt: skip

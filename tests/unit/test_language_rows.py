@@ -1,12 +1,16 @@
 """Conversations as people hand them to a run of chat: from Python, as a row, as a file with other columns than those learned from."""
 
 import json
+import math
+from types import SimpleNamespace
 
 import pytest
 
 import duomo
+from duomo.core.contract import Head
 from duomo.core.errors import DataError
 from duomo.core.reporter import Silent
+from duomo.work import Work
 
 TALK = [{"role": "user", "content": "Where is the mill?"}, {"role": "assistant", "content": "By the river."}]
 
@@ -83,6 +87,7 @@ def test_a_model_that_only_writes_on_learns_to_translate(run, tmp_path) -> None:
 def test_general_answers_that_changed_are_told(run, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of limited time a share goes to the questions: at least the first ones are asked."""
     told: list[str] = []
+    monkeypatch.setattr("duomo.aloud.SHARE", 9.0)  # however busy the machine is
     monkeypatch.setattr(Silent, "say", lambda self, sentence: told.append(sentence))
     rows = [
         {"messages": json.dumps([{"role": "user", "content": f"Where is {n}?"}, {**TALK[1], "content": "Up hill."}])} for n in range(40)
@@ -94,3 +99,12 @@ def test_general_answers_that_changed_are_told(run, tmp_path, monkeypatch: pytes
     asked = next(len(view["data"]["items"]) for view in card["views"] if view["kind"] == "texts" and "General" in view["title"])
     said = " ".join(told)
     assert 4 <= asked <= 20 and f"{asked} general questions were answered in" in said and f"of {asked} general questions are now" in said
+
+
+def test_weights_that_foretell_worse_than_chance_are_told() -> None:
+    """As with a tokenizer that is not theirs, though of the same size."""
+    heard = Silent()
+    for loss, told in ((math.log(100), 0), (6.0, 1)):
+        Work._judged_first(SimpleNamespace(task=SimpleNamespace(head=Head(100, "step")), reporter=heard), {"loss": loss})  # type: ignore[arg-type]
+        assert len(heard.said) == told
+    assert "perplexity 403 with 100 tokens" in heard.said[0]

@@ -372,6 +372,9 @@ def test_a_plain_reference_that_would_take_the_time_is_not_timed(tmp_path: Path)
         chosen, timings = probe.choose(probe.Trial(job.task, Slow(), job.stream, job.config), ways, Silent(), 0.05)
         assert bool(timings[0].times) == timed and bool(timings[0].note) != timed
         assert timings[1].times and chosen == ways[1] and timings[0].loss > 0
+    job = toy.job(tmp_path, replace(toy.config(), steps=0, epochs=0.0, minutes=0.01))  # a loss alone takes a tenth of it: no step is tried
+    chosen, timings = probe.choose(probe.Trial(job.task, Slow(), job.stream, job.config), ways, Silent(), 0.05)
+    assert chosen == ways[1] and not timings[1].times and timings[1].guess >= 0.25 and not timings[1].note
 
 
 def test_bf16_with_channels_last_learns(tmp_path: Path):
@@ -479,15 +482,19 @@ def test_other_code_is_told_of_when_a_run_goes_on(tmp_path: Path, stopped: Any, 
 
 
 def test_what_will_take_long_or_not_fit_is_foretold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Testing, where a model writes its answers, only where it is worth a word beside the training; checkpoints larger than the disk."""
+    """Checkpoints larger than the disk."""
     heard = Silent()
-    for seconds, training in ((354.0, 60.0), (19.0, 10.0), (100.0, 1000.0)):
-        preflight.say_judging(seconds, training, heard)
-    assert len(heard.said) == 1 and "5.9 min" in heard.said[0] and "--test-share" in heard.said[0]
     for free in (10**9, 10**7):
         monkeypatch.setattr("shutil.disk_usage", lambda folder, free=free: SimpleNamespace(free=free))
         preflight.Preflight(60.0, 10**9, 85_000_000).say(heard, tmp_path)
-    assert len(heard.said) == 4 and "10 MB left" in heard.said[3] and "--out" in heard.said[3]
+    assert len(heard.said) == 3 and "10 MB left" in heard.said[2] and "--out" in heard.said[2]
+
+
+def test_limited_time_chooses_by_what_it_can() -> None:
+    config = TrainConfig(minutes=1.0, batch_size=8)
+    assert preflight.enough(config, 5000, 0.125) == 960 and preflight.enough(config, 500, 0.1) == 500
+    assert preflight.enough(config, 500, 60.0) == 8 and preflight.enough(TrainConfig(epochs=1.0, batch_size=8), 5000, 60.0) == 5000
+    assert len(preflight.some(500, 32, 0)) == 32 and np.array_equal(preflight.some(5, 9, 0), np.arange(5))
 
 
 @pytest.mark.parametrize(("seconds", "rows"), [(0.0, 500), (0.05, 500), (0.1, 256), (0.9, 32), (60.0, 32)])

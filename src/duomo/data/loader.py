@@ -75,10 +75,13 @@ def _changes(x_BKTCHW: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(x_BKTCHW[:, :, :1]), x_BKTCHW.diff(dim=2)], dim=2)
 
 
-def batches(examples: Examples, fields: Mapping[str, Field], batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Every row once, in order, unvaried: (row numbers (B,), batch); the last batch may be smaller."""
-    for start in range(0, len(examples), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(examples)))
+def batches(
+    examples: Examples, fields: Mapping[str, Field], batch_size: int, chosen: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, Batch]]:
+    """Every row, or every chosen one, once, in order, unvaried: (row numbers (B,), batch); the last batch may be smaller."""
+    order = np.arange(len(examples)) if chosen is None else chosen
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
         yield rows, finish(examples.batch(torch.from_numpy(rows)), fields)
 
 

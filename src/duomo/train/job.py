@@ -35,7 +35,8 @@ class Job:
     """Puts the weights that training starts from into the model again, for a resume that finds no checkpoint."""
     facts: dict[str, Any] = field(default_factory=dict)
     """planned_seconds (float): what the preflight said. samples (callable: () -> {name: text}): texts of the model for TensorBoard.
-    knows (bool): the model knows its work before the first step, and is judged then too."""
+    knows (bool): the model knows its work before the first step, and is judged then too. first (callable: (loss and metrics) -> None): told
+    what was judged then."""
 
 
 @dataclass(frozen=True)

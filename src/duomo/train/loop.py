@@ -178,6 +178,8 @@ class _Training:
         self.history.append({"step": self.step, **facts})
         if facts:
             self.log.event(self.step, {"valid": facts})
+            if not self.step and "first" in self.job.facts:
+                self.job.facts["first"](facts)
             self._choose(facts.get(self.chooser.name))
             self._board(facts)
         seconds = time.monotonic() - start

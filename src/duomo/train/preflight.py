@@ -21,10 +21,9 @@ from duomo.train.optim import COPIES
 from duomo.train.reproducibility import peak_memory
 from duomo.train.schedule import FEWEST, MOST, planned_steps, timed
 
-LONG_JUDGING, JUDGING_SHARE = 20.0, 0.5
-"""Seconds, and the share of the training, from which testing what a model writes is foretold."""
-JUDGING, LEAST = 0.5, 32
-"""Of limited time, the part that judging may take again, on validation and on the test; rows that are judged in any case."""
+JUDGING, EVALUATION, LEAST, FEWEST_ROWS = 0.5, 0.1, 32, 8
+"""Of limited time, the part that judging may take again, on validation and on the test, and the part of one evaluation while it learns;
+rows that are judged, and evaluated, in any case."""
 BESIDE, AT_LEAST, AT_MOST = 0.15, 5.0, 60.0
 """Of limited time, the part that fitting one simple model to compare with may take, from so many seconds to so many."""
 EVALUATE_SHARE = 0.4
@@ -62,16 +61,21 @@ class Preflight:
         }
 
 
-def say_judging(seconds: float, training: float, reporter: Reporter) -> None:
-    """What writing the answers of the test will take behind the training, where it is worth a word."""
-    if seconds > max(LONG_JUDGING, JUDGING_SHARE * training):
-        reporter.say(tr("Testing writes an answer to each test row: that takes up to {time} more. A smaller --test-share is quicker.",
-                        time=duration(seconds)))  # fmt: skip
+def enough(config: TrainConfig, rows: int, step_seconds: float) -> int:
+    """Of so many validation rows those that one evaluation has time for, where time is limited."""
+    if not timed(config) or not step_seconds:
+        return rows
+    return min(rows, max(FEWEST_ROWS, int(EVALUATION * 60 * config.minutes * config.batch_size / (EVALUATE_SHARE * step_seconds))))
+
+
+def some(rows: int, wanted: int, seed: int) -> np.ndarray:
+    """So many of them, always the same ones, in order."""
+    return np.arange(rows) if wanted >= rows else np.sort(np.random.default_rng(seed).choice(rows, wanted, replace=False))
 
 
 def drawn(table: Table, rows: int, seed: int) -> Table:
     """So many of its rows, always the same ones."""
-    return table if rows >= len(table) else table.take(np.sort(np.random.default_rng(seed).choice(len(table), rows, replace=False)))
+    return table if rows >= len(table) else table.take(some(len(table), rows, seed))
 
 
 def judgeable(task: Task, table: Table, judge: Callable[[Table], object], config: TrainConfig) -> tuple[Table, tuple[str, ...]]:

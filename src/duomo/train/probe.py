@@ -17,6 +17,7 @@ from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Reporter
 from duomo.core.tensors import Batch
 from duomo.train import optim
+from duomo.train.clock import given
 from duomo.train.gradient import Gradient
 from duomo.train.prefetch import in_float32, place, split
 from duomo.train.schedule import planned_steps, timed
@@ -33,6 +34,11 @@ COMPILE_SECONDS = 15.0
 """Compiling is tried only where probing may take this long."""
 SHARE, LONGEST = 0.1, 60.0
 """Probing a large model may take this share of its training, and this many seconds at most."""
+HOPELESS, FORWARD, PARTS = 0.1, 0.4, 8
+"""A loss that takes this share of limited time leaves none to measure by; what a forward pass takes of a step, about; parts of a batch of
+which one is enough to compare the losses of a large model."""
+GLANCE, BUSY = 0.1, 0.5
+"""Seconds by which it is told whether others use the machine, and the share of a core below which they do."""
 TOLERANCE = {"float32": 2e-3, "bf16": 4e-2}
 """How far the loss may lie from the plain float32 one, relative to max(1, |loss|)."""
 APART = 1e-3
@@ -64,6 +70,8 @@ class Timing:
     """Seconds of the first step, compiling included."""
     note: str = ""
     """Why it is out of the race; empty while it is in."""
+    guess: float = 0.0
+    """Seconds of a step, judged by the loss alone, where there was no time to measure any."""
 
     @property
     def seconds(self) -> float:
@@ -159,6 +167,9 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
             timing.note = tr("not tried: no time left")
         else:
             made = _first(trial, timing, timings[0], batches, seconds)
+            if timed(trial.config) and FORWARD * timing.guess > HOPELESS * 60 * trial.config.minutes:
+                _unmeasured(timings)
+                return
             if made is None or timing.note:
                 continue
             if together:
@@ -182,6 +193,17 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
             return
 
 
+def _unmeasured(timings: list[Timing]) -> None:
+    """Where a single loss takes too much of limited time, nothing is timed: the last of the ways is taken, with one thread where others
+    keep the machine busy."""
+    whole = [timing for timing in timings[1:] if timing.execution.parts == 1 and not timing.execution.compile]
+    alone = given(GLANCE) < BUSY
+    chosen = next((timing for timing in reversed(whole) if (timing.execution.threads == 1) == alone), (whole or timings)[-1])
+    chosen.guess = timings[0].guess
+    for timing in timings:
+        timing.note = "" if timing is chosen else timing.note or tr("not tried: no time left")
+
+
 def _room(trial: Trial, step_seconds: float) -> float:
     """Seconds that probing may take in all: a share of the training."""
     if timed(trial.config):
@@ -200,17 +222,22 @@ def _visit(made: _Copy, batches: list[Batch], number: int) -> list[float]:
 def _first(trial: Trial, timing: Timing, reference: Timing, batches: list[Batch], seconds: float) -> _Copy | None:
     """Build the candidate, compare its loss with the reference, and run its first step, which is not counted.
 
-    Where time is limited and the loss of the plain reference alone takes too much of it, it is not timed: it is the slowest by far.
+    Where time is limited and the loss of the plain reference alone takes too much of it, it is not timed: it is the slowest by far. Of a
+    large model a part of a batch tells.
     """
     start = time.monotonic()
+    parts = PARTS if timed(trial.config) and sum(weight.numel() for weight in trial.model.parameters()) > TOGETHER else 1
+    some = split(batches[0], parts)
     try:
         made = _Copy(trial, timing.execution)
-        timing.loss = made.loss(batches[0])
+        begun = time.monotonic()
+        timing.loss = made.loss(some[0])
+        took = (time.monotonic() - begun) * len(some)
         if timing.execution.parts > 1 and not made.divisible(batches[0]):
             timing.note = tr("not for this model: its parts of a batch depend on one another")
             return None
-        if reference is timing and timed(trial.config) and time.monotonic() > start + seconds:
-            timing.note = tr("not timed: its loss alone took long")
+        if reference is timing and timed(trial.config) and took > seconds:
+            timing.note, timing.guess = tr("not timed: its loss alone took long"), took / FORWARD
             return None
         made.step(batches[0], 0)
     except RuntimeError as error:
