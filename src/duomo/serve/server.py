@@ -1,6 +1,7 @@
 """`duomo serve`: listens, drains on SIGTERM, and says what it does."""
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -251,4 +252,5 @@ async def _run(
                     run=name,
                 )
             )
+    gc.freeze()  # what is loaded stays: it is looked through neither at work nor, which takes a while, at the end
     await _Server(config, application, options.quiet).serve(sockets=[door])
