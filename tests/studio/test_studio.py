@@ -489,6 +489,17 @@ def test_a_run_that_was_killed_is_not_said_to_be_paused(client: TestClient, stud
     assert {run["source"] for run in runs.values()} == {"data/table.csv"}
 
 
+def test_a_run_that_is_paused_before_it_has_begun_can_go_on(studio: Studio, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off the queue, or while its data are being read: nothing has failed, and it begins anew."""
+    monkeypatch.setattr(studio.jobs, "_next", lambda: None)
+    studio.jobs.queue("one", ["train", "data/one.csv"])
+    client.post("api/runs/one/pause")
+    (studio.place.jobs / "one.jsonl").write_text('{"event": "start"}\n{"error": "Interrupted", "message": "Interrupted."}\n')
+    assert [client.get("api/runs/one").json()["state"], *(run["state"] for run in client.get("api/runs").json()["runs"])] == ["paused"] * 2
+    assert "problem" not in client.get("api/runs").json()["runs"][0]
+    assert client.post("api/runs/one/resume").json()["command"] == "duomo train data/one.csv" and studio.jobs.state("one") == "queued"
+
+
 def test_a_run_of_a_terminal_is_left_to_it(client: TestClient, studio: Studio) -> None:
     """Its folder is not taken from under a process that the studio has not started, whoever started the run once."""
     path = unfinished(studio, "theirs")

@@ -158,7 +158,7 @@ class Jobs:
 
     # -- what is
     def state(self, name: str) -> str:
-        """queued, running, paused, failed (the log says why), finished."""
+        """queued, running, paused (also before anything was begun), failed (the log says why), finished."""
         job, path = self.job(name), self.place.runs / name
         if (path / "manifest.json").is_file():
             return "finished"
@@ -169,7 +169,7 @@ class Jobs:
         if self.elsewhere(name):
             return "running"
         problem = self.told(name)["problem"] if job else ""
-        return "failed" if problem or not (path / "run.json").is_file() else "paused"
+        return "failed" if problem or not (job.get("done") or (path / "run.json").is_file()) else "paused"
 
     def lapse(self, name: str) -> str:
         """Why a run stands still that nobody has paused here; empty where somebody has."""
