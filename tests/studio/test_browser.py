@@ -181,6 +181,9 @@ def serve_rename_delete(page: Any, window: Any) -> None:
     link = card.locator("p.good a")
     link.wait_for()
     served = str(link.get_attribute("href"))
+    page.wait_for_function("document.activeElement.textContent === 'second'")  # the keyboard stays with the run
+    bottom = page.evaluate("parseFloat(getComputedStyle(document.documentElement).scrollPaddingBottom)")
+    assert page.locator("footer").bounding_box()["height"] <= bottom, "what the keyboard comes to is not hidden behind the footer"
     other = page.context.new_page()
     other.goto(served)
     other.get_by_role("button", name="Answer").wait_for()
@@ -193,6 +196,7 @@ def serve_rename_delete(page: Any, window: Any) -> None:
     assert window.faults(page) == []
     card.get_by_role("button", name="Stop serving").click()
     card.get_by_role("button", name="Serve", exact=True).wait_for()
+    page.wait_for_function("document.activeElement.textContent === 'second'")
     card.get_by_role("button", name="Rename").click()
     page.get_by_label("New name").fill("second best")
     page.keyboard.press("Enter")
