@@ -50,6 +50,16 @@ def test_budget(path: Path) -> None:
     assert "torch.load(" not in text
 
 
+def test_what_is_imported_is_there() -> None:
+    """Of this package, by all that imports it: mypy passes over modules that it does not find."""
+    root = SOURCE.parents[1]
+    for path in (path for folder in ("src", "tests", "bench", "scripts") for path in (root / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "duomo":
+                place = SOURCE.parent / str(node.module).replace(".", "/")
+                assert place.is_dir() or place.with_suffix(".py").is_file(), f"{path}: {node.module}"
+
+
 @cache
 def said(path: Path) -> tuple[set[str], set[str]]:
     """Sentence templates of a file, first arguments of tr(...) and of the errors; and whatever it has written with places to fill."""
