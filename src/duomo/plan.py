@@ -19,7 +19,7 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import ahead, audit, dated, leaks, longform, matched, objects, partition, rasters, spill, split, targets, totals
+from duomo.data import ahead, audit, dated, given_parts, leaks, longform, objects, partition, rasters, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.formats import documents
@@ -144,7 +144,7 @@ def divide(
         )
     if data.test:
         valid = _given(data.valid, table, data, reporter, past) if data.valid else None
-        table, found = matched.given(table, valid, _given(data.test, table, data, reporter, past), data, seed, data.target, least)
+        table, found = given_parts.given(table, valid, _given(data.test, table, data, reporter, past), data, seed, data.target, least)
     else:
         found = split.split(table, data, seed, data.target, least=least)
     if not len(found.test):

@@ -181,7 +181,7 @@ def test_cells_between_spaces_and_tables_in_text_files(name: str, tmp_path: Path
     (tmp_path / name).write_bytes(SPACED[name].encode())
     for large, block in ((1 << 40, 1 << 16), (0, 7)):
         monkeypatch.setattr("duomo.data.spill.LARGE", large)
-        monkeypatch.setattr("duomo.data.formats.spaced.MANY", block)
+        monkeypatch.setattr("duomo.data.formats.space_delimited.MANY", block)
         table = sources.read(tmp_path / name, cache=tmp_path / f"cache{large}")
         assert (table.names, [column[-1].as_py() for column in table.data.columns]) == FOUND[name]
         assert len(table) == 20

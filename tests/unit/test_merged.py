@@ -6,7 +6,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from duomo.data.formats.merged import unmerged
+from duomo.data.formats.merged_cells import unmerged
 from duomo.data.sources import read
 
 TITLE = ["Plan and fact", "", "", "", ""]

@@ -14,7 +14,7 @@ from duomo.core.kinds import image
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
 from duomo.core.tensors import Dense
-from duomo.data import cache, remembered
+from duomo.data import cache, file_index
 from duomo.data.digests import cell_digests
 from duomo.data.encode import InputEncoder, broken
 
@@ -24,8 +24,8 @@ COUNT = 12
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DUOMO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remembered, "FEW", 1)
-    monkeypatch.setattr(remembered, "SETTLED", 0)
+    monkeypatch.setattr(file_index, "FEW", 1)
+    monkeypatch.setattr(file_index, "SETTLED", 0)
     monkeypatch.setattr(cache, "DEAR", 1)
     random = np.random.default_rng(0)
     for number in range(COUNT):
@@ -117,7 +117,7 @@ def test_one_picture_of_many_that_changed_is_decoded_alone(photos: Path, monkeyp
 
 def test_files_are_read_and_tried_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "a" / "05.bmp").write_bytes((photos / "a" / "05.bmp").read_bytes()[:100])
-    reads, trials = counted(monkeypatch, remembered, "_content"), counted(monkeypatch, image, "trial")
+    reads, trials = counted(monkeypatch, file_index, "_content"), counted(monkeypatch, image, "trial")
     found = cell_digests(table(photos), "photo"), broken(table(photos), ["photo"])
     assert len(reads) == len(trials) == COUNT and [one.row for one in found[1]] == [5]
     again = cell_digests(table(photos), "photo"), broken(table(photos), ["photo"])
@@ -129,7 +129,7 @@ def test_files_are_read_and_tried_once(photos: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_changed_just_now_is_not_remembered(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "SETTLED", 60 * 10**9)
+    monkeypatch.setattr(file_index, "SETTLED", 60 * 10**9)
     cell_digests(table(photos), "photo")
     assert not (photos.parent / "cache" / "files").exists()
 
@@ -150,7 +150,7 @@ def test_indexes_that_were_unused_for_longest_go_first(photos: Path, monkeypatch
     cell_digests(table(photos), "photo")
     (first,) = (photos.parent / "cache" / "files").iterdir()
     os.utime(first, (1, 1))
-    monkeypatch.setattr(remembered, "KEPT", first.stat().st_size)
+    monkeypatch.setattr(file_index, "KEPT", first.stat().st_size)
     copy = shutil.copytree(photos, photos.parent / "copy")
     cell_digests(table(copy), "photo")
     assert [file != first for file in (photos.parent / "cache" / "files").iterdir()] == [True]

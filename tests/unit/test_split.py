@@ -14,7 +14,7 @@ from duomo.core.recipe import DataConfig
 from duomo.core.table import Table
 from duomo.data import audit, dated, partition
 from duomo.data.digests import row_digests
-from duomo.data.matched import given
+from duomo.data.given_parts import given
 from duomo.data.sources import read
 from duomo.data.split import Split, content_columns, split
 from duomo.plan import choose

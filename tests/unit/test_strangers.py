@@ -26,7 +26,7 @@ from duomo.core.errors import DataError, ResourceError
 from duomo.data import audit, sources
 from duomo.data.folders import files
 from duomo.data.formats import archive as archive_module
-from duomo.data.formats import packed
+from duomo.data.formats import compressed
 from duomo.data.targets import guess_target
 
 
@@ -61,7 +61,7 @@ def test_zstandard_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pa.OSFile(str(tmp_path / "rows.jsonl.zst"), "wb") as file, pa.CompressedOutputStream(file, "zstd") as stream:
         stream.write(iris().to_json(orient="records", lines=True).encode())
     assert len(sources.read(tmp_path / "rows.jsonl.zst")) == 150
-    monkeypatch.setattr(packed, "FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(compressed, "FREE_BYTES", 1 << 20)
     (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"0" * (8 << 20)))
     with pytest.raises(DataError, match="may unpack to at most"):
         sources.read(tmp_path / "bomb.csv.gz")
@@ -219,7 +219,7 @@ def test_a_disk_that_fills_up_while_unpacking(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(rows))
     full = lambda *_, **__: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))  # noqa: E731
     monkeypatch.setattr(archive_module, "_write", full)
-    monkeypatch.setattr(packed, "_opened", full)
+    monkeypatch.setattr(compressed, "_opened", full)
     for name in ("rows.zip", "rows.csv.gz"):
         with pytest.raises(ResourceError, match="is full"):
             sources.read(tmp_path / name)

@@ -27,8 +27,8 @@ from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
 from duomo.data import dated
+from duomo.data.given_parts import as_type
 from duomo.data.leaks import time_columns
-from duomo.data.matched import as_type
 
 FILE, FACTS = "past.arrow", b"past"
 DAY, WEEK, YEAR = 86_400, 604_800, 365.25

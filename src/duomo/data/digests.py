@@ -16,7 +16,7 @@ from duomo.core.kinds import number
 from duomo.core.kinds.cells import is_bytes, is_number, is_text, text_of
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill
-from duomo.data.remembered import Files
+from duomo.data.file_index import Files
 
 ROWS = 200_000
 HELD = 1 << 26

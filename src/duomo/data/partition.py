@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.table import Table
-from duomo.data.shares import TRAIN
+from duomo.data.split_sizes import TRAIN
 
 NAMES = ("train", "valid", "test")
 """The parts, in the order of their numbers."""

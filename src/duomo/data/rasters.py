@@ -20,7 +20,7 @@ from duomo.core.kinds.cells import is_text
 from duomo.core.messages import tr
 from duomo.core.steps import ROWS
 from duomo.core.table import Table, evenly
-from duomo.data.formats.pictured import png
+from duomo.data.formats.picture_arrays import png
 
 SIDE, MOST = 8, 512
 """Pixels of a side: what is smaller is a table as well."""

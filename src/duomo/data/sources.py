@@ -16,12 +16,12 @@ from duomo.core.kinds.cells import is_text
 from duomo.core.messages import nearest, together, tr
 from duomo.core.scans import is_dicom, is_scan
 from duomo.core.table import MEDIA, Table
-from duomo.data.folders.exclusive import exclusive
 from duomo.data.folders.files import FILMS, LONGEST_NAME, PICTURES, SOUNDS, Folder, Reader, check_names, kind_of, listing
 from duomo.data.folders.folder import read_folder
 from duomo.data.folders.listed import beside
 from duomo.data.folders.misnamed import misnamed
-from duomo.data.folders.parted import like
+from duomo.data.folders.one_hot import exclusive
+from duomo.data.folders.part_tables import like
 from duomo.data.folders.prose import CODE
 from duomo.data.folders.scans import unfolded
 from duomo.data.folders.serial import sourced
@@ -31,26 +31,26 @@ from duomo.data.formats.aligned import bar_of, read_barred
 from duomo.data.formats.archive import unpack
 from duomo.data.formats.arrays import read_numpy
 from duomo.data.formats.bilingual import read_mo, read_po, read_tmx, read_xliff
+from duomo.data.formats.compressed import inside, unpacked
 from duomo.data.formats.conll import mark_of, read_conll, read_slashed
 from duomo.data.formats.delimited import read_delimited, real_format
+from duomo.data.formats.dialogues import read_turns
 from duomo.data.formats.documents import read_text_file
 from duomo.data.formats.fasttext import read_marked
 from duomo.data.formats.frames import from_memory, plain
-from duomo.data.formats.gathered import gathered
-from duomo.data.formats.inlaid import read_aspects, read_inlaid, read_trees
+from duomo.data.formats.inline_spans import read_aspects, read_inlaid, read_trees
 from duomo.data.formats.label_studio import kept
 from duomo.data.formats.logged import logged
 from duomo.data.formats.nameless import MAKES, in_plain, is_table, make_of
-from duomo.data.formats.packed import inside, unpacked
 from duomo.data.formats.pages import PAGES, unread
 from duomo.data.formats.pages import plain as page
 from duomo.data.formats.segmented import read_segmented
 from duomo.data.formats.series import is_ts, read_arff, read_sparse, read_ts, read_tsf
 from duomo.data.formats.standoff import beside_of, read_standoff
-from duomo.data.formats.tarred import unpack_tar
-from duomo.data.formats.turns import read_turns
+from duomo.data.formats.tar import unpack_tar
 from duomo.data.formats.typed import read_excel, read_feather, read_json, read_json_lines, read_orc, read_parquet, read_sqlite
 from duomo.data.formats.uie import prompted
+from duomo.data.formats.word_rows import gathered
 from duomo.data.partition import PARTS, SPLIT
 from duomo.data.scenes.cells import boxed
 from duomo.data.scenes.forms import is_annotation, read_scenes, refuse_without_pictures

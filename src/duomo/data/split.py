@@ -2,7 +2,7 @@
 
 A row's place is a pure function of (its content, the seed): new rows do not move old ones, and equal rows fall
 together, unless they repeat by nature: there the how-manieth of its kind counts as content. Only where chance left a part of few rows
-short are the nearest moved into it, and of few groups some change places where it gave a part far too many rows (shares.py).
+short are the nearest moved into it, and of few groups some change places where it gave a part far too many rows (split_sizes.py).
 Legend: N rows, U units (rows of equal content, or groups).
 """
 
@@ -20,7 +20,7 @@ from duomo.core.table import FLAT, MEDIA, Table, evenly
 from duomo.data import dated
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
 from duomo.data.partition import NAMES, folders, told
-from duomo.data.shares import FEW_GROUPS, SHORT, TEST, TRAIN, VALID, even, fill, parts
+from duomo.data.split_sizes import FEW_GROUPS, SHORT, TEST, TRAIN, VALID, even, fill, parts
 
 HOW = ("random", "stratified", "group", "time", "folders")
 MOST_NOTES = 5

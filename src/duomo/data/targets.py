@@ -23,7 +23,7 @@ from duomo.data.folders.listed import NAMELESS
 from duomo.data.leaks import time_columns
 from duomo.data.partition import told
 from duomo.data.profile import words
-from duomo.data.uttered import uttered
+from duomo.data.spoken_column import uttered
 
 LOOKED_AT = 100_000
 MANY_NUMBERS, FEW_VALUES = 16, 20

@@ -17,7 +17,7 @@ from duomo.core.kinds.cells import is_number, is_text, text_of
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data import sources
-from duomo.data.formats.spaced import NUMBER
+from duomo.data.formats.space_delimited import NUMBER
 
 MOST, FEWEST = 6, 3
 """Such rows, with empty ones and remarks among them, and rows above them, at least."""

@@ -20,7 +20,7 @@ from typing import Any
 
 from duomo.core.errors import ConfigError, DataError, ResourceError, RunError
 from duomo.data.folders.files import FILMS, PICTURES, SOUNDS
-from duomo.data.formats.packed import PACKED
+from duomo.data.formats.compressed import PACKED
 from duomo.data.sources import ENDINGS
 
 LONGEST_NAME = 200

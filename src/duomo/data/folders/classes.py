@@ -16,7 +16,7 @@ from duomo.core.table import Table
 from duomo.data.folders.files import Folder, kind_of
 from duomo.data.folders.listed import SOURCE, known, sources
 from duomo.data.partition import PARTS, part_of
-from duomo.data.shares import TEST, TRAIN, VALID
+from duomo.data.split_sizes import TEST, TRAIN, VALID
 
 _OUTER = re.compile(
     r"(^|[^a-z])(all|archive|audio|class(es)?|classification|clips|corpus|data|datasets?|files|films|folders|images?|imgs?|jpe?gs?|photos?"

@@ -25,14 +25,14 @@ from duomo.data.folders.illustrated import is_illustrated
 from duomo.data.folders.joined import joined
 from duomo.data.folders.lined import read_lined
 from duomo.data.folders.listed import LOOKED_AT, are_classes, described, drawn, known, names_files, once, parts
-from duomo.data.folders.lone import rows_of, tables_of
+from duomo.data.folders.listed_folders import explains, of_folders, of_scans
 from duomo.data.folders.misnamed import misnamed
-from duomo.data.folders.owned import explains, of_folders, of_scans
-from duomo.data.folders.parted import SUBMISSION, of_parts
-from duomo.data.folders.portioned import divided, marked
+from duomo.data.folders.part_lists import divided, marked
+from duomo.data.folders.part_tables import SUBMISSION, of_parts
 from duomo.data.folders.prose import alike, media_beside, passed_by, passed_over, tables_beside, writing
 from duomo.data.folders.records import read_records
 from duomo.data.folders.scans import nameless
+from duomo.data.folders.text_tables import rows_of, tables_of
 from duomo.data.folders.transcripts import read_classes, read_spoken, read_timed, refuse_elsewhere
 from duomo.data.formats.aligned import read_sides, sides
 from duomo.data.formats.arrays import is_array, read_arrays

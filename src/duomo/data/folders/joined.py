@@ -16,7 +16,7 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.folders.classes import GROUP, kinds_of, labels_of
 from duomo.data.folders.files import Folder
-from duomo.data.folders.parted import of_parts
+from duomo.data.folders.part_tables import of_parts
 from duomo.data.partition import PARTS
 
 FEWEST_SERIES = 5

@@ -22,7 +22,7 @@ from duomo.core.table import Table
 from duomo.data.folders.classes import GROUP, Classed, kinds_of, labels_of
 from duomo.data.formats import archive
 from duomo.data.formats.frames import from_memory
-from duomo.data.formats.pictured import pictures
+from duomo.data.formats.picture_arrays import pictures
 from duomo.data.partition import SPLIT, first_part, meant
 
 FEATURES, TARGETS = ("x", "x_train", "data", "features", "images", "inputs"), ("y", "y_train", "labels", "label", "target", "targets")

@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
-from duomo.data.formats.gathered import TAGS, WORDS
 from duomo.data.formats.rows import as_json
 from duomo.data.formats.segmented import is_segmented
 from duomo.data.formats.text_encoding import cut, detect, numbered, open_text
+from duomo.data.formats.word_rows import TAGS, WORDS
 
 LARGEST = 1 << 30
 """Bytes of a file that is read whole."""

@@ -19,7 +19,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.data import spill as caches
 from duomo.data.formats.headers import ends_open, has_header, in_two_scripts, lead, quoted_alone, repaired
-from duomo.data.formats.spaced import Spaced, is_spaced
+from duomo.data.formats.space_delimited import Spaced, is_spaced
 from duomo.data.formats.text_encoding import DecodedFile, Encoding, cut, detect, numbered
 
 FEWEST, ALIKE = 3, 0.8

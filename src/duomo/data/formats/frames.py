@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from duomo.core.errors import DataError
 from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.data.formats.headers import repaired
-from duomo.data.formats.hugging import classes_of, with_names
-from duomo.data.formats.pictured import pictures
+from duomo.data.formats.hugging_face import classes_of, with_names
+from duomo.data.formats.picture_arrays import pictures
 from duomo.data.formats.rows import DEEPEST, MOST_FIELDS, as_json, column_of, from_plain_rows, from_rows, is_missing
 
 COLUMN_FAULTS = (*CAST_FAULTS, OverflowError, ValueError)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from duomo.core.kinds import date
 from duomo.core.kinds.number import WORDS
 from duomo.core.messages import tr
-from duomo.data.formats.spaced import NUMBER
+from duomo.data.formats.space_delimited import NUMBER
 
 SENTENCE, CLOSING = ".!?…。！？", " \t\u00a0\u202f\"'»”’）)」』"
 """What sentences end with, and what may stand behind that."""

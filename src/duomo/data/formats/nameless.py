@@ -8,12 +8,12 @@ from pathlib import Path
 from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.data.folders.listed import are_classes
-from duomo.data.formats import conll, inlaid
+from duomo.data.formats import conll, inline_spans
+from duomo.data.formats.dialogues import has_turns
 from duomo.data.formats.fasttext import is_marked
 from duomo.data.formats.series import is_sparse
-from duomo.data.formats.spaced import numeric, width
+from duomo.data.formats.space_delimited import numeric, width
 from duomo.data.formats.text_encoding import cut, detect, open_text
-from duomo.data.formats.turns import has_turns
 
 HEAD, LINES, FEWEST = 1 << 14, 40, 5
 """Bytes and lines that are looked at; lines at least of which a table shows itself."""
@@ -68,14 +68,14 @@ def make_of(path: Path, wanted: str = "") -> str:
 
 def in_plain(path: Path, wanted: str = "") -> str:
     """What a text file holds beside prose: lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a table,
-    what `inlaid.make` and `conll.make` tell, or "" for none of them."""
+    what `inline_spans.make` and `conll.make` tell, or "" for none of them."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.strip() for line in islice(text, LOOKED_AT)]
     if is_marked([line for line in lines if line]):
         return "marked"
     if has_turns(lines):
         return "turns"
-    return "sparse" if is_sparse(lines) else inlaid.make(lines) or conll.make(lines)
+    return "sparse" if is_sparse(lines) else inline_spans.make(lines) or conll.make(lines)
 
 
 def is_table(path: Path, wanted: str = "") -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from duomo.core.kinds.cells import whole
-from duomo.data.formats.pictured import is_picture, png
+from duomo.data.formats.picture_arrays import is_picture, png
 from duomo.data.several import are_places
 
 BATCH = 10_000

@@ -25,9 +25,9 @@ from duomo.data import spill as caches
 from duomo.data.formats.archive import check_packed
 from duomo.data.formats.frames import from_columns, from_rows, plain
 from duomo.data.formats.headers import lead, repaired
-from duomo.data.formats.hugging import classes_of, with_names
+from duomo.data.formats.hugging_face import classes_of, with_names
 from duomo.data.formats.label_studio import answered, is_task
-from duomo.data.formats.merged import unmerged
+from duomo.data.formats.merged_cells import unmerged
 from duomo.data.formats.text_encoding import detect, numbered, open_text, read_text
 from duomo.data.formats.uie import unfolded
 

@@ -14,7 +14,7 @@ from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data import partition
 from duomo.data.folders.files import Folder
-from duomo.data.matched import as_type, named_alike
+from duomo.data.given_parts import as_type, named_alike
 from duomo.data.partition import NAMES, SPLIT
 from duomo.data.targets import is_named
 
