@@ -40,7 +40,8 @@ LEAST, BATCH, SEED = 5, 32, 0
 MOST_GROUPS, JUDGED, MAPPED, COMPONENTS = 12, 2000, 3000, 50
 """Groups tried; rows that the silhouette is computed on, and that t-SNE maps (more: principal components); components before both."""
 ALIKE, PAIRS, ODD, IN_A_ROW, ON_THE_MAP = 0.98, 12, 24, 10, 300
-NEIGHBOURS = 5
+NEIGHBOURS, CANDIDATES = 5, 40
+"""Nearest rows that a row is compared with, and near ones by the components that they are sought among."""
 LABELS = 40
 
 
@@ -136,7 +137,6 @@ def grouped(features_ND: np.ndarray) -> Grouping:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import silhouette_score
-    from sklearn.neighbors import NearestNeighbors
 
     count = len(features_ND)
     with np.errstate(invalid="ignore"):  # of pictures that are all the same no share of the variance can be told
@@ -150,12 +150,9 @@ def grouped(features_ND: np.ndarray) -> Grouping:
             best = max(best, (score, made), key=lambda item: item[0])
     group_N = best[1].labels_ if best[1] is not None else np.zeros(count, np.int64)
     middle_ND = best[1].cluster_centers_[group_N] if best[1] is not None else small
-    near = min(NEIGHBOURS, count - 1)
-    distance, place = NearestNeighbors(n_neighbors=near + 1).fit(features_ND).kneighbors(features_ND)
-    alike = 1 - distance**2 / 2
-    pairs = {
-        (min(a, b), max(a, b)): float(alike[a, k]) for a in range(count) for k, b in enumerate(place[a]) if a != b and alike[a, k] >= ALIKE
-    }
+    alike_NK, place_NK = nearest(features_ND, small)
+    pairs = {(min(a, int(b)), max(a, int(b))): float(alike_NK[a, k])
+             for a in range(count) for k, b in enumerate(place_NK[a]) if alike_NK[a, k] >= ALIKE}  # fmt: skip
     method = "t-SNE" if 30 <= count <= MAPPED else "PCA"
     flat = TSNE(2, init="pca", perplexity=min(30, count / 4), random_state=SEED).fit_transform(small) if method == "t-SNE" else small[:, :2]
     flat = flat if flat.shape[1] == 2 else np.concatenate([flat, np.zeros_like(flat)], 1)
@@ -167,8 +164,25 @@ def grouped(features_ND: np.ndarray) -> Grouping:
         flat,
         method,
         order,
-        distance[:, 1:].mean(1),
+        np.sqrt(np.maximum(0, 2 - 2 * alike_NK)).mean(1),
     )
+
+
+def nearest(features_ND: np.ndarray, small_NC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, K) cosines of each row and the rows most like it, and these; sought among those that are nearest by their components."""
+    from sklearn.neighbors import NearestNeighbors
+
+    count = len(features_ND)
+    near, some = min(NEIGHBOURS, count - 1), min(CANDIDATES, count - 1)
+    place_NS = NearestNeighbors(n_neighbors=some + 1).fit(small_NC).kneighbors(small_NC, return_distance=False)
+    alike_NK, place_NK = np.zeros((count, near), np.float32), np.zeros((count, near), np.int64)
+    for start in range(0, count, BATCH):
+        rows = slice(start, start + BATCH)
+        alike_BS = np.einsum("bd,bsd->bs", features_ND[rows], features_ND[place_NS[rows]])
+        alike_BS[place_NS[rows] == np.arange(count)[rows, None]] = -np.inf
+        order_BK = np.argsort(-alike_BS, axis=1, kind="stable")[:, :near]
+        alike_NK[rows], place_NK[rows] = (np.take_along_axis(each, order_BK, 1) for each in (alike_BS, place_NS[rows]))
+    return alike_NK, place_NK
 
 
 def _labels(table: Table, name: str) -> set[Any]:

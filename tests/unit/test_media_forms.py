@@ -209,3 +209,19 @@ def test_noise_to_be_mixed_in_is_no_class(tmp_path: Path) -> None:
     for number in range(3):  # short ones are a class, however few
         soundfile.write(tmp_path / "_background_noise_" / f"{number}.wav", np.zeros(4800), 48000)
     assert "_background_noise_" in sources.read(tmp_path).column("label").to_pylist()
+
+
+def test_a_column_of_masks_is_no_input(tmp_path: Path) -> None:
+    """Of a list that names the mask of each picture, be it given alone or its folder; a second picture stays."""
+    random, rows = np.random.default_rng(0), ["image_path,second,mask_path,diagnosis"]
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(12):
+        for name in (f"images/{number}.png", f"images/{number}_b.png"):
+            Image.fromarray(random.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(tmp_path / name)
+        Image.fromarray(np.kron(np.eye(2), np.full((8, 8), 255)).astype(np.uint8)).save(tmp_path / "masks" / f"m{number}.png")
+        rows.append(f"images/{number}.png,images/{number}_b.png,masks/m{number}.png,{'yn'[number % 2]}")
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    for source in (tmp_path, tmp_path / "list.csv"):
+        table = kinds.infer(sources.read(source), {})
+        assert len(table.of_kind("image")) == 2 and "'mask_path' names masks" in " ".join(table.problems)

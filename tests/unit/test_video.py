@@ -26,7 +26,7 @@ from duomo.data.folders import listed
 from duomo.data.loader import TableStream, finish
 from duomo.data.readable import readable
 from duomo.evaluate import worst_errors
-from duomo.exploring import explore
+from duomo.exploring import explore, nearest
 from duomo.models import fusion, r2plus1d
 from duomo.plan import make
 from duomo.serve.rows import table_of
@@ -254,3 +254,15 @@ def test_from_films_to_answers(clips: Path, tmp_path: Path) -> None:
     assert len(facts["rows"]) == 48 and "data:image/jpeg" in (tmp_path / "page.html").read_text()
     some = worst_errors.cell(kinds.infer(sources.read(clips), {}), "video", 0, [0])
     assert some["source"].startswith("data:image/jpeg;base64,") and some["text"] == "film0_clip0.avi"
+
+
+def test_the_nearest_among_many_are_those_of_all():
+    """Sought among rows that are near by few components, so that twenty thousand pictures need not all be held against one another."""
+    random = np.random.default_rng(0)
+    features_ND = random.normal(size=(400, 20)) @ random.normal(size=(20, 200)) + 0.3 * random.normal(size=(400, 200))
+    features_ND[:30] = features_ND[100:130] + 0.01 * random.normal(size=(30, 200))
+    features_ND /= np.linalg.norm(features_ND, axis=1, keepdims=True)
+    alike_NK, place_NK = nearest(features_ND, features_ND @ np.linalg.svd(features_ND, full_matrices=False)[2][:20].T)
+    all_NN = features_ND @ features_ND.T - 2 * np.eye(400)
+    assert (place_NK == np.argsort(-all_NN, axis=1)[:, :5]).mean() > 0.99 and (place_NK[:30, 0] == np.arange(100, 130)).all()
+    assert np.allclose(alike_NK[:30, 0], all_NN[np.arange(30), np.arange(100, 130)], atol=1e-6)

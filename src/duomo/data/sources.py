@@ -54,6 +54,7 @@ from duomo.data.formats.word_rows import gathered
 from duomo.data.partition import PARTS, SPLIT
 from duomo.data.scenes.cells import boxed
 from duomo.data.scenes.forms import is_annotation, read_scenes, refuse_without_pictures
+from duomo.data.scenes.masks import unmasked
 
 _FORMATS = {
     "delimited": ".csv .tsv .tab .psv",
@@ -133,8 +134,8 @@ def _folder(root: Path, cache: Path | None, encoding: str) -> Table:
 
 
 def _arranged(table: Table) -> Table:
-    """The table with a row for each slice of a scan and each piece of a recording, and marks of classes as a class."""
-    return exclusive(pieces(unfolded(table)))
+    """The table without masks, with a row for each slice of a scan and each piece of a recording, and marks of classes as a class."""
+    return exclusive(pieces(unfolded(unmasked(table))))
 
 
 def _annotation(path: Path) -> Table | None:

@@ -7,15 +7,18 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from duomo.core import films, scans
 from duomo.core.kinds import image, media
+from duomo.core.kinds.base import Cells
 from duomo.core.kinds.boxes import Box
+from duomo.core.kinds.cells import is_text
 from duomo.core.messages import tr
-from duomo.core.table import Table
+from duomo.core.table import Table, evenly
 from duomo.data.folders.classes import has_classes
 from duomo.data.scenes.forms import as_table
 from duomo.data.scenes.shared import ONLY_CLASS, Faults, Scene
@@ -47,6 +50,21 @@ def masks(root: Path, pictures: Sequence[str]) -> dict[str, str]:
         if len(pairs) >= FEWEST and fitting >= MOST * len(some):
             found |= {one: whole for one, whole in pairs if whole not in found}
     return found
+
+
+def unmasked(table: Table) -> Table:
+    """The table without columns that name masks of the pictures in another one."""
+    root = table.root
+    texts = [name for name in table.names if is_text(table.column(name).type) and name != "file"] if root is not None else []
+    names = [name for name in texts if image.KIND.recognise(name, Cells(table.column(name), root)) is not None]
+    if root is None or len(names) < 2:
+        return table
+    some = table.take(evenly(len(table), LOOKED_AT))
+    looks = {name: media.decode_all(media.sources(Cells(some.column(name), root)), _colours) for name in names}
+    marks = [name for name in names if any(
+        sum(map(_marks, looks[name], looks[other])) >= max(FEWEST, MOST * len(some)) for other in names if other != name)]  # fmt: skip
+    notes = [tr("Column {name!r} names masks; regions are not learned, and it is left out.", name=name) for name in marks]
+    return replace(table.without(marks), problems=(*table.problems, *notes)) if marks else table
 
 
 def _twins(pictures: Sequence[str]) -> list[tuple[str, str, str]]:
