@@ -89,10 +89,16 @@ def _strength(model: Any, features: Any, target: np.ndarray, rows: np.ndarray) -
 
     scale, share = model.C, max(0.2, (len(np.unique(target)) + 1) / len(rows))
     within, held = train_test_split(rows, test_size=share, random_state=0, stratify=target[rows])
+    counts_N = np.isin(np.arange(len(target)), within).astype(np.float64)
+    whole = (
+        model.solver == "liblinear"
+    )  # then those held out count nothing: a copy of the others would be as large as what it was made from
+    learned = (features, target, counts_N) if whole else (features[within], target[within])
     losses: list[float] = []
     for strength in STRENGTHS:
-        model.set_params(C=strength * scale).fit(features[within], target[within])
-        believed = model.predict_proba(features[held])[np.arange(len(held)), np.searchsorted(model.classes_, target[held])]
+        model.set_params(C=strength * scale).fit(*learned)
+        believed_NC = model.predict_proba(features)[held] if whole else model.predict_proba(features[held])
+        believed = believed_NC[np.arange(len(held)), np.searchsorted(model.classes_, target[held])]
         losses.append(float(-np.log(np.clip(believed, FLOOR, 1)).mean()))
         if len(losses) > 2 and losses[-1] > losses[-2] > losses[-3]:
             break

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Dense
 from duomo.data.baselines.hog import histograms
 from duomo.data.targets import separator_of
+from duomo.tasks.classify.baselines import _logistic
 from duomo.tasks.classify.labels import MISSING, UNSEEN, Labels
 from duomo.tasks.classify.measures import SURE, average_precision, fit_temperature, one_target
 from duomo.tasks.classify.task import Config, Main
@@ -285,3 +287,19 @@ def test_very_many_columns_get_a_network_of_their_size():
     table = Table(pa.table({**columns, "y": ["a", "b"] * 20}), {**dict.fromkeys(names, "number"), "y": "category"})
     assert Main(Config(target=("y",))).suggest(table).recipe == "table-wide"
     assert Main(Config(target=("y",), ignore=("gene0",))).suggest(table).recipe == "table-small"
+
+
+def test_the_strength_of_a_line_on_texts_is_chosen_without_a_copy_of_them() -> None:
+    """The rows held out count nothing where they lie; a copy of the others would be as large as all."""
+    from scipy import sparse
+
+    rng = np.random.default_rng(0)
+    told = sparse.random(4000, 3000, density=0.01, format="csr", random_state=0)
+    target = (np.asarray(told[:, :50].sum(axis=1)).ravel() + 0.2 * rng.normal(size=4000) > 0.25).astype(np.int64)
+    _logistic(told[:100], target[:100])  # what is imported for the first one
+    tracemalloc.start()
+    model = _logistic(told, target)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.5 * (told.data.nbytes + told.indices.nbytes), peak
+    assert model.score(told, target) > 0.9
