@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ import duomo
 from duomo.core.contract import Head
 from duomo.core.errors import DataError
 from duomo.core.reporter import Silent
+from duomo.core.run import RunFolder
 from duomo.work import Work
 
 TALK = [{"role": "user", "content": "Where is the mill?"}, {"role": "assistant", "content": "By the river."}]
@@ -99,6 +101,16 @@ def test_general_answers_that_changed_are_told(run, tmp_path, monkeypatch: pytes
     asked = next(len(view["data"]["items"]) for view in card["views"] if view["kind"] == "texts" and "General" in view["title"])
     said = " ".join(told)
     assert 4 <= asked <= 20 and f"{asked} general questions were answered in" in said and f"of {asked} general questions are now" in said
+
+
+def test_a_run_whose_answers_took_too_long_to_keep_any_opens_and_answers(run, tmp_path) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    told = json.loads((run.path / "golden.json").read_text())
+    golden = told | {"inputs": {name: [] for name in told["inputs"]}, "answers": {}}
+    RunFolder(tmp_path / "run").write_json("golden.json", golden)
+    RunFolder(tmp_path / "run").seal()
+    again = duomo.load(tmp_path / "run")
+    assert len(again.golden()[0]) == 0 and again.predict([{"messages": TALK[:1]}]) == [{"prediction": "By the river."}]
 
 
 def test_weights_that_foretell_worse_than_chance_are_told() -> None:
