@@ -14,7 +14,7 @@ from torch import nn
 from duomo.core import find
 from duomo.core.config import build, merge, read_toml
 from duomo.core.contract import Evidence, Task
-from duomo.core.device import Execution
+from duomo.core.device import Execution, is_here
 from duomo.core.errors import ConfigError, DuomoError, RunError
 from duomo.core.messages import tr
 from duomo.core.recipe import DataConfig, Recipe
@@ -153,8 +153,14 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
             raise ConfigError(
                 "This run is trained with a module of your own; it must be given again: duomo.resume({path!r}, model=...).", path=str(path)
             )
+        execution = Execution.from_dict(facts["execution"])
+        if elsewhere := not is_here(execution.device):
+            reporter.say(tr("The run began on {device}, which this machine does not have: it goes on without, to other last bits.",
+                            device=execution.device))  # fmt: skip
+            plan = dataclasses.replace(plan, recipe=dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, device="")))
+        work = _begun(folder, plan, model, reporter, started)
         with resumable(folder.path):
-            return _begun(folder, plan, model, reporter, started).run(Execution.from_dict(facts["execution"]))
+            return work.run(work.choose_execution() if elsewhere else execution)
 
 
 def _begun(folder: RunFolder, plan: Plan, own: nn.Module | None, reporter: Reporter, started: float) -> Work:

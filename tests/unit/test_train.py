@@ -15,10 +15,13 @@ import pyarrow as pa
 import pytest
 import torch
 
-from duomo.core.device import Execution
+import duomo
+from duomo import samples
+from duomo.core.device import Execution, candidates
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
+from duomo.core.run import RunFolder
 from duomo.core.table import Table
 from duomo.train import checkpoint, loop, optim, preflight, probe, reproducibility
 from duomo.train.gradient import Gradient
@@ -514,3 +517,30 @@ def test_limited_time_judges_what_it_can(seconds: float, rows: int, monkeypatch:
     assert bool(told) == (rows < 500) and all(f"Of 500 rows {rows} are judged" in one for one in told)
     assert len(preflight.judgeable(SimpleNamespace(writes=False, judged_bytes=0), table, judge, config)[0]) == 500  # type: ignore[arg-type]
     assert len(preflight.judgeable(SimpleNamespace(writes=True, judged_bytes=0), table, judge, TrainConfig())[0]) == 500  # type: ignore[arg-type]
+
+
+def test_what_began_on_a_gpu_goes_on_without_it(tmp_path: Path, stopped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Heard(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    source = samples.write("clinic", tmp_path)
+    with stopped(1):
+        duomo.train(source, {"train": {"steps": 2, "exact": True, "device": "cpu"}}, target="diagnosis", out=tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    facts = {name: value for name, value in folder.read_opening().items() if name != "sum"}
+    folder.write_opening(facts | {"execution": facts["execution"] | {"device": "cuda:7"}})
+    run = duomo.resume(tmp_path / "run", reporter=Heard())
+    assert run.folder.finished() and any("began on cuda:7" in sentence for sentence in said)
+    monkeypatch.setenv("DUOMO_DEVICE", "cuda:7")
+    for asked in (lambda: duomo.load(run.path), lambda: duomo.train(source, {}, target="diagnosis", out=tmp_path / "other")):
+        with pytest.raises(ConfigError, match="none of that name"):
+            asked()
+
+
+def test_a_gpu_with_a_number_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = torch.nn.Linear(1, 1)
+    monkeypatch.setattr(torch.Tensor, "device", property(lambda _: torch.device("cuda:1")), raising=False)
+    assert {way.device for way in candidates(layer, exact=False, long_run=False)} == {"cuda:1"}
+    assert Execution("cuda:1").autocast().device == "cuda"

@@ -6,6 +6,7 @@ lost, is in docs/experiments.md.
 
 import os
 import platform
+import re
 import shutil
 import sys
 import threading
@@ -201,14 +202,20 @@ def answering(model: nn.Module, *, exact: bool = False) -> Execution:
     return plain if exact else replace(plain, matmul="medium" if amd else "highest", channels_last=_sees(model))
 
 
+def is_here(device: str) -> bool:
+    """Whether this machine has it: cpu, cuda or cuda:N."""
+    places = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return device == "cpu" or (places > 0 and device == "cuda") or device in [f"cuda:{place}" for place in range(places)]
+
+
 def offered(wish: str = "") -> str:
     """The device to compute on: the wished one, else what DUOMO_DEVICE in the environment names, else CUDA's where there is one.
     ConfigError for one that is not there."""
     name = wish or os.environ.get("DUOMO_DEVICE", "") or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and name not in ("cuda", *(f"cuda:{place}" for place in range(torch.cuda.device_count()))):
-        raise ConfigError("A device must be cpu or cuda; received {name!r}.", name=name)
-    if name != "cpu" and not torch.cuda.is_available():
-        raise ConfigError("{name!r} is asked for, but this machine offers no CUDA device. Leave it out, or say cpu.", name=name)
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise ConfigError("A device must be cpu, cuda or cuda:N; received {name!r}.", name=name)
+    if not is_here(name):
+        raise ConfigError("The device {name} is asked for, and this machine has none of that name. Leave it out, or say cpu.", name=name)
     return name
 
 
