@@ -181,7 +181,7 @@ def serve_rename_delete(page: Any, window: Any) -> None:
     link = card.locator("p.good a")
     link.wait_for()
     served = str(link.get_attribute("href"))
-    page.wait_for_function("document.activeElement.textContent === 'second'")  # the keyboard stays with the run
+    card.locator("h2 a:focus").wait_for()  # the keyboard stays with the run
     bottom = page.evaluate("parseFloat(getComputedStyle(document.documentElement).scrollPaddingBottom)")
     assert page.locator("footer").bounding_box()["height"] <= bottom, "what the keyboard comes to is not hidden behind the footer"
     other = page.context.new_page()
@@ -196,7 +196,7 @@ def serve_rename_delete(page: Any, window: Any) -> None:
     assert window.faults(page) == []
     card.get_by_role("button", name="Stop serving").click()
     card.get_by_role("button", name="Serve", exact=True).wait_for()
-    page.wait_for_function("document.activeElement.textContent === 'second'")
+    card.locator("h2 a:focus").wait_for()
     card.get_by_role("button", name="Rename").click()
     page.get_by_label("New name").fill("second best")
     page.keyboard.press("Enter")
@@ -322,6 +322,22 @@ def test_what_a_task_cannot_be_guessed_from_is_chosen_by_mouse(window: Any) -> N
     assert page.locator("footer").is_hidden() or "interpreter" not in page.locator("footer").inner_text()
     assert page.evaluate(script("pictures.js")) == [2, 1]
     assert window.wrong == []
+
+
+def test_a_tab_keeps_what_was_chosen_in_it(window: Any) -> None:
+    """Also when it is loaded anew after something else was chosen in another; a new tab begins with the latest."""
+    first = window.page()
+    second, third = first.context.new_page(), first.context.new_page()
+    for page, name in ((first, "tides"), (second, "winds")):
+        (window.folder / f"{name}.csv").write_text("\n".join(["a,b", *(f"{n % 9},{n % 5}" for n in range(60))]) + "\n", encoding="utf-8")
+        page.goto(f"{window.address}#data/{name}.csv")
+        page.get_by_role("heading", name="What would be learned").wait_for()
+    first.goto(f"{window.address}#train")
+    first.reload()
+    third.goto(f"{window.address}#train")
+    for page, name in ((first, "tides"), (third, "winds")):
+        page.get_by_role("heading", name=f"Train on {name}.csv").wait_for()
+        page.close()
 
 
 def test_settling_what_is_wrong(window: Any) -> None:

@@ -2,8 +2,9 @@
 // Everything from data, runs and models enters the page as text: nothing here or elsewhere makes markup from a string.
 import { chinese } from "./words.js";
 
-export const kept = (name, otherwise) => { try { return localStorage.getItem(name) ?? otherwise; } catch { return otherwise; } };
-export const keep = (name, value) => { try { localStorage.setItem(name, value); } catch { /* a private window forgets */ } };
+// What was chosen stays so in its tab, whatever others do; a new one begins with what was chosen last.
+export const kept = (name, otherwise) => { try { return sessionStorage.getItem(name) ?? localStorage.getItem(name) ?? otherwise; } catch { return otherwise; } };
+export const keep = (name, value) => { try { sessionStorage.setItem(name, value); localStorage.setItem(name, value); } catch { /* a private window forgets */ } };
 export const settings = {
   language: kept("duomo.language", navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en"),
   theme: kept("duomo.theme", "auto"),
