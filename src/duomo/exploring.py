@@ -99,12 +99,17 @@ def plain(table: Table, column: str, picture_size: int = 0) -> np.ndarray:
     encoder.fit(table, [column])
     (name, encoded), = encoder.encode(table, kept=True).items()  # fmt: skip
     glimpse = PictureFeatures(encoder.fields()[name], 1)
+    found_ND, row = np.zeros((len(table), sum(glimpse.parts)), np.float32), 0
     with torch.inference_mode():
-        told = [glimpse.describe(batch[name]) for _, batch in batches(Examples({name: encoded}), encoder.fields(), BATCH)]
-    parts = [torch.cat(part).numpy() for part in zip(*told, strict=True)]
-    level = [part - part.mean(0) for part in parts]
-    found = np.concatenate([part / max(1e-9, float(np.sqrt(np.square(part).sum(1).mean()))) for part in level], 1)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        for _, batch in batches(Examples({name: encoded}), encoder.fields(), BATCH):
+            told_BD = torch.cat(glimpse.describe(batch[name]), 1).cpu().numpy()
+            found_ND[row : row + len(told_BD)] = told_BD
+            row += len(told_BD)
+    for part_ND in np.split(found_ND, np.cumsum(glimpse.parts)[:-1], axis=1):  # in place: of many pictures these are gigabytes
+        part_ND -= part_ND.mean(0)
+        part_ND /= max(1e-9, float(np.sqrt(np.einsum("nd,nd->", part_ND, part_ND, dtype=np.float64) / len(part_ND))))
+    found_ND /= np.maximum(np.linalg.norm(found_ND, axis=1, keepdims=True), 1e-9)
+    return found_ND
 
 
 def features(table: Table, column: str, start: Pretrained, picture_size: int = 0) -> np.ndarray:

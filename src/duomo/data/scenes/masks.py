@@ -97,7 +97,8 @@ def _colours(source: media.Source) -> tuple[tuple[int, int], int]:
     with image.open_picture(source) as picture:
         image.load(picture)
         size = picture.size
-        small_HWC = np.asarray(picture.resize((min(SIDE, size[0]), min(SIDE, size[1])), 0).convert("RGB"), np.int64) >> 2
+        small = picture.resize((min(SIDE, size[0]), min(SIDE, size[1])), 0)
+        small_HWC = np.asarray(small.convert("RGBA" if "transparency" in small.info else "RGB").convert("RGB"), np.int64) >> 2
     counts = np.sort(np.unique(small_HWC @ np.array([1 << 12, 1 << 6, 1]), return_counts=True)[1])[::-1]
     return size, int(np.searchsorted(np.cumsum(counts), COVERED * counts.sum())) + 1
 
