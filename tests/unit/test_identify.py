@@ -8,6 +8,7 @@ from PIL import Image
 
 import duomo
 from duomo.cli import main
+from duomo.core import kinds
 from duomo.core.contract import CLUSTER
 from duomo.core.errors import DataError
 from duomo.core.find import make_task
@@ -17,6 +18,7 @@ from duomo.evaluate.bootstrap import resample
 from duomo.evaluate.scorecard import caution, sentence
 from duomo.plan import make
 from duomo.tasks.identify.measures import cautious, compared, hits, measure, threshold
+from duomo.tasks.identify.task import Main
 from duomo.tasks.identify.test_task import evidence
 
 
@@ -135,3 +137,15 @@ def test_refuses_nobody_to_tell_apart(tmp_path, counts):
         person(tmp_path / "few", number, count)
     with pytest.raises(DataError):
         make_task("identify", {"target": ["label"]}).usable(sources.read(str(tmp_path / "few")).with_kinds({"label": "category"}, {}))
+
+
+def test_folders_within_those_of_people_are_not_the_people(tmp_path):
+    """person_1/glasses, person_1/plain: there are more people than ways in which they are shown; not so day_1/anna."""
+    for outer, inner, told in (("person_{}", "look_{}", "group"), ("day_{}", "anna_{}", "label")):
+        for one in range(8 if told == "group" else 2):
+            for other in range(2 if told == "group" else 8):
+                place = tmp_path / told / outer.format(one) / inner.format("ab"[other] if told == "group" else other)
+                place.mkdir(parents=True)
+                for number in range(2):
+                    Image.new("L", (8, 8), 20 * one + other).save(place / f"{number}.png")
+        assert Main.find_target(kinds.infer(sources.read(tmp_path / told), {})) == (told,)
