@@ -20,12 +20,9 @@ from duomo.data.supervised import numbers
 
 LEAST = 0.01
 """So many of the target's values above zero are smaller than the smallest measure."""
-CUTS, MOST_ROWS, ROUNDS, CLEARLY = (0.6, 0.8), 10_000, 100, 1.2
-"""Where rows are cut to try whether multiples are easier to tell, each time up to the next cut; rows looked at; rounds of trees;
-how many times the squared error of numbers as they stand shows that multiples are harder."""
-OFTEN, BETTER = (0.5, 0.6, 0.7, 0.8, 0.9), 2.0
-"""Where rows are cut to see how much of what simple models tell beyond an earlier value holds; so much more of what a model tells does that
-weighs several of them."""
+OFTEN, MOST_ROWS, ROUNDS, BETTER = (0.5, 0.6, 0.7, 0.8, 0.9), 10_000, 100, 2.0
+"""Where rows are cut to see what simple models tell of later ones, each time up to the next cut; rows looked at; rounds of trees; so much
+more of what a model tells beyond an earlier value holds that weighs several of them."""
 
 
 class Level:
@@ -65,19 +62,23 @@ class Level:
     def restore(self, state: Mapping[str, Any]) -> None:
         self.usual, self.least = float(state["usual"]), float(state["least"])
 
-    def helps(self, table: Table, target_N: np.ndarray, features: Sequence[str], config: EncodeConfig) -> bool:
-        """Whether simple models tell later rows, as `table` has them behind the earlier ones, by what is told so not clearly worse
-        than as it stands."""
+    def choose(self, table: Table, target_N: np.ndarray, features: Sequence[str], config: EncodeConfig) -> None:
+        """Multiples or differences: those by which simple models tell later rows better, as `table` has them behind the earlier ones. As
+        they stand none are told: what follows no trend, by chance no worse so far, is then far off when the trend goes on."""
         table, target_N = _latest(table, target_N)
-        plain = _misses(_matrix(table, features, config), target_N, np.zeros(len(table)), np.ones(len(table)))
-        return _misses(_matrix(self.laid(table), features, config), target_N, *self.of(table)) < CLEARLY * plain
+
+        def missed(least: float) -> float:
+            self.least = least
+            return _misses(_matrix(self.laid(table), features, config), target_N, *self.of(table))
+
+        self.least = min({self.least, 0.0}, key=missed)
 
     def holds(self, table: Table, target_N: np.ndarray, features: Sequence[str], config: EncodeConfig) -> float:
         """Which part of the difference from the column is to be answered, from 0 (the column as it stands) to 1, by which part would have
         told later rows best (Bates and Granger 1969, "The Combination of Forecasts"); every cut counts the same, however wild."""
         table, target_N = _latest(table, target_N)
         apart_N, found = target_N - self.of(table)[0], list[np.ndarray]()
-        for part, said in _later(_matrix(self.laid(table), features, config), apart_N, OFTEN):
+        for part, said in _later(_matrix(self.laid(table), features, config), apart_N):
             told_3N, whole = np.stack([*said, np.mean(said, axis=0)]), (apart_N[part] ** 2).mean()
             if whole:
                 found.append(np.stack([((told_3N - apart_N[part]) ** 2), told_3N * apart_N[part], told_3N**2]).mean(axis=2) / whole)
@@ -100,19 +101,19 @@ def _matrix(table: Table, features: Sequence[str], config: EncodeConfig) -> np.n
 def _misses(features_NF: np.ndarray, target_N: np.ndarray, level_N: np.ndarray, measure_N: np.ndarray) -> float:
     """Squared error on what lies behind each cut, of trees or of a line, whichever is less."""
     missed = np.zeros(2)
-    for part, said in _later(features_NF, (target_N - level_N) / measure_N, CUTS):
+    for part, said in _later(features_NF, (target_N - level_N) / measure_N):
         missed += [float(((one * measure_N[part] + level_N[part] - target_N[part]) ** 2).sum()) for one in said]
     return float(missed.min())
 
 
-def _later(features_NF: np.ndarray, told_N: np.ndarray, cuts: Sequence[float]) -> Iterator[tuple[slice, list[np.ndarray]]]:
+def _later(features_NF: np.ndarray, told_N: np.ndarray) -> Iterator[tuple[slice, list[np.ndarray]]]:
     """What trees and a line that saw the rows before each cut say of those up to the next."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.linear_model import RidgeCV
 
     filled_NF = np.nan_to_num(features_NF, nan=0.0)
     filled_NF = (filled_NF - filled_NF.mean(axis=0)) / np.maximum(filled_NF.std(axis=0), 1e-9)
-    ends = [round(cut * len(told_N)) for cut in (*cuts, 1.0)]
+    ends = [round(cut * len(told_N)) for cut in (*OFTEN, 1.0)]
     for first, last in ((first, last) for first, last in pairwise(ends) if last > first > 1):
         trees = HistGradientBoostingRegressor(max_iter=ROUNDS, min_samples_leaf=min(20, max(2, first // 20)), random_state=0)
         seen_F = ~np.isnan(features_NF[:first]).all(axis=0)  # scikit-learn cannot divide a column without a value

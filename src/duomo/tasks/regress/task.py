@@ -95,9 +95,10 @@ class Main(Task):
         self.mean_weight = mean_weight(table, self.config.weight)
         self.mean_K, self.scale_K, self.halfwidth_K, self.floored_K = [], [], [], []
         self.styles_K = [number.style_of(table.column(name)) for name in self.config.target]
-        if level := self._level():
-            level.fit(table, raw := self.raw_targets(table)[:, 0])
-            self.level = level if level.helps(table, raw, features, self.config.encode) else None
+        self.level = self._level()
+        if self.level:
+            self.level.fit(table, raw := self.raw_targets(table)[:, 0])
+            self.level.choose(table, raw, features, self.config.encode)
         for place, name in enumerate(self.config.target):
             raw = self.raw_targets(table)[:, place]
             known = raw[np.isfinite(raw)]

@@ -145,6 +145,17 @@ def test_multiples_of_a_level():
     assert task.measure(task.evidence(output, batch))["rmse"] == pytest.approx(0, abs=1e-2)
 
 
+@pytest.mark.parametrize("multiples", [True, False])
+def test_later_rows_choose_multiples_or_differences(multiples: bool):
+    """A season that grows with the level, or one that does not; never numbers as they stand, whatever the trend did so far."""
+    step = np.arange(240)
+    level, season = 20 * 1.02**step, np.where(step % 2, 1.0, -1.0)
+    sold = level * (1 + 0.4 * season) if multiples else level + 10 * season
+    table = Table(pa.table({"level": level, "odd": season, "sold": sold}), dict.fromkeys(("level", "odd", "sold"), "number"))
+    task = made(table, "sold", level="level")
+    assert task.level is not None and bool(task.level.least) is multiples
+
+
 def test_no_answer_is_below_nothing():
     """Where none of the rows to learn from is below 0 and some are at it; never where 0 is merely met, or less is."""
     visits = np.random.default_rng(0).poisson(1.0, 442).astype(float)
