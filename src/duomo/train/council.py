@@ -31,7 +31,7 @@ from duomo.train.holdout import AT_ONCE, CELLS, Rows, Voice, nothing, slope, spr
 
 JUDGED, JUDGED_TEXTS = 20_000, 5000
 """Most rows to judge by, the fewer where there are texts."""
-PRIOR = (0.5, 0.25, 0.25)
+PRIOR = (1 / 3, 1 / 3, 1 / 3)
 """Shares that nothing speaks against, held as firmly as `FIRM` rows or so."""
 TEXTS, LOOSE = (0.4, 0.1, 0.5), 1.0
 """The same where texts or pictures are among what network and line see, held as loosely as one row: of few one may be far better."""
