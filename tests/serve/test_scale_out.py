@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -52,6 +53,14 @@ def test_two_servers_behind_nginx(runs, tmp_path: Path) -> None:
             servers[0].process.send_signal(signal.SIGKILL)
             assert [client.post("/v1/predict", json=body).status_code for _ in range(20)] == [200] * 20
             assert client.get("/readyz", headers={"host": "evil.example"}).status_code == 421
+            servers[0].process.wait()
+            with ThreadPoolExecutor(1) as beside:
+                back = beside.submit(Server, [runs("clinic").path], "--quiet", "--port", str(servers[0].port), log=tmp_path / "log3")
+                while not back.done():
+                    assert client.post("/v1/predict", json=body).status_code == 200
+            servers.append(back.result())
+            servers[1].process.send_signal(signal.SIGKILL)  # as soon as the first is back: nginx must not leave that out still
+            assert [client.post("/v1/predict", json=body).status_code for _ in range(20)] == [200] * 20
     finally:
         balancer.terminate()
         balancer.wait(10)
