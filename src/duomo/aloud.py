@@ -30,15 +30,15 @@ which a loaded run is told; the share for an answer in the log."""
 class Aloud:
     """The answers of a model that is still being worked on."""
 
-    def __init__(self, task: Task, model: nn.Module, minutes: float, device: str):
-        self.task, self.model, self.limit, self.device = task, model, 60 * minutes, device
+    def __init__(self, task: Task, model: nn.Module, minutes: float):
+        self.task, self.model, self.limit = task, model, 60 * minutes
         self.tokens = 0
         """Most tokens of an answer to a general question; 0: as many as the recipe says."""
         self.token_seconds = 0.0
 
     def answers(self, rows: Table, tokens: int = 0) -> list[str]:
-        """What it answers to these rows, each in so many tokens at most."""
-        execution = dataclasses.replace(answering(self.model), device=self.device)
+        """What it answers to these rows, each in so many tokens at most; computed where its weights are."""
+        execution = answering(self.model).on(next((str(weight.device) for weight in self.model.parameters()), "cpu"))
         with limited(self.task, tokens):
             told = list(map(str, Predictor(self.task, self.model.eval(), execution).answers(rows)["prediction"]))
         self.model.train()

@@ -173,7 +173,7 @@ class Work:
     @cached_property
     def aloud(self) -> Aloud:
         """What the model says along the way."""
-        found = Aloud(self.task, self.model, self.config.minutes, self._device())
+        found = Aloud(self.task, self.model, self.config.minutes)
         found.tokens = self.tokens
         return found
 
