@@ -159,6 +159,7 @@ def resume(path: Path | str, model: nn.Module | None = None, reporter: Reporter 
                             device=execution.device))  # fmt: skip
             plan = dataclasses.replace(plan, recipe=dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, device="")))
         work = _begun(folder, plan, model, reporter, started)
+        work.enough = int(start.get("enough", work.enough))
         with resumable(folder.path):
             return work.run(work.choose_execution() if elsewhere else execution)
 

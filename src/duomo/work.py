@@ -249,7 +249,7 @@ class Work:
         self.folder.write_text("recipe.toml", to_toml(self.plan.recipe))
         probes = self.task.probes() if self.plan.recipe.adapt.start else None
         self.before = self.aloud.before(probes, self.reporter) if probes is not None else []
-        told = {"before": self.before, "tokens": self.aloud.tokens}
+        told = {"before": self.before, "tokens": self.aloud.tokens, "enough": self.enough}
         self.folder.write_json("start.json", {**told, "task": self.task.state(), "root": str(Path.cwd()), "new": self.new})
         if self.head:
             self.folder.write_tensors(HEAD, {name: self.model.state_dict()[name] for name in self.head})

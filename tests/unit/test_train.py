@@ -544,3 +544,20 @@ def test_a_gpu_with_a_number_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "device", property(lambda _: torch.device("cuda:1")), raising=False)
     assert {way.device for way in candidates(layer, exact=False, long_run=False)} == {"cuda:1"}
     assert Execution("cuda:1").autocast().device == "cuda"
+
+
+def test_what_goes_on_is_judged_by_the_same_rows(tmp_path: Path, stopped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of limited time an evaluation has a share: a resumed run compares what was best with figures of no other rows."""
+    real, wanted = preflight.some, list[int]()
+    monkeypatch.setattr(preflight, "enough", lambda *_: 5)
+    monkeypatch.setattr(preflight, "some", lambda rows, most, seed: wanted.append(most) or real(rows, most, seed))
+    with stopped(2):
+        duomo.train(
+            samples.write("clinic", tmp_path),
+            {"train": {"steps": 4, "evaluate_steps": 1, "exact": True}, "model": {"options": {"advice": False}}},
+            target="diagnosis",
+            out=tmp_path / "run",
+        )
+    before = len(wanted)
+    duomo.resume(tmp_path / "run")
+    assert before and len(wanted) > before and set(wanted) == {5}
