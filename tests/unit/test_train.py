@@ -356,7 +356,7 @@ def test_probing_takes_the_fastest_that_agrees(tmp_path: Path):
     assert said.against(1.0, 10, 10)["seconds"]["actual"] == 1.0
 
 
-def test_a_plain_reference_that_would_take_the_time_is_not_timed(tmp_path: Path):
+def test_a_plain_reference_that_would_take_the_time_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Of a large model its few steps took longer than the training that was asked for."""
 
     class Slow(torch.nn.Module):
@@ -378,6 +378,10 @@ def test_a_plain_reference_that_would_take_the_time_is_not_timed(tmp_path: Path)
     job = toy.job(tmp_path, replace(toy.config(), steps=0, epochs=0.0, minutes=0.01))  # a loss alone takes a tenth of it: no step is tried
     chosen, timings = probe.choose(probe.Trial(job.task, Slow(), job.stream, job.config), ways, Silent(), 0.05)
     assert chosen == ways[1] and not timings[1].times and timings[1].guess >= 0.25 and not timings[1].note
+    exact = [Execution(threads=2), Execution(threads=1)]
+    for given, expected in ((1.0, exact[0]), (0.2, exact[1])):  # one thread only where others keep the machine busy
+        monkeypatch.setattr(probe, "given", lambda _, given=given: given)
+        assert probe.choose(probe.Trial(job.task, Slow(), job.stream, job.config), exact, Silent(), 0.05)[0] == expected
 
 
 def test_bf16_with_channels_last_learns(tmp_path: Path):

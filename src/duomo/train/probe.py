@@ -196,9 +196,9 @@ def _measure(trial: Trial, timings: list[Timing], end: float, seconds: float) ->
 def _unmeasured(timings: list[Timing]) -> None:
     """Where a single loss takes too much of limited time, nothing is timed: the last of the ways is taken, with one thread where others
     keep the machine busy."""
-    whole = [timing for timing in timings[1:] if timing.execution.parts == 1 and not timing.execution.compile]
+    whole = [timing for timing in timings if timing.execution.parts == 1 and not timing.execution.compile]
     alone = given(GLANCE) < BUSY
-    chosen = next((timing for timing in reversed(whole) if (timing.execution.threads == 1) == alone), (whole or timings)[-1])
+    chosen = next((timing for timing in reversed(whole) if (timing.execution.threads == 1) == alone), whole[-1])
     chosen.guess = timings[0].guess
     for timing in timings:
         timing.note = "" if timing is chosen else timing.note or tr("not tried: no time left")
