@@ -91,7 +91,7 @@ def test_products_of_bytes_are_near_and_leave_rows_alone(opinions: Path) -> None
         engines.built(Engine("openvino", "int8"), run.model, [short], run.execution)
 
 
-def test_a_note_from_elsewhere_changes_nothing(opinions: Path, tmp_path: Path) -> None:
+def test_a_note_from_elsewhere_changes_nothing(opinions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other weights, another machine, an unknown engine, rubbish: torch answers in float32, as the run was judged."""
     place = tmp_path / "copy"
     shutil.copytree(opinions, place)
@@ -105,6 +105,12 @@ def test_a_note_from_elsewhere_changes_nothing(opinions: Path, tmp_path: Path) -
         (place / "engine.json").write_text(json.dumps(told))
         assert engines.read(run.folder) is None
     run.folder.verify()
+    for name, told in {"is_available": True, "device_count": 1, "get_device_name": "a GPU"}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, told=told: told)
+    engines.write(run.folder, Engine("torch", "bf16", (1,)), [])
+    assert engines.read(run.folder)
+    monkeypatch.setenv("DUOMO_DEVICE", "cpu")  # what the GPU was measured to be good at is not asked of the CPU
+    assert engines.read(run.folder) is None
 
 
 def test_what_disagrees_or_cannot_be_converted_is_not_chosen(opinions: Path, monkeypatch: pytest.MonkeyPatch) -> None:

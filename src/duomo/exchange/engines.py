@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from duomo.core.contract import Places, Vectors
-from duomo.core.device import Execution, at_hand, bf16_on_cpu, cores, machine_facts
+from duomo.core.device import Execution, at_hand, bf16_on_cpu, cores, machine_facts, offered
 from duomo.core.errors import RunError
 from duomo.core.run import RunFolder
 from duomo.core.stderr import muted
@@ -36,7 +36,7 @@ OWN = {"openvino": "openvino.frontend", "onnxruntime": "onnxruntime.capi.onnxrun
 LIBRARIES = {"torch": "torch", "openvino": "openvino", "onnxruntime": "onnxruntime"}
 FILE = "engine.json"
 FACTS = ("cpu", "capability", "cores", "device")
-"""What of a machine a measurement holds for; no device is told of where there is only the CPU."""
+"""What of a machine a measurement holds for; no device is told of where the CPU answers."""
 MOST_ROWS = 256
 SEEN = 128
 """Vectors from which on the range of an activation is known: of a text of 128 tokens each layer sees so many."""
@@ -69,7 +69,8 @@ class Engine:
 
 def _here(folder: RunFolder, name: str) -> dict[str, Any]:
     """What a measurement holds for: these weights on this machine with this version of the library."""
-    machine = machine_facts()
+    machine, device = machine_facts(), offered()
+    machine["device"] = device if device == "cpu" else torch.cuda.get_device_name(device)
     sums = folder.read_json("manifest.json")["sha256"]
     library = metadata.version(LIBRARIES[name])
     return {"weights": sums["model.safetensors"], "library": library, **{fact: machine[fact] for fact in FACTS if machine[fact] != "cpu"}}
