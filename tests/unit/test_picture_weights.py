@@ -20,6 +20,7 @@ from duomo.core.recipe import EncodeConfig, ModelConfig
 from duomo.core.run import RunFolder
 from duomo.exchange import pictures
 from duomo.exchange.opening import open_pretrained
+from duomo.exchange.picture_layouts import LAYOUTS
 from duomo.train import adapt
 from duomo.trained import restore
 
@@ -219,7 +220,7 @@ def test_convnext_of_four_makers(maker, tmp_path):
 
 
 def test_vit_and_resnet_of_hugging_face(tmp_path):
-    own, theirs = net("vit-b16", 64, layers=2, width=128, heads=2, patch=16, registers=2, advice=False), {}
+    own, theirs = net("vit-b16", 64, layers=2, width=128, heads=4, patch=16, registers=2, advice=False), {}
     renamed = {"first": "layernorm_before", "second": "layernorm_after", "attention.out": "attention.output.dense",
                "rise": "intermediate.dense", "fall": "output.dense"}  # fmt: skip
     ends = {"class_1D": "embeddings.cls_token", "place_TD": "embeddings.position_embeddings", "registers_RD": "embeddings.register_tokens",
@@ -238,6 +239,7 @@ def test_vit_and_resnet_of_hugging_face(tmp_path):
             theirs["vit." + (f"{ends[stem]}.{part}" if stem else ends[part])] = value if stem else value[None]
     said = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6], "size": {"height": 64, "width": 64}}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "vit", "num_attention_heads": 4}))
     found, model = opened(tmp_path, theirs)
     assert found.learned["image"] == {"size": [3, 64, 64], "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]} and same(own, model, 64)
     own, theirs = net("resnet18", advice=False), {}
@@ -274,3 +276,11 @@ def test_places_are_drawn_between_for_pictures_of_another_size(tmp_path):
     _, new = adapt.load(other, given)
     assert new == [] and torch.equal(other.place_TD[0], own.place_TD[0])
     assert torch.allclose(other.place_TD[1:].view(4, 4, 64)[0, :, 0], torch.linspace(0.07, 0.93, 4), atol=0.03)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(192, 3), (768, 12), (1024, 16), (1280, 16), (1664, 16)])
+def test_heads_of_a_vit_are_as_published(width, heads):
+    """No shape tells them: heads of 64 numbers, and no more than 16 of them in the largest nets."""
+    tensors = {"norm.weight": torch.zeros(width), "layers.0.rise.weight": torch.zeros(4 * width, 1)}
+    tensors["patches.weight"] = torch.zeros(1, 3, 14, 14)
+    assert {layout.options(tensors)["heads"] for layout in LAYOUTS if layout.model == "vit"} == {heads}

@@ -18,6 +18,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 DEEPEST = 4
 """Parts of a name that may stand before a net's own."""
+MOST_HEADS = 16
+"""However wide a ViT's tokens are (Zhai et al. 2022, arXiv:2106.04560, table 2); up to there a head has 64 numbers."""
 
 
 class Layout(NamedTuple):
@@ -237,7 +239,7 @@ def _vit(tensors: Tensors) -> dict[str, Any]:
     width, hidden = tensors["norm.weight"].shape[0], tensors["layers.0.rise.weight"].shape[0]
     registers = tensors["registers_RD"].shape[0] if "registers_RD" in tensors else 0
     return {"patch": tensors["patches.weight"].shape[-1], "layers": _count(tensors, r"layers\.(\d+)\."), "width": width,
-            "heads": max(1, width // 64), "growth": hidden / width, "registers": registers, "pool": "class"}  # fmt: skip
+            "heads": min(MOST_HEADS, max(1, width // 64)), "growth": hidden / width, "registers": registers, "pool": "class"}  # fmt: skip
 
 
 # -- ConvNeXt

@@ -75,7 +75,7 @@ def _fitted(layout: Layout, given: Tensors, place: Path) -> tuple[Tensors, dict[
     module, tensors = find.model_module(layout.model), given
     try:
         tensors = layout.renamed(given)
-        options = layout.options(tensors)
+        options = layout.options(tensors) | _heads(layout, place, tensors)
         head = tensors.get(f"{layout.head}.weight")
         with torch.device("meta"):
             side = math.isqrt(len(tensors["place_TD"]) - 1) * options["patch"] if layout.model == "vit" else SIDE
@@ -95,6 +95,12 @@ def _fitted(layout: Layout, given: Tensors, place: Path) -> tuple[Tensors, dict[
             title=layout.title, file=place.name, missing=", ".join(missing[:3]) or "-", extra=", ".join(extra[:3]) or "-",
         )  # fmt: skip
     return {name: value.float() for name, value in tensors.items() if name in own}, options
+
+
+def _heads(layout: Layout, place: Path, tensors: Tensors) -> dict[str, int]:
+    """As many as settings beside the weights say; no shape tells them."""
+    heads = _said(place.with_name("config.json")).get("num_attention_heads") if layout.model == "vit" else None
+    return {"heads": heads} if type(heads) is int and heads > 0 and not len(tensors["norm.weight"]) % heads else {}
 
 
 FIT_FAULTS = (KeyError, IndexError, ValueError, ZeroDivisionError, StopIteration, RuntimeError, TypeError)
