@@ -11,7 +11,7 @@ import numpy as np
 from duomo.core.errors import RunError
 from duomo.core.kinds import media
 from duomo.core.kinds.base import Cells
-from duomo.core.run import STATE_FAULTS, RunFolder
+from duomo.core.run import STATE_FAULTS, RunFolder, computable
 from duomo.core.table import MEDIA, Table
 from duomo.data.predictor import Predictor
 from duomo.exchange import runs
@@ -37,9 +37,11 @@ def keep(folder: RunFolder, test: Table, targets: tuple[str, ...], predictor: Pr
 
 @contextmanager
 def sound(run: "Run") -> Iterator[None]:
-    """RunError in place of a failure that the run's own golden rows meet too: then its files are not what training wrote."""
+    """RunError in place of a failure that the run's own golden rows meet too: then its files are not what training wrote; ResourceError
+    where memory or the device do not suffice."""
     try:
-        yield
+        with computable(run.path):
+            yield
     except STATE_FAULTS as error:
         try:
             rows = run.golden()[0]

@@ -25,7 +25,7 @@ from duomo.core.kinds import KINDS
 from duomo.core.messages import tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
-from duomo.core.run import RunFolder, renamed, whole
+from duomo.core.run import RunFolder, computable, renamed, whole
 from duomo.core.size_limits import Bounded
 from duomo.core.table import Table
 from duomo.data import ahead, cache, outputs
@@ -72,7 +72,7 @@ class Run(Shown):
         with Bounded(folder.path / "model.safetensors"), whole(folder.path):
             made = model if model is not None else find.make_model(recipe.model, task)
         restore(made, folder)
-        with whole(folder.path):
+        with whole(folder.path), computable(folder.path):
             execution = block.suited(execution, offered())
             run = cls(folder, facts, recipe, Predictor(task, execution.apply(made).eval(), execution, block))
         found = engines.read(folder) if engine else None

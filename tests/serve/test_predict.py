@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import duomo
-from duomo.core.errors import DataError
+from duomo.core.errors import DataError, ResourceError
 from duomo.serve import limits
 from duomo.serve.batching import BatchHandler, Question, Reply, asked_of, encoded
 from duomo.serve.json_body import read_json
@@ -363,3 +363,30 @@ def test_what_some_records_lacked_need_not_be_there(club, tmp_path: Path) -> Non
             run.predict([row])
         assert says in asked(run, [row])
     assert "missing: " in asked(run, [{}])
+
+
+FULL = [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError(), RuntimeError("CUDA error: no kernel image"),
+        RuntimeError("Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!")]  # fmt: skip
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_a_device_that_fails_is_no_damaged_run(runs, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Neither where a run is opened nor where it answers; a client is told that there is no room."""
+
+    def full(*_: object) -> None:
+        raise error
+
+    run = runs("clinic")
+    row = dict.fromkeys(run.facts["features"], "15")
+    with monkeypatch.context() as patch:
+        patch.setattr("duomo.core.device.Execution.apply", full)
+        with pytest.raises(ResourceError, match="--device cpu"):
+            duomo.load(run.path)
+    run = duomo.load(run.path)
+    monkeypatch.setattr(run.predictor, "model", full)
+    with pytest.raises(ResourceError, match="--device cpu"):
+        run.predict([row])
+    question = Question(0, "predict", json.dumps({"rows": [row]}).encode())
+    handler = BatchHandler(run)
+    rows = asked_of(handler, question)
+    assert not isinstance(rows, Reply) and dict(handler.answer([(question, rows)]))[0].status == 503

@@ -53,3 +53,18 @@ class Interrupted(DuomoError):
     """The work was stopped from outside and can be resumed."""
 
     exit_code = 130
+
+
+MEMORY_WORDS = (
+    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "failed to allocate", "std::bad_alloc",
+    "could not create a memory object", "insufficient memory", "alloc_failed",
+)  # fmt: skip
+
+
+MEMORY_FAULTS = (MemoryError, RuntimeError)
+"""What allocators raise, and others too."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether this is an allocator's failure, of the machine's memory or a GPU's: torch has no error of its own for all of them."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in MEMORY_WORDS)

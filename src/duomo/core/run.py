@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from duomo.core.errors import ConfigError, RunError
+from duomo.core.errors import MEMORY_FAULTS, ConfigError, ResourceError, RunError, lacks_memory
 from duomo.core.files import JSON_FAULTS, digest, write_atomically
 
 WEIGHT_FAULTS = (SafetensorError, OSError)
@@ -36,6 +36,8 @@ PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned
 HEAD, JUDGED = "head.safetensors", "judged.safetensors"
 STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 """What is raised for values that were not written by us."""
+GPU_WORDS = ("CUDA", "cuDNN", "CUBLAS", "cuda:")
+"""In what a GPU fails with, or a module of the user's own that makes tensors on the CPU alone."""
 OPENING = ("recipe.toml", "start.json", "data.arrow", HEAD)
 """What a resume needs; all but the recipe go when the run is finished."""
 
@@ -60,6 +62,19 @@ def whole(path: Path) -> Iterator[None]:
     except STATE_FAULTS as error:
         raise RunError("The files of a run must be whole; {path} is damaged ({error}). Restore it from a copy, or train again.",
                        path=path, error=repr(error)[:100]) from None  # fmt: skip
+
+
+@contextmanager
+def computable(path: Path) -> Iterator[None]:
+    """ResourceError where memory does not hold the run's model or what it computes, or a GPU fails: the run itself is whole."""
+    try:
+        yield
+    except MEMORY_FAULTS as error:
+        if not lacks_memory(error) and not any(word in str(error) for word in GPU_WORDS):
+            raise
+        raise ResourceError("Memory and device must be fit for the model; for {path} they are not ({error}). End what else uses them, or "
+                            "answer elsewhere (on the CPU: --device cpu, or DUOMO_DEVICE=cpu).",
+                            path=path, error=str(error)[:100]) from None  # fmt: skip
 
 
 def _sum(value: Mapping[str, Any]) -> str:

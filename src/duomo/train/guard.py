@@ -15,15 +15,11 @@ import numpy as np
 import torch
 
 from duomo.core.contract import Stream
-from duomo.core.errors import DataError, Interrupted, ResourceError
+from duomo.core.errors import MEMORY_FAULTS, DataError, Interrupted, ResourceError, lacks_memory
 from duomo.core.recipe import TrainConfig
 from duomo.core.tensors import Batch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-MEMORY = (
-    "out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "failed to allocate", "std::bad_alloc",
-    "could not create a memory object", "insufficient memory",
-)  # fmt: skip
 
 
 class Stop(BaseException):
@@ -182,10 +178,8 @@ def memory_errors(config: TrainConfig, rows: int, folder: Path) -> Iterator[None
     """An allocator's failure becomes a ResourceError with the setting that would fit."""
     try:
         yield
-    except MemoryError:
-        raise out_of_memory(config, rows, folder) from None
-    except RuntimeError as error:
-        if not any(words in str(error).lower() for words in MEMORY):
+    except MEMORY_FAULTS as error:
+        if not lacks_memory(error):
             raise
         raise out_of_memory(config, rows, folder) from None
 
