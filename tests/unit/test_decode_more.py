@@ -190,6 +190,8 @@ def test_int8_is_close_and_says_how_close() -> None:
     with pytest.raises(ConfigError, match="int8"):
         quantize(model, "int4")
     assert quantize(model, "float32") is model
+    with pytest.raises(ConfigError, match="--device cpu"):  # as on a GPU, where no such engine is
+        quantize(model.to("meta"), "int8")
 
 
 def test_the_fastest_that_agrees_is_taken(spelling) -> None:

@@ -96,7 +96,8 @@ def quantize(model: nn.Module, precision: str) -> nn.Module:
         return made.to(torch.bfloat16)
     on_cpu = next(made.parameters()).device.type == "cpu"
     if not on_cpu or "fbgemm" not in torch.backends.quantized.supported_engines:
-        raise ConfigError("The precision {value} needs an x86 CPU; received {device}. Use bf16.", value=precision,
+        raise ConfigError("The precision {value} needs an x86 CPU; received {device}. Leave it out, or answer on such a CPU (beside a GPU: "
+                          "--device cpu).", value=precision,
                           device=str(next(made.parameters()).device))  # fmt: skip
     torch.backends.quantized.engine = "fbgemm"
     kind = HalfLinear if precision == "f16" else Int8Linear
