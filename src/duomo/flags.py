@@ -34,6 +34,7 @@ def explore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture-size", type=int, default=0, help=tr("Side in pixels that pictures are resized to. 0: what the weights expect.")
     )
+    device(parser)
 
 
 def search(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,7 @@ def search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("question", help=tr("What to look for: words, or the path of a picture."))
     parser.add_argument("--count", type=int, default=5, help=tr("Number of results."))
     parser.add_argument("--encoding", default="", help=tr("Text encoding of files that do not state it."))
+    device(parser)
 
 
 def enrol(parser: argparse.ArgumentParser) -> None:

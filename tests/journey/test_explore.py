@@ -47,6 +47,8 @@ def test_a_page_and_its_figures(folder: Path, monkeypatch: pytest.MonkeyPatch, c
     assert "<script" not in page and "<i>0" not in page and page.count("data:image/") > 41
     assert sum(group["count"] for group in told["groups"]) == 41 and 0 <= told["mutual_information"] <= 1
     assert cli.main(["explore", "photos", "--from", "nothing.pth"]) == 2
+    monkeypatch.setenv("DUOMO_DEVICE", "")  # as it was again behind this
+    assert cli.main([*command, "--device", "tpu"]) == 2 and "cpu, cuda or cuda:N" in capsys.readouterr().err
 
 
 def test_pictures_are_explored_without_a_model(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

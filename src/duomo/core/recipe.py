@@ -157,7 +157,7 @@ class TrainConfig:
     exact: bool = False
     """Use plain float32 only: no bf16, no compiling."""
     device: str = ""
-    """cpu, cuda or cuda:N. Empty: cuda if there is one."""
+    """cpu, cuda or cuda:N. Empty: what DUOMO_DEVICE names, else cuda if there is one."""
 
 
 @dataclass(frozen=True)
