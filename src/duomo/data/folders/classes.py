@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from itertools import combinations, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -190,15 +190,14 @@ def classes(folder: Folder, files: list[str]) -> Table:
     """The files with their class; a few that lie beside the folders of several classes have none."""
     inside = [file for file in files if "/" in file]
     few = len(inside) < len(files) <= len(inside) / MOST_INSIDE and len({file.split("/")[0] for file in inside}) > 1
-    fields = _fields(files)
-    found = _labels(folder.root, inside if few else files, fields)
+    found = _labels(folder.root, inside if few else files)
     if found is not None and not few:
         files, found = known_classes(files, found)
         inside = files
     if found is not None and len({*found.labels}) == 1 and _is_outer(found.labels[0], folder.root.name):
         found = None
     columns = {folder.media: pa.array(files, pa.large_string())}
-    folders = [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
+    fields, folders = _fields(files), [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
     told = next((name for name, cells in fields.items() if (found is None or found.labels == folders) and _repeats(folders, cells)), "")
     second = found is not None and any(cells == folders for name, cells in fields.items() if name != FIRST)
     alone = found is not None and len({*found.labels}) == 1
@@ -235,12 +234,12 @@ def beds(root: Path, files: list[str]) -> list[str]:
     return inside[longest] if few and min(seconds[longest], default=0.0) >= LONG_BEDS * max(others, default=0.0) > 0 else []
 
 
-def _labels(root: Path, files: list[str], fields: Mapping[str, list[str]]) -> Classed | None:
+def _labels(root: Path, files: list[str]) -> Classed | None:
     """As `labels_of`; where there are parts without folders of classes none, if the files' names tell by words what they are."""
     try:
         return labels_of(root, files)
     except DataError:
-        if any(not cell.isdecimal() for cells in fields.values() for cell in cells):
+        if any(not cell.isdecimal() for cells in _fields(files).values() for cell in cells):
             return None
         raise
 
