@@ -64,14 +64,14 @@ class Reading:
         """The source; a file that does not tell its encoding is in the one that was named for the training data."""
         named = self.data.encoding
         try:
-            return sources.read(source, encoding=encoding)
+            return sources.read(source, encoding=encoding, wanted=self.features)
         except DataError as error:
             if encoding or "encodings" not in error.values:
                 raise
             told = named or self._telling(source, error.values["encodings"])
             if not told:
                 raise
-        table = sources.read(source, encoding=told)
+        table = sources.read(source, encoding=told, wanted=self.features)
         said = tr("The file was read as {name}, as the training data; another encoding can be given with --encoding.", name=told)
         if not named:
             said = tr("The file was read as {name}, in which it has the columns of the model; another encoding can be given with "
@@ -83,7 +83,7 @@ class Reading:
         found = []
         for name in encodings:
             with suppress(DataError):
-                if set(self.features) <= set(sources.read(source, encoding=name).names):
+                if set(self.features) <= set(sources.read(source, encoding=name, wanted=self.features).names):
                     found.append(name)
         return found[0] if len(found) == 1 else ""
 

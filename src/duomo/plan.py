@@ -55,7 +55,7 @@ class Plan:
 def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     """The source as a table of known kinds; what the source noticed is said."""
     running = data.task != "" and bool(find.task_module(data.task).Main.judged_bytes)
-    table = documents.cut(totals.read(source, encoding=data.encoding), running)
+    table = documents.cut(totals.read(source, data.encoding, (*data.target, *data.kind)), running)
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = objects.settle(table, data, lambda told: _plainly(told)[0]) if data.task in ("", *SUPERVISED) else table
@@ -240,7 +240,7 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
 
 def read_like(path: str, table: Table, data: DataConfig, past: ahead.Past | None = None) -> Table:
     """Another file's rows, as those of the table are."""
-    other, needed = totals.read(path, encoding=data.encoding), [name for name in table.names if name not in data.target]
+    other, needed = totals.read(path, data.encoding, table.names), [name for name in table.names if name not in data.target]
     return longform.again(other, data.join, table.kinds, needed, past).with_kinds(table.kinds, table.reasons)
 
 

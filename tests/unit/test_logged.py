@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from duomo import plan
+from duomo.asked import Reading
 from duomo.core import kinds
 from duomo.core.recipe import DataConfig
+from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
 from duomo.plan import choose
@@ -71,9 +74,23 @@ def test_an_export_of_wechat(tmp_path: Path) -> None:
     assert not any("<xml/>" in text for talk in found for _, text in talk)
 
 
-@pytest.mark.parametrize("changed", [{"intent": ("ask", "tell", "thank")}, {"sender": ("Ann", "Bob")}, {"parent_id": ("1", "2")}])
-def test_what_is_no_log_stays_a_table(tmp_path: Path, changed: dict[str, tuple[str, ...]]) -> None:
-    """Messages that a column sorts, two people of whom none is who answers, trees of answers."""
+@pytest.mark.parametrize("changed", [
+    {"intent": ("ask", "tell", "thank")}, {"sender": ("Ann", "Bob")}, {"parent_id": ("1", "2")}, {"content": (1.5, 2, 7)},
+    {"path": tuple(f"call/{n}.wav" for n in range(30))},
+])  # fmt: skip
+def test_what_is_no_log_stays_a_table(tmp_path: Path, changed: dict[str, tuple[object, ...]]) -> None:
+    """Messages that a column sorts, two people of whom none is who answers, trees of answers, numbers, recordings."""
     rows = [{"sender": ("Ann", "bot")[n % 2], "content": f"word {n}"} | {name: told[n // 2 % len(told)] for name, told in changed.items()}
             for n in range(60)]  # fmt: skip
     assert written(tmp_path / "table.csv", rows).names == list(rows[0])
+
+
+def test_columns_that_are_asked_for_stay(tmp_path: Path) -> None:
+    """A run that learned what sorts the messages answers those that nothing sorts yet."""
+    rows = [{"speaker": ("Ann", "agent")[n % 2], "text": f"word {n}", "score": n / 7} for n in range(60)]
+    path = tmp_path / "said.csv"
+    assert written(path, rows).names == ["messages"]
+    assert plan.read(path, DataConfig(target=("score",)), Silent()).names == list(rows[0])
+    asked = Reading({"speaker": "category", "text": "text", "score": "number"}, ["speaker", "text"], DataConfig(), None)
+    assert written(path, [{name: row[name] for name in ("speaker", "text")} for row in rows]).names == ["messages"]
+    assert asked.table(path).names == ["speaker", "text"] and len(asked.table(path)) == 60

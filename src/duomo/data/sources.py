@@ -1,7 +1,7 @@
 """Any source as a table: `read("reviews.csv")`, a folder, a zip, `shop.db::orders`, a frame, an array, a list of rows."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,18 +87,20 @@ NAMELESS = ("", ".data", ".dat", *(f".{part}" for part in PARTS))
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
           "orc": ("orc",), "page": ("", "zip"), "numpy": ("npy", "zip")}  # fmt: skip
 """What the first bytes of each binary format say; text formats say nothing."""
+Wanted = Collection[str]
 
 
-def read(source: Any, *, cache: Path | None = None, encoding: str = "") -> Table:
+def read(source: Any, *, cache: Path | None = None, encoding: str = "", wanted: Wanted = ()) -> Table:
     """The source as a Table without kinds: paths (see ENDINGS), folders, or data in memory.
 
-    `cache` is where large files are streamed to (default: DUOMO_CACHE or ~/.cache/duomo). Raises DataError with the
-    reason and the remedy for whatever cannot be read; what was noticed on the way is in `Table.problems`.
+    `cache` is where large files are streamed to (default: DUOMO_CACHE or ~/.cache/duomo); `wanted`: columns that are
+    asked for as they stand. Raises DataError with the reason and the remedy for whatever cannot be read; what was noticed on the way is
+    in `Table.problems`.
     """
     if isinstance(source, Table):
         return source
     if isinstance(source, str | Path):
-        return _path(str(source), cache, encoding)
+        return _path(str(source), cache, encoding, wanted)
     table = from_memory(source)
     if table is None:
         raise DataError(
@@ -114,7 +116,7 @@ def read(source: Any, *, cache: Path | None = None, encoding: str = "") -> Table
     return replace(boxed(pieces(Table(table, root=Path.cwd()))), root=None)
 
 
-def _path(source: str, cache: Path | None, encoding: str) -> Table:
+def _path(source: str, cache: Path | None, encoding: str, wanted: Wanted) -> Table:
     path, part = Path(source).expanduser(), ""
     if not os.path.exists(path) and "::" in source:
         file, part = source.rsplit("::", 1)
@@ -124,13 +126,13 @@ def _path(source: str, cache: Path | None, encoding: str) -> Table:
     if "\0" in source or not source or not os.path.exists(path):  # False, too, of a text that is longer than any name
         _missing(path, source)
     if path.is_dir():
-        return _folder(path, cache, encoding)
-    read_file = partial(_file, part="", cache=cache, encoding=encoding)
-    return _annotation(path) or _spans(path, read_file, encoding) or _arranged(beside(_file(path, part, cache, encoding), read_file))
+        return _folder(path, cache, encoding, wanted)
+    read_file = partial(_file, cache=cache, encoding=encoding, wanted=wanted)
+    return _annotation(path) or _spans(path, read_file, encoding) or _arranged(beside(read_file(path, part=part), read_file))
 
 
-def _folder(root: Path, cache: Path | None, encoding: str) -> Table:
-    return sourced(_arranged(read_folder(root, partial(_file, part="", cache=cache, encoding=encoding), cache, encoding)))
+def _folder(root: Path, cache: Path | None, encoding: str, wanted: Wanted) -> Table:
+    return sourced(_arranged(read_folder(root, partial(_file, cache=cache, encoding=encoding, wanted=wanted), cache, encoding)))
 
 
 def _arranged(table: Table) -> Table:
@@ -195,14 +197,14 @@ def _looked_into(path: Path) -> str:
     return real
 
 
-def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
+def _file(path: Path, cache: Path | None, encoding: str, wanted: Wanted, part: str = "") -> Table:
     real = _looked_into(path)
     if path.suffix.lower() in PAGES and real in ("", "zip"):
         note = tr("{file} was read as its text, without markup.", file=path.name)
-        told = _file(page(path, cache, encoding), part, cache, "")
+        told = _file(page(path, cache, encoding), cache, "", wanted, part)
         return replace(told, root=path.parent, problems=(note, *told.problems))
     if inside(path) and Path(inside(path)).suffix.lower() in ENDINGS and not is_scan(path):
-        return replace(_file(unpacked(path, cache), part, cache, encoding), root=path.parent)
+        return replace(_file(unpacked(path, cache), cache, encoding, wanted, part), root=path.parent)
     nameless = not real and path.suffix.lower() in NAMELESS and not is_dicom(path) and make_of(path, encoding)
     kind = nameless or _format(path, real)
     if kind == "text" and path.suffix.lower() not in CODE and (kind := _of_text(path, encoding)) == "delimited":
@@ -216,7 +218,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
             part=part,
         )
     if kind in ("zip", "tar"):
-        return _archive(path, unpack_tar(path, cache) if kind == "tar" else unpack(path, cache), cache, encoding)
+        return _archive(path, unpack_tar(path, cache) if kind == "tar" else unpack(path, cache), cache, encoding, wanted)
     if kind in MEDIA:
         names = pa.array([path.name], pa.large_string())
         return unfolded(Table(pa.table({kind: names, "file": names}), {kind: kind, "file": "id"}, root=path.parent, name=path.stem))
@@ -224,7 +226,7 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     if not data.num_rows or not data.num_columns:
         raise DataError("A table must have rows; {file} is empty. Give a file with data.", file=path.name)
     if kind in ("delimited", "excel", "parquet", "feather", "orc", "jsonl", "json"):
-        data, words, about = _gathered(data)
+        data, words, about = _gathered(data, wanted)
         problems, known = (*words, *problems), known | about
     if nameless:
         problems = (
@@ -234,11 +236,11 @@ def _file(path: Path, part: str, cache: Path | None, encoding: str) -> Table:
     return boxed(Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems))
 
 
-def _gathered(data: pa.Table) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
+def _gathered(data: pa.Table, wanted: Wanted) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """The table as it is learned from, what was done, and the kinds that follow."""
     data, words = gathered(data)
     data, more = prompted(data)
-    data, chats = logged(data)
+    data, chats = logged(data) if {*wanted}.isdisjoint(data.column_names) else (data, ())
     told = dict.fromkeys(data.column_names, "text") if words or more or chats else {}
     data, about = kept(data)
     return data, (*chats, *more, *words), told | about
@@ -334,7 +336,7 @@ def _format(path: Path, real: str) -> str:
     )
 
 
-def _archive(path: Path, root: Path, cache: Path | None, encoding: str) -> Table:
+def _archive(path: Path, root: Path, cache: Path | None, encoding: str, wanted: Wanted) -> Table:
     """The archive as the folder that it holds; a single outer folder is entered."""
     while True:
         inside = list(root.iterdir())
@@ -344,8 +346,8 @@ def _archive(path: Path, root: Path, cache: Path | None, encoding: str) -> Table
     if len(inside) == 1 and inside[0].suffix.lower() in (".zip", ".tar"):
         raise DataError("An archive may not hold another archive; {file} does. Unpack it yourself.", file=path.name)
     if len(inside) == 1 and inside[0].suffix.lower() in ENDINGS:
-        return replace(_file(inside[0], "", cache, encoding), name=path.stem)
-    return replace(_folder(root, cache, encoding), name=path.stem)
+        return replace(_file(inside[0], cache, encoding, wanted), name=path.stem)
+    return replace(_folder(root, cache, encoding, wanted), name=path.stem)
 
 
 def is_row(source: str) -> bool:

@@ -4,7 +4,7 @@ They are left out of what is learned from and judged by; who asks for answers ge
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,9 +32,9 @@ WORDS = (
 )
 
 
-def read(source: Any, encoding: str = "") -> Table:
-    """A source as a table to learn from or to judge by."""
-    return without_totals(sources.read(source, encoding=encoding))
+def read(source: Any, encoding: str = "", wanted: Collection[str] = ()) -> Table:
+    """A source as a table to learn from or to judge by; `wanted`: columns that are asked for as they stand."""
+    return without_totals(sources.read(source, encoding=encoding, wanted=wanted))
 
 
 def without_totals(table: Table) -> Table:

@@ -16,7 +16,10 @@ import pyarrow.compute as pc
 
 from duomo.core.kinds import date
 from duomo.core.messages import tr
+from duomo.core.table import MEDIA
+from duomo.data.folders.files import kind_of
 from duomo.data.formats.rows import as_json, of_texts
+from duomo.data.formats.space_delimited import NUMBER
 
 WHO = ("role", "issender", "is_sender", "sender", "speaker", "from", "talker", "发送者", "发送人", "发言人", "说话人", "角色")
 SAID = ("strcontent", "content", "text", "message", "msg", "utterance", "value", "消息内容", "内容", "消息", "发言")
@@ -37,7 +40,7 @@ Turn = dict[str, str]
 
 def logged(data: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
     """The table with a conversation a row, in column `messages`, and what was done; as it was where it is no such log, or where another
-    column sorts the messages of one speaker: that may be what is to be learned."""
+    column sorts the messages of one speaker, or names recordings and the like: that may be what is to be learned."""
     known = {str(name).lower(): str(name) for name in data.column_names}
     who, said, when = (next((known[name] for name in names if name in known), "") for names in (WHO, SAID, WHEN))
     if not who or not said or len(data) < FEWEST or any("parent" in name for name in known):
@@ -51,16 +54,19 @@ def logged(data: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
         return data, ()
     exported = said.lower() == "strcontent"  # its other columns are the messenger's own
     rest = [name for name in log.column_names if name not in (who, said, when, whose)]
-    if not exported and any(_sorts(log.column(name).to_pylist(), speakers) for name in rest):
+    if not exported and any(_sorts(cells, speakers) or _lists(cells) for cells in (log.column(name).to_pylist() for name in rest)):
         return data, ()
     texts = ["" if cell is None else str(cell).strip() for cell in log.column(said).to_pylist()]
+    if sum(NUMBER.fullmatch(text) is not None for text in texts) > 0.5 * len(texts):
+        return data, ()
     if exported and "type" in known:  # 1 is text, all else pictures and the like
         texts = [text if str(kind) == "1" else "" for text, kind in zip(texts, log.column(known["type"]).to_pylist(), strict=True)]
     begins = _begins(log, whose, when, roles)
     rows = list(_conversations(zip(roles, texts, begins, strict=True)))
     answering = Counter(name for name, role in zip(speakers, roles, strict=True) if role == "assistant").most_common(1)[0][0]
     told = tr("{rows:,} messages, one a row, were read as {count:,} conversations: {said!r} holds what is said and {who!r} who says it; "
-              "{answering!r} is who answers.", rows=len(data), count=len(rows), said=said, who=who, answering=answering)  # fmt: skip
+              "{answering!r} is who answers. To learn one of the columns instead: --target NAME",
+              rows=len(data), count=len(rows), said=said, who=who, answering=answering)  # fmt: skip
     return of_texts(("messages",), [(as_json(row),) for row in rows]), (told,)
 
 
@@ -78,6 +84,11 @@ def _sorts(cells: Sequence[object], speakers: Sequence[str]) -> bool:
     for cell, name in zip(cells, speakers, strict=True):
         told[name].add(str(cell))
     return any(len(found) > 1 for found in told.values()) and len(set.union(*told.values())) < FEW * len(cells)
+
+
+def _lists(cells: Sequence[object]) -> bool:
+    """Whether a column names a picture, sound or film in most rows."""
+    return sum(isinstance(cell, str) and kind_of(cell) in MEDIA for cell in cells) > 0.5 * len(cells)
 
 
 def _begins(data: pa.Table, whose: str, when: str, roles: Sequence[str]) -> list[bool]:
