@@ -186,3 +186,11 @@ def test_parts_told_by_endings(tmp_path: Path) -> None:
         "valid": 12,
         "test": 11,
     }
+
+
+def test_names_alone_are_a_test_of_pictures_but_not_of_tables(tmp_path: Path) -> None:
+    """What is to be answered lies elsewhere: without it nothing would be left to learn from."""
+    root = competition(tmp_path / "houses")
+    pd.DataFrame({"Id": range(120, 140)}).to_csv(root / "test.csv", index=False)
+    with pytest.raises(DataError, match="needs a choice"):
+        sources.read(root)

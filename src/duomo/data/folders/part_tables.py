@@ -40,9 +40,9 @@ def of_parts(folder: Folder, tables: list[str]) -> Table | None:
     read = {part: named_alike(table, columns) for part, table in read.items()}
     lacking = {part: [name for name in columns if name not in table.names] for part, table in read.items()}
     forms = {file: folder.read(file).names for file in handed}
-    unlike = [
-        names for names in lacking.values() if 2 * len(names) > len(columns) and not any({*names} & {*form} for form in forms.values())
-    ]
+    shows = bool(folder.shown)  # of pictures and the like nothing but the names need be there
+    unlike = [names for names in lacking.values() if 2 * len(names) > len(columns)
+              and not any({*names} & {*form} if shows else {*names} <= {*form} for form in forms.values())]  # fmt: skip
     if unlike or SPLIT in columns or partition.told(train):
         return None
     whole = {part: table for part, table in read.items() if not lacking[part]}
