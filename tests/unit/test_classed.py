@@ -254,3 +254,24 @@ def test_parts_whose_files_are_called_after_their_class(tmp_path):
                 soundfile.write(tmp_path / part / f"{kind}_id_{number % 2:02d}_{number // 2:08d}.wav", np.zeros(800), 8000)
     table = read(tmp_path)
     assert {*table.column("field_1").to_pylist()} == {"normal", "anomaly"} and "--target field_1" in " ".join(table.problems)
+
+
+def test_classes_that_are_numbered_and_called_so(tmp_path):
+    """left_eye/grade0, right_eye/grade0: numbers behind such a word do not make clips of them."""
+    for word in ("grade", "Class_", "等级"):
+        files = [f"{side}/{word}{grade}/{number}.png" for side in ("left_eye", "right_eye") for grade in range(5) for number in range(3)]
+        found = labels_of(tmp_path, files)
+        assert found is not None and {*found.labels} == {f"{word}{grade}" for grade in range(5)}
+        assert {*(found.groups or [])} == {"left_eye", "right_eye"}
+
+
+def test_fields_of_names_beside_a_folder_that_is_no_class(tmp_path):
+    """train/unsup has no counterpart in the test and is left out, the fields of its files' names with it."""
+    for place in ("train/pos", "train/neg", "train/unsup", "test/pos", "test/neg"):
+        (tmp_path / place).mkdir(parents=True)
+        for first in range(2):
+            for second in range(2):
+                for number in range(3):
+                    Image.new("L", (4, 4), 90 * first + 40 * second + number).save(tmp_path / place / f"{first}_{second}_{number}.png")
+    table = read(tmp_path)
+    assert len(table) == 48 and {*table.column("label").to_pylist()} == {"pos", "neg"}

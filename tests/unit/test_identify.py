@@ -149,3 +149,10 @@ def test_folders_within_those_of_people_are_not_the_people(tmp_path):
                 for number in range(2):
                     Image.new("L", (8, 8), 20 * one + other).save(place / f"{number}.png")
         assert Main.find_target(kinds.infer(sources.read(tmp_path / told), {})) == (told,)
+
+
+def test_days_are_no_people_however_many_there_are():
+    groups = {"label": ["anna", "bob"] * 30, "group": [f"day_{number // 2}" for number in range(60)]}
+    assert Main.find_target(kinds.infer(sources.read(groups), {})) == ("label",)
+    groups |= {"label": ["glasses", "plain"] * 30, "group": [f"person {number // 2}" for number in range(60)]}
+    assert Main.find_target(kinds.infer(sources.read(groups), {})) == ("group",)

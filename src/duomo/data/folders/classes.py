@@ -50,6 +50,12 @@ _ORIGINS = re.compile(
     re.IGNORECASE,
 )
 """What folders are called by where, when, or of whom the files were made, and how they lie."""
+_PEOPLE = re.compile(r"(actor|id|operator|patient|person|singer|speaker|subject|user|writer|患者)s?[-_ ]?([a-z]|\d+)?", re.IGNORECASE)
+"""Those of them that tell of whom."""
+_SORTED = re.compile(
+    r"(class|categor(y|ie)|grade|kind|label|level|score|stage|type|类别?|等?级)(e?s)?[-_ ]?\d+|\d+[-_ ]?(类|级)", re.IGNORECASE
+)
+"""What numbered classes are called."""
 
 
 class Classed(NamedTuple):
@@ -161,9 +167,8 @@ def _of_two(outer: list[str], inner: list[str]) -> Classed:
     if not repeat or {name.lower() for name in inners} & PARTS.keys():
         return Classed(outer)
     told = {"inner": listed(inners, 5), "outer": listed(outers, 5)}
-    if not _origins(inners) and (
-        _origins(outers) or (len(inners) > len(outers) and len({re.sub(r"\d+", "", name) for name in inners}) > 1)
-    ):
+    numbered = len({re.sub(r"\d+", "", name) for name in inners}) == 1 and not all(_SORTED.fullmatch(name) for name in inners)
+    if not _origins(inners) and (_origins(outers) or (len(inners) > len(outers) and not numbered)):
         said = tr(
             "The inner folders repeat in several outer ones: they are the classes ({inner}), and the outer ones groups ({outer}).", **told
         )
@@ -175,6 +180,11 @@ def _of_two(outer: list[str], inner: list[str]) -> Classed:
 
 def _origins(names: Collection[str]) -> bool:
     return all(_ORIGINS.fullmatch(name) for name in names)
+
+
+def are_people(names: Collection[object]) -> bool:
+    """Whether folders are called by whom the files are of, not by where or when these were made."""
+    return all(_PEOPLE.fullmatch(str(name)) for name in names)
 
 
 def has_classes(root: Path, files: list[str], media: str) -> bool:

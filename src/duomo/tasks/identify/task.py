@@ -26,7 +26,7 @@ from duomo.core.table import Table
 from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.digests import number_of
 from duomo.data.encode import InputEncoder
-from duomo.data.folders.classes import GROUP
+from duomo.data.folders.classes import GROUP, are_people
 from duomo.data.supervised import texts
 from duomo.tasks.identify.baselines import Chance, Eigenfaces, NearestPixels
 from duomo.tasks.identify.measures import MOST, cautious, compared, hits, measure, near_of, pairs, roc
@@ -83,8 +83,9 @@ class Main(Task):
         if not found:
             raise DataError("Telling people apart needs a folder for each, or a column that says who it is; the columns are {columns}. "
                             "Name it with --target.", columns=", ".join(table.names[:30]))  # fmt: skip
-        values = {name: len(pc.unique(table.column(name))) for name in (found[0], GROUP) if name in table.names}
-        return (GROUP if found[0] == "label" and values.get(GROUP, 0) > values["label"] else found[0],)  # anna/glasses, bob/glasses
+        groups = {*table.column(GROUP).to_pylist()} - {None} if found[0] == "label" and GROUP in table.names else set()
+        apart = are_people(groups) and len(groups) > len(pc.unique(table.column(found[0])))  # person_1/glasses, person_2/glasses
+        return (GROUP if apart else found[0],)
 
     def adopt(self, learned: Mapping[str, Mapping[str, Any]]) -> None:
         given = {kind: dict(state) for kind, state in learned.items() if kind == "image"}
