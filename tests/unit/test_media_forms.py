@@ -225,3 +225,5 @@ def test_a_column_of_masks_is_no_input(tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "list.csv"):
         table = kinds.infer(sources.read(source), {})
         assert len(table.of_kind("image")) == 2 and "'mask_path' names masks" in " ".join(table.problems)
+        asked = plan.read(source, DataConfig(kind={"mask_path": "image"}), Silent())
+        assert len(asked.of_kind("image")) == 3 and asked.kinds["mask_path"] == "image"

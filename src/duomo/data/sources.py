@@ -128,16 +128,17 @@ def _path(source: str, cache: Path | None, encoding: str, wanted: Wanted) -> Tab
     if path.is_dir():
         return _folder(path, cache, encoding, wanted)
     read_file = partial(_file, cache=cache, encoding=encoding, wanted=wanted)
-    return _annotation(path) or _spans(path, read_file, encoding) or _arranged(beside(read_file(path, part=part), read_file))
+    return _annotation(path) or _spans(path, read_file, encoding) or _arranged(beside(read_file(path, part=part), read_file), wanted)
 
 
 def _folder(root: Path, cache: Path | None, encoding: str, wanted: Wanted) -> Table:
-    return sourced(_arranged(read_folder(root, partial(_file, cache=cache, encoding=encoding, wanted=wanted), cache, encoding)))
+    read_file = partial(_file, cache=cache, encoding=encoding, wanted=wanted)
+    return sourced(_arranged(read_folder(root, read_file, cache, encoding), wanted))
 
 
-def _arranged(table: Table) -> Table:
+def _arranged(table: Table, wanted: Wanted) -> Table:
     """The table without masks, with a row for each slice of a scan and each piece of a recording, and marks of classes as a class."""
-    return exclusive(pieces(unfolded(unmasked(table))))
+    return exclusive(pieces(unfolded(unmasked(table, wanted))))
 
 
 def _annotation(path: Path) -> Table | None:

@@ -6,7 +6,7 @@ img_1_mask.png beside img_1.jpg; masks/1.png beside images/1.png; ground_truth/s
 import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -52,8 +52,8 @@ def masks(root: Path, pictures: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def unmasked(table: Table) -> Table:
-    """The table without columns that name masks of the pictures in another one."""
+def unmasked(table: Table, wanted: Collection[str] = ()) -> Table:
+    """The table without columns that name masks of the pictures in another one, but for those that are `wanted`."""
     root = table.root
     texts = [name for name in table.names if is_text(table.column(name).type) and name != "file"] if root is not None else []
     names = [name for name in texts if image.KIND.recognise(name, Cells(table.column(name), root)) is not None]
@@ -61,9 +61,10 @@ def unmasked(table: Table) -> Table:
         return table
     some = table.take(evenly(len(table), LOOKED_AT))
     looks = {name: media.decode_all(media.sources(Cells(some.column(name), root)), _colours) for name in names}
-    marks = [name for name in names if any(
+    marks = [name for name in names if name not in wanted and any(
         sum(map(_marks, looks[name], looks[other])) >= max(FEWEST, MOST * len(some)) for other in names if other != name)]  # fmt: skip
-    notes = [tr("Column {name!r} names masks; regions are not learned, and it is left out.", name=name) for name in marks]
+    notes = [tr("Column {name!r} names masks; regions are not learned, and it is left out; --kind {name}=image makes it an input.",
+                name=name) for name in marks]  # fmt: skip
     return replace(table.without(marks), problems=(*table.problems, *notes)) if marks else table
 
 
