@@ -182,6 +182,20 @@ def test_colours_of_twelve_bits_are_as_bright_as_of_eight(tmp_path: Path, form: 
             image.decode(cut, state)
 
 
+@pytest.mark.parametrize("shape", [(20, 20, 3), (20, 20)])
+def test_deep_pictures_are_frames_where_they_are_alike(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Of more than 8 bits too: none is white all over, and so like all others."""
+    random = np.random.default_rng(0)
+    for like, place in ((0.0, tmp_path / "apart"), (0.95, tmp_path / "frames")):
+        for start in [f"{label}/{letter}" for label in "xy" for letter in "abcd"]:
+            (place / start).parent.mkdir(parents=True, exist_ok=True)
+            first = random.uniform(300, 4095, shape)
+            for number in range(6):
+                values = like * first + (1 - like) * random.uniform(300, 4095, shape)
+                films.library().imwrite(str(place / f"{start}_{number}.png"), values.astype(np.uint16))
+        assert ("source" in sources.read(place).names) == bool(like)
+
+
 def test_half_a_sound_is_named(tmp_path: Path) -> None:
     """Of a WAV file libsndfile takes what is there for all; a length that a pipe left open promises nothing."""
     for number in range(12):

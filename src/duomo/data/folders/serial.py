@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from duomo.core.kinds import image, media
+from duomo.core.kinds import depths, image, media
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.folders.listed import SOURCE
@@ -23,7 +23,7 @@ PAIRS, FEWEST_PAIRS, ALIKE = 40, 8, 0.5
 """Neighbours that are compared, and strangers; how far apart neighbours are at most, where strangers are 1."""
 OWNERS = ("patient", "group")
 """Columns that tell what belongs together already."""
-LOOK = {"size": [3, 16, 16], "fit": "crop", "fill": 0, "white": 255.0}
+LOOK = {"size": [3, 16, 16], "fit": "crop", "fill": 0}
 
 
 def sourced(table: Table) -> Table:
@@ -69,11 +69,14 @@ def _alike(root: Path, files: Sequence[str], starts: Sequence[str], classes: Seq
             pairs.append((place, place + 1, others[0]))
     if len(pairs) < FEWEST_PAIRS:
         return False
-    shown = media.decode_all([root / files[place] for pair in pairs for place in pair], lambda source: image.decode(source, LOOK))
+    paths = [root / files[place] for pair in pairs for place in pair]
+    looks = [one for one in media.decode_all(paths, image.look) if isinstance(one, image.Look)]
+    white, black = depths.levels(max((one.deep for one in looks), default=0.0), min((one.low for one in looks), default=0.0))
+    shown = media.decode_all(paths, lambda source: image.decode(source, LOOK | {"white": white, "black": black}))
     near, far = list[float](), list[float]()
     for place in range(0, len(shown), 3):
         one, neighbour, stranger = shown[place : place + 3]
         if isinstance(one, np.ndarray) and isinstance(neighbour, np.ndarray) and isinstance(stranger, np.ndarray):
             near.append(float(np.abs(one.astype(np.float32) - neighbour).mean()))
             far.append(float(np.abs(one.astype(np.float32) - stranger).mean()))
-    return len(near) >= FEWEST_PAIRS and float(np.median(near)) <= ALIKE * float(np.median(far))
+    return len(near) >= FEWEST_PAIRS and float(np.median(near)) < ALIKE * float(np.median(far))
