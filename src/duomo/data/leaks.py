@@ -177,11 +177,11 @@ def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple
     near = table.of_kind("category", "number") if table.of_kind(*MEDIA, "text") else []
     beside = [name for name in near if name in others and name not in found]
     target_N = codes_of(values_of(table.column(target[0]))) if beside else np.zeros(0)
-    for name in beside:
+    classes = len(np.unique(target_N))
+    fewest = 2 if classes >= MANY and table.of_kind(*MEDIA) else classes
+    for name in beside if classes <= len(table) / OFTEN else ():
         own_N = codes_of(values_of(table.column(name)))
-        pairs = np.unique(np.stack([target_N, own_N]), axis=1).shape[1]
-        own, classes = len(np.unique(own_N)), len(np.unique(target_N))
-        if 1 < own <= classes == pairs <= len(table) / OFTEN and (own == classes or (classes >= MANY and table.of_kind(*MEDIA))):
+        if fewest <= len(np.unique(own_N)) <= classes > 1 and np.unique(np.stack([target_N, own_N]), axis=1).shape[1] == classes:
             found.append(name)
     return found, [tr("Column {name!r} tells {target!r} under other names and is not learned from; --kind {name}={kind} makes it an input.",
                       name=name, target=target[0], kind=table.kinds[name]) for name in found]  # fmt: skip
