@@ -1,4 +1,4 @@
-// Has torch's CPU build take `cuda` for an accelerator of one device without streams: what far.py's tensors need of it.
+// Has torch take `cuda` for an accelerator of one device without streams: what far.py's tensors need of it.
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 
@@ -23,8 +23,11 @@ struct Guard : DeviceGuardImplInterface {
   void synchronizeEvent(void*) const override {}
   void synchronizeDevice(const DeviceIndex) const override {}
 };
-C10_REGISTER_GUARD_IMPL(CUDA, Guard)
+static Guard guard;
 }  // namespace c10::impl
+
+// Called when torch is loaded: a build for CUDA has put its own there, which asks the driver.
+extern "C" void take() { c10::impl::device_guard_impl_registry[static_cast<size_t>(c10::DeviceType::CUDA)].store(&c10::impl::guard); }
 
 namespace at {
 struct Far : CUDAHooksInterface {
@@ -39,5 +42,5 @@ struct Far : CUDAHooksInterface {
   DeviceIndex current_device() const override { return 0; }
   int getNumGPUs() const override { return 1; }
 };
-C10_REGISTER_CLASS(CUDAHooksRegistry, CUDAHooks, Far)
+C10_REGISTER_CLASS_WITH_PRIORITY(CUDAHooksRegistry, CUDAHooks, c10::REGISTRY_PREFERRED, Far)
 }  // namespace at

@@ -6,7 +6,9 @@ It proves nothing about kernels, streams, memory or speed. torch must have been 
     python far.py models|tasks|whole      prints {"what was tried": "" or what went wrong} as JSON
 """
 
+import ctypes
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -101,6 +103,7 @@ def _dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     kwargs = (
         kwargs | ({} if wanted is None else {"device": torch.device("cpu")}) | ({"pin_memory": False} if "pin_memory" in kwargs else {})
     )
+    func = _rms_norm_backward if func is ATEN._fused_rms_norm_backward.default else func
     found = func(*tree_map(_near, args), **tree_map(_near, kwargs))
     if wanted is not None:
         return tree_map(_far, found) if torch.device(wanted).type == "cuda" else found
@@ -108,6 +111,15 @@ def _dispatch(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return args[0] if there else found
     same = {id(one.near): one for one in there}  # what was changed in place stays itself
     return tree_map(lambda value: same[id(value)] if id(value) in same else _far(value), found)
+
+
+def _rms_norm_backward(grad: torch.Tensor, x: torch.Tensor, shape: Any, rstd: torch.Tensor, weight: Any, _: Any) -> Any:
+    """A build for CUDA has an operation of its own for it, on CUDA alone."""
+    last = tuple(range(x.dim() - len(shape), x.dim()))
+    unit, scaled = x.float() * rstd, grad.float() * (1.0 if weight is None else weight.float())
+    inner = rstd * (scaled - unit * (scaled * unit).mean(last, keepdim=True))
+    outer = None if weight is None else (grad.float() * unit).sum(tuple(range(last[0]))).to(weight.dtype)
+    return inner.to(x.dtype), outer
 
 
 def _mixed(func: Any, args: Any, here: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -121,11 +133,13 @@ def _mixed(func: Any, args: Any, here: list[torch.Tensor]) -> list[torch.Tensor]
 
 def lay() -> None:
     """Have torch say that it has one such device, in every thread."""
+    ctypes.CDLL(os.environ["LD_PRELOAD"]).take()
     for name, told in {
         "_lazy_init": None, "is_available": True, "device_count": 1, "current_device": 0, "synchronize": None, "manual_seed_all": None,
         "max_memory_allocated": 10**8, "get_device_name": "far", "is_bf16_supported": True,
     }.items():  # fmt: skip
         setattr(torch.cuda, name, lambda *_, _told=told, **__: _told)
+    torch.backends.cudnn.is_acceptable = lambda _: False
     torch.inference_mode = torch.no_grad  # type: ignore[misc,assignment]  # wrapped tensors know no version beside it
     torch.tensor, torch.as_tensor = _made(torch.tensor), _made(torch.as_tensor)
     torch.Tensor.new_tensor = lambda self, data, dtype=None, device=None, **rest: (  # type: ignore[method-assign]
@@ -220,7 +234,6 @@ def tasks() -> dict[str, str]:
 
 def whole() -> dict[str, str]:
     """From data to a run that is opened again, and by another engine; without the device the run answers the same."""
-    import os
     import tempfile
 
     from tests.conformance import conftest

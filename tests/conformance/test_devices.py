@@ -18,8 +18,8 @@ ROOT = Path(torch.__file__).parent
 def guard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if sys.platform != "linux" or shutil.which("g++") is None:
         pytest.skip("a compiler is needed")
-    if torch.version.cuda:
-        pytest.skip("this torch has devices of its own")
+    if torch.cuda.is_available():
+        pytest.skip("there is a device")
     made = tmp_path_factory.mktemp("far") / "far.so"
     words = ["g++", "-O0", "-shared", "-fPIC", "-std=c++20", f"-I{ROOT}/include", str(HERE / "far.cpp"), "-o", str(made), f"-L{ROOT}/lib"]
     subprocess.run([*words, "-lc10", "-ltorch_cpu", f"-Wl,-rpath,{ROOT}/lib"], check=True)

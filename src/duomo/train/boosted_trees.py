@@ -132,7 +132,8 @@ def fit(council: Council, rows: Rows, said: Voice | None, bar: Progress) -> Voic
         ends = now + (rows.ends - now) / (len(rows.goals) - place)  # as much for each
         lean_NX = spelled_NX[:, :0] if goal.kind == "class" else spelled_NX
         ground = TreeData(rows, goal, x_NF, lean_NX, len(council.vocabulary), penalties[place] if penalties else 0.0)
-        most = _affordable(rows, goal, x_NF, ground.categories, ends - now)
+        if not (most := _affordable(rows, goal, x_NF, ground.categories, ends - now)):
+            return None
         parts, whole, rounds = rows.parts(goal, most), rows.whole(goal, most), _most(goal, x_NF.shape[1])
         best = _tried(ground, parts, ends, partial(_shown, bar, TREES * place))
         bags, one, kept = 1, best.grown[0], np.zeros((rows.learned, goal.size))
@@ -231,11 +232,15 @@ def _most(goal: Goal, columns: int) -> int:
 
 
 def _affordable(rows: Rows, goal: Goal, x_NF: np.ndarray, categories: int, seconds: float) -> int:
-    """On how many rows `ENOUGH` rounds are grown in time, by what `HURRIED` of them take on `TRIED` rows."""
+    """On how many rows `ENOUGH` rounds are grown in time, by what `HURRIED` of them take on `TRIED` rows; where there are fewer, all, or
+    none where what is looked at first would take all of the time: of many columns and classes a round of few rows takes long."""
     some = rows.whole(goal, TRIED)
-    if len(some) < TRIED:
-        return TREE_ROWS
     Trees(goal, TRIED, categories).grow(1, x_NF, spread(some, 100))  # what is imported for the first ones
+    if len(some) < TRIED:
+        started = time.monotonic()
+        Trees(goal, TRIED, categories).grow(1, x_NF, some)
+        first = HURRIED * len(rows.parts(goal, TREE_ROWS)) * (time.monotonic() - started)
+        return TREE_ROWS if first <= seconds else 0
     trees, started = Trees(goal, TRIED, categories), time.monotonic()
     trees.grow(HURRIED, x_NF, some)
     each = (time.monotonic() - started) / (HURRIED * TRIED)
