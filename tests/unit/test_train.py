@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ import torch
 
 import duomo
 from duomo import samples
-from duomo.core.device import Execution, candidates
+from duomo.core.device import Execution, Shared, candidates
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.recipe import TrainConfig
 from duomo.core.reporter import Silent
@@ -565,3 +566,31 @@ def test_what_goes_on_is_judged_by_the_same_rows(tmp_path: Path, stopped: Any, m
     before = len(wanted)
     duomo.resume(tmp_path / "run")
     assert before and len(wanted) > before and set(wanted) == {5}
+
+
+def test_a_setting_that_others_hold_in_turns_comes_to_whoever_wants_another() -> None:
+    """Two that always find each other inside let a third in all the same; what was there before is put back."""
+    held, ends, seen = ["plain"], threading.Event(), list[str]()
+    setting = Shared(lambda: held[0], lambda value: held.__setitem__(0, value))
+
+    def go_on() -> None:
+        while not ends.is_set():
+            with setting.at("fast"):
+                time.sleep(0.01)
+
+    def other() -> None:
+        with setting.at("exact"):
+            seen.append(held[0])
+
+    busy = [threading.Thread(target=go_on, daemon=True) for _ in range(3)]
+    for one in busy:
+        one.start()
+        time.sleep(0.003)
+    third = threading.Thread(target=other, daemon=True)
+    third.start()
+    third.join(2.0)
+    came = not third.is_alive()
+    ends.set()
+    for one in busy:
+        one.join()
+    assert came and seen == ["exact"] and held == ["plain"]

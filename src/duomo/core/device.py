@@ -38,9 +38,10 @@ class Shared:
 
     def __init__(self, read: Callable[[], Any], put: Callable[[Any], object], *, own: bool = False):
         """`own`: a new thread takes over what another has set and then has it for itself: each gives back what was there before the first.
-        Else whoever wants it otherwise waits until the others are done."""
+        Else whoever wants it otherwise waits until the others are done, and those that come later wait behind: nothing goes on and on."""
         self._read, self._put, self._own, self._free = read, put, own, threading.Condition()
         self._inside, self._value, self._before = 0, None, None
+        self._queue: list[object] = []
 
     @contextmanager
     def at(self, value: Any) -> Iterator[None]:
@@ -49,7 +50,12 @@ class Shared:
             yield
             return
         with self._free:
-            self._free.wait_for(lambda: self._own or not self._inside or self._value == value)
+            self._queue.append(turn := object())
+            try:
+                self._free.wait_for(lambda: self._own or (self._queue[0] is turn and (not self._inside or self._value == value)))
+            finally:
+                self._queue.remove(turn)
+                self._free.notify_all()
             self._before = before = self._before if self._inside else self._read()
             self._inside, self._value = self._inside + 1, value
             self._put(value)

@@ -30,6 +30,8 @@ TREES, FIRST, SPAN, PATIENCE, MOST_PLACES = 600, 50, 100, 50, 200
 time; more logits than these are not worth their trees."""
 ROUNDS, MOST_TREES, LATE = 80, 4000, 0.9
 """Of many classes more trees: so many rounds, while these suffice; too few for the rate where the best is beyond this share of them."""
+SHORT = 2.0
+"""Seconds that a first look may always take."""
 HURRIED, TRIED, ENOUGH, THRIFT, GLANCE = 4, 5000, 100, 1.5, 4.0
 """Rounds before the first look, and rows tried, to tell on how many rows so many rounds are grown in time, were many rows no thriftier than
 few; seconds between two looks."""
@@ -240,7 +242,7 @@ def _affordable(rows: Rows, goal: Goal, x_NF: np.ndarray, categories: int, secon
         started = time.monotonic()
         Trees(goal, TRIED, categories).grow(1, x_NF, some)
         first = HURRIED * len(rows.parts(goal, TREE_ROWS)) * (time.monotonic() - started)
-        return TREE_ROWS if first <= seconds else 0
+        return TREE_ROWS if first <= max(SHORT, seconds) else 0
     trees, started = Trees(goal, TRIED, categories), time.monotonic()
     trees.grow(HURRIED, x_NF, some)
     each = (time.monotonic() - started) / (HURRIED * TRIED)
