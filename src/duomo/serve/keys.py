@@ -131,7 +131,7 @@ def _key(number: int, words: list[str]) -> Key:
         raise ConfigError("A token has at least {least} characters; that of line {number} has {size}. For a good one: openssl rand -hex 24",
                           least=SHORTEST, number=number, size=len(token))  # fmt: skip
     rate = rest[0] if rest else "0"
-    if not rate.isdigit():
+    if not rate.isdecimal():
         raise ConfigError(
             "A line of tokens is TOKEN, or NAME TOKEN [REQUESTS_PER_MINUTE] [RUN,RUN...]; line {number} is not.", number=number
         )
