@@ -24,9 +24,12 @@ def harness(what: str, count: int, variant: str = "") -> dict[str, Any]:
 
 
 def test_killed_runs_end_bitwise_equal():
-    found = harness("kills", 8)
-    assert found["crashed"] == found["different"] == 0, found
-    assert 4 * found["inside"] >= found["kills"] >= 8, found  # seldom fewer than half, on a busy machine three of eight
+    kills = inside = 0
+    while kills < 8 or 4 * inside < kills < 32:  # seldom fewer than half hit a save, on a busy machine two of nine: then more are tried
+        found = harness("kills", 8)
+        assert found["crashed"] == found["different"] == 0, found
+        kills, inside = kills + found["kills"], inside + found["inside"]
+    assert 4 * inside >= kills, (inside, kills)
 
 
 @pytest.mark.parametrize("variant", ["in-place", "newest-wins", "rng-not-restored"])
