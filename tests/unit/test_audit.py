@@ -379,3 +379,19 @@ def test_of_few_sites_some_are_held_back() -> None:
                 "noise": np.random.default_rng(trial).normal(size=200)}  # fmt: skip
         table = Table(pa.table({name: list(values) for name, values in data.items()}), kinds)
         assert suspects(leak_scores(table, "finding", row_digests(table, table.names))) == ["after"]
+
+
+def test_rows_that_stand_together_by_a_number_are_told() -> None:
+    """A query and what it found, with both answers for each number: a split by it is offered, and not where rows are shuffled."""
+    rng = np.random.default_rng(0)
+    block = np.repeat(rng.permutation(600)[:40] + 5, 20)
+    frame = pd.DataFrame({"block_id": block, "x": rng.normal(size=800).round(3), "target": rng.choice(["yes", "no"], 800)})
+    found = audit_of(frame)
+    assert (
+        found.proposal.how == "stratified"
+        and "--group block_id" in found.of("blocks")[0].remedy
+        and "40 different" in found.of("blocks")[0].sentence
+    )
+    assert not audit_of(frame.sample(frac=1, random_state=0)).of("blocks") and not audit_of(
+        frame.rename(columns={"block_id": "height"})
+    ).of("blocks")

@@ -45,7 +45,7 @@ _FILM = re.compile(
 )
 """What clips are cut from, where the rows are films."""
 _SORTS = re.compile(r"\w group$")
-FEWEST_GROUPS, POPULAR = 30, 0.3
+FEWEST_GROUPS, POPULAR, ALIKE = 30, 0.3, 5
 _TIME = re.compile(r"\b(date|time|timestamp|datetime|day|week|month|quarter|created|updated|ts|when)\b|日期|时间|日$|月份|季度")
 _NOT_TIME = re.compile(r"\b(birth|born|dob|birthday|naissance|nacimiento|nascita|geburtsdatum|geboren)\b|出生|生日")
 LIFETIME = 40 * 365 * 86_400
@@ -164,6 +164,19 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
         if few or (least <= distinct <= most and not _told_otherwise(table, name, different)):
             found.append((not (filmed or person), name, distinct))
     return [(name, distinct) for _, name, distinct in sorted(found, key=lambda item: (item[0], -item[2]))]
+
+
+def blocks(table: Table, target: str) -> list[tuple[str, int]]:
+    """Columns called after what is numbered whose equal cells stand together in the file, and how many there are: rows were gathered
+    one number after the other (a query and what it found), so that those of one are alike in what no column tells."""
+    found = []
+    for name in table.of_kind("category", "number"):
+        if name != target and _NUMBERED.search(words(name)):
+            codes = codes_of(text_of(table.column(name)))
+            distinct = len(np.unique(codes))
+            if FEWEST_GROUPS <= distinct <= len(table) / ALIKE and (codes[1:] != codes[:-1]).sum() == distinct - 1:
+                found.append((name, distinct))
+    return found
 
 
 def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
