@@ -223,3 +223,14 @@ def test_volumes_whose_values_lie_in_another_file(tmp_path):
         nibabel.save(nibabel.Nifti1Image(random.integers(0, 900, (6, 7, 3, 4)).astype(np.int16), np.eye(4)), place)
     table = sources.read(tmp_path / "bold")
     assert len(table) == 18 and "6 scans hold several volumes" in " ".join(table.problems) and "volumes" not in table.names
+
+
+@pytest.mark.parametrize("kind", ["RGB", "YBR_FULL"])
+def test_colours_are_told_as_they_are_looked_at(tmp_path, kind):
+    """As ultrasound and photos of skin and eye have them: brightness and two differences of colour, or red, green and blue."""
+    rgb_HW3 = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [200, 150, 90]]], np.uint8)
+    stored = pydicom.pixels.convert_color_space(rgb_HW3, "RGB", kind) if kind != "RGB" else rgb_HW3
+    path = dicom(tmp_path / "a.dcm", np.zeros((2, 2)), PhotometricInterpretation=kind, SamplesPerPixel=3, PlanarConfiguration=0,
+                 BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=stored.tobytes())  # fmt: skip
+    for source in (path, path.read_bytes()):
+        assert np.abs(scans.read(source).slices[0].astype(int) - rgb_HW3).max() <= 2

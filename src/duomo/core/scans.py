@@ -196,12 +196,11 @@ def _level(pixels: np.ndarray, data: Any, pydicom: ModuleType) -> tuple[float, f
 
 
 def _shown(pixels: np.ndarray, data: Any, pydicom: ModuleType, level: tuple[float, float]) -> np.ndarray:
-    """As a viewer shows them: rescaled, through the window (or lookup table), MONOCHROME1 inverted, palettes applied."""
+    """As a viewer shows them: rescaled, through the window (or lookup table), MONOCHROME1 inverted, palettes applied; other colours come as
+    red, green and blue."""
     kind = str(data.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
         pixels = pydicom.pixels.apply_color_lut(pixels, data)
-    elif pixels.ndim == 4 and kind.startswith("YBR_FULL"):
-        pixels = pydicom.pixels.convert_color_space(pixels, kind, "RGB")
     if pixels.ndim == 4:
         deep = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "ui" else float(pixels.max() or 1)
         deep = min(deep, 2.0 ** int(data.get("BitsStored") or 8) - 1) if kind != "PALETTE COLOR" else deep
