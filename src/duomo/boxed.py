@@ -229,7 +229,7 @@ def _followed(
         for (time, rgb_HW3), found in zip(some, answer(files), strict=True):
             height, width = rgb_HW3.shape[:2]  # a track may be expected a little outside
             most = (width, height, width, height)
-            yield time, rgb_HW3, [one._replace(box=tuple(np.clip(one.box, 0, most).tolist())) for one in tracker.update(found)]
+            yield time, rgb_HW3, [one._replace(box=tuple(np.clip(one.box, 0, most).tolist())) for one in tracker.update(found, time)]
 
 
 def _frames(

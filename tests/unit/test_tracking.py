@@ -68,6 +68,19 @@ def test_lost_things_come_back_within_a_second_only() -> None:
         assert [one.track for one in tracker.update([at(61 + gap, 50)])] == [number]
 
 
+def test_a_second_is_one_whatever_rate_the_film_promises() -> None:
+    for pause, number in ((0.9, 1), (1.5, 2)):
+        tracker = Tracker(0.5, rate=1000)  # as browsers write it into films of thirty frames a second
+        for frame in range(10):
+            tracker.update([at(50, 50)], frame / 30)
+        for step in (1, 2):
+            assert tracker.update([], 0.3 + step * pause / 3) == []
+        tracker.update([at(50, 50)], 0.3 + pause)
+        assert [one.track for one in tracker.update([at(50, 50)], 0.34 + pause)] == [number]
+    seldom = Tracker(0.5, rate=0.5)
+    assert [[one.track for one in seldom.update([at(50, 50)], 2.0 * frame)] for frame in range(3)] == [[1]] * 3
+
+
 def test_a_flickering_label_and_a_double_box_are_one_thing() -> None:
     tracker = Tracker(0.5)
     for frame in range(20):

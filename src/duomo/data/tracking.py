@@ -56,6 +56,8 @@ class _Track:
     """0 until it was seen twice (or in the first frame)."""
     seen: int = 0
     """Frame of the last match."""
+    when: float = 0.0
+    """Its time in seconds."""
     votes: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -94,15 +96,17 @@ class Tracker:
     """`update` once for each frame; numbers count from 1 in the order in which things are sure to be there."""
 
     def __init__(self, sure: float, rate: float = 25.0):
-        """`sure`: the confidence from which a box is an answer; `rate`: frames a second."""
-        self.sure, self.low = sure, LOW * sure
-        self._patience = max(1, round(KEPT * rate))
+        """`sure`: the confidence from which a box is an answer; `rate`: frames a second, where no times are told."""
+        self.sure, self.low, self._rate = sure, LOW * sure, rate
         self._tracks: list[_Track] = []
         self._frame = self._count = 0
+        self._time = 0.0
 
-    def update(self, found: Sequence[Detection]) -> list[Sighting]:
-        """The things that are in this frame, from its detections down to `low` confidence."""
+    def update(self, found: Sequence[Detection], time: float | None = None) -> list[Sighting]:
+        """The things that are in this frame, seen at `time`, from its detections down to `low` confidence."""
         self._frame += 1
+        self._time = self._frame / self._rate if time is None else time
+        self._tracks = [track for track in self._tracks if self._looked_for(track)]
         found = _single(found)
         high = [one for one in found if one.score >= self.sure]
         weak = [one for one in found if self.low <= one.score < self.sure]
@@ -114,17 +118,17 @@ class Tracker:
         _, _, more = self._match(fresh, weak, SECOND)
         once = [track for track in self._tracks if not track.number]
         _, high, confirmed = self._match(once, high, NEW)
-        self._tracks = [track for track in self._tracks if self._alive(track)]
+        self._tracks = [track for track in self._tracks if track.number or track.seen == self._frame]
         begun = [self._begin(one) for one in high]
         first = [self._sighting(track, one) for track, one in zip(begun, high, strict=True) if self._frame == 1]
         return sorted([*sightings, *more, *confirmed, *first])
 
-    def _alive(self, track: _Track) -> bool:
-        return self._frame - track.seen <= self._patience if track.number else track.seen == self._frame
+    def _looked_for(self, track: _Track) -> bool:
+        return self._frame - track.seen == 1 or self._time - track.when <= KEPT + 1e-6
 
     def _begin(self, one: Detection) -> _Track:
         track = _Track.begin(_centred([one])[0])
-        track.votes[one.label], track.seen = one.score, self._frame
+        track.votes[one.label], track.seen, track.when = one.score, self._frame, self._time
         self._tracks.append(track)
         return track
 
@@ -150,7 +154,7 @@ class Tracker:
             track, one = tracks[row], found[column]
             track.correct(_centred([one])[0])
             track.votes[one.label] = track.votes.get(one.label, 0.0) + one.score
-            track.seen = self._frame
+            track.seen, track.when = self._frame, self._time
             sightings.append(self._sighting(track, one))
         taken, used = {row for row, _ in pairs}, {column for _, column in pairs}
         left = [track for row, track in enumerate(tracks) if row not in taken]
