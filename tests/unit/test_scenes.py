@@ -15,7 +15,7 @@ from duomo.core.kinds import boxes, image, media
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
-from duomo.data.scenes.compose import ComposeConfig, _cuts, compose
+from duomo.data.scenes.compose import ComposeConfig, _cuts, _mirrored, compose
 
 WIDTH, HEIGHT = 100, 60
 
@@ -143,6 +143,19 @@ def test_composed_boxes_and_masks_are_exact(parts: tuple[Path, Path], tmp_path: 
     assert (tmp_path / "again/annotations.json").read_bytes() == (tmp_path / "out/annotations.json").read_bytes() and again["scenes"] == 12
     table = sources.read(tmp_path / "out")
     assert len(table) == 12 and not table.problems
+
+
+@pytest.mark.parametrize("named", [("left", "right"), ("arrow", "arrow")])
+def test_mirror_images_of_two_classes_are_not_mirrored(parts: tuple[Path, Path], tmp_path: Path, named: tuple[str, str]) -> None:
+    for label, way, name in zip(named, (1, -1), "ab", strict=True):
+        alpha = np.tril(np.full((60, 60), 255, np.uint8))[:, ::way]
+        (tmp_path / "signs" / label).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.stack([alpha] * 4, 2)).save(tmp_path / "signs" / label / f"{name}.png")
+    cuts = _cuts(tmp_path / "signs", Silent())
+    assert _mirrored(cuts) == (named if named[0] != named[1] else None)
+    heard, config = Silent(), ComposeConfig(count=8, side=64, most=1, turn=0.0, hue=0.0)
+    compose(tmp_path / "signs", parts[1], tmp_path / "out", config, heard)
+    assert ("left and right are mirror images" in heard.said[0]) is (named[0] != named[1])
 
 
 def test_composing_tells_what_it_lacks(parts: tuple[Path, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -35,6 +35,8 @@ SHOWN = 0.4
 """Least visible share of a thing that gets a box."""
 COUNTED = re.compile(r"((?:.*[ _.-])?[^\W\d_]+)[ _.(-]*(\d+)\)?")
 """A name that counts: the word or words before the number, and the number (cat_01, my cat (2), cat3)."""
+GLANCE, ALIKE, COMPARED = 24, 0.06, 500
+"""Side that cut-outs are compared at, how much mirror images differ at most, on average over the pixels (0 to 1), and how many are seen."""
 KEPT = 256_000_000
 """Bytes of backgrounds that stay decoded: a wallpaper takes longer to open than a scene to make."""
 
@@ -55,6 +57,8 @@ class ComposeConfig:
     """Largest size of a thing, as a share of the side."""
     turn: Annotated[float, Within(0, 180)] = 20.0
     """Largest rotation of a thing in degrees, to either side."""
+    flip: bool = True
+    """Mirror things left and right at random; not where the cut-outs of two classes are mirror images of one another."""
     stretch: Annotated[float, Within(0, 1)] = 0.2
     """Largest stretch of a thing's height against its width."""
     hue: Annotated[float, Within(0, 0.5)] = 0.08
@@ -95,6 +99,9 @@ def compose(cutouts: Path, backgrounds: Path, out: Path, config: ComposeConfig, 
     cuts, grounds = _cuts(cutouts, reporter), _grounds(backgrounds, reporter)
     if out.exists() and any(out.iterdir()):
         raise ConfigError("Scenes need an empty folder; {folder} holds other files. Choose another with --out.", folder=out)
+    if config.flip and (same := _mirrored(cuts[:: -(-len(cuts) // COMPARED)])):
+        config = replace(config, flip=False)
+        reporter.say(tr("Cut-outs of {one} and {other} are mirror images of one another: none is mirrored.", one=same[0], other=same[1]))
     (out / "images").mkdir(parents=True, exist_ok=True)
     labels = sorted({cut.label for cut in cuts})
     read = lru_cache(KEPT // (3 * 2 * (2 * config.side) ** 2))(partial(_ground, side=2 * config.side))
@@ -176,6 +183,18 @@ def _cuts(folder: Path, reporter: Reporter) -> list[Cut]:
     return found
 
 
+def _mirrored(cuts: list[Cut]) -> tuple[str, str] | None:
+    """Two classes of which a cut-out of one is, mirrored, a cut-out of the other, and is not as it stands."""
+    small = [np.asarray(cut.picture.resize((GLANCE, GLANCE), Image.Resampling.BOX), np.float32) / 255 for cut in cuts]
+    seen_NHWC = np.stack([np.concatenate([one[..., :3] * one[..., 3:], one[..., 3:]], 2) for one in small])
+    for cut, one, own in zip(cuts, seen_NHWC[:, :, ::-1], seen_NHWC, strict=True):
+        turned_N, plain_N = (np.abs(seen_NHWC - other).mean((1, 2, 3)) for other in (one, own))
+        for place in np.flatnonzero((turned_N < ALIKE) & (turned_N < plain_N / 2)):
+            if cuts[place].label != cut.label:
+                return cut.label, cuts[place].label
+    return None
+
+
 def _labels(folder: Path, paths: list[Path]) -> list[str]:
     """The classes of cut-outs: the folders that tell them apart, as of other pictures; of those that lie beside the folders their names,
     without the number where one beginning is counted up (cat_1, cat_2)."""
@@ -240,7 +259,7 @@ def _pasted(scene: Image.Image, cut: Cut, config: ComposeConfig, random: np.rand
     """The scene with the cut-out on it, varied at random; None where too little of it would lie inside."""
     length = config.side * random.uniform(config.smallest, config.largest)
     picture = cut.picture
-    if random.random() < 0.5:
+    if random.random() < 0.5 and config.flip:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     picture = _varied(picture, config, random)
     picture = picture.rotate(random.uniform(-config.turn, config.turn), Image.Resampling.BILINEAR, expand=True)
