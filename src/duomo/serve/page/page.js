@@ -105,12 +105,35 @@ function tell(value) {
   return "text" in value ? `${value.text} (${value.label})` : `${value.label}${typeof value.confidence === "number" ? ` ${value.confidence.toFixed(2)}` : ""}`;
 }
 
+// The picture that was asked about with a box around each thing; nothing where this browser does not show it.
+function boxed(things) {
+  const pictures = document.querySelectorAll("img.preview");
+  if (pictures.length !== 1 || !Array.isArray(things) || !things.length || !things.every((one) => Array.isArray(one?.box))) return [];
+  const drawn = (name, facts) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(facts)) node.setAttribute(key, value);
+    return node;
+  };
+  const [wide, high, labels] = [pictures[0].naturalWidth, pictures[0].naturalHeight, [...new Set(things.map((one) => one.label))]];
+  const place = make("div", undefined, "boxes"), sheet = drawn("svg", { viewBox: `0 0 ${wide} ${high}`, role: "img", "aria-label": tell(things) });
+  const size = Math.max(wide, high) / 32;
+  for (const one of things.slice(0, 100)) {
+    const [left, top, right, bottom] = one.box, colour = `b${labels.indexOf(one.label) % 5}`;
+    const name = drawn("text", { x: left + size / 5, y: top >= size ? top - size / 5 : top + size, "font-size": size, class: colour });
+    name.textContent = one.label;
+    sheet.append(drawn("rect", { x: left, y: top, width: right - left, height: bottom - top, class: colour }), name);
+  }
+  const picture = Object.assign(make("img"), { src: pictures[0].src, alt: pictures[0].alt });
+  place.append(picture, sheet);
+  return [place];
+}
+
 function show(answer) {
   const place = $("answer");
   place.hidden = false;
   place.replaceChildren();
   const told = answer.prediction;
-  place.append(make("p", tell(told), "prediction"));
+  place.append(make("p", tell(told), "prediction"), ...boxed(told));
   if (answer.probabilities) {
     for (const [name, share] of Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1])) place.append(bar(name, share));
   } else if (typeof answer.confidence === "number") place.append(bar(words.confidence, answer.confidence));
