@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -147,7 +148,8 @@ def _slices(root: Path, cell: str) -> list[dict[str, Any]]:
     many, facts = len(scan.slices) > 1, dict(scan.facts)
     found = []
     for number, pixels in enumerate(scan.slices):
-        target = _place() / key[:2] / f"{key[:24]}-{number}.png"
+        shown = zlib.crc32(pixels.tobytes())  # what was kept by an earlier version may look otherwise
+        target = _place() / key[:2] / f"{key[:24]}-{number}-{shown:08x}.png"
         shows = not many or float(pixels.std()) >= LEAST_SPREAD
         if shows and not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
