@@ -29,6 +29,13 @@ def overlap(one: Tensor, other: Tensor, enclosing: bool = False) -> Tensor:
     return shared / union - (around - union) / around
 
 
+def _inside(output: Places, boxes_BG4: Tensor) -> Tensor:
+    """(B, G, A) bool: which places lie in which boxes."""
+    x_A, y_A = output.places[:, 0], output.places[:, 1]
+    left, top, right, bottom = (side.unsqueeze(-1) for side in boxes_BG4.unbind(-1))
+    return (x_A > left) & (x_A < right) & (y_A > top) & (y_A < bottom)
+
+
 @torch.no_grad()
 def assign(output: Places, boxes_BG4: Tensor, class_BG: Tensor) -> tuple[Tensor, Tensor]:
     """How well each place should say each class (B, A, S), 0 for all but the chosen places; and each place's thing (B, A)."""
@@ -37,10 +44,8 @@ def assign(output: Places, boxes_BG4: Tensor, class_BG: Tensor) -> tuple[Tensor,
     wanted_BGA = class_BG.clamp(min=0).unsqueeze(-1).expand(-1, -1, A)
     chance_BGA = output.logits.sigmoid().transpose(1, 2).gather(1, wanted_BGA)
     fit_BGA = overlap(boxes_BG4.unsqueeze(2), output.boxes.unsqueeze(1))
-    x_A, y_A = output.places[:, 0], output.places[:, 1]
-    left, top, right, bottom = (side.unsqueeze(-1) for side in boxes_BG4.unbind(-1))
-    inside_BGA = (x_A > left) & (x_A < right) & (y_A > top) & (y_A < bottom)
-    away_BGA = (x_A - (left + right) / 2).square() + (y_A - (top + bottom) / 2).square()
+    inside_BGA, middle_BG2 = _inside(output, boxes_BG4), (boxes_BG4[..., :2] + boxes_BG4[..., 2:]) / 2
+    away_BGA = (output.places[:, :2] - middle_BG2.unsqueeze(2)).square().sum(-1)
     nearest_BGA = torch.zeros_like(inside_BGA).scatter_(2, away_BGA.argmin(2, keepdim=True), True)
     # a thing between all places is answered by the nearest one; before anything is learned, nearness decides
     open_BGA = (inside_BGA | nearest_BGA) & real_BG1
@@ -59,9 +64,17 @@ def assign(output: Places, boxes_BG4: Tensor, class_BG: Tensor) -> tuple[Tensor,
 
 
 def loss(output: Places, boxes_BG4: Tensor, class_BG: Tensor) -> tuple[Tensor, Tensor]:
-    """Quality focal loss of the classes and generalised overlap of the boxes, summed; and the sum of the scores aimed at."""
+    """Quality focal loss of the classes and generalised overlap of the boxes, summed; and the sum of the scores aimed at.
+
+    Within a crowd (-2 - c) nothing is learned of its class but where a thing is.
+    """
     target_BAS, thing_BA = assign(output, boxes_BG4, class_BG)
     plain = functional.binary_cross_entropy_with_logits(output.logits, target_BAS, reduction="none")
+    crowd_BG = class_BG < -1
+    if crowd_BG.any():
+        kind_BGS = functional.one_hot((-2 - class_BG).clamp(min=0), output.logits.shape[2]) * crowd_BG.unsqueeze(-1)
+        crowded_BAS = _inside(output, boxes_BG4).transpose(1, 2).float() @ kind_BGS.float() > 0
+        plain = torch.where(crowded_BAS & (target_BAS == 0), 0.0, plain)
     classes = (plain * (output.logits.sigmoid() - target_BAS).square()).sum()
     weight_BA = target_BAS.sum(-1)
     chosen = weight_BA > 0

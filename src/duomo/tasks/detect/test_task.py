@@ -19,7 +19,7 @@ from duomo.data.augment import augment
 from duomo.data.loader import finish
 from duomo.data.picture_variations import affine, followed, sampled
 from duomo.tasks.detect import measures
-from duomo.tasks.detect.assign import assign, overlap
+from duomo.tasks.detect.assign import assign, loss, overlap
 from duomo.tasks.detect.task import Config, Main
 
 CLASSES = 3
@@ -170,6 +170,22 @@ def test_a_place_answers_for_the_thing_around_it() -> None:
     # a thing smaller than the spacing is answered by the nearest place
     assert int((~first).sum()) == 1 and (centre[~first] - 0.535).abs().max() < 0.07
     assert set(thing[0][chosen].tolist()) == {0, 1}
+
+
+def test_nothing_is_learned_of_a_class_within_its_crowd() -> None:
+    y, x = torch.meshgrid((torch.arange(8) + 0.5) / 8, (torch.arange(8) + 0.5) / 8, indexing="ij")
+    places = torch.stack([x.flatten(), y.flatten(), torch.full((64,), 1 / 8)], 1)
+    boxes = torch.cat([places[:, :2] - 0.1, places[:, :2] + 0.1], 1).unsqueeze(0)
+    true = torch.tensor([[[0.0, 0.0, 0.5, 1.0], [0.1, 0.1, 0.3, 0.3]]])
+    slopes = []
+    for crowd in (-3, -1):  # of class 1, and none
+        logits = torch.zeros(1, 64, 2, requires_grad=True)
+        loss(Places(logits, boxes, places), true, torch.tensor([[crowd, 1]]))[0].backward()
+        assert logits.grad is not None
+        slopes.append(logits.grad[0].abs())
+    left, thing = places[:, 0] < 0.5, (places[:, :2] - 0.2).abs().amax(1) < 0.2
+    assert (slopes[0][left & ~thing, 1] == 0).all() and (slopes[1][left, 1] > 0).all()
+    assert (slopes[0][:, 0] > 0).all() and (slopes[0][~left] > 0).all() and (slopes[0][thing, 1] > 0).any()
 
 
 def test_learns_to_find(scenes: Table, tmp_path: Path) -> None:
