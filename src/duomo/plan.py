@@ -80,8 +80,8 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     """Target and task, found where they were not given, and in words why; what tells the parts of the data is no input."""
     data = targets.called(table, data)
     notes, task, target = list[str](), data.task or ("regress" if data.ahead else ""), data.target
-    parts = partition.told(table, target)
-    aside = [*data.ignore, *([parts] if parts and parts not in data.ignore else [])]  # what nobody is to look at is no target either
+    parts = (partition.told(table, target), partition.folds(table, (*target, *data.kind)))
+    aside = [*data.ignore, *(name for name in parts if name and name not in data.ignore)]  # what nobody is to look at is no target either
     table = table.without([name for name in table.names if name in aside and name not in target])
     if not target and task in ("", *SUPERVISED) and (target := tuple(name for name in table.asked if name in table.names)):
         notes.append(tr("Target: {name}, which the rows to be answered lack.", name=listed(target)))

@@ -250,3 +250,50 @@ def test_cells_in_brackets_beside_no_boxes(tmp_path: Path, cell: str) -> None:
     with (tmp_path / "texts.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *([cell, "ab"[row % 2]] for row in range(10))])
     assert sources.read(tmp_path / "texts.csv").column("text").to_pylist() == [cell] * 10
+
+
+def test_classes_in_names_of_files(tmp_path: Path) -> None:
+    """As Dogs vs. Cats has them, its test without any; what a camera calls its pictures is no class."""
+    for number in range(12):
+        shot(tmp_path / "pets" / "train" / f"{('cat', 'dog')[number % 2]}.{number}.jpg", number)
+        shot(tmp_path / "pets" / "test1" / f"{number}.jpg", number + 100)
+        shot(tmp_path / "roll" / f"{('DSC', 'IMG')[number % 2]}_{number:04}.jpg", number)
+    for folder in (tmp_path / "pets", tmp_path / "pets" / "train"):
+        table = sources.read(folder)
+        told = dict(zip(table.column("file").to_pylist(), table.column("label").to_pylist(), strict=True))
+        assert {label for file, label in told.items() if "test1" not in file} == {"cat", "dog"} and "cat 6" in " ".join(table.problems)
+        assert all((label or "") in file for file, label in told.items()) and sum(label is not None for label in told.values()) == 12
+        assert plan.choose(kinds.infer(table, {}), DataConfig())[0].target == ("label",)
+    assert "label" not in sources.read(tmp_path / "roll").names
+
+
+def test_parts_without_classes_beside_another_folder(tmp_path: Path) -> None:
+    """As Market-1501 has them: that a picture is to be tested on is no class of it."""
+    for number in range(24):
+        part = ("bounding_box_train", "bounding_box_test", "query")[number % 3]
+        shot(tmp_path / part / f"{number // 3:04}_c{1 + number % 4}s1_{number:06}_00.jpg", number)
+    shot(tmp_path / "bounding_box_test" / "-1_c1s1_000401_03.jpg", 99)
+    with pytest.raises(DataError, match="are splits without folders of classes"):
+        sources.read(tmp_path)
+
+
+def test_two_lists_of_the_same_files(tmp_path: Path) -> None:
+    """As ISIC has them: what is to be told, a column a class, and what is known of each picture beside it."""
+    truth, about = ["image,MEL,NV,BCC"], ["image,age_approx,lesion_id,sex"]
+    for number in range(30):
+        shot(tmp_path / "ISIC_2019_Training_Input" / f"ISIC_{number:07}.jpg", number)
+        marks = ",".join(str(float(number // 3 % 3 == place)) for place in range(3))
+        truth.append(f"ISIC_{number:07},{marks}")
+        about.insert(1, f"ISIC_{number:07},{40 + number % 7},IL_{number // 3},{('male', 'female')[number % 2]}")
+    write(tmp_path / "ISIC_2019_Training_GroundTruth.csv", *truth)
+    write(tmp_path / "ISIC_2019_Training_Metadata.csv", *about)
+    made = plan.make(tmp_path, {}, Silent())
+    table = made.train
+    assert made.recipe.data.group == "lesion_id" and "sex" in table.names and {*table.column(made.recipe.data.target[0]).to_pylist()} == {
+        "MEL", "NV", "BCC"
+    }  # fmt: skip
+    for file, label, lesion in zip(
+        *(table.column(name).to_pylist() for name in ("file", *made.recipe.data.target, "lesion_id")), strict=True
+    ):
+        number = int(file[-11:-4])
+        assert label == ("MEL", "NV", "BCC")[number // 3 % 3] and lesion == f"IL_{number // 3}"

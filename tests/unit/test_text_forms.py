@@ -273,3 +273,18 @@ def test_labels_of_which_nearly_every_cell_holds_others(sign: str) -> None:
     assert "10 of 60 rows have none" in codes["bare"] and "10 of 60 rows have no 'label'" in codes["target_missing"]
     partners = {"query": given["text"], "pos": [json.dumps([f"text {row}"]) for row in range(60)]}
     assert balance_of(kinds.infer(sources.read(partners), {}), "pos") == ({}, [])
+
+
+TEXTS = ["Well, it is a fine film", "I left; too long, too loud", "Not bad, not bad at all | see it", "It rained"]
+
+
+@pytest.mark.parametrize("form", ["{label},{text}", "{label}\t{text}\tetc", "{text};{label}", "{label} | {text}"])
+@pytest.mark.parametrize("headed", [False, True])
+def test_classes_at_the_edge_of_lines(tmp_path: Path, form: str, headed: bool) -> None:
+    """The sign that divides them stands in the texts as well, so that no table has as many cells in each line."""
+    rows = [(f"Number {n}. {TEXTS[n % 4]}", ("good", "bad", "so-so")[n % 3]) for n in range(60)]
+    lines = [form.replace("\tetc", "\tetc" * (n % 2)).format(text=text, label=label) for n, (text, label) in enumerate(rows)]
+    head = [form.format(text="a text", label="label")] if headed else []
+    table = sources.read(put(tmp_path, {"reviews.txt": "\n".join([*head, *lines])}) / "reviews.txt")
+    assert table.column("label").to_pylist() == [label for _, label in rows] and plan(table) == ("classify", ("label",))
+    assert [text.removesuffix("\tetc") for text in table.column("text").to_pylist()] == [text for text, _ in rows]

@@ -17,6 +17,7 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import dated
 from duomo.data.digests import cell_digests
 from duomo.data.folders.listed import SOURCE
+from duomo.data.partition import folds
 from duomo.data.profile import NO, YES, words
 
 NEAR_PERFECT = 0.98
@@ -25,6 +26,10 @@ LOOKED_AT = 100_000
 OFTEN, MANY = 2, 8
 """Rows of a numbered thing, on average, and things of a class, from which they are measured several times; classes from which on
 what several of them share is no chance."""
+WHOLE = 1.1
+"""Classes of a numbered recording or the like, on average, at most: a few hold several."""
+REPEATS = 10
+"""Rows, at least, that would lie in the fold of an earlier row of the same value by chance."""
 LISTS, FEWEST_LISTS = 2000, 15
 """Cells that are looked at, whether they are lists of classes, and that tell it at least."""
 _GROUP = re.compile(
@@ -146,8 +151,11 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
     """Columns that by name are a person or a thing seen repeatedly, and how many different ones there are: `least` or more.
 
     First those of persons; behind them numbers of what was measured several times. Of pictures, sounds and films none of a person may lie
-    on both sides, be it but the second: a table's rows have to repeat on average.
+    on both sides, be it but the second: a table's rows have to repeat on average. Whoever divided the rows into folds knew what belongs
+    together.
     """
+    if kept := _kept(table, target, least):
+        return [kept]
     found = []
     clips, most = bool(table.of_kind("video")), len(table) - 1 if table.of_kind(*MEDIA) else len(table) / 1.5
     for name in table.names:
@@ -177,6 +185,25 @@ def blocks(table: Table, target: str) -> list[tuple[str, int]]:
             if FEWEST_GROUPS <= distinct <= len(table) / ALIKE and (codes[1:] != codes[:-1]).sum() == distinct - 1:
                 found.append((name, distinct))
     return found
+
+
+def _kept(table: Table, target: str, least: int) -> tuple[str, int] | None:
+    """The column of fewest values each of which lies in one fold of a cross-validation, where some repeat (fsID of UrbanSound8K); of
+    pictures, sounds and films else the folds; and how many values there are."""
+    if not (fold := folds(table, (target,))):
+        return None
+    fold_N, found = codes_of(text_of(table.column(fold))), list[tuple[int, str]]()
+    for name in (name for name in table.of_kind("category", "number", "id", "text") if name not in (fold, target)):
+        thing_N = codes_of(text_of(table.column(name)))
+        known = (thing_N >= 0) & (fold_N >= 0)
+        things, parts = len(np.unique(thing_N[known])), len(np.unique(fold_N[known]))
+        pairs = len(np.unique(thing_N[known] * (fold_N.max(initial=0) + 1) + fold_N[known]))
+        if pairs == things > parts > 1 and things + REPEATS <= known.sum():
+            found.append((things, name))
+    if not found and table.of_kind(*MEDIA):
+        found.append((len(np.unique(fold_N[fold_N >= 0])), fold))
+    things, name = min(found, default=(0, ""))
+    return (name, things) if things >= least else None
 
 
 def twins(table: Table, target: Sequence[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
@@ -221,7 +248,9 @@ def _measured(table: Table, name: str, target: str) -> bool:
     known = (thing_N >= 0) & (target_N >= 0)
     things, pairs = len(np.unique(thing_N[known])), len(np.unique(thing_N[known] * (target_N.max(initial=0) + 1) + target_N[known]))
     unlike = table.kinds.get(target) == "number" or things >= OFTEN * len(np.unique(target_N[known]))
-    return pairs == things and unlike and known.sum() >= (things + 1 if table.of_kind(*MEDIA) else OFTEN * things)
+    if table.of_kind(*MEDIA):
+        return pairs <= WHOLE * things and unlike and known.sum() > things
+    return pairs == things and unlike and known.sum() >= OFTEN * things
 
 
 def _told_otherwise(table: Table, name: str, different: pa.Array) -> bool:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.table import Table
+from duomo.data import profile
 from duomo.data.split_sizes import TRAIN
 
 NAMES = ("train", "valid", "test")
@@ -18,6 +19,10 @@ PARTS = {word: part for part, words in enumerate(_WORDS) for word in words.split
 """Words that name the parts (eng.testa is to validate); a year behind them (train2017) is passed over."""
 SPLIT = "split"
 """The column that says which part a row is of, where files were put together."""
+FOLDS = re.compile(r"((k|cv|cross validation|test|valid|validation) ?)*folds?( (id|no|nr|number|index|idx))?|折号?")
+"""What the column is called that numbers the folds of a cross-validation."""
+FOLD, MOST_FOLDS = re.compile(r"(fold)?[-_ ]?\d+(\.0)?", re.IGNORECASE), 20
+"""A fold in its cell, and how many there are at most."""
 GLANCED, MOST_PARTS = 4096, 6
 """Rows that are looked at first for such a column, and words that it has at most."""
 
@@ -29,6 +34,16 @@ def told(table: Table, targets: Sequence[str] = ()) -> str:
         found = _named(column) if None not in _named(column.slice(0, GLANCED)) else []
         if None not in found and {TRAIN} < {*found}:
             return name
+    return ""
+
+
+def folds(table: Table, targets: Sequence[str] = ()) -> str:
+    """The column that says which fold of a cross-validation each row is in; empty where none does."""
+    for name in table.names:
+        if name not in targets and FOLDS.fullmatch(profile.words(name)):
+            cells = pc.unique(values_of(table.column(name))).drop_null().to_pylist()
+            if 2 < len(cells) <= MOST_FOLDS and all(FOLD.fullmatch(str(cell)) for cell in cells):
+                return name
     return ""
 
 

@@ -24,23 +24,24 @@ from duomo.data.folders.one_hot import exclusive
 from duomo.data.folders.part_tables import like
 from duomo.data.folders.prose import CODE
 from duomo.data.folders.scans import unfolded
-from duomo.data.folders.serial import sourced
+from duomo.data.folders.serial import cut, sourced
 from duomo.data.folders.timed import pieces
 from duomo.data.formats import foreign
 from duomo.data.formats.aligned import bar_of, read_barred
 from duomo.data.formats.archive import unpack
 from duomo.data.formats.arrays import read_numpy
-from duomo.data.formats.bilingual import read_mo, read_po, read_tmx, read_xliff
+from duomo.data.formats.bilingual import is_qt, read_mo, read_po, read_tmx, read_xliff
 from duomo.data.formats.compressed import inside, unpacked
 from duomo.data.formats.conll import mark_of, read_conll, read_slashed
 from duomo.data.formats.delimited import read_delimited, real_format
-from duomo.data.formats.dialogues import read_turns
+from duomo.data.formats.dialogues import in_turns, read_turns
 from duomo.data.formats.documents import read_text_file
 from duomo.data.formats.fasttext import read_marked
 from duomo.data.formats.frames import from_memory, plain
 from duomo.data.formats.inline_spans import read_aspects, read_inlaid, read_trees
 from duomo.data.formats.label_studio import kept
 from duomo.data.formats.logged import logged
+from duomo.data.formats.messengers import read_chat
 from duomo.data.formats.nameless import MAKES, in_plain, is_table, make_of
 from duomo.data.formats.pages import PAGES, unread
 from duomo.data.formats.pages import plain as page
@@ -55,6 +56,7 @@ from duomo.data.partition import PARTS, SPLIT
 from duomo.data.scenes.cells import boxed
 from duomo.data.scenes.forms import is_annotation, read_scenes, refuse_without_pictures
 from duomo.data.scenes.masks import unmasked
+from duomo.data.scenes.runs import named_apart
 
 _FORMATS = {
     "delimited": ".csv .tsv .tab .psv",
@@ -234,14 +236,14 @@ def _file(path: Path, cache: Path | None, encoding: str, wanted: Wanted, part: s
             tr("The name of {file} does not say what it holds; it was read as {kind}.", file=path.name, kind=tr(MAKES[nameless])),
             *problems,
         )
-    return boxed(Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems))
+    return cut(boxed(Table(plain(data), known, root=path.parent, name=part or path.stem, problems=problems)))
 
 
 def _gathered(data: pa.Table, wanted: Wanted) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """The table as it is learned from, what was done, and the kinds that follow."""
-    data, words = gathered(data)
+    data, words = gathered(named_apart(data))
     data, more = prompted(data)
-    data, chats = logged(data) if {*wanted}.isdisjoint(data.column_names) else (data, ())
+    data, chats = in_turns(*logged(data)) if {*wanted}.isdisjoint(data.column_names) else (data, ())
     told = dict.fromkeys(data.column_names, "text") if words or more or chats else {}
     data, about = kept(data)
     return data, (*chats, *more, *words), told | about
@@ -269,7 +271,9 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather" | "orc":
             data, problems = {"feather": read_feather, "orc": read_orc}[kind](path)
-        case "conll" | "slashed" | "segmented" | "turns" | "trees" | "inlaid" | "aspects" | "barred" | "tmx" | "xliff" | "po" | "mo":
+        case (
+            "conll" | "slashed" | "segmented" | "turns" | "trees" | "inlaid" | "aspects" | "barred" | "tmx" | "xliff" | "po" | "mo" | "chat"
+        ):
             data, problems, known = _lessons(kind, path, encoding)
         case "marked":
             (data, problems), known = read_marked(path, cache, encoding), {"text": "text", "label": "category"}
@@ -292,9 +296,10 @@ def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str,
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
     readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "mo": read_mo, "tmx": read_tmx,
                "xliff": read_xliff, "barred": read_barred, "turns": read_turns, "trees": read_trees, "inlaid": read_inlaid,
-               "aspects": read_aspects}  # fmt: skip
+               "aspects": read_aspects, "chat": read_chat}  # fmt: skip
     data, problems = readers[kind](path, encoding)
-    kinds = {name: {"document": "id", "label": "category"}.get(name, "text") for name in data.column_names}
+    usual = {"document": "id", "label": "category", "sender": "category", "time": "date"}
+    kinds = {name: usual.get(name, "text") for name in data.column_names}
     return data, problems, {} if kind == "barred" and "c0" in kinds else kinds
 
 
@@ -302,7 +307,7 @@ def _format(path: Path, real: str) -> str:
     """How to read the file: by its ending, once its first bytes agree."""
     ending = path.suffix.lower()
     if ending == ".ts" and not is_ts(path):
-        ending = ""
+        ending = ".xliff" if is_qt(path) else ""
     kind = "image" if is_scan(path) or (not ENDINGS.get(ending) and is_dicom(path)) else ENDINGS.get(ending, "")
     if kind == "image":
         return kind

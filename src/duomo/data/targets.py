@@ -40,7 +40,7 @@ _TARGETS = (
     *("label", "labels", "target", "targets", "class", "y", "diagnosis", "outcome", "category", "sentiment", "species", "income", "churn"),
     *("survived", "spam", "fraud", "default", "quality", "grade", "rating", "score", "price", "stars", "topic", "disease", "result"),
     *("churned", "exited", "attrition", "cancelled", "canceled", "converted", "clicked", "purchased", "defaulted", "approved", "severity"),
-    *("stage", "status", "type", *_CHINESE.split()),
+    *("dx", "stage", "status", "type", *_CHINESE.split()),
 )
 _OFTEN_ELSE = {"status", "type", "状态", "类型"}
 """Names that a format gives too, the same word in every row."""

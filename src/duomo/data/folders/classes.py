@@ -42,6 +42,10 @@ FEW_BEDS, LONG_BEDS = 5, 10.0
 """How many times as many recordings a usual class has at least, and how many times as long those are that noise is cut from."""
 MOST_INSIDE = 0.8
 """Of files that mostly lie in folders of classes, so many do, at least; the others have no class."""
+_NUMBERED = re.compile(r"(?P<word>\D*[^\W\d_])[\W_]*\d+([\W_]+\d+)*[\W_]*")
+"""Names of files that are a word and a number: cat.0, Abyssinian_12, dog (3)."""
+NAMED, SIGN = 0.5, 4
+"""Of the files so many are called so, at least, where the words are classes; letters at most of what a camera calls its pictures (DSC)."""
 _ORIGINS = re.compile(
     r"((actor|batch|cam(era)?|cent(er|re)|clinic|day|device|domain|fold|group|hospital|id|img|image|lab|location|machine|operator|part|patient"
     r"|person|photo|place|plant|region|round|run|scanner|sequence|singer|session|set|shift|site|speaker|station|subject|user|view|video|week"
@@ -82,7 +86,8 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     if deep and taught & judged and not divided:  # others beside are neither to learn nor to test (seg_pred, ground_truth)
         inner = [[""] if parts[label] is None else names for names, label in zip(inner, labels, strict=True)]
         divided = True
-    if divided or (len(set(labels)) > 1 and {label.lower() for label in labels} <= PARTS.keys()):
+    bare = not deep and TRAIN in parts.values() and bool({*parts.values()} & {VALID, TEST})  # bounding_box_train, …_test, query
+    if divided or bare or (len(set(labels)) > 1 and {label.lower() for label in labels} <= PARTS.keys()):
         if all(inner):
             return _of_parts(labels, [names[0] for names in inner])
         first, *_, last = sorted(set(labels), key=lambda label: ("train" not in label.lower(), "test" in label.lower()))
@@ -214,9 +219,14 @@ def classes(folder: Folder, files: list[str]) -> Table:
     fields, found = (fields, Classed([], folders)) if told else (fields if found is None or alone or second else {}, found)
     columns |= {name: pa.array(cells, pa.large_string()) for name, cells in fields.items()}
     folder = folder.noting(*_shown(fields, told, folders))
+    if (found is None or alone) and not fields and (words := _words(files)):
+        counts = [f"{word} {count:,}" for word, count in Counter(filter(None, words)).most_common()]
+        folder = folder.noting(tr("The names of the files are a word and a number each: the words are their classes ({words}).",
+                                  words=listed(counts, 5)))  # fmt: skip
+        inside, found = files, Classed(words)
     if found is not None and found.labels:
         labels = dict(zip(inside, found.labels, strict=True))
-        columns["label"] = pa.array([labels.get(file) for file in files], pa.large_string())
+        columns["label"] = pa.array([labels.get(file) or None for file in files], pa.large_string())
         folder = folder.noting(*found.said)
     if found is not None and found.groups is not None:
         groups = dict(zip(files if told else inside, found.groups, strict=True))
@@ -249,9 +259,19 @@ def _labels(root: Path, files: list[str]) -> Classed | None:
     try:
         return labels_of(root, files)
     except DataError:
-        if any(not cell.isdecimal() for cells in _fields(files).values() for cell in cells):
+        if _words(files) or any(not cell.isdecimal() for cells in _fields(files).values() for cell in cells):
             return None
         raise
+
+
+def _words(files: list[str]) -> list[str]:
+    """The word that each file's name is before a number, empty for others; none where these are no classes: few, each of several files, and
+    no word for pictures and the like."""
+    found = [_NUMBERED.fullmatch(file.rpartition("/")[2].rpartition(".")[0]) for file in files]
+    words = [one["word"] if one else "" for one in found]
+    counts = Counter(filter(None, words))
+    several = len(counts) > 1 and counts.total() >= max(NAMED * len(files), FEWEST * len(counts))
+    return words if several and not any(_is_outer(word, "") or (word.isupper() and len(word) <= SIGN) for word in counts) else []
 
 
 def kinds_of(columns: Collection[str]) -> dict[str, str]:

@@ -18,13 +18,14 @@ from duomo.core.kinds.video import moves
 from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
+from duomo.data.folders.catalogues import read_catalogues
 from duomo.data.folders.classes import GROUP, beds, classes, has_classes, kinds_of, known_classes, labels_of, within
 from duomo.data.folders.companions import above_classes, cards, companions
 from duomo.data.folders.files import Folder, Reader, kind_of, listing
 from duomo.data.folders.illustrated import is_illustrated
 from duomo.data.folders.joined import joined
 from duomo.data.folders.lined import read_lined
-from duomo.data.folders.listed import LOOKED_AT, are_classes, described, drawn, known, names_files, once, parts
+from duomo.data.folders.listed import LOOKED_AT, alongside, are_classes, described, drawn, known, names_files, once, parts
 from duomo.data.folders.listed_folders import explains, of_folders, of_scans
 from duomo.data.folders.misnamed import misnamed
 from duomo.data.folders.part_lists import divided, marked
@@ -121,8 +122,8 @@ def _of_media(folder: Folder, tables: list[str], moving: list[str]) -> Table:
 
 
 def _of_words(folder: Folder, tables: list[str]) -> Table:
-    """A folder without media: its annotated texts, records or rows of texts, its tables, or what is written in its texts."""
-    for made in (read_standoff, read_records, *(() if tables else (read_lined, _side_by_side))):
+    """A folder without media: its annotated texts, messages of a program, records or rows of texts, its tables, or its texts."""
+    for made in (read_standoff, read_catalogues, read_records, *(() if tables else (read_lined, _side_by_side))):
         if (found := made(folder)) is not None:
             return found
     root, files, texts, listed = folder.root, folder.files, len(folder.of_kind("text")), cards(tables)
@@ -225,6 +226,8 @@ def _listed(folder: Folder, tables: list[str]) -> Table | None:
         return described(folder, folder.read(named[0]))
     if (parted := of_parts(folder, named)) is not None:
         return described(folder, parted)
+    if len(named) == 2 and (both := alongside(folder, named)) is not None:
+        return both
     if {word for file in named for word in re.split("[-_.]", _stem(file))} & PARTS.keys():
         first, last = (min(named, key=lambda file: (word not in _stem(file), file)) for word in ("train", "test"))
         raise DataError(

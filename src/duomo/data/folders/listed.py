@@ -16,6 +16,7 @@ from duomo.core.kinds.cells import is_text
 from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.folders.files import LONGEST_NAME, Folder, Reader, by_ends, kind_of, listing
+from duomo.data.folders.one_hot import exclusive
 from duomo.data.scenes.tables import listed_scenes, lists_boxes
 from duomo.data.scenes.tools import places
 
@@ -35,6 +36,8 @@ NAMING = (
     "file", "file_name", "filename", "path", "filepath", "image", "audio", "picture", "sound", "wav", "clip", "video", "film",
     "文件", "文件名", "图片", "音频", "视频", "影片",
 )  # fmt: skip
+SAME = 0.95
+"""Of the files that two lists name, so many are the same at least."""
 SOURCE = "source"
 """The column that says which film a clip was cut from."""
 
@@ -143,6 +146,27 @@ def once(folder: Folder, lists: list[str]) -> Table | None:
     said += [tr("{count} other tables of the folder are not read: {names}.", count=len(rest), names=", ".join(rest))] if rest else []
     problems = dict.fromkeys(problem for table in above for problem in table.problems)
     return replace(folder, problems=(*said, *problems)).table(data, first.kinds)
+
+
+def alongside(folder: Folder, lists: list[str]) -> Table | None:
+    """Two lists that name the same files, each once, and say unlike things of them (truth and metadata of ISIC), as one; else None."""
+    try:
+        first, other = (exclusive(described(folder, folder.read(file))) for file in lists)
+    except DataError:  # it names none
+        return None
+    media = next((name for name in MEDIA if name in first.names and name in other.names), "")
+    own, others = (table.column(media).drop_null() if media else pa.chunked_array([[]], pa.large_string()) for table in (first, other))
+    both = len({*own.to_pylist()} & {*others.to_pylist()})
+    added = [name for name in other.names if name not in (media, "file")]
+    if both < SAME * max(len(own), len(others)) or both < len(pc.unique(own)) * SAME or {*added} & {*first.names} or not both:
+        return None
+    rows = pc.index_in(first.column(media), value_set=other.column(media))
+    data = first.data
+    for name in added:
+        data = data.append_column(name, other.column(name).take(rows))
+    said = tr("{files} name the same files: what both say of them is one table.", files=", ".join(lists))
+    problems = dict.fromkeys((*first.problems, *other.problems))
+    return replace(first, data=data, kinds={**other.kinds, **first.kinds}, problems=(*problems, said))
 
 
 def _above(tables: Sequence[pa.Table]) -> pa.Table:

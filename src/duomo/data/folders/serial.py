@@ -1,4 +1,5 @@
-"""Pictures that were taken one after the other (frames of a film, shots of one sign), told by their names and by how alike they are."""
+"""Pictures that were taken one after the other (frames of a film, shots of one sign), told by their names and by how alike they are; and
+rows of a table that tell of pieces which are counted in their names."""
 
 import os
 import re
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from duomo.core.kinds import depths, image, media
+from duomo.core.kinds.cells import is_text
 from duomo.core.messages import tr
-from duomo.core.table import Table
+from duomo.core.table import MEDIA, Table
+from duomo.data.folders.files import kind_of
 from duomo.data.folders.listed import SOURCE
 
 NUMBERED = re.compile(r"(.*?)\d+")
@@ -21,6 +24,10 @@ FEWEST, MOST_STARTS, SHARE = 3, 0.5, 0.8
 """Beginnings of names at least, their number as a share of the files at most, and the share of files of which several begin alike."""
 PAIRS, FEWEST_PAIRS, ALIKE = 40, 8, 0.5
 """Neighbours that are compared, and strangers; how far apart neighbours are at most, where strangers are 1."""
+PIECE = re.compile(r"(.*\d)[._ -](\d{1,4})")
+"""The name of a piece: what it is of, which is numbered too, and which one it is."""
+FEWEST_CUT, MOST_CUT, LEFT = 20, 60, 0.8
+"""Things that were cut at least, pieces of one on average at most, and the share of these that are there at least."""
 OWNERS = ("patient", "group")
 """Columns that tell what belongs together already."""
 LOOK = {"size": [3, 16, 16], "fit": "crop", "fill": 0}
@@ -42,6 +49,37 @@ def sourced(table: Table) -> Table:
               "such rows of pictures are kept together.", first=files[0], count=len(counts))  # fmt: skip
     data = table.data.append_column(SOURCE, pa.array(starts, pa.large_string()))
     return replace(table, data=data, kinds={**table.kinds, SOURCE: "id"}, problems=(*table.problems, said))
+
+
+def cut(table: Table) -> Table:
+    """The table with what each row is a piece of, as `source`, where a column names files by the number of a thing and of its pieces, which
+    are counted from 0 or 1 on (blues.00003.0.wav, blues.00003.1.wav); any other as it is."""
+    if {SOURCE, *OWNERS} & {*table.names}:
+        return table
+    for name in (name for name in table.names if is_text(table.column(name).type)):
+        column = table.column(name)
+        if not all(isinstance(cell, str) and kind_of(cell) in MEDIA for cell in column.slice(0, FEWEST_CUT).to_pylist()):
+            continue
+        found = [PIECE.fullmatch(os.path.splitext(str(cell))[0]) for cell in column.to_pylist()]
+        pieces = defaultdict[str, list[int]](list)
+        for one in found:
+            pieces[one[1] if one else ""].append(int(one[2]) if one else -1)
+        if (
+            FEWEST_CUT <= len(pieces) <= MOST_STARTS * len(found)
+            and len(found) <= MOST_CUT * len(pieces)
+            and all(map(_counts, pieces.values()))
+        ):
+            said = tr("The names in column {name!r} end in numbers that count pieces of one thing each: the rows of each of {count:,} "
+                      "things are kept together.", name=name, count=len(pieces))  # fmt: skip
+            data = table.data.append_column(SOURCE, pa.array([one and one[1] for one in found], pa.large_string()))
+            return replace(table, data=data, kinds={**table.kinds, SOURCE: "id"}, problems=(*table.problems, said))
+    return table
+
+
+def _counts(numbers: list[int]) -> bool:
+    """Whether these are all numbers from 0 or 1 on, but for a few."""
+    numbers = sorted(numbers)
+    return numbers[0] in (0, 1) and len({*numbers}) == len(numbers) >= LEFT * (numbers[-1] - numbers[0] + 1)
 
 
 def _start(file: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,9 +47,12 @@ def pieces(table: Table) -> Table:
     if named is None or not name or table.root is None:
         return table
     files = [table.root / cell if cell else None for cell in text_of(table.column(name)).to_pylist()]
-    spans_N2 = _spans(files, *(_seconds(table.column(one)) for one in named[:2]), lasts=named[2])
+    begin_N, end_N = (_seconds(table.column(one)) for one in named[:2])
+    long_N, rate_N = _lengths(files)
+    end_N = begin_N + end_N if named[2] else end_N
+    spans_N2 = _spans(begin_N, end_N, long_N, rate_N)
     if spans_N2 is None:
-        return table
+        return _bare(table, named[:2]) if _are_whole(end_N - begin_N, long_N, rate_N) else table
     data, own = table.data, dict.fromkeys((name, *named[:2]), "id")
     if name == "audio":
         data = data.drop_columns("audio")
@@ -95,14 +98,22 @@ def _seconds(column: pa.ChunkedArray) -> np.ndarray:
     return np.array(told)
 
 
-def _spans(files: list[Path | None], begin_N: np.ndarray, end_N: np.ndarray, *, lasts: bool) -> np.ndarray | None:
-    """(N, 2) seconds, nan for rows without a piece; None where these numbers are no times, or the recordings are the pieces already."""
+def _lengths(files: list[Path | None]) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) seconds of each recording, and its samples in a second."""
     looks = dict(_looks(files))
-    long_N, rate_N = (np.array([getattr(looks.get(file), name, math.nan) for file in files], float) for name in ("frames", "rate"))
-    long_N = long_N / rate_N
-    end_N = begin_N + end_N if lasts else end_N
+    frames_N, rate_N = (np.array([getattr(looks.get(file), name, math.nan) for file in files], float) for name in ("frames", "rate"))
+    return frames_N / rate_N, rate_N
+
+
+def _scales(rate_N: np.ndarray) -> tuple[float | np.ndarray, ...]:
+    """Seconds, thousandths of one, samples: in seconds."""
+    return 1.0, 1e-3, 1 / rate_N
+
+
+def _spans(begin_N: np.ndarray, end_N: np.ndarray, long_N: np.ndarray, rate_N: np.ndarray) -> np.ndarray | None:
+    """(N, 2) seconds, nan for rows without a piece; None where these numbers are no times, or the recordings are the pieces already."""
     known = np.isfinite(begin_N) & np.isfinite(end_N) & np.isfinite(long_N)
-    for scale in (1.0, 1e-3, 1 / rate_N):  # seconds, thousandths, samples
+    for scale in _scales(rate_N):
         spans_N2 = np.stack([begin_N * scale, end_N * scale], axis=1)
         inside = known & (spans_N2[:, 0] >= 0) & (spans_N2[:, 1] > spans_N2[:, 0]) & (spans_N2[:, 0] < long_N)
         inside &= spans_N2[:, 1] <= np.maximum(long_N + LATE, long_N / WHOLE)
@@ -111,6 +122,20 @@ def _spans(files: list[Path | None], begin_N: np.ndarray, end_N: np.ndarray, *, 
             cut = (lasts_N < WHOLE * long_N)[inside].mean() > 1 - MOST and np.median(lasts_N[inside]) >= SHORTEST
             return np.where(inside[:, None], spans_N2, math.nan) if cut else None
     return None
+
+
+def _are_whole(lasts_N: np.ndarray, long_N: np.ndarray, rate_N: np.ndarray) -> bool:
+    """Whether most recordings last as long as their pieces: they were cut before (UrbanSound8K)."""
+    known = np.isfinite(lasts_N) & np.isfinite(long_N)
+    near = (np.isclose(lasts_N * scale, long_N, rtol=1 - WHOLE, atol=SHORTEST) & known for scale in _scales(rate_N))
+    return bool(known.any()) and max(int(one.sum()) for one in near) >= MOST * known.sum()
+
+
+def _bare(table: Table, names: Sequence[str]) -> Table:
+    """The table without times in recordings that are not there as inputs."""
+    said = tr("The times ({begin}, {end}) are those of recordings that the sounds were cut from: they are not learned from.",
+              begin=names[0], end=names[1])  # fmt: skip
+    return replace(table, kinds={**table.kinds, **dict.fromkeys(names, "id")}, problems=(*table.problems, said))
 
 
 def _looks(files: list[Path | None]) -> Iterator[tuple[Path | None, audio.Look]]:

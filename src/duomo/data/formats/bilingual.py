@@ -1,4 +1,4 @@
-"""Files of translations: TMX (translation memories), XLIFF, PO and MO (messages of programs). Each pair of texts becomes a row.
+"""Files of translations: TMX (translation memories), XLIFF, Qt's TS, PO and MO (messages of programs). Each pair of texts becomes a row.
 
 XML is read by expat, piece by piece; a file that declares entities is refused, so that none can grow without bound or reach outside.
 """
@@ -25,8 +25,12 @@ PIECE = 1 << 20
 LONGEST = 1_000_000
 CODES = ("bpt", "ept", "ph", "it", "ut")
 """Elements of a segment that hold mark-up of the original, not text."""
-UNITS, TEXTS, ASIDE = ("tu", "trans-unit", "segment"), ("seg", "source", "target"), ("alt-trans", "mtc:matches", "matches")
+UNITS, TEXTS, ASIDE = ("tu", "trans-unit", "segment", "message"), ("seg", "source", "target"), ("alt-trans", "mtc:matches", "matches")
 """Elements that hold a text in two languages; the texts; and what has such texts, but for another purpose."""
+OPEN = re.compile(r"new|initial|needs-(translation|adaptation|l10n)|unfinished|vanished|obsolete")
+"""What a translation is called that is none yet, or none any more, by its state (XLIFF) or type (Qt)."""
+FORMS = "numerusform"
+"""Qt's element of a translation that has one for each number."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 DECLARED = re.compile(rb"<\?xml[^>]*encoding\s*=\s*[\"']([\w.:-]+)")
 CHARSET = re.compile(rb"Content-Type:[^\n]*charset=([\w.:-]+)", re.IGNORECASE)
@@ -50,21 +54,32 @@ class _Segments:
         self._language, self._parts, self._inside, self._codes, self._size = "", list[str](), "", 0, 0
         self._aside = 0
         """Elements of XLIFF around that hold what others proposed."""
+        self.open_units, self._open = 0, False
 
     def open(self, tag: str, attributes: dict[str, str]) -> None:
+        tag = "target" if tag == "translation" else tag
+        state = attributes.get("state") or attributes.get("type") or ""
         if tag in UNITS:
             self.units.append({})
+            self._open = OPEN.fullmatch(state) is not None
         elif tag == "tuv":
             self._language = attributes.get("xml:lang") or attributes.get("lang", "")
         elif tag in ASIDE:
             self._aside += 1
         elif tag in TEXTS and not self._aside:
             self._parts, self._inside, self._codes, self._size = [], tag, 0, 0
+            self._open = self._open or (tag == "target" and OPEN.fullmatch(state) is not None)
+        elif tag == FORMS:
+            self._parts = []  # the last one, of many, is that of the source
         elif tag in CODES:
             self._codes += 1
 
     def close(self, tag: str) -> None:
-        if tag == self._inside and self.units:
+        tag = "target" if tag == "translation" else tag
+        if tag == self._inside == "target" and self._open:
+            self.open_units += bool("".join(self._parts).strip())
+            self._inside = ""
+        elif tag == self._inside and self.units:
             name = self._language if tag == "seg" else tag
             self.units[-1] |= {name: self.units[-1].get(name, "".join(self._parts))} if name else {}
             self._inside = ""
@@ -87,7 +102,7 @@ class _Segments:
 
 
 def _segments(path: Path, wanted: str, kind: str) -> tuple[list[dict[str, str]], tuple[str, ...]]:
-    """The units of an XML file, and what was noticed about its encoding."""
+    """The units of an XML file, and what was noticed about its encoding, and about translations that are not done."""
     _small(path)
     encoding = _encoding(path, wanted, DECLARED)
     found = _Segments(path.name, kind)
@@ -103,15 +118,23 @@ def _segments(path: Path, wanted: str, kind: str) -> tuple[list[dict[str, str]],
     except ExpatError as error:
         raise DataError("A {kind} file must be whole XML; {file} is not: {why}. Fix it.",
                         kind=kind, file=path.name, why=str(error)) from None  # fmt: skip
-    return found.units, encoding.problems
+    open_units = tr("{count} translations are marked as not done yet, or as out of use, and were left out.", count=found.open_units)
+    return found.units, (*encoding.problems, *([open_units] if found.open_units else []))
+
+
+def is_qt(path: Path) -> bool:
+    """Whether a file begins as Qt's translations do: films, series and programs have their ending, too."""
+    with path.open("rb") as file:
+        return re.search(rb"<(!DOCTYPE )?TS[\s>]", file.read(1 << 12)) is not None
 
 
 def read_xliff(path: Path, wanted: str = "") -> Found:
     """Columns `source` and `target`; what is not translated yet stays empty there."""
-    units, problems = _segments(path, wanted, "XLIFF")
+    kind = "TS" if path.suffix.lower() == ".ts" else "XLIFF"
+    units, problems = _segments(path, wanted, kind)
     pairs = [(unit["source"], unit.get("target", "").strip() or None) for unit in units if unit.get("source", "").strip()]
     if not pairs:
-        raise DataError("An XLIFF file must hold segments with a source; {file} has none.", file=path.name)
+        raise DataError("A file of {kind} must hold segments with a source; {file} has none.", kind=kind, file=path.name)
     return of_texts(SIDES, pairs), problems
 
 

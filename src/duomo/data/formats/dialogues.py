@@ -1,4 +1,6 @@
-"""Texts of questions and answers, each behind who speaks: "问：…" and "答：…", "Q: …" and "A: …", "User: …" and "Assistant: …"."""
+"""Texts of questions and answers, each behind who speaks: "问：…" and "答：…", "Q: …" and "A: …", "User: …" and "Assistant: …"; and columns
+whose cells list what was said in turn.
+"""
 
 import json
 import re
@@ -7,9 +9,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from duomo.core.kinds.cells import is_number, is_text, written
 from duomo.core.messages import tr
 from duomo.data.formats.text_encoding import detect, open_text
+from duomo.data.formats.typed import talks
 
 TURN = re.compile(
     r"\s*(?:(?P<user>问|提问|问题|用户|客户|顾客|q|question|user|human|customer)|答|回答|答案|助手|客服|机器人|a|answer|assistant|ai|bot|agent)"
@@ -17,6 +22,10 @@ TURN = re.compile(
 )  # fmt: skip
 FEWEST, SHARE, LINES = 10, 0.9, 0.4
 """Turns at least, share of them that alternate, and share of the lines that begin one."""
+LOOKED_AT, EVEN = 1000, 0.98
+"""Cells that are looked at; the share of them that end with an answer, as lists of sentences do not."""
+CALLED = ("conversation", "conversations", "messages", "dialog", "dialogue")
+"""What columns of conversations are called."""
 
 
 def has_turns(lines: Sequence[str]) -> bool:
@@ -44,6 +53,35 @@ def read_turns(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
     cells = [json.dumps(row, ensure_ascii=False) for row in rows]
     note = tr("{file} holds questions and answers; they were read as {count:,} conversations.", file=path.name, count=len(rows))
     return pa.table({"messages": pa.array(cells, pa.large_string())}), (*encoding.problems, note)
+
+
+def in_turns(data: pa.Table, said: tuple[str, ...] = ()) -> tuple[pa.Table, tuple[str, ...]]:
+    """The table with its only column of lists of what was said in turn called `conversation` (`data` of UltraChat), and what is said of
+    it; as it was where it has none, or another column that could be learned."""
+    lists = [name for name in data.column_names if _are_lists(data.column(name))]
+    if len(lists) != 1 or lists[0].lower() in CALLED or any(_repeats(data.column(name)) for name in data.column_names if name not in lists):
+        return data, said
+    cells = data.column(lists[0]).slice(0, LOOKED_AT).to_pylist()
+    turns = [written(cell) if isinstance(cell, str) else cell for cell in cells]
+    if len(turns) < FEWEST or not talks(turns) or sum(len(one) % 2 == 0 for one in turns) < EVEN * len(turns):
+        return data, said
+    told = tr("Column {name!r} lists what was said in turn: each cell is read as a conversation. To learn another column: --target NAME",
+              name=lists[0])  # fmt: skip
+    return data.rename_columns([CALLED[0] if name in lists else name for name in data.column_names]), (*said, told)
+
+
+def _are_lists(column: pa.ChunkedArray) -> bool:
+    """Whether cells are lists of texts, or the first one is written as such."""
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        return is_text(column.type.value_type)
+    first = column.slice(0, 1).to_pylist() if is_text(column.type) else []
+    return bool(first and first[0]) and first[0].startswith('["')
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Whether a column says the same of several rows, or holds what is no plain value: it may be what is to be learned."""
+    plain = is_text(column.type) or is_number(column.type)
+    return not plain or len(pc.unique(column)) < len(column)
 
 
 def _turns(lines: Iterator[str]) -> Iterator[tuple[str, str, bool]]:

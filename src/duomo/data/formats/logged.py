@@ -38,9 +38,10 @@ the messages; seconds of silence, and messages, after which another conversation
 Turn = dict[str, str]
 
 
-def logged(data: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+def logged(data: pa.Table, answers: str = "") -> tuple[pa.Table, tuple[str, ...]]:
     """The table with a conversation a row, in column `messages`, and what was done; as it was where it is no such log, or where another
-    column sorts the messages of one speaker, or names recordings and the like: that may be what is to be learned."""
+    column sorts the messages of one speaker, or names recordings and the like: that may be what is to be learned. `answers`: the speaker
+    who answers, where no name says it."""
     known = {str(name).lower(): str(name) for name in data.column_names}
     who, said, when = (next((known[name] for name in names if name in known), "") for names in (WHO, SAID, WHEN))
     if not who or not said or len(data) < FEWEST or any("parent" in name for name in known):
@@ -49,7 +50,7 @@ def logged(data: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
     order = pc.index_in(data.column(whose), pc.unique(data.column(whose))).to_numpy() if whose else np.zeros(len(data))
     log = data.take(np.argsort(order, kind="stable"))  # chats that go on at the same time, one behind the other
     speakers = [str(cell).strip() for cell in log.column(who).to_pylist()]
-    roles = [_role(name, who.lower()) for name in speakers]
+    roles = ["assistant" if name == answers else _role(name, who.lower()) for name in speakers]
     if not {"user", "assistant"} <= {*roles} or sum(one != two for one, two in pairwise(roles)) < CHANGES * len(roles):
         return data, ()
     exported = said.lower() == "strcontent"  # its other columns are the messenger's own

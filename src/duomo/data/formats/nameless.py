@@ -11,6 +11,7 @@ from duomo.data.folders.listed import are_classes
 from duomo.data.formats import conll, inline_spans
 from duomo.data.formats.dialogues import has_turns
 from duomo.data.formats.fasttext import is_marked
+from duomo.data.formats.messengers import is_chat
 from duomo.data.formats.series import is_sparse
 from duomo.data.formats.space_delimited import numeric, width
 from duomo.data.formats.text_encoding import cut, detect, open_text
@@ -33,6 +34,7 @@ MAKES = {
     "segmented": "words between spaces",
     "marked": "lines with their classes",
     "turns": "questions and answers",
+    "chat": "a chat",
     "trees": "trees of sentences",
     "sparse": "sparse rows",
     "inlaid": "texts with entities between marks",
@@ -67,10 +69,12 @@ def make_of(path: Path, wanted: str = "") -> str:
 
 
 def in_plain(path: Path, wanted: str = "") -> str:
-    """What a text file holds beside prose: lines with their classes ("marked"), questions and answers ("turns"), "sparse" rows of a table,
-    what `inline_spans.make` and `conll.make` tell, or "" for none of them."""
+    """What a text file holds beside prose: lines with their classes ("marked"), a "chat", questions and answers ("turns"), "sparse" rows of
+    a table, what `inline_spans.make` and `conll.make` tell, or "" for none of them."""
     with open_text(path, detect(path, wanted)) as text:
         lines = [line.strip() for line in islice(text, LOOKED_AT)]
+    if is_chat(lines):
+        return "chat"
     if is_marked([line for line in lines if line]):
         return "marked"
     if has_turns(lines):

@@ -165,7 +165,7 @@ def _turned(found: Any) -> Any:
         found = [_annotated(row) for row in found]
     if isinstance(found, list) and found and all(isinstance(text, str) for text in found):
         return [{"text": text} for text in found]
-    if _talks(found):
+    if talks(found):
         return [{"conversation": turns} for turns in found]
     if isinstance(found, dict) and len(found) >= ENTRIES and all(isinstance(value, str | int | float) for value in found.values()):
         return [{"key": key, "value": value} for key, value in found.items()]
@@ -182,7 +182,7 @@ def _turned(found: Any) -> Any:
     return found
 
 
-def _talks(found: Any) -> bool:
+def talks(found: Any) -> bool:
     """Whether rows are lists of what was said in turn, unlike many and longer than words (LCCC)."""
     if not (_lists(found) and len({len(row) for row in found}) > 1 and all(isinstance(turn, str) for row in found for turn in row)):
         return False

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from duomo.core import films, scans
+from duomo.core import scans
 from duomo.core.kinds import image, media
 from duomo.core.kinds.base import Cells
 from duomo.core.kinds.boxes import Box
@@ -21,6 +21,7 @@ from duomo.core.messages import tr
 from duomo.core.table import Table, evenly
 from duomo.data.folders.classes import has_classes
 from duomo.data.scenes.forms import as_table
+from duomo.data.scenes.runs import patches
 from duomo.data.scenes.shared import ONLY_CLASS, Faults, Scene
 
 SIGN = re.compile(r"[^0-9A-Za-z]|(?<=\d)(?=\D)|(?<=\D)(?=\d)")
@@ -33,8 +34,6 @@ COLOURS, COVERED, SIDE = 16, 0.97, 128
 """Colours of a mask at most, which cover so much of it; pixels along a side by which they are counted."""
 MANY = 64
 """Values of a mask from which on it was packed with losses: they are white or black."""
-SMALLEST = 9
-"""Pixels of a region."""
 
 
 def masks(root: Path, pictures: Sequence[str]) -> dict[str, str]:
@@ -124,7 +123,7 @@ def scenes_of(root: Path, found: Mapping[str, str], pictures: Sequence[str], fau
         for value in own:
             part_HW = np.asarray(mask_HW == value, np.uint8)
             label = str(value) if several and not counted else ONLY_CLASS
-            boxes[found[file]] += [Box(label, *sides) for sides in _regions(part_HW, whole=counted)]
+            boxes[found[file]] += [Box(label, *sides) for sides in ([_around(part_HW)] if counted else patches(part_HW))]
     for file in sorted({*pictures} - {*found.values()}):
         faults.add(tr("a picture was left out because it has no annotation"), file)
     sizes = media.decode_all([root / file for file in found.values()], image.upright)
@@ -148,13 +147,10 @@ def _present(mask_HW: np.ndarray) -> list[int]:
     return [int(value) for value in values if value != ground]
 
 
-def _regions(part_HW: np.ndarray, *, whole: bool) -> list[tuple[float, float, float, float]]:
-    """Around all pixels of a part, or around each patch of it that is larger than a speck."""
-    if whole:
-        down, across = np.nonzero(part_HW)
-        return [(float(across.min()), float(down.min()), float(across.max() + 1), float(down.max() + 1))]
-    _, _, stats, _ = films.library().connectedComponentsWithStats(part_HW, connectivity=8)
-    return [(float(x), float(y), float(x + w), float(y + h)) for x, y, w, h, size in stats[1:].tolist() if size >= SMALLEST]
+def _around(part_HW: np.ndarray) -> tuple[float, float, float, float]:
+    """Around all pixels of a part."""
+    down, across = np.nonzero(part_HW)
+    return float(across.min()), float(down.min()), float(across.max() + 1), float(down.max() + 1)
 
 
 def apart(root: Path, files: list[str], problems: tuple[str, ...]) -> tuple[list[str], tuple[str, ...], dict[str, str]]:

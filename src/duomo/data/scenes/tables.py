@@ -3,12 +3,13 @@
 A box a row: its class and sides by any of the names in SIDES or EXTENTS, in pixels or (OpenImages) in shares of the picture; a cell
 `bbox` of [x, y, width, height]; without names RetinaNet's file, x1, y1, x2, y2, class; or VIA's regions. A picture a row is what Hugging
 Face's imagefolder has in metadata.jsonl: {"bbox": [[x, y, width, height], …], "categories": […]}, or a list of {"bbox": …, "category": …}.
+Or a mask a row, as run lengths (runs.py).
 Classes by name, or by number where a classes.txt or data.yaml names them.
 """
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from duomo.core.table import Table
 from duomo.data.formats.text_encoding import cut
 from duomo.data.partition import told
 from duomo.data.scenes.forms import as_table, centred
+from duomo.data.scenes.runs import runs_of, scenes_of
 from duomo.data.scenes.shared import FAULTS, ONLY_CLASS, Faults, Scene, boxed
 from duomo.data.scenes.tools import CLASSES, via_attribute, via_thing
 from duomo.data.scenes.yolo import class_names
@@ -55,7 +57,8 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
     names = {name.lower(): name for name in reversed(listed.names)}
     faults, cells = Faults(), {lower: listed.data.column(name) for lower, name in names.items()}
     pictures = listed.data.column("image").to_pylist()
-    layout = sides_of(listed)
+    layout, said = sides_of(listed), tuple[str, ...]()
+    masks = "" if layout or REGIONS in names else runs_of(listed)
     if REGIONS in names:
         found = _regions(pictures, cells[REGIONS].to_pylist(), cells["region_attributes"].to_pylist(), faults)
     elif layout is not None:
@@ -70,28 +73,38 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
         found = _rows(zip(pictures, kinds, boxes, crowds, strict=True), wide, _words(listed.root, files), faults)
         found = _pixels(listed.root, found, wide)
         found = [scene._replace(boxes=[centred(box) for box in scene.boxes]) for scene in found] if at_centre else found
+    elif masks:
+        label, words, told_cells = _label(names), _words(listed.root, files), cells[masks.lower()].to_pylist()
+        kinds = [words.get(str(kind), str(kind)) for kind in cells[label].to_pylist()] if label else [ONLY_CLASS] * len(pictures)
+        found = scenes_of(listed.root, zip(pictures, kinds, told_cells, strict=True), faults)
+        said = (tr("What the masks of column {name!r} mark is read as boxes.", name=masks),)
     else:
         parts = {name[len(OBJECTS) + 1 :]: names[name] for name in names if name == OBJECTS or name.startswith(f"{OBJECTS}.")}
         if not ("" in parts and "bbox" in str(listed.data.column(parts[""]).slice(0, LOOKED_AT).to_pylist())) and BOX not in parts:
             return None
-        told_cells = {part: listed.data.column(name).to_pylist() for part, name in parts.items()}
-        found = list(_objects(pictures, told_cells, class_names(listed.root, files), faults))
+        of_parts = {part: listed.data.column(name).to_pylist() for part, name in parts.items()}
+        found = list(_objects(pictures, of_parts, class_names(listed.root, files), faults))
     if part := told(listed):
         of_picture = dict(zip(pictures, listed.data.column(part).to_pylist(), strict=True))
         found = [scene._replace(part=str(of_picture[scene.file])) for scene in found]
-    extents = REGIONS not in names and (layout is None or layout[0] == (BOX,) or layout[0] in EXTENTS)
-    return as_table(listed.root, found, faults, listed.problems, extents=extents)
+    extents = REGIONS not in names and not masks and (layout is None or layout[0] == (BOX,) or layout[0] in EXTENTS)
+    return as_table(listed.root, found, faults, (*listed.problems, *said), extents=extents)
 
 
 def lists_boxes(listed: Table) -> bool:
-    return REGIONS in {name.lower() for name in listed.names} or sides_of(listed) is not None
+    return REGIONS in {name.lower() for name in listed.names} or sides_of(listed) is not None or bool(runs_of(listed))
+
+
+def _label(names: Collection[str]) -> str:
+    """The column of classes, of names in lower case; empty without one."""
+    return next((name for name in (*CLASSES, *NUMBERED) if name in names), "")
 
 
 def sides_of(listed: Table) -> tuple[tuple[str, ...], bool, str] | None:
     """The columns of a box's sides in lower case (or the one that holds all four), whether the last two are width and height, and the
     class's column, "" without one; None where the table has no boxes in its rows."""
     names = [name.lower() for name in listed.names]
-    label = next((name for name in (*CLASSES, *NUMBERED) if name in names), "")
+    label = _label(names)
     for sides in (*SIDES, *((*EXTENTS, *CENTRES) if label else ())):
         if {*sides} <= {*names} and all(_numeric(listed, side) for side in sides):
             return sides, sides in (*EXTENTS, *CENTRES), label

@@ -1,0 +1,109 @@
+"""What programs say in several languages, as the tools of translators keep it: a file a language, or a file of pairs some of which are no
+translations yet."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from duomo.core import kinds
+from duomo.core.recipe import DataConfig
+from duomo.core.table import Table
+from duomo.data import sources
+from duomo.plan import choose
+
+SAID = {"app_name": ("Notes", "笔记"), "open": ("Open the file", "打开文件"), "close": ("Close it", "关闭"), "ok": ("OK", "OK"),
+        "lost": ("It isn't there:\n%1$s", "它不在那里：\n%1$s"), "save": ("Save as…", "另存为…"), "quit": ("Quit?", "退出？")}  # fmt: skip
+MORE = {"later": "Not translated yet"}
+
+
+def put(root: Path, files: Mapping[str, str | bytes]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return root
+
+
+def pairs(table: Table) -> set[tuple[str, str]]:
+    assert choose(kinds.infer(table, {}), DataConfig())[0].task == "translate" and len(table.names) == 2
+    return set(zip(*(table.column(name).to_pylist() for name in table.names), strict=True))
+
+
+def android(place: int) -> str:
+    texts = {key: said[place] for key, said in SAID.items()} | (MORE if not place else {})
+    escaped = {key: text.replace("\n", "\\n").replace("'", "\\'") for key, text in texts.items()}
+    lines = [f'<string name="{key}">{text}</string>' for key, text in escaped.items()]
+    return f"<?xml version='1.0' encoding='utf-8'?>\n<resources>\n<color name='red'>#f00</color>{''.join(lines)}</resources>"
+
+
+def properties(place: int) -> str:
+    texts = {key: said[place] for key, said in SAID.items()} | (MORE if not place else {})
+    lines = [f"{key} = {text}".replace("\n", "\\n").encode("ascii", "backslashreplace").decode() for key, text in texts.items()]
+    return "# messages\n! of it\n" + "\n".join(line.replace("later = Not", "later = \\\n    Not") for line in lines)
+
+
+def apple(place: int) -> bytes:
+    lines = [f'/* {key} */\n"{key}" = "{said[place]}";'.replace("\n%1", "\\n%1") for key, said in SAID.items()]
+    return "\n".join(lines).encode("utf-16")
+
+
+def nested(place: int) -> str:
+    return json.dumps({"menu": {key: said[place] for key, said in SAID.items()}, "@menu": {"description": 1}, "n": {"list": "x"}})
+
+
+FORMS = {
+    "android": {"values/strings.xml": android(0), "values-zh-rCN/strings.xml": android(1), "values-night/colors.xml": "<resources/>"},
+    "json": {"en.json": nested(0), "zh-CN.json": nested(1)},
+    "folders": {"locales/en/common.json": nested(0), "locales/zh/common.json": nested(1)},
+    "properties": {"messages.properties": properties(0), "messages_zh_CN.properties": properties(1)},
+    "apple": {"en.lproj/Localizable.strings": apple(0), "zh-Hans.lproj/Localizable.strings": apple(1)},
+    "arb": {"app_en.arb": nested(0), "app_zh.arb": nested(1)},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_a_language(tmp_path: Path, form: str) -> None:
+    """What is the same in both is not translated, and is no pair; nor is what one of them lacks."""
+    table = sources.read(put(tmp_path / "app", FORMS[form]))
+    assert pairs(table) == {said for key, said in SAID.items() if key != "ok"}
+    assert "several languages" in " ".join(table.problems) and "not translated" in " ".join(table.problems)
+
+
+def test_other_files_called_after_languages(tmp_path: Path) -> None:
+    """Records and tables are read as before."""
+    rows = [{"text": f"It rained on day {n}.", "label": "ab"[n % 2]} for n in range(30)]
+    files = {"en.json": json.dumps(rows), "readme.txt": "About."}
+    assert len(sources.read(put(tmp_path, files))) == 30
+
+
+QT = """<?xml version="1.0" encoding="utf-8"?>
+<!DOCTYPE TS>
+<TS version="2.1" language="zh_CN"><context><name>Main</name>
+<message><location filename="main.cpp" line="3"/><source>Open the file</source><translation>打开文件</translation></message>
+<message><source>Close</source><translation type="unfinished"></translation></message>
+<message><source>Save &amp;as</source><translation type="unfinished">Save &amp;as</translation></message>
+<message><source>Old</source><translation type="vanished">旧</translation></message>
+<message numerus="yes"><source>%n files</source><translation><numerusform>%n 个文件</numerusform></translation></message>
+</context></TS>"""
+
+
+def test_translations_that_are_not_done(tmp_path: Path) -> None:
+    """Qt marks them by a type, XLIFF by a state: often their target is the source once more."""
+    put(tmp_path, {"app_zh.ts": QT})
+    table = sources.read(tmp_path / "app_zh.ts")
+    told = dict(zip(table.column("source").to_pylist(), table.column("target").to_pylist(), strict=True))
+    expected = {"Open the file": "打开文件", "Close": None, "Save &as": None, "Old": None, "%n files": "%n 个文件"}
+    assert told == expected and "2 translations" in " ".join(table.problems)
+    units = [
+        ("translated", "Open", "Ouvrir"),
+        ("needs-translation", "Close", "Close"),
+        ("new", "Save", "Save"),
+        ("needs-review", "A", "Un"),
+    ]
+    one = "".join(f"<trans-unit id='{b}'><source>{b}</source><target state='{a}'>{c}</target></trans-unit>" for a, b, c in units)
+    two = "".join(f"<unit><segment state='{a.replace('new', 'initial')}'><source>{b}</source><target>{c}</target></segment></unit>"
+                  for a, b, c in units)  # fmt: skip
+    for version, body in (("1.2", f"<file><body>{one}</body></file>"), ("2.0", f"<file>{two}</file>")):
+        put(tmp_path, {f"{version}.xlf": f'<xliff version="{version}">{body}</xliff>'})
+        assert sources.read(tmp_path / f"{version}.xlf").column("target").to_pylist() == ["Ouvrir", None, None, "Un"]

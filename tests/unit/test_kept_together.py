@@ -1,0 +1,78 @@
+"""What whoever made the data kept together stays together: folds, slices of one recording, lesions, pieces that names count."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from duomo import plan
+from duomo.core.reporter import Silent
+from duomo.data import sources
+
+RATE = 4000
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_CACHE", str(tmp_path / "cache"))
+
+
+def sound(path: Path, seconds: float = 0.1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.random.default_rng(hash(path.name) % 2**32).normal(0, 0.1, int(seconds * RATE)), RATE)
+
+
+def urban(root: Path, *, known: bool) -> Path:
+    """As UrbanSound8K has it: a recording's slices in one fold, some recordings of several classes, the times of what is not there."""
+    rows = []
+    for number in range(40):
+        for piece in range(3):
+            kind = (number + (piece == 2 and number % 20 == 3)) % 3
+            name, fold = f"{1000 + number}-{kind}-0-{piece}.wav", 1 + number % 10
+            sound(root / "audio" / f"fold{fold}" / name)
+            rows.append((name, 1000 + number, 7.5 * piece, 7.5 * piece + 0.1, 1 + piece % 2, fold, kind, ("dog", "drill", "siren")[kind]))
+    names = ("slice_file_name", "fsID", "start", "end", "salience", "fold", "classID", "class")
+    table = pd.DataFrame(rows, columns=names).drop(columns=[] if known else ["fsID"])
+    (root / "metadata").mkdir()
+    table.to_csv(root / "metadata" / "UrbanSound8K.csv", index=False)
+    return root
+
+
+def test_slices_of_a_recording(tmp_path: Path) -> None:
+    made = plan.make(urban(tmp_path / "known", known=True), {}, Silent())
+    data = made.recipe.data
+    assert (data.target, data.split, data.group) == (("class",), "group", "fsID") and {"fold", "fsID"} <= {*data.ignore}
+    assert {made.train.kinds[name] for name in ("start", "end", "classID")} == {"id"}
+    learned, judged = ({*part.column("fsID").to_pylist()} for part in (made.train, made.test))
+    assert learned and judged and not learned & judged
+    assert plan.make(urban(tmp_path / "unknown", known=False), {}, Silent()).recipe.data.group == "fold"
+
+
+def test_folds_of_a_table(tmp_path: Path) -> None:
+    """They are no input, and what none of them divides is kept together; folds that were drawn divide everything."""
+    random = np.random.default_rng(0)
+    plot = np.arange(200) // 4
+    table = pd.DataFrame({"plot": plot * 37 % 1000, "wet": random.normal(size=200), "kfold": plot % 5, "yield": random.normal(size=200)})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    data = plan.make(tmp_path / "a.csv", {"data": {"target": ["yield"]}}, Silent()).recipe.data
+    assert data.group == "plot" and "kfold" in data.ignore
+    table.assign(kfold=random.integers(0, 5, 200)).to_csv(tmp_path / "b.csv", index=False)
+    data = plan.make(tmp_path / "b.csv", {"data": {"target": ["yield"]}}, Silent()).recipe.data
+    assert not data.group and "kfold" in data.ignore
+
+
+def test_pieces_that_names_count(tmp_path: Path) -> None:
+    """As GTZAN has them: ten rows of features of each song; a song a row is numbered within its class, which is no thing."""
+    random = np.random.default_rng(0)
+    songs = [(genre, f"{genre}.{number:05}") for genre in ("blues", "disco", "jazz") for number in range(12)]
+    rows = [(f"{song}.{piece}.wav", *random.normal(size=3), genre) for genre, song in songs for piece in range(10)]
+    columns = ["filename", "chroma", "rms", "tempo", "label"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "features_3_sec.csv", index=False)
+    data = plan.make(tmp_path / "features_3_sec.csv", {}, Silent()).recipe.data
+    assert (data.target, data.group) == (("label",), "source")
+    pd.DataFrame([(f"{song}.wav", *random.normal(size=3), genre) for genre, song in songs], columns=columns).to_csv(
+        tmp_path / "features_30_sec.csv", index=False
+    )
+    assert "source" not in sources.read(tmp_path / "features_30_sec.csv").names

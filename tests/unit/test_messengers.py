@@ -1,0 +1,67 @@
+"""Chats as messengers export them to a text."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from duomo.core import kinds
+from duomo.core.recipe import DataConfig
+from duomo.data import sources
+from duomo.plan import choose
+
+TALK = [("Anna", "Where are you?"), ("Ben", "At home: it rains\nvery much"), ("Anna", "Come over"), ("Ben", "In an hour"),
+        ("Anna", "Bring bread"), ("Ben", "And milk?")]  # fmt: skip
+FORMS = {
+    "iphone": ("[{d}/{m}/21, {h}:15:22] {who}: {text}", "[12/03/21, 9:00:00] Anna: \u200eMessages are end-to-end encrypted."),
+    "iphone12": ("[{m}/{d}/21, {h}:15:22\u202fAM] ~ {who}: {text}", ""),
+    "android": ("{d}/{m}/2021, {h}:15 - {who}: {text}", "12/03/2021, 09:00 - Messages to this chat are secured."),
+    "german": ("{d}.{m}.21, {h}:15 - {who}: {text}", ""),
+    "chinese": ("2021年{m}月{d}日 上午{h}:15 - {who}: {text}", ""),
+    "qq": ("2021-{m:02}-{d} {h}:15:22 {who}(12345)\n{text}\n", "消息记录\n================\n消息对象:Ben\n"),
+}
+
+
+def written(form: str, days: int = 5) -> str:
+    line, head = FORMS[form]
+    lines = [line.format(d=12 + day, m=3, h=10, who=who, text=text) for day in range(days) for who, text in TALK]
+    gone = line.format(d=12 + days, m=3, h=10, who="Anna", text="[图片]" if form == "qq" else "<Media omitted>")
+    return "\n".join([*([head] if head else []), *lines, gone]) + "\n"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_chat_of_two(tmp_path: Path, form: str) -> None:
+    """Of two the one who did not begin answers, and that is said; a day is a conversation."""
+    (tmp_path / "chat.txt").write_text(written(form))
+    table = sources.read(tmp_path / "chat.txt")
+    talks = [json.loads(cell) for cell in table.column("messages").to_pylist()]
+    assert len(talks) == 5 and [(one["role"], one["content"]) for one in talks[0]] == [
+        ("user" if who == "Anna" else "assistant", text) for who, text in TALK
+    ]
+    said = " ".join(table.problems)
+    assert "'Ben' is who answers" in said and "call that one «me»" in said
+    assert choose(kinds.infer(table, {}), DataConfig())[0].task == "chat"
+    (tmp_path / "chat.txt").write_text(written(form).replace("Anna", "me"))
+    assert "'me' is who answers" in " ".join(sources.read(tmp_path / "chat.txt").problems)
+
+
+def test_a_chat_of_many_and_a_log(tmp_path: Path) -> None:
+    lines = [f"[12/03/21, 10:{n:02}:22] {('Anna', 'Ben', 'Cleo')[n % 3]}: message {n}" for n in range(40)]
+    (tmp_path / "chat.txt").write_text("\n".join(lines))
+    table = sources.read(tmp_path / "chat.txt")
+    assert table.names == ["time", "sender", "text"] and table.column("text").to_pylist()[1] == "message 1"
+    lines = [f"2021-03-12 10:{n:02}:22 - {('INFO', 'ERROR')[n % 2]}: started {n}" for n in range(40)]
+    (tmp_path / "log.txt").write_text("\n".join(lines))
+    assert "sender" not in sources.read(tmp_path / "log.txt").names
+
+
+def test_lists_of_what_was_said_in_turn(tmp_path: Path) -> None:
+    """As UltraChat has them; lists of sentences are none."""
+    rows = [{"id": str(n), "data": [f"What is {n}?", "It is a number.", "Tell me more.", "It comes next."][: 2 + 2 * (n % 2)]}
+            for n in range(20)]  # fmt: skip
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    table = kinds.infer(sources.read(tmp_path / "a.jsonl"), {})
+    assert choose(table, DataConfig())[0].task == "chat" and "'data' lists what was said in turn" in " ".join(table.problems)
+    for changed in ({"data": ["One thing is so.", "It is.", "And so it was."]}, {"label": "a"}):
+        (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(row | changed) for row in rows))
+        assert "conversation" not in sources.read(tmp_path / "b.jsonl").names
