@@ -26,6 +26,7 @@ from duomo.data.formats import documents
 from duomo.data.readable import opening, unheard, without_void
 from duomo.exchange.opening import go_on_from
 from duomo.settings import SUPERVISED, carried, enough, learned, resolve, started, tuning
+from duomo.train import mirrors
 
 EACH_PART, OF_FEW_PEOPLE = 2, 0.3
 """People of a part of the split, at least, where people are told apart; of fewer the share of pictures to validate by, and to test on."""
@@ -33,6 +34,8 @@ MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
 MOST_CHOOSING = 300
 """Rows of validation that a task which judges what it writes chooses its last settings by."""
+GLANCED, SCENES = 48, 160
+"""Side in pixels that pictures, and pictures with things in them, are looked at before anything is learned."""
 
 
 @dataclass(frozen=True)
@@ -289,11 +292,27 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
         reporter.say(sentence)
     notes += [*sentences, *cut, words, suggestion.reason]
     reporter.say(tr("Model: {model} {size}; {reason}", model=recipe.model.name, size=recipe.model.size, reason=suggestion.reason))
+    recipe, kept = _unmirrored(recipe, settings, train)
+    for sentence in kept:
+        reporter.say(sentence)
     task = find.make_task(data.task, task_options(data, recipe))
     find.check_sides(recipe.model.name, task)
     if pretrained:
         task.adopt(learned(pretrained))
-    return Plan(recipe, task, train, valid, test, tuple(notes), (*table.problems, *sentences, *cut), words, pretrained, past)
+    return Plan(recipe, task, train, valid, test, (*notes, *kept), (*table.problems, *sentences, *cut), words, pretrained, past)
+
+
+def _unmirrored(recipe: Recipe, settings: Mapping[str, Any], train: Table) -> tuple[Recipe, list[str]]:
+    """The recipe without mirrored pictures, unless somebody asked for them, where mirror images mean something else; and that in words."""
+    if not recipe.augment.flip or "flip" in settings.get("augment", {}):
+        return recipe, []
+    most = SCENES if train.of_kind("boxes") else GLANCED
+    side = min(recipe.encode.picture_size or most, most)
+    small = dataclasses.replace(recipe, encode=dataclasses.replace(recipe.encode, picture_size=side))
+    if not mirrors.told_apart(find.make_task(recipe.data.task, task_options(recipe.data, small)), train):
+        return recipe, []
+    said = tr("Mirror images are told apart here: no picture is mirrored while learning (--flip does it all the same).")
+    return dataclasses.replace(recipe, augment=dataclasses.replace(recipe.augment, flip=False)), [said]
 
 
 def _sound(table: Table, data: DataConfig) -> tuple[Table, list[str]]:
