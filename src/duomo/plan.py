@@ -235,6 +235,9 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
             reporter.say(tr("Split as the column {name!r} says; --split random divides anew.", name=named))
         if proposal.how in ("group", "time"):
             reporter.say(tr("Split by {column}, because {reason}.", column=proposal.group or proposal.time, reason=proposal.reason))
+        if proposal.how == "blocks":
+            reporter.say(tr("Split by blocks of neighbouring rows, because {reason}; --split random draws them one by one.",
+                            reason=proposal.reason))  # fmt: skip
         how = "stratified" if proposal.how == "random" and split.has_classes(table, data, data.target) else proposal.how
         data = dataclasses.replace(data, split=how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]
     grouped = data.group and data.group not in (*data.ignore, *data.target)

@@ -19,7 +19,7 @@ from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import flagged, listed, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table, evenly
-from duomo.data import dated, longform
+from duomo.data import dated, longform, neighbours
 from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
 from duomo.data.encode import broken, named
@@ -276,6 +276,11 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
     if times:
         reason = tr("rows are dated by {name!r}, and the model will meet later ones", name=times[0])
         return Proposal("time", time=times[0], reason=reason), findings
+    alike, looked = neighbours.following(table, target)
+    if alike:
+        reason = tr("the next row is much like the one before it in {alike} of {looked} columns, as if they followed one another in time",
+                    alike=alike, looked=looked)  # fmt: skip
+        return Proposal("blocks", reason=reason), findings
     if table.kinds.get(target) == "category":
         return Proposal("stratified", reason=tr("every class is in every part")), findings
     return Proposal("random", reason=tr("nothing ties the rows together")), findings

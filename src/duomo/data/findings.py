@@ -48,7 +48,7 @@ class ColumnAudit:
 class Proposal:
     """The split that would be honest."""
 
-    how: Literal["random", "stratified", "group", "time", "folders"]
+    how: Literal["random", "stratified", "group", "time", "blocks", "folders"]
     group: str = ""
     time: str = ""
     reason: str = ""

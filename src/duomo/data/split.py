@@ -17,12 +17,12 @@ from duomo.core.kinds.cells import values_of
 from duomo.core.messages import nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import FLAT, MEDIA, Table, evenly
-from duomo.data import dated
+from duomo.data import dated, neighbours
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests, word_digest
 from duomo.data.partition import NAMES, folders, told
 from duomo.data.split_sizes import FEW_GROUPS, SHORT, TEST, TRAIN, VALID, even, fill, parts
 
-HOW = ("random", "stratified", "group", "time", "folders")
+HOW = ("random", "stratified", "group", "time", "blocks", "folders")
 MOST_NOTES = 5
 FEW, BY_CHANCE = 5, 3.0
 """Where rows outnumber the combinations of their columns' values so many times, or are equal at most so many times as often as they would
@@ -129,12 +129,7 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
         return _by_time(table, config)
     if how == "folders":
         return _by_folders(table, config, seed, targets)
-    digests = row_digests(table, content_columns(table, targets))
-    repeating = how != "group" and repeats_by_nature(table, content_columns(table, targets), digests)
-    if how == "group":
-        digests = _group_digests(table, config.group, digests)
-    elif repeating:
-        digests = mix(digests ^ mix(_occurrences(digests)))
+    digests, repeating = _digests(table, config, how, targets)
     keys, unit_N = np.unique(digests, return_inverse=True)
     place_U = mix(keys ^ word_digest(f"seed {seed}")) / 2.0**64
     part_U = parts(place_U, config)
@@ -145,12 +140,24 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
     least_of = {part: max(least, round(SHORT * shares_P[part] * len(keys))) for part in wanted}
     least_of[TRAIN] = max(least, min(least_of[TRAIN], len(keys) - sum(least_of[part] for part in wanted[1:])))
     fill(part_U, place_U, config, least_of)
-    if how == "group" and len(keys) <= FEW_GROUPS:
+    if how in ("group", "blocks") and len(keys) <= FEW_GROUPS:
         even(part_U, np.bincount(unit_N), len(table) * np.array(shares_P), least_of)
     notes: tuple[str, ...] = (tr(REPEATING),) if repeating else ()
     if how == "stratified":
         notes += _every_class(table, targets, part_U, place_U, unit_N, config)
     return _split(part_U[unit_N], how, notes)
+
+
+def _digests(table: Table, config: DataConfig, how: str, targets: Sequence[str]) -> tuple[np.ndarray, bool]:
+    """(N,) what places each row, equal for those that stay together; whether rows are equal because they repeat by nature."""
+    if how == "blocks":
+        return mix(neighbours.blocks(len(table)).astype(np.uint64)), False
+    columns = content_columns(table, targets)
+    digests = row_digests(table, columns)
+    if how == "group":
+        return _group_digests(table, config.group, digests), False
+    repeating = repeats_by_nature(table, columns, digests)
+    return mix(digests ^ mix(_occurrences(digests))) if repeating else digests, repeating
 
 
 def _split(part_N: np.ndarray, how: str, notes: tuple[str, ...]) -> Split:

@@ -1,0 +1,72 @@
+"""Rows that follow one another without a date are told from rows in no order, and divided as blocks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+
+from duomo.core.kinds import infer
+from duomo.core.recipe import DataConfig
+from duomo.core.reporter import Silent
+from duomo.core.table import Table
+from duomo.data import neighbours, split
+from duomo.data.audit import audit
+from duomo.data.sources import read
+from duomo.plan import safe
+
+
+def table(frame: pd.DataFrame) -> Table:
+    return infer(read(frame), {})
+
+
+def walks(rows: int = 600, seed: int = 0) -> pd.DataFrame:
+    """Four sensors that change slowly, and what one of them will be."""
+    steps = np.random.default_rng(seed).normal(size=(rows, 4)).cumsum(0).round(3)
+    return pd.DataFrame(steps, columns=["heat", "flow", "load", "wind"]).assign(target=np.roll(steps[:, 0], -5))
+
+
+def test_sensors_read_moment_after_moment_are_split_by_blocks() -> None:
+    found = audit(table(walks()), "target")
+    assert found.proposal.how == "blocks" and "4 of 4 columns" in found.proposal.reason
+
+
+@pytest.mark.parametrize(
+    "frame", [load_iris(as_frame=True).frame, load_breast_cancer(as_frame=True).frame, load_diabetes(as_frame=True).frame]
+)
+def test_rows_in_no_order_or_sorted_by_class_are_not(frame: pd.DataFrame) -> None:
+    kinds = table(frame)
+    assert neighbours.following(kinds, "target")[0] == 0
+    by_target = table(frame.sort_values("target", ignore_index=True))
+    assert neighbours.following(by_target, "target")[0] == 0
+
+
+def test_shuffled_or_few_rows_tell_nothing() -> None:
+    frame = walks()
+    assert neighbours.following(table(frame.sample(frac=1, random_state=0)), "target") == (0, 4)
+    assert neighbours.following(table(frame[:150]), "target") == (0, 0)
+
+
+def test_visits_of_one_person_after_another_follow() -> None:
+    """A panel: what does not change of a person stands in neighbouring rows, and no column says whose they are."""
+    rng = np.random.default_rng(1)
+    people = pd.DataFrame(
+        {"age": rng.integers(20, 80, 80), "income": rng.normal(3e4, 9e3, 80).round(), "town": rng.choice(list("abcdefgh"), 80)}
+    )
+    frame = people.loc[np.repeat(np.arange(80), 5)].reset_index(drop=True).assign(ill=rng.choice(["yes", "no"], 400))
+    assert neighbours.following(table(frame), "ill") == (3, 3)
+
+
+def test_blocks_stay_together_and_appended_rows_change_none() -> None:
+    parts = split.split(table(walks(700)), DataConfig(split="blocks"), 0, ("target",))
+    block_N = neighbours.blocks(700)
+    assert parts.how == "blocks" and np.array_equal(block_N, neighbours.blocks(900)[:700]) and (block_N == 0).sum() == 16
+    found = [set(block_N[rows].tolist()) for rows in (parts.train, parts.valid, parts.test)]
+    assert min(len(parts.valid), len(parts.test)) > 60 and len(set.union(*found)) == sum(map(len, found)) == 44
+
+
+def test_training_says_so_and_random_overrides() -> None:
+    data, told, frame = DataConfig(task="regress", target=("target",)), Silent(), table(walks())
+    assert safe(frame, data, told).split == "blocks" and "--split random draws them one by one" in told.said[-1]
+    assert safe(frame, replace(data, split="random"), told).split == "random"
