@@ -283,6 +283,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
         reporter.say(sentence)
     train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, EACH_PART if task.apart else 1, past)
     reporter.say(words)
+    train, valid, test = map(task.divided, (train, valid, test))
     train = task.taught(train)
     suggestion = task.suggest(train)
     if pretrained:

@@ -294,6 +294,7 @@ class Run(Shown):
             raise DataError("There must be rows with a known target to judge by; {name} has none.", name=table.name)
         if not mask.all():
             table = table.take(mask.nonzero()[0])
+        table = self.task.divided(table)
         judged = resample(self.task.measure, {"model": witnessed(self.evidence(table), table, self.recipe.data.group)})["model"]
         told = {name: dataclasses.asdict(interval(judged, name)) for name in judged.figures}
         found = {name: {key: value if np.isfinite(value) else None for key, value in one.items()} for name, one in told.items()}

@@ -230,6 +230,10 @@ class Task(ABC):
         """Which rows (N,) can be learned and judged from, and one sentence for each reason why others cannot. All by default."""
         return np.ones(len(table), bool), []
 
+    def divided(self, table: Table) -> Table:
+        """Usable rows as they are learned from and judged, once the parts are parted: of one that is read in pieces each makes a row."""
+        return table
+
     def taught(self, table: Table) -> Table:
         """The training rows as they are learned from, once they are parted from the others: of several right answers each makes a row."""
         return table

@@ -221,7 +221,9 @@ def _names(sentences: list[Lines], width: int) -> dict[str, int]:
         return dict(zip(UNIVERSAL, range(1, 8), strict=True))
     if width == 2 and _tagged(sentences, 0) and not _tagged(sentences, 1):
         return {"tokens": 1, "tags": 0}
-    return {"tokens": first, **{f"column {place + 1}": place for place in range(first + 1, width - 1)}, "tags": width - 1}
+    # who annotated may stand behind the tags
+    last = next((place for place in range(width - 1, first, -1) if _tagged(sentences, place)), width - 1)
+    return {"tokens": first, **{f"column {place + 1}": place for place in range(first + 1, width) if place != last}, "tags": last}
 
 
 def _tagged(sentences: list[Lines], place: int) -> bool:

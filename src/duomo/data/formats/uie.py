@@ -80,13 +80,26 @@ def _instructed(data: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
 
 
 def unfolded(found: Any) -> Any:
-    """SQuAD's file, questions within paragraphs within articles, as a row for each question; anything else as it was."""
-    articles = found if isinstance(found, list) and found and all(isinstance(one, dict) and "paragraphs" in one for one in found) else []
-    rows = [
-        {"context": part["context"], "question": one["question"], "answers": {"text": [said["text"] for said in one.get("answers") or ()]}}
-        for article in articles for part in article["paragraphs"] for one in part["qas"]
-    ]  # fmt: skip
-    return rows or found
+    """SQuAD's file, questions within paragraphs within articles, as a row for each question; spaCy's of old, tokens within sentences within
+    paragraphs, as a row for each sentence; anything else as it was."""
+    held = isinstance(found, list) and all(isinstance(one, dict) and isinstance(one.get("paragraphs"), list) for one in found)
+    parts = [(str(place), part) for place, one in enumerate(found) for part in one["paragraphs"]] if held else []
+    inner = {name for _, part in parts for name in ("qas", "sentences") if isinstance(part, dict) and isinstance(part.get(name), list)}
+    try:
+        if inner == {"qas"}:
+            return [_asked(part["context"], one) for _, part in parts for one in part["qas"]]
+        if inner == {"sentences"}:
+            sentences = [(place, one["tokens"]) for place, part in parts for one in part["sentences"]]
+            key = "ner" if all("ner" in token for _, tokens in sentences for token in tokens) else "tag"
+            return [{"tokens": [token["orth"] for token in tokens], "tags": [token[key] for token in tokens], "document": place}
+                    for place, tokens in sentences]  # fmt: skip
+    except (KeyError, TypeError):
+        return found
+    return found
+
+
+def _asked(context: str, one: dict[str, Any]) -> dict[str, Any]:
+    return {"context": context, "question": one["question"], "answers": {"text": [said["text"] for said in one.get("answers") or ()]}}
 
 
 def _listed(cell: Any) -> list[Any]:

@@ -1,6 +1,9 @@
 """What columns hold that may be tagged or are tags, whatever they are called."""
 
 import re
+from collections.abc import Mapping
+
+import numpy as np
 
 from duomo.core.table import Table
 from duomo.tasks.tag import tokens as cells
@@ -36,3 +39,17 @@ def worded(table: Table) -> str:
 
 def spanned(table: Table, name: str) -> bool:
     return name in table.inputs() and cells.hold_spans(table.column(name).slice(0, 200).to_pylist())
+
+
+def hold_words(table: Table, name: str) -> bool:
+    """Whether cells are texts or lists of words, not objects that tell where words lie in the text beside, as spaCy and Prodigy write."""
+    found = [cells.parsed(cell) for cell in table.column(name).slice(0, 20).to_pylist()]
+    inner = [one for cell in found for one in (cell if isinstance(cell, list) else [cell])]
+    return not any(isinstance(one, Mapping) for one in inner)
+
+
+def declined(table: Table) -> np.ndarray:
+    """(N,) rows whose annotation was rejected or passed over, as Prodigy tells in column `answer`."""
+    told = table.column("answer").to_pylist() if "answer" in table.names else []
+    mine = {*told} <= {"accept", "reject", "ignore"}
+    return np.array([cell != "accept" for cell in told], bool) if mine and told else np.zeros(len(table), bool)

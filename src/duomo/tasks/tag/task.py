@@ -24,17 +24,18 @@ from duomo.tasks.tag import pieces
 from duomo.tasks.tag import tokens as cells
 from duomo.tasks.tag.baselines import Frequent, Linear, Truth
 from duomo.tasks.tag.checks import check_encode, check_tags
-from duomo.tasks.tag.columns import lists, spanned, worded
+from duomo.tasks.tag.columns import declined, hold_words, lists, spanned, worded
+from duomo.tasks.tag.division import AT_ONCE, divided
 from duomo.tasks.tag.features import Features
 from duomo.tasks.tag.labels import NEVER, Scheme, Span, transitions, viterbi
 from duomo.tasks.tag.measures import counted, figures
 
 LISTED = ("tags", "ner_tags", "pos_tags", "upos")
-SPANS = ("labels", "label", "spans", "entities", "entity_list", "annotations", "ner")
+SPANS = ("labels", "label", "spans", "entities", "ents", "entity_list", "annotations", "ner")
 TARGETS = ("tags", "ner_tags", "ner", *SPANS, "upos", "pos_tags", "pos", "tag")
 SOURCES = ("tokens", "words", "characters", "text", "sentence", "文本", "句子")
 LONGEST = 512
-"""Tokens of a row that is learned from; answers read longer texts in windows of this many."""
+"""Tokens that are read at once: of a row that no span lets be divided, and in windows over the longer texts of answers."""
 OVERLAP = 64
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MANY_TOKENS = 100_000
@@ -138,7 +139,8 @@ class Main(Task):
             table.column(self.config.source)
             return self.config.source
         free = [name for name in table.names if name not in (*self.config.target, *self.config.ignore)]
-        found = [name for name in SOURCES if name in free] or [name for name in free if table.kinds.get(name) == "text"]
+        found = [name for name in SOURCES if name in free and hold_words(table, name)]
+        found = found or [name for name in free if table.kinds.get(name) == "text"]
         if not found:
             raise DataError("Tagging needs a column of tokens or text; the columns are {columns}. Name it with --source.",
                             columns=", ".join(table.names[:30]))  # fmt: skip
@@ -200,23 +202,25 @@ class Main(Task):
         length_N = np.array(read.lengths)
         missing_N = np.array([cell is None or cell == "" for cell in target], bool) | (length_N == 0)
         wrong_N = ~missing_N & np.array([tags is None for tags in read.tags], bool)
-        long_N = ~missing_N & ~wrong_N & (length_N > LONGEST)
-        kept_N = ~(missing_N | wrong_N)
-        values = {"rows": len(table), "name": self._target(), "longest": LONGEST}
+        long_N = length_N > AT_ONCE
+        declined_N = declined(table) & ~missing_N & ~wrong_N
+        kept_N = ~(missing_N | wrong_N | declined_N)
+        values = {"rows": len(table), "name": self._target(), "longest": AT_ONCE}
         reasons = (
             (missing_N, "{missing} of {rows} rows have no {name!r} and are left out."),
             (wrong_N, "{missing} of {rows} rows have not one tag for each token and are left out."),
-            (
-                long_N,
-                "{missing} of {rows} rows have more than {longest} tokens: the first of each are learned; divide them into sentences.",
-            ),
-        )
+            (declined_N, "{missing} of {rows} rows were rejected or passed over by who annotated them and are left out."),
+            (long_N & kept_N, "{missing} of {rows} rows have more than {longest} tokens: they are learned and judged in pieces."),
+        )  # fmt: skip
         sentences = [tr(template, missing=int(mask_N.sum()), **values) for mask_N, template in reasons if mask_N.any()]
         if shared := sum(cells.sharing(cell, row) for cell, row, kept in zip(target, read.rows, kept_N, strict=True) if kept):
             sentences.append(tr("{missing:,} spans share tokens with a longer one and are left out: a token has one tag.", missing=shared))
         if not kept_N.any():
             raise DataError("Learning needs rows with as many tags as tokens; there are none. {problems}", problems=together(sentences))
         return kept_N, sentences
+
+    def divided(self, table: Table) -> Table:
+        return divided(table, self._source(table), self._target(), self.cut or self._cut(table)) if len(table) else table
 
     # -- tensors
     def encode(self, table: Table, *, target: bool) -> Examples:

@@ -149,6 +149,41 @@ def test_files(tmp_path):
         sources.read(tmp_path / "plain.bio")
 
 
+def test_what_stands_beside_tags_and_tokens(tmp_path):
+    """Who annotated behind the tags (UNER), tokens as objects and what was rejected (Prodigy), spaCy's documents and its JSON of old."""
+    lines = "1\tAnn\tB-PER\t-\tkim\n2\tsings\tO\t-\tkim\n"
+    (tmp_path / "a.iob2").write_text("\n".join(f"# sent_id = {n}\n{lines}" for n in range(30)))
+    table = sources.read(tmp_path / "a.iob2")
+    assert json.loads(table.column("tags")[0].as_py()) == ["B-PER", "O"] and json.loads(table.column("tokens")[0].as_py()) == [
+        "Ann",
+        "sings",
+    ]
+    places = [{"text": "Ann", "start": 0, "end": 3, "id": 0}, {"text": "sings", "start": 4, "end": 9, "id": 1}]
+    for name in ("spans", "ents"):
+        rows = [
+            {"text": f"Ann sings {n}", "tokens": places, name: [{"start": 0, "end": 3, "label": "PER"}], "answer": "accept"}
+            for n in range(40)
+        ]
+        (tmp_path / "b.jsonl").write_text(
+            "".join(json.dumps(row | {"answer": "reject" if n < 9 else "accept"}) + "\n" for n, row in enumerate(rows))
+        )
+        table = kinds.infer(sources.read(tmp_path / "b.jsonl"), {})
+        task = make_task("tag", {"target": Main.find_target(table)})
+        kept, said = task.usable(table)
+        task.fit(table)
+        assert Main.suits(table) and task.column == "text" and task.read(table).tags[0] == ["B-PER", "O", "O"]
+        assert kept.sum() == 31 and "9 of 40 rows were rejected" in said[0]
+    tokens = [{"id": 0, "orth": "Ann", "tag": "NNP", "ner": "U-PER"}, {"id": 1, "orth": "sings", "tag": "VBZ", "ner": "O"}]
+    old = [{"id": n, "paragraphs": [{"raw": "Ann sings", "sentences": [{"tokens": tokens, "brackets": []}] * 2}]} for n in range(20)]
+    (tmp_path / "c.json").write_text(json.dumps(old))
+    table = sources.read(tmp_path / "c.json")
+    assert (
+        json.loads(table.column("tags")[1].as_py()) == ["U-PER", "O"] and len(table) == 40 and table.column("document")[39].as_py() == "19"
+    )
+    (tmp_path / "d.json").write_text(json.dumps([{"id": n, "paragraphs": [{"x": 1}]} for n in range(20)]))
+    assert sources.read(tmp_path / "d.json").names == ["id", "paragraphs"]
+
+
 def test_long_texts_are_answered_in_windows():
     rows = [{"tokens": list("我在北京工作"), "tags": ["O", "O", "B-LOC", "I-LOC", "O", "O"]}] * 6
     table = sources.read(rows)
@@ -310,13 +345,48 @@ def test_of_spans_that_share_tokens_the_longest_is_learned_and_the_others_are_co
     assert cells.lesson(text, nested, {"how": "characters"}, {})[1] == ["B-ORG", *["I-ORG"] * 6, "B-JOB", "I-JOB"]
 
 
-def test_of_a_long_row_the_beginning_is_learned():
-    words = [str(number % 7) for number in range(1200)]
-    tags = ["B-ODD" if number % 7 == 3 else "O" for number in range(1200)]
-    table = Table(pa.table({"tokens": [json.dumps(words)] * 2, "tags": [json.dumps(tags)] * 2}), {"tokens": "text", "tags": "text"})
-    task = make_task("tag", {"target": ("tags",)})
+PLACE = (["Ann", "lives", "in", "New", "York", "."], ["O", "O", "O", "B-LOC", "I-LOC", "O"], [[12, 20, "LOC"]])
+
+
+@pytest.mark.parametrize("how", ["lists", "spans", "words", "last", "behind"])
+def test_long_rows_are_learned_and_judged_in_pieces(how):
+    """Of tokens and tags, of a text and spans of its characters, tags between spaces, spans that count tokens of a list."""
+    words, tags, spans = PLACE
+    size = len(" ".join(words)) + 1
+    text, places = " ".join(words * 200), [[a + n * size, b + n * size, kind] for n in range(200) for a, b, kind in spans]
+    counted = [[6 * n + 3, 6 * n + (4 if how == "last" else 5), "LOC"] for n in range(200)]
+    cells_of = {"lists": (words * 200, tags * 200), "spans": (text, places), "words": (text, " ".join(tags * 200))}
+    source, target = cells_of.get(how, (words * 200, counted))
+    short = {"lists": (words, tags), "spans": (" ".join(words), spans), "words": (" ".join(words), " ".join(tags))}
+    few = short.get(how, (words, [[0, 0, "PER"], *counted[:1]]) if how == "last" else ([*words, "!"], counted[:1]))
+    table = kinds.infer(sources.read([{"tokens": a, "tags": b} for a, b in [(source, target), few] * 3]), {})
+    task = make_task("tag", {"target": ("tags",), "source": "tokens"})
     kept, told = task.usable(table)
-    assert kept.all() and "2 of 2 rows have more than 512 tokens: the first of each are learned" in told[0]
-    task.fit(table)
-    assert task.encode(table, target=True).batch([0])["target.class"].shape == (1, 512)
-    assert len(task.encode(table, target=False).batch([0])["text.starts"][0]) == 1200
+    assert kept.all() and "3 of 6 rows have more than 256 tokens" in told[-1]
+    parts = task.divided(table)
+    task.fit(parts)
+    read = task.read(parts)
+    assert len(parts) == 3 * (-(-1200 // 252) + 1) and max(read.lengths) == 252 and all(row.tokens[-1] in ".!" for row in read.rows)
+    assert sum(read.lengths) == 3 * (1200 + len(few[0].split() if isinstance(few[0], str) else few[0]))
+    assert [tag for one in read.tags[:5] for tag in one] == tags * 200
+    assert len(task.divided(parts)) == len(parts) and task.encode(parts, target=True).batch([0])["target.class"].shape == (1, 252)
+
+
+def test_long_rows_of_words_that_are_spelled_and_numbers_as_tags():
+    words, tags = ["我们", "在", "北京", "工作", "。"], ["r", "p", "ns", "v", "w"]
+    for told in (tags, [1, 2, 3, 4, 5]):
+        rows = [{"tokens": words * 100, "ner_tags": told * 100}] * 2
+        task, table = make_task("tag", {"target": ("ner_tags",)}), kinds.infer(sources.read(rows), {})
+        parts = task.divided(table)
+        task.fit(parts)
+        assert len(parts) == 2 * 4 and task.cut["spelled"] == "tags" and task.read(parts).lengths[0] == 25 * 8
+        assert all(task.read(parts).tags) and parts.data.schema.equals(table.data.schema)
+
+
+def test_no_span_is_cut_and_one_that_is_too_long_is_read_to_its_middle():
+    tags = ["B-X", *["I-X"] * 899]
+    table = sources.read([{"tokens": ["x"] * 900, "tags": tags}, {"tokens": ["a"] * 3, "tags": ["O", "B-Y", "O"]}])
+    task = make_task("tag", {"target": ("tags",)})
+    parts = task.divided(table)
+    task.fit(parts)
+    assert task.read(parts).lengths == [256, 256, 256, 132, 3]
