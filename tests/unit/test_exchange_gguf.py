@@ -202,7 +202,16 @@ def test_tokenizers_of_other_types(kind: str, tmp_path: Path) -> None:
             try:
                 gguf_text.read(told | {name: lie}, int(text["size"]), 64, tmp_path)
             except ConfigError:
-                assert name in ("tokenizer.ggml.model", "tokenizer.ggml.pre")
+                assert name in ("tokenizer.ggml.model", "tokenizer.ggml.pre", "tokenizer.ggml.tokens")
+
+
+def test_ends_are_among_the_tokens_and_several_are_kept(tmp_path: Path) -> None:
+    text = tokenizer() | {"ends": [7, 9]}
+    told, size = gguf_text.write(text, int(text["size"])), int(text["size"])
+    assert text_kind.ends(gguf_text.read(told, size, 64, tmp_path)) == {7, 9, text_kind.special(text, "end")}
+    for name in ("bos", "eos", "eot"):
+        with pytest.raises(ConfigError, match=f"{name}_token_id of .* is token 70,000"):
+            gguf_text.read(told | {f"tokenizer.ggml.{name}_token_id": 70_000}, size, 64, tmp_path)
 
 
 def test_why_a_file_is_not_whole_is_told_in_one_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -25,6 +25,13 @@ ALIKE = {
 }
 
 
+WORDS = {word: place for place, word in enumerate(("?", "a", "b", "c", "d", "e", "f"))}
+ENDS = [{"id": WORDS[word], "content": word, "special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+        for word in "ef"]  # fmt: skip
+PLAIN = json.dumps({"version": "1.0", "added_tokens": ENDS, "pre_tokenizer": {"type": "WhitespaceSplit"},
+                    "model": {"type": "WordLevel", "vocab": WORDS, "unk_token": "?"}})  # fmt: skip
+
+
 def made(kind: str, config: str, settings: dict) -> torch.nn.Module:
     torch.manual_seed(3)
     return getattr(transformers, kind)(getattr(transformers, config)(**settings, attn_implementation="eager")).eval()
@@ -41,6 +48,24 @@ def test_a_window_that_slides_is_refused(tmp_path: Path) -> None:
     made("MistralForCausalLM", "MistralConfig", MODERN | {"sliding_window": 16}).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match="sliding_window"):
         hf.read(tmp_path)
+
+
+# -- what ends a text
+def test_all_that_ends_a_text_does(tmp_path: Path) -> None:
+    """A list in generation_config.json, as Llama 3 and Qwen have it; and none, which a family's own number must not stand in for."""
+    made("LlamaForCausalLM", "LlamaConfig", MODERN).save_pretrained(tmp_path / "a")
+    text = Tokenizer.from_str(PLAIN)
+    text.save(str(tmp_path / "a" / "tokenizer.json"))
+    (tmp_path / "a" / "generation_config.json").write_text(json.dumps({"eos_token_id": [5, 6, 2, 5000]}))
+    found = hf.read(tmp_path / "a")
+    assert text_kind.ends(found.learned["text"]) == {5, 6}
+    hf.write(tmp_path / "b", found)
+    assert transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "b").generation_config.eos_token_id == [6, 5]
+    for name in ("config.json", "generation_config.json"):
+        told = json.loads((tmp_path / "a" / name).read_text())
+        (tmp_path / "a" / name).write_text(json.dumps(told | {"eos_token_id": None}))
+    hf.write(tmp_path / "c", hf.read(tmp_path / "a"))
+    assert transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "c").generation_config.eos_token_id is None
 
 
 # -- adapters

@@ -52,7 +52,7 @@ def speaking(state: Mapping[str, Any], *, grow: bool = False) -> dict[str, Any]:
     """The state of a tokenizer (core/kinds/text.py) with a chat template: its own, and what `ends` an answer in it; ChatML where it has the
     two special tokens that this needs, or may `grow` by them; else plain names before each message."""
     if state.get("chat_template"):
-        return {**state, "ends": _ends(state)}
+        return {**state, "ends": list(dict.fromkeys([*_ends(state), *state.get("ends", ())]))}
     tokenizer = text_kind.Tokenizer.from_str(state["json"])
     known = all(tokenizer.token_to_id(token) is not None for token in (START, END))
     if not known and not grow:

@@ -16,6 +16,10 @@ from duomo.exchange.pieces import BYTES, CONTROL, NORMAL, OWN, RULES, UNUSED, by
 from duomo.exchange.vocabularies import check_size
 
 USES = {"begin": "bos", "end": "eos", "padding": "padding", "unknown": "unknown", "mask": "mask"}
+ENDS = ("eot", "eom")
+"""What ends a turn, or a message, beside the end of a text."""
+NONE = (-1, 2**32 - 1)
+"""How a file says that there is no such token."""
 SAME = {"gpt2": "gpt-2", "phi-2": "gpt-2", "llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2"}
 
 
@@ -33,16 +37,29 @@ def read(metadata: Mapping[str, Any], size: int, longest: int, path: Path) -> di
     else:
         raise ConfigError("The tokenizer of a GGUF file must be one of {known}; {path} has {name!r}.",
                           known=", ".join((*RULES, "llama")), path=path, name=f"{kind} {rule}"[:80])  # fmt: skip
-    numbers = {use: metadata.get(f"tokenizer.ggml.{name}_token_id") for use, name in USES.items()}
-    special = {use: tokens[number] for use, number in numbers.items() if isinstance(number, int) and 0 <= number < len(tokens)}
+    numbers = {use: _number(metadata, name, len(tokens), path) for use, name in USES.items()}
+    special = {use: tokens[number] for use, number in numbers.items() if number is not None}
     # what a file does not name has no use: a name that looks like one may be an ordinary token
     state = text_kind.given(json.dumps(made, ensure_ascii=False), special, size, longest)
     check_size(state, size, path)
     begins = _flag(metadata, "tokenizer.ggml.add_bos_token", kind == "llama") and "begin" in special
     state["frame"] = [[state["special"]["begin"]] if begins else [], []]
+    state["ends"] = [number for name in ENDS if (number := _number(metadata, name, len(tokens), path)) is not None]
     template = metadata.get("tokenizer.chat_template")
     names = {f"{name}_token": special[use] for use, name in (("begin", "bos"), ("end", "eos")) if use in special}
     return state | {"names": names} | ({"chat_template": template} if isinstance(template, str) else {})
+
+
+def _number(metadata: Mapping[str, Any], name: str, size: int, path: Path) -> int | None:
+    """Of a special token, None where the file names none; ConfigError where there is no token of that number."""
+    number = metadata.get(f"tokenizer.ggml.{name}_token_id")
+    if not isinstance(number, int) or number in NONE:
+        return None
+    if not 0 <= number < size:
+        raise ConfigError("A special token must be one of the {size:,} tokens of a GGUF file; {name} of {path} is token {number:,}. The "
+                          "file is damaged or badly converted: download or convert it again.",
+                          size=size, name=f"{name}_token_id", path=path, number=number)  # fmt: skip
+    return number
 
 
 def _flag(metadata: Mapping[str, Any], name: str, other: bool) -> bool:
@@ -100,6 +117,8 @@ def write(state: Mapping[str, Any], size: int) -> dict[str, Any]:
     }  # fmt: skip
     numbers = {name: text_kind.special(state, use) for use, name in USES.items()}
     found |= {f"tokenizer.ggml.{name}_token_id": number for name, number in numbers.items() if number >= 0}
+    others = [number for number in dict.fromkeys(state.get("ends", ())) if number != numbers["eos"]]
+    found |= {f"tokenizer.ggml.{name}_token_id": number for name, number in zip(ENDS, others, strict=False)}
     before = list(state.get("frame", [[], []])[0])
     found["tokenizer.ggml.add_bos_token"] = bool(before) and before == [numbers["bos"]]
     if state.get("chat_template"):

@@ -68,6 +68,7 @@ def read(path: Path) -> Pretrained:
     facts = {"family": family.name, "generation": _json(path / "generation_config.json", {}), "labels": settings.get("id2label") or {}}
     facts |= {"task": "tag"} if tokens else {"task": "embed"} if pooling and family.model == "bert" else {}
     vocabulary, longest = len(tensors["embedding.weight"]), _longest(settings, options)
+    settings |= {name: facts["generation"][name] for name in ("eos_token_id",) if name in facts["generation"]}  # as transformers writes
     text = vocabularies.read(adapter, vocabulary, longest, settings) or vocabularies.read(path, vocabulary, longest, settings)
     return Pretrained(family.model, options, tensors, {"text": text} if text else {}, facts, str(path))
 

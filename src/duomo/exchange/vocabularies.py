@@ -39,11 +39,13 @@ def read(path: Path, size: int, longest: int, settings: Mapping[str, Any]) -> di
     special = {use: next((names[key] for key in keys if names[key]), "") for use, keys in USES.items()}
     state = text_kind.given(text, special, size, longest)
     check_size(state, size, path)
-    for use in ("begin", "end"):  # what config.json says by number stands where the tokenizer's files are silent
-        number = settings.get({"begin": "bos_token_id", "end": "eos_token_id"}[use])
-        number = number[0] if isinstance(number, list) and number else number
-        if not special[use] and isinstance(number, int) and 0 <= number < size:
-            state["special"][use] = number
+    for use, key in (("begin", "bos_token_id"), ("end", "eos_token_id")):
+        told = settings.get(key)
+        numbers = [number for number in (told if isinstance(told, list) else [told]) if isinstance(number, int) and 0 <= number < size]
+        if not special[use] and numbers:  # what config.json says by number stands where the tokenizer's files are silent
+            state["special"][use] = numbers[0]
+    added = text_kind.tokenizer_of(state).get_added_tokens_decoder()  # an ordinary token is what a family has where nothing was said
+    state["ends"] = [number for number in numbers if number in added and number != state["special"].get("end")]
     template = _template(path, said)
     return state | {"names": {key: name for key, name in names.items() if name}} | ({"chat_template": template} if template else {})
 
@@ -71,8 +73,10 @@ def write(path: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     if state.get("chat_template"):
         config["chat_template"] = state["chat_template"]
     write_atomically(path / "tokenizer_config.json", (json.dumps(config, ensure_ascii=False, indent=2) + "\n").encode())
-    keys = {"padding": "pad_token_id", "begin": "bos_token_id", "end": "eos_token_id"}
-    told: dict[str, Any] = {key: numbers[use] for use, key in keys.items() if numbers[use] >= 0}
+    keys = {"begin": "bos_token_id", "end": "eos_token_id"}
+    # said of what there is not as well: a family has numbers of its own for it
+    told: dict[str, Any] = {key: numbers[use] if numbers[use] >= 0 else None for use, key in keys.items()}
+    told |= {"pad_token_id": numbers["padding"]} if numbers["padding"] >= 0 else {}
     ends = list(dict.fromkeys([*state.get("ends", ()), numbers["end"]]))
     return told | ({"eos_token_id": ends} if len(ends) > 1 and numbers["end"] >= 0 else {})
 
