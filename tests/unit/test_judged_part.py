@@ -26,6 +26,6 @@ def test_limited_time_judges_a_part_and_compares_on_it(tmp_path: Path, monkeypat
             "model": {"options": {"width": 32, "heads": 2, "depth": 1}},
         },
     )
-    assert run.scorecard["test"]["rows"] == preflight.LEAST == run.scorecard["facts"]["rows"]["test"]
+    assert run.scorecard["test"]["rows"] == preflight.FEWEST_ROWS == run.scorecard["facts"]["rows"]["test"]
     found = pipeline.compare(run.path, run.path)
-    assert found["rows"] == preflight.LEAST and found["metrics"]["chrf"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert found["rows"] == preflight.FEWEST_ROWS and found["metrics"]["chrf"]["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0}

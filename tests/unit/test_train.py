@@ -505,7 +505,7 @@ def test_limited_time_chooses_by_what_it_can() -> None:
     assert len(preflight.some(500, 32, 0)) == 32 and np.array_equal(preflight.some(5, 9, 0), np.arange(5))
 
 
-@pytest.mark.parametrize(("seconds", "rows"), [(0.0, 500), (0.05, 500), (0.1, 256), (0.9, 32), (60.0, 32)])
+@pytest.mark.parametrize(("seconds", "rows"), [(0.0, 500), (0.05, 500), (0.1, 256), (0.9, 32), (2.0, 8), (60.0, 8)])
 def test_limited_time_judges_what_it_can(seconds: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of a minute for 500 rows that take `seconds` each: some of them, drawn by chance, and said so; of other tasks all."""
     clock = [0.0]

@@ -21,9 +21,11 @@ from duomo.train.optim import COPIES
 from duomo.train.reproducibility import peak_memory
 from duomo.train.schedule import FEWEST, MOST, planned_steps, timed
 
-JUDGING, EVALUATION, LEAST, FEWEST_ROWS = 0.5, 0.1, 32, 8
-"""Of limited time, the part that judging may take again, on validation and on the test, and the part of one evaluation while it learns;
-rows that are judged, and evaluated, in any case."""
+JUDGING, EVALUATION, TRYING, FEWEST_ROWS = 0.5, 0.1, 0.05, 8
+"""Of limited time, the part that judging may take again, on validation and on the test, the part of one evaluation while it learns, and the
+part of judging that a trial may take before more rows are tried; rows that are judged, and evaluated, in any case."""
+MOST_TRIED = 64
+"""Rows by which it is told at most how long all take."""
 BESIDE, AT_LEAST, AT_MOST = 0.15, 5.0, 60.0
 """Of limited time, the part that fitting one simple model to compare with may take, from so many seconds to so many."""
 EVALUATE_SHARE = 0.4
@@ -81,14 +83,17 @@ def drawn(table: Table, rows: int, seed: int) -> Table:
 def judgeable(task: Task, table: Table, judge: Callable[[Table], object], config: TrainConfig) -> tuple[Table, tuple[str, ...]]:
     """The table; where time is limited and what is judged must be written first, as many of its rows, drawn by chance, as can be judged
     then, and that in words. They are a power of two, so that another run of about this speed is judged on the same ones."""
-    if len(table) <= LEAST or not config.minutes or not (task.writes or task.judged_bytes):
+    if len(table) <= FEWEST_ROWS or not config.minutes or not (task.writes or task.judged_bytes):
         return table, ()
-    tried, started = min(LEAST, len(table) // 4), time.monotonic()
-    judge(drawn(table, tried, config.seed))
-    most = tried * JUDGING * 60 * config.minutes / max(1e-9, time.monotonic() - started)
+    limit, tried, took = JUDGING * 60 * config.minutes, 0, 0.0
+    while took <= TRYING * limit and 16 * tried <= len(table) and 4 * tried <= MOST_TRIED:
+        tried, started = max(1, 4 * tried), time.monotonic()
+        judge(drawn(table, tried, config.seed))
+        took = time.monotonic() - started
+    most = tried * limit / max(1e-9, took)
     if most >= len(table):
         return table, ()
-    rows = max(LEAST, 2 ** int(math.log2(max(1, most))))
+    rows = max(FEWEST_ROWS, 2 ** int(math.log2(max(1, most))))
     told = tr("Of {all:,} rows {rows:,} are judged, drawn by chance: all would take longer than --minutes allows. `duomo evaluate` judges "
               "all rows of a file.", all=len(table), rows=rows)  # fmt: skip
     return drawn(table, rows, config.seed), (told,)
