@@ -76,13 +76,23 @@ def test_an_export_of_wechat(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changed", [
     {"intent": ("ask", "tell", "thank")}, {"sender": ("Ann", "Bob")}, {"parent_id": ("1", "2")}, {"content": (1.5, 2, 7)},
-    {"path": tuple(f"call/{n}.wav" for n in range(30))},
+    {"path": tuple(f"call/{n}.wav" for n in range(30))}, {"score": tuple(n * 7 % 30 / 8 for n in range(30))},
+    {"english": tuple(f"word of {n * 'm'} another" for n in range(30))}, {"改写": tuple(f"换一种说法{n}" for n in range(30))},
 ])  # fmt: skip
 def test_what_is_no_log_stays_a_table(tmp_path: Path, changed: dict[str, tuple[object, ...]]) -> None:
-    """Messages that a column sorts, two people of whom none is who answers, trees of answers, numbers, recordings."""
+    """Messages that a column sorts, measures or says otherwise, two people of whom none is who answers, trees of answers, numbers,
+    recordings."""
     rows = [{"sender": ("Ann", "bot")[n % 2], "content": f"word {n}"} | {name: told[n // 2 % len(told)] for name, told in changed.items()}
             for n in range(60)]  # fmt: skip
     assert written(tmp_path / "table.csv", rows).names == list(rows[0])
+
+
+def test_what_a_messenger_keeps_beside_a_message_says_nothing_of_it(tmp_path: Path) -> None:
+    """Clocks, numbers and names of messages, days in words, the same text with marks, what few of them answer to."""
+    rows = [{"sender": ("Ann", "bot")[n % 2], "content": f"word {n}", "ts": 1.7e9 + n + 0.25, "id": n * 7919 % 60,
+             "name": ("Ann Lee", "A Bot")[n % 2], "day": f"Mon, 05 Jan 2024 10:{n:02d}:00", "html": f"<p>word {n}</p> or so",
+             "to": f"as I said {n}" if n % 3 == 0 else ""} for n in range(60)]  # fmt: skip
+    assert written(tmp_path / "table.csv", rows).names == ["messages"]
 
 
 def test_columns_that_are_asked_for_stay(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from duomo.core.kinds import date
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA
+from duomo.core.word_patterns import CJK
 from duomo.data.folders.files import kind_of
 from duomo.data.formats.rows import as_json, of_texts
 from duomo.data.formats.space_delimited import NUMBER
@@ -32,6 +33,7 @@ ANSWERING = re.compile(
 """Who speaks where a model is to: who exported the chat, or is called so."""
 SIDES = {"1": "assistant", "true": "assistant", "0": "user", "false": "user"}
 """What a messenger says of each message: whether its owner sent it."""
+DECIMAL, WORDY = re.compile(r"-?\d*\.\d+"), re.compile(rf"[^\W\d_]+\s+[^\W\d_]|[{CJK}]{{4}}")
 FEWEST, CHANGES, FEW, PAUSE, LONGEST = 10, 0.3, 0.2, 3600, 20
 """Messages, at least; share of them, at least, behind which the other side speaks; share of different cells below which a column sorts
 the messages; seconds of silence, and messages, after which another conversation begins."""
@@ -40,8 +42,8 @@ Turn = dict[str, str]
 
 def logged(data: pa.Table, answers: str = "") -> tuple[pa.Table, tuple[str, ...]]:
     """The table with a conversation a row, in column `messages`, and what was done; as it was where it is no such log, or where another
-    column sorts the messages of one speaker, or names recordings and the like: that may be what is to be learned. `answers`: the speaker
-    who answers, where no name says it."""
+    column sorts or measures the messages of one speaker, says them in other words, or names recordings: that may be what is asked.
+    `answers`: the speaker who answers, where no name says it."""
     known = {str(name).lower(): str(name) for name in data.column_names}
     who, said, when = (next((known[name] for name in names if name in known), "") for names in (WHO, SAID, WHEN))
     if not who or not said or len(data) < FEWEST or any("parent" in name for name in known):
@@ -55,9 +57,11 @@ def logged(data: pa.Table, answers: str = "") -> tuple[pa.Table, tuple[str, ...]
         return data, ()
     exported = said.lower() == "strcontent"  # its other columns are the messenger's own
     rest = [name for name in log.column_names if name not in (who, said, when, whose)]
-    if not exported and any(_sorts(cells, speakers) or _lists(cells) for cells in (log.column(name).to_pylist() for name in rest)):
-        return data, ()
     texts = ["" if cell is None else str(cell).strip() for cell in log.column(said).to_pylist()]
+    for name in rest if not exported else ():
+        cells = log.column(name).to_pylist()
+        if _sorts(cells, speakers) or _lists(cells) or _measures(cells) or _words(cells, texts):
+            return data, ()
     if sum(NUMBER.fullmatch(text) is not None for text in texts) > 0.5 * len(texts):
         return data, ()
     if exported and "type" in known:  # 1 is text, all else pictures and the like
@@ -90,6 +94,20 @@ def _sorts(cells: Sequence[object], speakers: Sequence[str]) -> bool:
 def _lists(cells: Sequence[object]) -> bool:
     """Whether a column names a picture, sound or film in most rows."""
     return sum(isinstance(cell, str) and kind_of(cell) in MEDIA for cell in cells) > 0.5 * len(cells)
+
+
+def _measures(cells: Sequence[object]) -> bool:
+    """Whether a column holds decimals that go up and down: those of clocks rise."""
+    found = [float(cell) for cell in map(str, cells) if DECIMAL.fullmatch(cell)]
+    return len(found) > 0.5 * len(cells) and any(one > two for one, two in pairwise(found))
+
+
+def _words(cells: Sequence[object], texts: Sequence[str]) -> bool:
+    """Whether a column says something else in words beside most messages, each time anew."""
+    said = [cell for cell, text in zip(cells, texts, strict=True) if isinstance(cell, str) and WORDY.search(cell) and text not in cell]
+    if len(said) <= 0.5 * len(cells) or len({*said}) <= FEW * len(cells):
+        return False
+    return bool(np.isnat(date.parse(pa.chunked_array([pa.array(said, pa.large_string())]))[0]).mean() > 0.5)
 
 
 def _begins(data: pa.Table, whose: str, when: str, roles: Sequence[str]) -> list[bool]:
