@@ -5,7 +5,7 @@ Legend: P passages, D width of a vector.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from safetensors.numpy import save as save_tensors
 
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.files import write_atomically
+from duomo.core.kinds import text as text_kind
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter, Silent
 from duomo.data.folders.files import TEXTS
@@ -27,6 +28,8 @@ from duomo.trained import Run
 ENDINGS = tuple(sorted(TEXTS | PROSE))
 PASSAGE = 400
 """Characters of a passage, about; paragraphs stay whole where they can."""
+SHORTEST = 60
+"""Of the passages of a model that learned from short texts."""
 MOST_FILES = 100_000
 HEADING = re.compile(r"#{1,6}\s")
 
@@ -65,7 +68,10 @@ def _index(run: Run, folder: Path, reporter: Reporter, wanted: str) -> tuple[lis
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     for problem in (*unread(files), *tables_beside(files)):
         reporter.say(problem)
-    found = [(path.relative_to(folder).as_posix(), text) for path in _files(folder) for text in _passages(path, reporter, wanted)]
+    found = [
+        (path.relative_to(folder).as_posix(), text)
+        for path in _files(folder) for text in _whole([*_passages(path, reporter, wanted)], run.task.state()["tokenizer"])
+    ]  # fmt: skip
     if not found:
         raise DataError("Searching needs texts ({endings}); {folder} holds none.", endings=" ".join(ENDINGS), folder=folder)
     files, passages = [file for file, _ in found], [text for _, text in found]
@@ -75,17 +81,15 @@ def _index(run: Run, folder: Path, reporter: Reporter, wanted: str) -> tuple[lis
     keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in passages]
     known = _known(kept, weights)
     if fresh := {key: text for key, text in zip(keys, passages, strict=True) if key not in known}:
-        known |= zip(fresh, np.array(_vectors(run, [*fresh.values()], reporter), np.float32), strict=True)
-    vectors_PD = np.stack([known[key] for key in keys])
-    if fresh:
-        told = {"weights": np.frombuffer(weights, np.uint8), "vectors": vectors_PD,
-                "keys": np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1)}  # fmt: skip
-        kept.parent.mkdir(exist_ok=True)
-        write_atomically(kept, save_tensors(told))
+        try:
+            for some, read in _vectors(run, fresh, reporter):
+                known |= zip(some, np.array(read, np.float32), strict=True)
+        finally:  # whoever interrupts this goes on there another time
+            _keep(kept, weights, {key: known[key] for key in keys if key in known})
         reporter.say(
             tr("{count:,} passages of {files:,} files are indexed in {path}.", count=len(passages), files=len(set(files)), path=kept)
         )
-    return files, passages, vectors_PD
+    return files, passages, np.stack([known[key] for key in keys])
 
 
 def _known(kept: Path, weights: bytes) -> dict[bytes, np.ndarray]:
@@ -96,13 +100,22 @@ def _known(kept: Path, weights: bytes) -> dict[bytes, np.ndarray]:
     return {key.tobytes(): vector_D for key, vector_D in zip(told["keys"], told["vectors"], strict=True)}
 
 
-def _vectors(run: Run, passages: Sequence[str], reporter: Reporter) -> list[list[float]]:
-    found: list[list[float]] = []
-    with reporter.progress(tr("read"), len(passages), tr("passages")) as bar:
-        for start in range(0, len(passages), 1024):
-            found += [answer["prediction"] for answer in run.predict(list(passages[start : start + 1024]))]
-            bar.update(len(found))
-    return found
+def _keep(kept: Path, weights: bytes, known: Mapping[bytes, np.ndarray]) -> None:
+    if known:
+        told = {"weights": np.frombuffer(weights, np.uint8), "vectors": np.stack([*known.values()]),
+                "keys": np.frombuffer(b"".join(known), np.uint8).reshape(len(known), -1)}  # fmt: skip
+        kept.parent.mkdir(exist_ok=True)
+        write_atomically(kept, save_tensors(told))
+
+
+def _vectors(run: Run, passages: Mapping[bytes, str], reporter: Reporter) -> Iterator[tuple[list[bytes], list[list[float]]]]:
+    """The vectors of some passages after the other."""
+    keys = [*passages]
+    with reporter.progress(tr("read"), len(keys), tr("passages")) as bar:
+        for start in range(0, len(keys), 256):
+            some = keys[start : start + 256]
+            yield some, [answer["prediction"] for answer in run.predict([passages[key] for key in some])]
+            bar.update(start + len(some))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -123,6 +136,15 @@ def _passages(path: Path, reporter: Reporter, wanted: str) -> Iterator[str]:
     with open_text(page, encoding) as file:
         for part in _sections(file) if path.suffix.lower() == ".md" else (file,):
             yield from (text.strip() for text in blocks(part, PASSAGE) if text.strip())
+
+
+def _whole(passages: list[str], tokenizer: Mapping[str, Any]) -> Iterator[str]:
+    """The passages; one of which the model reads only a part, for it learned from shorter texts, is cut into as many as it reads."""
+    for text, share in zip(passages, int(tokenizer["longest"]) / text_kind.sizes(tokenizer, passages), strict=True):
+        size = int(len(text) * share / 1.5)  # a block may be half as long again
+        yield from (
+            [text] if share >= 1 else (piece.strip() for piece in blocks(text.splitlines(True), max(SHORTEST, size)) if piece.strip())
+        )
 
 
 def _sections(lines: Iterable[str]) -> Iterator[list[str]]:

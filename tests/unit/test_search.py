@@ -44,7 +44,7 @@ def test_search(run, tmp_path, capsys):
     again = passages.search(run, tmp_path, "Which town governs Peru?", 2)
     assert [one["passage"] for one in again] == [one["passage"] for one in found]
     (tmp_path / "again.md").write_bytes(b"Universit\xe9 de Lima, \x93so named\x94.\n")
-    told = passages.search(run, tmp_path, "Which town governs Peru?", 9, encoding="cp1252")
+    told = passages.search(run, tmp_path, "Which town governs Peru?", 99, encoding="cp1252")
     assert any("Université" in one["passage"] for one in told)
     (tmp_path / "again.md").unlink()
     kept = list(run.path.with_name("run.index").iterdir())
@@ -84,6 +84,35 @@ def test_only_new_words_are_read_again(run, tmp_path, monkeypatch):
     assert {one["passage"]: one["score"] for one in before}.items() & {one["passage"]: one["score"] for one in after}.items() >= {
         (one["passage"], one["score"]) for one in before if "Oslo" not in one["passage"]
     }
+
+
+def test_what_is_indexed_stays_where_somebody_interrupts(run, tmp_path, monkeypatch):
+    for number in range(300):
+        (tmp_path / f"{number}.txt").write_text(f"Number {number} is here.\n")
+    asked, predict = [], type(run).predict
+
+    def stopped(self, rows):
+        asked.append(len(rows))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return predict(self, rows)
+
+    monkeypatch.setattr(type(run), "predict", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        passages.search(run, tmp_path, "7?", 3)
+    assert len(passages.search(run, tmp_path, "7?", 3)) == 3 and asked == [256, 44, 44, 1]
+
+
+def test_passages_are_no_longer_than_what_is_read(run, tmp_path):
+    """It learned from short texts: what stands at the end of a passage is found as well."""
+    (tmp_path / "long.txt").write_text(
+        " ".join(f"Nothing of town {number} is told here." for number in range(9)) + " They rule from Lima.\n"
+    )
+    (whole,) = passages._passages(tmp_path / "long.txt", Silent(), "")
+    found = list(passages._whole([whole], run.task.tokenizer))
+    assert "".join("".join(found).split()) == "".join(whole.split()) and len(found) > 3 and max(map(len, found)) <= 1.5 * passages.SHORTEST
+    assert {one["passage"] for one in passages.search(run, tmp_path, "Lima", 9)} == {*found}
+    assert list(passages._whole([whole, ""], {**run.task.tokenizer, "longest": 999})) == [whole, ""]
 
 
 def test_weights_that_learning_makes_worse_are_kept_as_they_were(run, tmp_path, monkeypatch):
