@@ -38,7 +38,7 @@ from duomo.data.formats.dialogues import in_turns, read_turns
 from duomo.data.formats.documents import read_text_file
 from duomo.data.formats.fasttext import read_marked
 from duomo.data.formats.frames import from_memory, plain
-from duomo.data.formats.inline_spans import read_aspects, read_inlaid, read_trees
+from duomo.data.formats.inline_spans import read_aspects, read_inlaid, read_placed, read_trees
 from duomo.data.formats.label_studio import kept
 from duomo.data.formats.logged import logged
 from duomo.data.formats.messengers import read_chat
@@ -70,7 +70,7 @@ _FORMATS = {
     "tar": ".tar",
     "orc": ".orc",
     "page": " ".join(sorted(PAGES)),
-    "text": ".txt .text .utf8 .md .rst .log .tokens",
+    "text": ".txt .text .utf8 .md .rst .log .tokens .pubtator",
     "sparse": ".libsvm .svmlight .svm",
     "conll": ".conll .conllu .bio .iob .iob2 .bioes .bmes",
     "tmx": ".tmx",
@@ -89,6 +89,12 @@ NAMELESS = ("", ".data", ".dat", *(f".{part}" for part in PARTS))
 _BYTES = {"parquet": ("parquet",), "feather": ("feather",), "excel": ("zip", "xls"), "sqlite": ("sqlite",), "zip": ("zip",),
           "orc": ("orc",), "page": ("", "zip"), "numpy": ("npy", "zip")}  # fmt: skip
 """What the first bytes of each binary format say; text formats say nothing."""
+LESSONS = {
+    "conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "mo": read_mo, "tmx": read_tmx,
+    "xliff": read_xliff, "barred": read_barred, "turns": read_turns, "trees": read_trees, "inlaid": read_inlaid, "aspects": read_aspects,
+    "placed": read_placed, "chat": read_chat,
+}  # fmt: skip
+"""What reads files that were made to teach language from."""
 Wanted = Collection[str]
 
 
@@ -271,9 +277,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_parquet(path, cache)
         case "feather" | "orc":
             data, problems = {"feather": read_feather, "orc": read_orc}[kind](path)
-        case (
-            "conll" | "slashed" | "segmented" | "turns" | "trees" | "inlaid" | "aspects" | "barred" | "tmx" | "xliff" | "po" | "mo" | "chat"
-        ):
+        case _ if kind in LESSONS:
             data, problems, known = _lessons(kind, path, encoding)
         case "marked":
             (data, problems), known = read_marked(path, cache, encoding), {"text": "text", "label": "category"}
@@ -294,10 +298,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:
     """Files made to teach language from: data, problems, and the kinds that follow from their make."""
-    readers = {"conll": read_conll, "slashed": read_slashed, "segmented": read_segmented, "po": read_po, "mo": read_mo, "tmx": read_tmx,
-               "xliff": read_xliff, "barred": read_barred, "turns": read_turns, "trees": read_trees, "inlaid": read_inlaid,
-               "aspects": read_aspects, "chat": read_chat}  # fmt: skip
-    data, problems = readers[kind](path, encoding)
+    data, problems = LESSONS[kind](path, encoding)
     usual = {"document": "id", "label": "category", "sender": "category", "time": "date"}
     kinds = {name: usual.get(name, "text") for name in data.column_names}
     return data, problems, {} if kind == "barred" and "c0" in kinds else kinds

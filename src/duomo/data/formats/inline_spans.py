@@ -1,13 +1,15 @@
-"""Texts with what is said of them laid into them: trees of syntax or sentiment, entities within marks, aspects on lines of their own.
+"""Texts with what is said of them laid into them: trees of syntax or sentiment, entities within marks, aspects or places on lines of their
+own.
 
 (3 (2 Not) (3 (3 bad) (2 .)))           text "Not bad .", label 3           Stanford's treebank of sentiment: a tree with numbers
 (S (NP (PRP He)) (VP (VBZ sleeps)))     tokens ["He", "sleeps"], tags ["PRP", "VBZ"]                 the Penn Treebank
 <PER>Li</PER> is in {{city:Rome}}.      text "Li is in Rome.", entities [[0, 2, "PER"], [9, 13, "city"]]; also [Li](PER), [@Li#PER*]
 The $T$ is good. / soup / 1             text "The soup is good.", aspect "soup", label 1, three lines a row (SemEval 2014)
+7|t|Aspirin. / 7|a|It helps. / 7  0  7  Aspirin  Chemical  D1        text "Aspirin. It helps.", entities [[0, 7, "Chemical"]] (PubTator)
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -35,12 +37,16 @@ FEWEST, SHARE, EACH, MOST_INSIDE = 20, 0.3, 5, 0.5
 """Marks or rows at least; share of lines with marks; marks of a name on average; share of the letters that lie within them, at most."""
 ASPECT = "$T$"
 """What stands for an aspect in its sentence."""
+PART, PLACE = re.compile(r"(\w+)\|[ta]\|(.*)"), re.compile(r"(\w+)\t(\d+)\t(\d+)\t([^\t]*)\t([^\t\n]+)")
+"""A title or an abstract, and a place in both together, a space between them; each behind the number of its document."""
 Span = tuple[int, int, str]
 
 
 def make(lines: Sequence[str]) -> str:
-    """ "trees", "inlaid" or "aspects" by the first lines of a text; "" for none of them."""
+    """ "trees", "inlaid", "aspects" or "placed" by the first lines of a text; "" for none of them."""
     lines = [line for line in lines if line]
+    if len(lines) >= FEWEST and PART.match(lines[0]) and PART.match(lines[1]) and all(PART.match(one) or "\t" in one for one in lines):
+        return "placed"
     if lines and lines[0].startswith("(") and _are_trees("\n".join(lines)):
         return "trees"
     if len(lines) >= FEWEST and all(ASPECT in line for line in lines[::3]) and len({*lines[2::3]}) <= len(lines) / (3 * EACH):
@@ -90,6 +96,25 @@ def read_inlaid(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]
             lost += found is None
     said = [tr("{file} holds texts with entities between marks; they were read as spans.", file=path.name)]
     said += [tr("{count} lines have marks that do not close, and were left out.", count=lost)] if lost else []
+    return of_texts(("text", "entities"), rows), (*encoding.problems, *said)
+
+
+def read_placed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
+    """Columns `text` and `entities`, a row a document; places where the text says something else are left out and counted."""
+    encoding, lost = detect(path, wanted), 0
+    texts, spans = defaultdict[str, list[str]](list), defaultdict[str, list[Span]](list)
+    with open_text(path, encoding) as file:
+        for line in file:
+            if part := PART.match(line.rstrip("\r\n")):
+                texts[part[1]].append(part[2])
+            elif place := PLACE.match(line):
+                start, stop = int(place[2]), int(place[3])
+                fits = " ".join(texts[place[1]])[start:stop] == place[4]
+                spans[place[1]] += [(start, stop, place[5])] if fits else []
+                lost += not fits
+    rows = [(" ".join(parts), as_json(sorted({*spans[name]}))) for name, parts in texts.items()]
+    said = [tr("{file} holds titles and abstracts with the places of entities (PubTator); they were read as spans.", file=path.name)]
+    said += [tr("{count:,} spans were left out, for the text says something else there than they do.", count=lost)] if lost else []
     return of_texts(("text", "entities"), rows), (*encoding.problems, *said)
 
 

@@ -39,6 +39,7 @@ MAKES = {
     "sparse": "sparse rows",
     "inlaid": "texts with entities between marks",
     "aspects": "sentences with their aspects",
+    "placed": "texts with the places of entities",
 }
 """What a file can turn out to be, in words."""
 
