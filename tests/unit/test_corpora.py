@@ -151,7 +151,7 @@ def test_spans_that_count_tokens(tmp_path: Path) -> None:
         data = choose(known, DataConfig())[0]
         task = Main(Config(target=data.target))
         task.fit(known)
-        assert task.read(known).tags[0] == ["B-person", "I-person", "O", "O", "B-city"]
+        assert task.read(known).tags[0] == ["B-person", "I-person", "O", "O", "B-city"] and not task.usable(known)[1]
 
 
 def test_questions_on_texts(tmp_path: Path) -> None:

@@ -109,6 +109,8 @@ def test_odd_columns(tmp_path) -> None:
         ["#now", "in", "#", "1", "Rome"],
         ["#so", "it", "is"],
     ]
+    assert tokens("# id 5-b\tdomain=x\nAnn _ _ B-PER\nsings _ _ O\n\n# id 6\tdomain=x\nBo _ _ B-PER\n") == [["Ann", "sings"], ["Bo"]]
+    assert tokens("#\tO\n1\tO\nRome\tB-LOC\n") == [["#", "1", "Rome"]]
     assert tokens("1\tAnn\tO\tB-PER\n2\tsings\tO\tO\n\n1\tBo\tO\tB-PER\n") == [["Ann", "sings"], ["Bo"]]
     assert tokens("token\tlabel\nAnn\tB-PER\n\nBo\tB-PER\n") == [["Ann"], ["Bo"]]
     alone = "Ann B-PER\nsings O\n. O\nBo B-PER\nsits O\n! O\n" * 40

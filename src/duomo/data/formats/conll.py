@@ -180,8 +180,10 @@ def _is_comment(text: str, last: list[str], inside: bool) -> bool:
 
     `last` is the line of a token before it and its cells, `inside` whether that belongs to the same sentence.
     """
-    if not text.startswith("#") or "\t" in text or " " not in text:
+    if not text.startswith("#") or " " not in text.partition("\t")[0]:
         return False
+    if "\t" in text:  # the sign alone would be a token
+        return not inside
     if last and "\t" in last[0]:
         return True
     cells = text.split()

@@ -213,7 +213,8 @@ class Main(Task):
             (long_N & kept_N, "{missing} of {rows} rows have more than {longest} tokens: they are learned and judged in pieces."),
         )  # fmt: skip
         sentences = [tr(template, missing=int(mask_N.sum()), **values) for mask_N, template in reasons if mask_N.any()]
-        if shared := sum(cells.sharing(cell, row) for cell, row, kept in zip(target, read.rows, kept_N, strict=True) if kept):
+        rows = () if "counted" in (self.cut or self._cut(table)) else zip(target, read.rows, kept_N, strict=True)  # those count tokens
+        if shared := sum(cells.sharing(cell, row) for cell, row, kept in rows if kept):
             sentences.append(tr("{missing:,} spans share tokens with a longer one and are left out: a token has one tag.", missing=shared))
         if not kept_N.any():
             raise DataError("Learning needs rows with as many tags as tokens; there are none. {problems}", problems=together(sentences))
