@@ -297,3 +297,56 @@ def test_two_lists_of_the_same_files(tmp_path: Path) -> None:
     ):
         number = int(file[-11:-4])
         assert label == ("MEL", "NV", "BCC")[number // 3 % 3] and lesion == f"IL_{number // 3}"
+
+
+def test_numbered_folders_of_one_set(tmp_path: Path) -> None:
+    """As ChestX-ray14 has them, and the list of its few boxes beside that of all pictures: neither parts nor folders are classes."""
+    rows, told = ["Image Index,Finding Labels,Patient ID"], ["Image Index,Finding Label,Bbox [x,y,w,h]"]
+    for number in range(40):
+        shot(tmp_path / f"images_{1 + number // 20:03}" / "images" / f"{number:08}_000.png", number)
+        rows.append(f"{number:08}_000.png,{('Mass', 'Mass|Hernia', 'Nothing')[number % 3]},{number}")
+    told += [f"{number:08}_000.png,Mass,1.5,2.5,9,9" for number in range(4)]
+    with pytest.raises(ConfigError, match="something to be learned"):
+        plan.choose(kinds.infer(sources.read(tmp_path), {}), DataConfig())
+    write(tmp_path / "Data_Entry_2017.csv", *rows)
+    write(tmp_path / "BBox_List_2017.csv", *told)
+    table = kinds.infer(sources.read(tmp_path), {})
+    assert plan.choose(table, DataConfig())[0].target == ("Finding Labels",) and len(table) == 40
+    assert "BBox_List_2017.csv" in " ".join(table.problems)
+
+
+def test_files_of_one_name_in_two_parts(tmp_path: Path) -> None:
+    """As CIFAR-10 has them at Kaggle: the list is called after the part that it tells of."""
+    for number in range(1, 16):
+        shot(tmp_path / "train" / f"{number}.png", number)
+        shot(tmp_path / "test" / f"{number}.png", 50 + number)
+    rows = ["id,label", *(f"{number},{('frog', 'deer')[number % 2]}" for number in range(1, 16))]
+    write(tmp_path / "trainLabels.csv", *rows)
+    for _ in range(2):
+        files = sources.read(tmp_path).column("image").to_pylist()
+        assert files == [f"train/{number}.png" for number in range(1, 16)]
+        write(tmp_path / "sampleSubmission.csv", *(row.replace("deer", "frog") for row in rows))
+
+
+def test_masks_beside_what_is_said_of_many_pictures(tmp_path: Path) -> None:
+    """As Carvana has them: a list of cars, whose numbers the pictures begin with, and the masks of all pictures."""
+    rows, cars = ["img,rle_mask"], ["id,year,make"]
+    for number in range(12):
+        shot(tmp_path / "train" / f"c{number // 2}_{number % 2:02}.jpg", number)
+        runs = " ".join(f"{SIDE * column + 5 + number} 20" for column in range(4, 20))
+        rows.append(f"c{number // 2}_{number % 2:02}.jpg,{runs}")
+    cars += [f"c{number},20{10 + number},{('Audi', 'BMW')[number % 2]}" for number in range(6)]
+    write(tmp_path / "train_masks.csv", *rows)
+    write(tmp_path / "metadata.csv", *cars)
+    found = things(tmp_path)
+    assert len(found) == 12 and found["train/c0_00.jpg"] == [boxes.Box("object", 4, 4, 20, 24)]
+
+
+@pytest.mark.parametrize("ending", ["webp", "png"])
+def test_pictures_that_move(tmp_path: Path, ending: str) -> None:
+    for number in range(8):
+        frames = [Image.open(shot(tmp_path / "still" / "ab"[number % 2] / f"{number}_{part}.png", number + 20 * part)) for part in range(3)]
+        (tmp_path / "moving" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        frames[0].save(tmp_path / "moving" / "ab"[number % 2] / f"{number}.{ending}", save_all=True, append_images=frames[1:])
+    assert "first frame alone" in " ".join(sources.read(tmp_path / "moving").problems)
+    assert "first frame alone" not in " ".join(sources.read(tmp_path / "still").problems)

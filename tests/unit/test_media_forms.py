@@ -12,7 +12,7 @@ from PIL import Image
 from duomo import plan
 from duomo.core import films, kinds
 from duomo.core.errors import DataError
-from duomo.core.kinds import image
+from duomo.core.kinds import audio, image
 from duomo.core.kinds.base import Cells
 from duomo.core.recipe import DataConfig, EncodeConfig
 from duomo.core.reporter import Silent
@@ -241,3 +241,15 @@ def test_a_column_of_masks_is_no_input(tmp_path: Path) -> None:
         assert len(table.of_kind("image")) == 2 and "'mask_path' names masks" in " ".join(table.problems)
         asked = plan.read(source, DataConfig(kind={"mask_path": "image"}), Silent())
         assert len(asked.of_kind("image")) == 3 and asked.kinds["mask_path"] == "image"
+
+
+def test_sounds_whose_length_nothing_told(tmp_path: Path) -> None:
+    """A program that writes into a pipe leaves 0 in the header; a file without samples stays without."""
+    wave(tmp_path / "whole.wav", 1)
+    whole = (tmp_path / "whole.wav").read_bytes()
+    place = whole.index(b"data") + 4
+    (tmp_path / "piped.wav").write_bytes(whole[:4] + bytes(4) + whole[8:place] + bytes(4) + whole[place + 4 :])
+    (tmp_path / "empty.wav").write_bytes(whole[:place] + bytes(4) + b"LIST\x04\0\0\0INFO")
+    looks = [audio.look(tmp_path / f"{name}.wav").frames for name in ("whole", "piped", "empty")]
+    assert looks == [9600, 9600, 0] and audio.trial(tmp_path / "piped.wav")
+    assert (audio.decode(tmp_path / "piped.wav", 48000, 9600) == audio.decode(tmp_path / "whole.wav", 48000, 9600)).all()

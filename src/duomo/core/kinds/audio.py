@@ -6,7 +6,7 @@ Legend: N rows, S samples.
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, BinaryIO, ClassVar, NamedTuple, final
 
 import numpy as np
 import soundfile
@@ -47,6 +47,8 @@ CANCELLED = 0.01
 """Of the power of the loudest channel, what the mean of all must have."""
 SAMPLES = 200_000_000
 """Most values (samples x channels) that one file is decoded to."""
+MOST_UNTOLD = 1 << 29
+"""Bytes of samples at most that are read where their length is not told."""
 WHOLE, UNKNOWN, MOST_CHUNKS = 0.9, 0x7F000000, 1000
 """Share of its promised bytes that a WAV file must have; lengths from which on none is known; parts of such a file that are looked at."""
 
@@ -115,6 +117,9 @@ def _open(source: media.Source) -> soundfile.SoundFile:
     except OPEN_FAULTS as error:  # TypeError: a name in .raw, which tells no rate
         codec = packed(source)
         raise ValueError(unread(codec) if codec else tr("it is no sound that can be read")) from error
+    if not found.frames and (told := _told(source)):
+        found.close()
+        found = soundfile.SoundFile(io.BytesIO(told))
     if not (0 < found.channels <= CHANNELS and SLOWEST <= found.samplerate <= FASTEST):
         found.close()
         raise ValueError(tr("its header promises {channels} channels at {rate} Hz", channels=found.channels, rate=found.samplerate))
@@ -236,15 +241,34 @@ def _is_cut(source: media.Source) -> bool:
     that is not known yet, as into a pipe, promises nothing."""
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
+        length = _samples(file)
+        return length < UNKNOWN and size - file.tell() < WHOLE * length
+
+
+def _samples(file: BinaryIO) -> int:
+    """Bytes of samples that a WAV file promises, which is read up to these; 0 of any other file."""
+    file.seek(0)
+    head = file.read(12)
+    for _ in range(MOST_CHUNKS if head[:4] == b"RIFF" and head[8:] == b"WAVE" else 0):
+        chunk = file.read(8)
+        length = int.from_bytes(chunk[4:], "little")
+        if chunk[:4] == b"data":
+            return length
+        file.seek(length + length % 2, io.SEEK_CUR)
+    return 0
+
+
+def _told(source: media.Source) -> bytes:
+    """A WAV file whose writer left the length of its samples at 0, as into a pipe, with that told; empty for any other, and where nothing,
+    or another part of the file, stands behind."""
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        if _samples(file):
+            return b""
+        start, rest = file.tell(), file.read(MOST_UNTOLD)
+        if not rest or (rest[:4].isalnum() and int.from_bytes(rest[4:8], "little") <= len(rest)):
+            return b""
         file.seek(0)
-        head = file.read(12)
-        for _ in range(MOST_CHUNKS if head[:4] == b"RIFF" and head[8:] == b"WAVE" else 0):
-            chunk = file.read(8)
-            length = int.from_bytes(chunk[4:], "little")
-            if chunk[:4] == b"data":
-                return length < UNKNOWN and size - file.tell() < WHOLE * length
-            file.seek(length + length % 2, io.SEEK_CUR)
-    return False
+        return file.read(start - 4) + len(rest).to_bytes(4, "little") + rest
 
 
 def trial(source: media.Source) -> bool:

@@ -4,6 +4,7 @@ Legend: N rows (films), K clips of a film, T frames of a clip, C channels (1 or 
 """
 
 import io
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
@@ -22,6 +23,8 @@ from duomo.core.recipe import EncodeConfig
 
 STEP = 0.25
 """Most seconds between the frames of a clip when nobody says otherwise; a short film fills its clip."""
+STILL = re.compile(rb"GIF8|RIFF....WEBP|\x89PNG|\xff\xd8\xff", re.DOTALL)
+"""How files begin that hold a picture, or several."""
 ROUNDING = 3
 CLIPS = 4
 """Most clips of a film when nobody says otherwise."""
@@ -80,12 +83,11 @@ class Video(Kind):
 
 
 def moves(source: media.Source) -> bool:
-    """Whether it is a film; a GIF is one where it has several pictures."""
-    head = media.head(source, 4)
-    if head != b"GIF8":
+    """Whether it is a film; a picture is one where it has several frames."""
+    if not STILL.match(media.head(source, 12)):
         return True
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("GIF",)) as picture:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=image.FORMATS) as picture:
             return bool(getattr(picture, "is_animated", False))
     except FAULTS as error:
         raise ValueError(tr("it is no picture that can be read")) from error

@@ -209,7 +209,7 @@ def classes(folder: Folder, files: list[str]) -> Table:
     if found is not None and not few:
         files, found = known_classes(files, found)
         inside = files
-    if found is not None and len({*found.labels}) == 1 and _is_outer(found.labels[0], folder.root.name):
+    if found is not None and (len({*found.labels}) == 1 or _counted(found.labels)) and _is_outer(found.labels[0], folder.root.name):
         found = None
     columns = {folder.media: pa.array(files, pa.large_string())}
     fields, folders = _fields(files), [file.split("/")[-2] for file in files] if all("/" in file for file in files) else []
@@ -262,6 +262,11 @@ def _labels(root: Path, files: list[str]) -> Classed | None:
         if _words(files) or any(not cell.isdecimal() for cells in _fields(files).values() for cell in cells):
             return None
         raise
+
+
+def _counted(labels: Collection[str]) -> bool:
+    """Whether folders are called alike but for a number, and not as classes are (images_001, images_002)."""
+    return len({re.sub(r"\d+", "", label) for label in labels}) == 1 and not all(map(_SORTED.fullmatch, {*labels}))
 
 
 def _words(files: list[str]) -> list[str]:

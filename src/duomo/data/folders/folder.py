@@ -44,14 +44,15 @@ from duomo.data.formats.frames import plain as as_plain
 from duomo.data.formats.pages import plain, unread
 from duomo.data.formats.standoff import read_standoff
 from duomo.data.formats.text_encoding import Encoding, detect, open_text
-from duomo.data.partition import PARTS
+from duomo.data.partition import PARTS, SPLIT
 from duomo.data.scenes.forms import read_scenes, refuse_without_pictures
 from duomo.data.scenes.masks import apart, of_regions
+from duomo.data.split_sizes import TRAIN
 
 STRAY = 20
 """Texts for each picture, sound or film, at least, beside which these are no data."""
-STILL = ".gif"
-"""The ending that films share with pictures: most of a folder's move, or none is a film."""
+STILL, MOVING = ".gif", (".webp", ".png")
+"""The ending that films share with pictures: most of a folder's move, or none is a film; and such as are no films here."""
 LISTS = ("metadata", "index", "labels", "transcripts", "annotations", "_annotations", "_classes")
 """What a file that describes the others is called."""
 BESIDE = {"label": (".cls",), "text": (".txt", ".text", ".caption", ".cap"), "json": (".json",)}
@@ -77,6 +78,11 @@ def read_folder(root: Path, read_file: Reader, cache: Path | None, wanted: str =
         if beside is None or len(arrays) == 1:
             return read_arrays(root, arrays, beside)
     stills = [file for file in files if file.lower().endswith(STILL)]
+    if _moving(root, still := [file for file in files if file.lower().endswith(MOVING)]):
+        folder = folder.noting(
+            tr("{count:,} pictures ({first} and others) seem to move; of each the first frame alone is learned from. To learn from all "
+               "frames make them GIF, for example: magick IN OUT.gif", count=len(still), first=still[0])
+        )  # fmt: skip
     if stills and len(stills) == kinds["image"] and _moving(root, stills):
         kinds["video"] += kinds.pop("image")
     media = "audio" if drawn(files) else max(("image", "audio", "video"), key=lambda kind: kinds[kind])
@@ -219,13 +225,13 @@ def _listed(folder: Folder, tables: list[str]) -> Table | None:
     lists = inner if len(inner) > 1 else [file for file in lists if file.split("/")[0].lower() in PARTS]
     if not own and not lists and len(tables) <= LOOKED_AT and not has_classes(folder.root, folder.files, folder.media):
         own = [file for file in tables if _lists(folder, file)]  # audio/1.wav beside meta/list.csv
-    named = [file for file in own if _stem(file) in LISTS] or own
+    named = [file for file in own if _stem(file) in LISTS and (len(own) == 1 or _lists(folder, file))] or own
     named = [file for file in named if _lists(folder, file)] if len(named) > 1 else named
     named = [file for file in named if _lists(folder, file) or not explains(folder.read(file))]
     if len(named) == 1:
         return described(folder, folder.read(named[0]))
     if (parted := of_parts(folder, named)) is not None:
-        return described(folder, parted)
+        return described(folder, parted, None if SPLIT in parted.names else TRAIN)
     if len(named) == 2 and (both := alongside(folder, named)) is not None:
         return both
     if {word for file in named for word in re.split("[-_.]", _stem(file))} & PARTS.keys():
@@ -262,7 +268,7 @@ def _stem(file: str) -> str:
 
 
 def _moving(root: Path, files: list[str]) -> bool:
-    """Whether most of the first GIF files have several pictures."""
+    """Whether most of the first pictures are several."""
     found = []
     for file in files[:LOOKED_AT]:
         try:

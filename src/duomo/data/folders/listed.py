@@ -17,6 +17,7 @@ from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.folders.files import LONGEST_NAME, Folder, Reader, by_ends, kind_of, listing
 from duomo.data.folders.one_hot import exclusive
+from duomo.data.partition import part_of
 from duomo.data.scenes.tables import listed_scenes, lists_boxes
 from duomo.data.scenes.tools import places
 
@@ -36,6 +37,8 @@ NAMING = (
     "file", "file_name", "filename", "path", "filepath", "image", "audio", "picture", "sound", "wav", "clip", "video", "film",
     "文件", "文件名", "图片", "音频", "视频", "影片",
 )  # fmt: skip
+FEW = 0.5
+"""Rows of another list than the longest, as a share of its rows, up to which that one tells of some files more, not all."""
 SAME = 0.95
 """Of the files that two lists name, so many are the same at least."""
 SOURCE = "source"
@@ -66,9 +69,12 @@ def known(columns: Iterable[str]) -> dict[str, str]:
     }
 
 
-def described(folder: Folder, listed: Table) -> Table:
-    """The metadata's rows, their file column turned into an `image`, `audio` or `video` column of paths below the folder."""
+def described(folder: Folder, listed: Table, part: int | None = None) -> Table:
+    """The metadata's rows, their file column turned into an `image`, `audio` or `video` column of paths below the folder. Of files of one
+    name those count that lie in folders of the list's `part` of the data, by default the one that it is called after."""
     index = by_ends(file for file in folder.files if kind_of(file) in MEDIA)
+    if (part := part_of([listed.name]) if part is None else part) is not None:
+        index |= by_ends(file for file in folder.files if kind_of(file) in MEDIA and part_of(file.split("/")[:-1]) == part)
     listed = _headed(folder.root, listed, index)
     name = _naming_column(listed, index)
     cells = [None if cell is None else str(cell) for cell in listed.data.column(name).to_pylist()]
@@ -135,6 +141,8 @@ def once(folder: Folder, lists: list[str]) -> Table | None:
     index, tables = by_ends(file for file in folder.files if kind_of(file) in MEDIA), {file: folder.read(file) for file in lists}
     named = {file: table.data.column(_naming_column(table, index)) for file, table in tables.items()}
     whole = [file for file, cells in named.items() if len(pc.unique(cells)) == len(cells)]
+    most = max(whole, key=lambda file: len(tables[file]), default="")
+    whole = [file for file in whole if {*tables[file].names} == {*tables[most].names} or len(tables[file]) > FEW * len(tables[most])]
     read = [file for file in _places(folder.root, [str(cell) for file in whole for cell in named[file].to_pylist()], index) if file]
     if len({frozenset(tables[file].names) for file in whole}) != 1 or len({*read}) < len(read):
         return None
@@ -302,7 +310,8 @@ def names_files(listed: Table, files: list[str]) -> bool:
     """Whether one of the columns has names of these files in its first rows."""
     media = [PurePosixPath(file) for file in files if kind_of(file) in MEDIA]
     called = {file.name for file in media} | {file.stem for file in media}
-    rows = [listed.names, *(list(row.values()) for row in listed.data.slice(0, LOOKED_AT).to_pylist())]
+    own = listed.data.select([name for name in listed.names if name != SOURCE])  # what a row is a piece of is not its file
+    rows = [listed.names, *(list(row.values()) for row in own.slice(0, LOOKED_AT).to_pylist())]
     return any(isinstance(cell, str) and PurePosixPath(cell.replace("\\", "/")).name in called for row in rows for cell in row)
 
 

@@ -18,6 +18,7 @@ from duomo.core.table import Table
 from duomo.data.folders.classes import classes
 from duomo.data.folders.files import Folder
 from duomo.data.folders.listed import NAMING, known, names_files
+from duomo.data.scenes.tables import lists_boxes
 
 SHARE = 0.5
 """Of what a list names, or of the files, so many at least must belong together."""
@@ -36,6 +37,8 @@ def of_folders(folder: Folder, files: list[str], tables: Sequence[str]) -> Table
             continue
         if not names_files(listed, files) and not explains(listed):
             lists.append(replace(listed, name=file))
+        elif lists_boxes(listed):  # what is in each picture is more than what is said of many
+            return None
     for keys_of in (_folders, partial(_headers, folder.root), _beginnings) if lists else ():
         keys = keys_of(files)
         known = {key for own in keys for key in own}

@@ -28,8 +28,9 @@ NAMED = re.compile(rf"(.+(?:{'|'.join(map(re.escape, image.SUFFIXES))}))_(.+)", 
 """A picture's name and the class of its mask in one cell."""
 EMPTY = ("", "-1", None)
 """What stands for a mask that marks nothing."""
-LOOKED_AT, FILLED, SHOWN, FEWEST = 20_000, 200, 100, 3
-"""Rows that are looked at, masks among them that are read, characters of them that are glanced at, and runs of the longest at least."""
+LOOKED_AT, FILLED, SHOWN, FEWEST, MANY = 20_000, 200, 100, 3, 6
+"""Rows that are looked at, masks among them that are read, characters of them that are glanced at; runs of the longest at least, and where
+all have as many."""
 NEAR = 0.25
 """Of a picture's side, how far the step from one run to the next may be off."""
 SMALLEST = 9
@@ -39,14 +40,14 @@ Mask = tuple[str, np.ndarray]
 
 
 def runs_of(listed: Table) -> str:
-    """The column whose cells are masks as run lengths; empty where none is. Rows of as many numbers each (boxes, points) are none."""
+    """The column whose cells are masks as run lengths; empty where none is. Rows of as many numbers each, and few (boxes), are none."""
     for name in (name for name in listed.names if is_text(listed.column(name).type)):
         cells = [cell for cell in listed.column(name).slice(0, LOOKED_AT).drop_null().slice(0, FILLED).to_pylist() if cell not in EMPTY]
         if not cells or not all(BEGINNING.fullmatch(cell[:SHOWN]) for cell in cells):
             continue
         masks = [_runs(cell) for cell in cells]
         sizes = {len(one) for one in masks if one is not None}
-        if all(one is not None for one in masks) and max(sizes) >= FEWEST and (len(sizes) > 1 or len(cells) == 1):
+        if all(one is not None for one in masks) and max(sizes) >= (FEWEST if len(sizes) > 1 or len(cells) == 1 else MANY):
             return name
     return ""
 
