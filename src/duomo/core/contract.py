@@ -14,6 +14,7 @@ A task is a folder `duomo/tasks/<name>/` whose task.py exports `Config` (a froze
 and whose recipes.toml names the recipes that `suggest` chooses from.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,6 +141,8 @@ class Baseline(ABC):
     """What a model must beat: fitted on the same rows, judged by the same metrics."""
 
     name: str
+    ends: float = math.inf
+    """By `time.perf_counter()`: a fit that takes longer may end with TimeoutError."""
 
     def fit(self, train: Table) -> None:
         """Learn from the training rows; nothing by default."""

@@ -33,6 +33,8 @@ FORMAT = 1
 """Of a run folder; another one is refused."""
 PRODUCT = ("recipe.toml", "run.json", "task.json", "model.safetensors", "learned.safetensors", "judged.safetensors", "past.arrow",
            "golden.json", "scorecard.json", "scorecard.html", "MODEL_CARD.md")  # fmt: skip
+READABLE = 500_000
+"""Letters of a file that has a line for each value: of thousands of columns to write it so takes long, and nobody reads it."""
 HEAD, JUDGED = "head.safetensors", "judged.safetensors"
 STATE_FAULTS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 """What is raised for values that were not written by us."""
@@ -149,7 +151,9 @@ class RunFolder:
 
     # -- files
     def write_json(self, name: str, value: Any) -> None:
-        text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        if len(text) < READABLE:
+            text = json.dumps(value, ensure_ascii=False, indent=1, allow_nan=False)
         write_atomically(self.path / name, (text + "\n").encode())
 
     def read_json(self, name: str) -> Any:

@@ -35,7 +35,7 @@ SAMPLE = 100_000
 JUDGED = 20_000
 """Rows that near-duplicates and leaks are looked for in."""
 CELLS = 4 * 10**6
-"""Cells in which training looks for leaks."""
+"""Cells in which training looks for leaks, those looked at for each of several targets."""
 OPENED = 400
 """Pictures, sounds and films that are opened; the others' headers are believed until training reads them."""
 FEW = 100
@@ -228,7 +228,7 @@ def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
 
 def leaking(table: Table, data: DataConfig) -> list[str]:
     """In words, what gives a target away and is learned from, looked for in some of the rows."""
-    rows = evenly(len(table), min(JUDGED, CELLS // max(1, len(table.names))))
+    rows = evenly(len(table), min(JUDGED, CELLS // max(1, len(table.names) * len(data.target))))
     aside = {*data.target, *data.ignore, *dated.named(table, data.time)}
     inputs = [name for name in content_columns(table, (*data.target, *data.ignore)) if name not in aside]
     if not inputs or data.ahead:  # earlier values tell much, and rightly so

@@ -21,6 +21,8 @@ JUDGED = 20_000
 """Test rows that a baseline answers at a time."""
 WORTHWHILE = 2_000
 """A baseline that would have to do with fewer rows is left out."""
+OVER = 2.0
+"""So many times what is allowed a fit may take that was foretold to take less."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,19 @@ def _run(make: Callable[[], Baseline], place: int, tables: tuple[Table, Table], 
         if not rows:
             return Rival(baseline.name, kind, None, 0.0, 0.0, 0, note)
         started = time.perf_counter()
+        baseline.ends = started + OVER * seconds
         baseline.fit(train if rows == len(train) else train.take(_some(len(train), rows, seed)))
         fitted = time.perf_counter()
         evidence = _judged(baseline, test)
+    except TimeoutError:
+        return Rival(baseline.name, kind, None, 0.0, 0.0, 0, _late(seconds))
     except FIT_FAULTS as error:
         return Rival(baseline.name, kind, None, 0.0, 0.0, 0, tr("could not be fitted: {error}", error=error))
     return Rival(baseline.name, kind, evidence, fitted - started, time.perf_counter() - fitted, rows, note)
+
+
+def _late(seconds: float) -> str:
+    return tr("left out: fitting takes longer than the {limit:.0f} s allowed", limit=seconds)
 
 
 def _judged(baseline: Baseline, test: Table) -> Evidence:
@@ -82,9 +91,12 @@ def _affordable(make: Callable[[], Baseline], train: Table, seconds: float, seed
     """
     few, trials = min(PROBED, max(1, len(train) // PART)), list[float]()
     for rows in (few, few, 2 * few):
-        started = time.perf_counter()
+        started, trial = time.perf_counter(), make()
+        trial.ends = started + seconds
         try:
-            make().fit(train.take(_some(len(train), min(rows, len(train)), seed)))
+            trial.fit(train.take(_some(len(train), min(rows, len(train)), seed)))
+        except TimeoutError:
+            return 0, _late(seconds)
         except ASK_FAULTS:
             return len(train), ""
         trials.append(time.perf_counter() - started)

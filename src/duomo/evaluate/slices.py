@@ -18,7 +18,7 @@ from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import date, number, series
 from duomo.core.kinds.cells import is_text, values_of
 from duomo.core.messages import tr
-from duomo.core.table import Table
+from duomo.core.table import Table, evenly
 
 FEWEST_ROWS = 8
 """A slice of fewer rows says nothing."""
@@ -29,6 +29,8 @@ FEW_NUMBERS = 12
 FAMILY_ERROR = 0.05
 """Chance that any slice at all is named although none differs (Bonferroni)."""
 SHOWN = 10
+LOOKED_AT = 1000
+"""Columns of a kind that are cut; of more these, from all over them: what stands out among so many slices is chance."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def worst_slices(test: Table, errors: np.ndarray, columns: Sequence[str]) -> dic
     """
     errors = np.nan_to_num(np.asarray(errors, np.float64), nan=0.0)
     unlike = dict[bytes, Slice]()
-    for name in columns:
+    for name in _some(test, columns):
         for cut in _cuts(test, name):
             unlike.setdefault(cut.inside.tobytes(), cut)
     found = [cut for cut in unlike.values() if FEWEST_ROWS <= int(cut.inside.sum()) <= len(errors) - FEWEST_ROWS]
@@ -61,6 +63,14 @@ def worst_slices(test: Table, errors: np.ndarray, columns: Sequence[str]) -> dic
         "overall": float(errors.mean()) if len(errors) else None, "worst": worst,
         "standing_out": sum(item["stands_out"] for item in judged),
     }  # fmt: skip
+
+
+def _some(test: Table, columns: Sequence[str]) -> list[str]:
+    by_kind: dict[str, list[str]] = {}
+    for name in columns:
+        by_kind.setdefault(test.kinds.get(name, ""), []).append(name)
+    kept = {names[place] for names in by_kind.values() for place in evenly(len(names), LOOKED_AT)}
+    return [name for name in columns if name in kept]
 
 
 def _judge(cut: Slice, errors: np.ndarray, tested: int) -> dict[str, Any]:

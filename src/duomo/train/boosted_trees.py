@@ -18,9 +18,11 @@ from torch import Tensor
 
 from duomo.core.contract import Goal
 from duomo.core.reporter import Progress
+from duomo.core.table import evenly
+from duomo.data.baselines.classical import LOOKED
 from duomo.nn.council import Council
 from duomo.train.holdout import AT_ONCE, CELLS, FEW, Parts, Rows, Voice, beside, loss, spread
-from duomo.train.learners import LEAVES, Line, Trees, joined
+from duomo.train.learners import LEAVES, WIDE, Line, Trees, joined
 from duomo.train.linear import spelled
 
 TREE_ROWS = 100_000
@@ -31,7 +33,7 @@ time; more logits than these are not worth their trees."""
 ROUNDS, MOST_TREES, LATE = 80, 4000, 0.9
 """Of many classes more trees: so many rounds, while these suffice; too few for the rate where the best is beyond this share of them."""
 SHORT = 2.0
-"""Seconds that a first look may always take."""
+"""Seconds that the first looks of all goals may always take."""
 HURRIED, TRIED, ENOUGH, THRIFT, GLANCE = 4, 5000, 100, 1.5, 4.0
 """Rounds before the first look, and rows tried, to tell on how many rows so many rounds are grown in time, were many rows no thriftier than
 few; seconds between two looks."""
@@ -234,19 +236,20 @@ def _most(goal: Goal, columns: int) -> int:
 
 
 def _affordable(rows: Rows, goal: Goal, x_NF: np.ndarray, categories: int, seconds: float) -> int:
-    """On how many rows `ENOUGH` rounds are grown in time, by what `HURRIED` of them take on `TRIED` rows; where there are fewer, all, or
-    none where what is looked at first would take all of the time: of many columns and classes a round of few rows takes long."""
-    some = rows.whole(goal, TRIED)
-    Trees(goal, TRIED, categories).grow(1, x_NF, spread(some, 100))  # what is imported for the first ones
-    if len(some) < TRIED:
-        started = time.monotonic()
-        Trees(goal, TRIED, categories).grow(1, x_NF, some)
-        first = HURRIED * len(rows.parts(goal, TREE_ROWS)) * (time.monotonic() - started)
-        return TREE_ROWS if first <= max(SHORT, seconds) else 0
-    trees, started = Trees(goal, TRIED, categories), time.monotonic()
-    trees.grow(HURRIED, x_NF, some)
-    each = (time.monotonic() - started) / (HURRIED * TRIED)
-    return min(TREE_ROWS, max(TRIED, int(THRIFT * seconds / (each * min(ENOUGH, _most(goal, x_NF.shape[1]))))))
+    """On how many rows `ENOUGH` rounds are grown in time, by what `HURRIED` of them take on `TRIED` rows; where there are fewer, all; none
+    where what is looked at first would take all of the time. Of many columns and classes a round takes long: some columns tell."""
+    some, columns = rows.whole(goal, TRIED), evenly(x_NF.shape[1], max(WIDE, LOOKED // goal.size))
+    looked_NF = x_NF if len(columns) == x_NF.shape[1] else x_NF[:, columns]
+    codes = int(np.searchsorted(columns, categories))
+    Trees(goal, TRIED, codes).grow(1, looked_NF, spread(some, 100))  # what is imported for the first ones
+    rounds = HURRIED if len(some) == TRIED else 1
+    trees, started = Trees(goal, TRIED, codes), time.monotonic()
+    trees.grow(rounds, looked_NF, some)
+    each = (time.monotonic() - started) / rounds * x_NF.shape[1] / len(columns)
+    if HURRIED * len(rows.parts(goal, TREE_ROWS)) * each > max(SHORT / len(rows.goals), seconds):
+        return 0
+    fit = int(THRIFT * seconds * TRIED / (each * min(ENOUGH, _most(goal, x_NF.shape[1]))))
+    return min(TREE_ROWS, max(TRIED, fit)) if len(some) == TRIED else TREE_ROWS
 
 
 def _rounds(

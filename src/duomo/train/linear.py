@@ -74,7 +74,7 @@ def fit(council: Council, inputs: Mapping[str, Field], rows: Rows, ends: float, 
             judged = np.concatenate([judge for _, judge in parts[:looks]])
             tried.append((loss(goal, said[judged], judged), penalty, said[: rows.learned]))
             now = time.monotonic()
-            late = now - started > BLINK and now + 2 * (now - started) > ends
+            late = now - started > BLINK / len(rows.goals) and now + 2 * (now - started) > ends
             if late or (len(tried) > 2 and tried[-1][0] > tried[-2][0] > tried[-3][0]):
                 break
         _, penalty, kept = min(tried, key=lambda one: one[0])

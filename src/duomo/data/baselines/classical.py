@@ -16,6 +16,7 @@ Legend: N rows, F features, C channels, T steps.
 """
 
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -27,7 +28,7 @@ from torch.nn import functional
 
 from duomo.core.kinds import number
 from duomo.core.recipe import EncodeConfig
-from duomo.core.table import FLAT, Table
+from duomo.core.table import FLAT, Table, evenly
 from duomo.core.tensors import Choices, Column, Dense, Ragged
 from duomo.core.word_patterns import WORD
 from duomo.data.baselines.hog import histograms
@@ -44,6 +45,9 @@ MANY, EACH = 32, 50
 all ways to divide hundreds of names one fits whatever was learned from."""
 PROSE = 60
 """Characters of a cell on average, above which it is no name."""
+SOON, LOOKED, LOOKS = 1000, 2000, (1, 2, 4)
+"""Columns times classes up to which a round of trees takes no time to speak of, and of which one is timed where there are more; rounds
+grown to time one: what comes first is more than a round."""
 
 
 def is_flat(names: Sequence[str], kinds: Mapping[str, str]) -> bool:
@@ -66,6 +70,43 @@ def sample_rows(rows: int, most: int) -> np.ndarray:
 def at_rows(features: Any, rows: np.ndarray) -> Any:
     """These rows of a matrix; all of them without a copy, which of many texts would take a hundred megabytes and more."""
     return features if len(rows) == features.shape[0] else features[rows]
+
+
+def in_time(ends: float) -> None:
+    """TimeoutError where it is later, by `time.perf_counter()`."""
+    if time.perf_counter() > ends:
+        raise TimeoutError
+
+
+def grown(trees: Any, features: np.ndarray, target: np.ndarray, classes: int, ends: float) -> Any:
+    """scikit-learn's trees, fitted; TimeoutError where there is no time for as many rounds as they want. What a round takes is seen on some
+    of the columns: one alone of thousands of columns and many classes may take longer than there is."""
+    most, columns = trees.max_iter, features.shape[1]
+    if ends < np.inf and columns * classes > SOON:
+        some = evenly(columns, max(1, LOOKED // classes))
+        each = _round_seconds(trees, features[:, some], target, some) * columns / len(some)
+        rounds = (ends - time.perf_counter()) / each
+        if rounds < (trees.n_iter_no_change if trees.early_stopping else most):
+            raise TimeoutError
+        trees.set_params(max_iter=int(min(most, rounds)))
+    trees.fit(features, target)
+    if trees.n_iter_ == trees.max_iter < most:
+        raise TimeoutError
+    return trees
+
+
+def _round_seconds(trees: Any, features: np.ndarray, target: np.ndarray, columns: np.ndarray) -> float:
+    """What a round takes on these columns, whose numbers are `columns`."""
+    from sklearn.base import clone
+
+    is_code = trees.categorical_features
+    trial, took = clone(trees).set_params(early_stopping=False, warm_start=True), list[float]()
+    trial.set_params(categorical_features=None if is_code is None or not is_code[columns].any() else is_code[columns])
+    for rounds in LOOKS:
+        started = time.perf_counter()
+        trial.set_params(max_iter=rounds).fit(features, target)
+        took.append(time.perf_counter() - started)
+    return max(took[2] - took[1], 1e-6)
 
 
 @final

@@ -30,7 +30,8 @@ MOST_COLUMNS, MANY_BAD = 100_000, 100_000
 """Columns that a table may have; rows of another length from which a file is no table, where most rows are such."""
 LONGEST_CELL = 1 << 22
 """Bytes that a cell in quotes may have."""
-BLOCKS = (1 << 21, 1 << 25, 1 << 29)
+BLOCKS, MANY = (1 << 21, 1 << 25, 1 << 29), 1000
+"""Bytes that are read at once, more where a row is longer; not the fewest of so many columns: each would come in pieces of a few rows."""
 _FORMATS = {
     b"PAR1": "parquet",
     b"ARROW1": "feather",
@@ -114,18 +115,22 @@ def read_delimited(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa
 
 def _streamed(path: Path, encoding: Encoding, layout: Layout, cache: Path | None, key: str) -> pa.Table:
     """Rows go from the file to the cache batch by batch; what was left out is written beside it last."""
-    for place, block in enumerate(BLOCKS):
+    for block in _blocks(layout):
         tally = Tally()
         try:
             quote = False if _endless(path) else '"'
             found = caches.store(cache, key, _schema(layout), _batches(path, encoding, layout, tally, block, quote))
             break
         except ArrowInvalid as error:
-            if "straddling" not in str(error) or place == len(BLOCKS) - 1:
+            if "straddling" not in str(error) or block == BLOCKS[-1]:
                 _unreadable(path, error)
     beside = caches.folder(cache) / "tables" / f"{key}.json"
     beside.write_text(json.dumps({"rows": tally.rows, "count": tally.count}), encoding="utf-8")
     return found
+
+
+def _blocks(layout: Layout) -> tuple[int, ...]:
+    return BLOCKS[len(layout.names) >= MANY :]
 
 
 def _schema(layout: Layout) -> pa.Schema:
@@ -172,14 +177,14 @@ def _held(path: Path, encoding: Encoding, layout: Layout, quote: str | bool) -> 
         while chunk := file.read(HEAD):
             sink.write(chunk)
     whole = sink.getvalue()
-    for place, block in enumerate(BLOCKS):
+    for block in _blocks(layout):
         tally = Tally()
         try:
             return pyarrow.csv.read_csv(pa.BufferReader(whole), **_options(layout, tally, block, quote)), tally
         except ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return _schema(layout).empty_table(), tally
-            if "straddling" not in str(error) or place == len(BLOCKS) - 1:
+            if "straddling" not in str(error) or block == BLOCKS[-1]:
                 _unreadable(path, error)
     raise RuntimeError
 

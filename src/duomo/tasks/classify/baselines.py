@@ -13,13 +13,16 @@ import numpy as np
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.data.baselines.classical import LinearMatrix, TreeMatrix, at_rows, is_flat, sample_rows
+from duomo.data.baselines.classical import LinearMatrix, TreeMatrix, at_rows, grown, in_time, is_flat, sample_rows
 from duomo.tasks.classify.labels import Labels
 
 TREE_ROWS, TEXT_ROWS, DENSE_ROWS = 100_000, 50_000, 20_000
 STRENGTHS = (0.03, 0.3, 1.0, 3.0, 10.0, 30.0)
 INNER_ROWS = 4000
 FLOOR = 1e-7
+
+Fit = Callable[[Any, np.ndarray, float], Any]
+"""Features, classes, and when it may end with TimeoutError."""
 
 
 def _evidence(labels: Labels, p_NS: np.ndarray, table: Table) -> Evidence:
@@ -51,21 +54,22 @@ class Prior(Baseline):
         return _evidence(self.labels, np.tile(self._p_S, (len(test), 1)), test)
 
 
-def _trees(features: np.ndarray, target: np.ndarray, categorical: np.ndarray) -> Any:
+def _trees(features: np.ndarray, target: np.ndarray, categorical: np.ndarray, ends: float) -> Any:
     """Histogram gradient boosting, stopped early on a sixth of the rows; few classes get more trees."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     classes = len(np.unique(target))
     stop = len(target) >= 60 and np.bincount(target).max(initial=0) > 1 and _twice(target)
-    return HistGradientBoostingClassifier(
+    trees = HistGradientBoostingClassifier(
         learning_rate=0.1 if len(target) < 2000 else 0.06, max_iter=max(40, 600 // max(1, classes - 1)) if stop else 60,
         early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20, max_leaf_nodes=31, l2_regularization=1.0,
         min_samples_leaf=min(20, max(2, len(target) // 20)),
         categorical_features=categorical if categorical.any() else None, random_state=0,
-    ).fit(features, target)  # fmt: skip
+    )  # fmt: skip
+    return grown(trees, features, target, 1 if classes == 2 else classes, ends)
 
 
-def _logistic(features: Any, target: np.ndarray) -> Any:
+def _logistic(features: Any, target: np.ndarray, ends: float = np.inf) -> Any:
     """Logistic regression, its C chosen among six on a fifth of the rows by log-loss, then fitted on all."""
     from scipy.sparse import issparse
     from sklearn.linear_model import LogisticRegression
@@ -79,11 +83,11 @@ def _logistic(features: Any, target: np.ndarray) -> Any:
         model = LogisticRegression(C=scale, solver=solver, max_iter=300, tol=1e-3, warm_start=True, random_state=0)
         rows = sample_rows(len(target), len(target) if sparse and classes == 2 else INNER_ROWS)
         if len(target) >= 50 and _twice(target) and _twice(target[rows]):
-            scale *= _strength(model, features, target, rows)
+            scale *= _strength(model, features, target, rows, ends)
         return model.set_params(C=scale).fit(features, target)
 
 
-def _strength(model: Any, features: Any, target: np.ndarray, rows: np.ndarray) -> float:
+def _strength(model: Any, features: Any, target: np.ndarray, rows: np.ndarray, ends: float) -> float:
     """From strong to weak regularisation, each fit starting from the last, until the held-out loss has risen twice."""
     from sklearn.model_selection import train_test_split
 
@@ -97,6 +101,7 @@ def _strength(model: Any, features: Any, target: np.ndarray, rows: np.ndarray) -
     losses: list[float] = []
     for strength in STRENGTHS:
         model.set_params(C=strength * scale).fit(*learned)
+        in_time(ends)
         believed_NC = model.predict_proba(features)[held] if whole else model.predict_proba(features[held])
         believed = believed_NC[np.arange(len(held)), np.searchsorted(model.classes_, target[held])]
         losses.append(float(-np.log(np.clip(believed, FLOOR, 1)).mean()))
@@ -109,7 +114,7 @@ def _strength(model: Any, features: Any, target: np.ndarray, rows: np.ndarray) -
 class _Neighbours:
     """The five nearest rows vote by nearness, beside one vote spread over all classes, so that no class is ruled out."""
 
-    def __init__(self, features: Any, target: np.ndarray):
+    def __init__(self, features: Any, target: np.ndarray, _: float):
         from sklearn.neighbors import KNeighborsClassifier
 
         self._model: Any = KNeighborsClassifier(min(5, len(target)), weights="distance", algorithm="brute").fit(features, target)
@@ -127,9 +132,9 @@ def _twice(target: np.ndarray) -> bool:
 
 @final
 class Classical(Baseline):
-    """A model for each head, fitted to at most `most` rows of a matrix: `fit(features, classes)` gives it as scikit-learn has it."""
+    """A model for each head, fitted to at most `most` rows of a matrix: `fit(features, classes, ends)` gives it as scikit-learn has it."""
 
-    def __init__(self, labels: Labels, matrix: LinearMatrix | TreeMatrix, name: str, most: int, fit: Callable[[Any, np.ndarray], Any]):
+    def __init__(self, labels: Labels, matrix: LinearMatrix | TreeMatrix, name: str, most: int, fit: Fit):
         self.labels, self.name, self._matrix, self._most, self._fit = labels, name, matrix, most, fit
         self._heads: list[Any] = []
 
@@ -141,9 +146,12 @@ class Classical(Baseline):
 
     def _head(self, features: Any, column: np.ndarray) -> Any:
         """A fitted model, or the number of the only class that occurs."""
+        in_time(self.ends)
         known = np.flatnonzero(column >= 0)
         wanted = column[known].astype(np.int64)
-        return self._fit(at_rows(features, known), wanted) if len(np.unique(wanted)) > 1 else int(wanted[0]) if len(wanted) else 0
+        return (
+            self._fit(at_rows(features, known), wanted, self.ends) if len(np.unique(wanted)) > 1 else int(wanted[0]) if len(wanted) else 0
+        )
 
     def evidence(self, test: Table) -> Evidence:
         return _evidence(self.labels, self._probabilities(self._matrix.transform(test)), test)
@@ -170,12 +178,12 @@ def classical(labels: Labels, features: Sequence[str], kinds: Mapping[str, str],
     """
     most = TEXT_ROWS if any(kinds.get(name, "text") == "text" for name in features) else DENSE_ROWS
 
-    def linear(name: str, gradients: bool = False, fit: Callable[[Any, np.ndarray], Any] = _logistic) -> Baseline:
+    def linear(name: str, gradients: bool = False, fit: Fit = _logistic) -> Baseline:
         return Classical(labels, LinearMatrix(features, kinds, config, gradients), name, most, fit)
 
     if is_flat(features, kinds):
         flat = TreeMatrix(features, kinds, config)
-        trees = Classical(labels, flat, "gradient-boosted trees", TREE_ROWS, lambda x, y: _trees(x, y, flat.categorical))
+        trees = Classical(labels, flat, "gradient-boosted trees", TREE_ROWS, lambda x, y, ends: _trees(x, y, flat.categorical, ends))
         return trees, linear("logistic regression")
     if all(kinds.get(name) == "video" for name in features):
         return linear("logistic regression on the mean frame"), linear("logistic regression on one frame's gradients", True)

@@ -13,7 +13,7 @@ from duomo.core.contract import Baseline, Evidence
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 from duomo.core.table import Table
-from duomo.data.baselines.classical import LinearMatrix, TreeMatrix, at_rows, is_flat, sample_rows
+from duomo.data.baselines.classical import LinearMatrix, TreeMatrix, at_rows, grown, in_time, is_flat, sample_rows
 from duomo.data.supervised import numbers
 
 TREE_ROWS, LINEAR_ROWS, NEAR_ROWS = 100_000, 20_000, 20_000
@@ -21,6 +21,8 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 
 Targets = Callable[[Table], np.ndarray]
 """Table -> (N, K) float64, NaN where missing."""
+Fit = Callable[[Any, np.ndarray, float], Any]
+"""Features, values, and when it may end with TimeoutError."""
 
 
 @final
@@ -67,11 +69,9 @@ def nearest(table: Table, target_N: np.ndarray, features: Sequence[str]) -> str:
 
 
 class Classical(Baseline):
-    """A model for each target, fitted to at most `most` rows of a matrix: `fit(features, values)` gives it as scikit-learn has it."""
+    """A model for each target, fitted to at most `most` rows of a matrix: `fit(features, values, ends)` gives it as scikit-learn has it."""
 
-    def __init__(
-        self, targets: Targets, matrix: LinearMatrix | TreeMatrix, name: str, most: int, fit: Callable[[Any, np.ndarray], Any]
-    ):  # fmt: skip
+    def __init__(self, targets: Targets, matrix: LinearMatrix | TreeMatrix, name: str, most: int, fit: Fit):
         self.name, self._targets, self._matrix, self._most, self._fit = name, targets, matrix, most, fit
         self._models: list[Any] = []
 
@@ -80,7 +80,7 @@ class Classical(Baseline):
         self._matrix.fit(train)
         features, columns = self._matrix.transform(train), self._targets(train).T
         rows = [np.flatnonzero(np.isfinite(column)) for column in columns]
-        self._models = [self._fit(at_rows(features, known), column[known]) for known, column in zip(rows, columns, strict=True)]
+        self._models = [self._fit(at_rows(features, known), column[known], self.ends) for known, column in zip(rows, columns, strict=True)]
 
     def evidence(self, test: Table) -> Evidence:
         features = self._matrix.transform(test)
@@ -88,19 +88,21 @@ class Classical(Baseline):
         return {"prediction": np.stack(found, axis=1), "target": self._targets(test)}
 
 
-def _trees(features: np.ndarray, target: np.ndarray, categorical: np.ndarray) -> Any:
+def _trees(features: np.ndarray, target: np.ndarray, categorical: np.ndarray, ends: float) -> Any:
     """Histogram gradient boosting on number, category and date columns, stopped early on a sixth of the rows."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
+    in_time(ends)
     stop = len(target) >= 60
-    return HistGradientBoostingRegressor(
+    trees = HistGradientBoostingRegressor(
         learning_rate=0.08, max_iter=1000 if stop else 60, early_stopping=stop, validation_fraction=0.15, n_iter_no_change=20,
         max_leaf_nodes=31, l2_regularization=1.0, min_samples_leaf=min(20, max(2, len(target) // 20)),
         categorical_features=categorical if categorical.any() else None, random_state=0,
-    ).fit(features, target)  # fmt: skip
+    )  # fmt: skip
+    return grown(trees, features, target, 1, ends)
 
 
-def _ridge(features: Any, target: np.ndarray) -> Any:
+def _ridge(features: Any, target: np.ndarray, ends: float) -> Any:
     """Ridge regression; the strength by an inner fifth."""
     from scipy.sparse import issparse
     from sklearn.linear_model import Ridge as Model
@@ -114,6 +116,7 @@ def _ridge(features: Any, target: np.ndarray) -> Any:
     if len(held) >= 5:
         losses = []
         for strength in STRENGTHS:
+            in_time(ends)
             model = Model(alpha=strength * scale, solver=solver, random_state=0).fit(features[within], target[within])
             losses.append(float(np.mean((model.predict(features[held]) - target[held]) ** 2)))
         best = STRENGTHS[int(np.argmin(losses))]
@@ -127,4 +130,4 @@ def classical(targets: Targets, features: Sequence[str], kinds: Mapping[str, str
     if not is_flat(features, kinds):
         return (linear,)
     flat = TreeMatrix(features, kinds, config)
-    return Classical(targets, flat, "gradient-boosted trees", TREE_ROWS, lambda x, y: _trees(x, y, flat.categorical)), linear
+    return Classical(targets, flat, "gradient-boosted trees", TREE_ROWS, lambda x, y, ends: _trees(x, y, flat.categorical, ends)), linear

@@ -95,12 +95,11 @@ class Main(Task):
         self.mean_weight = mean_weight(table, self.config.weight)
         self.mean_K, self.scale_K, self.halfwidth_K, self.floored_K = [], [], [], []
         self.styles_K = [number.style_of(table.column(name)) for name in self.config.target]
-        self.level = self._level()
+        self.level, raw_NK = self._level(), self.raw_targets(table)
         if self.level:
-            self.level.fit(table, raw := self.raw_targets(table)[:, 0])
-            self.level.choose(table, raw, features, self.config.encode)
-        for place, name in enumerate(self.config.target):
-            raw = self.raw_targets(table)[:, place]
+            self.level.fit(table, raw_NK[:, 0])
+            self.level.choose(table, raw_NK[:, 0], features, self.config.encode)
+        for name, raw in zip(self.config.target, raw_NK.T, strict=True):
             known = raw[np.isfinite(raw)]
             self.floored_K.append(bool(len(known) and known.min() == 0 and (known == 0).mean() >= NOTHING))
             if self.level:
@@ -116,11 +115,11 @@ class Main(Task):
             self.scale_K.append(float(values.std()))
         self.encoder.fit(self.level.laid(table) if self.level else table, features)
         alone = len(self.config.target) == 1
-        self.nearest = nearest(table, self.raw_targets(table)[:, 0], features) if alone else ""
+        self.nearest = nearest(table, raw_NK[:, 0], features) if alone else ""
         self.near = Level(self.nearest, self.config.alike) if self.nearest and self._level() else None
         if self.near:
             self.near.fit(table)
-            self.share = self.near.holds(table, self.raw_targets(table)[:, 0], features, self.config.encode)
+            self.share = self.near.holds(table, raw_NK[:, 0], features, self.config.encode)
 
     def _features(self, table: Table) -> list[str]:
         return feature_names(table, self.config.target, (*self.config.ignore, *filter(None, [self.config.weight])))
