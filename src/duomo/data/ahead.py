@@ -26,7 +26,7 @@ from duomo.core.messages import flagged, listed, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Reporter
 from duomo.core.table import Table
-from duomo.data import dated
+from duomo.data import dated, smoothed
 from duomo.data.given_parts import as_type
 from duomo.data.leaks import time_columns
 
@@ -60,17 +60,21 @@ class Past:
     spans: tuple[tuple[int, int, int], ...]
     """Of each column the first and the last step before the row, and how far apart those are of which the mean is taken."""
     known: pa.Table
-    """The latest rows whose value is known: the series, the time, the value."""
+    """The latest rows whose value is known (all, where they are smoothed): the series, the time, the value."""
+    smooth: tuple[int, ...] = ()
+    """1 and the cycles by which all values so far are smoothed as well (`data.smoothed`), where series are not too long for it."""
 
     @property
     def names(self) -> list[str]:
-        return [f"{self.target}[{_named(*span)}]" for span in self.spans]
+        return [f"{self.target}[{_named(*span)}]" for span in self.spans] + [f"{self.target}[smoothed:-{self.ahead}]"] * bool(self.smooth)
 
     @property
     def level(self) -> str:
-        """The column that tells how large the value is about to be: the shortest mean, or else the latest value."""
+        """The column that tells how large the value is about to be: what is smoothed, the shortest mean, or else the latest value."""
+        if self.smooth:
+            return self.names[-1]
         means = [
-            (last - first, name) for (first, last, apart), name in zip(self.spans, self.names, strict=True) if last > first and apart == 1
+            (last - first, name) for (first, last, apart), name in zip(self.spans, self.names, strict=False) if last > first and apart == 1
         ]
         return min(means, default=(0, self.names[0]))[1]
 
@@ -90,7 +94,7 @@ class Past:
     def open(cls, folder: Path) -> Self:
         found = feather.read_table(str(folder / FILE), memory_map=False)
         told = json.loads((found.schema.metadata or {})[FACTS])
-        told |= {"by": tuple(told["by"]), "spans": tuple(tuple(span) for span in told["spans"])}
+        told |= {"by": tuple(told["by"]), "spans": tuple(map(tuple, told["spans"])), "smooth": tuple(told.get("smooth", ()))}
         return cls(**told, known=found.replace_schema_metadata(None))
 
 
@@ -124,16 +128,16 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
     if twice := len(place_N) - len(np.unique(np.stack([place_N, code_N]), axis=1).T):
         reporter.say(tr("{count:,} rows are of the moment of another row of the same series; their mean is looked back at.",
                         count=twice))  # fmt: skip
-    past = dataclasses.replace(past, **_looked_back_at(data.ahead, _cycles(moments_N, unit, every), int(np.ptp(place_N)) + 1))
+    steps, series = int(np.ptp(place_N)) + 1, int(code_N.max()) + 1
+    past = dataclasses.replace(past, **_looked_back_at(data.ahead, _cycles(moments_N, unit, every), steps, series))
     cells = _cells(past, (place_N, code_N, value_N))
-    reach = max(last for _, last, _ in past.spans) + past.season
+    reach = steps if past.smooth else max(last for _, last, _ in past.spans) + past.season
     kept = np.flatnonzero((place_N >= _last(place_N, code_N, value_N)[code_N] - reach) & np.isfinite(value_N))
     past = dataclasses.replace(past, known=past.known.take(pa.array(kept)).combine_chunks())
     told = {"ahead": data.ahead, "target": target, "time": time, "step": _said(past), "names": listed(past.names)}
     reporter.say(tr("Each row is told of {target} as it was {ahead} or more steps of {step} before, by {time}: {names}.", **told))
     if by:
-        count = int(code_N.max()) + 1
-        reporter.say(tr("{count:,} series are told apart by {names}.", count=count, names=listed(by)))
+        reporter.say(tr("{count:,} series are told apart by {names}.", count=series, names=listed(by)))
     if others := [name for name in table.inputs() if name not in (target, *past.needed, *data.ignore)]:
         reporter.say(tr("Of the other columns ({names}) a row tells what is known when it is foretold; leave out what is known only "
                         "afterwards: --ignore {first}", names=listed(others, 8), first=flagged(others[0])))  # fmt: skip
@@ -143,17 +147,19 @@ def settle(table: Table, data: DataConfig, reporter: Reporter) -> tuple[Table, D
         reporter.say(tr("The first {count:,} rows, before which nothing is known, are not learned from.", count=int(blank.sum())))
     if blank.all():
         raise DataError("Rows must reach further back than what is foretold lies ahead; received {ahead} steps, of {steps}. Lower --ahead.",
-                        ahead=data.ahead, steps=int(np.ptp(place_N)) + 1)  # fmt: skip
+                        ahead=data.ahead, steps=steps)  # fmt: skip
     return table.take(np.flatnonzero(~blank)), dataclasses.replace(data, time=time, split=data.split or ("" if data.test else "time")), past
 
 
 def laid(settings: Mapping[str, Any], table: Table, past: Past | None) -> Mapping[str, Any]:
     """The settings with what tells the task which columns are of its target's measure; those of an earlier run may name others, which are
     not there."""
-    told, known = settings.get("task", {}), {"level": past.level, "alike": tuple(past.names)} if past else {}
+    told, known = settings.get("task", {}), {}
+    if past:
+        known = {"level": past.level, "alike": tuple(past.names), "near": past.level if past.smooth else ""}
     if told.get("level") in ("", *table.names) or not (known or "level" in told):
         return settings
-    return {**settings, "task": {name: value for name, value in told.items() if name not in ("level", "alike")} | known}
+    return {**settings, "task": {name: value for name, value in told.items() if name not in ("level", "alike", "near")} | known}
 
 
 def again(table: Table, past: Past | None) -> Table:
@@ -326,7 +332,7 @@ def _series(table: Table, place_N: np.ndarray, aside: Sequence[str]) -> tuple[st
 
 
 # -- values
-def _looked_back_at(ahead: int, cycles: Sequence[int], steps: int) -> dict[str, Any]:
+def _looked_back_at(ahead: int, cycles: Sequence[int], steps: int, series: int) -> dict[str, Any]:
     """Which spans before a row are looked at: the latest values, those of the same season, and means."""
     cycles = [cycle for cycle in cycles if CYCLES * cycle + ahead <= steps]
     spans = {(ahead + shift, ahead + shift, 1) for shift in range(EARLIER)}
@@ -338,7 +344,8 @@ def _looked_back_at(ahead: int, cycles: Sequence[int], steps: int) -> dict[str, 
         spans |= {(first, first + EARLIER * cycle, cycle)} if often == EARLIER else set()
         spans |= {(ahead, ahead + cycle - 1, 1)}
     spans = {span for span in spans if span[1] <= steps // 2} or {(ahead, ahead, 1)}
-    return {"season": cycles[0] if cycles else 0, "spans": ((ahead, ahead, 1), *sorted(spans - {(ahead, ahead, 1)}))}
+    smooth = (1, *cycles) if steps <= smoothed.LONGEST and steps * series <= smoothed.MOST else ()
+    return {"season": cycles[0] if cycles else 0, "spans": ((ahead, ahead, 1), *sorted(spans - {(ahead, ahead, 1)})), "smooth": smooth}
 
 
 def _cells(past: Past, rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[np.ndarray]:
@@ -365,6 +372,8 @@ def _cells(past: Past, rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> list[
             total_N += np.nan_to_num(value)
             there_N += np.isfinite(value)
         found.append(np.divide(total_N, there_N, out=np.full(len(place_N), np.nan), where=there_N > 0))
+    if past.smooth:
+        found.append(smoothed.foretold(full_TG, count_TG > 0, past.ahead, past.smooth[1:])[place_N, code_N])
     return found
 
 

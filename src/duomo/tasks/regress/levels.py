@@ -20,9 +20,8 @@ from duomo.data.supervised import numbers
 
 LEAST = 0.01
 """So many of the target's values above zero are smaller than the smallest measure."""
-OFTEN, MOST_ROWS, ROUNDS, BETTER = (0.5, 0.6, 0.7, 0.8, 0.9), 10_000, 100, 2.0
-"""Where rows are cut to see what simple models tell of later ones, each time up to the next cut; rows looked at; rounds of trees; so much
-more of what a model tells beyond an earlier value holds that weighs several of them."""
+OFTEN, MOST_ROWS, ROUNDS = (0.5, 0.6, 0.7, 0.8, 0.9), 10_000, 100
+"""Where rows are cut to see what simple models tell of later ones, each time up to the next cut; rows looked at; rounds of trees."""
 
 
 class Level:
@@ -84,7 +83,7 @@ class Level:
                 found.append(np.stack([((told_3N - apart_N[part]) ** 2), told_3N * apart_N[part], told_3N**2]).mean(axis=2) / whole)
         missed_3, both_3, size_3 = np.sum(found, axis=0) if found else np.zeros((3, 3))
         best = int(np.argmin(missed_3))
-        return float(np.clip(BETTER * both_3[best] / size_3[best], 0, 1)) if size_3[best] else 1.0
+        return float(np.clip(both_3[best] / size_3[best], 0, 1)) if size_3[best] else 1.0
 
 
 def _latest(table: Table, target_N: np.ndarray) -> tuple[Table, np.ndarray]:

@@ -28,6 +28,9 @@ from duomo.tasks.regress.levels import Level
 COVERAGE = 0.9
 NOTHING = 0.01
 """Share of the training rows that are exactly 0, and none below, from which on no answer is below 0: visits, rain, money spent."""
+WILD = 5.0
+"""So many standard deviations of the training rows are the most that is learned of a multiple of a level: an epidemic is told as one, but
+is not foretold for each year to come."""
 POINTS = 600
 BINS = 30
 
@@ -52,6 +55,8 @@ class Config:
     """Column that tells how large the target is about to be: multiples of it are learned, unless `log` is set. Set by `data.ahead`."""
     alike: tuple[str, ...] = ()
     """Columns of the same measure as the target, told as multiples of `level` too."""
+    near: str = ""
+    """Column from which answers differ only as far as that told later rows better. Set by `data.ahead`; empty: the nearest of all."""
 
 
 @final
@@ -116,7 +121,8 @@ class Main(Task):
         self.encoder.fit(self.level.laid(table) if self.level else table, features)
         alone = len(self.config.target) == 1
         self.nearest = nearest(table, raw_NK[:, 0], features) if alone else ""
-        self.near = Level(self.nearest, self.config.alike) if self.nearest and self._level() else None
+        near = self.config.near or self.nearest
+        self.near = Level(near, self.config.alike) if near and self._level() else None
         if self.near:
             self.near.fit(table)
             self.share = self.near.holds(table, raw_NK[:, 0], features, self.config.encode)
@@ -166,7 +172,7 @@ class Main(Task):
         self.level = self._level() if "level" in state else None
         if self.level:
             self.level.restore(state["level"])
-        self.near = Level(self.nearest, self.config.alike) if "near" in state else None
+        self.near = Level(self.config.near or self.nearest, self.config.alike) if "near" in state else None
         if self.near:
             self.near.restore(state["near"])
             self.share = float(state["near"]["share"])
@@ -210,6 +216,7 @@ class Main(Task):
             raw_NK = self.raw_targets(table)
             told_NK = (raw_NK - base_N[:, None]) / measure_N[:, None]
             scaled_NK = (self._forward(np.where(raw_NK <= -1, np.nan, raw_NK) if self.config.log else told_NK) - self.mean_K) / self.scale_K
+            scaled_NK = np.clip(scaled_NK, -WILD, WILD) if self.level else scaled_NK
             known_NK = np.isfinite(scaled_NK)
             columns["target.value"] = Dense(torch.from_numpy(np.where(known_NK, scaled_NK, 0.0).astype(np.float32)))
             columns["target.raw"] = Dense(torch.from_numpy(np.where(known_NK, raw_NK, 0.0)))
@@ -317,7 +324,7 @@ class Main(Task):
 
     def baselines(self) -> Sequence[Baseline]:
         kinds = {one.column: one.kind for one in self.encoder.learned}
-        near = [AsItIs(self.raw_targets, self.nearest)] if self.nearest else []
+        near = [AsItIs(self.raw_targets, name) for name in dict.fromkeys((self.config.near, self.nearest)) if name]
         return Mean(self.raw_targets), *near, *classical(self.raw_targets, self.encoder.columns, kinds, self.config.encode)
 
     # -- answering

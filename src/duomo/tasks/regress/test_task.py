@@ -137,6 +137,9 @@ def test_multiples_of_a_level():
     assert answers["prediction"] == pytest.approx((2 * beside).tolist(), rel=1e-4)
     widths = np.array(answers["high"]) - np.array(answers["low"])
     assert np.median(widths[~small]) == pytest.approx(100 * np.median(widths[small]), rel=0.2)
+    wild = Table(pa.table({**columns, "sold": np.where(np.arange(100) == 7, 1e6, 2 * beside)}), table.kinds)
+    values = task.encode(wild, target=True).batch(np.arange(100))
+    assert values["target.value"].max() == 5 and values["target.raw"][7] == 1e6  # learned as a large one, judged as it is
     late = pa.array(np.where(np.arange(100) < 70, np.nan, level), from_pandas=True)  # noted in later rows alone
     made(Table(pa.table({**columns, "late": late}), {**table.kinds, "late": "number"}), "sold", level="level", alike=("beside",))
     below = Table(pa.table({**columns, "sold": 2 * beside - 900}), table.kinds)
