@@ -50,9 +50,10 @@ def test_a_chat_of_many_and_a_log(tmp_path: Path) -> None:
     (tmp_path / "chat.txt").write_text("\n".join(lines))
     table = sources.read(tmp_path / "chat.txt")
     assert table.names == ["time", "sender", "text"] and table.column("text").to_pylist()[1] == "message 1"
-    lines = [f"2021-03-12 10:{n:02}:22 - {('INFO', 'ERROR')[n % 2]}: started {n}" for n in range(40)]
-    (tmp_path / "log.txt").write_text("\n".join(lines))
-    assert "sender" not in sources.read(tmp_path / "log.txt").names
+    for line in ("2021-03-12 10:{n:02}:22 - {level}: started {n}", "2021-03-12 10:{n:02}:22 {who}: started {n}"):
+        lines = [line.format(n=n, level=("INFO", "ERROR")[n % 2], who=("cron", "kernel", "sshd")[n % 3]) for n in range(40)]
+        (tmp_path / "log.txt").write_text("\n".join(lines))
+        assert "sender" not in sources.read(tmp_path / "log.txt").names
 
 
 def test_lists_of_what_was_said_in_turn(tmp_path: Path) -> None:

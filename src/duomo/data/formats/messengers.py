@@ -20,9 +20,9 @@ from duomo.data.formats.text_encoding import detect, open_text
 DATE = r"(?P<date>\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{4} ?年 ?\d{1,2} ?月 ?\d{1,2} ?日)"
 TIME = r"(?P<time>(?:[上下]午 ?)?\d{1,2}[:.]\d{2}(?:[:.]\d{2})?(?:\s?[ap]\.?\s?m\.?)?)"
 STAMP = rf"{DATE}\s*,?\s+{TIME}"
-LINE = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{STAMP.replace('?P<date>', '?P<day>').replace('?P<time>', '?P<hour>')}\]|{STAMP})"
+LINE = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{STAMP.replace('?P<date>', '?P<day>').replace('?P<time>', '?P<hour>')}(?=\])|{STAMP})"
                   r"(?P<rest>.*)", re.IGNORECASE)  # fmt: skip
-SPOKEN = re.compile(r"(?:\s+[-–—])?\s+[\u200e~]*\s?(?P<who>[^:：]{1,60})[:：](?:\s+(?P<said>.*)|$)")
+SPOKEN = re.compile(r"(?:\]|\s+[-–—])\s+[\u200e~]*\s?(?P<who>[^:：]{1,60})[:：](?:\s+(?P<said>.*)|$)")
 ALONE = re.compile(r"\s+(?P<who>[^:：]{1,60}?)\s*(?:[(（<]\S*?[)）>])?\s*")
 LEVEL = re.compile(r"\W*(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)\W*", re.IGNORECASE)
 """How severe a line of a program's log is: no speaker."""
