@@ -350,3 +350,18 @@ def test_pictures_that_move(tmp_path: Path, ending: str) -> None:
         frames[0].save(tmp_path / "moving" / "ab"[number % 2] / f"{number}.{ending}", save_all=True, append_images=frames[1:])
     assert "first frame alone" in " ".join(sources.read(tmp_path / "moving").problems)
     assert "first frame alone" not in " ".join(sources.read(tmp_path / "still").problems)
+
+
+def test_pictures_in_several_forms(tmp_path: Path) -> None:
+    """As PlantVillage has them, in colour, in grey and cut out; other pictures may be called alike."""
+    for number in range(20):
+        name = f"{'abcd'[number % 4]}/{number:04}-u___leaf {number}"
+        for form, ending in (("color", ".png"), ("grayscale", ".png"), ("segmented", "_final_masked.png")):
+            picture = Image.open(shot(tmp_path / "same" / form / f"{name}{ending}", number))
+            if form == "grayscale":
+                picture.convert("L").save(tmp_path / "same" / form / f"{name}{ending}")
+            shot(tmp_path / "days" / f"day{len(form)}" / f"{name}.png", 100 * len(form) + number)
+    made = plan.make(tmp_path / "same", {}, Silent())
+    learned, judged = ({*part.column("group").to_pylist()} for part in (made.train, made.test))
+    assert made.recipe.data.group == "group" and len(learned | judged) < 20 and not learned & judged
+    assert {*sources.read(tmp_path / "days").column("group").to_pylist()} == {"day5", "day9"}

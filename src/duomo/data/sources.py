@@ -24,7 +24,7 @@ from duomo.data.folders.one_hot import exclusive
 from duomo.data.folders.part_tables import like
 from duomo.data.folders.prose import CODE
 from duomo.data.folders.scans import unfolded
-from duomo.data.folders.serial import cut, sourced
+from duomo.data.folders.serial import cut, forms, sourced
 from duomo.data.folders.timed import pieces
 from duomo.data.formats import foreign
 from duomo.data.formats.aligned import bar_of, read_barred
@@ -141,7 +141,7 @@ def _path(source: str, cache: Path | None, encoding: str, wanted: Wanted) -> Tab
 
 def _folder(root: Path, cache: Path | None, encoding: str, wanted: Wanted) -> Table:
     read_file = partial(_file, cache=cache, encoding=encoding, wanted=wanted)
-    return sourced(_arranged(read_folder(root, read_file, cache, encoding), wanted))
+    return sourced(forms(_arranged(read_folder(root, read_file, cache, encoding), wanted)))
 
 
 def _arranged(table: Table, wanted: Wanted) -> Table:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from duomo.core.kinds import depths, image, media
 from duomo.core.kinds.cells import is_text
-from duomo.core.messages import tr
+from duomo.core.messages import listed, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.folders.files import kind_of
 from duomo.data.folders.listed import SOURCE
@@ -30,7 +30,7 @@ FEWEST_CUT, MOST_CUT, LEFT = 20, 60, 0.8
 """Things that were cut at least, pieces of one on average at most, and the share of these that are there at least."""
 OWNERS = ("patient", "group")
 """Columns that tell what belongs together already."""
-LOOK = {"size": [3, 16, 16], "fit": "crop", "fill": 0}
+LOOK, SIDE = {"fit": "crop", "fill": 0}, 16
 
 
 def sourced(table: Table) -> Table:
@@ -49,6 +49,37 @@ def sourced(table: Table) -> Table:
               "such rows of pictures are kept together.", first=files[0], count=len(counts))  # fmt: skip
     data = table.data.append_column(SOURCE, pa.array(starts, pa.large_string()))
     return replace(table, data=data, kinds={**table.kinds, SOURCE: "id"}, problems=(*table.problems, said))
+
+
+def forms(table: Table) -> Table:
+    """The table with a group for each picture, where the outer folders hold the same pictures in other forms (in colour, grey, cut out, as
+    PlantVillage has them): those called alike in several are far more alike than others of their class."""
+    if not {"image", "file", "label", "group"} <= {*table.names} or table.root is None:
+        return table
+    files, labels, outer = ([str(cell) for cell in table.column(name).to_pylist()] for name in ("file", "label", "group"))
+    stems = [os.path.splitext(os.path.basename(file))[0] for file in files]
+    known = {*zip(labels, stems, strict=True)}
+    starts = [
+        next((stem[:sign] for sign in _signs(stem) if (label, stem[:sign]) in known), stem)
+        for label, stem in zip(labels, stems, strict=True)
+    ]
+    keys = [f"{label}/{start}" for label, start in zip(labels, starts, strict=True)]
+    places = defaultdict[str, set[str]](set)
+    for key, folder in zip(keys, outer, strict=True):
+        places[key].add(folder)
+    order = sorted((row for row in range(len(files)) if len(places[keys[row]]) > 1), key=lambda row: (keys[row], row))
+    pairs = [row for place, row in enumerate(order) if place < 2 or keys[order[place - 2]] != keys[row]]  # two forms tell enough
+    told = ([cells[row] for row in pairs] for cells in (files, keys, labels))
+    if len(order) < SHARE * len(files) or not _alike(table.root, *told, grey=True):
+        return table
+    said = tr("The outer folders ({folders}) hold the same pictures in several forms: the forms of each are kept together.",
+              folders=listed(sorted({*outer}), 5))  # fmt: skip
+    data = table.data.set_column(table.names.index("group"), "group", pa.array(keys, pa.large_string()))
+    return replace(table, data=data, problems=(*table.problems, said))
+
+
+def _signs(stem: str) -> list[int]:
+    return [sign.start() for sign in re.finditer("(?<=.)[-_. ]", stem)]
 
 
 def cut(table: Table) -> Table:
@@ -96,7 +127,7 @@ def _classes(table: Table, files: Sequence[str]) -> list[str]:
     return [""] * len(files) if "boxes" in table.names else [os.path.dirname(file) for file in files]
 
 
-def _alike(root: Path, files: Sequence[str], starts: Sequence[str], classes: Sequence[str]) -> bool:
+def _alike(root: Path, files: Sequence[str], starts: Sequence[str], classes: Sequence[str], *, grey: bool = False) -> bool:
     inside = defaultdict[str, list[int]](list)
     for place, name in enumerate(classes):
         inside[name].append(place)
@@ -110,7 +141,8 @@ def _alike(root: Path, files: Sequence[str], starts: Sequence[str], classes: Seq
     paths = [root / files[place] for pair in pairs for place in pair]
     looks = [one for one in media.decode_all(paths, image.look) if isinstance(one, image.Look)]
     white, black = depths.levels(max((one.deep for one in looks), default=0.0), min((one.low for one in looks), default=0.0))
-    shown = media.decode_all(paths, lambda source: image.decode(source, LOOK | {"white": white, "black": black}))
+    how = LOOK | {"size": [1 if grey else 3, SIDE, SIDE], "white": white, "black": black}
+    shown = media.decode_all(paths, lambda source: image.decode(source, how))
     near, far = list[float](), list[float]()
     for place in range(0, len(shown), 3):
         one, neighbour, stranger = shown[place : place + 3]
