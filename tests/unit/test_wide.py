@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from duomo.core import run
 from duomo.core.contract import Baseline, Goal
-from duomo.core.kinds import infer
-from duomo.core.kinds import numbers as kinds_numbers
+from duomo.core.kinds import KINDS, OF_NUMBERS, infer
 from duomo.core.recipe import DataConfig
 from duomo.core.run import RunFolder
 from duomo.core.table import Table
-from duomo.data import audit, sources
+from duomo.data import audit, digests, sources, spill
 from duomo.data.baselines.classical import grown
 from duomo.data.formats import delimited
 from duomo.evaluate import baselines, slices
@@ -171,7 +171,8 @@ def test_a_wide_file_comes_in_few_pieces_and_its_columns_are_plainly_numbers(mon
         ]
         (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
         assert (sources.read(tmp_path / "rows.csv").data.column(0).num_chunks == 1) == (columns == 100)
-    monkeypatch.setattr(kinds_numbers, "_style", lambda *_: pytest.fail("no cell is looked at by itself"))
+    for kind in set(KINDS) - {*OF_NUMBERS}:
+        monkeypatch.setitem(KINDS, kind, None)
     assert {*infer(sources.read(tmp_path / "rows.csv"), {}).kinds.values()} == {"number"}
 
 
@@ -185,3 +186,17 @@ def test_large_states_are_written_at_once(monkeypatch: pytest.MonkeyPatch, tmp_p
         texts.append((tmp_path / "task.json").read_text(encoding="utf-8"))
         assert folder.read_json("task.json") == value
     assert texts[0].count("\n") > 5 and texts[1].count("\n") == 1
+
+
+def test_pages_are_let_go_of_now_and_then_however_many_columns_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = table(numbers(50, 40))
+    now, asked = [100.0], list[float]()
+    monkeypatch.setattr(spill, "_LAST", [0.0])
+    monkeypatch.setattr(spill, "_MAPS", [SimpleNamespace(madvise=lambda _: asked.append(now[0]))])
+    monkeypatch.setattr(spill, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    digests.row_digests(whole, whole.names)
+    assert asked == [100.0]
+    now[0] += 2 * spill.PAUSE
+    spill.release()
+    spill.trim()  # at once
+    assert len(asked) == 3

@@ -34,7 +34,9 @@ LARGE = 64 * 2**20
 """Bytes of a file that is still read into memory."""
 MOST_FILES = 64
 """Files of one table: more columns than this share them, neighbours with neighbours."""
-_NUMBERS = count()
+PAUSE = 0.02
+"""Seconds between two times that pages are let go of: in them no more than a hundred megabytes are read."""
+_NUMBERS, _LAST = count(), [0.0]
 _MAPS: "weakref.WeakSet[mmap.mmap]" = weakref.WeakSet()
 
 
@@ -140,19 +142,22 @@ def _mapped(path: Path) -> pa.Table:
     return found
 
 
-def release() -> None:
-    """Let go of the mapped files' pages that were read; the system reads them again where they are needed.
+def release(pause: float = PAUSE) -> None:
+    """Let go of the mapped files' pages that were read; the system reads them again where they are needed. Not so soon again: there may be
+    thousands of columns, of which each would be read anew with its neighbours.
 
     It would take them back by itself once memory is short, but until then the process looks as large as its data.
     """
-    if sys.platform == "linux":
+    now = time.monotonic()
+    if sys.platform == "linux" and now - _LAST[0] >= pause:
+        _LAST[0] = now
         for pages in list(_MAPS):
             pages.madvise(mmap.MADV_DONTNEED)
 
 
 def trim() -> None:
     """Give freed memory back to the system: what the C library and Arrow keep for later, a hundred megabytes after large data."""
-    release()
+    release(0.0)
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # musl has no malloc_trim

@@ -10,11 +10,12 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from duomo.core.errors import ConfigError
 from duomo.core.kinds import audio, boxes, category, date, id, image, number, numbers, series, text, video
 from duomo.core.kinds.base import Cells, Kind
-from duomo.core.kinds.cells import SAMPLE, sample
+from duomo.core.kinds.cells import SAMPLE, is_text, sample
 from duomo.core.messages import nearest, tr
 from duomo.core.table import KINDS as NAMES
 from duomo.core.table import Table, evenly
@@ -34,6 +35,8 @@ KINDS: dict[str, Kind] = {
 }
 ORDER = ("video", "image", "audio", "series", "boxes", "date", "numbers", "id", "number", "category", "text")
 """The first kind that recognises a column wins: the most particular one is asked first."""
+OF_NUMBERS = ("date", "id", "number", "category")
+"""Those that are asked where each cell is a number plainly written: of thousands of columns all others would take long."""
 
 
 MOMENT = re.compile(r"(?i)(^|[\W_])(week|hour|minute|second|step|tick|period|epoch|frame|age|t)s?([\W_]|$)|[天时周期岁]")
@@ -73,7 +76,8 @@ def _recognise(name: str, cells: Cells) -> tuple[str, str]:
     """Kind and reason of one column; what nothing recognises is text."""
     if pa.types.is_dictionary(cells.data.type):
         cells = Cells(cells.data.cast(cells.data.type.value_type), cells.root)
-    for kind in ORDER:
+    plain = is_text(cells.data.type) and pc.all(pc.match_substring_regex(cells.data, number.PLAIN)).as_py()
+    for kind in OF_NUMBERS if plain else ORDER:
         reason = KINDS[kind].recognise(name, cells)
         if reason is not None:
             return kind, reason

@@ -19,6 +19,8 @@ Broken = list[tuple[int, str]]
 """Rows that cannot be read, each with the reason."""
 THREADS = min(16, os.cpu_count() or 1)
 JOB = 32
+ENDING = r"\.\w*[A-Za-z]\w*$"
+"""What names of files end in: a dot, and letters behind it."""
 LARGEST_FILE = 512 * 2**20
 """Bytes of one picture or sound; larger ones are refused unread."""
 
@@ -65,7 +67,9 @@ def recognise(cells: Cells, suffixes: Sequence[str], magic: Callable[[bytes], bo
         return tr("the cells are files of this kind") if sum(heads) > 0.5 * len(heads) else None
     if not is_text(some.type) or cells.root is None:
         return None
-    names = [name for name in text_of(some).to_pylist() if name]
+    if not pc.any(pc.match_substring_regex(text := text_of(some), ENDING)).as_py():
+        return None
+    names = [name for name in text.to_pylist() if name]
     fitting = [name for name in names if name.lower().endswith(tuple(suffixes))]
     if not fitting or len(fitting) < 0.5 * len(names):
         return None

@@ -148,8 +148,6 @@ class Numbers(Kind):
         text = pc.drop_null(_written(cells.data))
         if not len(text) or pc.count_distinct(text).as_py() <= min(FEW, 0.5 * len(text)):
             return None
-        if pc.all(pc.match_substring_regex(text, number.PLAIN)).as_py():  # one each; cell by cell thousands of columns would take long
-            return None
         style = _style(sample(text, LOOKED))
         if len(style.signs) < 3 or number.KIND.recognise(name, cells) is not None:
             return None
