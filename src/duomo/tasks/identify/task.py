@@ -22,7 +22,7 @@ from duomo.core.contract import CLUSTER, Baseline, Evidence, Field, Head, Metric
 from duomo.core.errors import DataError, RunError
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
-from duomo.core.table import Table
+from duomo.core.table import Table, evenly
 from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.digests import number_of
 from duomo.data.encode import InputEncoder
@@ -124,7 +124,8 @@ class Main(Task):
         self.known, self.known_GD = list(names), vectors_GD.astype(np.float16).astype(np.float32)
 
     def remember(self, table: Table, facts: Callable[[Table], Evidence]) -> None:
-        """Some pictures of each person: answers compare pictures with pictures, as `least` was chosen."""
+        """Some pictures of each person: answers compare pictures with pictures, as `least` was chosen. The few people of a validation may
+        be less alike than others are: what holds for them is to hold among those learned from, too."""
         names, counts, rows = self._names(table), Counter(self.known), list[int]()
         for row, name in enumerate(names):
             counts[name] += 1
@@ -133,6 +134,10 @@ class Main(Task):
         if rows:
             vectors_GD = facts(table.take(np.array(rows)))["vector"]
             before_GD = self.known_GD if self.known else vectors_GD[:0]
+            if not self.known:
+                some = evenly(len(rows), MOST)
+                who_G = np.array([number_of(name) for name in names[rows][some]])
+                self.least = max(self.least, self._strict({"vector": vectors_GD[some], CLUSTER: who_G}) or -1.0)
             self.enrol([*self.known, *names[rows].tolist()], np.concatenate([before_GD, vectors_GD]))
 
     @property
@@ -214,9 +219,13 @@ class Main(Task):
 
     def calibrate(self, evidence: Evidence) -> None:
         """The least similarity at which a person is named: `false_accept` of the strangers' pairs of validation exceed it."""
+        found = self._strict(evidence)
+        self.least = self.least if found is None else found
+
+    def _strict(self, evidence: Evidence) -> float | None:
+        """The similarity that `false_accept` of the strangers' pairs exceed; None where there are none."""
         similarity_M, same_M, weight_M = pairs(compared(evidence))
-        if not same_M.all():
-            self.least = cautious(similarity_M[~same_M], weight_M[~same_M], self.config.false_accept)
+        return cautious(similarity_M[~same_M], weight_M[~same_M], self.config.false_accept) if not same_M.all() else None
 
     def views(self, evidence: Evidence) -> Sequence[View]:
         found = compared(evidence)

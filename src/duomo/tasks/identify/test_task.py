@@ -3,12 +3,14 @@
 import math
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from duomo.core.contract import CLUSTER, Vectors
 from duomo.core.find import make_task
+from duomo.core.table import Table
 from duomo.tasks.identify.measures import measure
 
 
@@ -47,3 +49,18 @@ def test_the_margin_is_that_of_equation_3():
         wide = 10 * math.cos(math.acos(own) + 0.4)
         expected -= wide - math.log(math.exp(wide) + math.exp(10 * other))
     assert float(total) == pytest.approx(expected, rel=1e-5) and float(count) == 2
+
+
+def test_few_people_of_a_validation_do_not_make_an_answer_too_sure():
+    """Three who look unlike each other; among those learned from many are more alike than that."""
+    task, random = make_task("identify", {"target": ["label"]}), np.random.default_rng(0)
+    axes = np.repeat(np.eye(40, dtype=np.float32)[:3], 5, 0)
+    task.calibrate({"vector": axes, CLUSTER: np.repeat(np.arange(3), 5)})
+    assert task.least < 0.05
+    vectors = random.normal(size=(60, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    people = [f"p{row // 3}" for row in range(60)]
+    task.remember(Table(pa.table({"label": people}), {"label": "category"}), lambda table: {"vector": vectors})
+    one, two = np.triu_indices(60, 1)
+    alike = (vectors @ vectors.T)[one, two][(one // 3) != (two // 3)]
+    assert (alike > task.least).mean() == pytest.approx(0.01, abs=0.003) and len(task.known) == 60
