@@ -113,9 +113,9 @@ class Main(Task):
             return Metric(self.config.metric, self.config.metric not in ("log_loss", "ece"))
         if self.labels.lists:
             return Metric("micro_f1", True)
-        counts = self.labels.counts[0] if self.labels.counts else [1, 1]
-        if len(self.labels.parts) == 1 and max(counts) > SKEWED * sum(counts):
-            return Metric("auc" if len(counts) == 2 else "macro_f1", True)
+        counts = self.labels.counts or [[1, 1]]
+        if sum(max(of) / sum(of) for of in counts) > SKEWED * len(counts):
+            return Metric("auc" if max(map(len, counts)) == 2 else "macro_f1", True)
         return Metric("accuracy", True)
 
     def suggest(self, table: Table) -> Suggestion:

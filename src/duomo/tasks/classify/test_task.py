@@ -194,6 +194,9 @@ def test_skew_changes_the_metric():
     assert made(wine(), "kind").metric.name == "accuracy"
     rare = np.where(np.arange(len(kind)) < 20, "rare", "often")
     assert made(wine(kind=rare), "kind").metric.name == "auc"
+    several = {"kind": rare, "other": rare[::-1], "third": np.where(kind > 0, "yes", "no")}
+    assert made(wine(**several), "kind", "other", "third").metric.name == "auc"
+    assert made(wine(kind=rare, other=several["third"], third=several["third"]), "kind", "other", "third").metric.name == "accuracy"
 
 
 def test_names_that_say_nothing_do_not_weaken_the_baseline():
