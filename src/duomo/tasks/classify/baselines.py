@@ -72,6 +72,7 @@ def _trees(features: np.ndarray, target: np.ndarray, categorical: np.ndarray, en
 def _logistic(features: Any, target: np.ndarray, ends: float = np.inf) -> Any:
     """Logistic regression, its C chosen among six on a fifth of the rows by log-loss, then fitted on all."""
     from scipy.sparse import issparse
+    from sklearn.base import clone
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
@@ -82,8 +83,11 @@ def _logistic(features: Any, target: np.ndarray, ends: float = np.inf) -> Any:
         warnings.simplefilter("ignore")
         model = LogisticRegression(C=scale, solver=solver, max_iter=300, tol=1e-3, warm_start=True, random_state=0)
         rows = sample_rows(len(target), len(target) if sparse and classes == 2 else INNER_ROWS)
-        if len(target) >= 50 and _twice(target) and _twice(target[rows]):
+        rows = rows[np.bincount(target[rows])[target[rows]] > 1]  # of a class that is met once no row can be held out
+        chosen = len(np.unique(target[rows]))
+        if len(target) >= 50 and chosen > 1:
             scale *= _strength(model, features, target, rows, ends)
+            model = model if chosen == classes else clone(model)  # which goes on from weights of as many classes only
         return model.set_params(C=scale).fit(features, target)
 
 
@@ -91,8 +95,9 @@ def _strength(model: Any, features: Any, target: np.ndarray, rows: np.ndarray, e
     """From strong to weak regularisation, each fit starting from the last, until the held-out loss has risen twice."""
     from sklearn.model_selection import train_test_split
 
-    scale, share = model.C, max(0.2, (len(np.unique(target)) + 1) / len(rows))
-    within, held = train_test_split(rows, test_size=share, random_state=0, stratify=target[rows])
+    scale, classes = model.C, len(np.unique(target[rows]))
+    some = 0.2 if classes + 1 <= 0.2 * len(rows) else min(classes + 1, len(rows) - classes)
+    within, held = train_test_split(rows, test_size=some, random_state=0, stratify=target[rows])
     counts_N = np.isin(np.arange(len(target)), within).astype(np.float64)
     whole = (
         model.solver == "liblinear"

@@ -306,3 +306,13 @@ def test_the_strength_of_a_line_on_texts_is_chosen_without_a_copy_of_them() -> N
     tracemalloc.stop()
     assert peak < 0.5 * (told.data.nbytes + told.indices.nbytes), peak
     assert model.score(told, target) > 0.9
+
+
+def test_a_class_that_is_met_once_does_not_keep_the_line_weak() -> None:
+    """Its strength is chosen by the others; all classes are learned then."""
+    target = np.append(np.arange(120) % 6, 6)
+    x_NF = np.random.default_rng(0).normal(size=(121, 3)) + np.eye(7)[target] @ np.random.default_rng(1).normal(size=(7, 3)) * 4
+    with_it, without = _logistic(x_NF, target), _logistic(x_NF[:120], target[:120])
+    assert with_it.C == without.C > 0.01 and len(with_it.classes_) == 7
+    twos = np.arange(60) // 2
+    assert len(_logistic(x_NF[:60], twos).classes_) == 30
