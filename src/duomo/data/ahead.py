@@ -167,14 +167,16 @@ def again(table: Table, past: Past | None) -> Table:
     if past is None or {*past.names} <= {*table.names}:
         return table
     table = table.without(past.names)
-    own = {name: table.column(name) for name in past.needed}
-    parts = [past.known.select(past.needed), pa.table({name: _alike(column, past.known, name, table.name) for name, column in own.items()})]
-    place_N, code_N = _laid(past, pa.concat_tables(parts), len(past.known))
-    value_N = np.concatenate([number.parse(past.known.column(past.target))[0], _told(past, table)])
-    value_N, anew = _latest(place_N, code_N, value_N, len(past.known))
-    asked = np.flatnonzero(np.isin(code_N, code_N[len(past.known) :]))
+    own = pa.table({name: _alike(table.column(name), past.known, name, table.name) for name in past.needed})
+    known = past.known
+    if past.by and past.unit != "rows":  # other series tell nothing, but where rows lie unevenly when there are some
+        known = known.filter(pc.is_in(text_of(known.column(past.by[0])), value_set=pc.unique(text_of(own.column(past.by[0])))))
+    place_N, code_N = _laid(past, pa.concat_tables([known.select(past.needed), own]), len(known))
+    value_N = np.concatenate([number.parse(known.column(past.target))[0], _told(past, table)])
+    value_N, anew = _latest(place_N, code_N, value_N, len(known))
+    asked = np.flatnonzero(np.isin(code_N, code_N[len(known) :]))
     place_N, code_N, value_N = place_N[asked], np.unique(code_N[asked], return_inverse=True)[1], value_N[asked]
-    rows = np.flatnonzero(asked >= len(past.known))
+    rows = np.flatnonzero(asked >= len(known))
     cells = [cells[rows] for cells in _cells(past, (place_N, code_N, value_N))]
     blank, behind = ~np.isfinite(cells[0]), place_N[rows] > _last(place_N, code_N, value_N)[code_N[rows]] + past.ahead
     late, lost = int((behind & ~blank).sum()), int(blank.sum())
