@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.signal import lfilter
 
 from duomo.core import kinds
 from duomo.core.recipe import DataConfig
@@ -74,3 +75,20 @@ def test_long_series_are_not_smoothed() -> None:
         kinds.infer(Table(frames.from_memory(rows)), {}), DataConfig(target=("load",), task="regress", ahead=24), Silent()
     )
     assert past is not None and not past.smooth and "load[smoothed:-24]" not in past.names
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_filters_are_the_textbooks_recursion(steps: int) -> None:
+    """Level, trend and season, each corrected by a part of every error, step by step: Hyndman et al. 2008, table 2.2."""
+    values = 50 + np.arange(3000) / 20 + 9 * np.sin(np.arange(3000) * np.pi / 6) + np.random.default_rng(1).normal(size=3000)
+    begun, usual, apart = smoothed._begun(values[:, None], steps, 12)
+    for alpha, beta, phi, gamma in ((0.5, 0.05, 1.0, 0.05), (0.3, 0.03, 0.98, 0.3)):
+        level, trend, season, said = 0.0, 0.0, np.zeros(12), list[float]()
+        for step, value in enumerate(apart[:, 0]):
+            error = value - level - phi * trend - season[step % 12]
+            level, trend = level + phi * trend + alpha * error, phi * trend + beta * error
+            season[step % 12] += gamma * error
+            said.append(level + trend * sum(phi**one for one in range(1, steps + 1)) + season[(step + steps) % 12])
+        found = lfilter(*smoothed._filter(steps, 12, alpha, beta, phi, gamma), apart[:, 0])
+        assert np.allclose(found, said, atol=1e-6) and begun[23:].all() and not begun[:23].any()
+        assert np.abs((usual[:-steps, 0] + found[:-steps] - values[steps:])[1000:]).mean() < 1.5

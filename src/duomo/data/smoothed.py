@@ -17,9 +17,10 @@ LONGEST, MOST = 10_000, 2_000_000
 SEASON = 60
 """Seasons are smoothed up to so many steps; of longer ones two are too few to tell each step."""
 PLAIN = ((1.0, 0, 0), (0.6, 0, 0), (0.3, 0, 0), (0.1, 0, 0), (0.03, 0, 0), (0.9, 0.3, 0.9), (0.9, 0.1, 0.95), (0.5, 0.2, 0.9),
-         (0.5, 0.1, 0.98), (0.2, 0.1, 0.98))  # fmt: skip
+         (0.5, 0.1, 0.98), (0.2, 0.1, 0.98), (0.9, 0.1, 1.0), (0.5, 0.1, 1.0))  # fmt: skip
 """How firmly a level follows each value, how firmly its trend does, and what is left of the trend after a step."""
-SEASONAL = ((0.03, 0, 0), (0.1, 0, 0), (0.3, 0, 0), (0.6, 0, 0), (0.9, 0, 0), (0.6, 0.1, 0.95), (0.3, 0.1, 0.98))
+SEASONAL = ((0.03, 0, 0), (0.1, 0, 0), (0.3, 0, 0), (0.6, 0, 0), (0.9, 0, 0), (0.6, 0.1, 0.95), (0.3, 0.1, 0.98),
+            (0.1, 0.03, 1.0), (0.5, 0.1, 1.0))  # fmt: skip
 FOLLOWS = (0.1, 0.4)
 """The same where there is a season, and how firmly that follows what is left."""
 DRIFTS = (1.0, 0.5, 0.2)
