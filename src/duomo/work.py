@@ -306,7 +306,8 @@ class Work:
         predictor = Predictor(self.task, model.eval(), inference, block)
         if len(self.plan.valid) and type(self.task).calibrate is not Task.calibrate:
             some = telling(self.plan.valid, self.task.judged_bytes, self.config.seed)
-            self.task.calibrate(predictor.evidence(preflight.judgeable(self.task, some, predictor.evidence, self.config)[0]))
+            some, _ = preflight.judgeable(self.task, some, predictor.evidence, self.config, preflight.CHOSEN_BY)
+            self.task.calibrate(predictor.evidence(some))
         if advised.onward and not self.spare:
             advised.onward(None)
         else:

@@ -520,6 +520,8 @@ def test_limited_time_judges_what_it_can(seconds: float, rows: int, monkeypatch:
     numbers = found.column("n").to_pylist()
     assert len(found) == rows == len(set(numbers)) and numbers == sorted(numbers) == again.column("n").to_pylist()
     assert bool(told) == (rows < 500) and all(f"Of 500 rows {rows} are judged" in one for one in told)
+    least = preflight.judgeable(SimpleNamespace(writes=True, judged_bytes=0), table, judge, config, 32)[0]  # type: ignore[arg-type]
+    assert len(least) == max(32, rows)
     assert len(preflight.judgeable(SimpleNamespace(writes=False, judged_bytes=0), table, judge, config)[0]) == 500  # type: ignore[arg-type]
     assert len(preflight.judgeable(SimpleNamespace(writes=True, judged_bytes=0), table, judge, TrainConfig())[0]) == 500  # type: ignore[arg-type]
 

@@ -21,9 +21,10 @@ from duomo.train.optim import COPIES
 from duomo.train.reproducibility import peak_memory
 from duomo.train.schedule import FEWEST, MOST, planned_steps, timed
 
-JUDGING, EVALUATION, TRYING, FEWEST_ROWS = 0.5, 0.1, 0.05, 8
+JUDGING, EVALUATION, TRYING, FEWEST_ROWS, CHOSEN_BY = 0.5, 0.1, 0.05, 8, 32
 """Of limited time, the part that judging may take again, on validation and on the test, the part of one evaluation while it learns, and the
-part of judging that a trial may take before more rows are tried; rows that are judged, and evaluated, in any case."""
+part of judging that a trial may take before more rows are tried; rows that are judged, and evaluated,
+in any case; rows of validation by which something is chosen: fewer would tell nothing."""
 MOST_TRIED = 64
 """Rows by which it is told at most how long all take."""
 BESIDE, AT_LEAST, AT_MOST = 0.15, 5.0, 60.0
@@ -80,10 +81,12 @@ def drawn(table: Table, rows: int, seed: int) -> Table:
     return table if rows >= len(table) else table.take(some(len(table), rows, seed))
 
 
-def judgeable(task: Task, table: Table, judge: Callable[[Table], object], config: TrainConfig) -> tuple[Table, tuple[str, ...]]:
+def judgeable(
+    task: Task, table: Table, judge: Callable[[Table], object], config: TrainConfig, fewest: int = FEWEST_ROWS
+) -> tuple[Table, tuple[str, ...]]:
     """The table; where time is limited and what is judged must be written first, as many of its rows, drawn by chance, as can be judged
     then, and that in words. They are a power of two, so that another run of about this speed is judged on the same ones."""
-    if len(table) <= FEWEST_ROWS or not config.minutes or not (task.writes or task.judged_bytes):
+    if len(table) <= fewest or not config.minutes or not (task.writes or task.judged_bytes):
         return table, ()
     limit, tried, took = JUDGING * 60 * config.minutes, 0, 0.0
     while took <= TRYING * limit and 16 * tried <= len(table) and 4 * tried <= MOST_TRIED:
@@ -93,7 +96,7 @@ def judgeable(task: Task, table: Table, judge: Callable[[Table], object], config
     most = tried * limit / max(1e-9, took)
     if most >= len(table):
         return table, ()
-    rows = max(FEWEST_ROWS, 2 ** int(math.log2(max(1, most))))
+    rows = max(fewest, 2 ** int(math.log2(max(1, most))))
     told = tr("Of {all:,} rows {rows:,} are judged, drawn by chance: all would take longer than --minutes allows. `duomo evaluate` judges "
               "all rows of a file.", all=len(table), rows=rows)  # fmt: skip
     return drawn(table, rows, config.seed), (told,)
