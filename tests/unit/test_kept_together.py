@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from PIL import Image
 
 from duomo import plan
 from duomo.core.reporter import Silent
@@ -76,3 +77,21 @@ def test_pieces_that_names_count(tmp_path: Path) -> None:
         tmp_path / "features_30_sec.csv", index=False
     )
     assert "source" not in sources.read(tmp_path / "features_30_sec.csv").names
+
+
+@pytest.mark.parametrize("who", [False, True])
+def test_pictures_of_a_patient(tmp_path: Path, who: bool) -> None:
+    """As CheXpert has them: the paths of the list name the patient. Who it is may be what is to be told."""
+    rows = []
+    for number in range(60):
+        path = tmp_path / f"patient{number // 3:05}" / f"study{number % 3}" / "view1_frontal.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 255, (16, 16, 3)).astype(np.uint8)).save(path)
+        rows.append((str(path.relative_to(tmp_path)), f"nr {number // 3}" if who else ("mass", "none")[number // 3 % 2]))
+    pd.DataFrame(rows, columns=["Path", "label"]).to_csv(tmp_path / "train.csv", index=False)
+    if who:
+        assert "group" not in sources.read(tmp_path).names
+        return
+    made = plan.make(tmp_path, {}, Silent())
+    learned, judged = ({*part.column("group").to_pylist()} for part in (made.train, made.test))
+    assert made.recipe.data.group == "group" and learned and judged and not learned & judged

@@ -14,7 +14,7 @@ from duomo.core.kinds import audio, media
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.folders.files import Folder, kind_of
-from duomo.data.folders.listed import SOURCE, known, sources
+from duomo.data.folders.listed import GROUP, PEOPLE, SOURCE, known, sources
 from duomo.data.partition import PARTS, part_of
 from duomo.data.split_sizes import TEST, TRAIN, VALID
 
@@ -27,8 +27,6 @@ _OUTER = re.compile(
 """What folders are called that hold data, whatever their classes."""
 FIRST = "field_1"
 """The first field of files' names; folders that say no more than a later one may not be what is to be learned (01/7_01_0.wav)."""
-GROUP = "group"
-"""The column of outer folders that are not the classes."""
 REPEATED = 0.5
 """Where inner folders repeat, so many of them do, and of all pairs of an outer and an inner one so many are there, at least."""
 FEWEST_INSIDE = 3
@@ -54,8 +52,6 @@ _ORIGINS = re.compile(
     re.IGNORECASE,
 )
 """What folders are called by where, when, or of whom the files were made, and how they lie."""
-_PEOPLE = re.compile(r"(actor|id|operator|patient|person|singer|speaker|subject|user|writer|患者)s?[-_ ]?([a-z]|\d+)?", re.IGNORECASE)
-"""Those of them that tell of whom."""
 _SORTED = re.compile(
     r"(class|categor(y|ie)|grade|kind|label|level|score|stage|type|类别?|等?级)(e?s)?[-_ ]?\d+|\d+[-_ ]?(类|级)", re.IGNORECASE
 )
@@ -189,7 +185,7 @@ def _origins(names: Collection[str]) -> bool:
 
 def are_people(names: Collection[object]) -> bool:
     """Whether folders are called by whom the files are of, not by where or when these were made."""
-    return all(_PEOPLE.fullmatch(str(name)) for name in names)
+    return all(PEOPLE.fullmatch(str(name)) for name in names)
 
 
 def has_classes(root: Path, files: list[str], media: str) -> bool:

@@ -19,13 +19,13 @@ from duomo.core.messages import together, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data import spill as caches
 from duomo.data.folders.catalogues import read_catalogues
-from duomo.data.folders.classes import GROUP, beds, classes, has_classes, kinds_of, known_classes, labels_of, within
+from duomo.data.folders.classes import beds, classes, has_classes, kinds_of, known_classes, labels_of, within
 from duomo.data.folders.companions import above_classes, cards, companions
 from duomo.data.folders.files import Folder, Reader, kind_of, listing
 from duomo.data.folders.illustrated import is_illustrated
 from duomo.data.folders.joined import joined
 from duomo.data.folders.lined import read_lined
-from duomo.data.folders.listed import LOOKED_AT, alongside, are_classes, described, drawn, known, names_files, once, parts
+from duomo.data.folders.listed import GROUP, LOOKED_AT, alongside, are_classes, described, drawn, known, names_files, once, parts
 from duomo.data.folders.listed_folders import explains, of_folders, of_scans
 from duomo.data.folders.misnamed import misnamed
 from duomo.data.folders.part_lists import divided, marked

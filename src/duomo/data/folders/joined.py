@@ -14,8 +14,9 @@ from duomo.core.errors import DataError
 from duomo.core.kinds.cells import CAST_FAULTS
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.folders.classes import GROUP, kinds_of, labels_of
+from duomo.data.folders.classes import kinds_of, labels_of
 from duomo.data.folders.files import Folder
+from duomo.data.folders.listed import GROUP
 from duomo.data.folders.part_tables import of_parts
 from duomo.data.partition import PARTS
 

@@ -37,6 +37,10 @@ NAMING = (
     "file", "file_name", "filename", "path", "filepath", "image", "audio", "picture", "sound", "wav", "clip", "video", "film",
     "文件", "文件名", "图片", "音频", "视频", "影片",
 )  # fmt: skip
+PEOPLE = re.compile(r"(actor|id|operator|patient|person|singer|speaker|subject|user|writer|患者)s?[-_ ]?([a-z]|\d+)?", re.IGNORECASE)
+"""Folders that are called by whom the files are of."""
+GROUP = "group"
+"""The column of outer folders that are not the classes."""
 FEW = 0.5
 """Rows of another list than the longest, as a share of its rows, up to which that one tells of some files more, not all."""
 SAME = 0.95
@@ -94,25 +98,52 @@ def described(folder: Folder, listed: Table, part: int | None = None) -> Table:
     others = [other for other in columns if other not in (media, SOURCE)]
     if len(others) == 1 and NAMELESS.fullmatch(others[0]) and are_classes(columns[others[0]].cast(pa.large_string()).to_pylist()):
         columns["label"] = columns.pop(others[0])
+    if GROUP not in columns and (owners := _owners(found, [columns[other].cast(pa.large_string()).to_pylist() for other in others
+                                                           if not pa.types.is_nested(columns[other].type)])):  # fmt: skip
+        columns[GROUP] = pa.array(owners, pa.large_string())
     columns["file"] = columns[media]
     note: tuple[str, ...] = ()
     if missing:
         told = {"count": len(missing), "first": cells[missing[0]], "row": missing[0] + 1}
         note = (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).", **told),)
-    known = {"file": "id"} | ({SOURCE: "id"} if cut is not None else {}) | ({media: media} if media == "video" else {})
+    known = (
+        {"file": "id"}
+        | ({GROUP: "id"} if GROUP in columns and GROUP not in others else {})
+        | ({SOURCE: "id"} if cut is not None else {})
+        | ({media: media} if media == "video" else {})
+    )
     known |= {other: "id" for other in columns if listed.kinds.get(other) == "id"}
-    others = [other for other in others if other in columns]
-    numbers = [other for other in others if _numbers_of_names(columns[other], found)]
-    if 0 < len(numbers) < len(others):
-        known |= dict.fromkeys(numbers, "id")
-        note += (tr("Numbers that stand in the names of the files are not learned from: {names}. To learn one: --kind {first}=number",
-                    names=", ".join(numbers), first=flagged(numbers[0])),)  # fmt: skip
-    if codes := _codes(columns, others):
-        known |= dict.fromkeys(codes, "id")
-        names = ", ".join(f"{code} = {word}" for code, word in codes.items())
-        note += (tr("Numbers that say the same as words beside them are not learned from: {names}.", names=names),)
+    aside, said = _aside(columns, [other for other in others if other in columns], found)
+    note, known = (*note, *said), known | dict.fromkeys(aside, "id")
     table = replace(folder.table(columns, known, *listed.problems, *note), asked=listed.asked)
     return listed_scenes(table, folder.files) or table
+
+
+def _aside(
+    columns: Mapping[str, pa.ChunkedArray | pa.Array], others: Sequence[str], files: Sequence[str | None]
+) -> tuple[list[str], list[str]]:
+    """Columns of numbers that tell no more than the names of files, or than words beside them, and what is said of it."""
+    numbers, said = [other for other in others if _numbers_of_names(columns[other], files)], list[str]()
+    numbers = numbers if len(numbers) < len(others) else []
+    if numbers:
+        said.append(tr("Numbers that stand in the names of the files are not learned from: {names}. To learn one: --kind {first}=number",
+                       names=", ".join(numbers), first=flagged(numbers[0])))  # fmt: skip
+    if codes := _codes(columns, others):
+        names = ", ".join(f"{code} = {word}" for code, word in codes.items())
+        said.append(tr("Numbers that say the same as words beside them are not learned from: {names}.", names=names))
+    return [*numbers, *codes], said
+
+
+def _owners(files: Sequence[str | None], told: Sequence[Sequence[str | None]]) -> list[str | None]:
+    """Of each file the folder that is called by whom it is of (patient00001 of CheXpert); none where some lie in no such folder, each is of
+    another, or a column says the same: that may be what is to be learned."""
+    steps = [[step for step in (file or "").split("/")[:-1] if PEOPLE.fullmatch(step)] for file in files]
+    if not all(own or file is None for own, file in zip(steps, files, strict=True)):
+        return []
+    owners = [own[0] if own else None for own in steps]
+    count = len({*owners} - {None})
+    same = any(len({*cells}) == count == len({*zip(owners, cells, strict=True)}) for cells in told)
+    return owners if 1 < count < len(files) and not same else []
 
 
 def _numbers_of_names(column: pa.ChunkedArray | pa.Array, files: Sequence[str | None]) -> bool:

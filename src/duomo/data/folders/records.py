@@ -18,9 +18,10 @@ from duomo.core.errors import DataError
 from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import listed, tr
 from duomo.core.table import Table
-from duomo.data.folders.classes import GROUP, kinds_of, labels_of
+from duomo.data.folders.classes import kinds_of, labels_of
 from duomo.data.folders.companions import cards, is_named
 from duomo.data.folders.files import Folder
+from duomo.data.folders.listed import GROUP
 from duomo.data.formats.frames import from_rows
 from duomo.data.formats.frames import plain as as_plain
 from duomo.data.formats.text_encoding import read_text

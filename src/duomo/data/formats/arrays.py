@@ -19,7 +19,8 @@ import pyarrow as pa
 from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.core.table import Table
-from duomo.data.folders.classes import GROUP, Classed, kinds_of, labels_of
+from duomo.data.folders.classes import Classed, kinds_of, labels_of
+from duomo.data.folders.listed import GROUP
 from duomo.data.formats import archive
 from duomo.data.formats.frames import from_memory
 from duomo.data.formats.picture_arrays import pictures

@@ -26,7 +26,8 @@ from duomo.core.table import Table, evenly
 from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.digests import number_of
 from duomo.data.encode import InputEncoder
-from duomo.data.folders.classes import GROUP, are_people
+from duomo.data.folders.classes import are_people
+from duomo.data.folders.listed import GROUP
 from duomo.data.supervised import texts
 from duomo.tasks.identify.baselines import Chance, Eigenfaces, NearestPixels
 from duomo.tasks.identify.measures import MOST, cautious, compared, hits, measure, near_of, pairs, roc
