@@ -45,6 +45,7 @@ SHORTEST = 2.0
 LOOKED_AT, FEWEST, MOST_PLAIN, KINDS = 2000, 20, 0.02, 0.25
 """Lines of a text that tell what it holds; tagged ones at least; share of others at most; kinds of tags for each kind of word at most."""
 
+NUMBERED = "#FORMAT=WebAnno TSV"
 MARKS = {".tsv": "\t", ".tab": "\t", ".csv": ","}
 """What divides the cells of tables in which sentences may stand; elsewhere any sign may."""
 Lines = list[list[str]]
@@ -57,11 +58,15 @@ def read_conll(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]
                         most=LARGEST, file=path.name)  # fmt: skip
     encoding, mark = detect(path, wanted), mark_of(path, wanted)
     with open_text(path, encoding) as file:
-        end = _end_of([*islice(file, LOOKED_AT)])
+        lines = [*islice(file, LOOKED_AT)]
+    end = _end_of(lines)
+    if any(line.startswith(NUMBERED) for line in lines[:1]):
+        raise DataError("Sentences are read from CoNLL files; {file} is a TSV of WebAnno or INCEpTION, which numbers its spans. Export it "
+                        "as CoNLL 2002 or CoNLL 2003.", file=path.name)  # fmt: skip
     with open_text(path, encoding) as file:
         documents, sentences = [], []
-        lines = ("" if end and line.strip() == end else line for line in file)
-        for document, sentence in _sentences(lines, path.name, "" if mark == "\t" else mark):
+        rows = ("" if end and line.strip() == end else line for line in file)
+        for document, sentence in _sentences(rows, path.name, "" if mark == "\t" else mark):
             documents.append(document)
             sentences.append(sentence)
     if not sentences:

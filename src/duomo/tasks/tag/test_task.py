@@ -180,6 +180,10 @@ def test_what_stands_beside_tags_and_tokens(tmp_path):
     assert (
         json.loads(table.column("tags")[1].as_py()) == ["U-PER", "O"] and len(table) == 40 and table.column("document")[39].as_py() == "19"
     )
+    lines = "".join(f"#Text=Ann sings\n{n}-1\t0-3\tAnn\tPER\t\n{n}-2\t4-9\tsings\t_\t\n\n" for n in range(30))
+    (tmp_path / "webanno.tsv").write_text(f"#FORMAT=WebAnno TSV 3.3\n#T_SP=NamedEntity|value\n\n{lines}")
+    with pytest.raises(DataError, match="Export it as CoNLL"):
+        sources.read(tmp_path / "webanno.tsv")
     (tmp_path / "d.json").write_text(json.dumps([{"id": n, "paragraphs": [{"x": 1}]} for n in range(20)]))
     assert sources.read(tmp_path / "d.json").names == ["id", "paragraphs"]
 
