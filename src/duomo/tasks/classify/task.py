@@ -5,6 +5,7 @@ Legend: B rows of a batch, N rows, S logits side by side, C classes of one head,
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Literal, final
 
 import numpy as np
@@ -269,8 +270,9 @@ class Main(Task):
             return each[0] | {"clip_accuracy": float(evidence["clips.right"].mean())}
         if len(each) == 1:
             return each[0]
-        names = [name for name in each[0] if all(name in found for found in each)]
-        joint = {name: float(np.mean([found[name] for found in each])) for name in names}
+        known = [found for found in each if found]  # a target may have no known row here, or one class alone and so no curve
+        names = [name for name in dict.fromkeys(chain(*known)) if name == "auc" or all(name in found for found in known)]
+        joint = {name: float(np.mean([found[name] for found in known if name in found])) for name in names}
         return joint | {f"{name}.{what}": v for name, found in zip(self.config.target, each, strict=True) for what, v in found.items()}
 
     def errors(self, evidence: Evidence) -> np.ndarray:

@@ -157,6 +157,17 @@ def test_several_targets_have_a_head_each():
     assert set(task.answer(lambda _: logits, batch)["prediction"][0]) == {"kind", "strong", "tint"}
 
 
+def test_of_several_targets_the_curve_is_the_mean_of_those_that_have_one():
+    """The test holds one class of a rare target, and no row of another: what tells the model's worth is there all the same."""
+    of_rare, rows = np.where(np.arange(178) < 12, "rare", "often"), np.arange(20, 178)
+    table = wine(one=of_rare, other=np.where(load_wine().data[:, 0] > 13, "yes", "no"), last=pa.array([*of_rare[:20], *[None] * 158]))
+    task = made(table, "one", "other", "last")
+    batch = task.encode(table.take(rows), target=True).batch(np.arange(len(rows)))
+    measured = task.measure(task.evidence(torch.randn(len(rows), 6), batch))
+    assert "one.auc" not in measured and measured["auc"] == measured["other.auc"]
+    assert measured["accuracy"] == pytest.approx((measured["one.accuracy"] + measured["other.accuracy"]) / 2)
+
+
 def test_lists_of_classes():
     kind = load_wine().target
     cells = [";".join(["red", "dry", "old"][: k + 1]) for k in kind]
