@@ -70,3 +70,28 @@ def test_training_says_so_and_random_overrides() -> None:
     data, told, frame = DataConfig(task="regress", target=("target",)), Silent(), table(walks())
     assert safe(frame, data, told).split == "blocks" and "--split random draws them one by one" in told.said[-1]
     assert safe(frame, replace(data, split="random"), told).split == "random"
+
+
+def by_class(classes: int, rows: int, seed: int = 0) -> pd.DataFrame:
+    """A file sorted by class, within which rows follow one another."""
+    rng = np.random.default_rng(seed)
+    steps = np.concatenate([5 * rng.normal(size=4) + rng.normal(size=(rows, 4)).cumsum(0) for _ in range(classes)]).round(3)
+    frame = pd.DataFrame(steps, columns=["heat", "flow", "load", "wind"])
+    return frame.assign(target=np.repeat([f"c{place:02d}" for place in range(classes)], rows))
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(20, 40), (30, 30)])
+def test_every_class_of_a_sorted_file_is_learned(classes: int, rows: int) -> None:
+    frame = by_class(classes, rows)
+    config = DataConfig(task="classify", split="blocks")
+    for seed in range(5):
+        parts = split.split(table(frame), config, seed, ("target",))
+        assert frame["target"].iloc[parts.train].nunique() == classes and len(parts.test) > 50 and len(parts.valid) > 50
+
+
+def test_a_rare_class_of_neighbours_is_judged() -> None:
+    """A fault that lasted for a while lies in few blocks: some of it is learned, some is validated and tested."""
+    frame = walks().assign(target=np.where(np.arange(600) // 64 == 4, "fault", "fine"))
+    for seed in range(5):
+        parts = split.split(table(frame), DataConfig(task="classify", split="blocks"), seed, ("target",))
+        assert all("fault" in set(frame["target"].iloc[rows]) for rows in (parts.train, parts.test, parts.valid))

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from duomo.core.errors import ConfigError, DataError
-from duomo.core.kinds.cells import values_of
+from duomo.core.kinds.cells import codes_of, values_of
 from duomo.core.messages import nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import FLAT, MEDIA, Table, evenly
@@ -145,6 +145,9 @@ def split(table: Table, config: DataConfig, seed: int, targets: Sequence[str] = 
     notes: tuple[str, ...] = (tr(REPEATING),) if repeating else ()
     if how == "stratified":
         notes += _every_class(table, targets, part_U, place_U, unit_N, config)
+    if how == "blocks" and has_classes(table, config, targets):
+        _every_class(table, targets, part_U, place_U, unit_N, config)
+        _learned(table, targets[0], part_U, unit_N)
     return _split(part_U[unit_N], how, notes)
 
 
@@ -202,6 +205,15 @@ def _every_class(
     if len(notes) > MOST_NOTES:
         return (tr("{count} rows were moved to parts where their classes would have been missing.", count=len(notes)),)
     return tuple(notes)
+
+
+def _learned(table: Table, target: str, part_U: np.ndarray, unit_N: np.ndarray) -> None:
+    """Training gets a block of each class that it has none of: files are sorted by class. No part is left empty for it."""
+    class_N = codes_of(values_of(table.column(target)))
+    for number in np.setdiff1d(class_N[class_N >= 0], class_N[part_U[unit_N] == TRAIN]):
+        unit = np.bincount(unit_N[class_N == number]).argmax()
+        if (part_U == part_U[unit]).sum() > 1:
+            part_U[unit] = TRAIN
 
 
 def _group_digests(table: Table, group: str, digests: np.ndarray) -> np.ndarray:
