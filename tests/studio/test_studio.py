@@ -405,8 +405,8 @@ def test_a_server_on_its_way_ends_with_the_studio(studio: Studio, monkeypatch: p
 
     asking = threading.Thread(target=ask)
     asking.start()
-    until(lambda: serving(["runs/one"]), 20)
-    assert not studio.served.listed() and studio.served.at_work("one")
+    until(lambda: serving(["runs/one"]) and studio.served.at_work("one"), 20)
+    assert not studio.served.listed()
     with pytest.raises(ConfigError, match="at work"):
         studio.idle("one")
     studio.served.close()

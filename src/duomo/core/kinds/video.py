@@ -89,6 +89,8 @@ def moves(source: media.Source) -> bool:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=image.FORMATS) as picture:
             return bool(getattr(picture, "is_animated", False))
+    except image.BOMBS as error:
+        raise ValueError(tr("the picture has more than {limit} pixels", limit=image.LARGEST)) from error
     except FAULTS as error:
         raise ValueError(tr("it is no picture that can be read")) from error
 

@@ -98,8 +98,8 @@ def described(folder: Folder, listed: Table, part: int | None = None) -> Table:
     others = [other for other in columns if other not in (media, SOURCE)]
     if len(others) == 1 and NAMELESS.fullmatch(others[0]) and are_classes(columns[others[0]].cast(pa.large_string()).to_pylist()):
         columns["label"] = columns.pop(others[0])
-    if GROUP not in columns and (owners := _owners(found, [columns[other].cast(pa.large_string()).to_pylist() for other in others
-                                                           if not pa.types.is_nested(columns[other].type)])):  # fmt: skip
+    flat = [cells for other, cells in columns.items() if other not in (media, SOURCE) and not pa.types.is_nested(cells.type)]
+    if GROUP not in columns and (owners := _owners(found, [cells.cast(pa.large_string()).to_pylist() for cells in flat])):
         columns[GROUP] = pa.array(owners, pa.large_string())
     columns["file"] = columns[media]
     note: tuple[str, ...] = ()
