@@ -84,6 +84,9 @@ def choose(table: Table, data: DataConfig) -> tuple[DataConfig, list[str]]:
     data = targets.called(table, data)
     notes, task, target = list[str](), data.task or ("regress" if data.ahead else ""), data.target
     parts = (partition.told(table, target), partition.folds(table, (*target, *data.kind)))
+    if parts[1] and parts[1] not in (*data.ignore, data.group):
+        notes.append(tr("Column {name!r} tells the folds of a cross-validation and is not learned from; --kind {name}={kind} makes it an "
+                        "input.", name=parts[1], kind=table.kinds.get(parts[1], "number")))  # fmt: skip
     aside = [*data.ignore, *(name for name in parts if name and name not in data.ignore)]  # what nobody is to look at is no target either
     table = table.without([name for name in table.names if name in aside and name not in target])
     if not target and task in ("", *SUPERVISED) and (target := tuple(name for name in table.asked if name in table.names)):

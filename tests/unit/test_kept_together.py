@@ -60,8 +60,11 @@ def test_folds_of_a_table(tmp_path: Path) -> None:
     data = plan.make(tmp_path / "a.csv", {"data": {"target": ["yield"]}}, Silent()).recipe.data
     assert data.group == "plot" and "kfold" in data.ignore
     table.assign(kfold=random.integers(0, 5, 200)).to_csv(tmp_path / "b.csv", index=False)
-    data = plan.make(tmp_path / "b.csv", {"data": {"target": ["yield"]}}, Silent()).recipe.data
+    data = plan.make(tmp_path / "b.csv", {"data": {"target": ["yield"]}}, told := Silent()).recipe.data
     assert not data.group and "kfold" in data.ignore
+    assert "--kind kfold=number makes it an input" in " ".join(told.said)
+    data = plan.make(tmp_path / "b.csv", {"data": {"target": ["yield"], "kind": {"kfold": "number"}}}, told := Silent()).recipe.data
+    assert "kfold" not in data.ignore and "kfold" not in " ".join(told.said)
 
 
 def test_pieces_that_names_count(tmp_path: Path) -> None:
