@@ -263,3 +263,11 @@ def test_a_column_tells_the_parts_by_its_cells(words: tuple[str, str, str], tmp_
     assert partition.told(table) == "Usage" and part_N is not None and np.bincount(part_N)[0] == 5000
     assert choose(table, DataConfig())[0].target == ("value",)
     assert not partition.told(table_of(pd.DataFrame({"by": ["train", "bus", "test"] * 9, "n": range(27)})))
+
+
+def test_a_class_of_two_rows_is_learned_wherever_they_fall():
+    """One place in validation and one in the test would leave training without it."""
+    for seed in range(40):
+        frame = pa.table({"x": np.random.default_rng(seed).normal(size=200), "y": ["rare"] * 2 + ["a", "b"] * 99})
+        found = split(Table(frame, {"x": "number", "y": "category"}), DataConfig(split="stratified"), seed, ("y",))
+        assert min(found.train) < 2

@@ -197,7 +197,8 @@ def _every_class(
         units = np.unique(unit_N[order[bounds[number] : bounds[number + 1]]])
         wanted = [TRAIN, *(part for part, share in shares.items() if part in few or round(share * len(units)) > 0)][: len(units)]
         inside = part_U[units]
-        for part in fill(inside, place_U[units], config, dict.fromkeys(wanted, 1)):
+        spare = {} if TRAIN in inside or len(units) == 1 else {VALID: 0, TEST: 0}
+        for part in fill(inside, place_U[units], config, spare | dict.fromkeys(wanted, 1)):
             notes.append(
                 tr("One row of class {name!r} was moved to {part}, which would have had none.", name=names[number], part=tr(NAMES[part]))
             )
