@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
+from duomo.core.errors import DataError
 from duomo.core.kinds import infer
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
@@ -95,3 +96,8 @@ def test_a_rare_class_of_neighbours_is_judged() -> None:
     for seed in range(5):
         parts = split.split(table(frame), DataConfig(task="classify", split="blocks"), seed, ("target",))
         assert all("fault" in set(frame["target"].iloc[rows]) for rows in (parts.train, parts.test, parts.valid))
+
+
+def test_rows_too_few_for_blocks_are_refused_as_such() -> None:
+    with pytest.raises(DataError, match="needs at least 3 blocks; the rows make 2"):
+        split.split(table(walks(20)), DataConfig(split="blocks"), 0, ("target",))

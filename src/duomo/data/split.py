@@ -232,6 +232,9 @@ def _too_few(how: str, units: int, config: DataConfig, least: int) -> None:
             "A split by group needs at least {least} groups; column {group!r} has {units}. Split in another way (--split random).",
             group=config.group, units=units, least=least,
         )  # fmt: skip
+    if how == "blocks":
+        raise DataError("A split by blocks of neighbouring rows needs at least {least} blocks; the rows make {units}. Give more rows, or "
+                        "split in another way (--split random).", least=least, units=units)  # fmt: skip
     raise DataError("A table needs at least 3 different rows to be learned from and tested; received {units}. Give more rows.", units=units)
 
 
