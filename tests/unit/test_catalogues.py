@@ -107,3 +107,14 @@ def test_translations_that_are_not_done(tmp_path: Path) -> None:
     for version, body in (("1.2", f"<file><body>{one}</body></file>"), ("2.0", f"<file>{two}</file>")):
         put(tmp_path, {f"{version}.xlf": f'<xliff version="{version}">{body}</xliff>'})
         assert sources.read(tmp_path / f"{version}.xlf").column("target").to_pylist() == ["Ouvrir", None, None, "Un"]
+
+
+def test_signs_in_halves(tmp_path: Path) -> None:
+    """As native2ascii writes emoji; half of one alone is no sign."""
+    more = {
+        "messages.properties": "\nsmile=\\uD83D\\uDE00 Hello\nhalf=\\uD83D Hi\n",
+        "messages_zh_CN.properties": "\nsmile=\\uD83D\\uDE00 \\u4f60\nhalf=\\uD83D\n",
+    }
+    table = sources.read(put(tmp_path, {name: str(text) + more[name] for name, text in FORMS["properties"].items()}))
+    found = set(zip(*(table.column(name).to_pylist() for name in table.names), strict=True))
+    assert ("😀 Hello", "😀 你") in found and ("\ufffd Hi", "\ufffd") in found

@@ -8,6 +8,7 @@ import pytest
 from duomo.core import kinds
 from duomo.core.recipe import DataConfig
 from duomo.data import sources
+from duomo.data.formats import messengers
 from duomo.plan import choose
 
 TALK = [("Anna", "Where are you?"), ("Ben", "At home: it rains\nvery much"), ("Anna", "Come over"), ("Ben", "In an hour"),
@@ -66,3 +67,10 @@ def test_lists_of_what_was_said_in_turn(tmp_path: Path) -> None:
     for changed in ({"data": ["One thing is so.", "It is.", "And so it was."]}, {"label": "a"}):
         (tmp_path / "b.jsonl").write_text("\n".join(json.dumps(row | changed) for row in rows))
         assert "conversation" not in sources.read(tmp_path / "b.jsonl").names
+
+
+def test_the_log_of_a_program_is_no_chat() -> None:
+    lines = [f"[2021-03-12 10:15:{n:02}] local.{'ERROR' if n % 3 else 'INFO'}: Request {n} failed at home" for n in range(40)]
+    assert not messengers.is_chat(lines) and messengers.is_chat(
+        [line.replace("local.ERROR", "Anna").replace("local.INFO", "Ben") for line in lines]
+    )

@@ -115,7 +115,12 @@ def _texts(folder: Folder, file: str, notes: list[str]) -> Texts:
 
 def _plain(text: str) -> str:
     """With what stands behind backslashes as it is meant."""
-    return ESCAPE.sub(lambda one: chr(int(one[1] or one[2], 16)) if one[1] or one[2] else ESCAPES.get(one[3], one[3]), text)
+    return _whole(ESCAPE.sub(lambda one: chr(int(one[1] or one[2], 16)) if one[1] or one[2] else ESCAPES.get(one[3], one[3]), text))
+
+
+def _whole(text: str) -> str:
+    """Halves of a sign that follow one another, as the sign; one alone as the mark of what cannot be read."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _android(path: Path) -> Texts:
@@ -154,7 +159,7 @@ def _json(text: str) -> Texts:
         told = dict(_leaves(json.loads(text)))
     except JSON_FAULTS:
         return {}
-    texts = {key: value for key, value in told.items() if isinstance(value, str)}
+    texts = {_whole(key): _whole(value) for key, value in told.items() if isinstance(value, str)}
     return texts if len(texts) >= TEXTS * len(told) else {}
 
 

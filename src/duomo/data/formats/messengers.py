@@ -24,8 +24,8 @@ LINE = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{STAMP.replace('?P<date>', '?P<da
                   r"(?P<rest>.*)", re.IGNORECASE)  # fmt: skip
 SPOKEN = re.compile(r"(?:\]|\s+[-–—])\s+[\u200e~]*\s?(?P<who>[^:：]{1,60})[:：](?:\s+(?P<said>.*)|$)")
 ALONE = re.compile(r"\s+(?P<who>[^:：]{1,60}?)\s*(?:[(（<]\S*?[)）>])?\s*")
-LEVEL = re.compile(r"\W*(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)\W*", re.IGNORECASE)
-"""How severe a line of a program's log is: no speaker."""
+LEVEL = re.compile(r"(.*\W)?(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)\W*", re.IGNORECASE)
+"""How severe a line of a program's log is, behind its channel (local.ERROR): no speaker."""
 OBJECT = re.compile(r"\u200e.*|<[^<>]*>|\[[^\[\]]*\](\s*\[[^\[\]]*\])*")
 """What stands for a picture, a recording or the like, or was said by the messenger."""
 FEWEST, SHARE, SAYING, EACH = 10, 0.2, 0.5, 2.0
