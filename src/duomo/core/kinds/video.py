@@ -17,7 +17,7 @@ from duomo.core.errors import DataError
 from duomo.core.kinds import image, media
 from duomo.core.kinds.base import Block, Cells, Kind
 from duomo.core.kinds.cells import sample
-from duomo.core.kinds.image import FAULTS
+from duomo.core.kinds.image import BOMBS, FAULTS
 from duomo.core.messages import tr
 from duomo.core.recipe import EncodeConfig
 
@@ -89,7 +89,7 @@ def moves(source: media.Source) -> bool:
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=image.FORMATS) as picture:
             return bool(getattr(picture, "is_animated", False))
-    except image.BOMBS as error:
+    except BOMBS as error:
         raise ValueError(tr("the picture has more than {limit} pixels", limit=image.LARGEST)) from error
     except FAULTS as error:
         raise ValueError(tr("it is no picture that can be read")) from error

@@ -19,6 +19,7 @@ from duomo.core.files import JSON_FAULTS
 from duomo.core.messages import tr
 from duomo.data.formats.rows import as_json, of_texts
 
+SHAPE_FAULTS = (KeyError, TypeError)
 COLUMNS = ("content", "prompt", "result_list")
 COUNTED = ("context", "entity_label", "start_position", "end_position")
 ANSWERED = ("context", "question", "answers.text")
@@ -93,7 +94,7 @@ def unfolded(found: Any) -> Any:
             key = "ner" if all("ner" in token for _, tokens in sentences for token in tokens) else "tag"
             return [{"tokens": [token["orth"] for token in tokens], "tags": [token[key] for token in tokens], "document": place}
                     for place, tokens in sentences]  # fmt: skip
-    except (KeyError, TypeError):
+    except SHAPE_FAULTS:
         return found
     return found
 
