@@ -230,7 +230,7 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     if not (data.split or data.group or data.time or data.test):
         proposal, found = audit.propose(table, data.target[0] if data.target else "")
         for finding in found:
-            if finding.code in ("few_groups", "blocks", "long"):
+            if finding.code in ("few_groups", "gathered", "long"):
                 reporter.say(finding.sentence if finding.code == "few_groups" else f"{finding.sentence} {finding.remedy}")
         if proposal.how == "folders" and not named:
             reporter.say(tr("Split by the folders that the files lie in; --split random divides them anew."))

@@ -389,9 +389,9 @@ def test_rows_that_stand_together_by_a_number_are_told() -> None:
     found = audit_of(frame)
     assert (
         found.proposal.how == "stratified"
-        and "--group block_id" in found.of("blocks")[0].remedy
-        and "40 different" in found.of("blocks")[0].sentence
+        and "--group block_id" in found.of("gathered")[0].remedy
+        and "40 different" in found.of("gathered")[0].sentence
     )
-    assert not audit_of(frame.sample(frac=1, random_state=0)).of("blocks") and not audit_of(
+    assert not audit_of(frame.sample(frac=1, random_state=0)).of("gathered") and not audit_of(
         frame.rename(columns={"block_id": "height"})
-    ).of("blocks")
+    ).of("gathered")

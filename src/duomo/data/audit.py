@@ -24,7 +24,7 @@ from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
 from duomo.data.encode import broken, named
 from duomo.data.findings import Audit, ColumnAudit, Finding, Proposal
-from duomo.data.leaks import blocks, group_columns, leak_scores, suspects, time_columns
+from duomo.data.leaks import gathered, group_columns, leak_scores, suspects, time_columns
 from duomo.data.near_duplicates import near_numbers, near_texts
 from duomo.data.partition import folders, told
 from duomo.data.profile import profile
@@ -42,7 +42,7 @@ FEW = 100
 FEW_BYTES = 100_000
 RARE = 0.01
 FIRST = 5
-OF_SPLITS = ("groups", "few_groups", "blocks", "times", "long")
+OF_SPLITS = ("groups", "few_groups", "gathered", "times", "long")
 """Findings that also a column tells that is not learned from."""
 __all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "leaking", "near_rows", "propose"]
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
@@ -258,11 +258,11 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
         said = tr("Column {name!r} repeats, and its {count} different values are too few to keep them apart: the test will show more of "
                   "what was learned from.", name=name, count=count)  # fmt: skip
         findings.append(Finding("warning", "few_groups", said, (name,), (), tr("Collect more of them, or give a test of new ones: --test")))
-    for name, count in [] if groups or times else blocks(table, target):
+    for name, count in [] if groups or times else gathered(table, target):
         said = tr("Rows of one {name!r} stand together ({count} different values in {rows} rows): if they are alike in more than the "
                   "columns tell and the model will meet new ones, a random split tests too kindly.",
                   name=name, count=count, rows=len(table))  # fmt: skip
-        findings.append(Finding("note", "blocks", said, (name,), (), tr("Split by group: --group {name}", name=flagged(name))))
+        findings.append(Finding("note", "gathered", said, (name,), (), tr("Split by group: --group {name}", name=flagged(name))))
     for name in times:
         said = tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name)
         remedy = kept if name == followed else tr("Split by time: --time {name}", name=flagged(name))

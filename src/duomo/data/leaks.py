@@ -174,7 +174,7 @@ def group_columns(table: Table, target: str, least: int = 5) -> list[tuple[str, 
     return [(name, distinct) for _, name, distinct in sorted(found, key=lambda item: (item[0], -item[2]))]
 
 
-def blocks(table: Table, target: str) -> list[tuple[str, int]]:
+def gathered(table: Table, target: str) -> list[tuple[str, int]]:
     """Columns called after what is numbered whose equal cells stand together in the file, and how many there are: rows were gathered
     one number after the other (a query and what it found), so that those of one are alike in what no column tells."""
     found = []
