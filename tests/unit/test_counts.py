@@ -13,7 +13,7 @@ from torch import Tensor
 import duomo
 from duomo import samples
 from duomo.core.contract import Field, Head
-from duomo.core.device import Execution
+from duomo.core.device import PRODUCTS, Execution
 from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
 from duomo.core.reporter import Silent
@@ -135,8 +135,10 @@ def test_no_document_reads_another_and_only_what_is_wanted_is_told() -> None:
     torch.testing.assert_close(told_GV, packed_BTV[wanted_BT], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("products", ["highest", "medium"])
 @pytest.mark.parametrize("precision", ["float32", "bf16", "int8"])
-def test_alone_and_in_company_to_the_last_bit(precision: str) -> None:
+def test_alone_and_in_company_to_the_last_bit(precision: str, products: str) -> None:
+    """Also where another kernel computes the products of attention of one row (with `medium`, of a head as narrow as this)."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,"  # two tokens more are for what is not known, and for padding
     language = Language.of(text_kind.learn(pa.chunked_array([[letters]]), EncodeConfig(tokenizer="characters")))
     model = quantize(decoder(), precision)
@@ -155,7 +157,7 @@ def test_alone_and_in_company_to_the_last_bit(precision: str) -> None:
             batch.step()
         return parts
 
-    with running(Execution()):
+    with running(Execution()), PRODUCTS.at(products):
         assert run(list(range(6))) == [run([number])[0] for number in range(6)]
 
 

@@ -30,6 +30,8 @@ from duomo.decode.whole_characters import WholeCharacters
 BLOCK = 64
 """Tokens of a prompt that are read at once."""
 SLOTS = 8
+PROBED = 100
+"""Tokens before the step that heights are tried out on: in sums of a few terms their order seldom shows."""
 _HEIGHTS: "weakref.WeakKeyDictionary[nn.Module, dict[Any, list[int]]]" = weakref.WeakKeyDictionary()
 
 
@@ -306,11 +308,11 @@ def heights(decoder: Any, model: nn.Module, slots: int, device: torch.device) ->
         most = max(2, slots if slots <= 4 else -(-slots // 4) * 4)
         generator = torch.Generator().manual_seed(0)
         size = decoder.forward_cached(torch.zeros(1, 1, dtype=torch.int64, device=device), decoder.start(1, 2)).shape[-1]
-        first_N4, next_N1 = (torch.randint(0, size, (most, steps), generator=generator).to(device) for steps in (4, 1))
+        first_NT, next_N1 = (torch.randint(0, size, (most, steps), generator=generator).to(device) for steps in (PROBED, 1))
         cache = decoder.start(most + 1, 256)
         for row in range(most):
-            decoder.forward_cached(first_N4[row : row + 1], cache.part(row, [0]))
-        lengths = [4] * most
+            decoder.forward_cached(first_NT[row : row + 1], cache.part(row, [0]))
+        lengths = [PROBED] * most
         longer = torch.cat([next_N1, next_N1[:1]])  # a long row beside them must not matter either
         whole = decoder.forward_cached(longer, cache.part(0, [*lengths, 140], ragged=True))[:most]
         whole = whole if torch.equal(whole, decoder.forward_cached(next_N1, cache.part(0, lengths, ragged=True))) else whole * torch.nan
