@@ -69,6 +69,39 @@ def test_headers_become_columns_without_names(tmp_path):
     assert "Curie" not in json.dumps(rows) and "1867" not in json.dumps(rows) and "digest" in " ".join(table.problems)
 
 
+def test_frames_are_shown_by_what_is_told_of_each(tmp_path):
+    """Enhanced DICOM: slope, window, place and spacing stand in groups of all frames, or of each."""
+
+    def group(**items):
+        made = pydicom.dataset.Dataset()
+        for name, tags in items.items():
+            inner = pydicom.dataset.Dataset()
+            for tag, value in tags.items():
+                setattr(inner, tag, value)
+            setattr(made, f"{name}Sequence", [inner])
+        return made
+
+    pixels = np.tile(np.array([[0, 100], [200, 300]]), (3, 1, 1))
+    window = {"WindowCenter": 300, "WindowWidth": 600}
+    slopes = (1, 2, 0.5)
+    scale = [{"RescaleSlope": slope, "RescaleIntercept": 0} for slope in slopes]
+    place = [{"ImagePositionPatient": [0, 0, 7 * slope]} for slope in slopes]
+    each = [group(PixelValueTransformation=one, PlanePosition=other) for one, other in zip(scale, place, strict=True)]
+    shared = [group(FrameVOILUT=window, PixelMeasures={"PixelSpacing": [0.7, 0.7], "SliceThickness": 4})]
+    both = {"SharedFunctionalGroupsSequence": shared, "PerFrameFunctionalGroupsSequence": each}
+    path = dicom(tmp_path / "a.dcm", pixels, **both)
+    del (bare := pydicom.dcmread(path)).PixelSpacing
+    bare.save_as(path)
+    scan = scans.read(path)
+    for slope, shown in zip(slopes, scan.slices, strict=True):
+        assert np.abs(shown - np.clip((slope * pixels[0] - 299.5) / 599 + 0.5, 0, 1) * 255).max() <= 0.51
+    assert scan.positions == [7, 14, 3.5] and scan.facts["pixel_mm"] == 0.7 and scan.facts["thickness"] == 4
+    bare.SharedFunctionalGroupsSequence = shared = [group(PixelMeasures={"PixelSpacing": [0.7, 0.7]})]
+    bare.save_as(path)
+    most = [int(one.max()) for one in scans.read(path).slices]  # without a window black and white are the same for all
+    assert most[1] == 255 and abs(most[0] - 128) < 3 and abs(most[2] - 64) < 3
+
+
 def test_volumes_become_slices_from_foot_to_head(tmp_path):
     volume = np.zeros((6, 7, 5), np.int16)
     for z in range(1, 5):

@@ -13,7 +13,7 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +40,9 @@ TOLD = {
     "modality": "Modality", "sex": "PatientSex", "body_part": "BodyPartExamined", "view": "ViewPosition", "side": "Laterality",
     "maker": "Manufacturer", "thickness": "SliceThickness", "field_strength": "MagneticFieldStrength", "voltage": "KVP",
 }  # fmt: skip
+GROUPED = (
+    "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "PixelSpacing", "SliceThickness", "ImagePositionPatient", "KVP",
+)  # fmt: skip
 NUMBERED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "AccessionNumber", "PatientID")
 NUMBERS = ("thickness", "field_strength", "voltage")
 YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
@@ -183,16 +186,35 @@ def _dicom(source: Source, pydicom: ModuleType) -> Scan:
         raise _Refused(tr("it is cut off: fewer pixels than its header promises"))
     pixels = data.pixel_array
     pixels = pixels if frames > 1 else pixels[None]
-    level = _level(pixels, data, pydicom) if pixels.ndim == 3 else (0.0, 1.0)
+    told = _frames(data, frames, pydicom)
+    level = _level(pixels, told, pydicom) if pixels.ndim == 3 else (0.0, 1.0)
     # frame by frame: rescaling takes eight times the room of the pixels
-    slices = np.concatenate([_shown(frame[None], data, pydicom, level) for frame in pixels])
-    return Scan(slices, _told(data), _positions(data, frames), item < 1)
+    slices = np.concatenate([_shown(frame[None], own, pydicom, level) for frame, own in zip(pixels, told, strict=True)])
+    return Scan(slices, _told(told[0]), _positions(told), item < 1 or data.get("Modality") == "SEG")
 
 
-def _level(pixels: np.ndarray, data: Any, pydicom: ModuleType) -> tuple[float, float]:
+def _frames(data: Any, frames: int, pydicom: ModuleType) -> list[Any]:
+    """What is told of each frame: the file's own header, with what it says of all frames or of this one (functional groups, PS3.3 C.7.6.16)
+    as if it stood there."""
+    shared, each = data.get("SharedFunctionalGroupsSequence") or [], data.get("PerFrameFunctionalGroupsSequence") or []
+    if not shared and not each:
+        return [data] * frames
+    found = []
+    for frame in range(frames):
+        own = pydicom.Dataset()
+        own.update(data)
+        for groups in (*shared[:1], *each[frame : frame + 1]):
+            inner = (one for group in groups if group.VR == "SQ" for item in group.value[:1] for one in item)
+            own.update({one.tag: one for one in inner if one.keyword in GROUPED})
+        found.append(own)
+    return found
+
+
+def _level(pixels: np.ndarray, told: Sequence[Any], pydicom: ModuleType) -> tuple[float, float]:
     """What becomes black and white where no window is told: the same for all frames."""
-    some = np.ascontiguousarray(pixels.ravel()[:: max(1, pixels.size // 200_000)])
-    return _range(pydicom.pixels.apply_modality_lut(some, data).astype(np.float32))
+    step = max(1, pixels.size // 200_000)
+    return _range(np.concatenate([pydicom.pixels.apply_modality_lut(np.ascontiguousarray(frame.ravel()[place % step :: step]), own)
+                                  .astype(np.float32) for place, (frame, own) in enumerate(zip(pixels, told, strict=True))]))  # fmt: skip
 
 
 def _shown(pixels: np.ndarray, data: Any, pydicom: ModuleType, level: tuple[float, float]) -> np.ndarray:
@@ -235,14 +257,16 @@ def _told(data: Any) -> dict[str, Any]:
     return facts
 
 
-def _positions(data: Any, frames: int) -> list[float | None]:
-    place = data.get("ImagePositionPatient")
-    value = _number(str(place[2])) if place is not None and len(place) == 3 else _number(str(data.get("SliceLocation") or ""))
-    if frames == 1 or value is None:
-        return [value] * frames
-    return [
-        value + frame * (_number(str(data.get("SpacingBetweenSlices") or data.get("SliceThickness") or 0)) or 0) for frame in range(frames)
-    ]
+def _positions(told: Sequence[Any]) -> list[float | None]:
+    found = []
+    for data in told:
+        place = data.get("ImagePositionPatient")
+        found.append(_number(str(place[2])) if place is not None and len(place) == 3 else _number(str(data.get("SliceLocation") or "")))
+    value = found[0]
+    if len(found) == 1 or value is None or any(own is not told[0] for own in told):
+        return found
+    step = _number(str(told[0].get("SpacingBetweenSlices") or told[0].get("SliceThickness") or 0)) or 0
+    return [value + frame * step for frame in range(len(found))]
 
 
 def _number(text: str) -> float | None:
