@@ -365,3 +365,9 @@ def test_pictures_in_several_forms(tmp_path: Path) -> None:
     learned, judged = ({*part.column("group").to_pylist()} for part in (made.train, made.test))
     assert made.recipe.data.group == "group" and len(learned | judged) < 20 and not learned & judged
     assert {*sources.read(tmp_path / "days").column("group").to_pylist()} == {"day5", "day9"}
+
+
+def test_classes_that_are_called_like_parts(tmp_path: Path) -> None:
+    for number in range(16):
+        shot(tmp_path / ("bullet_train", "test_tube", "cat", "dog")[number % 4] / f"{number}.jpg", number)
+    assert {*sources.read(tmp_path).column("label").to_pylist()} == {"bullet_train", "test_tube", "cat", "dog"}

@@ -98,3 +98,12 @@ def test_pictures_of_a_patient(tmp_path: Path, who: bool) -> None:
     made = plan.make(tmp_path, {}, Silent())
     learned, judged = ({*part.column("group").to_pylist()} for part in (made.train, made.test))
     assert made.recipe.data.group == "group" and learned and judged and not learned & judged
+
+
+@pytest.mark.parametrize("place", ["Img/img{c:03}-{k:03}.png", "s{c}_{k}.png"])
+def test_numbers_of_classes_in_names_cut_nothing(tmp_path: Path, place: str) -> None:
+    """Chars74K, the faces of AT&T: the first number is the class itself; apart it would leave the test classes that nobody learned."""
+    rows = [(place.format(c=c, k=k), f"letter {c}") for c in range(1, 31) for k in range(1, 21)]
+    (tmp_path / "english.csv").write_text("image,label\n" + "\n".join(map(",".join, rows)))
+    table = sources.read(tmp_path / "english.csv")
+    assert table.names == ["image", "label"] and not table.problems

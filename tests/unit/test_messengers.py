@@ -74,3 +74,11 @@ def test_the_log_of_a_program_is_no_chat() -> None:
     assert not messengers.is_chat(lines) and messengers.is_chat(
         [line.replace("local.ERROR", "Anna").replace("local.INFO", "Ben") for line in lines]
     )
+
+
+@pytest.mark.parametrize("line", ["[2024-01-05 10:15:{n:02}] {level}: started {n}", "2024-01-05 10:15:{n:02} - root - {level} - loss: {n}"])
+def test_levels_of_a_log_are_no_speakers(tmp_path: Path, line: str) -> None:
+    """Though some lines have none."""
+    lines = [line.format(n=n, level=("INFO", "WARN")[n % 2] if n % 20 else "Caused by") for n in range(60)]
+    (tmp_path / "log.txt").write_text("\n".join(lines))
+    assert {"sender", "messages"}.isdisjoint(sources.read(tmp_path / "log.txt").names)

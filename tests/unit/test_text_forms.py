@@ -288,3 +288,10 @@ def test_classes_at_the_edge_of_lines(tmp_path: Path, form: str, headed: bool) -
     table = sources.read(put(tmp_path, {"reviews.txt": "\n".join([*head, *lines])}) / "reviews.txt")
     assert table.column("label").to_pylist() == [label for _, label in rows] and plan(table) == ("classify", ("label",))
     assert [text.removesuffix("\tetc") for text in table.column("text").to_pylist()] == [text for text, _ in rows]
+
+
+def test_a_table_with_a_row_too_wide_is_no_lines_with_classes(tmp_path: Path) -> None:
+    lines = [f"{('pos', 'neg')[n % 2]}\t{n}\tit is a fine film, it is{' not' * (n % 3)}" for n in range(60)]
+    lines[50] += "\ttoo much"
+    table = sources.read(put(tmp_path, {"reviews.txt": "\n".join(["label\tnumber\ttext", *lines])}) / "reviews.txt")
+    assert table.names == ["label", "number", "text"] and len(table) == 59

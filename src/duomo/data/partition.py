@@ -78,11 +78,19 @@ def folders(table: Table, targets: Sequence[str] = ()) -> np.ndarray | None:
 def part_of(folders: Sequence[str]) -> int | None:
     """The part that the first of them is called which is called so, or which has such a word in its name and none of another part
     (`train-clean-100`, `test_set`, `PublicTest`)."""
-    names = [re.sub("(?<=[a-z])(?=[A-Z])", "-", folder) for folder in folders]
-    for words in (*([name] for name in names), *(re.split("[-_. ]", name) for name in names)):
+    for words in (*([name] for name in folders), *map(_words, folders)):
         if len(found := {part for word in words if (part := meant(word)) is not None}) == 1:
             return found.pop()
     return None
+
+
+def beside_part(folder: str) -> tuple[str, ...]:
+    """The words of a folder's name that name no part."""
+    return tuple(word.lower() for word in _words(folder) if meant(word) is None)
+
+
+def _words(name: str) -> list[str]:
+    return re.split("[-_. ]", re.sub("(?<=[a-z])(?=[A-Z])", "-", name))
 
 
 def first_part(name: str) -> str:

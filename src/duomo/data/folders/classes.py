@@ -15,7 +15,7 @@ from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.folders.files import Folder, kind_of
 from duomo.data.folders.listed import GROUP, PEOPLE, SOURCE, known, sources
-from duomo.data.partition import PARTS, part_of
+from duomo.data.partition import PARTS, beside_part, part_of
 from duomo.data.split_sizes import TEST, TRAIN, VALID
 
 _OUTER = re.compile(
@@ -82,7 +82,8 @@ def labels_of(root: Path, files: list[str]) -> Classed | None:
     if deep and taught & judged and not divided:  # others beside are neither to learn nor to test (seg_pred, ground_truth)
         inner = [[""] if parts[label] is None else names for names, label in zip(inner, labels, strict=True)]
         divided = True
-    bare = not deep and TRAIN in parts.values() and bool({*parts.values()} & {VALID, TEST})  # bounding_box_train, …_test, query
+    learned, asked = ({beside_part(label) for label in parts if parts[label] in held} for held in ((TRAIN,), (VALID, TEST)))
+    bare = not deep and bool(learned & asked)  # bounding_box_train, bounding_box_test, query
     if divided or bare or (len(set(labels)) > 1 and {label.lower() for label in labels} <= PARTS.keys()):
         if all(inner):
             return _of_parts(labels, [names[0] for names in inner])

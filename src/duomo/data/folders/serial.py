@@ -99,12 +99,21 @@ def cut(table: Table) -> Table:
             FEWEST_CUT <= len(pieces) <= MOST_STARTS * len(found)
             and len(found) <= MOST_CUT * len(pieces)
             and all(map(_counts, pieces.values()))
+            and not _are_classes([one and one[1] for one in found], table)
         ):
             said = tr("The names in column {name!r} end in numbers that count pieces of one thing each: the rows of each of {count:,} "
                       "things are kept together.", name=name, count=len(pieces))  # fmt: skip
             data = table.data.append_column(SOURCE, pa.array([one and one[1] for one in found], pa.large_string()))
             return replace(table, data=data, kinds={**table.kinds, SOURCE: "id"}, problems=(*table.problems, said))
     return table
+
+
+def _are_classes(things: Sequence[str | None], table: Table) -> bool:
+    """Whether the things are what the rows are to be sorted into (img001-055.png): no column tells several things alike, and the pieces of
+    each, but one that names each thing."""
+    told = [{*zip(things, map(str, cells.to_pylist()), strict=True)} for cells in table.data.columns]
+    kinds = [len({cell for _, cell in pairs}) for pairs in told if len(pairs) == len({*things})]
+    return min((count for count in kinds if count > 1), default=0) > MOST_STARTS * len({*things})
 
 
 def _counts(numbers: list[int]) -> bool:

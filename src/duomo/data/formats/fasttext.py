@@ -6,6 +6,7 @@ a class before or behind a sign that stands in the texts as well: `1,Well, I lik
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice, pairwise
@@ -53,9 +54,10 @@ def is_marked(lines: Sequence[str]) -> bool:
 
 def edge_of(lines: Sequence[str]) -> Edge | None:
     """Where all lines hold one of few classes, again and again, beside texts of several words, in which the sign stands as often as it
-    likes; None for a table, whose lines are cut into as many cells each, and for anything else."""
+    likes; None for a table, of whose lines most are cut into as many cells, more than two of them, or all are; and for anything else."""
     for sign in SIGNS if len(lines) > FEWEST else "":
-        if not all(sign in line for line in lines) or len({len(row) for row in cut(lines, delimiter=sign)}) == 1:
+        (width, count), *others = Counter(len(row) for row in cut(lines, delimiter=sign)).most_common()
+        if not all(sign in line for line in lines) or not others or (width > 2 and count >= SHARE * len(lines)):
             continue
         for last in (False, True):
             pairs = [Edge(sign, last).cut(line) for line in lines]

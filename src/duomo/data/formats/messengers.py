@@ -24,8 +24,8 @@ LINE = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{STAMP.replace('?P<date>', '?P<da
                   r"(?P<rest>.*)", re.IGNORECASE)  # fmt: skip
 SPOKEN = re.compile(r"(?:\]|\s+[-–—])\s+[\u200e~]*\s?(?P<who>[^:：]{1,60})[:：](?:\s+(?P<said>.*)|$)")
 ALONE = re.compile(r"\s+(?P<who>[^:：]{1,60}?)\s*(?:[(（<]\S*?[)）>])?\s*")
-LEVEL = re.compile(r"(.*\W)?(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)\W*", re.IGNORECASE)
-"""How severe a line of a program's log is, behind its channel (local.ERROR): no speaker."""
+LEVEL = re.compile(r"(.*\W)?(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)(\W.*)?", re.IGNORECASE)
+"""How severe a line of a program's log is, behind its channel (local.ERROR) or before more of it (root - INFO - loss): no speaker."""
 OBJECT = re.compile(r"\u200e.*|<[^<>]*>|\[[^\[\]]*\](\s*\[[^\[\]]*\])*")
 """What stands for a picture, a recording or the like, or was said by the messenger."""
 FEWEST, SHARE, SAYING, EACH = 10, 0.2, 0.5, 2.0
@@ -41,7 +41,8 @@ def is_chat(lines: Sequence[str]) -> bool:
     if begun < max(FEWEST, SHARE * len(lines)):
         return False
     who = Counter(name for _, name, _ in _messages(lines))
-    return len(who) > 1 and who.total() >= max(FEWEST, SAYING * begun, EACH * len(who)) and not all(map(LEVEL.fullmatch, who))
+    levels = sum(count for name, count in who.items() if LEVEL.fullmatch(name))
+    return len(who) > 1 and who.total() >= max(FEWEST, SAYING * begun, EACH * len(who)) and levels < SAYING * who.total()
 
 
 def _messages(lines: Iterable[str]) -> Iterator[Message]:
