@@ -75,6 +75,17 @@ def test_a_mask_a_class(tmp_path: Path, form: str) -> None:
     assert "outline or mask is broken" in " ".join(sources.read(root).problems)
 
 
+def test_pictures_without_a_mask_are_of_nothing(tmp_path: Path) -> None:
+    """As Severstal has them: where no row is empty, those that no list names; beside empty rows they were not looked at, which is said."""
+    lines = [f"{n}.png,{packed(ONE, TWO)}" for n in range(3)]
+    root = made(tmp_path / "some", 5, "ImageId,EncodedPixels", *lines)
+    (root / "sample_submission.csv").write_text("ImageId,EncodedPixels\n4.png,1 1\n")
+    found = things(root)
+    assert len(found) == 4 and found["3.png"] == [] and "there is nothing on them" in " ".join(sources.read(root).problems)
+    root = made(tmp_path / "told", 5, "ImageId,EncodedPixels", *lines, "3.png,")
+    assert len(things(root)) == 4 and "1 file beside those listed" in " ".join(sources.read(root).problems)
+
+
 def test_numbers_that_are_no_masks(tmp_path: Path) -> None:
     """Points, and values of an hour each, are rows of numbers as well."""
     points = [f"{n}.png,{n} 5 {n + 9} 7 {n + 30} 9,{'ab'[n % 2]}" for n in range(20)]

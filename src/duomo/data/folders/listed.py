@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -116,7 +116,28 @@ def described(folder: Folder, listed: Table, part: int | None = None) -> Table:
     aside, said = _aside(columns, [other for other in others if other in columns], found)
     note, known = (*note, *said), known | dict.fromkeys(aside, "id")
     table = replace(folder.table(columns, known, *listed.problems, *note), asked=listed.asked)
-    return listed_scenes(table, folder.files) or table
+    rest = _untold(folder, media, {file for file in found if file})
+    table = listed_scenes(table, folder.files, rest) or table
+    if not rest or rest[0] in table.column(media).to_pylist():
+        return table
+    lost = tr("{count:,} files beside those listed are in no list and are not read; the first: {first}.", count=len(rest), first=rest[0])
+    return replace(table, problems=(*table.problems, lost))
+
+
+def _untold(folder: Folder, media: str, listed: Collection[str]) -> list[str]:
+    """Files of the folders that listed ones lie in which no table names."""
+    places = {*map(os.path.dirname, listed)}
+    rest = [file for file in folder.of_kind(media) if file not in listed and os.path.dirname(file) in places]
+    index = by_ends(rest)
+    for file in folder.of_kind("table")[:LOOKED_AT] if rest else []:
+        try:
+            table = folder.read(file)
+        except DataError:
+            continue
+        texts = [table.data.column(name).to_pylist() for name in table.names if is_text(table.data.column(name).type)]
+        named = {index.get(cell) for cells in texts for cell in cells if cell}
+        rest = [file for file in rest if file not in named]
+    return rest
 
 
 def _aside(

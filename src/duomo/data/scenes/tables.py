@@ -9,7 +9,7 @@ Classes by name, or by number where a classes.txt or data.yaml names them.
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from duomo.core.table import Table
 from duomo.data.formats.text_encoding import cut
 from duomo.data.partition import told
 from duomo.data.scenes.forms import as_table, centred
-from duomo.data.scenes.runs import runs_of, scenes_of
+from duomo.data.scenes.runs import EMPTY, runs_of, scenes_of
 from duomo.data.scenes.shared import FAULTS, ONLY_CLASS, Faults, Scene, boxed
 from duomo.data.scenes.tools import CLASSES, via_attribute, via_thing
 from duomo.data.scenes.yolo import class_names
@@ -50,8 +50,9 @@ ROUNDING = 0.001
 """How far shares of a picture may lie outside of it."""
 
 
-def listed_scenes(listed: Table, files: list[str]) -> Table | None:
-    """The list as a row for each picture; None where it lists no boxes. Pictures whose file is missing were counted before."""
+def listed_scenes(listed: Table, files: list[str], rest: Sequence[str]) -> Table | None:
+    """The list as a row for each picture; None where it lists no boxes. Pictures whose file is missing were counted before. Masks by run
+    lengths, of which none is empty, are those of all pictures: on the `rest`, that no list names, is nothing."""
     if "image" not in listed.names or listed.root is None:
         return None
     names = {name.lower(): name for name in reversed(listed.names)}
@@ -78,6 +79,10 @@ def listed_scenes(listed: Table, files: list[str]) -> Table | None:
         kinds = [words.get(str(kind), str(kind)) for kind in cells[label].to_pylist()] if label else [ONLY_CLASS] * len(pictures)
         found = scenes_of(listed.root, zip(pictures, kinds, told_cells, strict=True), faults)
         said = (tr("What the masks of column {name!r} mark is read as boxes.", name=masks),)
+        if rest and None not in told_cells and not {*told_cells} & {*EMPTY}:
+            found += [Scene(file, 0, 0, []) for file in rest]
+            said += (tr("No mask is of {count:,} pictures beside, the first {first}: there is nothing on them.",
+                        count=len(rest), first=rest[0]),)  # fmt: skip
     else:
         parts = {name[len(OBJECTS) + 1 :]: names[name] for name in names if name == OBJECTS or name.startswith(f"{OBJECTS}.")}
         if not ("" in parts and "bbox" in str(listed.data.column(parts[""]).slice(0, LOOKED_AT).to_pylist())) and BOX not in parts:
