@@ -118,3 +118,29 @@ def test_signs_in_halves(tmp_path: Path) -> None:
     table = sources.read(put(tmp_path, {name: str(text) + more[name] for name, text in FORMS["properties"].items()}))
     found = set(zip(*(table.column(name).to_pylist() for name in table.names), strict=True))
     assert ("😀 Hello", "😀 你") in found and ("\ufffd Hi", "\ufffd") in found
+
+
+def test_records_of_countries_and_of_languages_are_rows(tmp_path: Path) -> None:
+    """Their names are codes of languages too, but all hold the same few keys."""
+    for number, code in enumerate("de fr it es pt nl pl cs".split()):
+        told = {
+            "name": code.upper(),
+            "capital": f"c {code}",
+            "bird": f"b {code}",
+            "flower": f"f {code}",
+            "size": ("big", "small")[number % 2],
+        }
+        (tmp_path / f"{code}.json").write_text(json.dumps(told))
+    assert len(table := sources.read(tmp_path)) == 8 and "size" in table.names
+
+
+def test_a_mark_that_all_translations_have_says_nothing(tmp_path: Path) -> None:
+    units = [f'<unit id="{n}"><segment state="initial"><source>Hi {n}</source><target>你好 {n}</target></segment></unit>' for n in range(9)]
+    left = '<unit id="a"><segment state="initial"><source>Bye</source><target>Bye</target></segment></unit>'
+    text = '<?xml version="1.0"?><xliff version="2.0" srcLang="en" trgLang="zh"><file id="f">{}</file></xliff>'
+    (tmp_path / "a.xlf").write_text(text.format("".join([*units, left])))
+    table = sources.read(tmp_path / "a.xlf")
+    assert table.column("target").to_pylist() == [*(f"你好 {n}" for n in range(9)), None] and not table.problems
+    (tmp_path / "a.xlf").write_text(text.format("".join([*units, left.replace("initial", "final")])))
+    table = sources.read(tmp_path / "a.xlf")
+    assert table.column("target").to_pylist() == [*[None] * 9, "Bye"] and "9 translations are marked" in table.problems[0]

@@ -82,3 +82,11 @@ def test_levels_of_a_log_are_no_speakers(tmp_path: Path, line: str) -> None:
     lines = [line.format(n=n, level=("INFO", "WARN")[n % 2] if n % 20 else "Caused by") for n in range(60)]
     (tmp_path / "log.txt").write_text("\n".join(lines))
     assert {"sender", "messages"}.isdisjoint(sources.read(tmp_path / "log.txt").names)
+
+
+@pytest.mark.parametrize("beside", ["image", "summary", ""])
+def test_lists_that_are_of_something_beside_are_no_conversations(tmp_path: Path, beside: str) -> None:
+    told = {"image": "{}.jpg", "summary": "what {} is about"}.get(beside, "{}")
+    rows = [{"id": told.format(n), "data": [f"sentence {n} is the {k}th one" for k in range(2 + 2 * (n % 3))]} for n in range(30)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert ("conversation" in sources.read(tmp_path / "rows.jsonl").names) == (not beside)

@@ -43,21 +43,25 @@ def read_catalogues(folder: Folder) -> Table | None:
             stem, language = _named(file)
             sets[stem].setdefault(language, file)
     several = {stem: one for stem, one in sets.items() if len(one) > 1 and any(one)}
-    read, rows, notes = set[str](), list[Texts](), list[str]()
+    read, rows, told, notes = set[str](), list[Texts](), list[Texts](), list[str]()
     for files in several.values():
         found = {language or SOURCE: _texts(folder, file, notes) for language, file in sorted(files.items())}
         found = {language: texts for language, texts in found.items() if texts}
         if len(found) > 1 and _together(found):
             rows += _rows(found)
+            told += found.values()
             read |= {file for language, file in files.items() if (language or SOURCE) in found}
     names = sorted({name for row in rows for name in row}, key=lambda name: (name != SOURCE, name))
     others = [file for file in folder.files if file not in read and kind_of(file) in ("table", "text")]
-    if len(names) < 2 or len(others) > len(read):
-        return None
+    keys = {key for texts in told for key in texts}
+    if len(names) < 2 or len(others) > len(read) or (len(keys) < len(told) and READERS[PurePosixPath(min(read)).suffix.lower()] is _json):
+        return None  # or a record each, of countries (de.json, fr.json)
     whole = sum(map(len, rows))
     rows = [{said: name for name, said in reversed(row.items())} for row in rows]  # the first language that says so
     same = whole - sum(map(len, rows))
     rows = [{name: said for said, name in row.items()} for row in rows if len(row) > 1]
+    if not rows:
+        return None
     said = [tr("The files hold what a program says, by keys, in several languages ({names}): {count:,} keys are the rows.",
                names=listed(names, 5), count=len(rows))]  # fmt: skip
     if same:

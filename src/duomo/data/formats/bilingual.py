@@ -29,6 +29,8 @@ UNITS, TEXTS, ASIDE = ("tu", "trans-unit", "segment", "message"), ("seg", "sourc
 """Elements that hold a text in two languages; the texts; and what has such texts, but for another purpose."""
 OPEN = re.compile(r"new|initial|needs-(translation|adaptation|l10n)|unfinished|vanished|obsolete")
 """What a translation is called that is none yet, or none any more, by its state (XLIFF) or type (Qt)."""
+DOUBTED = "doubted"
+"""What such a translation is called here."""
 FORMS = "numerusform"
 """Qt's element of a translation that has one for each number."""
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
@@ -54,7 +56,7 @@ class _Segments:
         self._language, self._parts, self._inside, self._codes, self._size = "", list[str](), "", 0, 0
         self._aside = 0
         """Elements of XLIFF around that hold what others proposed."""
-        self.open_units, self._open = 0, False
+        self._open = False
 
     def open(self, tag: str, attributes: dict[str, str]) -> None:
         tag = "target" if tag == "translation" else tag
@@ -76,11 +78,8 @@ class _Segments:
 
     def close(self, tag: str) -> None:
         tag = "target" if tag == "translation" else tag
-        if tag == self._inside == "target" and self._open:
-            self.open_units += bool("".join(self._parts).strip())
-            self._inside = ""
-        elif tag == self._inside and self.units:
-            name = self._language if tag == "seg" else tag
+        if tag == self._inside and self.units:
+            name = self._language if tag == "seg" else DOUBTED if tag == "target" and self._open else tag
             self.units[-1] |= {name: self.units[-1].get(name, "".join(self._parts))} if name else {}
             self._inside = ""
         elif tag in ASIDE:
@@ -102,7 +101,7 @@ class _Segments:
 
 
 def _segments(path: Path, wanted: str, kind: str) -> tuple[list[dict[str, str]], tuple[str, ...]]:
-    """The units of an XML file, and what was noticed about its encoding, and about translations that are not done."""
+    """The units of an XML file, and what was noticed about its encoding."""
     _small(path)
     encoding = _encoding(path, wanted, DECLARED)
     found = _Segments(path.name, kind)
@@ -118,8 +117,7 @@ def _segments(path: Path, wanted: str, kind: str) -> tuple[list[dict[str, str]],
     except ExpatError as error:
         raise DataError("A {kind} file must be whole XML; {file} is not: {why}. Fix it.",
                         kind=kind, file=path.name, why=str(error)) from None  # fmt: skip
-    open_units = tr("{count} translations are marked as not done yet, or as out of use, and were left out.", count=found.open_units)
-    return found.units, (*encoding.problems, *([open_units] if found.open_units else []))
+    return found.units, encoding.problems
 
 
 def is_qt(path: Path) -> bool:
@@ -129,13 +127,19 @@ def is_qt(path: Path) -> bool:
 
 
 def read_xliff(path: Path, wanted: str = "") -> Found:
-    """Columns `source` and `target`; what is not translated yet stays empty there."""
+    """Columns `source` and `target`; what is not translated yet stays empty there. Where all translations are marked so, the mark says
+    nothing: not all programs move it on."""
     kind = "TS" if path.suffix.lower() == ".ts" else "XLIFF"
     units, problems = _segments(path, wanted, kind)
-    pairs = [(unit["source"], unit.get("target", "").strip() or None) for unit in units if unit.get("source", "").strip()]
-    if not pairs:
+    units = [unit for unit in units if unit.get("source", "").strip()]
+    if not units:
         raise DataError("A file of {kind} must hold segments with a source; {file} has none.", kind=kind, file=path.name)
-    return of_texts(SIDES, pairs), problems
+    done = any(unit.get("target", "").strip() for unit in units)
+    if not done:
+        units = [unit | {"target": said if (said := unit.get(DOUBTED, "")) != unit["source"] else ""} for unit in units]
+    elif count := sum(bool(unit.get(DOUBTED, "").strip()) for unit in units):
+        problems += (tr("{count} translations are marked as not done yet, or as out of use, and were left out.", count=count),)
+    return of_texts(SIDES, [(unit["source"], unit.get("target", "").strip() or None) for unit in units]), problems
 
 
 def read_tmx(path: Path, wanted: str = "") -> Found:

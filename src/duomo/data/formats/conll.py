@@ -228,8 +228,10 @@ def _names(sentences: list[Lines], width: int) -> dict[str, int]:
         return dict(zip(UNIVERSAL, range(1, 8), strict=True))
     if width == 2 and _tagged(sentences, 0) and not _tagged(sentences, 1):
         return {"tokens": 1, "tags": 0}
-    # who annotated may stand behind the tags
-    last = next((place for place in range(width - 1, first, -1) if _tagged(sentences, place)), width - 1)
+    # who annotated each sentence may stand behind the tags
+    once = [place for place in range(width) if all(len({line[place] for line in lines}) == 1 for lines in sentences)]
+    last = next(place for place in range(width - 1, -1, -1) if place not in once or not place)
+    last = last if last > first and _tagged(sentences, last) else width - 1
     return {"tokens": first, **{f"column {place + 1}": place for place in range(first + 1, width) if place != last}, "tags": last}
 
 

@@ -13,6 +13,9 @@ import pyarrow.compute as pc
 
 from duomo.core.kinds.cells import is_number, is_text, written
 from duomo.core.messages import tr
+from duomo.core.table import MEDIA
+from duomo.data.folders.files import kind_of
+from duomo.data.formats.logged import WORDY
 from duomo.data.formats.text_encoding import detect, open_text
 from duomo.data.formats.typed import talks
 
@@ -59,7 +62,11 @@ def in_turns(data: pa.Table, said: tuple[str, ...] = ()) -> tuple[pa.Table, tupl
     """The table with its only column of lists of what was said in turn called `conversation` (`data` of UltraChat), and what is said of
     it; as it was where it has none, or another column that could be learned."""
     lists = [name for name in data.column_names if _are_lists(data.column(name))]
-    if len(lists) != 1 or lists[0].lower() in CALLED or any(_repeats(data.column(name)) for name in data.column_names if name not in lists):
+    if (
+        len(lists) != 1
+        or lists[0].lower() in CALLED
+        or any(_says_more(data.column(name)) for name in data.column_names if name not in lists)
+    ):
         return data, said
     cells = data.column(lists[0]).slice(0, LOOKED_AT).to_pylist()
     turns = [written(cell) if isinstance(cell, str) else cell for cell in cells]
@@ -78,10 +85,13 @@ def _are_lists(column: pa.ChunkedArray) -> bool:
     return bool(first and first[0]) and first[0].startswith('["')
 
 
-def _repeats(column: pa.ChunkedArray) -> bool:
-    """Whether a column says the same of several rows, or holds what is no plain value: it may be what is to be learned."""
+def _says_more(column: pa.ChunkedArray) -> bool:
+    """Whether a column says the same of several rows, or holds words or what is no plain value: it may be what is to be learned, or what
+    the lists are of (a picture, a text)."""
     plain = is_text(column.type) or is_number(column.type)
-    return not plain or len(pc.unique(column)) < len(column)
+    some = column.slice(0, LOOKED_AT).to_pylist() if is_text(column.type) else []
+    words = sum(isinstance(cell, str) and (kind_of(cell) in MEDIA or WORDY.search(cell) is not None) for cell in some)
+    return not plain or words > 0.5 * len(some) or len(pc.unique(column)) < len(column)
 
 
 def _turns(lines: Iterator[str]) -> Iterator[tuple[str, str, bool]]:

@@ -394,3 +394,13 @@ def test_no_span_is_cut_and_one_that_is_too_long_is_read_to_its_middle():
     parts = task.divided(table)
     task.fit(parts)
     assert task.read(parts).lengths == [256, 256, 256, 132, 3]
+
+
+def test_the_last_column_holds_the_tags_though_another_holds_spans(tmp_path):
+    """Of a chunk before a part of speech, or a name without B- and I-; only what is the same through each sentence stands aside."""
+    for tags in (["PRP", "VBZ", "NNP"], ["O", "O", "LOC"]):
+        lines = [
+            f"{word}\t{chunk}\t{tag}\n" for word, chunk, tag in zip(["He", "sees", "Rome"], ["B-NP", "B-VP", "B-NP"], tags, strict=True)
+        ]
+        (tmp_path / "a.conll").write_text("\n".join(["".join(lines)] * 30))
+        assert json.loads(sources.read(tmp_path / "a.conll").column("tags")[0].as_py()) == tags
