@@ -1,6 +1,7 @@
 """Chats as messengers export them to a text."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,10 @@ def test_the_log_of_a_program_is_no_chat() -> None:
     assert not messengers.is_chat(lines) and messengers.is_chat(
         [line.replace("local.ERROR", "Anna").replace("local.INFO", "Ben") for line in lines]
     )
+    for one, two in (("sshd[12]", "cron[7]"), ("sshd", "cron")):  # daemons tell no levels, but have numbers or repeat themselves
+        daemons = [line.replace("local.ERROR", one).replace("local.INFO", two) for line in lines]
+        assert not messengers.is_chat(daemons)
+        assert messengers.is_chat([re.sub(r"Request .*", f"{'so ' * n}it goes", line) for n, line in enumerate(daemons)]) == (one == "sshd")
 
 
 @pytest.mark.parametrize("line", ["[2024-01-05 10:15:{n:02}] {level}: started {n}", "2024-01-05 10:15:{n:02} - root - {level} - loss: {n}"])

@@ -26,6 +26,8 @@ SPOKEN = re.compile(r"(?:\]|\s+[-–—])\s+[\u200e~]*\s?(?P<who>[^:：]{1,60})[
 ALONE = re.compile(r"\s+(?P<who>[^:：]{1,60}?)\s*(?:[(（<]\S*?[)）>])?\s*")
 LEVEL = re.compile(r"(.*\W)?(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)(\W.*)?", re.IGNORECASE)
 """How severe a line of a program's log is, behind its channel (local.ERROR) or before more of it (root - INFO - loss): no speaker."""
+PROGRAM, NUMBER = re.compile(r"(?P<numbered>[\w./@ -]+\[\d+\])|[a-z][a-z\d./@_-]*"), re.compile(r"\d+")
+"""What may be called a program: surely one whose process has its number behind it (sshd[123]), else in small letters."""
 OBJECT = re.compile(r"\u200e.*|<[^<>]*>|\[[^\[\]]*\](\s*\[[^\[\]]*\])*")
 """What stands for a picture, a recording or the like, or was said by the messenger."""
 FEWEST, SHARE, SAYING, EACH = 10, 0.2, 0.5, 2.0
@@ -40,9 +42,18 @@ def is_chat(lines: Sequence[str]) -> bool:
     begun = sum(LINE.match(line) is not None for line in lines)
     if begun < max(FEWEST, SHARE * len(lines)):
         return False
-    who = Counter(name for _, name, _ in _messages(lines))
-    levels = sum(count for name, count in who.items() if LEVEL.fullmatch(name))
-    return len(who) > 1 and who.total() >= max(FEWEST, SAYING * begun, EACH * len(who)) and levels < SAYING * who.total()
+    told = list(_messages(lines))
+    who, said = Counter(name for _, name, _ in told), Counter(NUMBER.sub("0", text) for *_, text in told)
+    several = len(who) > 1 and len(told) >= max(FEWEST, SAYING * begun, EACH * len(who))
+    return several and sum(_is_log(name, said[NUMBER.sub("0", text)], text) for _, name, text in told) < SAYING * len(told)
+
+
+def _is_log(name: str, count: int, text: str) -> bool:
+    """Whether a program tells this: by what it is called, or as it is called in small letters and says this again and again with other
+    numbers."""
+    program = PROGRAM.fullmatch(name)
+    again = count > 1 and NUMBER.search(text) and not ANSWERING.fullmatch(name)
+    return LEVEL.fullmatch(name) is not None or bool(program and (program["numbered"] or again))
 
 
 def _messages(lines: Iterable[str]) -> Iterator[Message]:
