@@ -17,6 +17,8 @@ from duomo.tasks.summarize.baselines import lead
 
 COUNTS = (1, 3)
 """Sentences of a beginning that are tried."""
+FEW = 5
+"""Rows at least that tell whether the beginnings are better."""
 
 
 @final
@@ -31,19 +33,19 @@ class Fallback:
     """ROUGE-L on validation of the model's summaries, of the beginnings, and of both by this rule."""
 
     def choose(self, own_N: np.ndarray, leads: Mapping[int, np.ndarray], doubt_N: np.ndarray) -> None:
-        """By ROUGE-L of each row. Alone the better of the two answers; by doubt only where that is no chance."""
+        """By ROUGE-L of each row. Alone the better of the two answers, the beginnings of few rows only where that is no chance; by doubt
+        only of many, and where that is none."""
         self.doubt = NEVER
-        if len(own_N) < FEWEST:
+        if len(own_N) < FEW:
             return
         self.sentences = max(leads, key=lambda count: leads[count].mean())
         lead_N = leads[self.sentences]
-        always = lead_N.mean() > own_N.mean()
+        draws_DN, many = np.random.default_rng(0).integers(0, len(own_N), (DRAWS, len(own_N))), len(own_N) >= FEWEST
+        always = lead_N.mean() > own_N.mean() and (many or _sure(lead_N - own_N, draws_DN))
         alone_N = lead_N if always else own_N
         least = best(doubt_N, lambda kept_N: (float(np.where(kept_N, lead_N, own_N).mean()),))
         gain_N = np.where(doubt_N >= least, lead_N, own_N) - alone_N
-        draws_DN = np.random.default_rng(0).integers(0, len(gain_N), (DRAWS, len(gain_N)))
-        sure = np.mean(gain_N[draws_DN].mean(1) > 0) >= SURE
-        self.doubt = least if sure else 0.0 if always else NEVER
+        self.doubt = least if many and _sure(gain_N, draws_DN) else 0.0 if always else NEVER
         both_N = np.where(doubt_N >= self.doubt, lead_N, own_N)
         self.told = (float(own_N.mean()), float(lead_N.mean()), float(both_N.mean()))
 
@@ -70,3 +72,8 @@ class Fallback:
         self.sentences, self.doubt = int(state.get("sentences", COUNTS[0])), state.get("doubt", NEVER)
         told = state.get("told")
         self.told = (float(told[0]), float(told[1]), float(told[2])) if told else None
+
+
+def _sure(gain_N: np.ndarray, draws_DN: np.ndarray) -> bool:
+    """Whether rows drawn again gain nearly always."""
+    return bool(np.mean(gain_N[draws_DN].mean(1) > 0) >= SURE)

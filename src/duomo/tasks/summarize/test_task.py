@@ -26,8 +26,12 @@ def test_the_better_answer_alone_or_by_doubt_where_that_is_no_chance() -> None:
         assert again == fallback
     assert fallback.answered("x", 0.9, "One. Two. Three.") == ("One.", True)
     assert fallback.answered("x", 0.1, "One.") == ("x", False) and fallback.answered("x", 0.9, " ") == ("x", False)
-    few, old = Fallback(), Fallback()
-    few.choose(noise[:5], {1: noise[:5] + 1}, doubt[:5])
+    few, old, some = Fallback(), Fallback(), Fallback()
+    few.choose(noise[:4], {1: noise[:4] + 1}, doubt[:4])
+    some.choose(noise[:8], {1: noise[:8] + 0.2}, doubt[:8])
+    assert some.doubt == 0
+    some.choose(noise[:8], {1: noise[:8] + np.array([0.5, -0.4] * 4)}, doubt[:8])  # by chance
+    assert some.doubt == NEVER
     old.restore({})  # a run of before
     assert few.doubt == old.doubt == NEVER and not few.words({"lead": np.ones(5, bool)})
 
