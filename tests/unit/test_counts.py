@@ -94,6 +94,22 @@ def test_a_mixture_of_all_adds_up_to_one_and_is_what_the_voices_say(most: int, m
         torch.testing.assert_close((weight_NW * said_NW).sum(1).log(), mixed_NV[:, token], atol=1e-4, rtol=1e-4)
 
 
+def test_of_grams_that_were_met_once_those_stay_that_say_most() -> None:
+    """As many as there is room for, and the text that is left is foretold better than without any of them."""
+    whole, some, none = (KneserNey(3, SIZE) for _ in range(3))
+    for model in (whole, some, none):
+        model.fit(stream(600))
+    size = sum(len(order.keys) for order in whole.orders)
+    once = int((whole.orders[2].counts == 1).sum())
+    assert some.thin(size - once // 2) and none.thin(size - once)
+    assert [sum(len(order.keys) for order in one.orders) for one in (some, none)] == [size - once // 2, size - once]
+    new = stream(400, 7)
+    said = [one.log_probability(new).mean() for one in (whole, some, none)]
+    assert said[0] >= said[1] > said[2]
+    sums = np.logaddexp.reduce([some.log_probability(np.append(new[:5], token))[-1] for token in range(SIZE)])
+    assert sums == pytest.approx(0, abs=1e-5)
+
+
 def test_too_many_grams_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beside, "GRAMS", 100)
     assert not beside.count(Counts(SIZE), torch.from_numpy(stream()))

@@ -16,7 +16,7 @@ import numpy as np
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
 
-MOST = 3_000_000
+MOST = 6_000_000
 """Tokens that are counted at most; the first ones."""
 
 
@@ -45,12 +45,12 @@ class KneserNey:
 
     def fit(self, tokens: np.ndarray) -> None:
         tokens = tokens[:MOST].astype(np.int64)
-        self._keys, numbers = [], [np.zeros(len(tokens) + 1, np.int64)]
+        self._keys, numbers = [], [np.zeros(len(tokens) + 1, np.int32)]
         for length in range(1, self.order + 1):
-            context = numbers[-1][: len(tokens) - length + 1]
+            context = numbers[-1][: len(tokens) - length + 1].astype(np.int64)
             keys, inverse = np.unique(context * self.vocabulary + tokens[length - 1 :], return_inverse=True)
             self._keys.append(keys)
-            numbers.append(inverse)
+            numbers.append(inverse.astype(np.int32))
         self.orders = [self._count(length, numbers) for length in range(1, self.order + 1)]
 
     def _count(self, length: int, numbers: list[np.ndarray]) -> Order:
@@ -68,20 +68,24 @@ class KneserNey:
         discounts = _discounts(counts)
         taken = discounts[np.minimum(counts, 3)]
         passed = np.where(totals > 0, np.bincount(context, taken, minlength=size) / np.maximum(totals, 1), 1.0)
-        return Order(keys, counts, (counts - taken) / totals[context], passed, totals)
+        shares = ((counts - taken) / totals[context]).astype(np.float32)
+        return Order(keys, counts.astype(np.int32), shares, passed.astype(np.float32), totals.astype(np.float32))
 
     def thin(self, most: int) -> bool:
-        """Leave out grams met once, of the longest orders first, until there are `most` in all; whether that was enough.
+        """Leave out grams met once, of the longest orders first and those that say least, until there are `most`; whether that was enough.
 
         What they stood for is passed on. A gram stays where a longer one begins with it.
         """
         for length in range(self.order, 1, -1):
-            if sum(len(order.keys) for order in self.orders) <= most:
+            spare = sum(len(order.keys) for order in self.orders) - most
+            if spare <= 0:
                 break
             order = self.orders[length - 1]
             kept = order.counts > 1
             if length < self.order:
                 kept[np.unique(self.orders[length].keys // self.vocabulary)] = True
+            once = np.flatnonzero(~kept)
+            kept[once[np.argsort(order.discounted[once], kind="stable")[spare:]]] = True
             self._leave(length, kept)
         return sum(len(order.keys) for order in self.orders) <= most
 
@@ -89,7 +93,7 @@ class KneserNey:
         """Only these grams (G,) of one order stay, renumbered as contexts of the next."""
         order = self.orders[length - 1]
         keys, discounted = order.keys[kept], order.discounted[kept]
-        passed = 1 - np.bincount(keys // self.vocabulary, discounted, minlength=len(order.passed))
+        passed = (1 - np.bincount(keys // self.vocabulary, discounted, minlength=len(order.passed))).astype(np.float32)
         self.orders[length - 1] = Order(keys, order.counts[kept], discounted, passed, order.totals)
         self._keys[length - 1] = keys
         if length < self.order:

@@ -12,8 +12,8 @@ from scipy.sparse import csr_matrix
 
 from duomo.core.contract import Baseline, Evidence
 from duomo.core.table import Table
+from duomo.data.baselines.ngram import MOST
 
-MOST = 3_000_000
 DISCOUNT = 0.75
 CHUNK = 512
 Stream = Callable[[Table], np.ndarray]
