@@ -371,3 +371,21 @@ def test_classes_that_are_called_like_parts(tmp_path: Path) -> None:
     for number in range(16):
         shot(tmp_path / ("bullet_train", "test_tube", "cat", "dog")[number % 4] / f"{number}.jpg", number)
     assert {*sources.read(tmp_path).column("label").to_pylist()} == {"bullet_train", "test_tube", "cat", "dog"}
+
+
+@pytest.mark.parametrize("places", [("train", "val"), ("images/train", "images/val")])
+@pytest.mark.parametrize("lists", [1, 2])
+def test_files_of_one_name_in_the_folders_of_two_parts(tmp_path: Path, places: tuple[str, str], lists: int) -> None:
+    """Each row is of the file in the folder of its own part: of its list, or its `split`."""
+    rows = {name: [f"{number}.png,{'ab'[number % 2]}" for number in range(12)] for name in ("train", "val")}
+    for place in places:
+        for number in range(12):
+            shot(tmp_path / place / f"{number}.png", number)
+    for name, own in rows.items() if lists > 1 else ():
+        (tmp_path / f"{name}.csv").write_text("\n".join(["image,label", *own]))
+    if lists == 1:
+        (tmp_path / "list.csv").write_text(
+            "\n".join(["image,label,split", *(f"{row},{name}" for name, own in rows.items() for row in own)])
+        )
+    table = sources.read(tmp_path)
+    assert table.column("file").to_pylist() == [f"{place}/{number}.png" for place in places for number in range(12)]

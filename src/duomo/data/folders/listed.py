@@ -17,7 +17,7 @@ from duomo.core.messages import flagged, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.folders.files import LONGEST_NAME, Folder, Reader, by_ends, kind_of, listing
 from duomo.data.folders.one_hot import exclusive
-from duomo.data.partition import part_of
+from duomo.data.partition import SPLIT, meant, part_of
 from duomo.data.scenes.tables import listed_scenes, lists_boxes
 from duomo.data.scenes.tools import places
 
@@ -75,14 +75,18 @@ def known(columns: Iterable[str]) -> dict[str, str]:
 
 def described(folder: Folder, listed: Table, part: int | None = None) -> Table:
     """The metadata's rows, their file column turned into an `image`, `audio` or `video` column of paths below the folder. Of files of one
-    name those count that lie in folders of the list's `part` of the data, by default the one that it is called after."""
-    index = by_ends(file for file in folder.files if kind_of(file) in MEDIA)
-    if (part := part_of([listed.name]) if part is None else part) is not None:
-        index |= by_ends(file for file in folder.files if kind_of(file) in MEDIA and part_of(file.split("/")[:-1]) == part)
+    name those count that lie in folders of the part of the data that a row is of, or else the list: `part`, or what it is called after."""
+    files, part = [file for file in folder.files if kind_of(file) in MEDIA], part_of([listed.name]) if part is None else part
+    told, whole = listed.data.column(SPLIT).to_pylist() if SPLIT in listed.names else [], by_ends(files)
+    parts = {one: place for one in {*told} if (place := meant(str(one))) is not None}
+    own = {
+        one: whole | by_ends(file for file in files if part_of(file.split("/")[:-1]) == one is not None) for one in {part, *parts.values()}
+    }
+    index = {name: file for one in own.values() for name, file in one.items()}
     listed = _headed(folder.root, listed, index)
     name = _naming_column(listed, index)
     cells = [None if cell is None else str(cell) for cell in listed.data.column(name).to_pylist()]
-    found = _places(folder.root, cells, index)
+    found = _of_parts(folder.root, cells, [parts.get(one, part) for one in told] or [part] * len(cells), own)
     missing = [place for place, file in enumerate(found) if file is None]
     if len(missing) == len(found):
         raise DataError(
@@ -106,12 +110,8 @@ def described(folder: Folder, listed: Table, part: int | None = None) -> Table:
     if missing:
         told = {"count": len(missing), "first": cells[missing[0]], "row": missing[0] + 1}
         note = (tr("{count} files that the metadata names are missing; the first: {first!r} (row {row}).", **told),)
-    known = (
-        {"file": "id"}
-        | ({GROUP: "id"} if GROUP in columns and GROUP not in others else {})
-        | ({SOURCE: "id"} if cut is not None else {})
-        | ({media: media} if media == "video" else {})
-    )
+    own_ids = ("file", *([GROUP] if GROUP in columns and GROUP not in others else []), *([SOURCE] if cut is not None else []))
+    known = dict.fromkeys(own_ids, "id") | ({media: media} if media == "video" else {})
     known |= {other: "id" for other in columns if listed.kinds.get(other) == "id"}
     aside, said = _aside(columns, [other for other in others if other in columns], found)
     note, known = (*note, *said), known | dict.fromkeys(aside, "id")
@@ -290,6 +290,18 @@ def _lost(listed: Table, name: str) -> bool:
     there = sum((listed.root or Path()).joinpath(cell).is_file() for cell in cells)
     scanned = all(cell.lower().endswith(scans.ENDINGS) for cell in cells)
     return len(cells) > 0.5 * len(column) and (there < 0.5 * len(cells) or scanned)
+
+
+def _of_parts(
+    root: Path, cells: Sequence[str | None], parts: Sequence[int | None], own: Mapping[int | None, dict[str, str]]
+) -> list[str | None]:
+    """The files that the cells name, each in its part."""
+    found: list[str | None] = [None] * len(cells)
+    for part, index in own.items():
+        rows = [row for row, one in enumerate(parts) if one == part]
+        for row, file in zip(rows, _places(root, [cells[row] for row in rows], index), strict=True):
+            found[row] = file
+    return found
 
 
 def _places(root: Path, cells: list[str | None], index: dict[str, str]) -> list[str | None]:
