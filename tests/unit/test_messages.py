@@ -24,11 +24,36 @@ from duomo.serve import schema
         ("{count} different values in {rows} classes", {"count": 1, "rows": 1}, "1 different value in 1 class"),
         ("row {row} holds {count} boxes", {"row": 1, "count": True}, "row 1 holds True boxes"),
         ("{count} rows are left out", {"count": 0}, "0 rows are left out"),
+        (
+            "{n} general questions were answered in {s:.0f} s; they are asked again.",
+            {"n": 1, "s": 2},
+            "1 general question was answered in 2 s; it is asked again.",
+        ),
+        (
+            "{n:,} of {all:,} cells hold bytes that are not UTF-8: lines {lines}.",
+            {"n": 1, "all": 3, "lines": "9"},
+            "1 of 3 cells holds bytes that are not UTF-8: lines 9.",
+        ),
+        (
+            "{n} pieces are left out, for their times lie behind the end of their pictures.",
+            {"n": 1},
+            "1 piece is left out, for its times lie behind the end of its pictures.",
+        ),
+        ("{n:,} pictures do not say who it is: they cannot be read.", {"n": 1}, "1 picture does not say who it is: it cannot be read."),
+        ("{n} entries are no classes", {"n": 1}, "1 entry is no class"),
     ],
 )
 def test_one_of_a_thing_is_one_thing(template: str, values: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUOMO_LANG", "en")
     assert messages.tr(template, **values) == said
+
+
+def test_all_that_is_counted_is_told_of_one() -> None:
+    """Behind a place that says how many; what is not counted there stands here."""
+    other = {"is", "has", "was", "as", "its", "does", "class", "series", "lists", "ones"}
+    behind = re.compile(r"\{(?:count|\w+:,)\}(?: of \{\w+(?::,)?\})?(?: [a-z]+)? ([a-z-]+s)\b")
+    nouns = {noun for template in messages.chinese() for noun in behind.findall(template)}
+    assert {noun for noun in nouns - other if not re.fullmatch(messages.COUNTED, noun)} == set()
 
 
 @pytest.mark.parametrize("wrong", ["'y'", " y ", "Y", '"y"', "“y”"])

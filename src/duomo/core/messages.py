@@ -16,12 +16,20 @@ from functools import cache
 from pathlib import Path
 
 COUNTED = (
-    "answers|boxes|bytes|cells|channels|characters|classes|columns|conversations|documents|epochs|files|films|groups|lines|links|messages|pairs"
-    "|passages|pictures|pieces|pixels|recordings|resamples|rows|scans|scenes|seconds|sentences|slices|sounds|spans|steps|texts|things|tokens|values|words"
+    "answers|arrays|backgrounds|blocks|boxes|bytes|cells|channels|characters|classes|codes|columns|conversations|cut-outs|days"
+    "|digits|dimensions|documents|elements|entries|epochs|features|files|films|frames|groups|hours|keys|languages|layers|lines"
+    "|links|logits|messages|minutes|moments|months|numbers|pairs|parameters|parts|passages|pickles|pictures|pieces|pixels|places"
+    "|processes|questions|recordings|resamples|rows|scans|scenes|seconds|sentences|slices|sounds|spans|steps|subtitles|tables"
+    "|targets|texts|things|threads|tokens|tools|translations|values|ways|weights|words"
 )
-OF_ONE = {"are": "is", "were": "was", "have": "has", "hold": "holds", "repeat": "repeats", "say": "says", "do": "does", "lie": "lies"}
-VERBS = re.compile(rf"\b({'|'.join(OF_ONE)})\b")
-NONE = re.compile(r"\bare no ((?:JSON )?[a-z]+)s\b")
+OF_ONE = {
+    "are": "is", "were": "was", "have": "has", "hold": "holds", "repeat": "repeats", "say": "says", "do": "does", "lie": "lies",
+    "ask": "asks", "they": "it", "them": "it", "their": "its",
+}  # fmt: skip
+VERBS = re.compile(rf"(?<!s that )(?<!would )(?<! not )(?<!}} of )\b(?:their [a-z]+ [a-z]+|{'|'.join(OF_ONE)})\b")
+"""What is said otherwise of one thing, but not what is said of others: "bytes that are", "their times lie"."""
+THEY = re.compile(r"\b(?:they (?:are|were|have)|they(?= cannot)|them|their)\b")
+NONE = re.compile(r"\bare no ((?:JSON )?[a-z]+s)\b")
 
 REASONS = frozenset(os.strerror(number) for number in errno.errorcode) | {
     "Name or service not known",
@@ -83,14 +91,23 @@ def singular(template: str, values: Mapping[str, object]) -> str:
         template = re.sub(
             rf"(\{{{name}(?::[^}}]*)?\}}(?: [a-z]+)?) ({COUNTED})\b", lambda found: f"{found[1]} {one_of(found[2])}", template
         )
-        subject = rf"(?:^|(?<=\. ))\{{{name}(?::[^}}]*)?\}} [^.;:]*"
-        template = re.sub(subject, lambda found: VERBS.sub(lambda verb: OF_ONE[verb[0]], NONE.sub(r"is no \1", found[0])), template)
+        subject = rf"(?:^|(?<=\. ))(\{{{name}(?::[^}}]*)?\}} (?:[^.;:{{]|\{{[^}}]*\}})*)((?:[^.{{]|\{{[^}}]*\}})*)"
+        template = re.sub(subject, lambda found: VERBS.sub(_of_one, NONE.sub(_is_none, found[1])) + THEY.sub(_of_one, found[2]), template)
     return template
+
+
+def _of_one(found: re.Match[str]) -> str:
+    first, *rest = found[0].split(" ")
+    return " ".join([OF_ONE[first], *(rest if first == "their" else (OF_ONE[word] for word in rest))])
+
+
+def _is_none(found: re.Match[str]) -> str:
+    return f"is no {one_of(found[1])}"
 
 
 def one_of(nouns: str) -> str:
     """Of the words in `COUNTED`."""
-    return nouns[:-2] if nouns in ("classes", "boxes") else nouns[:-1]
+    return f"{nouns[:-3]}y" if nouns.endswith("ies") else nouns[:-2] if nouns.endswith(("sses", "xes")) else nouns[:-1]
 
 
 def listed(names: Sequence[str], most: int = 20) -> str:
