@@ -299,6 +299,19 @@ def test_of_equals_the_latest_weights_are_kept(tmp_path: Path, monkeypatch: pyte
     assert (outcome.best, outcome.best_step) == (0.8, 10)
 
 
+def test_the_loss_chooses_where_validation_cannot_tell_the_metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    judged = iter([None, None, None, 0.2, 0.3, 0.1])
+    losses = iter([0.9, 0.5, 0.7, 0.6, 0.6, 0.6])
+    monkeypatch.setattr(loop._Training, "_judge", lambda self: {"loss": next(losses), "accuracy": next(judged)})
+    reporter = Silent()
+    outcome = train(toy.job(tmp_path / "one", toy.config(steps=6, evaluate_steps=2, patience=0)), reporter)
+    assert (outcome.best, outcome.best_step) == (0.5, 4) and sum("cannot tell accuracy" in line for line in reporter.said) == 1
+    judged = iter([None, 0.2, 0.3, 0.1])
+    losses = iter([0.1, 0.5, 0.7, 0.6])
+    outcome = train(toy.job(tmp_path / "two", toy.config(steps=8, evaluate_steps=2, patience=0)), Silent())
+    assert (outcome.best, outcome.best_step) == (0.3, 6)  # what can be told after all chooses again
+
+
 def test_patience_stops_early(tmp_path: Path):
     """Not before half of the steps are done: of few rows an epoch is a handful, and what is learned first shows late."""
     outcome = train(toy.job(tmp_path, toy.config(steps=100, evaluate_steps=2, patience=2, learning_rate=1e-9)), Silent())

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from duomo.core.contract import Metric
 from duomo.core.messages import tr
 from duomo.core.reporter import Progress, Reporter
 from duomo.train import guard, optim
@@ -33,6 +34,7 @@ CHECKPOINT_SECONDS = 30.0
 PROGRESS_SECONDS = 0.25
 EARLIEST = 300
 """No training stops early before so many steps, or half of its own: of few rows many an epoch passes before a net begins to learn."""
+LOSS = Metric("loss", False)
 SMALL_BUFFER = 1_000_000
 """Buffers up to this size are put back when a step is abandoned; larger ones are tables that no step changes."""
 
@@ -53,7 +55,7 @@ class _Training:
     def __init__(self, job: Job, reporter: Reporter, signals: guard.Signals):
         self.job, self.reporter, self.signals = job, reporter, signals
         self.config, self.task, self.model = job.config, job.task, job.model
-        self.chooser = job.task.chosen_by or job.task.metric
+        self.metric = self.chooser = job.task.chosen_by or job.task.metric
         runner = job.execution.apply(job.model)
         self.weights = optim.trainable(self.model)
         self.gradient = Gradient(self.task, runner, self.weights, job.execution, self.config.accumulate)
@@ -180,7 +182,7 @@ class _Training:
             self.log.event(self.step, {"valid": facts})
             if not self.step and "first" in self.job.facts:
                 self.job.facts["first"](facts)
-            self._choose(facts.get(self.chooser.name))
+            self._choose(facts)
             self._board(facts)
         seconds = time.monotonic() - start
         self.evaluate_seconds = min(seconds, self.evaluate_seconds or seconds) if len(self.history) == 2 else seconds
@@ -219,9 +221,21 @@ class _Training:
                 self.average.swap()
             self.model.train()
 
-    def _choose(self, value: float | None) -> None:
+    def _choosing(self) -> Metric:
+        """What chooses: the loss as long as validation could not tell the metric (the AUC of rows of one class)."""
+        told = not self.history or any(point.get(self.metric.name) is not None for point in self.history)
+        return self.metric if told else LOSS
+
+    def _choose(self, facts: dict[str, Any]) -> None:
         """Keep the best weights, of equals the latest: on few rows the first is but luck. Stop early when patience is at its end."""
-        higher = self.chooser.higher_is_better
+        chooser = self._choosing()
+        if chooser != self.chooser:
+            self.chooser, self.best, self.waits = chooser, None, 0
+            if chooser is LOSS:
+                said = tr("The rows to validate by cannot tell {metric} (are they of one class alone?): the loss chooses the weights "
+                          "instead. More rows to validate by tell more (--valid-share).", metric=self.metric.name)  # fmt: skip
+                self.reporter.say(said)
+        value, higher = facts.get(chooser.name), chooser.higher_is_better
         better = value is not None and (self.best is None or (value > self.best if higher else value < self.best))
         if better or (value is not None and value == self.best):
             self.best, self.best_step = value, self.step
@@ -318,6 +332,7 @@ class _Training:
         if self.average and "ema" in tensors:
             self.average.restore(tensors["ema"])
         self.step, self.history, self.plan = found.step, state["history"], Plan.restore(state["plan"])
+        self.chooser = self._choosing()
         self.evaluations = Evaluations(self.config, self.job.stream, self.plan, self.evaluations.first)
         self.evaluations.count = state["evaluations"]
         self.saved = (self.step, len(self.history))
