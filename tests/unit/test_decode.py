@@ -13,7 +13,7 @@ from duomo.core.kinds import text as text_kind
 from duomo.core.recipe import EncodeConfig
 from duomo.decode.detokenize import Pieces
 from duomo.decode.engine import Engine, running, write
-from duomo.decode.loop import BLOCK, Batcher, Language, Piece
+from duomo.decode.loop import BLOCK, Batcher, Language, Piece, heights
 from duomo.decode.sampling import Sampler, Sampling, choose
 from duomo.decode.uncached import Reread
 from duomo.decode.whole_characters import WholeCharacters
@@ -315,3 +315,11 @@ def test_prompts_that_do_not_fit(model, language: Language) -> None:
     for wrong in ([], [1] * CONTEXT, [10**6], [-1]):
         with pytest.raises(DataError):
             batch.request(wrong, GREEDY, lambda piece: None)
+
+
+@pytest.mark.parametrize("places", [16, 64, 128])
+def test_a_model_of_few_learned_places_writes(places: int) -> None:
+    """The heights of a step are tried out within them."""
+    config = gpt.Config(width=32, depth=1, heads=2, positions="learned", longest=places)
+    model = gpt.Model(config, {"tokens": Field("tokens", (places,), (50,))}, Head(50, "step")).eval()
+    assert heights(model, model, 4, places)[-1] == 4

@@ -30,8 +30,8 @@ from duomo.decode.whole_characters import WholeCharacters
 BLOCK = 64
 """Tokens of a prompt that are read at once."""
 SLOTS = 8
-PROBED = 100
-"""Tokens before the step that heights are tried out on: in sums of a few terms their order seldom shows."""
+PROBED, LONGEST = 100, 140
+"""Tokens before the step that heights are tried out on, for in sums of a few terms their order seldom shows; and of a longer row beside."""
 _HEIGHTS: "weakref.WeakKeyDictionary[nn.Module, dict[Any, list[int]]]" = weakref.WeakKeyDictionary()
 
 
@@ -107,7 +107,7 @@ class Batcher:
         self.model: Any = model if isinstance(model, Decoder) and isinstance(model.start(1, 2), Slots) else Reread(model)
         self.language, self.context, self.slots, self.roll = language, context, slots, roll
         self.device = next((weight.device for weight in model.parameters()), torch.device("cpu"))
-        self.heights = heights(self.model, model, slots, self.device)
+        self.heights = heights(self.model, model, slots, context)
         self.cache: Any = self.model.start(max(slots, self.heights[-1]), context)
         self.waiting: deque[Request] = deque()
         self.rows: list[Request] = []
@@ -295,26 +295,28 @@ def common(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 @torch.inference_mode()
-def heights(decoder: Any, model: nn.Module, slots: int, device: torch.device) -> list[int]:
-    """Numbers of rows, ascending, at which a step gives every row the same bits; the last is `slots` or a little more."""
+def heights(decoder: Any, model: nn.Module, slots: int, context: int) -> list[int]:
+    """Numbers of rows, ascending, at which a step gives every row the same bits; the last is `slots` or a little more. No row is tried that
+    has more tokens than `context`: a model may have learned so many places only."""
     if isinstance(decoder, Reread):
         return list(range(1, slots + 1))
-    kind = device.type
-    amp = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
     weight = next(model.parameters())
-    key = (slots, amp, torch.get_float32_matmul_precision(), torch.get_num_threads(), weight.dtype, kind)
+    device, kind = weight.device, weight.device.type
+    amp = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    probed, longest = max(1, min(PROBED, context - 2)), max(1, min(LONGEST, context - 1))
+    key = (slots, probed, longest, amp, torch.get_float32_matmul_precision(), torch.get_num_threads(), weight.dtype, kind)
     known = _HEIGHTS.setdefault(model, {})
     if key not in known:
         most = max(2, slots if slots <= 4 else -(-slots // 4) * 4)
         generator = torch.Generator().manual_seed(0)
         size = decoder.forward_cached(torch.zeros(1, 1, dtype=torch.int64, device=device), decoder.start(1, 2)).shape[-1]
-        first_NT, next_N1 = (torch.randint(0, size, (most, steps), generator=generator).to(device) for steps in (PROBED, 1))
-        cache = decoder.start(most + 1, 256)
+        first_NT, next_N1 = (torch.randint(0, size, (most, steps), generator=generator).to(device) for steps in (probed, 1))
+        cache = decoder.start(most + 1, max(2, min(256, context)))
         for row in range(most):
             decoder.forward_cached(first_NT[row : row + 1], cache.part(row, [0]))
-        lengths = [PROBED] * most
+        lengths = [probed] * most
         longer = torch.cat([next_N1, next_N1[:1]])  # a long row beside them must not matter either
-        whole = decoder.forward_cached(longer, cache.part(0, [*lengths, 140], ragged=True))[:most]
+        whole = decoder.forward_cached(longer, cache.part(0, [*lengths, longest], ragged=True))[:most]
         whole = whole if torch.equal(whole, decoder.forward_cached(next_N1, cache.part(0, lengths, ragged=True))) else whole * torch.nan
         found = []
         # one row alone may take another kernel, whose difference bf16 hides most of the time
