@@ -70,6 +70,18 @@ def test_a_file_a_language(tmp_path: Path, form: str) -> None:
     assert "several languages" in " ".join(table.problems) and "not translated" in " ".join(table.problems)
 
 
+@pytest.mark.parametrize(("form", "odd"), [("properties", "<<<<<<<"), ("apple", "oops"), ("json", ', "count": 3')])
+def test_one_odd_entry_costs_no_language(tmp_path: Path, form: str, odd: str) -> None:
+    """It is left out, and named."""
+    files = dict(FORMS[form])
+    last = [*files][-1]
+    text = files[last].decode("utf-16") if isinstance(files[last], bytes) else str(files[last])
+    text = text[:-1] + odd + "}" if form == "json" else f"{text}\n{odd}\n"
+    table = sources.read(put(tmp_path / "app", files | {last: text.encode("utf-16") if form == "apple" else text}))
+    assert pairs(table) == {said for key, said in SAID.items() if key != "ok"}
+    assert f"1 entry of {last} is no message and was left out" in " ".join(table.problems)
+
+
 def test_other_files_called_after_languages(tmp_path: Path) -> None:
     """Records and tables are read as before."""
     rows = [{"text": f"It rained on day {n}.", "label": "ab"[n % 2]} for n in range(30)]

@@ -20,8 +20,8 @@ from duomo.data.formats.text_encoding import read_text
 from duomo.data.scenes.voc import read_tree
 
 LARGEST, FEWEST, SHARED, TEXTS = 1 << 26, 5, 0.3, 0.9
-"""Bytes of a file; keys that two languages must share, as a number and of those that the smaller has; and values of a JSON file
-that must be texts."""
+"""Bytes of a file; keys that two languages must share, as a number and of those that the smaller has; and entries of a file
+that must be messages."""
 SOURCE = "source"
 """What the language is called that no name tells: the one that a program was written in."""
 FOLDER = re.compile(r"(?P<android>values)(-(b\+)?(?P<code>[a-z]{2,3}(-r[A-Z]{2}|\+\w+)*))?|(?P<apple>[\w-]+)\.lproj")
@@ -107,14 +107,21 @@ def _rows(found: Mapping[str, Texts]) -> Iterator[Texts]:
 
 
 def _texts(folder: Folder, file: str, notes: list[str]) -> Texts:
-    """The texts of a file by their keys; none where it holds anything else."""
+    """The texts of a file by their keys; none where it holds anything else, but for a few entries."""
     path = folder.root / file
     reader = READERS[path.suffix.lower()]
     if reader in (_android, _resx):
-        return reader(path)
+        return reader(path, [])
     text, problems = read_text(path, folder.encoding)
+    odd = list[str]()
+    texts = reader(text, odd)
     notes += [f"{file}: {problem}" for problem in problems]
-    return reader(text)
+    if len(odd) > max(1, (1 - TEXTS) * (len(texts) + len(odd))):
+        return {}
+    if odd:
+        notes.append(tr("{count} entries of {file} are no messages and were left out: {names}.", count=len(odd), file=file,
+                        names=listed([repr(one) for one in odd], 3)))  # fmt: skip
+    return texts
 
 
 def _plain(text: str) -> str:
@@ -127,7 +134,7 @@ def _whole(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _android(path: Path) -> Texts:
+def _android(path: Path, _: list[str]) -> Texts:
     tree = read_tree(path, ("resources",), LARGEST)
     return {} if tree is None else dict(_resources(tree))
 
@@ -142,29 +149,32 @@ def _resources(tree: ElementTree.Element) -> Iterator[tuple[str, str]]:
                 yield key, _plain(said[1:-1] if len(said) > 1 and said[0] == said[-1] == '"' else said)
 
 
-def _resx(path: Path) -> Texts:
+def _resx(path: Path, _: list[str]) -> Texts:
     tree = read_tree(path, ("root",), LARGEST)
     found = [] if tree is None else [one for one in tree.findall("data") if one.get("name") and not one.get("type")]
     return {str(one.get("name")): str(one.findtext("value") or "") for one in found}
 
 
-def _properties(text: str) -> Texts:
-    lines = re.sub(r"\\\n[ \t]*", "", text).split("\n")
-    found = [PROPERTY.fullmatch(line) for line in lines if line.strip() and line.lstrip()[0] not in "#!"]
-    return {_plain(one[1]): _plain(one[2].strip()) for one in found if one} if all(found) else {}
+def _properties(text: str, odd: list[str]) -> Texts:
+    lines = [line for line in re.sub(r"\\\n[ \t]*", "", text).split("\n") if line.strip() and line.lstrip()[0] not in "#!"]
+    found = {line: PROPERTY.fullmatch(line) for line in lines}
+    odd += [line.strip() for line, one in found.items() if not one]
+    return {_plain(one[1]): _plain(one[2].strip()) for one in found.values() if one}
 
 
-def _strings(text: str) -> Texts:
-    return {_plain(key): _plain(said) for key, said in QUOTED.findall(re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL))}
+def _strings(text: str, odd: list[str]) -> Texts:
+    text = re.sub(r"/\*.*?\*/|^\s*//.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
+    odd += [line.strip() for line in QUOTED.sub("", text).splitlines() if line.strip()]
+    return {_plain(key): _plain(said) for key, said in QUOTED.findall(text)}
 
 
-def _json(text: str) -> Texts:
+def _json(text: str, odd: list[str]) -> Texts:
     try:
         told = dict(_leaves(json.loads(text)))
     except JSON_FAULTS:
         return {}
-    texts = {_whole(key): _whole(value) for key, value in told.items() if isinstance(value, str)}
-    return texts if len(texts) >= TEXTS * len(told) else {}
+    odd += [key for key, value in told.items() if not isinstance(value, str)]
+    return {_whole(key): _whole(value) for key, value in told.items() if isinstance(value, str)}
 
 
 def _leaves(told: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -177,6 +187,6 @@ def _leaves(told: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{key}.{name}" if key else name)
 
 
-READERS: dict[str, Callable[[Any], Texts]] = {
+READERS: dict[str, Callable[[Any, list[str]], Texts]] = {
     ".xml": _android, ".resx": _resx, ".properties": _properties, ".strings": _strings, ".json": _json, ".arb": _json,
 }  # fmt: skip
