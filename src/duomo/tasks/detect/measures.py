@@ -13,8 +13,9 @@ THRESHOLDS_T = np.linspace(0.5, 0.95, 10)
 RANGES = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 POINTS = np.linspace(0.0, 1.0, 101)
 MOST_D = 100
-ALIKE = 0.75
-"""Overlap from which boxes of two classes are one thing in an answer: people on horses overlap less."""
+ALIKE, HELD = 0.75, 0.8
+"""Overlap from which boxes of two classes are one thing in an answer: people on horses overlap less; and share of the smaller of two boxes
+from which it lies in the other."""
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:
@@ -30,10 +31,21 @@ def overlaps(found_D4: np.ndarray, true_G4: np.ndarray, crowd_G: np.ndarray) -> 
     return shared / np.maximum(np.where(crowd_G[None], own, own + other - shared), 1e-9)
 
 
-def again(boxes_D4: np.ndarray) -> np.ndarray:
-    """(D,) bool: whether a surer box of whatever class lies where this one does, so that it would name the same thing a second time."""
+def held(boxes_D4: np.ndarray, class_D: np.ndarray) -> np.ndarray:
+    """(D, D) bool: which boxes of a class lie in one another, whichever in which."""
+    share_DD = overlaps(boxes_D4, boxes_D4, np.ones(len(boxes_D4), bool))
+    return (np.maximum(share_DD, share_DD.T) > HELD) & (class_D[:, None] == class_D[None])
+
+
+def again(boxes_D4: np.ndarray, class_D: np.ndarray, alone: bool) -> np.ndarray:
+    """(D,) bool: whether a surer box that stays, of whatever class, lies where this one does, so that it would name the same thing a second
+    time; where things of a class lie each `alone`, also one of its class that it lies in, or that lies in it."""
     near_DD = overlaps(boxes_D4, boxes_D4, np.zeros(len(boxes_D4), bool)) > ALIKE
-    return np.asarray(np.tril(near_DD, -1).any(1))
+    near_DD |= held(boxes_D4, class_D) if alone else False
+    found = np.zeros(len(boxes_D4), bool)
+    for row in range(1, len(boxes_D4)):
+        found[row] = (near_DD[row, :row] & ~found[:row]).any()
+    return found
 
 
 def judge(found: tuple[np.ndarray, np.ndarray], true: tuple[np.ndarray, np.ndarray, np.ndarray], classes: int) -> dict[str, np.ndarray]:

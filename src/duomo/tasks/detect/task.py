@@ -26,12 +26,14 @@ from duomo.core.tensors import Batch, Column, Dense, Examples
 from duomo.data.encode import InputEncoder
 from duomo.tasks.detect.assign import loss, overlap
 from duomo.tasks.detect.baselines import MeanBox, NearestPicture
-from duomo.tasks.detect.measures import MOST_D, THRESHOLDS_T, again, judge, measure, precision
+from duomo.tasks.detect.measures import MOST_D, THRESHOLDS_T, again, held, judge, measure, precision
 
 SIDE = 320
 CANDIDATES = 400
 LEAST_SCORE = 0.01
 SHOWN_CLASSES = 24
+APART = 0.02
+"""Share of the things up to which those that lie in another of their class are chance."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ def _whole(box: box_kind.Box) -> bool:
     return box.right > max(0.0, box.left) and box.bottom > max(0.0, box.top)
 
 
+def _inner(things: Sequence[box_kind.Box]) -> int:
+    """How many of the things of a picture lie in another of their class."""
+    held_GG = held(np.array([box[1:5] for box in things]), np.array([box.label for box in things]))
+    return int(np.triu(held_GG, 1).any(1).sum())
+
+
 @final
 class Main(Task):
     """See the README beside this file."""
@@ -70,6 +78,7 @@ class Main(Task):
         self.labels: list[str] = []
         self.counts: list[int] = []
         self.sure = config.sure or 0.3
+        self.alone = False
 
     @classmethod
     def suits(cls, table: Table) -> str:
@@ -96,19 +105,23 @@ class Main(Task):
                             count=len(pictures), columns=", ".join(pictures) or "-")  # fmt: skip
         self.encoder.fit(table, pictures)
         self.encoder.learned[0].state["fit"] = "letterbox"  # nothing may be cut off
-        found = [box.label for things in box_kind.parse(table.column(self.target)) for box in things if not box.crowd and _whole(box)]
+        told = [[box for box in things if not box.crowd and _whole(box)] for things in box_kind.parse(table.column(self.target))]
+        found = [box.label for things in told for box in things]
         if not found:
             raise DataError("A detector needs boxes to learn from; the {rows} training pictures have none.", rows=len(table))
         labels, counts = np.unique(found, return_counts=True)
         self.labels, self.counts = labels.tolist(), counts.tolist()
+        inner = sum(_inner(things) for things in told if len(things) > 1)
+        self.alone = inner <= APART * len(found)
 
     def state(self) -> dict[str, Any]:
-        return {"encoder": self.encoder.state(), "target": self.target, "labels": self.labels, "counts": self.counts, "sure": self.sure}
+        return {"encoder": self.encoder.state(), "target": self.target, "labels": self.labels, "counts": self.counts, "sure": self.sure,
+                "alone": self.alone}  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.encoder.restore(state["encoder"])
         self.target, self.labels, self.counts = state["target"], list(state["labels"]), list(state["counts"])
-        self.sure = float(state["sure"])
+        self.sure, self.alone = float(state["sure"]), bool(state.get("alone"))
 
     @property
     def inputs(self) -> Mapping[str, Field]:
@@ -229,7 +242,7 @@ class Main(Task):
             facts = judge((self._pixels(boxes, frame), kinds), things, len(self.labels))
             empty = MOST_D - len(scores)
             facts["score"] = np.pad(scores.astype(np.float32), (0, empty))
-            facts["again"] = np.pad(again(self._pixels(boxes, frame)), (0, empty))
+            facts["again"] = np.pad(again(self._pixels(boxes, frame), kinds, self.alone), (0, empty))
             facts["class"] = np.pad(kinds.astype(np.int32), (0, empty), constant_values=-1)
             facts |= {name: np.pad(facts[name], ((0, empty), (0, 0))) for name in ("hit", "skip")}
             rows.append(facts)
@@ -297,7 +310,7 @@ class Main(Task):
         rows, surest = [], []
         for (boxes, kinds, scores), frame in zip(self._found(model(batch)), frames, strict=True):
             pixels = self._pixels(boxes, frame)
-            told = (scores >= self.sure) & ~again(pixels)
+            told = (scores >= self.sure) & ~again(pixels, kinds, self.alone)
             sides = pixels[told].astype(np.float64).round(1).tolist()
             rows.append([{"label": self.labels[kind], "confidence": round(float(score), 4), "box": box}
                          for kind, score, box in zip(kinds[told], scores[told], sides, strict=True)])  # fmt: skip

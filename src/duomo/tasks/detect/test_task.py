@@ -242,6 +242,19 @@ def test_a_thing_is_named_once(task: Main, scenes: Table) -> None:
     assert (evidence["score"] > 0.8).sum() == 3 and evidence["again"].sum() == 1
 
 
+def test_a_box_in_a_surer_one_is_the_same_thing_where_things_lie_apart(task: Main, scenes: Table) -> None:
+    """Unless the training pictures have things within one another; what was left out leaves nothing out itself."""
+    places = torch.tensor([[[0.1, 0.1, 0.4, 0.4], [0.1, 0.1, 0.9, 0.6], [0.6, 0.3, 0.9, 0.6], [0.12, 0.12, 0.3, 0.3]]])
+    logits = torch.tensor([[[3.0, -9.0], [2.0, -9.0], [1.0, -9.0], [-9.0, 1.5]]])
+    batch = task.encode(scenes.take(np.array([0])), target=True).batch([0])
+    told = task.answer(lambda batch: Places(logits, places, torch.zeros(4, 3)), batch)["prediction"][0]  # type: ignore[arg-type]
+    assert task.alone and [one["confidence"] for one in told] == [0.9526, 0.8176, 0.7311]
+    inner = [{"label": label, "box": sides} for label in ("disc", "square") for sides in ([5, 5, 60, 60], [10, 10, 30, 30])]
+    task.fit(Table(scenes.data.set_column(1, "boxes", [[json.dumps(inner)] * len(scenes)]), scenes.kinds))
+    told = task.answer(lambda batch: Places(logits, places, torch.zeros(4, 3)), batch)["prediction"][0]  # type: ignore[arg-type]
+    assert not task.alone and len(told) == 4
+
+
 @pytest.mark.parametrize("name", ["mixup", "cutmix", "erase"])
 def test_variations_that_boxes_cannot_follow_are_refused(task: Main, scenes: Table, name: str) -> None:
     batch = task.encode(scenes, target=True).batch(np.arange(4))
