@@ -235,7 +235,7 @@ def refusals() -> Iterator[tuple[str, str, type[Exception], str]]:
     yield "text.avi", "boxed.avi", DataError, "no film"
     yield "text.png", "boxed.png", DataError, "no picture"
     yield "film.wmv", "boxed.mp4", DataError, "ffmpeg -i IN OUT.mp4"
-    yield "film", "boxed.mp4", DataError, "rename them to .mp4"
+    yield "film", "boxed.mp4", DataError, "rename it to .mp4"
 
 
 @pytest.mark.parametrize(("source", "out", "kind", "words"), list(refusals()))
