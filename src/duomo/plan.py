@@ -32,6 +32,7 @@ EACH_PART, OF_FEW_PEOPLE = 2, 0.3
 """People of a part of the split, at least, where people are told apart; of fewer the share of pictures to validate by, and to test on."""
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
+SPOKEN = {"blocks": "by blocks of neighbouring rows", "folders": "by folders", "given": "as the files are given"}
 MOST_CHOOSING = 300
 """Rows of validation that a task which judges what it writes chooses its last settings by."""
 GLANCED, SCENES = 48, 160
@@ -170,7 +171,7 @@ def divide(
         reporter.say(tr("{count:,} rows set aside are not judged on: {valid:,} and {test:,} tell enough, and in less time.",
                         count=spared, valid=len(valid_rows), test=len(test_rows)))  # fmt: skip
     column = {"group": data.group, "time": data.time, "folders": partition.told(table, data.target)}.get(found.how)
-    how = tr("by {column}", column=column) if column else tr(found.how)
+    how = tr("by {column}", column=column) if column else tr(SPOKEN.get(found.how, found.how))
     words = tr("Split {how}: {train:,} rows to learn, {valid:,} to validate, {test:,} to test.", how=how,
                train=len(parts[0]), valid=len(parts[1]), test=len(parts[2]))  # fmt: skip
     spill.trim()
@@ -243,8 +244,20 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
                             reason=proposal.reason))  # fmt: skip
         how = "stratified" if proposal.how == "random" and split.has_classes(table, data, data.target) else proposal.how
         data = dataclasses.replace(data, split=how, group=proposal.group, time=proposal.time)  # type: ignore[arg-type]
+    elif data.test and not (data.split or data.group or data.time or data.valid):
+        data = _validated(table, data, reporter)
     grouped = data.group and data.group not in (*data.ignore, *data.target)
     return dataclasses.replace(data, ignore=(*data.ignore, data.group)) if grouped else data
+
+
+def _validated(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
+    """Beside a test that was given, validation is drawn as blocks where rows follow one another."""
+    proposal, _ = audit.propose(table, data.target[0] if data.target else "")
+    if proposal.how != "blocks":
+        return data
+    reporter.say(tr("The rows to validate by are blocks of neighbouring rows, because {reason}; --split random draws them one by one.",
+                    reason=proposal.reason))  # fmt: skip
+    return dataclasses.replace(data, split="blocks")
 
 
 def read_like(path: str, table: Table, data: DataConfig, past: ahead.Past | None = None) -> Table:

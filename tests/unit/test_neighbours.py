@@ -1,6 +1,7 @@
 """Rows that follow one another without a date are told from rows in no order, and divided as blocks."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,14 +9,14 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 
 from duomo.core.errors import DataError
-from duomo.core.kinds import infer
+from duomo.core.kinds import infer, number
 from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import neighbours, split
 from duomo.data.audit import audit
 from duomo.data.sources import read
-from duomo.plan import safe
+from duomo.plan import make, safe
 
 
 def table(frame: pd.DataFrame) -> Table:
@@ -71,6 +72,23 @@ def test_training_says_so_and_random_overrides() -> None:
     data, told, frame = DataConfig(task="regress", target=("target",)), Silent(), table(walks())
     assert safe(frame, data, told).split == "blocks" and "--split random draws them one by one" in told.said[-1]
     assert safe(frame, replace(data, split="random"), told).split == "random"
+
+
+def test_beside_a_given_test_validation_is_drawn_as_blocks(tmp_path: Path) -> None:
+    frame, told = walks(700), Silent()
+    frame[:600].to_csv(tmp_path / "learn.csv", index=False)
+    frame[600:].to_csv(tmp_path / "test.csv", index=False)
+    asked = {"data": {"target": ["target"], "test": str(tmp_path / "test.csv")}}
+    plan = make(str(tmp_path / "learn.csv"), asked, told)
+    size = len(neighbours.blocks(600)) // (neighbours.blocks(600)[-1] + 1)
+    rows_V = frame.index[frame["heat"].isin(number.parse(plan.valid.column("heat"))[0])]
+    assert (np.diff(rows_V) == 1).mean() > 1 - 2 / size and any("blocks of neighbouring rows, because" in line for line in told.said)
+    assert plan.split.startswith("Split as the files are given:")
+    plain = make(str(tmp_path / "learn.csv"), {"data": asked["data"] | {"split": "random"}}, Silent())
+    rows_V = frame.index[frame["heat"].isin(number.parse(plain.valid.column("heat"))[0])]
+    assert (np.diff(rows_V) == 1).mean() < 0.5
+    whole = make(str(tmp_path / "learn.csv"), {"data": {"target": ["target"]}}, Silent())
+    assert whole.split.startswith("Split by blocks of neighbouring rows:")
 
 
 def by_class(classes: int, rows: int, seed: int = 0) -> pd.DataFrame:
