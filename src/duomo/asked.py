@@ -17,6 +17,7 @@ from duomo.core.messages import listed, nearest, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table
 from duomo.data import ahead, longform, sources
+from duomo.data.folders import whose
 from duomo.data.formats import frames
 
 
@@ -43,7 +44,7 @@ class Reading:
             source = [source]
         if isinstance(source, (list, tuple)) and source and all(is_conversation(item) for item in source):
             source = [{"messages": item} for item in source]
-        table = self._read(source, encoding)
+        table = whose.completed(self._read(source, encoding), self.data.target)
         if not isinstance(source, (str, Path, Table)):
             table = dataclasses.replace(table, root=Path.cwd())
         table = longform.again(table, self.data.join, self.kinds, self.features, self.past)

@@ -22,6 +22,7 @@ from duomo.core.table import MEDIA, Table
 from duomo.data import ahead, audit, dated, given_parts, leaks, longform, objects, partition, rasters, spill, split, targets, totals
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
+from duomo.data.folders import whose
 from duomo.data.formats import documents
 from duomo.data.readable import opening, unheard, without_void
 from duomo.exchange.opening import go_on_from
@@ -63,6 +64,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     if not isinstance(source, (str, Path)) and table.root is None:
         table = dataclasses.replace(table, root=Path.cwd())
     table = objects.settle(table, data, lambda told: _plainly(told)[0]) if data.task in ("", *SUPERVISED) else table
+    table = whose.named(table) if data.task and find.task_module(data.task).Main.apart and not data.target else table
     table = rasters.drawn(kinds.infer(table, data.kind), (*data.kind, *data.target))
     known = table.kinds
     table = kinds.set_row_numbers_aside(table, (*data.kind, *data.target, data.group, *dated.named(table, data.time)))
@@ -262,7 +264,8 @@ def _validated(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig
 
 def read_like(path: str, table: Table, data: DataConfig, past: ahead.Past | None = None) -> Table:
     """Another file's rows, as those of the table are."""
-    other, needed = totals.read(path, data.encoding, table.names), [name for name in table.names if name not in data.target]
+    other = whose.completed(totals.read(path, data.encoding, table.names), data.target)
+    needed = [name for name in table.names if name not in data.target]
     return longform.again(other, data.join, table.kinds, needed, past).with_kinds(table.kinds, table.reasons)
 
 

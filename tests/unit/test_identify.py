@@ -14,6 +14,7 @@ from duomo.core.errors import DataError
 from duomo.core.find import make_task
 from duomo.core.reporter import Silent
 from duomo.data import sources
+from duomo.data.folders.whose import whose
 from duomo.evaluate.bootstrap import resample
 from duomo.evaluate.scorecard import caution, sentence
 from duomo.plan import make
@@ -156,3 +157,27 @@ def test_days_are_no_people_however_many_there_are():
     assert Main.find_target(kinds.infer(sources.read(groups), {})) == ("label",)
     groups |= {"label": ["glasses", "plain"] * 30, "group": [f"person {number // 2}" for number in range(60)]}
     assert Main.find_target(kinds.infer(sources.read(groups), {})) == ("group",)
+
+
+def test_names_of_files_tell_whom_they_show(tmp_path):
+    """In one folder, as Market-1501, LFW, Yale and JAFFE call them; what numbers pictures names nobody."""
+    market = [f"{who}_c{n}s1_00{n}451_0{n}.jpg" for who in ("0002", "0007", "0010", "0011", "0015", "0016") for n in (1, 2, 3)]
+    told = whose([f"bounding_box_test/{name}" for name in [*market, "-1_c1s1_000001_00.jpg", "0000_c1s1_000151_01.jpg"]])
+    assert told[:4] == ["0002", "0002", "0002", "0007"] and told[-2:] == [None, None]
+    assert whose([f"{name}_000{n}.jpg" for name in ("Ann_Bo", "Ann_Cy", "Bob_Di", "Eva_Ek", "Fay_Fu") for n in (1, 2)])[2] == "Ann_Cy"
+    assert whose([f"subject0{n}.{look}.gif" for n in range(6) for look in ("happy", "sad", "sleepy")])[3] == "subject01"
+    assert whose([f"{who}.{look}{n}.1.tiff" for who in ("KA", "KL", "KM", "KR", "MK") for look in ("AN", "DI") for n in (1, 2)])[0] == "KA"
+    assert whose([f"s{n}_{m}.pgm" for n in range(1, 7) for m in range(5)])[5] == "s2"
+    assert not whose([f"IMG_{n:04}.jpg" for n in range(30)]) and not whose([f"{n:06}.jpg" for n in range(30)])
+    for part, people in (("bounding_box_train", range(1, 9)), ("bounding_box_test", range(11, 19))):
+        for number in people:
+            person(tmp_path, number, 3)
+            (tmp_path / "market" / part).mkdir(parents=True, exist_ok=True)
+            for file in (tmp_path / f"p{number}").iterdir():
+                file.rename(tmp_path / "market" / part / f"{number:04}_c{file.stem}s1_000451_0{file.stem}.png")
+            (tmp_path / f"p{number}").rmdir()
+    train, test = (tmp_path / "market" / f"bounding_box_{part}" for part in ("train", "test"))
+    settings = {"data": {"task": "identify", "test": str(test)}, "train": {"steps": 4}}
+    run = duomo.train(str(train), settings, out=tmp_path / "run")
+    assert run.recipe.data.target == ("person",) and run.scorecard["facts"]["rows"]["test"] == 24
+    assert run.evaluate(str(test))["rows"] == 24

@@ -15,6 +15,7 @@ from duomo.core.messages import listed, tr
 from duomo.core.table import Table
 from duomo.data.folders.files import Folder, kind_of
 from duomo.data.folders.listed import GROUP, PEOPLE, SOURCE, known, sources
+from duomo.data.folders.whose import CROSSED, NUMBERED
 from duomo.data.partition import PARTS, beside_part, part_of
 from duomo.data.split_sizes import TEST, TRAIN, VALID
 
@@ -33,15 +34,12 @@ FEWEST_INSIDE = 3
 """Folders of files within the only one, from which on they are the classes, whatever it is called."""
 FEWEST = 5
 """Files of a class to test on, on average, at least, where one that has none is no class."""
-FIELDS, CROSSED, MOST_CODES = 3, 0.8, 60
-"""Fields of a file's name at least; of the pairs of two fields' values so many are there where they are crossed; values of a field
-at most."""
+FIELDS, MOST_CODES = 3, 60
+"""Fields of a file's name at least; values of a field at most."""
 FEW_BEDS, LONG_BEDS = 5, 10.0
 """How many times as many recordings a usual class has at least, and how many times as long those are that noise is cut from."""
 MOST_INSIDE = 0.8
 """Of files that mostly lie in folders of classes, so many do, at least; the others have no class."""
-_NUMBERED = re.compile(r"(?P<word>\D*[^\W\d_])[\W_]*\d+([\W_]+\d+)*[\W_]*")
-"""Names of files that are a word and a number: cat.0, Abyssinian_12, dog (3)."""
 NAMED, SIGN = 0.5, 4
 """Of the files so many are called so, at least, where the words are classes; letters at most of what a camera calls its pictures (DSC)."""
 _ORIGINS = re.compile(
@@ -269,7 +267,7 @@ def _counted(labels: Collection[str]) -> bool:
 def _words(files: list[str]) -> list[str]:
     """The word that each file's name is before a number, empty for others; none where these are no classes: few, each of several files, and
     no word for pictures and the like."""
-    found = [_NUMBERED.fullmatch(file.rpartition("/")[2].rpartition(".")[0]) for file in files]
+    found = [NUMBERED.fullmatch(file.rpartition("/")[2].rpartition(".")[0]) for file in files]
     words = [one["word"] if one else "" for one in found]
     counts = Counter(filter(None, words))
     several = len(counts) > 1 and counts.total() >= max(NAMED * len(files), FEWEST * len(counts))
