@@ -107,3 +107,12 @@ def test_numbers_of_classes_in_names_cut_nothing(tmp_path: Path, place: str) -> 
     (tmp_path / "english.csv").write_text("image,label\n" + "\n".join(map(",".join, rows)))
     table = sources.read(tmp_path / "english.csv")
     assert table.names == ["image", "label"] and not table.problems
+
+
+def test_pictures_of_subjects_below_a_folder_called_after_all_of_them(tmp_path: Path) -> None:
+    rows = [(f"subjects/subject_{number // 6:02}/{number}.png", "ab"[number % 2]) for number in range(60)]
+    for name, _ in rows:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
+    pd.DataFrame(rows, columns=["file", "label"]).to_csv(tmp_path / "labels.csv", index=False)
+    assert {*sources.read(tmp_path).column("group").to_pylist()} == {f"subject_{number:02}" for number in range(10)}

@@ -159,9 +159,10 @@ def _owners(files: Sequence[str | None], told: Sequence[Sequence[str | None]]) -
     """Of each file the folder that is called by whom it is of (patient00001 of CheXpert); none where some lie in no such folder, each is of
     another, or a column says the same: that may be what is to be learned."""
     steps = [[step for step in (file or "").split("/")[:-1] if PEOPLE.fullmatch(step)] for file in files]
-    if not all(own or file is None for own, file in zip(steps, files, strict=True)):
+    if not any(steps) or not all(own or file is None for own, file in zip(steps, files, strict=True)):
         return []
-    owners = [own[0] if own else None for own in steps]
+    shared = set[str].intersection(*({*own} for own in steps if own))  # subjects/subject_01
+    owners = [next((step for step in own if step not in shared), None) for own in steps]
     count = len({*owners} - {None})
     same = any(len({*cells}) == count == len({*zip(owners, cells, strict=True)}) for cells in told)
     return owners if 1 < count < len(files) and not same else []
