@@ -123,11 +123,15 @@ def test_places_behind_titles_and_abstracts(tmp_path: Path) -> None:
     lines = "{n}|t|Aspirin {n}.\n{n}|a|It helps against headache.\n{n}\t0\t7\tAspirin\tChemical\tD1\n{n}\t{a}\t{b}\theadache\tDisease\tD2\n"
     lines += "{n}\t0\t3\tWrong\tDisease\t-1\n{n}\tCID\tD1\tD2\n\n"
     for name in ("a.txt", "b.PubTator"):
-        (tmp_path / name).write_text("".join(lines.format(n=n, a=27 + len(str(n)), b=35 + len(str(n))) for n in range(1, 40)), "utf-8")
+        (tmp_path / name).write_text(
+            "".join(lines.format(n=n, a=27 + len(str(n)), b=35 + len(str(n))) for n in range(1, 40)) + "99\t0\t7\tAspirin\tChemical\tD1\n",
+            "utf-8",
+        )
         table = kinds.infer(sources.read(tmp_path / name), {})
         assert table.column("text")[9].as_py() == "Aspirin 10. It helps against headache." and len(table) == 39
         assert json.loads(table.column("entities")[9].as_py()) == [[0, 7, "Chemical"], [29, 37, "Disease"]]
-        assert choose(table, DataConfig())[0].task == "tag" and "39 spans were left out" in table.problems[1]
+        assert choose(table, DataConfig())[0].task == "tag" and "40 spans were left out" in table.problems[1]
+        assert "39 lines of relations" in table.problems[2]  # and a place in no text makes no row
 
 
 def test_aspects(tmp_path: Path) -> None:

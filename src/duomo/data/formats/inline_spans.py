@@ -101,7 +101,7 @@ def read_inlaid(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]
 
 def read_placed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]]:
     """Columns `text` and `entities`, a row a document; places where the text says something else are left out and counted."""
-    encoding, lost = detect(path, wanted), 0
+    encoding, lost, others = detect(path, wanted), 0, 0
     texts, spans = defaultdict[str, list[str]](list), defaultdict[str, list[Span]](list)
     with open_text(path, encoding) as file:
         for line in file:
@@ -109,12 +109,16 @@ def read_placed(path: Path, wanted: str = "") -> tuple[pa.Table, tuple[str, ...]
                 texts[part[1]].append(part[2])
             elif place := PLACE.match(line):
                 start, stop = int(place[2]), int(place[3])
-                fits = " ".join(texts[place[1]])[start:stop] == place[4]
+                fits = " ".join(texts.get(place[1], ()))[start:stop] == place[4]
                 spans[place[1]] += [(start, stop, place[5])] if fits else []
                 lost += not fits
+            else:
+                others += bool(line.strip())
     rows = [(" ".join(parts), as_json(sorted({*spans[name]}))) for name, parts in texts.items()]
     said = [tr("{file} holds titles and abstracts with the places of entities (PubTator); they were read as spans.", file=path.name)]
     said += [tr("{count:,} spans were left out, for the text says something else there than they do.", count=lost)] if lost else []
+    if others:
+        said.append(tr("{count:,} lines of relations, events, attributes and notes are not read: spans alone are learned.", count=others))
     return of_texts(("text", "entities"), rows), (*encoding.problems, *said)
 
 
