@@ -290,8 +290,17 @@ def test_classes_at_the_edge_of_lines(tmp_path: Path, form: str, headed: bool) -
     assert [text.removesuffix("\tetc") for text in table.column("text").to_pylist()] == [text for text, _ in rows]
 
 
-def test_a_table_with_a_row_too_wide_is_no_lines_with_classes(tmp_path: Path) -> None:
-    lines = [f"{('pos', 'neg')[n % 2]}\t{n}\tit is a fine film, it is{' not' * (n % 3)}" for n in range(60)]
-    lines[50] += "\ttoo much"
-    table = sources.read(put(tmp_path, {"reviews.txt": "\n".join(["label\tnumber\ttext", *lines])}) / "reviews.txt")
-    assert table.names == ["label", "number", "text"] and len(table) == 59
+@pytest.mark.parametrize("place", [20, 50])
+@pytest.mark.parametrize("sign", "\t;,")
+@pytest.mark.parametrize("ending", ["txt", "data"])
+def test_a_table_with_a_row_too_wide_is_no_lines_with_classes(tmp_path: Path, place: int, sign: str, ending: str) -> None:
+    lines = [sign.join([("pos", "neg")[n % 2], str(n), f"it is a fine film and is{' not' * (n % 3)}"]) for n in range(60)]
+    lines[place] += f"{sign}too much"
+    table = sources.read(
+        put(tmp_path, {f"reviews.{ending}": "\n".join([sign.join(["label", "number", "text"]), *lines])}) / f"reviews.{ending}"
+    )
+    assert (
+        table.names == ["label", "number", "text"]
+        and len(table) == 59
+        and any("another number" in one or "left out" in one for one in table.problems)
+    )

@@ -1,6 +1,7 @@
 """What a file holds whose name does not say it: told from its first bytes and lines."""
 
 import json
+from collections import Counter
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -16,8 +17,8 @@ from duomo.data.formats.series import is_sparse
 from duomo.data.formats.space_delimited import numeric, width
 from duomo.data.formats.text_encoding import cut, detect, open_text
 
-HEAD, LINES, FEWEST = 1 << 14, 40, 5
-"""Bytes and lines that are looked at; lines at least of which a table shows itself."""
+HEAD, LINES, FEWEST, REGULAR = 1 << 14, 40, 5, 0.95
+"""Bytes and lines that are looked at; lines at least of which a table shows itself, and the share of them that have as many cells."""
 LOOKED_AT = 2000
 """Lines of a text that tell what it holds beside prose."""
 DELIMITERS = "\t,;|"
@@ -84,17 +85,17 @@ def in_plain(path: Path, wanted: str = "") -> str:
 
 
 def is_table(path: Path, wanted: str = "") -> bool:
-    """Whether the lines of a file of texts are those of a table: all cut into as many cells, by tabs, or with numbers or classes in one
-    column, or with numbers in half of them where spaces cut."""
+    """Whether the lines of a file of texts are those of a table: all cut into as many cells, by tabs nearly all, or with numbers or classes
+    in one column, or with numbers in half of them where spaces cut."""
     lines = _lines(path, wanted)
-    tabs = {line.strip().count("\t") for line in lines} if len(lines) >= FEWEST else {0}
-    marked = (_divided(lines, mark) and _tells(list(cut(lines, delimiter=mark))) for mark in DELIMITERS)
-    return (len(tabs) == 1 and tabs != {0}) or bool(width(lines, 0.5)) or any(marked)
+    (tabs, count), *_ = Counter(line.strip().count("\t") for line in lines).most_common(1) or [(0, 0)]
+    marked = (_tells(_divided(lines, mark)) for mark in DELIMITERS)
+    return (tabs > 0 and count >= max(FEWEST, REGULAR * len(lines))) or bool(width(lines, 0.5)) or any(marked)
 
 
 def _tells(rows: list[list[str]]) -> bool:
     """Whether a column of the rows holds numbers or classes."""
-    return bool(numeric(rows)) or any(map(are_classes, zip(*rows, strict=True)))
+    return bool(rows) and (bool(numeric(rows)) or any(map(are_classes, zip(*rows, strict=True))))
 
 
 def _lines(path: Path, wanted: str) -> list[str]:
@@ -107,7 +108,9 @@ def _by_lines(path: Path, lines: list[str], wanted: str) -> str:
     return in_plain(path, wanted) or ("delimited" if any(_divided(lines, mark) for mark in DELIMITERS) or width(lines) else "text")
 
 
-def _divided(lines: list[str], mark: str) -> bool:
-    """Whether all lines have the same number of cells, two at least."""
-    widths = {len(row) for row in cut(lines, delimiter=mark)}
-    return len(lines) >= FEWEST and len(widths) == 1 and widths != {1}
+def _divided(lines: list[str], mark: str) -> list[list[str]]:
+    """The lines as rows of the same number of cells, two at least; none where some are of another, or of more than two cells many."""
+    rows = list(cut(lines, delimiter=mark))
+    (usual, count), *others = Counter(map(len, rows)).most_common() or [(0, 0)]
+    fits = len(lines) >= FEWEST and usual > 1 and (not others or (usual > 2 and count >= REGULAR * len(lines)))
+    return [row for row in rows if len(row) == usual] if fits else []
