@@ -162,6 +162,18 @@ def test_tasks_told_by_their_columns() -> None:
     assert (found.task, found.target) == ("tag", ("entities",))
 
 
+def test_texts_in_one_folder_alone_are_written_on(tmp_path) -> None:
+    """As in an unpacked book (OEBPS/ch1.xhtml): one folder tells nothing apart, two are classes."""
+    for place, ending in (("book/OEBPS", "xhtml"), ("novel/chapters", "txt")):
+        (tmp_path / place).mkdir(parents=True)
+        for n in range(8):
+            (tmp_path / place / f"ch{n}.{ending}").write_text(f"<p>The mill of day {n} was old.</p>")
+    assert [choose(sources.read(tmp_path / name), DataConfig())[0].task for name in ("book", "novel")] == ["generate"] * 2
+    (tmp_path / "novel" / "notes").mkdir()
+    (tmp_path / "novel/notes/a.txt").write_text("A note.")
+    assert choose(kinds.infer(sources.read(tmp_path / "novel"), {}), DataConfig())[0].task == "classify"
+
+
 def test_source_texts_of_a_folder(tmp_path) -> None:
     (tmp_path / "inner").mkdir()
     for name in ("one.py", "two.c", "inner/three.rs"):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -66,7 +67,9 @@ class Main(Running):
     @classmethod
     def suits(cls, table: Table) -> str:
         inputs = table.inputs()
-        return tr("the data are text alone") if len(inputs) == 1 and table.kinds[inputs[0]] == "text" else ""
+        lone = inputs == ["text", "label"] and "file" in table.names and len(pc.unique(table.column("label"))) == 1
+        told = tr("the data are text alone, all in one folder") if lone else tr("the data are text alone")
+        return told if (lone or len(inputs) == 1) and table.kinds[inputs[0]] == "text" else ""
 
     # -- learned from the training split only
     def fit(self, table: Table) -> None:
