@@ -14,7 +14,7 @@ from duomo.core import find, kinds
 from duomo.core.contract import Task
 from duomo.core.errors import ConfigError, DataError
 from duomo.core.kinds.cells import values_of
-from duomo.core.messages import listed, tr
+from duomo.core.messages import folded, listed, tr
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
@@ -75,7 +75,7 @@ def read(source: Any, data: DataConfig, reporter: Reporter) -> Table:
     if len(table) == 1 and set(table.names) <= {*MEDIA, "file"}:
         raise DataError("One picture, sound or film alone is too little; received {name} and no other. "
                         "Give a folder of several.", name=table.column(table.names[-1])[0].as_py())  # fmt: skip
-    for problem in table.problems:
+    for problem in folded(table.problems):
         reporter.say(problem)
     if not len(table):
         raise DataError("There must be rows to learn from; {name} has none.", name=table.name)
@@ -272,7 +272,7 @@ def read_like(path: str, table: Table, data: DataConfig, past: ahead.Past | None
 def _given(path: str, table: Table, data: DataConfig, reporter: Reporter, past: ahead.Past | None) -> Table:
     other = read_like(path, table, data, past)
     opened, why = opening(other, data.ignore)
-    for problem in (*other.problems, *why):
+    for problem in folded((*other.problems, *why)):
         reporter.say(problem)
     return opened
 
@@ -287,7 +287,7 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
         settings = started(settings, said, pretrained)
     table, joined = longform.settle(read(source, said.data, reporter), said.data, reporter)
     data, notes = choose(table, joined)
-    for sentence in notes:
+    for sentence in folded(notes):
         reporter.say(sentence)
     table, data, past = ahead.settle(table, data, reporter)
     settings = ahead.laid(settings, table, past)
@@ -298,7 +298,8 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     task = find.make_task(data.task, task_options(data, said))
     mask, unlearnable = task.usable(table)
     table = table if mask.all() else spill.part(table, np.flatnonzero(mask))
-    for sentence in (sentences := [*left_out, *cleaned, *unlearnable, *audit.leaking(table, data)]):
+    sentences = [*left_out, *cleaned, *unlearnable, *audit.leaking(table, data)]
+    for sentence in folded(sentences):
         reporter.say(sentence)
     train, valid, test, words = divide(table, data, said.train.seed, reporter, task.judged_bytes, EACH_PART if task.apart else 1, past)
     reporter.say(words)

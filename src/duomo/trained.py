@@ -22,7 +22,7 @@ from duomo.core.device import Execution, offered
 from duomo.core.errors import ConfigError, DataError, RunError
 from duomo.core.files import JSON_FAULTS, write_atomically
 from duomo.core.kinds import KINDS
-from duomo.core.messages import tr
+from duomo.core.messages import folded, tr
 from duomo.core.recipe import Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import RunFolder, computable, renamed, whole
@@ -196,7 +196,7 @@ class Run(Shown):
         table = self.table(source, encoding)
         pieces = type(self.task).windows is not Task.windows
         long = overlong(table, {} if pieces else self.predictor.hearing())
-        for problem in (*table.problems, *of_lines(table), *self.predictor.counted(table), *long):
+        for problem in folded((*table.problems, *of_lines(table), *self.predictor.counted(table), *long)):
             reporter.say(problem)
         suffix = Path(out).suffix.lower() if out else printed
         if out is not None and suffix in CAPTIONS:
@@ -288,7 +288,7 @@ class Run(Shown):
         table, broken = opening(table, self.reading.unread(table))
         mask, sentences = self.task.usable(table)
         cut = overlong(table, self.predictor.hearing())
-        for sentence in (*table.problems, *broken, *self.predictor.counted(table), *cut, *sentences):
+        for sentence in folded((*table.problems, *broken, *self.predictor.counted(table), *cut, *sentences)):
             (reporter or Silent()).say(sentence)
         if not mask.any():
             raise DataError("There must be rows with a known target to judge by; {name} has none.", name=table.name)

@@ -452,6 +452,30 @@ def test_an_audit_is_drawn_and_escaped(tmp_path: Path, monkeypatch: pytest.Monke
     assert "分层" in text and "stratified" not in text
 
 
+def test_what_is_alike_is_told_of_a_few(card: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOMO_LANG", "en")
+    columns = [{"name": f"gene {place}", "kind": "number", "missing": 0, "distinct": 9, "chart": {}} for place in range(300)]
+    said = [{"severity": "warning", "code": "id", "sentence": f"Column 'gene {place}' has {place * 7:,} odd cells.", "rows": [place],
+             "remedy": f"--kind gene_{place}=category keeps them."} for place in range(300)]  # fmt: skip
+    other = {"severity": "note", "code": "languages", "sentence": "The texts of 'gene 3' are in: en 100%."}
+    audit = {"name": "lab", "rows": 40, "columns": columns, "target": "gene 299", "findings": [*said, other], "proposal": {}}
+    shown = _Shown()
+    inspect.show(audit, shown)
+    assert len(shown.rows) == 41 and shown.rows[-1][0] == "gene 299" and "259 more columns are not shown." in shown.said
+    assert len(shown.said) == 8 and "… and 295 more like these." in shown.said and "· The texts of 'gene 3' are in: en 100%." in shown.said
+    shown, figures = _Shown(), card["results"][0]["metrics"]
+    many = {f"target {place}.{name}": figure for place in range(90) for name, figure in figures.items()}
+    scorecard.show(card | {"results": [one | {"metrics": one["metrics"] | many} for one in card["results"]]}, shown)
+    assert len(shown.rows) == 30 and f"{len(figures) * 91 - 30} more figures are on the scorecard's page." in shown.said
+
+
+class _Shown(Silent):
+    """Keeps the rows of the last table as well."""
+
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self.rows = rows
+
+
 def test_show_and_numbers(card: dict[str, Any]) -> None:
     scorecard.show(card, Silent())
     assert scorecard.number(0.98765, 0.002) == "0.9877" and scorecard.number(12345.6) == "12,346" and scorecard.number(None) == "—"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 COUNTED = (
     "answers|arrays|backgrounds|blocks|boxes|bytes|cells|channels|characters|classes|codes|columns|conversations|cut-outs|days"
-    "|digits|dimensions|documents|elements|entries|epochs|features|files|films|frames|groups|hours|keys|languages|layers|lines"
+    "|digits|dimensions|documents|elements|entries|epochs|features|figures|files|films|frames|groups|hours|keys|languages|layers|lines"
     "|links|logits|messages|minutes|moments|months|numbers|pairs|parameters|parts|passages|pickles|pictures|pieces|pixels|places"
     "|processes|questions|recordings|resamples|rows|scans|scenes|seconds|sentences|slices|sounds|spans|steps|subtitles|tables"
     "|targets|texts|things|threads|tokens|tools|translations|values|ways|weights|words"
@@ -40,6 +40,11 @@ REASONS = frozenset(os.strerror(number) for number in errno.errorcode) | {
 """What the machine says when a file or an address cannot be had."""
 PLACED = re.compile(r"(.+): line (\d+) column (\d+) \(char \d+\)")
 """What is said of JSON that is none."""
+
+VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|(?<=--)\w+ [!-~]+|[!-~]*\d[!-~]*")
+"""In sentences that are alike: names in quotes and behind flags, and numbers."""
+ALIKE = 5
+"""Of so many sentences that are alike each is told."""
 
 _spoken: ContextVar[str] = ContextVar("language", default="")
 
@@ -114,6 +119,18 @@ def listed(names: Sequence[str], most: int = 20) -> str:
     """The first names, and how many more there are."""
     more = tr(" and {count} more", count=len(names) - most) if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def folded(sentences: Iterable[str], most: int = ALIKE) -> list[str]:
+    """Of sentences that differ by names and numbers alone the first few, and behind them how many more there are."""
+    found: dict[str, list[str]] = {}
+    for sentence in sentences:
+        found.setdefault(" ".join(VARYING.sub("", sentence).split()), []).append(sentence)
+    told = list[str]()
+    for alike in found.values():
+        more = len(alike) - most
+        told += alike[:most] + ([tr("… and {count} more like these.", count=more)] if more > 1 else alike[most:])
+    return told
 
 
 def flagged(name: str) -> str:

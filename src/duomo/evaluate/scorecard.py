@@ -22,6 +22,8 @@ from duomo.evaluate.worst_errors import Answer, beside, confused, worst_errors
 FORMAT = 1
 SENTENCES, FACTS = ("note", "title", "x_label", "y_label"), ("reason", "split", "problems")
 """What was said in the language of who trained, and facts that were."""
+MOST_FIGURES, FIGURES = 60, 30
+"""Figures that a terminal shows all of, and the first of more."""
 FEW_ROWS = 50
 """With fewer test rows the scorecard warns that little can be told."""
 
@@ -286,12 +288,12 @@ def show(card: Mapping[str, Any], reporter: Reporter) -> None:
     """The scorecard for a terminal: one table, the verdict, and what else must not be missed."""
     card = told(card)
     shown = [result for result in card["results"] if result["metrics"]]
-    metrics = list(shown[0]["metrics"])
-    rows = []
-    for metric in [card["metric"]["name"], *[name for name in metrics if name != card["metric"]["name"]]]:
-        rows.append([pretty(metric), *cells(shown, metric)])
+    metrics = list(dict.fromkeys([card["metric"]["name"], *shown[0]["metrics"]]))
+    rows = [[pretty(metric), *cells(shown, metric)] for metric in (metrics if len(metrics) <= MOST_FIGURES else metrics[:FIGURES])]
     title = tr("Scorecard of {name}: {rows} untouched test rows", name=card["name"], rows=f"{card['test']['rows']:,}")
     reporter.table(title, [tr("metric"), *[tr(result["name"]) for result in shown]], rows)
+    if len(rows) < len(metrics):
+        reporter.say(tr("{count} more figures are on the scorecard's page.", count=len(metrics) - len(rows)))
     for result in card["results"]:
         if result.get("note"):
             reporter.say(f"{tr(result['name'])}: {result['note']}")

@@ -16,12 +16,14 @@ from typing import Any
 from markupsafe import Markup
 
 from duomo.core.files import write_atomically
-from duomo.core.messages import together, tr
+from duomo.core.messages import folded, together, tr
 from duomo.core.reporter import Reporter
 from duomo.evaluate.report.html import flat, page
 from duomo.evaluate.report.plots import bars, figure, histogram, short
 
 MOST_COLUMNS = 200
+MOST_LINES, LINES = 80, 40
+"""Columns that a terminal shows all of, and the first of more, with the target."""
 MOST_ROWS = 12
 LEVELS = " ▁▂▃▄▅▆▇█"
 NARROW = 16
@@ -64,20 +66,29 @@ def write(audit: Mapping[str, Any], path: Path) -> None:
 def show(audit: Mapping[str, Any], reporter: Reporter) -> None:
     """The audit for a terminal: a line per column with a small histogram, the findings, the proposal."""
     columns = list(audit["columns"])
+    targets = _targets(audit)
+    shown = (
+        columns if len(columns) <= MOST_LINES else [one for place, one in enumerate(columns) if place < LINES or one["name"] in targets[:1]]
+    )
     rows = [
         [str(one["name"]), tr(str(one["kind"])), sketch(one), _missing(one, audit), _distinct(one), str(one.get("reason") or "")]
-        for one in columns[:MOST_COLUMNS]
+        for one in shown
     ]
     title = tr(
         "{name}: {rows} rows, {columns} columns", name=audit.get("name", "data"), rows=f"{audit.get('rows', 0):,}", columns=len(columns)
     )
     reporter.table(title, [tr("column"), tr("kind"), tr("distribution"), tr("missing"), tr("distinct"), tr("why")], rows)
+    if len(shown) < len(columns):
+        reporter.say(tr("{count} more columns are not shown.", count=len(columns) - len(shown)))
+    sentences = []
     for finding in _sorted(audit):
         mark = MARKS.get(str(finding["severity"]), "·")
         told = _finding(finding)
         some = told["rows"] if finding.get("code") != "missing" else []
         where = tr("For example rows {rows}, counted from 1.", rows=some) if some else ""
-        reporter.say(f"{mark} {together([told['sentence'], where, told['remedy']])}")
+        sentences.append(f"{mark} {together([told['sentence'], where, told['remedy']])}")
+    for sentence in folded(sentences):
+        reporter.say(sentence)
     for name, value in _proposal(audit.get("proposal") or {}):
         reporter.say(tr("{name}: {value}", name=name, value=value))
 
