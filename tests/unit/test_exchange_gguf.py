@@ -212,6 +212,8 @@ def test_ends_are_among_the_tokens_and_several_are_kept(tmp_path: Path) -> None:
     for name in ("bos", "eos", "eot"):
         with pytest.raises(ConfigError, match=f"{name}_token_id of .* is token 70,000"):
             gguf_text.read(told | {f"tokenizer.ggml.{name}_token_id": 70_000}, size, 64, tmp_path)
+    lost = gguf_text.read(told | {"tokenizer.ggml.padding_token_id": size}, size, 64, tmp_path)  # as Llama 2 with padding cut off
+    assert text_kind.special(lost, "padding") < 0
 
 
 def test_why_a_file_is_not_whole_is_told_in_one_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

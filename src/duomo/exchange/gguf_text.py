@@ -18,8 +18,8 @@ from duomo.exchange.vocabularies import check_size
 USES = {"begin": "bos", "end": "eos", "padding": "padding", "unknown": "unknown", "mask": "mask"}
 ENDS = ("eot", "eom")
 """What ends a turn, or a message, beside the end of a text."""
-NONE = (-1, 2**32 - 1)
-"""How a file says that there is no such token."""
+NONE, IDLE = (-1, 2**32 - 1), ("padding", "unknown", "mask")
+"""How a file says that there is no such token; and those that no text needs: some files name padding that was cut from their tokens."""
 SAME = {"gpt2": "gpt-2", "phi-2": "gpt-2", "llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2"}
 
 
@@ -53,7 +53,7 @@ def read(metadata: Mapping[str, Any], size: int, longest: int, path: Path) -> di
 def _number(metadata: Mapping[str, Any], name: str, size: int, path: Path) -> int | None:
     """Of a special token, None where the file names none; ConfigError where there is no token of that number."""
     number = metadata.get(f"tokenizer.ggml.{name}_token_id")
-    if not isinstance(number, int) or number in NONE:
+    if not isinstance(number, int) or number in NONE or (name in IDLE and not 0 <= number < size):
         return None
     if not 0 <= number < size:
         raise ConfigError("A special token must be one of the {size:,} tokens of a GGUF file; {name} of {path} is token {number:,}. The "
