@@ -145,9 +145,19 @@ def test_leaks_are_looked_for_in_fewer_rows_where_targets_are_many(monkeypatch: 
     seen, targets = list[int](), {f"y{place}": column for place, column in enumerate(numbers(300, 10).T)}
     whole = table(numbers(300, 10, 1), **targets)
     monkeypatch.setattr(audit, "_leaks", lambda part, *_: seen.append(len(part)) or [])
-    audit.leaking(whole, DataConfig(target=("y0",)))
-    audit.leaking(whole, DataConfig(target=tuple(targets)))
-    assert seen == [200] + [20] * 10
+    assert audit.leaking(whole, DataConfig(target=("y0",))) == []
+    assert audit.leaking(whole, DataConfig(target=tuple(targets)))[0].startswith(
+        "Whether a column gives a target away was looked at for 4 of 10"
+    )
+    assert seen == [210] + [100] * 10
+
+
+def test_of_too_many_columns_the_odd_ones_are_looked_at_for_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "CELLS", 100 * audit.TELLING)
+    values_NF = numbers(300, 200)
+    site_N = np.where(values_NF[:, 0] > 0, "left", "right")
+    said = audit.leaking(table(values_NF, site=site_N, y=np.where(site_N == "left", "a", "b")), DataConfig(target=("y",)))
+    assert len(said) == 3 and "Column 'site' alone gives 'y' away" in said[0] + said[1] and "for 100 of 201 columns" in said[2]
 
 
 def test_of_thousands_of_columns_some_are_cut_into_slices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ sample of large tables, and the audit says so. Legend: N rows.
 
 import dataclasses
 import os
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,6 +37,8 @@ JUDGED = 20_000
 """Rows that near-duplicates and leaks are looked for in."""
 CELLS = 4 * 10**6
 """Cells in which training looks for leaks, those looked at for each of several targets."""
+TELLING = 100
+"""Rows, at least, in which it looks: fewer would tell nothing."""
 OPENED = 400
 """Pictures, sounds and films that are opened; the others' headers are believed until training reads them."""
 FEW = 100
@@ -227,16 +230,25 @@ def _leaks(part: Table, target: str, digests: np.ndarray) -> list[Finding]:
 
 
 def leaking(table: Table, data: DataConfig) -> list[str]:
-    """In words, what gives a target away and is learned from, looked for in some of the rows."""
-    rows = evenly(len(table), min(JUDGED, CELLS // max(1, len(table.names) * len(data.target))))
+    """In words, what gives a target away and is learned from, looked for in some of the rows.
+
+    Of too many columns some are looked at: those of the kinds that fewest are of, and of one kind the first of the file.
+    """
     aside = {*data.target, *data.ignore, *dated.named(table, data.time)}
     inputs = [name for name in content_columns(table, (*data.target, *data.ignore)) if name not in aside]
-    if not inputs or data.ahead:  # earlier values tell much, and rightly so
+    if not inputs or not data.target or data.ahead:  # earlier values tell much, and rightly so
         return []
-    part = _as_numbers(table.without([name for name in table.names if name not in (*inputs, *data.target)]).take(rows))
-    digests = row_digests(part, inputs)
+    many = Counter(table.kinds.get(name) for name in inputs)
+    looked = sorted(inputs, key=lambda name: many[table.kinds.get(name)])[: max(1, CELLS // TELLING // len(data.target))]
+    rows = evenly(len(table), min(JUDGED, CELLS // (len(looked) * len(data.target))))
+    part = _as_numbers(table.without({*table.names} - {*looked, *data.target}).take(rows))
+    digests = row_digests(part, looked)
     found = [one for target in data.target for one in _leaks(part.without({*data.target} - {target}), target, digests)]
-    return [tr("Warning: {what}", what=f"{one.sentence} {one.remedy}") for one in found]
+    said = [tr("Warning: {what}", what=f"{one.sentence} {one.remedy}") for one in found]
+    if len(looked) < len(inputs):
+        said.append(tr("Whether a column gives a target away was looked at for {count:,} of {all:,} columns: those of rarer kinds, then "
+                       "the first of the file.", count=len(looked), all=len(inputs)))  # fmt: skip
+    return said
 
 
 def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[Proposal, list[Finding]]:
