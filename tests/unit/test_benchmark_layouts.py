@@ -277,6 +277,21 @@ def test_parts_without_classes_beside_another_folder(tmp_path: Path) -> None:
         sources.read(tmp_path)
 
 
+def test_lists_of_parts_beside_a_table(tmp_path: Path) -> None:
+    """As ChestX-ray14 has them; a column that tells the part is held above them."""
+    rows, names = ["Image Index,Finding Labels,Follow-up #,Patient ID"], [f"{n // 2:08}_{n % 2:03}.png" for n in range(30)]
+    for number, name in enumerate(names):
+        shot(tmp_path / f"images_00{1 + number % 2}" / "images" / name, number)
+        rows.append(f"{name},{('No Finding', 'Effusion', 'Effusion|Mass')[number % 3]},{number % 2},{number // 2}")
+    write(tmp_path / "Data_Entry_2017.csv", *rows)
+    write(tmp_path / "train_val_list.txt", *names[:20])
+    write(tmp_path / "test_list.txt", *names[20:])
+    made = plan.make(tmp_path, {}, Silent())
+    assert {Path(file).name for file in made.test.column("image").to_pylist()} == {*names[20:]}
+    write(tmp_path / "Data_Entry_2017.csv", *(f"{row},{('split' if row == rows[0] else ('train', 'test')[len(row) % 2])}" for row in rows))
+    assert "split" in sources.read(tmp_path).names and "Lists beside" not in " ".join(sources.read(tmp_path).problems)
+
+
 def test_two_lists_of_the_same_files(tmp_path: Path) -> None:
     """As ISIC has them: what is to be told, a column a class, and what is known of each picture beside it."""
     truth, about = ["image,MEL,NV,BCC"], ["image,age_approx,lesion_id,sex"]

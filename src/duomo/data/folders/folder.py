@@ -113,7 +113,7 @@ def _of_media(folder: Folder, tables: list[str], moving: list[str]) -> Table:
     if (found := of_folders(folder, folder.shown, tables)) is not None:
         return found
     if (found := _listed(folder, tables)) is not None:
-        return found
+        return divided(folder, found)
     for made in (read_timed, read_spoken, _paired) if folder.media == "audio" else (_paired, read_classes):
         if (found := made(folder)) is not None:
             return found

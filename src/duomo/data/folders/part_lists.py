@@ -13,7 +13,7 @@ from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.folders.files import Folder, by_ends
 from duomo.data.formats.text_encoding import detect, open_text
-from duomo.data.partition import NAMES, SPLIT, meant
+from duomo.data.partition import NAMES, SPLIT, meant, told
 
 LISTS, MOST, LARGEST, SHARE = 50, 1000, 1 << 26, 0.5
 """Texts that may be lists, at most, and such as are called after parts; bytes of one; of its lines, or of the files, so many are named."""
@@ -23,28 +23,30 @@ CODES = {"0": "", "1": "train", "2": "test"}
 
 def divided(folder: Folder, table: Table) -> Table:
     """The table with the part that lists called after the parts name each file in, of several divisions (trainlist01, trainlist02) in the
-    first; unchanged without such lists, or with two of one part."""
+    first; unchanged without such lists, with two of one part, or where a column says it."""
+    if folder.media not in table.names or SPLIT in table.names or told(table):
+        return table
     shown = [str(file) for file in table.column(folder.media).to_pylist()]
-    turns = _turns(folder, by_ends(shown)) if SPLIT not in table.names else {}
+    turns = _turns(folder, by_ends(shown))
     whole = [turn for turn in sorted(turns, key=lambda turn: (len(turn), turn)) if {"train", "test"} <= {*turns[turn]}]
     lists = [turns[whole[0]]] if whole else [*turns.values()]
     parts = {part: names for one in lists for part, names in one.items()}
     if sum(map(len, lists)) > len(parts) or not all(parts.values()):
         return table
-    told = {name: part for part, names in parts.items() for name in names}
-    if "train" not in parts and parts and len(told) < len(shown):
-        told |= {name: "train" for name in shown if name not in told}
-    if not {"train", "test"} <= {*told.values()}:
+    parted = {name: part for part, names in parts.items() for name in names}
+    if "train" not in parts and parts and len(parted) < len(shown):
+        parted |= {name: "train" for name in shown if name not in parted}
+    if not {"train", "test"} <= {*parted.values()}:
         return table
-    counts = Counter(told[name] for name in shown if name in told)
+    counts = Counter(parted[name] for name in shown if name in parted)
     said = [tr("Lists beside the files name their parts ({parts}): they are divided so.",
                parts=", ".join(f"{part} {count:,}" for part, count in counts.items()))]  # fmt: skip
     said += [tr("The lists divide the files in {count} ways, of which the first is taken.", count=len(whole))] if len(whole) > 1 else []
-    if lost := [name for name in shown if name not in told]:
+    if lost := [name for name in shown if name not in parted]:
         said.append(
             tr("{count:,} files are left out, for no list of a part names them; the first: {first}.", count=len(lost), first=lost[0])
         )
-    data = table.data.append_column(SPLIT, pa.array([told.get(name) for name in shown], pa.large_string()))
+    data = table.data.append_column(SPLIT, pa.array([parted.get(name) for name in shown], pa.large_string()))
     data = data.filter(pc.is_valid(data.column(SPLIT)))
     return replace(table, data=data, kinds={**table.kinds, SPLIT: "id"}, problems=(*table.problems, *said))
 
