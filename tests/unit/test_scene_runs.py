@@ -93,3 +93,11 @@ def test_numbers_that_are_no_masks(tmp_path: Path) -> None:
     for place, lines in enumerate((points, values)):
         table = sources.read(made(tmp_path / str(place), 20, "file,told,label", *lines))
         assert "boxes" not in table.names and "told" in table.names
+
+
+@pytest.mark.parametrize("broken", ["1 2 3", "99999999999999999999999 2 3 4"])
+def test_a_broken_mask_a_row_told_twice_and_spaces_hide_no_masks(tmp_path: Path, broken: str) -> None:
+    """A mask that is told twice is no thing of its own: each mask marks all of a picture as before."""
+    lines = [f"{n}.png, {packed(ONE, TWO)}" for n in range(2, 30)]
+    found = things(made(tmp_path, 30, "ImageId, EncodedPixels", "0.png, -1", f"1.png, {broken}", *lines, lines[0]))
+    assert found["0.png"] == found["1.png"] == [] and found["2.png"] == found["9.png"] == [("object", *ONE), ("object", *TWO)]

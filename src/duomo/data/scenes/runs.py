@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from duomo.core import films
 from duomo.core.kinds import image, media
@@ -26,11 +27,11 @@ from duomo.data.scenes.shared import Faults, Scene, Sides
 BEGINNING = re.compile(r"\s*\d+ \d+( \d+)*( \d*)?")
 NAMED = re.compile(rf"(.+(?:{'|'.join(map(re.escape, image.SUFFIXES))}))_(.+)", re.IGNORECASE)
 """A picture's name and the class of its mask in one cell."""
-EMPTY = ("", "-1", None)
+EMPTY = ("", "-1")
 """What stands for a mask that marks nothing."""
-LOOKED_AT, FILLED, SHOWN, FEWEST, MANY = 20_000, 200, 100, 3, 6
+LOOKED_AT, FILLED, SHOWN, FEWEST, MANY, WHOLE, LONGEST = 20_000, 200, 100, 3, 6, 0.95, 15
 """Rows that are looked at, masks among them that are read, characters of them that are glanced at; runs of the longest at least, and where
-all have as many."""
+all have as many; the share of the masks that are whole at least; digits of a number."""
 NEAR = 0.25
 """Of a picture's side, how far the step from one run to the next may be off."""
 SMALLEST = 9
@@ -42,12 +43,13 @@ Mask = tuple[str, np.ndarray]
 def runs_of(listed: Table) -> str:
     """The column whose cells are masks as run lengths; empty where none is. Rows of as many numbers each, and few (boxes), are none."""
     for name in (name for name in listed.names if is_text(listed.column(name).type)):
-        cells = [cell for cell in listed.column(name).slice(0, LOOKED_AT).drop_null().slice(0, FILLED).to_pylist() if cell not in EMPTY]
-        if not cells or not all(BEGINNING.fullmatch(cell[:SHOWN]) for cell in cells):
+        told = pc.utf8_trim_whitespace(listed.column(name).slice(0, LOOKED_AT).drop_null())
+        cells = told.filter(pc.invert(pc.is_in(told, value_set=pa.array(EMPTY, told.type)))).slice(0, FILLED).to_pylist()
+        if not cells or sum(BEGINNING.fullmatch(cell[:SHOWN]) is not None for cell in cells) < WHOLE * len(cells):
             continue
-        masks = [_runs(cell) for cell in cells]
-        sizes = {len(one) for one in masks if one is not None}
-        if all(one is not None for one in masks) and max(sizes) >= (FEWEST if len(sizes) > 1 or len(cells) == 1 else MANY):
+        masks = [runs for cell in cells if (runs := _runs(cell)) is not None]
+        sizes = {*map(len, masks)}
+        if len(masks) >= WHOLE * len(cells) and max(sizes) >= (FEWEST if len(sizes) > 1 or len(cells) == 1 else MANY):
             return name
     return ""
 
@@ -55,7 +57,7 @@ def runs_of(listed: Table) -> str:
 def _runs(cell: str) -> np.ndarray | None:
     """(R, 2) beginnings and lengths of rising runs that do not overlap; None where the cell holds anything else."""
     words = cell.split()
-    if len(words) % 2 or not all(map(str.isdecimal, words)):
+    if len(words) % 2 or not all(word.isdecimal() and len(word) <= LONGEST for word in words):
         return None
     run_R2 = np.array(words, np.int64).reshape(-1, 2)
     return run_R2[run_R2[:, 1] > 0] if (run_R2[1:, 0] >= run_R2[:-1].sum(axis=1)).all() else None
@@ -79,10 +81,10 @@ def named_apart(data: pa.Table) -> pa.Table:
 def scenes_of(root: Path, rows: Iterable[tuple[str | None, str, str | None]], faults: Faults) -> list[Scene]:
     """A scene for each picture of the rows: picture, class, mask."""
     masks = defaultdict[str, list[Mask]](list)
-    for picture, label, cell in rows:
+    for picture, label, cell in dict.fromkeys((picture, label, (cell or "").strip()) for picture, label, cell in rows):
         if picture is None:
             continue
-        own, runs = masks[picture], None if cell in EMPTY else _runs(str(cell))
+        own, runs = masks[picture], None if cell in EMPTY else _runs(cell)
         if runs is not None:
             own += [(label, runs)] if len(runs) else []
         elif cell not in EMPTY:
