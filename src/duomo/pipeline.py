@@ -21,7 +21,7 @@ from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter, Silent
 from duomo.core.run import JUDGED, RunFolder, run_name, whole
 from duomo.core.table import Table
-from duomo.data import audit, longform, sources, spill
+from duomo.data import audit, crossed, longform, sources, spill
 from duomo.data.cleaning import clean
 from duomo.data.folders.files import check_names
 from duomo.evaluate import compare as comparison
@@ -60,6 +60,7 @@ def inspect(
     example: tuple[str, list[tuple[str, bool]]] | None = None
     try:
         data, notes = choose(table, data)
+        table = crossed.settle(table, data)
         task = find.make_task(data.task, task_options(data, said))
         suggestion = task.suggest(table)
         model = find.task_recipes(data.task)[suggestion.recipe]["model"]

@@ -19,7 +19,22 @@ from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, Recipe
 from duomo.core.reporter import Reporter
 from duomo.core.table import MEDIA, Table
-from duomo.data import ahead, audit, dated, given_parts, leaks, longform, objects, partition, rasters, spill, split, targets, totals
+from duomo.data import (
+    ahead,
+    audit,
+    crossed,
+    dated,
+    given_parts,
+    leaks,
+    longform,
+    objects,
+    partition,
+    rasters,
+    spill,
+    split,
+    targets,
+    totals,
+)
 from duomo.data.cleaning import clean
 from duomo.data.digests import row_digests
 from duomo.data.folders import whose
@@ -233,7 +248,7 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
     if not (data.split or data.group or data.time or data.test):
         proposal, found = audit.propose(table, data.target[0] if data.target else "")
         for finding in found:
-            if finding.code in ("few_groups", "gathered", "long"):
+            if finding.code in ("few_groups", "gathered", "pairs", "long"):
                 reporter.say(finding.sentence if finding.code == "few_groups" else f"{finding.sentence} {finding.remedy}")
         if proposal.how == "folders" and not named:
             reporter.say(tr("Split by the folders that the files lie in; --split random divides them anew."))
@@ -289,8 +304,8 @@ def make(source: Any, settings: Mapping[str, Any], reporter: Reporter, *, resume
     data, notes = choose(table, joined)
     for sentence in folded(notes):
         reporter.say(sentence)
-    table, data, past = ahead.settle(table, data, reporter)
-    settings = ahead.laid(settings, table, past)
+    table, data, past = ahead.settle(crossed.settle(table, data), data, reporter)
+    settings = crossed.laid(ahead.laid(settings, table, past), table, data)
     table, left_out = _sound(table, data)
     table, cleaned = clean(table, said.clean, (*data.target, *data.ignore))
     data = safe(table, data, reporter)

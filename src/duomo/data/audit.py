@@ -20,7 +20,7 @@ from duomo.core.kinds.cells import is_text, text_of
 from duomo.core.messages import flagged, listed, tr
 from duomo.core.recipe import DataConfig
 from duomo.core.table import MEDIA, Table, evenly
-from duomo.data import dated, longform, neighbours
+from duomo.data import crossed, dated, longform, neighbours
 from duomo.data.cleaning import shares
 from duomo.data.digests import MISSING, cell_digests, mix, row_digests
 from duomo.data.encode import broken, named
@@ -45,7 +45,7 @@ FEW = 100
 FEW_BYTES = 100_000
 RARE = 0.01
 FIRST = 5
-OF_SPLITS = ("groups", "few_groups", "gathered", "times", "long")
+OF_SPLITS = ("groups", "few_groups", "gathered", "pairs", "times", "long")
 """Findings that also a column tells that is not learned from."""
 __all__ = ["Audit", "ColumnAudit", "Finding", "Proposal", "audit", "leaking", "near_rows", "propose"]
 _SEVERITY = {"error": 0, "warning": 1, "note": 2}
@@ -259,6 +259,10 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
         reason = tr("the column {name!r} says so", name=named) if named else tr("the files lie in folders of the parts")
         return Proposal("folders", reason=reason), findings
     groups, times = group_columns(table, target), time_columns(table, target)
+    pairs = None if asked and asked.how == "group" else crossed.pair(table, target)
+    if pairs:
+        groups, times = [], [name for name in times if crossed.known_later(table, pairs, name)]
+        findings.append(_pairs(*pairs))
     followed = next(iter([name for name, _ in groups] or times), "") if asked is None else asked.group or asked.time
     kept = tr("Duomo splits by it unless another split is asked for." if asked is None else "It is split by it.")
     for name, count in groups:
@@ -266,11 +270,11 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
                   name=name, count=count, rows=len(table))  # fmt: skip
         remedy = kept if name == followed else tr("Split by group: --group {name}", name=flagged(name))
         findings.append(Finding("warning", "groups", said, (name,), remedy=remedy))
-    for name, count in [] if groups else group_columns(table, target, 2):
+    for name, count in [] if groups or pairs else group_columns(table, target, 2):
         said = tr("Column {name!r} repeats, and its {count} different values are too few to keep them apart: the test will show more of "
                   "what was learned from.", name=name, count=count)  # fmt: skip
         findings.append(Finding("warning", "few_groups", said, (name,), (), tr("Collect more of them, or give a test of new ones: --test")))
-    for name, count in [] if groups or times else gathered(table, target):
+    for name, count in [] if groups or times or pairs else gathered(table, target):
         said = tr("Rows of one {name!r} stand together ({count} different values in {rows} rows): if they are alike in more than the "
                   "columns tell and the model will meet new ones, a random split tests too kindly.",
                   name=name, count=count, rows=len(table))  # fmt: skip
@@ -279,7 +283,8 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
         said = tr("Rows are dated by {name!r}: a random split would learn from the future of its test.", name=name)
         remedy = kept if name == followed else tr("Split by time: --time {name}", name=flagged(name))
         findings.append(Finding("note", "times", said, (name,), remedy=remedy))
-    findings += _long(table, target, [name for name, _ in groups], [name for name in times if name in table.names])
+    if not pairs:
+        findings += _long(table, target, [name for name, _ in groups], [name for name in times if name in table.names])
     if asked is not None:
         return asked, findings
     if groups:
@@ -288,7 +293,7 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
     if times:
         reason = tr("rows are dated by {name!r}, and the model will meet later ones", name=times[0])
         return Proposal("time", time=times[0], reason=reason), findings
-    alike, looked = neighbours.following(table, target)
+    alike, looked = (0, 0) if pairs else neighbours.following(table, target)
     if alike:
         reason = tr("the next row is much like the one before it in {alike} of {looked} columns, as if they followed one another in time",
                     alike=alike, looked=looked)  # fmt: skip
@@ -296,6 +301,11 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
     if table.kinds.get(target) == "category":
         return Proposal("stratified", reason=tr("every class is in every part")), findings
     return Proposal("random", reason=tr("nothing ties the rows together")), findings
+
+
+def _pairs(who: str, what: str) -> Finding:
+    said = tr("Rows are pairs of {who!r} and {what!r}, each met once: the test is of new pairs, not of new names.", who=who, what=what)
+    return Finding("note", "pairs", said, (who, what), (), tr("For a test of new ones: --group {name}", name=flagged(who)))
 
 
 def _long(table: Table, target: str, groups: list[str], times: list[str]) -> list[Finding]:
