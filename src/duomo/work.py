@@ -24,13 +24,12 @@ from duomo.core.config import to_toml
 from duomo.core.contract import Task, View
 from duomo.core.device import Execution, answering, candidates, machine_facts, offered
 from duomo.core.errors import ConfigError
-from duomo.core.kinds.cells import codes_of, values_of
 from duomo.core.messages import tr
 from duomo.core.reporter import Reporter
 from duomo.core.run import HEAD, JUDGED, OPENING, RunFolder
 from duomo.core.table import MEDIA
 from duomo.core.tensors import Batch
-from duomo.data import sources, spill
+from duomo.data import sources, spill, split
 from duomo.data.digests import row_digests
 from duomo.data.loader import TableStream, batches
 from duomo.data.predictor import Block, Predictor, block_of
@@ -229,8 +228,7 @@ class Work:
             return hashed.fit(letters, self.model, self.task, both, hashed.seconds_of(minutes), self.reporter)
         apart = bool(self.plan.recipe.data.group or self.plan.recipe.data.time)
         limit = council.allowed(self.model, minutes, seconds)
-        group = self.plan.recipe.data.group
-        groups = codes_of(values_of(self.plan.train.column(group))) if group and len(self.plan.train) == len(self.examples) else None
+        groups = split.together(self.plan.train, self.plan.recipe.data) if len(self.plan.train) == len(self.examples) else None
         return council.fit(self.model, self.task, both, apart, limit, self.reporter, groups)
 
     def _samples(self) -> dict[str, str]:

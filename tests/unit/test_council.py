@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,9 +19,12 @@ from duomo.core import find
 from duomo.core.contract import Field, Goal
 from duomo.core.device import Execution
 from duomo.core.errors import Interrupted
+from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.core.run import RunFolder
+from duomo.core.table import Table
 from duomo.core.tensors import Batch
+from duomo.data import split
 from duomo.exchange import engines
 from duomo.exchange.opening import open_pretrained
 from duomo.nn.council import KNOWN, Council, Forest
@@ -245,6 +249,25 @@ def test_few_rows_that_become_many_have_trees_of_the_kind_that_was_chosen() -> N
     first = one.forest.root_T[:: count // boosted_trees.BAGS].tolist()
     assert len(one.forest.root_T) == count and len({tuple(one.forest.feature_L[place : place + 9].tolist()) for place in first}) > 1
     assert float(one.forest(batch["x"]).std()) > 0.96 * before
+
+
+def test_folds_keep_together_what_the_split_kept_together() -> None:
+    """Patients, or blocks of neighbours: a fold that held a row's near copy would choose what knows them by heart."""
+    rng = np.random.default_rng(0)
+    group_N = np.append(rng.integers(0, 40, 290), np.full(10, -1))  # ten belong to nobody
+    goal = Goal("class", rng.integers(0, 2, 400), np.ones(400, bool), 0, 2, np.ones(400))
+    rows = council.Rows(300, {}, torch.zeros(100, 2), [goal], True, 0.0, council.PRIOR, council.FIRM, group_N)
+    parts = rows.parts(goal, 300)
+    assert len(parts) == 5 and sorted(np.concatenate([judge for _, judge in parts])) == list(range(300))
+    assert all(not {*group_N[learn]} & {*group_N[judge]} - {-1} and len(judge) == 60 for learn, judge in parts)
+    assert len([judge for _, judge in parts if -1 in group_N[judge]]) > 1
+    for held in (replace(rows, groups=None), replace(rows, groups=np.arange(300) // 100)):  # by time, or of three patients
+        ((learn, judge),) = held.parts(goal, 300)
+        assert len(learn) == 300 and list(judge) == list(range(300, 400))
+    table = Table(pa.table({"x": np.arange(300.0), "who": ["a", "b", "b"] * 100}))
+    assert split.together(table, DataConfig(group="who"))[:4].tolist() == [0, 1, 1, 0] and split.together(table, DataConfig()) is None
+    block_N = split.together(table, DataConfig(split="blocks"))
+    assert block_N is not None and (np.diff(block_N) >= 0).all() and len(np.unique(block_N)) > 5
 
 
 def test_each_of_a_thousand_values_counts(tmp_path: Path) -> None:

@@ -156,6 +156,18 @@ def test_one_typing_error_does_not_flatten_a_column() -> None:
     assert number.KIND.encode(Cells(column(cells[:100])), state).values.std() > 0.5
 
 
+def test_the_largest_values_of_a_heavy_tail_are_told_apart() -> None:
+    """The people of counties: the largest have a thousand times as many as the middle one."""
+    cells = pa.chunked_array([np.exp(np.random.default_rng(0).normal(0, 3, 1000))])
+    state = json.loads(json.dumps(number.KIND.fit(Cells(cells), CONFIG)))
+    told = number.KIND.encode(Cells(cells), state).values[:, 0]
+    assert len(np.unique(told)) == 1000 and (np.argsort(told) == np.argsort(cells.to_numpy())).all() and told.max() < 12
+    centre, scale, heavy = number.KIND.field(state).facts["spread"][0]
+    assert heavy and np.allclose(np.sinh(told.astype(np.float64)) * scale + centre, cells.to_numpy(), rtol=1e-3, atol=1e-3)
+    before = {name: value for name, value in state.items() if name != "heavy"}
+    assert number.KIND.encode(Cells(cells), before).values.max() == 20  # a run of before answers as it did
+
+
 def test_columns_that_count_the_rows_are_ids_unless_they_tell_of_time() -> None:
     rows = 60
     noise = np.random.default_rng(0).normal(size=rows).round(3)

@@ -54,7 +54,8 @@ class Field:
     vocabulary: tuple[int, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     """JSON values learned from the training split: pixels and clips mean, std; waveform rate; numbers bins (list of N lists),
-    spread (list of N pairs: centre and scale that were taken away), columns (list of N names)."""
+    spread (list of N triples: centre and scale that were taken away, and 1 where the inverse hyperbolic sine of the rest is told), columns
+    (list of N names)."""
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def _field(group: list[Learned]) -> Field:
     facts: dict[str, Any] = {"columns": names}
     if parts[0].form == "numbers":
         facts["bins"] = [bins for part in parts for bins in part.facts["bins"]]
-        facts["spread"] = [spread for part in parts for spread in part.facts.get("spread", [[0.0, 1.0]] * part.shape[0])]
+        facts["spread"] = [spread for part in parts for spread in part.facts.get("spread", [[0.0, 1.0, 0.0]] * part.shape[0])]
         facts["styles"] = {
             one.column: (one.kind, part.facts["style"]) for one, part in zip(group, parts, strict=True) if "style" in part.facts
         }

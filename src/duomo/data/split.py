@@ -168,6 +168,13 @@ def _split(part_N: np.ndarray, how: str, notes: tuple[str, ...]) -> Split:
     return Split(train, valid, test, how, notes)
 
 
+def together(table: Table, config: DataConfig) -> np.ndarray | None:
+    """(N,) numbers that are equal where rows of one part belong together: those of a group, or neighbours; none where nothing told so."""
+    if config.group:
+        return codes_of(values_of(table.column(config.group)))
+    return neighbours.blocks(len(table)) if config.split == "blocks" else None
+
+
 def has_classes(table: Table, config: DataConfig, targets: Sequence[str]) -> bool:
     """Whether the one target is classes, by its kind or, where they are numbers, because it is to be classified."""
     kinds = ("category", "number") if config.task == "classify" else ("category",)

@@ -197,7 +197,8 @@ class Model(nn.Module):
         for name in self.series:
             yield batch[name].float(), inside(batch, name)
         if self.places:
-            x_BT = batch[self.numbers[0]][:, self.places].float() * self.spread[:, 1] + self.spread[:, 0]
+            told_BT = batch[self.numbers[0]][:, self.places].float()
+            x_BT = torch.where(self.spread[:, 2] > 0, told_BT.sinh(), told_BT) * self.spread[:, 1] + self.spread[:, 0]
             yield x_BT.unsqueeze(2), torch.ones_like(x_BT, dtype=torch.bool)
 
     def _features(self, batch: Batch) -> Tensor:

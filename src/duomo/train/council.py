@@ -102,7 +102,7 @@ def fit(
     """Fit trees and line and weigh all voices; none where the model has no council or the task no goals for one.
 
     `both`: training and validation; `apart`: rows of one group or time belong together; `seconds`: about what it may take; `groups`: the
-    number of each training row's group, where there are groups.
+    number of each training row's group or block of neighbours, where there are such.
     """
     council, alone = council_of(model), Fitted()
     if council is None or not len(both[1]) or not council.looks(len(both[0]) < PICTURES):

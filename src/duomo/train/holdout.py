@@ -38,7 +38,7 @@ class Rows:
     firm: float
     """As many rows or so hold it."""
     groups: np.ndarray | None = None
-    """(learned,) the number of each training row's group (-1: none), where a split by groups holds them together."""
+    """(learned,) the number of each training row's group (-1: none) or block of neighbours, where the split holds them together."""
 
     def taught(self, goal: Goal) -> bool:
         """Whether there is enough to learn it from, and to judge it by."""
@@ -46,14 +46,15 @@ class Rows:
         return len(rows) >= LEAST and len(np.unique(goal.values[rows])) > 1 and bool(goal.known[self.learned :].any())
 
     def parts(self, goal: Goal, most: int) -> Parts:
-        """Folds of few rows, every class dealt out evenly; else the training rows against the validation."""
+        """Folds of few rows; else the training rows against the validation."""
         rows = np.flatnonzero(goal.known[: self.learned])
-        if self.apart or self.learned >= FEW:
+        if self.learned >= FEW or (self.apart and self.groups is None):
+            fold = None
+        else:
+            fold = _dealt(goal, rows) if self.groups is None else _grouped(goal, rows, self.groups[rows])
+        if fold is None:
             return [(spread(rows, most), self.learned + np.flatnonzero(goal.known[self.learned :]))]
-        rows = np.random.default_rng(0).permutation(rows)
-        rows = rows[np.argsort(goal.values[rows], kind="stable")] if goal.kind == "class" else rows
-        fold = np.arange(len(rows)) % FOLDS
-        return [(np.sort(rows[fold != one]), np.sort(rows[fold == one])) for one in range(FOLDS)]
+        return [(rows[fold != one], rows[fold == one]) for one in range(FOLDS)]
 
     def whole(self, goal: Goal, most: int) -> np.ndarray:
         return spread(np.flatnonzero(goal.known[: self.learned]), most)
@@ -69,6 +70,28 @@ class Rows:
     def more(self, batch: Batch, goals: Sequence[Goal], ends: float) -> "Rows":
         """The same rows and others behind them; `goals` are of all."""
         return replace(self, batch=batch, goals=goals, ends=ends)
+
+
+def _dealt(goal: Goal, rows: np.ndarray) -> np.ndarray:
+    """(N,) the fold of each of these rows, drawn by chance, every class dealt out evenly."""
+    order = np.random.default_rng(0).permutation(len(rows))
+    order = order[np.argsort(goal.values[rows[order]], kind="stable")] if goal.kind == "class" else order
+    fold = np.empty(len(rows), np.int64)
+    fold[order] = np.arange(len(rows)) % FOLDS
+    return fold
+
+
+def _grouped(goal: Goal, rows: np.ndarray, group_N: np.ndarray) -> np.ndarray | None:
+    """The same, rows of one group in one fold, about as many in each; none where too few groups, or all of a class in one, forbid it."""
+    alone_N = group_N.max() + 1 + np.arange(len(group_N))
+    _, place_N, size_G = np.unique(np.where(group_N < 0, alone_N, group_N), return_inverse=True, return_counts=True)
+    fold_G, taken = np.zeros(len(size_G), np.int64), np.zeros(FOLDS, np.int64)
+    for group in np.argsort(-size_G, kind="stable"):
+        fold_G[group] = taken.argmin()
+        taken[fold_G[group]] += size_G[group]
+    fold = fold_G[place_N]
+    fits = all(len(np.unique(goal.values[rows[fold != one]])) > 1 for one in range(FOLDS))
+    return fold if fits and len(size_G) >= FOLDS else None
 
 
 def even(parts: Sequence[Tensor]) -> list[Tensor]:

@@ -270,7 +270,7 @@ class Number(Kind):
 
     def field(self, state: Mapping[str, Any]) -> Field:
         bins = [list(state["bins"])] + ([[0.0, 1.0]] if state["flag"] else [])
-        spread = [[state["centre"], state["scale"]]] + ([[0.0, 1.0]] if state["flag"] else [])
+        spread = [spread_of(state)] + ([[0.0, 1.0, 0.0]] if state["flag"] else [])
         return Field("numbers", (len(bins),), facts={"bins": bins, "spread": spread, "style": list(state["style"])})
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
@@ -281,8 +281,9 @@ class Number(Kind):
 def learn(known: np.ndarray, bins: int) -> dict[str, Any]:
     """Centre, scale and quantile bins (of standardised values) of finite numbers (N,).
 
-    With heavy tails the median and the interquartile range / 1.349 stand for mean and standard deviation, and values
-    are clipped 20 of these away, so that one typing error does not flatten a column.
+    With heavy tails the median and the interquartile range / 1.349 stand for mean and standard deviation, so that one typing error does not
+    flatten a column, and what lies far out (inverse hyperbolic sine) is told by its logarithm: such columns hold sums of money and counts
+    whose largest values tell most. Other values are clipped 20 deviations away.
     """
     if not len(known):
         return {"centre": 0.0, "scale": 1.0, "low": -20.0, "high": 20.0, "bins": [0.0, 1.0]}
@@ -290,12 +291,18 @@ def learn(known: np.ndarray, bins: int) -> dict[str, Any]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = float(known.mean()), float(known.std())
     robust = (high - low) / 1.349
-    if not (np.isfinite(mean) and np.isfinite(deviation)) or (robust > 0 and deviation > 5 * robust):
+    heavy = not (np.isfinite(mean) and np.isfinite(deviation)) or bool(robust > 0 and deviation > 5 * robust)
+    if heavy:
         mean, deviation = float(centre), float(robust)
     tiny = 1e-12 * max(1.0, abs(mean))
     scale = deviation if np.isfinite(deviation) and deviation > tiny else 1.0
-    state = {"centre": float(mean), "scale": float(scale), "low": -20.0, "high": 20.0}
+    state = {"centre": float(mean), "scale": float(scale), "low": -20.0, "high": 20.0, "heavy": heavy}
     return state | {"bins": edges(standardise(known, state), bins)}
+
+
+def spread_of(state: Mapping[str, Any]) -> list[float]:
+    """Centre, scale, and 1 where what remained is told by its inverse hyperbolic sine."""
+    return [state["centre"], state["scale"], float(state.get("heavy", False))]
 
 
 def edges(values: np.ndarray, bins: int) -> list[float]:
@@ -321,7 +328,10 @@ def edges(values: np.ndarray, bins: int) -> list[float]:
 def standardise(values: np.ndarray, state: Mapping[str, Any]) -> np.ndarray:
     """(N,) float64 -> (N,) float32 around zero; nan stays nan."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.clip((values - state["centre"]) / state["scale"], state["low"], state["high"]).astype(np.float32)
+        scaled = (values - state["centre"]) / state["scale"]
+        if np.any(heavy := state.get("heavy", False)):  # a run of before clips what lies far out
+            scaled = np.where(heavy, np.arcsinh(scaled), scaled)
+        return np.clip(scaled, state["low"], state["high"]).astype(np.float32)
 
 
 def stack(values: np.ndarray, state: Mapping[str, Any]) -> np.ndarray:
@@ -337,7 +347,7 @@ def matrix(batches: Sequence[pa.RecordBatch], states: Sequence[Mapping[str, Any]
     parts = [batch.to_tensor(null_to_nan=True).to_numpy() for batch in batches]
     values_NC = parts[0] if len(parts) == 1 else np.concatenate(parts)
     values_NC = np.where(np.isinf(values_NC), np.nan, values_NC)
-    learned = {name: np.array([state[name] for state in states]) for name in ("centre", "scale", "low", "high")}
+    learned = {name: np.array([state.get(name, False) for state in states]) for name in ("centre", "scale", "low", "high", "heavy")}
     scaled_NC = standardise(values_NC, learned)
     missing_NC = np.isnan(scaled_NC)
     scaled_NC[missing_NC] = 0.0

@@ -164,9 +164,9 @@ class Numbers(Kind):
         return {"style": [style.form, list(style.signs)], "flag": len(known_NC) < len(values_NC), "parts": parts}
 
     def field(self, state: Mapping[str, Any]) -> Field:
-        flag = [[0.0, 1.0]] if state["flag"] else []
-        bins = [list(part["bins"]) for part in state["parts"]] + flag
-        spread = [[part["centre"], part["scale"]] for part in state["parts"]] + flag
+        flag = bool(state["flag"])
+        bins = [list(part["bins"]) for part in state["parts"]] + [[0.0, 1.0]] * flag
+        spread = [number.spread_of(part) for part in state["parts"]] + [[0.0, 1.0, 0.0]] * flag
         return Field("numbers", (len(bins),), facts={"bins": bins, "spread": spread, "style": list(state["style"])})
 
     def encode(self, cells: Cells, state: Mapping[str, Any]) -> Block:
