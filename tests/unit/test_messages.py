@@ -6,11 +6,14 @@ import json
 import re
 import sys
 
+import pyarrow as pa
 import pytest
 
 from duomo import cli
 from duomo.core import messages
+from duomo.core.errors import DataError
 from duomo.core.retranslated import retell, retold
+from duomo.core.table import Table
 from duomo.evaluate.scorecard import SENTENCES
 from duomo.serve import schema
 
@@ -124,3 +127,12 @@ def test_a_terminal_without_a_place_for_a_sign_shows_its_number(monkeypatch: pyt
     assert cli.main(["--version"]) == 0
     print("春风 🙂", flush=True)
     assert shown.getvalue().decode("gbk").endswith("春风 \\U0001f642\n")
+
+
+def test_the_names_of_files_are_no_hint_beside_what_lies_in_them():
+    """Nobody who asks for a title of pictures means the names of their files."""
+    with pytest.raises(DataError) as refused:
+        Table(pa.table({"image": ["a.png"], "file": ["a.png"], "sort": ["x"]})).column("title")
+    assert "Did you mean" not in str(refused.value)
+    with pytest.raises(DataError, match="'file'"):
+        Table(pa.table({"file": ["a"], "sort": ["x"]})).column("title")

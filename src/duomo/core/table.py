@@ -59,7 +59,8 @@ class Table:
         if place is None:
             raise DataError(
                 "A column must exist in the data; there is no column {name!r}.{hint} The columns are: {columns}.",
-                name=name, hint=nearest(name, self.names), columns=listed(self.names),
+                name=name, hint=nearest(name, [own for own in self.names if own != "file" or not {*MEDIA} & {*self.names}]),
+                columns=listed(self.names),
             )  # fmt: skip
         return self.data.column(place)
 
