@@ -156,3 +156,32 @@ def test_a_mark_that_all_translations_have_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.xlf").write_text(text.format("".join([*units, left.replace("initial", "final")])))
     table = sources.read(tmp_path / "a.xlf")
     assert table.column("target").to_pylist() == [*[None] * 9, "Bye"] and "9 translations are marked" in table.problems[0]
+
+
+def subtitles(language: str, shift: float = 0.0) -> str:
+    """Forty times what one language says in two cues and the other in one, and a title in one of them."""
+    cues = list[str]()
+    for n in range(40):
+        oh = n % 5
+        two = [(0.0, 2.0, f"Where {'oh ' * oh}is {n}?"), (2.0, 3.5, "<i>Here.</i>")]
+        for begin, end, text in two if language == "en" else [(0.2, 3.4, f"{'哦' * oh}{n}在哪？在这。")]:
+            times = [
+                f"00:{int(t) // 60:02}:{int(t) % 60:02},{round(t % 1 * 1000):03}" for t in (4 * n + shift + begin, 4 * n + shift + end)
+            ]
+            cues.append(f"{len(cues) + 1}\n{times[0]} --> {times[1]}\n{text}\n")
+    return "\n".join(cues) + ("\n99\n00:59:00,000 --> 00:59:01,000\nThe end\n" if language == "en" else "")
+
+
+def test_subtitles_shown_together_are_translations(tmp_path: Path) -> None:
+    put(tmp_path, {f"show{n}.{language}.srt": subtitles(language) for n in (1, 2) for language in ("en", "zh")})
+    table = kinds.infer(sources.read(tmp_path), {})
+    assert table.names == ["en", "zh", "file"] and len(table) == 80 and choose(table, DataConfig())[0].task == "translate"
+    assert table.data.slice(1, 1).to_pylist() == [{"en": "Where oh is 1? Here.", "zh": "哦1在哪？在这。", "file": "show1"}]
+    assert "2 cues of one language alone" in " ".join(table.problems)
+
+
+def test_subtitles_out_of_step_are_texts(tmp_path: Path) -> None:
+    """Those of another version of the film."""
+    put(tmp_path, {"show.en.srt": subtitles("en"), "show.zh.srt": subtitles("zh", 1800)})
+    table = sources.read(tmp_path)
+    assert "text" in table.names and "not shown at the same times" in " ".join(table.problems)

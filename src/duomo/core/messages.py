@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 COUNTED = (
-    "answers|arrays|backgrounds|blocks|boxes|bytes|cells|channels|characters|classes|codes|columns|conversations|cut-outs|days"
+    "answers|arrays|backgrounds|blocks|boxes|bytes|cells|channels|characters|classes|codes|columns|conversations|cues|cut-outs|days"
     "|digits|dimensions|documents|elements|entries|epochs|features|figures|files|films|frames|groups|hours|keys|languages|layers|lines"
     "|links|logits|messages|minutes|moments|months|numbers|pairs|parameters|parts|passages|pickles|pictures|pieces|pixels|places"
     "|processes|questions|recordings|resamples|rows|scans|scenes|seconds|sentences|slices|sounds|spans|steps|subtitles|tables"

@@ -21,6 +21,7 @@ from duomo.data import spill as caches
 from duomo.data.folders.catalogues import read_catalogues
 from duomo.data.folders.classes import beds, classes, has_classes, kinds_of, known_classes, labels_of, within
 from duomo.data.folders.companions import above_classes, cards, companions
+from duomo.data.folders.dubbed import are_captions, read_dubbed
 from duomo.data.folders.files import Folder, Reader, kind_of, listing
 from duomo.data.folders.illustrated import is_illustrated
 from duomo.data.folders.joined import joined
@@ -165,6 +166,9 @@ def _settings(folder: Folder, tables: list[str]) -> bool:
 def _side_by_side(folder: Folder) -> Table | None:
     """Translations line by line, or texts that only seemed to be; None where nothing looks like them."""
     texts, said = sides(folder.root, folder.files)
+    if texts and are_captions(texts):
+        out = tr("The subtitles are not shown at the same times, so they are read as texts and not as translations of one another.")
+        return read_dubbed(folder.noting(*said), texts) or _written(folder.noting(out))
     if texts:
         return read_sides(folder.noting(*said), texts)
     return _written(folder.noting(*said)) if said else None

@@ -19,6 +19,7 @@ from duomo.core.table import Table
 from duomo.data import spill as caches
 from duomo.data.folders.files import Folder
 from duomo.data.formats.conll import are_tags
+from duomo.data.formats.cues import CAPTIONS
 from duomo.data.formats.rows import of_texts
 from duomo.data.formats.text_encoding import Encoding, detect, open_text
 from duomo.data.partition import PARTS, SPLIT, first_part
@@ -65,6 +66,8 @@ def _stem_and_side(file: str) -> tuple[str, str]:
     """What a file is called but for its side, and the side: its ending or, of a .txt, its whole name, its first or its last word, or the
     folder that train.txt and the like lie in; empty where none is one."""
     path = PurePosixPath(file)
+    if path.suffix.lower() in CAPTIONS:
+        path, file = path.with_suffix(".txt"), str(path.with_suffix(".txt"))
     if language := language_of(file):
         return file[: file.rindex(f".{language}")], language
     if path.suffix.lower() != ".txt":
