@@ -8,10 +8,11 @@ import pytest
 
 import duomo
 from duomo.core.kinds import infer
-from duomo.core.recipe import DataConfig
+from duomo.core.recipe import DataConfig, EncodeConfig
 from duomo.core.reporter import Silent
 from duomo.data import crossed
 from duomo.data.audit import propose
+from duomo.data.baselines.classical import LinearMatrix
 from duomo.data.sources import read
 
 RNG = np.random.default_rng(0)
@@ -78,6 +79,13 @@ def test_ratings_are_learned_by_name(tmp_path: Path) -> None:
 
 def duomo_data(target: str) -> DataConfig:
     return DataConfig(target=(target,), task="regress")
+
+
+def test_the_straight_line_to_beat_knows_as_many_names_as_the_model() -> None:
+    table = infer(read(ratings(1500, 60, 0.2)), {"user_id": "category", "item": "category"})
+    line = LinearMatrix(["user_id", "item"], table.kinds, EncodeConfig(categories=1500))
+    line.fit(table)
+    assert line.transform(table).shape[1] > 1500
 
 
 def test_names_beyond_the_usual_number_have_places() -> None:

@@ -39,7 +39,6 @@ TEXT_FEATURES = 200_000
 PIXELS = 32
 MELS = 40
 MOST_TREE_CATEGORIES = 250
-MOST_COLUMNS = 500
 MANY, EACH = 32, 50
 """A category of more values than this, with fewer rows for each on average, is divided like a number, by how frequent its values are: among
 all ways to divide hundreds of names one fits whatever was learned from."""
@@ -172,7 +171,7 @@ class LinearMatrix:
                 cells = texts(table.column(name))
                 self._vectorizers[name] = (tfidf_letters if _are_names(cells) else tfidf)(cells)
             elif kind == "category":
-                self._values[name] = _frequent(texts(table.column(name)), MOST_COLUMNS)
+                self._values[name] = _frequent(texts(table.column(name)), self.config.categories)
             else:
                 if kind != "number":
                     self._encoders[name] = InputEncoder(self.config)
