@@ -20,6 +20,7 @@ FORMS = {
     "android": ("{d}/{m}/2021, {h}:15 - {who}: {text}", "12/03/2021, 09:00 - Messages to this chat are secured."),
     "german": ("{d}.{m}.21, {h}:15 - {who}: {text}", ""),
     "chinese": ("2021年{m}月{d}日 上午{h}:15 - {who}: {text}", ""),
+    "discord": ("[{m:02}/{d}/2021 {h}:15 AM] {who}\n{text}\n", "=======\nGuild: Home\nChannel: Kitchen\n=======\n"),
     "qq": ("2021-{m:02}-{d} {h}:15:22 {who}(12345)\n{text}\n", "消息记录\n================\n消息对象:Ben\n"),
 }
 
@@ -27,7 +28,7 @@ FORMS = {
 def written(form: str, days: int = 5) -> str:
     line, head = FORMS[form]
     lines = [line.format(d=12 + day, m=3, h=10, who=who, text=text) for day in range(days) for who, text in TALK]
-    gone = line.format(d=12 + days, m=3, h=10, who="Anna", text="[图片]" if form == "qq" else "<Media omitted>")
+    gone = line.format(d=12 + days, m=3, h=10, who="Anna", text="[图片]" if form in ("qq", "discord") else "<Media omitted>")
     return "\n".join([*([head] if head else []), *lines, gone]) + "\n"
 
 
@@ -56,6 +57,9 @@ def test_a_chat_of_many_and_a_log(tmp_path: Path) -> None:
         lines = [line.format(n=n, level=("INFO", "ERROR")[n % 2], who=("cron", "kernel", "sshd")[n % 3]) for n in range(40)]
         (tmp_path / "log.txt").write_text("\n".join(lines))
         assert "sender" not in sources.read(tmp_path / "log.txt").names
+    lines = [f"[2021-03-12 10:{n:02}:22] Query {n}\n  SELECT {n} FROM table" for n in range(40)]
+    (tmp_path / "log.txt").write_text("\n".join(lines))
+    assert "sender" not in sources.read(tmp_path / "log.txt").names
 
 
 def test_lists_of_what_was_said_in_turn(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""Chats as messengers write them to a text: WhatsApp and the like a message behind its time and who wrote it, QQ time and name on a line
-of their own above it.
+"""Chats as messengers write them to a text: WhatsApp and the like a message behind its time and who wrote it, QQ and Discord time and name
+on a line of their own above it.
 
 [12/03/21, 10:15:22] Anna: Where are you?        12/03/2021, 10:15 - Anna: Where are you?        2021-03-12 10:15:22 张三(12345)
                                                                                                  到了吗
@@ -23,7 +23,7 @@ STAMP = rf"{DATE}\s*,?\s+{TIME}"
 LINE = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{STAMP.replace('?P<date>', '?P<day>').replace('?P<time>', '?P<hour>')}(?=\])|{STAMP})"
                   r"(?P<rest>.*)", re.IGNORECASE)  # fmt: skip
 SPOKEN = re.compile(r"(?:\]|\s+[-–—])\s+[\u200e~]*\s?(?P<who>[^:：]{1,60})[:：](?:\s+(?P<said>.*)|$)")
-ALONE = re.compile(r"\s+(?P<who>[^:：]{1,60}?)\s*(?:[(（<]\S*?[)）>])?\s*")
+ALONE = re.compile(r"\]?\s+(?P<who>[^:：]{1,60}?)\s*(?:[(（<]\S*?[)）>])?\s*")
 LEVEL = re.compile(r"(.*\W)?(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)(\W.*)?", re.IGNORECASE)
 """How severe a line of a program's log is, behind its channel (local.ERROR) or before more of it (root - INFO - loss): no speaker."""
 PROGRAM, NUMBER = re.compile(r"(?P<numbered>[\w./@ -]+\[\d+\])|[a-z][a-z\d./@_-]*"), re.compile(r"\d+")
