@@ -107,6 +107,10 @@ def test_numbers_of_classes_in_names_cut_nothing(tmp_path: Path, place: str) -> 
     (tmp_path / "english.csv").write_text("image,label\n" + "\n".join(map(",".join, rows)))
     table = sources.read(tmp_path / "english.csv")
     assert table.names == ["image", "label"] and not table.problems
+    for told, together in ((range(1, 31), False), ([20 + c % 28 for c in range(30)], True), ([f"{20 + c},5" for c in range(30)], True)):
+        rows = [(place.format(c=c, k=k), str(told[c - 1])) for c in range(1, 31) for k in range(1, 21)]  # the number, an age
+        pd.DataFrame(rows, columns=["image", "told"]).to_csv(tmp_path / "numbers.csv", index=False)
+        assert ("source" in sources.read(tmp_path / "numbers.csv").names) == together
 
 
 def test_pictures_of_subjects_below_a_folder_called_after_all_of_them(tmp_path: Path) -> None:

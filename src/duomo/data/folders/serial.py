@@ -17,6 +17,7 @@ from duomo.core.messages import listed, tr
 from duomo.core.table import MEDIA, Table
 from duomo.data.folders.files import kind_of
 from duomo.data.folders.listed import SOURCE
+from duomo.data.formats.space_delimited import NUMBER
 
 NUMBERED = re.compile(r"(.*?)\d+")
 """A name that ends in a number, and what stands before it: 00012_00003, img1/000001."""
@@ -110,10 +111,13 @@ def cut(table: Table) -> Table:
 
 def _are_classes(things: Sequence[str | None], table: Table) -> bool:
     """Whether the things are what the rows are to be sorted into (img001-055.png): no column tells several things alike, and the pieces of
-    each, but one that names each thing."""
+    each, but one that names each thing, or counts them. Other numbers measure it (an age)."""
     told = [{*zip(things, map(str, cells.to_pylist()), strict=True)} for cells in table.data.columns]
-    kinds = [len({cell for _, cell in pairs}) for pairs in told if len(pairs) == len({*things})]
-    return min((count for count in kinds if count > 1), default=0) > MOST_STARTS * len({*things})
+    kinds = [kind for pairs in told if len(pairs) == len({*things}) and len(kind := {cell for _, cell in pairs}) > 1]
+    numbers = [kind for kind in kinds if all(map(NUMBER.fullmatch, kind))]
+    if not all(all(map(str.isdecimal, kind)) and _counts([*map(int, kind)]) for kind in numbers):
+        return False
+    return min(map(len, kinds), default=0) > MOST_STARTS * len({*things})
 
 
 def _counts(numbers: list[int]) -> bool:
