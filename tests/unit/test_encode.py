@@ -61,6 +61,19 @@ def equal(one: Column, two: Column) -> bool:
     return torch.equal(one.values, two.values)
 
 
+def test_fields_are_made_once_and_anew_after_another_fit() -> None:
+    first, other = (Table(pa.table({name: np.arange(9.0)}), {name: "number"}) for name in ("a", "b"))
+    encoder = InputEncoder(EncodeConfig())
+    encoder.fit(first, ["a"])
+    kept = encoder.fields()["numbers"]
+    assert encoder.fields()["numbers"] is kept and kept.facts["columns"] == ["a"]
+    state = encoder.state()
+    encoder.fit(other, ["b"])
+    assert encoder.fields()["numbers"].facts["columns"] == ["b"]
+    encoder.restore(state)
+    assert encoder.fields()["numbers"].facts["columns"] == ["a"]
+
+
 def test_all_kinds_at_once(mixed: Table) -> None:
     encoder = fitted(mixed)
     fields, columns = encoder.fields(), encoder.encode(mixed)

@@ -355,6 +355,22 @@ def test_counts_since_1970_are_moments_where_the_name_says_so() -> None:
     assert late[3] == np.datetime64("2024-03-05")  # whole numbers beside a missing one come as floats
 
 
+def test_words_without_a_digit_are_tried_by_no_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pattern is made anew for each column, and that takes longer than to look at a thousand cells."""
+    seen, fields = list[int](), date._fields
+    monkeypatch.setattr(date, "_fields", lambda text, pattern: seen.append(len(text)) or fields(text, pattern))
+    column = pa.chunked_array([pa.array(["yes", "no", None, "May"] * 50)])
+    assert np.isnat(date.parse(column, date.Style())[0]).all() and date.parse(column, date.Style())[1].sum() == 150 and not seen
+    found, bad = date.parse(pa.chunked_array([pa.array(["yes", "3 May 2020", None, "2020-05-04"])]), date.Style())
+    assert [str(one) for one in found[[1, 3]]] == ["2020-05-03T00:00:00", "2020-05-04T00:00:00"] and bad.tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert set(seen) == {2, 1}
+
+
 def test_dates_become_trend_and_season() -> None:
     cells = column(["2020-01-06", "2020-07-06", "2021-01-04", ""])
     state = date.KIND.fit(Cells(cells), CONFIG)

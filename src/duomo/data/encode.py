@@ -55,12 +55,13 @@ class InputEncoder:
         self.given: Mapping[str, Mapping[str, Any]] = {}
         """Kind -> what a model trained before encodes it with."""
         self.learned: list[Learned] = []
+        self._fields: dict[str, Field] = {}
 
     def fit(self, table: Table, features: list[str]) -> None:
         """Learn from training rows; DataError where nothing can be learned from."""
         if not table.kinds:
             table = infer(table, {})
-        self.learned = []
+        self.learned, self._fields = [], {}
         for name in features:
             cells, kind = Cells(table.column(name), table.root), table.kinds[name]
             if KINDS[kind].form is not None:
@@ -80,7 +81,7 @@ class InputEncoder:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state()` gave."""
-        self.learned = [Learned(one["column"], one["kind"], dict(one["state"])) for one in state["columns"]]
+        self.learned, self._fields = [Learned(one["column"], one["kind"], dict(one["state"])) for one in state["columns"]], {}
 
     @property
     def columns(self) -> list[str]:
@@ -97,7 +98,9 @@ class InputEncoder:
 
     def fields(self) -> dict[str, Field]:
         """Input name -> what a model will see; facts name the column of each feature."""
-        return {name: _field(group) for name, group in self.groups().items()}
+        if not self._fields:
+            self._fields = {name: _field(group) for name, group in self.groups().items()}
+        return dict(self._fields)
 
     def encode(self, table: Table, *, kept: bool = False) -> dict[str, Column]:
         """Every input as a column of N rows; columns in another order or more of them are fine, missing ones raise DataError.

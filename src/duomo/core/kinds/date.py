@@ -132,12 +132,13 @@ def _written(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarra
         counted = pc.cast(pc.if_else(long, text, pa.scalar(None, pa.large_string())), pa.float64())
         seconds = _epochs(np.array(counted.to_numpy(), dtype=np.float64))
         open_ &= seconds == NONE
+    digits = np.asarray(pc.fill_null(pc.match_substring_regex(text, r"\d"), False).to_numpy(), dtype=bool)
     for pattern in (YEAR_FIRST, LONG, SHORT, EIGHT, YEAR_LAST, DAY_NAMED, MONTH_NAMED, *WITHOUT_DAY):
-        if not open_.any():
+        if not (tried := open_ & digits).any():  # no date is without
             break
-        found = _moments(_fields(pc.filter(text, pa.array(open_)), pattern), style)
+        found = _moments(_fields(pc.filter(text, pa.array(tried)), pattern), style)
         if found is not None:
-            seconds[open_] = found
+            seconds[tried] = found
             open_ &= seconds == NONE
     return seconds, open_
 
