@@ -261,8 +261,9 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
     groups, times = group_columns(table, target), time_columns(table, target)
     pairs = None if asked and asked.how == "group" else crossed.pair(table, target)
     if pairs:
-        groups, times = [], [name for name in times if crossed.known_later(table, pairs, name)]
-        findings.append(_pairs(*pairs))
+        later = [name for name in times if crossed.known_later(table, pairs, name)]
+        findings.append(_pairs(*pairs, "" if later else next(iter(times), "")))
+        groups, times = [], later
     followed = next(iter([name for name, _ in groups] or times), "") if asked is None else asked.group or asked.time
     kept = tr("Duomo splits by it unless another split is asked for." if asked is None else "It is split by it.")
     for name, count in groups:
@@ -285,27 +286,30 @@ def propose(table: Table, target: str, asked: Proposal | None = None) -> tuple[P
         findings.append(Finding("note", "times", said, (name,), remedy=remedy))
     if not pairs:
         findings += _long(table, target, [name for name, _ in groups], [name for name in times if name in table.names])
-    if asked is not None:
-        return asked, findings
+    return asked or _safest(table, target, groups, times, bool(pairs)), findings
+
+
+def _safest(table: Table, target: str, groups: list[tuple[str, int]], times: list[str], pairs: bool) -> Proposal:
     if groups:
-        reason = tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0])
-        return Proposal("group", group=groups[0][0], reason=reason), findings
+        return Proposal("group", group=groups[0][0], reason=tr("{name!r} repeats, and the model will meet new ones", name=groups[0][0]))
     if times:
         reason = tr("rows are dated by {name!r}, and the model will meet later ones", name=times[0])
-        return Proposal("time", time=times[0], reason=reason), findings
+        return Proposal("time", time=times[0], reason=reason)
     alike, looked = (0, 0) if pairs else neighbours.following(table, target)
     if alike:
         reason = tr("the next row is much like the one before it in {alike} of {looked} columns, as if they followed one another in time",
                     alike=alike, looked=looked)  # fmt: skip
-        return Proposal("blocks", reason=reason), findings
+        return Proposal("blocks", reason=reason)
     if table.kinds.get(target) == "category":
-        return Proposal("stratified", reason=tr("every class is in every part")), findings
-    return Proposal("random", reason=tr("nothing ties the rows together")), findings
+        return Proposal("stratified", reason=tr("every class is in every part"))
+    return Proposal("random", reason=tr("nothing ties the rows together"))
 
 
-def _pairs(who: str, what: str) -> Finding:
+def _pairs(who: str, what: str, time: str) -> Finding:
+    """`time`: what dates rows of which later ones are mostly of new names."""
     said = tr("Rows are pairs of {who!r} and {what!r}, each met once: the test is of new pairs, not of new names.", who=who, what=what)
-    return Finding("note", "pairs", said, (who, what), (), tr("For a test of new ones: --group {name}", name=flagged(who)))
+    remedy = tr("For a test of new ones: --group {name}", name=flagged(who))
+    return Finding("note", "pairs", said, (who, what), (), f"{remedy}, --time {flagged(time)}" if time else remedy)
 
 
 def _long(table: Table, target: str, groups: list[str], times: list[str]) -> list[Finding]:

@@ -57,8 +57,8 @@ WEEK = r"^(?P<year>\d{4})\s*-?\s*[wW](?P<week>\d{2})(?:-?(?P<weekday>[1-7]))?$"
 """Months (2020 Jan, Dec-11), quarters (2020 Q1, 2024年一季度) and weeks as ISO 8601 numbers them: their first day."""
 WITHOUT_DAY = (MONTH_FIRST, YEAR_MONTH, MONTH_YEAR, QUARTER, QUARTER_FIRST, QUARTER_CHINESE, WEEK)
 EPOCH = r"^\d{9,19}(\.\d+)?$"
-SINCE, UNTIL = 946_684_800, 2_208_988_800
-"""Seconds since 1970 (or thousandths, millionths, billionths of them) are read as a moment from 2000 to 2040, where the column's name says
+SINCE, UNTIL = 631_152_000, 2_208_988_800
+"""Seconds since 1970 (or thousandths, millionths, billionths of them) are read as a moment from 1990 to 2040, where the column's name says
 that it is one."""
 EPOCHS_NAMED = re.compile(
     r"(?i)timestamp|epoch|unix|(^|[\W_])(ts|dt|at|dates?|datetime|times?|created|updated|modified)$|(?-i:[a-z](Time|Date|At))$|时间戳?$|日期$"
