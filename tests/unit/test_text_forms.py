@@ -304,3 +304,19 @@ def test_a_table_with_a_row_too_wide_is_no_lines_with_classes(tmp_path: Path, pl
         and len(table) == 59
         and any("another number" in one or "left out" in one for one in table.problems)
     )
+
+
+@pytest.mark.parametrize("often", [2, 1])
+@pytest.mark.parametrize("last", [True, False])
+def test_texts_of_a_table_that_hold_its_delimiter_without_quotes(tmp_path: Path, often: int, last: bool) -> None:
+    """No row is left out where the classes at the edge of the lines tell where each text ends; of other tables such rows are."""
+    rows = [
+        ("So it is" + ", well" * (1 + n % 3) * (n % often == 0) + ", a fine film" * (often == 1), ("good", "bad")[n % 2]) for n in range(60)
+    ]
+    lines = [",".join(row if last else row[::-1]) for row in [("review", "mood"), *rows]]
+    table = sources.read(put(tmp_path, {"reviews.csv": "\n".join(lines)}) / "reviews.csv")
+    assert list(zip(table.column("review").to_pylist(), table.column("mood").to_pylist(), strict=True)) == rows
+    for size in (str, lambda n: ("big", "small")[n % 2]):
+        lines = ["name,size", *(f"a thing of a long name,{size(n)}{', x' * (n == 7)}" for n in range(60))]
+        table = sources.read(put(tmp_path, {"things.csv": "\n".join(lines)}) / "things.csv")
+        assert table.names == ["name", "size"] and len(table) == 59

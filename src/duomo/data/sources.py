@@ -36,7 +36,7 @@ from duomo.data.formats.conll import mark_of, read_conll, read_slashed
 from duomo.data.formats.delimited import read_delimited, real_format
 from duomo.data.formats.dialogues import in_turns, read_turns
 from duomo.data.formats.documents import read_text_file
-from duomo.data.formats.fasttext import read_marked
+from duomo.data.formats.fasttext import loose, read_marked
 from duomo.data.formats.frames import from_memory, plain
 from duomo.data.formats.inline_spans import read_aspects, read_inlaid, read_placed, read_trees
 from duomo.data.formats.label_studio import kept
@@ -268,7 +268,7 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
     known: dict[str, str] = {}
     match kind:
         case "delimited":
-            data, problems = read_delimited(path, cache, encoding)
+            data, problems = _delimited(path, cache, encoding)
         case "jsonl":
             data, problems = read_json_lines(path, cache, encoding)
         case "json":
@@ -294,6 +294,20 @@ def _table(kind: str, path: Path, part: str, cache: Path | None, encoding: str) 
             data, problems = read_text_file(path, cache, encoding)
             known = {"text": "text", "part": "id"}
     return data, problems, known
+
+
+def _delimited(path: Path, cache: Path | None, encoding: str) -> tuple[pa.Table, tuple[str, ...]]:
+    """A table with delimiters; also one of texts and classes whose texts hold its delimiter."""
+    try:
+        data, problems = read_delimited(path, cache, encoding)
+    except DataError:
+        if not (called := loose(path, encoding)):
+            raise
+    else:
+        if not problems or len(data.column_names) != 2 or not (called := loose(path, encoding)):
+            return data, problems
+    data, problems = read_marked(path, cache, encoding)
+    return data.rename_columns([called[name] for name in data.column_names]), problems
 
 
 def _lessons(kind: str, path: Path, encoding: str) -> tuple[pa.Table, tuple[str, ...], dict[str, str]]:

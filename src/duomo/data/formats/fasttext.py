@@ -116,6 +116,21 @@ def read_marked(path: Path, cache: Path | None, wanted: str = "") -> tuple[pa.Ta
     return table, (*encoding.problems, *said)
 
 
+def loose(path: Path, wanted: str = "") -> dict[str, str]:
+    """What the columns of a table are called, `text` and `label`, where its texts hold its sign without quotes, as the classes at the edge
+    of its lines show (`Well, I like it,good`), each met again; empty for any other table."""
+    encoding = detect(path, wanted)
+    with open_text(path, encoding) as file:
+        lines = [line.strip() for line in islice(file, LOOKED_AT) if line.strip()]
+    edge = None if any('"' in line for line in lines) else _edge(path, encoding)
+    if edge is None or not edge.headed or lines[0].count(edge.sign) != 1:
+        return {}
+    if min(Counter(edge.cut(line)[1] for line in lines[1:]).values()) < 2:
+        return {}
+    text, label = edge.cut(lines[0])
+    return {"text": text, "label": label or "label"}
+
+
 def _body(file: Iterable[str], edge: Edge | None) -> Iterator[tuple[int, str]]:
     """The lines that are rows, with their numbers."""
     lines = ((number, line.strip()) for number, line in enumerate(file, 1) if line.strip())
