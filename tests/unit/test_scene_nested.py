@@ -1,6 +1,9 @@
 """Annotated pictures in JSON of shapes that no reader is written for, and boxes that are turned, as tools and data sets have them."""
 
+import base64
+import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +100,15 @@ def test_what_is_told_of_a_whole_picture_is_no_thing_in_it(tmp_path: Path) -> No
         Image.new("RGB", (40, 30)).save(tmp_path / row["image"])
     (tmp_path / "people.json").write_text(json.dumps(rows))
     assert "boxes" not in sources.read(tmp_path).names
+
+
+def test_masks_at_their_places(tmp_path: Path) -> None:
+    """As Supervisely has them, cut out and packed."""
+    for name in WANTED:
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+        mask = io.BytesIO()
+        Image.new("1", (CAT.right - CAT.left, CAT.bottom - CAT.top), 1).save(mask, "PNG")
+        packed = base64.b64encode(zlib.compress(mask.getvalue())).decode()
+        thing = {"classTitle": "cat", "geometryType": "bitmap", "bitmap": {"data": packed, "origin": [CAT.left, CAT.top]}}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"size": {"height": 30, "width": 40}, "tags": [], "objects": [thing]}))
+    assert boxes.parse(sources.read(tmp_path).column("boxes")) == [[CAT]] * 3

@@ -1,5 +1,6 @@
 """Annotated pictures as tools export them: CreateML, VIA, Label Studio, CVAT, dlib, and tables with a box a row."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,22 @@ def createml(name: str, things: list[Box]) -> dict[str, Any]:
         x, y, width, height = (box.left + box.right) / 2, (box.top + box.bottom) / 2, box.right - box.left, box.bottom - box.top
         told.append({"label": box.label, "coordinates": {"x": x, "y": y, "width": width, "height": height}})
     return {"image": name, "annotations": told}
+
+
+def test_label_studio_s_table(folder: Path) -> None:
+    """A row for each picture, what was drawn as JSON in a cell; nothing, or a list of nothing, where nothing was."""
+    rows = [["image", "id", "label", "annotator"]]
+    for number, (name, things) in enumerate(WANTED.items()):
+        drawn = [{"x": 100 * box.left / WIDTH, "y": 100 * box.top / HEIGHT, "width": 100 * (box.right - box.left) / WIDTH,
+                  "height": 100 * (box.bottom - box.top) / HEIGHT, "rotation": 0, "rectanglelabels": [box.label], "original_width": WIDTH,
+                  "original_height": HEIGHT} for box in things]  # fmt: skip
+        rows.append([f"/data/upload/1/{name}", str(number), json.dumps(drawn) if drawn else "", "1"])
+    with (folder / "project-1.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    for source in (folder, folder / "project-1.csv"):
+        found, _ = read(source)
+        assert {name: [box._replace(**{side: round(getattr(box, side), 3) for side in ("left", "top", "right", "bottom")}) for box in own]
+                for name, own in found.items()} == WANTED  # fmt: skip
 
 
 def test_createml(folder: Path) -> None:

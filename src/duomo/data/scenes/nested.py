@@ -5,11 +5,16 @@ class and, in it or below, sides or outlines: {"category": "car", "box2d": {"x1"
 {"classTitle": "cat", "points": {"exterior": [[x, y], …]}}.
 """
 
+import base64
+import io
 import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+
+from PIL import Image
 
 from duomo.core.kinds.boxes import Box
 from duomo.core.kinds.image import SUFFIXES
@@ -127,8 +132,10 @@ def _is_word(name: str, value: Any) -> bool:
 
 
 def _shape(node: Any, key: str) -> Shape | None:
-    """Sides that are told by name, four numbers called a box, or corners."""
+    """Sides that are told by name, four numbers called a box, or corners; those of a mask that lies at its `origin`."""
     try:
+        if isinstance(node, dict) and isinstance(node.get("data"), str) and "origin" in node:
+            return True, _stamped(node["data"], *node["origin"])
         if isinstance(node, dict):
             lower = {str(name).lower(): value for name, value in node.items()}
             for names in (*CORNERS, *EXTENTS):
@@ -142,9 +149,15 @@ def _shape(node: Any, key: str) -> Shape | None:
             points = [[one["x"], one["y"]] if isinstance(one, dict) else one for one in node]
             if all(isinstance(one, list) and len(one) == 2 and all(isinstance(side, int | float) for side in one) for one in points):
                 return False, around(points)
-    except FAULTS:
+    except (*FAULTS, OSError, zlib.error):
         return None
     return None
+
+
+def _stamped(packed: str, left: float, top: float) -> Sides:
+    """Around what a mask shows that is packed as a picture within compressed bytes, as Supervisely cuts it out."""
+    with Image.open(io.BytesIO(zlib.decompressobj().decompress(base64.b64decode(packed), LARGEST)), formats=("PNG",)) as picture:
+        return left, top, left + picture.width, top + picture.height
 
 
 def _around(shapes: list[Shape]) -> Sides:

@@ -16,14 +16,15 @@ from typing import Any
 
 from duomo.core.kinds import image
 from duomo.core.kinds.boxes import Box
+from duomo.core.kinds.cells import is_text
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.data.formats.text_encoding import cut
 from duomo.data.partition import told
 from duomo.data.scenes.forms import as_table, centred
 from duomo.data.scenes.runs import EMPTY, runs_of, scenes_of
-from duomo.data.scenes.shared import FAULTS, ONLY_CLASS, Faults, Scene, boxed
-from duomo.data.scenes.tools import CLASSES, via_attribute, via_thing
+from duomo.data.scenes.shared import FAULTS, ONLY_CLASS, Faults, Pictures, Scene, boxed
+from duomo.data.scenes.tools import CLASSES, label_studio, via_attribute, via_thing
 from duomo.data.scenes.yolo import class_names
 
 SIDES = (("xmin", "ymin", "xmax", "ymax"), ("x_min", "y_min", "x_max", "y_max"), ("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"),
@@ -45,6 +46,8 @@ BARE = 5
 CODES = "class-descriptions"
 """OpenImages' file with the names of its classes, a code and a name a line."""
 CELL = re.compile(r"[\[(]?\s*" + r"[\s,]+".join([r"([-\d.eE+]+)"] * 4) + r"\s*[\])]?")
+DRAWN = "original_width"
+"""What Label Studio says of all that is drawn into a picture."""
 LOOKED_AT = 200
 ROUNDING = 0.001
 """How far shares of a picture may lie outside of it."""
@@ -60,7 +63,11 @@ def listed_scenes(listed: Table, files: list[str], rest: Sequence[str]) -> Table
     pictures = listed.data.column("image").to_pylist()
     layout, said = sides_of(listed), tuple[str, ...]()
     masks = "" if layout or REGIONS in names else runs_of(listed)
-    if REGIONS in names:
+    if drawn := _drawn(listed):
+        sheets = [{"image": picture, drawn: _json(cell)}
+                  for picture, cell in zip(pictures, listed.column(drawn).to_pylist(), strict=True) if picture]  # fmt: skip
+        found = [*label_studio(listed.name, sheets, Pictures(files), faults)]
+    elif REGIONS in names:
         found = _regions(pictures, cells[REGIONS].to_pylist(), cells["region_attributes"].to_pylist(), faults)
     elif layout is not None:
         sides, wide, label = layout
@@ -92,12 +99,21 @@ def listed_scenes(listed: Table, files: list[str], rest: Sequence[str]) -> Table
     if part := told(listed):
         of_picture = dict(zip(pictures, listed.data.column(part).to_pylist(), strict=True))
         found = [scene._replace(part=str(of_picture[scene.file])) for scene in found]
-    extents = REGIONS not in names and not masks and (layout is None or layout[0] == (BOX,) or layout[0] in EXTENTS)
+    extents = REGIONS not in names and not masks and not drawn and (layout is None or layout[0] == (BOX,) or layout[0] in EXTENTS)
     return as_table(listed.root, found, faults, (*listed.problems, *said), extents=extents)
 
 
 def lists_boxes(listed: Table) -> bool:
-    return REGIONS in {name.lower() for name in listed.names} or sides_of(listed) is not None or bool(runs_of(listed))
+    return REGIONS in {name.lower() for name in listed.names} or sides_of(listed) is not None or bool(runs_of(listed) or _drawn(listed))
+
+
+def _drawn(listed: Table) -> str:
+    """The column whose cells are what Label Studio's short form has: lists of what was drawn; empty where none is."""
+    for name in (name for name in listed.names if is_text(listed.column(name).type)):
+        cells = [_json(cell) for cell in listed.column(name).slice(0, LOOKED_AT).to_pylist() if cell and DRAWN in cell]
+        if any(isinstance(cell, list) and cell and isinstance(cell[0], dict) and DRAWN in cell[0] for cell in cells):
+            return name
+    return ""
 
 
 def _label(names: Collection[str]) -> str:

@@ -197,7 +197,7 @@ def _is_label_studio(told: Any) -> bool:
     return isinstance(told, list) and any({"x", "points", "rle"} & set(one) for sheet in _dicts(told) for one in _results(sheet))
 
 
-def _label_studio(file: str, told: Any, names: Pictures, faults: Faults) -> Iterator[Scene]:
+def label_studio(file: str, told: Any, names: Pictures, faults: Faults) -> Iterator[Scene]:
     def picture(sheet: Mapping[str, Any]) -> Told:
         words = [value for value in (sheet.get("data") or sheet).values() if isinstance(value, str)]
         known = [place for word in words for place in places(word)]
@@ -274,7 +274,7 @@ FORMS = (
     Form("CreateML", _is_createml, _createml),
     Form("VIA", lambda told: any(_dicts(one["regions"]) for one in _via_sheets(told)), _via),
     Form("VIA 3", _is_via3, _via3),
-    Form("Label Studio", _is_label_studio, _label_studio),
+    Form("Label Studio", _is_label_studio, label_studio),
     Form("LabelMe", _is_labelme, _labelme),
 )
 
