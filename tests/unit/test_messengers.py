@@ -99,3 +99,25 @@ def test_lists_that_are_of_something_beside_are_no_conversations(tmp_path: Path,
     rows = [{"id": told.format(n), "data": [f"sentence {n} is the {k}th one" for k in range(2 + 2 * (n % 3))]} for n in range(30)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert ("conversation" in sources.read(tmp_path / "rows.jsonl").names) == (not beside)
+
+
+@pytest.mark.parametrize("form", ["telegram", "discord"])
+def test_a_chat_of_two_as_objects(tmp_path: Path, form: str) -> None:
+    """Each message has its time, and a number behind the name of who wrote it; what was not said is left out."""
+    rows = list[dict[str, object]]()
+    for n in range(40):
+        name, text, when = ("Anna", "Ben")[n % 2], f"Where is mill {n}?", f"2023-01-01T10:{n:02}:00"
+        pieces = ["Where is ", {"type": "bold", "text": f"mill {n}"}, "?"] if n % 9 == 4 else text
+        author = {"from": name, "from_id": f"user{n % 2}", "date": when, "text": pieces, "type": "message"}
+        other = {"author": {"id": str(n % 2), "name": name}, "timestamp": when, "content": text, "reactions": "ab"[n % 3 : n % 3 + 1]}
+        rows.append({"id": n} | (author if form == "telegram" else other))
+    calls = [{"id": 99, "type": "service", "date": "2023-01-01T09:00:00", "actor": "Anna", "text": ""}] if form == "telegram" else []
+    (tmp_path / "chat.json").write_text(json.dumps({"name": "Ben", "id": 1, "messages": calls + rows}))
+    table = kinds.infer(sources.read(tmp_path / "chat.json"), {})
+    assert table.names == ["messages"] and choose(table, DataConfig())[0].task == "chat" and "40 messages" in " ".join(table.problems)
+    said = [turn for cell in table.column("messages").to_pylist() for turn in json.loads(cell)]
+    assert said[4] == {"role": "user", "content": "Where is mill 4?"} and said[5]["role"] == "assistant"
+    for row in rows:  # by unlike times, or without numbers of people, who wrote it may be what is asked
+        row.pop("from_id", row.pop("author", None))
+    (tmp_path / "chat.json").write_text(json.dumps(rows))
+    assert "messages" not in sources.read(tmp_path / "chat.json").names

@@ -5,15 +5,18 @@ sender  content   time                      messages
 客服    在路上    2023-05-01 10:01
 """
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from duomo.core.files import JSON_FAULTS
 from duomo.core.kinds import date
 from duomo.core.messages import tr
 from duomo.core.table import MEDIA
@@ -22,7 +25,21 @@ from duomo.data.folders.files import kind_of
 from duomo.data.formats.rows import as_json, of_texts
 from duomo.data.formats.space_delimited import NUMBER
 
-WHO = ("role", "issender", "is_sender", "sender", "speaker", "from", "talker", "发送者", "发送人", "发言人", "说话人", "角色")
+WHO = (
+    "role",
+    "issender",
+    "is_sender",
+    "sender",
+    "speaker",
+    "from",
+    "talker",
+    "author.name",
+    "发送者",
+    "发送人",
+    "发言人",
+    "说话人",
+    "角色",
+)
 SAID = ("strcontent", "content", "text", "message", "msg", "utterance", "value", "消息内容", "内容", "消息", "发言")
 WHEN = ("time", "timestamp", "datetime", "date", "createtime", "create_time", "created_at", "strtime", "时间", "发送时间")
 WHOSE = re.compile(r"(conversation|conv|dialog(ue)?|session|chat|thread|talker|room|会话|对话|聊天)[ _]?(id|编号)?|群|群名", re.IGNORECASE)
@@ -33,6 +50,8 @@ ANSWERING = re.compile(
 """Who speaks where a model is to: who exported the chat, or is called so."""
 SIDES = {"1": "assistant", "true": "assistant", "0": "user", "false": "user"}
 """What a messenger says of each message: whether its owner sent it."""
+OWN = re.compile(r"(.*[._ ])?id", re.IGNORECASE)
+"""What columns of numbers are called."""
 DECIMAL, WORDY = re.compile(r"-?\d*\.\d+"), re.compile(rf"[^\W\d_]+\s+[^\W\d_]|[{CJK}]{{4}}")
 FEWEST, CHANGES, FEW, PAUSE, LONGEST = 10, 0.3, 0.2, 3600, 20
 """Messages, at least; share of them, at least, behind which the other side speaks; share of different cells below which a column sorts
@@ -48,22 +67,25 @@ def logged(data: pa.Table, answers: str = "") -> tuple[pa.Table, tuple[str, ...]
     who, said, when = (next((known[name] for name in names if name in known), "") for names in (WHO, SAID, WHEN))
     if not who or not said or len(data) < FEWEST or any("parent" in name for name in known):
         return data, ()
+    given = data
+    data, other = _of_two(given, who, said, when) if when and not answers else (given, "")
+    answers = answers or other
     whose = next((name for name in data.column_names if name not in (who, said, when) and WHOSE.fullmatch(name)), "")
     order = pc.index_in(data.column(whose), pc.unique(data.column(whose))).to_numpy() if whose else np.zeros(len(data))
     log = data.take(np.argsort(order, kind="stable"))  # chats that go on at the same time, one behind the other
     speakers = [str(cell).strip() for cell in log.column(who).to_pylist()]
     roles = ["assistant" if name == answers else _role(name, who.lower()) for name in speakers]
     if not {"user", "assistant"} <= {*roles} or sum(one != two for one, two in pairwise(roles)) < CHANGES * len(roles):
-        return data, ()
+        return given, ()
     exported = said.lower() == "strcontent"  # its other columns are the messenger's own
     rest = [name for name in log.column_names if name not in (who, said, when, whose)]
     texts = ["" if cell is None else str(cell).strip() for cell in log.column(said).to_pylist()]
-    for name in rest if not exported else ():
+    for name in rest if not (exported or other) else ():
         cells = log.column(name).to_pylist()
         if _sorts(cells, speakers) or _lists(cells) or _measures(cells) or _words(cells, texts):
-            return data, ()
+            return given, ()
     if sum(NUMBER.fullmatch(text) is not None for text in texts) > 0.5 * len(texts):
-        return data, ()
+        return given, ()
     if exported and "type" in known:  # 1 is text, all else pictures and the like
         texts = [text if str(kind) == "1" else "" for text, kind in zip(texts, log.column(known["type"]).to_pylist(), strict=True)]
     begins = _begins(log, whose, when, roles)
@@ -72,7 +94,38 @@ def logged(data: pa.Table, answers: str = "") -> tuple[pa.Table, tuple[str, ...]
     told = tr("{rows:,} messages, one a row, were read as {count:,} conversations: {said!r} holds what is said and {who!r} who says it; "
               "{answering!r} is who answers. To learn one of the columns instead: --target NAME",
               rows=len(data), count=len(rows), said=said, who=who, answering=answering)  # fmt: skip
-    return of_texts(("messages",), [(as_json(row),) for row in rows]), (told,)
+    first = [
+        tr("To have the other one answer, call that one «me» in the file: {name}", name=name) for name in {*speakers} - {other} if other
+    ]
+    return of_texts(("messages",), [(as_json(row),) for row in rows]), (told, *first)
+
+
+def _of_two(data: pa.Table, who: str, said: str, when: str) -> tuple[pa.Table, str]:
+    """Of a chat of two, as messengers export it, the messages with words, and who did not begin: each has its time, none before the last,
+    and behind the name of who wrote it stands the same number. Else the table, and no name."""
+    lines = zip(data.column(who).to_pylist(), map(_joined, data.column(said).to_pylist()), strict=True)
+    log = [(place, str(name).strip(), text) for place, (name, text) in enumerate(lines) if name and text]
+    names, kept = list(dict.fromkeys(name for _, name, _ in log)), data.take([place for place, *_ in log])
+    if len(names) != 2 or any(ANSWERING.fullmatch(name) or name.lower() in SIDES for name in names):
+        return data, ""
+    told = [
+        {*zip((name for _, name, _ in log), kept.column(own).to_pylist(), strict=True)} for own in kept.column_names if OWN.fullmatch(own)
+    ]
+    moments, _ = date.parse(kept.column(when))
+    if not any(len(pairs) == 2 == len({number for _, number in pairs}) for pairs in told) or np.isnat(moments).any():
+        return data, ""
+    texts = pa.array([text for *_, text in log], pa.large_string())
+    whole = kept.set_column(kept.column_names.index(said), said, texts)
+    return (whole, names[1]) if (np.diff(moments) >= np.timedelta64(0, "s")).all() else (data, "")
+
+
+def _joined(cell: object) -> str:
+    """What a message says whose links and the like are pieces of their own: ["see ", {"type": "link", "text": "x.org"}]."""
+    text = "" if cell is None else str(cell).strip()
+    with suppress(*JSON_FAULTS, KeyError, TypeError):
+        pieces = json.loads(text) if text.startswith("[") else []
+        return "".join(one if isinstance(one, str) else str(one["text"]) for one in pieces).strip() or text
+    return text
 
 
 def _role(name: str, column: str) -> str:
