@@ -355,6 +355,14 @@ def test_counts_since_1970_are_moments_where_the_name_says_so() -> None:
     assert late[3] == np.datetime64("2024-03-05")  # whole numbers beside a missing one come as floats
 
 
+def test_amounts_of_two_lands_in_one_column_are_each_read_by_what_they_show() -> None:
+    cells = ["42.036,05", "95,588.62", "5.781,38", "812,40", "1.234.567,8", "99.5", "1,234", "4.5,6"]
+    found, bad = number.parse(pa.chunked_array([cells]))
+    assert found[:-1].tolist() == [42036.05, 95588.62, 5781.38, 812.4, 1234567.8, 99.5, 1234.0] and bad.tolist() == [False] * 7 + [True]
+    table = infer(Table(pa.table({"price": cells[:3] * 20})), {})
+    assert table.kinds["price"] == "number"
+
+
 def test_words_without_a_digit_are_tried_by_no_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each pattern is made anew for each column, and that takes longer than to look at a thousand cells."""
     seen, fields = list[int](), date._fields

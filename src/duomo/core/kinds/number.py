@@ -26,6 +26,8 @@ WORDS = (*MISSING, "-", "--", "—", "——", "–", "/", ".", "*", "**", "\\",
 PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 DOT_GROUPS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$"
 COMMA_DECIMAL = r"^[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+$"
+SWAPPED = r"^[+-]?([1-9]\d{0,2}(\.\d{3})+,\d{1,2}|\d+,\d{2})$"
+"""What means one thing alone in a column that writes others the other way round: 5.781,38 and 12,50 beside 95,588.62."""
 CURRENCY = rf"(?i)^([+-]?)\s*(?:{units.SIGNS})\s*|\s*(?:{units.SIGNS})$"
 CLOCK = r"^(?P<hours>\d{1,3}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:\.\d+)?))?(?:\s*(?P<half>[aApP])\.?[mM]\.?)?$"
 LAP = r"^(?P<hours>)(?P<minutes>\d{1,3}):(?P<seconds>[0-5]\d\.\d+)$"
@@ -197,6 +199,8 @@ def _odd(text: pa.ChunkedArray, style: Style) -> tuple[np.ndarray, np.ndarray]:
         right = pc.match_substring_regex(bare, r"^[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?$")
         bare = pc.replace_substring(pc.replace_substring(bare, ".", ""), ",", ".")
     else:
+        swapped = pc.match_substring_regex(bare, SWAPPED)
+        bare = pc.if_else(swapped, pc.replace_substring(pc.replace_substring(bare, ".", ""), ",", "."), bare)
         right = pc.or_(pc.match_substring_regex(bare, PLAIN), pc.match_substring_regex(bare, DOT_GROUPS))
         bare = pc.replace_substring(bare, ",", "")
     numbers = pc.cast(pc.if_else(right, bare, pa.scalar(None, bare.type)), pa.float64())
