@@ -89,6 +89,8 @@ def test_boxes_in_the_line_of_their_picture(tmp_path: Path) -> None:
     write(tmp_path / "keras" / "train.txt", *(f"/home/me/images/{n}.jpg 1,2,30,40,0 5,6,20,30,1" for n in range(3)))
     write(tmp_path / "cascade" / "info.dat", *(f"img/{n}.jpg  2  1 2 30 40  5 6 20 30" for n in range(3)))
     assert things(tmp_path / "keras")["images/1.jpg"] == [boxes.Box("cat", 1, 2, 30, 40), boxes.Box("dog", 5, 6, 20, 30)]
+    (tmp_path / "keras" / "classes.txt").rename(tmp_path / "keras" / "_classes.txt")  # as Roboflow calls it
+    assert things(tmp_path / "keras")["images/1.jpg"][1].label == "dog"
     assert things(tmp_path / "cascade")["img/1.jpg"] == [boxes.Box("object", 1, 2, 31, 42), boxes.Box("object", 5, 6, 25, 36)]
 
 

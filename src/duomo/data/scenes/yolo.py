@@ -16,7 +16,8 @@ from duomo.data.scenes.rows import beside as of_rows
 from duomo.data.scenes.shared import WORDS, Faults, Pictures, Scene, around, parted
 
 LARGEST_TEXT, LARGEST_LIST = 1 << 20, 1 << 26
-NAMES = ("classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels")
+NAMES = re.compile(r"(.*[-_. ])?class(es)?([-_ ]?names)?\.txt|(names|labels)\.txt|.+\.names|_darknet\.labels", re.IGNORECASE)
+"""What lists of classes are called: _classes.txt, coco_classes.txt, obj.names."""
 LINE = re.compile(r"\s*\d+(\.0+)?(\s+-?[\d.]+([eE][-+]?\d+)?){4,}\s*")
 DECIMAL = re.compile(r"(?<=\d),(?=\d)")
 MOST_CLASSES = 1_000_000
@@ -29,7 +30,7 @@ TOKEN = re.compile(r"""'[^']*'|"[^"]*"|[\[\]{},:]|[^'"\[\]{},:]+|['"]""")
 
 def read_yolo(root: Path, files: list[str], pictures: list[str], faults: Faults) -> list[Scene] | None:
     """What the texts beside the pictures say of them; None where these are no lists of boxes."""
-    texts = {file for file in files if file.lower().endswith(".txt") and PurePosixPath(file).name not in NAMES}
+    texts = {file for file in files if file.lower().endswith(".txt") and not NAMES.fullmatch(PurePosixPath(file).name)}
     beside = {picture: label for picture in pictures if (label := _file(picture, texts)) is not None}
     beside = beside or _mirrored(root, texts, pictures)
     read = {label: _lines(root, label) for label in beside.values()}
@@ -67,7 +68,7 @@ def class_names(root: Path, files: list[str]) -> dict[int, str]:
 def _lists(root: Path, files: list[str]) -> dict[str, dict[int, str]]:
     """The names of each list by the folder that it lies in; of a YAML file, in the outermost one, where there is no list."""
     found: dict[str, dict[int, str]] = {}
-    for file in (file for file in files if PurePosixPath(file).name in NAMES):
+    for file in (file for file in files if NAMES.fullmatch(PurePosixPath(file).name)):
         lines = (root / file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
         found.setdefault(str(PurePosixPath(file).parent), dict(enumerate(line.strip() for line in lines if line.strip())))
     if found:
