@@ -43,6 +43,17 @@ def test_groups_of_columns(tmp_path: Path, above: list[list[str]], merged: list[
     assert "Region, Q1 Plan, Q1 Actual" in said and "merged cell" in said and ("Plan and fact" in said) == (TITLE in above)
 
 
+@pytest.mark.parametrize("title", [[], [TITLE]])
+def test_names_beside_groups_stand_in_the_upper_line(tmp_path: Path, title: list[list[str]]) -> None:
+    """Above cells that nobody merged."""
+    row = len(title) + 1
+    merged = [f"B{row}:C{row}", f"D{row}:E{row}", *(["A1:E1"] if title else [])]
+    table = read(book(tmp_path / "a.xlsx", [*title, ["Region", *GROUPS[1:]], ["", *NAMES[1:]], *body()], merged))
+    assert table.names == JOINED and len(table) == 20 and table.column("Q2 Actual").to_pylist() == [row[4] for row in body()]
+    words = [["Region", "Q1", "", "Q2", ""], ["", "good", "bad", "good", "bad"], *([["", "bad", "bad", "good", "bad"]] * 20)]
+    assert len(read(book(tmp_path / "words.xlsx", words, ["B1:C1", "D1:E1"]))) == 21  # answers, for there is no number below
+
+
 def test_three_lines_of_names(tmp_path: Path) -> None:
     years = ["", "2024", "", "", ""]
     table = read(book(tmp_path / "a.xlsx", [["Land", *years[1:]], GROUPS, NAMES, *body()], ["B1:E1", "B2:C2", "D2:E2"]))

@@ -49,20 +49,25 @@ def unmerged(rows: list[list[Any]], ranges: Sequence[Range], start: tuple[int, i
 def _groups(rows: Sequence[Sequence[Any]], spans: Sequence[tuple[int, int]]) -> bool:
     """Whether the first row names groups of columns: it has a merged cell beside others, and below each stand names.
 
-    These are no row of data: above some there is no group or the name itself, or below some there are numbers.
+    These are no row of data: above some there is no group or the name itself, or below some there are numbers; below groups there are
+    where columns that are of no group have their names above.
     """
     (above, names), body = rows[:2], rows[2:]
     told = sum(cell not in ("", None) for cell in above)
-    if told < 2 or not any(above[left] not in ("", None) for left, _ in spans) or not all(isinstance(cell, str) and cell for cell in names):
+    if told < 2 or not any(above[left] not in ("", None) for left, _ in spans):
         return False
     spanned = {column for left, right in spans for column in range(left, right + 1)}
+    unnamed = [column for column, name in enumerate(names) if not (isinstance(name, str) and name)]
+    if unnamed:
+        alone = all(column not in spanned and isinstance(above[column], str) and above[column] for column in unnamed)
+        return alone and any(isinstance(row[column], int | float) for row in body for column in spanned)
     open_ = any(above[column] in ("", None, names[column]) for column in range(len(names)) if column not in spanned)
     return open_ or any(isinstance(row[column], int | float) for row in body for column in range(len(names)))
 
 
 def _joined(above: Sequence[Any], names: Sequence[Any], spans: Sequence[tuple[int, int]]) -> list[str]:
-    groups = [str(cell).strip() for cell in above]
+    groups = ["" if cell is None else str(cell).strip() for cell in above]
     for left, right in spans:
         groups[left : right + 1] = [groups[left]] * (right + 1 - left)
-    pairs = zip(groups, names, strict=True)
-    return [str(name).strip() if group in ("", str(name).strip()) else f"{group} {str(name).strip()}" for group, name in pairs]
+    pairs = zip(groups, ("" if name is None else str(name).strip() for name in names), strict=True)
+    return [name or group if group in ("", name) or not name else f"{group} {name}" for group, name in pairs]
