@@ -399,3 +399,15 @@ def test_tokens_numbered_anew_are_sentences(tmp_path) -> None:
     (tmp_path / "a.txt").write_text("\n".join(lines) + "\n", "utf-8")
     table = sources.read(tmp_path / "a.txt")
     assert table.names == ["tokens", "tags"] and len(table) == 128
+
+
+@pytest.mark.parametrize("line", [" O", "\u3000\tO", "  \tO"])
+def test_a_token_that_is_a_space_ends_no_sentence(tmp_path, line) -> None:
+    """Though its tag then stands alone, as EOS does."""
+    mark = "\t" if "\t" in line else " "
+    lines = [f"李{mark}B-PER", f"明{mark}I-PER", line, f"去{mark}O", f"北{mark}B-LOC", f"京{mark}I-LOC", ""]
+    (tmp_path / "a.txt").write_text("\n".join(lines * 40))
+    table = sources.read(tmp_path / "a.txt")
+    assert len(table) == 40 and not table.problems
+    assert json.loads(table.column("tokens")[0].as_py()) == [*"李明去北京"]
+    assert json.loads(table.column("tags")[0].as_py()) == ["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]

@@ -94,8 +94,10 @@ def make(lines: Sequence[str]) -> str:
     script has none ("segmented"), or "" for none of them."""
     end = _end_of(lines)
     cells = [line.split() for line in lines if line not in ("", end) and not DOCUMENT.match(line)]
-    spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in cells]
-    if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(cells)) and len({len(line) for line in cells}) <= 2:
+    tags = {line[-1] for line in cells if len(line) > 1}
+    told = [line for line in cells if len(line) > 1 or line[0] not in tags]  # alone a tag stands behind a blank token
+    spans = [len(line) > 1 and bool(SPAN_TAG.fullmatch(line[-1])) for line in told]
+    if sum(spans) >= max(FEWEST, (1 - MOST_PLAIN) * len(spans)) and len({len(line) for line in cells}) <= 2:
         return "conll"
     words = [bool(SLASHED.fullmatch(word)) for line in cells for word in line]
     tagged = sum(words) >= max(FEWEST, (1 - MOST_PLAIN) * len(words)) and len(words) >= WORDS_A_LINE * len(cells)
@@ -103,9 +105,11 @@ def make(lines: Sequence[str]) -> str:
 
 
 def _end_of(lines: Sequence[str]) -> str:
-    """What ends sentences on a line of its own (EOS, as MeCab writes it): the only word that stands alone, and often; else empty."""
-    alone = [line.strip() for line in lines if len(line.split()) == 1]
-    return alone[0] if 2 * len(alone) >= FEWEST and len({*alone}) == 1 else ""
+    """What ends sentences on a line of its own (EOS, as MeCab writes it): the only word that stands alone, and often; else empty, as where
+    it is a tag, which stands alone behind a blank token."""
+    words = [line.split() for line in lines]
+    alone, tags = [one[0] for one in words if len(one) == 1], {one[-1] for one in words if len(one) > 1}
+    return alone[0] if 2 * len(alone) >= FEWEST and len({*alone}) == 1 and alone[0] not in tags else ""
 
 
 def mark_of(path: Path, wanted: str = "") -> str:
@@ -165,6 +169,8 @@ def _sentences(lines: Iterable[str], name: str, mark: str) -> Iterator[tuple[int
         marks = bool(DOCUMENT.match(text))
         if text.strip() and not marks and not _is_comment(text, last, bool(sentence)):
             cells = _cut(text, mark)
+            if _is_blank(text, cells, last[1:]):
+                continue
             last = [text, *cells]
             if not re.fullmatch(r"\d+[-.]\d+", cells[0]) or len(cells) != 10:  # CoNLL-U: words that were taken apart, and empty ones
                 sentence.append(cells)
@@ -178,6 +184,11 @@ def _sentences(lines: Iterable[str], name: str, mark: str) -> Iterator[tuple[int
         document += marks and seen
     if sentence:
         yield document, sentence
+
+
+def _is_blank(text: str, cells: list[str], before: list[str]) -> bool:
+    """Whether the token of a line is a space, by the cells of the line before."""
+    return bool(before and before[0]) and text[0].isspace() and (not cells[0] or len(cells) == len(before) - 1)
 
 
 def _is_comment(text: str, last: list[str], inside: bool) -> bool:
