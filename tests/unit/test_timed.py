@@ -88,6 +88,8 @@ def test_clips_that_were_cut_already_stay_whole(tmp_path: Path) -> None:
         begin = first * np.arange(12)
         pd.DataFrame({"file": names, "start": begin, "end": begin + 2, "label": list("ab") * 6}).to_csv(tmp_path / "l.csv", index=False)
         assert "source" not in sources.read(tmp_path / "l.csv").names
+        asked = [sources.read(tmp_path / "l.csv", wanted=wanted).kinds.get("end") for wanted in ((), ("end",))]
+        assert asked == ["id", None]  # what is asked for may be learned
 
 
 def cues(form: str, name: str, said: list[tuple[float, float, str]]) -> tuple[str, str]:

@@ -146,7 +146,7 @@ def _folder(root: Path, cache: Path | None, encoding: str, wanted: Wanted) -> Ta
 
 def _arranged(table: Table, wanted: Wanted) -> Table:
     """The table without masks, with a row for each slice of a scan and each piece of a recording, and marks of classes as a class."""
-    return exclusive(pieces(unfolded(unmasked(table, wanted))))
+    return exclusive(pieces(unfolded(unmasked(table, wanted)), wanted))
 
 
 def _annotation(path: Path) -> Table | None:

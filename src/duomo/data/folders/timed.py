@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,8 +37,9 @@ rows for which it must be so; seconds that half of the pieces last at least."""
 CLOCK = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d{1,2}(?:[.,]\d+)?)")
 
 
-def pieces(table: Table) -> Table:
-    """The table with a sound of its own in each row, where its rows name recordings and times in them; any other table as it is.
+def pieces(table: Table, wanted: Collection[str] = ()) -> Table:
+    """The table with a sound of its own in each row, where its rows name recordings and times in them; any other table as it is. Times of
+    recordings that are not there stay where they are `wanted`.
 
     That the columns hold times is told by the recordings: each piece lies in its own, and most are shorter.
     """
@@ -52,7 +53,8 @@ def pieces(table: Table) -> Table:
     end_N = begin_N + end_N if named[2] else end_N
     spans_N2 = _spans(begin_N, end_N, long_N, rate_N)
     if spans_N2 is None:
-        return _bare(table, named[:2]) if _are_whole(end_N - begin_N, long_N, rate_N) else table
+        free = {*wanted}.isdisjoint(named[:2])
+        return _bare(table, named[:2]) if free and _are_whole(end_N - begin_N, long_N, rate_N) else table
     data, own = table.data, dict.fromkeys((name, *named[:2]), "id")
     if name == "audio":
         data = data.drop_columns("audio")
