@@ -294,6 +294,17 @@ def test_lists_of_parts_beside_a_table(tmp_path: Path) -> None:
     assert "split" in sources.read(tmp_path).names and "Lists beside" not in " ".join(sources.read(tmp_path).problems)
 
 
+def test_lists_in_a_folder_of_their_own_that_are_not_read_are_told(tmp_path: Path) -> None:
+    """As FSD50K has them: the folders are no classes, which only the lists say; one beside the folders is read."""
+    for number in range(18):
+        shot(tmp_path / ("dev_shots" if number < 12 else "eval_shots") / f"{number}.png", number)
+    for part, numbers in (("dev", range(12)), ("eval", range(12, 18))):
+        write(tmp_path / "truth" / f"{part}.csv", "fname,labels", *(f"{n},{('cat', 'dog')[n % 2]}" for n in numbers))
+    assert "2 lists that name these files are not read: truth/dev.csv" in " ".join(sources.read(tmp_path).problems)
+    (tmp_path / "truth" / "dev.csv").rename(tmp_path / "dev.csv")
+    assert sources.read(tmp_path).column("labels").to_pylist()[:2] == ["cat", "dog"]
+
+
 def test_two_lists_of_the_same_files(tmp_path: Path) -> None:
     """As ISIC has them: what is to be told, a column a class, and what is known of each picture beside it."""
     truth, about = ["image,MEL,NV,BCC"], ["image,age_approx,lesion_id,sex"]

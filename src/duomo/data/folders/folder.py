@@ -125,6 +125,9 @@ def _of_media(folder: Folder, tables: list[str], moving: list[str]) -> Table:
                   "are not learned from.", count=len(noise), first=noise[0])  # fmt: skip
         folder = replace(folder, files=[file for file in folder.files if file not in noise]).noting(said)
     shown = sorted({*folder.shown, *(moving if folder.media == "video" else [])})
+    if lists := [file for file in tables[:LOOKED_AT] if _lists(folder, file)]:
+        folder = folder.noting(tr("{count} lists that name these files are not read: {names}. To learn what one says, put it beside the "
+                                  "folders of the files.", count=len(lists), names=", ".join(lists[:3])))  # fmt: skip
     return divided(folder, classes(folder.noting(*passed_by(folder.files), *media_beside(folder.files, shown)), shown))
 
 
