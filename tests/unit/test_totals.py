@@ -83,3 +83,20 @@ def test_learned_without_judged_without_answered_with(tmp_path: Path) -> None:
     run = pipeline.train(path, {"train": {"epochs": 1}}, target="sales", model="linear", out=tmp_path / "run")
     assert run.evaluate(path)["rows"] == 60
     assert len(run.predict(path)) == 61
+
+
+@pytest.mark.parametrize("called", ["Total {}", "{} total", "Subtotal", "小计"])
+def test_sums_of_sections_are_left_out(tmp_path: Path, called: str) -> None:
+    rows, whole = list[str](), 0
+    for region in ("North", "South", "West"):
+        values = [(7 * place + len(region)) % 23 + 1 for place in range(12)]
+        rows += [*(f"{region},s{place},{value},{3 * value}" for place, value in enumerate(values))]
+        rows.append(f"{called.format(region)},,{sum(values)},{3 * sum(values)}")
+        whole += sum(values)
+    rows.append(f"Grand total,,{whole},{3 * whole}")
+    (tmp_path / "a.csv").write_text("\n".join(["region,shop,units,revenue", *rows]) + "\n")
+    table = without_totals(read(tmp_path / "a.csv"))
+    assert len(table) == 36 and set(table.column("region").to_pylist()) == {"North", "South", "West"}
+    wrong = [row.replace(",,", ",,9") + "7" if ",," in row else row for row in rows]  # no sums: who knows what they are
+    (tmp_path / "b.csv").write_text("\n".join(["region,shop,units,revenue", *wrong]) + "\n")
+    assert len(without_totals(read(tmp_path / "b.csv"))) == 40

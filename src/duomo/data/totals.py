@@ -30,6 +30,11 @@ WORDS = (
     r"|mittelwert|total (general|général|generale)|somme|moyenne|suma|promedio|media"
     r"|合\s*计|总\s*计|共\s*计|小\s*计|平\s*均值?|均\s*值|总\s*和|总\s*数|汇\s*总)\W*$"
 )
+SECTION, LONGEST = (
+    r"(?i)^\W*((sub|grand)?[- ]?totals?|(zwischen|gesamt)?summe|sum|(小|合|总)\s*计)(\W|$)|(^|\W)(sub-?)?totals?\W*$|(小|合|总)\s*计$",
+    100_000,
+)
+"""What such a row of a section is called, and rows of a table that is looked through for them."""
 
 
 def read(source: Any, encoding: str = "", wanted: Collection[str] = ()) -> Table:
@@ -42,6 +47,7 @@ def without_totals(table: Table) -> Table:
 
     No row above may be called so, and each must have the sum or the mean of a column, or be empty where others have words.
     """
+    table = _without_sections(table)
     found, body = _called_so(table.data)
     if not found or body < FEWEST or any(_occurs(table.data.column(name), body) for name in {name for _, name in found}):
         return table
@@ -50,6 +56,31 @@ def without_totals(table: Table) -> Table:
     shown = [" ".join(map(_shown, _filled(row).values()))[:40] for row in table.data.slice(body).to_pylist()]
     said = tr("Left out at the end, for the rows above are summed up there: {rows}.", rows="; ".join(filter(None, shown)))
     return replace(table, data=table.data.slice(0, body), problems=(*table.problems, said))
+
+
+def _without_sections(table: Table) -> Table:
+    """The table without rows that sum up the section above each (Total North, 小计), or all so far: called so, and the sums are right."""
+    called_N = np.zeros(len(table), bool)
+    for column in table.data.columns if len(table) <= LONGEST else ():
+        if is_text(column.type):
+            called_N |= np.asarray(pc.fill_null(pc.match_substring_regex(text_of(column), SECTION), False), bool)
+    rows = np.flatnonzero(called_N)
+    if len(rows) < 2 or FEWEST * len(rows) > len(table):
+        return table
+    told_R = met_R = np.zeros(len(rows))
+    for column in table.data.columns:
+        values_N = number.parse(column)[0] if is_number(column.type) or is_text(column.type) else np.zeros(0)
+        if np.isfinite(values_N[~called_N] if len(values_N) else values_N).sum() * 2 <= (~called_N).sum() or len(np.unique(values_N)) < 4:
+            continue
+        whole_R = np.cumsum(np.where(called_N, 0.0, np.nan_to_num(values_N)))[rows]
+        found_R = values_N[rows]
+        near = [np.abs(found_R - sums_R) <= NEAR * np.abs(sums_R) for sums_R in (whole_R, np.diff(whole_R, prepend=0.0))]
+        told_R, met_R = told_R + np.isfinite(found_R), met_R + (near[0] | near[1])
+    if not (told_R > 0).all() or not (2 * met_R >= told_R).all():
+        return table
+    shown = [" ".join(map(_shown, _filled(row).values()))[:40] for row in table.data.take(pa.array(rows[:3])).to_pylist()]
+    said = tr("{count:,} rows are left out, for they sum up the rows above them: {rows}.", count=len(rows), rows="; ".join(shown))
+    return replace(table.take(np.flatnonzero(~called_N)), problems=(*table.problems, said))
 
 
 def _called_so(data: pa.Table) -> tuple[list[tuple[int, str]], int]:
