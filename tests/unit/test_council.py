@@ -235,6 +235,20 @@ def test_forests_of_few_rows_speak_as_one(tmp_path: Path) -> None:
     assert len({tuple(forest.feature_L[place : place + 3].tolist()) for place in first[:: len(first) // boosted_trees.BAGS]}) > 1
 
 
+def test_divisions_of_some_thousand_rows_choose_from_some_columns() -> None:
+    """Of many rows the best of all columns is best; of fewer trees that differ err less together."""
+    rng = np.random.default_rng(0)
+    x_NF = rng.normal(size=(300, 6))
+    goal = Goal("mean", x_NF.sum(1), np.ones(300, bool), 0, 1, np.ones(300))
+    for count, alike in ((4000, False), (20_000, True)):
+        said = []
+        for seed in range(2):
+            trees = Trees(goal, count, 0, seed=seed)
+            trees.grow(3, x_NF, np.arange(300))
+            said.append(trees.logits(x_NF))
+        assert np.array_equal(*said) is alike
+
+
 def test_few_rows_that_become_many_have_trees_of_the_kind_that_was_chosen() -> None:
     """The rounds suit the rate of few rows; and by that of many, which choose from all columns, forests that speak as one are all alike."""
     rng = np.random.default_rng(0)

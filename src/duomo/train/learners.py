@@ -21,8 +21,8 @@ SLOW, SLOW_FEW, FAST = 0.06, 0.1, 0.15
 """Rates of many rows and of few, and the one by which few rounds go further."""
 LEAVES = (31, 8)
 """Leaves of a tree; the size is chosen that leaves the least loss on what is held out, of many rows while there is time."""
-SOME = 0.5
-"""Share of the columns that each division of few rows chooses from: trees that differ more (Breiman 2001, "Random Forests")."""
+SOME, SOME_ROWS = 0.5, 5000
+"""Share of the columns that each division of at most so many rows chooses from: trees that differ more (Breiman 2001, "Random Forests")."""
 WIDE, COARSE = 500, 32
 """With more columns than so many each is divided into so few bins: a tree of 240 rows and 5,000 columns looks at nothing but empty ones."""
 
@@ -53,7 +53,7 @@ class Trees:
         rate = FAST if fast else SLOW_FEW if rows < FEW else SLOW
         settings: dict[str, Any] = {
             "learning_rate": rate, "max_leaf_nodes": leaves, "max_depth": DEPTH, "l2_regularization": 1.0,
-            "max_features": SOME if rows < FEW else 1.0,
+            "max_features": SOME if rows <= SOME_ROWS else 1.0,
             "min_samples_leaf": min(20, max(2, rows // 20)), "early_stopping": False, "warm_start": True, "random_state": seed,
         }  # fmt: skip
         loss = "absolute_error" if goal.kind == "median" else "squared_error"
