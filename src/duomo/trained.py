@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import json
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -158,6 +159,8 @@ class Run(Shown):
             self.predictor.refuse_unreadable(table)
             self.predictor.refuse_cut(table)
             self.task.refuse(table)
+        for sentence in self.predictor.counted(table):
+            warnings.warn(sentence, stacklevel=2)
         columns = self.answers(table)
         library = type(source).__module__.partition(".")[0]
         if library in ("pandas", "polars"):

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import httpx
+import pandas as pd
 import pytest
 
 import duomo
@@ -316,6 +317,20 @@ def test_a_date_or_a_share_that_is_written_otherwise_is_told(club, tmp_path: Pat
     assert len(told) == 1 and "in row 2." in told[0]
     missing = run.predict([records[2], row | dict.fromkeys(cell)])
     assert run.predict(tmp_path / "rows.jsonl") == missing != run.predict(records[2:4])
+
+
+def test_values_none_of_which_was_learned_are_told(club) -> None:
+    """Of a file in a sentence, of a frame in a warning; so are dates written otherwise, which count as missing."""
+    run, records = club
+    name, state = next(iter(run.predictor.known.items()))
+    rows = [row | {name: f"{place} other"} for place, row in enumerate(records[:9])]
+    told = run.predictor.counted(run.table(rows))
+    assert len(told) == 1 and f"No cell of {name!r}" in told[0] and "'0 other' in row 1" in told[0]
+    assert not run.predictor.counted(run.table([*rows, records[0] | {name: state["values"][0]}]))
+    with pytest.warns(UserWarning, match="No cell of"):
+        run.predict(rows)
+    with pytest.warns(UserWarning, match="count as missing"):
+        run.predict(pd.DataFrame(records[:9]).assign(joined="9/27/2023"))
 
 
 def test_records_are_answered_as_they_were_learned_from(club) -> None:

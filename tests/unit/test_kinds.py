@@ -493,6 +493,15 @@ def test_categories_by_frequency_unseen_is_zero() -> None:
     assert rare["values"] == ["a", "b"]
 
 
+def test_a_category_is_known_however_its_letters_are_written() -> None:
+    kind = KINDS["category"]
+    state = kind.fit(Cells(column(["yes", "no", "yes", "Ålesund"])), CONFIG)
+    asked = Cells(column(["Yes", "NO", "Ａ", "A\u030aLESUND", "ｙｅｓ", "yess", None]))
+    assert kind.encode(asked, state).values.tolist() == [1, 2, 0, 3, 1, 0, 0]
+    apart = kind.fit(Cells(column(["a", "A", "a", "B"])), CONFIG)
+    assert kind.encode(Cells(column(["A", "b", "B", "a"])), apart).values.tolist() == [2, 0, 3, 1], "here the letters' size tells"
+
+
 ENGLISH = [f"The quick brown fox number {row} jumps over the lazy dog's back, again & again." for row in range(400)]
 
 

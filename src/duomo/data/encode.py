@@ -176,6 +176,8 @@ def _field(group: list[Learned]) -> Field:
         return parts[0]
     names = [one.column for one, part in zip(group, parts, strict=True) for _ in range(part.shape[0])]
     facts: dict[str, Any] = {"columns": names}
+    if parts[0].form == "categories":
+        facts["known"] = {one.column: one.state for one in group}
     if parts[0].form == "numbers":
         facts["bins"] = [bins for part in parts for bins in part.facts["bins"]]
         facts["spread"] = [spread for part in parts for spread in part.facts.get("spread", [[0.0, 1.0, 0.0]] * part.shape[0])]

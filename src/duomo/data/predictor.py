@@ -19,7 +19,8 @@ from duomo.core.contract import EncoderDecoder, Evidence, Field, Task
 from duomo.core.device import PRODUCTS, THREADS, Execution, at_hand
 from duomo.core.errors import DataError
 from duomo.core.flops import Counter
-from duomo.core.kinds import date, number, numbers
+from duomo.core.kinds import category, date, number, numbers
+from duomo.core.kinds.base import Cells
 from duomo.core.messages import tr
 from duomo.core.table import Table
 from duomo.core.tensors import Batch, Examples
@@ -133,6 +134,8 @@ class Predictor:
         found = [one for field in self.fields.values() for one in field.facts.get("styles", {}).items()]
         self.styles = {name: STYLED[kind].Style(*style) for name, (kind, style) in found}
         """How training wrote the numbers and dates of each column."""
+        self.known = {name: state for field in self.fields.values() for name, state in field.facts.get("known", {}).items()}
+        """What training learned of each column of categories."""
         self._lock = threading.Lock()
 
     @property
@@ -259,7 +262,20 @@ class Predictor:
             else:
                 found.append(tr("{count:,} cells of {column!r} are no numbers as written in training{like} and count as missing: {value!r} "
                                 "in row {row}.", **told))  # fmt: skip
-        return found
+        return found + [*self._strange(table)]
+
+    def _strange(self, table: Table) -> Iterator[str]:
+        """Columns of categories that hold values, none of which was learned: of a file that is mostly another way to write them."""
+        for column, state in self.known.items():
+            if column not in table.names or not state["values"]:
+                continue
+            cells = Cells(table.column(column), table.root)
+            rows = np.flatnonzero(category.KIND.filled(cells))
+            if len(rows) and not category.KIND.met(cells, state).any():
+                value = str(cells.data[int(rows[0])].as_py())[:SHOWN]
+                yield tr("No cell of {column!r} has a value that was learned, such as {known!r}; all {count:,} count as unknown: {value!r} "
+                         "in row {row}.", column=column, known=state["values"][0][:SHOWN], count=len(rows), value=value,
+                         row=int(rows[0]) + 1)  # fmt: skip
 
     def hearing(self) -> dict[str, float]:
         """Seconds that the model hears at once of each column of sounds."""

@@ -69,7 +69,8 @@ class Category(Kind):
         return None
 
     def fit(self, cells: Cells, config: EncodeConfig) -> dict[str, Any]:
-        """State: `values` in order of frequency (place 1 first), `numeric` where 1, 1.0 and "01" are the same value.
+        """State: `values` in order of frequency (place 1 first), `numeric` where 1, 1.0 and "01" are the same value, `folded` where Yes and
+        YES are, as no two of the values differ in nothing else.
 
         In 100 rows or more a value seen once shares place 0, so that the place of the unseen is trained too.
         """
@@ -79,7 +80,8 @@ class Category(Kind):
         kept = [value for value, count in order[: max(1, config.categories)] if count > rare]
         numbers, _ = parse(pa.chunked_array([pa.array(kept, pa.large_string())]))
         numeric = bool(len(kept)) and not np.isnan(numbers).any() and len(np.unique(numbers)) == len(kept)
-        return {"values": kept, "numeric": numeric} | _parts(order)
+        folded = len(pc.unique(_folded(pa.array(kept, pa.large_string())))) == len(kept)
+        return {"values": kept, "numeric": numeric, "folded": folded} | _parts(order)
 
     def field(self, state: Mapping[str, Any]) -> Field:
         parts = len(state.get("parts", ()))
@@ -89,9 +91,9 @@ class Category(Kind):
         text = values_of(cells.data)
         known = pa.array(state["values"], pa.large_string())
         place_N = np.array(pc.fill_null(pc.index_in(text, known), -1).to_numpy(), dtype=np.int64) + 1
-        if {value.lower() for value in state["values"]} <= TRUTH and (place_N == 0).any():  # True, TRUE and true are one
+        if (state.get("folded") or {value.lower() for value in state["values"]} <= TRUTH) and (place_N == 0).any():
             open_ = place_N == 0
-            lower = pc.index_in(pc.utf8_lower(pc.filter(text, pa.array(open_))), pc.utf8_lower(known))
+            lower = pc.index_in(_folded(pc.filter(text, pa.array(open_))), _folded(known))
             place_N[open_] = np.array(pc.fill_null(lower, -1).to_numpy(), dtype=np.int64) + 1
         if state["numeric"] and (place_N == 0).any():
             open_ = place_N == 0
@@ -99,6 +101,20 @@ class Category(Kind):
         if not state.get("parts"):
             return Block(place_N)
         return Block(np.concatenate([place_N[:, None], _among(text, state["parts"], state["separator"])], 1))
+
+    def filled(self, cells: Cells) -> np.ndarray:
+        """bool (N,): which cells have a value."""
+        return np.asarray(pc.is_valid(values_of(cells.data)).to_numpy(), bool)
+
+    def met(self, cells: Cells, state: Mapping[str, Any]) -> np.ndarray:
+        """bool (N,): which cells have a value, or hold a part, that was learned."""
+        values = self.encode(cells, state).values.reshape(len(cells.data), -1)
+        return (values[:, 0] > 0) | (values[:, 1:] == 2).any(axis=1)
+
+
+def _folded(text: Any) -> Any:
+    """Without what small and large letters, wide ones and composed ones differ in."""
+    return pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
 
 
 def _counted(text: pa.ChunkedArray) -> list[tuple[str, int]]:
