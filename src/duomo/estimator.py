@@ -120,7 +120,7 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
 
     def _table(self, x: Any, reset: bool) -> Table:
         """X as a table; numbers are validated as scikit-learn wants, frames with other columns are taken as they are."""
-        if _is_mixed(x):
+        if self.mixed_:  # as it was learned from: of a few rows a column of words may be empty
             table = sources.read(x.reset_index(drop=True) if type(x).__module__.startswith("pandas") else x)
             if reset:
                 self.n_features_in_ = len(table.names)
@@ -214,7 +214,8 @@ class DuomoClassifier(ClassifierMixin, _Duomo):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DuomoClassifier":
         """X (N, F) numbers (NaN allowed) or a frame; y (N,) labels of at least two classes; sample_weight (N,) how much each row counts."""
-        if _is_mixed(X):
+        self.mixed_ = _is_mixed(X)
+        if self.mixed_:
             table, labels = self._table(X, reset=True), column_or_1d(np.asarray(y), warn=True)
             check_consistent_length(table.data.columns[0], labels)
         else:
@@ -258,7 +259,8 @@ class DuomoRegressor(RegressorMixin, _Duomo):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DuomoRegressor":
         """X (N, F) numbers (NaN allowed) or a frame; y (N,) or (N, K) finite numbers; sample_weight (N,) how much each row counts."""
-        if _is_mixed(X):
+        self.mixed_ = _is_mixed(X)
+        if self.mixed_:
             table = self._table(X, reset=True)
             wanted = _wanted(y, table)
         else:

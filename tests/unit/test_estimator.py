@@ -1,5 +1,7 @@
 """scikit-learn's own examination of the two estimators, and frames with more than numbers."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -117,3 +119,11 @@ def test_trees_answer_beside_the_network_as_in_a_run() -> None:
     y = np.where((frame.x0 > 0.3) ^ frame.town.isin(list("bdf")), 5.0, -5.0)
     model = DuomoRegressor(epochs=1.0).fit(frame[:500], y[:500])
     assert model.score(frame[500:], y[500:]) > 0.7
+
+
+@pytest.mark.parametrize("form", [pd.DataFrame, np.asarray])
+def test_rows_whose_words_are_all_missing_are_read_as_the_others(form: Any) -> None:
+    rows = pd.DataFrame({"age": np.arange(60.0), "city": ["Oslo", "Bergen", None] * 20})
+    model = DuomoClassifier(epochs=1).fit(form(rows), np.arange(60) % 2)
+    known, empty = model.predict_proba(form(rows))[2::3], rows[2::3].assign(city=np.nan)
+    assert (model.predict_proba(form(empty)) == known).all()
