@@ -44,6 +44,7 @@ from duomo.serve import schema
         ),
         ("{n:,} pictures do not say who it is: they cannot be read.", {"n": 1}, "1 picture does not say who it is: it cannot be read."),
         ("{n} entries are no classes", {"n": 1}, "1 entry is no class"),
+        ("{n} cells of {a!r} are no dates and count as missing.", {"n": 1, "a": "on"}, "1 cell of 'on' is no date and counts as missing."),
     ],
 )
 def test_one_of_a_thing_is_one_thing(template: str, values: dict[str, object], said: str, monkeypatch: pytest.MonkeyPatch) -> None:

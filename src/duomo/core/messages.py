@@ -24,7 +24,7 @@ COUNTED = (
 )
 OF_ONE = {
     "are": "is", "were": "was", "have": "has", "hold": "holds", "repeat": "repeats", "say": "says", "do": "does", "lie": "lies",
-    "ask": "asks", "they": "it", "them": "it", "their": "its",
+    "ask": "asks", "count as": "counts as", "they": "it", "them": "it", "their": "its",
 }  # fmt: skip
 VERBS = re.compile(rf"(?<!s that )(?<!would )(?<! not )(?<!}} of )\b(?:their [a-z]+ [a-z]+|{'|'.join(OF_ONE)})\b")
 """What is said otherwise of one thing, but not what is said of others: "bytes that are", "their times lie"."""
@@ -103,7 +103,7 @@ def singular(template: str, values: Mapping[str, object]) -> str:
 
 def _of_one(found: re.Match[str]) -> str:
     first, *rest = found[0].split(" ")
-    return " ".join([OF_ONE[first], *(rest if first == "their" else (OF_ONE[word] for word in rest))])
+    return OF_ONE.get(found[0]) or " ".join([OF_ONE[first], *(rest if first == "their" else (OF_ONE[word] for word in rest))])
 
 
 def _is_none(found: re.Match[str]) -> str:
