@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from duomo.core import find, kinds
 from duomo.core.contract import Task
 from duomo.core.errors import ConfigError, DataError
-from duomo.core.kinds.cells import values_of
+from duomo.core.kinds.cells import text_of, values_of
 from duomo.core.messages import folded, listed, tr
 from duomo.core.pretrained import Pretrained
 from duomo.core.recipe import DataConfig, Recipe
@@ -49,6 +49,8 @@ EACH_PART, OF_FEW_PEOPLE = 2, 0.3
 MOST_VALID, MOST_TEST = 50_000, 200_000
 """Rows of a split that Duomo draws itself: the 95 % interval of an accuracy is then below 0.5 and 0.25 points wide on either side."""
 SPOKEN = {"blocks": "by blocks of neighbouring rows", "folders": "by folders", "given": "as the files are given"}
+FEW_MET = 0.1
+"""Rows of a given test, at most, whose person or thing the training rows have, where it is meant to be of new ones."""
 MOST_CHOOSING = 300
 """Rows of validation that a task which judges what it writes chooses its last settings by."""
 GLANCED, SCENES = 48, 160
@@ -268,13 +270,21 @@ def safe(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
 
 
 def _validated(table: Table, data: DataConfig, reporter: Reporter) -> DataConfig:
-    """Beside a test that was given, validation is drawn as blocks where rows follow one another."""
+    """Beside a test that was given, validation is drawn as blocks where rows follow one another, and has persons or things of its own where
+    the test has."""
     proposal, _ = audit.propose(table, data.target[0] if data.target else "")
-    if proposal.how != "blocks":
+    if proposal.how == "blocks":
+        reporter.say(tr("The rows to validate by are blocks of neighbouring rows, because {reason}; --split random draws them one by one.",
+                        reason=proposal.reason))  # fmt: skip
+        return dataclasses.replace(data, split="blocks")
+    if proposal.how != "group" or proposal.group not in (other := read_like(data.test, table, data)).names:
         return data
-    reporter.say(tr("The rows to validate by are blocks of neighbouring rows, because {reason}; --split random draws them one by one.",
-                    reason=proposal.reason))  # fmt: skip
-    return dataclasses.replace(data, split="blocks")
+    known, asked = (text_of(one.column(proposal.group)) for one in (table, other))
+    if float(pc.mean(pc.cast(pc.is_in(asked, value_set=pc.unique(known)), pa.float64())).as_py() or 0.0) > FEW_MET:
+        return data
+    reporter.say(tr("The rows to validate by have {column} of their own, as the test has; --split random draws them one by one.",
+                    column=proposal.group))  # fmt: skip
+    return dataclasses.replace(data, split="group", group=proposal.group)
 
 
 def read_like(path: str, table: Table, data: DataConfig, past: ahead.Past | None = None) -> Table:

@@ -178,3 +178,25 @@ def test_fields_that_no_row_of_a_test_has_are_empty(tmp_path: Path) -> None:
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = plan.make(tmp_path / "train.jsonl", {"data": {"target": ("y",), "test": str(tmp_path / "test.jsonl")}}, Silent())
     assert len(made.test) == 30 and made.test.column("meta.note").null_count == made.test.column("meta.steps").null_count == 30
+
+
+def test_beside_a_test_of_new_persons_validation_has_persons_of_its_own(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"patient_id": np.repeat(np.arange(60), 5) + 1000, "dose": rng.normal(size=300), "effect": rng.normal(size=300)})
+    frame[:250].to_csv(tmp_path / "learn.csv", index=False)
+
+    def persons(test: pd.DataFrame, **data: str) -> tuple[set[str], set[str], list[str]]:
+        test.to_csv(tmp_path / "test.csv", index=False)
+        told = Silent()
+        asked = {"data": {"target": ["effect"], "test": str(tmp_path / "test.csv"), **data}}
+        made = plan.make(str(tmp_path / "learn.csv"), asked, told)
+        learned, valid = ({str(one) for one in part.column("patient_id").to_pylist()} for part in (made.train, made.valid))
+        assert ("patient_id" in made.recipe.data.ignore) == (made.recipe.data.split == "group")
+        return learned, valid, told.said
+
+    learned, valid, said = persons(frame[250:])
+    assert valid and not learned & valid and any("patient_id of their own, as the test has" in line for line in said)
+    learned, valid, _ = persons(frame[250:], split="random")
+    assert learned & valid
+    learned, valid, _ = persons(frame[:50])
+    assert learned & valid, "the test is of the same"
