@@ -102,6 +102,15 @@ def test_each_folder_has_its_own_list_of_classes(tmp_path: Path) -> None:
     assert lefts(sources.read(tmp_path)) == {"day/a.png": [("cat", 10)], "night/b.png": [("dog", 10)]}
 
 
+@pytest.mark.parametrize(("file", "text"), [("obj.names", "cat\ndog"), ("data.yaml", "names: [cat, dog]")])
+def test_lists_of_what_a_model_learned_before_are_not_those_of_the_data(tmp_path: Path, file: str, text: str) -> None:
+    yolo(tmp_path, {"a": "1 0.5 0.5 0.5 0.5", "b": "0 0.5 0.5 0.5 0.5"})
+    (tmp_path / "coco.names").write_text("person\nbicycle\ncar")
+    assert lefts(sources.read(tmp_path)) == {"a.png": [("bicycle", 10)], "b.png": [("person", 10)]}
+    (tmp_path / file).write_text(text)
+    assert lefts(sources.read(tmp_path)) == {"a.png": [("dog", 10)], "b.png": [("cat", 10)]}
+
+
 def test_classes_of_yolo_counted_from_one(tmp_path: Path) -> None:
     yolo(tmp_path, {"a": "1 0.5 0.5 0.5 0.5", "b": "2 0.5 0.5 0.5 0.5"})
     (tmp_path / "classes.txt").write_text("cat\ndog")

@@ -18,6 +18,8 @@ from duomo.data.scenes.shared import WORDS, Faults, Pictures, Scene, around, par
 LARGEST_TEXT, LARGEST_LIST = 1 << 20, 1 << 26
 NAMES = re.compile(r"(.*[-_. ])?class(es)?([-_ ]?names)?\.txt|(names|labels)\.txt|.+\.names|_darknet\.labels", re.IGNORECASE)
 """What lists of classes are called: _classes.txt, coco_classes.txt, obj.names."""
+OWN = ("classes.txt", "_classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels")
+"""Those of the data themselves; others beside may be of what a model learned before (coco.names)."""
 LINE = re.compile(r"\s*\d+(\.0+)?(\s+-?[\d.]+([eE][-+]?\d+)?){4,}\s*")
 DECIMAL = re.compile(r"(?<=\d),(?=\d)")
 MOST_CLASSES = 1_000_000
@@ -66,15 +68,14 @@ def class_names(root: Path, files: list[str]) -> dict[int, str]:
 
 
 def _lists(root: Path, files: list[str]) -> dict[str, dict[int, str]]:
-    """The names of each list by the folder that it lies in; of a YAML file, in the outermost one, where there is no list."""
+    """The names of each list by the folder that it lies in; of a YAML file, in the outermost one, where no list is the data's own."""
     found: dict[str, dict[int, str]] = {}
-    for file in (file for file in files if NAMES.fullmatch(PurePosixPath(file).name)):
+    lists = [file for file in files if NAMES.fullmatch(PurePosixPath(file).name)]
+    own, words = [file for file in lists if PurePosixPath(file).name.lower() in OWN], _entries(_yaml(root, files), "names")
+    for file in own or (lists if not words else ()):
         lines = (root / file).read_text(encoding="utf-8-sig", errors="replace").splitlines()
         found.setdefault(str(PurePosixPath(file).parent), dict(enumerate(line.strip() for line in lines if line.strip())))
-    if found:
-        return found
-    words = _entries(_yaml(root, files), "names")
-    return {".": {int(key) if key.isdecimal() else place: word for place, (key, word) in enumerate(words)}}
+    return found or {".": {int(key) if key.isdecimal() else place: word for place, (key, word) in enumerate(words)}}
 
 
 def _class_lists(root: Path, files: list[str], numbers: set[int], faults: Faults) -> dict[str, dict[int, str]]:
