@@ -67,6 +67,11 @@ def test_tags_in_plain_text(tmp_path) -> None:
     first = "\n\n".join("\n".join(f"{tag}\t{word}" for word, tag in zip(*sentence, strict=True)) for sentence in SENTENCES)
     (tmp_path / "first.conll").write_text(first, encoding="utf-8")
     assert sources.read(tmp_path / "first.conll").data.select(["tokens", "tags"]) == table.data.select(["tokens", "tags"])
+    rows = "\n\n".join(
+        "\n".join(f"{word}\t{tag}\t{n}\t0.9{n}" for n, (word, tag) in enumerate(zip(*one, strict=True))) for one in SENTENCES
+    )
+    (tmp_path / "sure.conll").write_text(rows, encoding="utf-8")  # where each token is and how sure its tag stand behind it
+    assert sources.read(tmp_path / "sure.conll").data.select(["tokens", "tags"]) == table.data.select(["tokens", "tags"])
     (tmp_path / "people.txt").write_text(WORDS * 5, encoding="utf-8")
     table = sources.read(tmp_path / "people.txt")
     assert json.loads(table.column("tokens")[0].as_py()) == ["中央", "电台", "在", "北京", "报道"] and plan(table).task == "tag"

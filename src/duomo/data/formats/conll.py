@@ -18,6 +18,7 @@ from duomo.core.errors import DataError
 from duomo.core.messages import tr
 from duomo.data.formats.rows import as_json
 from duomo.data.formats.segmented import is_segmented
+from duomo.data.formats.space_delimited import NUMBER
 from duomo.data.formats.text_encoding import cut, detect, numbered, open_text
 from duomo.data.formats.word_rows import TAGS, WORDS
 
@@ -239,8 +240,13 @@ def _names(sentences: list[Lines], width: int) -> dict[str, int]:
         return dict(zip(UNIVERSAL, range(1, 8), strict=True))
     if width == 2 and _tagged(sentences, 0) and not _tagged(sentences, 1):
         return {"tokens": 1, "tags": 0}
-    # who annotated each sentence may stand behind the tags
-    once = [place for place in range(width) if all(len({line[place] for line in lines}) == 1 for lines in sentences)]
+    # who annotated each sentence, or numbers of each token (where it ends, how sure its tag is), may stand behind the tags
+    once = [
+        place
+        for place in range(width)
+        if all(len({line[place] for line in lines}) == 1 for lines in sentences)
+        or all(NUMBER.fullmatch(line[place]) for lines in sentences for line in lines)
+    ]
     last = next(place for place in range(width - 1, -1, -1) if place not in once or not place)
     last = last if last > first and _tagged(sentences, last) else width - 1
     return {"tokens": first, **{f"column {place + 1}": place for place in range(first + 1, width) if place != last}, "tags": last}
