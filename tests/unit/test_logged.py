@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from duomo import plan
@@ -14,6 +15,7 @@ from duomo.core.recipe import DataConfig
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
+from duomo.data.formats.logged import logged
 from duomo.plan import choose
 
 
@@ -104,3 +106,20 @@ def test_columns_that_are_asked_for_stay(tmp_path: Path) -> None:
     asked = Reading({"speaker": "category", "text": "text", "score": "number"}, ["speaker", "text"], DataConfig(), None)
     assert written(path, [{name: row[name] for name in ("speaker", "text")} for row in rows]).names == ["messages"]
     assert asked.table(path).names == ["speaker", "text"] and len(asked.table(path)) == 60
+
+
+def test_what_is_marked_of_each_message_of_two_is_to_be_learned(tmp_path: Path) -> None:
+    """Beside a number for each of two speakers a column that sorts all messages is no messenger's own; the kind of a message is."""
+    rows = [
+        {"speaker": ("F", "M")[n % 2], "text": f"word {n}", "time": f"2024-01-05 10:{n:02d}:00", "speaker_id": n % 2 + 7} for n in range(60)
+    ]
+    assert written(tmp_path / "plain.csv", [row | {"type": ("text", "answer")[n % 7 < 3]} for n, row in enumerate(rows)]).names == [
+        "messages"
+    ]
+    marked = written(tmp_path / "marked.csv", [row | {"emotion": ("joy", "anger", "none")[n * 7 % 3]} for n, row in enumerate(rows)])
+    assert marked.names == [*rows[0], "emotion"]
+
+
+def test_messages_that_nobody_wrote_are_rows() -> None:
+    data = pa.table({"from": pa.array([None] * 12, pa.large_string()), "text": ["a b"] * 12, "date": ["2024-01-05"] * 12})
+    assert logged(data) == (data, ())

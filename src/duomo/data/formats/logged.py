@@ -50,8 +50,8 @@ ANSWERING = re.compile(
 """Who speaks where a model is to: who exported the chat, or is called so."""
 SIDES = {"1": "assistant", "true": "assistant", "0": "user", "false": "user"}
 """What a messenger says of each message: whether its owner sent it."""
-OWN = re.compile(r"(.*[._ ])?id", re.IGNORECASE)
-"""What columns of numbers are called."""
+OWN, OF_KIND = (re.compile(rf"(.*[._ ])?{word}", re.IGNORECASE) for word in ("id", "type"))
+"""What columns of numbers are called, and of the kind of messages."""
 DECIMAL, WORDY = re.compile(r"-?\d*\.\d+"), re.compile(rf"[^\W\d_]+\s+[^\W\d_]|[{CJK}]{{4}}")
 FEWEST, CHANGES, FEW, PAUSE, LONGEST = 10, 0.3, 0.2, 3600, 20
 """Messages, at least; share of them, at least, behind which the other side speaks; share of different cells below which a column sorts
@@ -80,9 +80,11 @@ def logged(data: pa.Table, answers: str = "") -> tuple[pa.Table, tuple[str, ...]
     exported = said.lower() == "strcontent"  # its other columns are the messenger's own
     rest = [name for name in log.column_names if name not in (who, said, when, whose)]
     texts = ["" if cell is None else str(cell).strip() for cell in log.column(said).to_pylist()]
-    for name in rest if not (exported or other) else ():
+    for name in rest if not exported else ():
         cells = log.column(name).to_pylist()
-        if _sorts(cells, speakers) or _lists(cells) or _measures(cells) or _words(cells, texts):
+        if other and (OF_KIND.fullmatch(name) or not all(isinstance(cell, str) and cell and cell[0] not in "[{" for cell in cells)):
+            continue  # messengers tell the kind of a message, and of few more; who marks messages marks all of them
+        if _sorts(cells, speakers) or _words(cells, texts) or (not other and (_lists(cells) or _measures(cells))):
             return given, ()
     if sum(NUMBER.fullmatch(text) is not None for text in texts) > 0.5 * len(texts):
         return given, ()
@@ -105,7 +107,7 @@ def _of_two(data: pa.Table, who: str, said: str, when: str) -> tuple[pa.Table, s
     and behind the name of who wrote it stands the same number. Else the table, and no name."""
     lines = zip(data.column(who).to_pylist(), map(_joined, data.column(said).to_pylist()), strict=True)
     log = [(place, str(name).strip(), text) for place, (name, text) in enumerate(lines) if name and text]
-    names, kept = list(dict.fromkeys(name for _, name, _ in log)), data.take([place for place, *_ in log])
+    names, kept = list(dict.fromkeys(name for _, name, _ in log)), data.take(pa.array([place for place, *_ in log], pa.int64()))
     if len(names) != 2 or any(ANSWERING.fullmatch(name) or name.lower() in SIDES for name in names):
         return data, ""
     told = [
