@@ -185,3 +185,12 @@ def test_subtitles_out_of_step_are_texts(tmp_path: Path) -> None:
     put(tmp_path, {"show.en.srt": subtitles("en"), "show.zh.srt": subtitles("zh", 1800)})
     table = sources.read(tmp_path)
     assert "text" in table.names and "not shown at the same times" in " ".join(table.problems)
+
+
+def test_apple_files_with_bare_keys_and_remarks_behind_entries(tmp_path: Path) -> None:
+    for language in ("en", "zh"):
+        (tmp_path / f"{language}.lproj").mkdir()
+        lines = [f'Key{n} = "said {n} in {language}";' if n % 2 else f'"key {n}" = "said {n} in {language}"; // see {n}' for n in range(20)]
+        (tmp_path / f"{language}.lproj" / "InfoPlist.strings").write_text("\n".join([*lines, '// Old = "left out";']))
+    table = sources.read(tmp_path)
+    assert table.names == ["en", "zh"] and table.data.num_rows == 20 and not any("left out" in one for one in table.problems)

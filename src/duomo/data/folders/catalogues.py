@@ -27,7 +27,7 @@ SOURCE = "source"
 FOLDER = re.compile(r"(?P<android>values)(-(b\+)?(?P<code>[a-z]{2,3}(-r[A-Z]{2}|\+\w+)*))?|(?P<apple>[\w-]+)\.lproj")
 """Folders of one language, as Android and Apple call them."""
 PROPERTY = re.compile(r"\s*((?:\\.|[^\\:=\s])+)\s*[:=\s]\s*(.*)")
-QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=\s*"((?:[^"\\]|\\.)*)"\s*;', re.DOTALL)
+QUOTED = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([\w.$-]+))\s*=\s*"((?:[^"\\]|\\.)*)"\s*;(?:[ \t]*//.*?$)?', re.DOTALL | re.MULTILINE)
 ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{4})|(.))", re.DOTALL)
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f"}
 Texts = dict[str, str]
@@ -165,7 +165,7 @@ def _properties(text: str, odd: list[str]) -> Texts:
 def _strings(text: str, odd: list[str]) -> Texts:
     text = re.sub(r"/\*.*?\*/|^\s*//.*?$", "", text, flags=re.DOTALL | re.MULTILINE)
     odd += [line.strip() for line in QUOTED.sub("", text).splitlines() if line.strip()]
-    return {_plain(key): _plain(said) for key, said in QUOTED.findall(text)}
+    return {_plain(key or bare): _plain(said) for key, bare, said in QUOTED.findall(text)}
 
 
 def _json(text: str, odd: list[str]) -> Texts:
