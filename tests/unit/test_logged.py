@@ -110,14 +110,13 @@ def test_columns_that_are_asked_for_stay(tmp_path: Path) -> None:
 
 def test_what_is_marked_of_each_message_of_two_is_to_be_learned(tmp_path: Path) -> None:
     """Beside a number for each of two speakers a column that sorts all messages is no messenger's own; the kind of a message is."""
-    rows = [
-        {"speaker": ("F", "M")[n % 2], "text": f"word {n}", "time": f"2024-01-05 10:{n:02d}:00", "speaker_id": n % 2 + 7} for n in range(60)
-    ]
-    assert written(tmp_path / "plain.csv", [row | {"type": ("text", "answer")[n % 7 < 3]} for n, row in enumerate(rows)]).names == [
-        "messages"
-    ]
+    rows = [{"speaker": "FM"[n % 2], "text": f"word {n}", "time": f"2024-01-05 10:{n:02d}:00", "speaker_id": n % 2 + 7} for n in range(60)]
+    kinds_of_messages = [row | {"type": ("text", "answer")[n % 7 < 3]} for n, row in enumerate(rows)]
+    assert written(tmp_path / "plain.csv", kinds_of_messages).names == ["messages"]
     marked = written(tmp_path / "marked.csv", [row | {"emotion": ("joy", "anger", "none")[n * 7 % 3]} for n, row in enumerate(rows)])
     assert marked.names == [*rows[0], "emotion"]
+    told = written(tmp_path / "numbers.csv", [row | {"sarcasm": n * 7 % 5 // 3} for n, row in enumerate(rows)])
+    assert told.names == [*rows[0], "sarcasm"]
 
 
 def test_messages_that_nobody_wrote_are_rows() -> None:

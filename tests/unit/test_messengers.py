@@ -121,3 +121,11 @@ def test_a_chat_of_two_as_objects(tmp_path: Path, form: str) -> None:
         row.pop("from_id", row.pop("author", None))
     (tmp_path / "chat.json").write_text(json.dumps(rows))
     assert "messages" not in sources.read(tmp_path / "chat.json").names
+
+
+def test_a_desk_for_information_is_no_log(tmp_path: Path) -> None:
+    lines = [f"12/03/2021, 10:{n:02d} - {('Info Desk', 'Li Wei')[n % 2]}: message {n} about it" for n in range(30)]
+    (tmp_path / "chat.txt").write_text("\n".join(lines))
+    assert sources.read(tmp_path / "chat.txt").names == ["messages"]
+    (tmp_path / "log.txt").write_text("\n".join(lines).replace("Info Desk", "app - INFO - loss"))
+    assert "messages" not in sources.read(tmp_path / "log.txt").names

@@ -82,9 +82,9 @@ def logged(data: pa.Table, answers: str = "") -> tuple[pa.Table, tuple[str, ...]
     texts = ["" if cell is None else str(cell).strip() for cell in log.column(said).to_pylist()]
     for name in rest if not exported else ():
         cells = log.column(name).to_pylist()
-        if other and (OF_KIND.fullmatch(name) or not all(isinstance(cell, str) and cell and cell[0] not in "[{" for cell in cells)):
+        if other and (OF_KIND.fullmatch(name) or not all(map(_is_plain, cells))):
             continue  # messengers tell the kind of a message, and of few more; who marks messages marks all of them
-        if _sorts(cells, speakers) or _words(cells, texts) or (not other and (_lists(cells) or _measures(cells))):
+        if _sorts(cells, speakers) or _measures(cells) or _words(cells, texts) or (not other and _lists(cells)):
             return given, ()
     if sum(NUMBER.fullmatch(text) is not None for text in texts) > 0.5 * len(texts):
         return given, ()
@@ -144,6 +144,11 @@ def _sorts(cells: Sequence[object], speakers: Sequence[str]) -> bool:
     for cell, name in zip(cells, speakers, strict=True):
         told[name].add(str(cell))
     return any(len(found) > 1 for found in told.values()) and len(set.union(*told.values())) < FEW * len(cells)
+
+
+def _is_plain(cell: object) -> bool:
+    """Whether a cell is a number or words, as people mark messages."""
+    return isinstance(cell, int | float | str) and not isinstance(cell, bool) and str(cell)[:1] not in ("", "[", "{")
 
 
 def _lists(cells: Sequence[object]) -> bool:

@@ -24,8 +24,11 @@ LINE = re.compile(rf"[\u200e\u200f\ufeff]*(?:\[{STAMP.replace('?P<date>', '?P<da
                   r"(?P<rest>.*)", re.IGNORECASE)  # fmt: skip
 SPOKEN = re.compile(r"(?:\]|\s+[-–—])\s+[\u200e~]*\s?(?P<who>[^:：]{1,60})[:：](?:\s+(?P<said>.*)|$)")
 ALONE = re.compile(r"\]?\s+(?P<who>[^:：]{1,60}?)\s*(?:[(（<]\S*?[)）>])?\s*")
-LEVEL = re.compile(r"(.*\W)?(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)(\W.*)?", re.IGNORECASE)
-"""How severe a line of a program's log is, behind its channel (local.ERROR) or before more of it (root - INFO - loss): no speaker."""
+LEVEL = re.compile(
+    r"(.*\W)?(trace|debug|info|notice|warn(ing)?|err(or)?|crit(ical)?|fatal|severe)(?!(?-i:(?<=[a-z]) [A-Z]))(\W.*)?", re.IGNORECASE
+)
+"""How severe a line of a program's log is, behind its channel (local.ERROR) or before more of it (root - INFO - loss): no speaker. Info
+Desk is one."""
 PROGRAM, NUMBER = re.compile(r"(?P<numbered>[\w./@ -]+\[\d+\])|[a-z][a-z\d./@_-]*"), re.compile(r"\d+")
 """What may be called a program: surely one whose process has its number behind it (sshd[123]), else in small letters."""
 OBJECT = re.compile(r"\u200e.*|<[^<>]*>|\[[^\[\]]*\](\s*\[[^\[\]]*\])*")
