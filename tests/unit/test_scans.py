@@ -100,6 +100,13 @@ def test_frames_are_shown_by_what_is_told_of_each(tmp_path):
     bare.save_as(path)
     most = [int(one.max()) for one in scans.read(path).slices]  # without a window black and white are the same for all
     assert most[1] == 255 and abs(most[0] - 128) < 3 and abs(most[2] - 64) < 3
+    (table := pydicom.dataset.Dataset()).LUTDescriptor = [512, 0, 16]
+    table.add_new("LUTData", "OW", (np.arange(512) * 128).astype("<u2").tobytes())
+    bare.VOILUTSequence, bare.ImagePositionPatient, bare.SpacingBetweenSlices = [table], [0, 0, 5], 2
+    bare.PerFrameFunctionalGroupsSequence = [group() for _ in slopes]
+    bare.save_as(path)
+    scan = scans.read(path)  # what a table of the whole file shows, from the only place that it tells on
+    assert scan.positions == [5, 7, 9] and np.abs(scan.slices[2] - pixels[0] * 128 / 65535 * 255).max() < 2
 
 
 def test_volumes_become_slices_from_foot_to_head(tmp_path):

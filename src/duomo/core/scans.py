@@ -190,7 +190,7 @@ def _dicom(source: Source, pydicom: ModuleType) -> Scan:
     level = _level(pixels, told, pydicom) if pixels.ndim == 3 else (0.0, 1.0)
     # frame by frame: rescaling takes eight times the room of the pixels
     slices = np.concatenate([_shown(frame[None], own, pydicom, level) for frame, own in zip(pixels, told, strict=True)])
-    return Scan(slices, _told(told[0]), _positions(told), item < 1 or data.get("Modality") == "SEG")
+    return Scan(slices, _told(told[0]), _positions(told, data.get("ImagePositionPatient")), item < 1 or data.get("Modality") == "SEG")
 
 
 def _frames(data: Any, frames: int, pydicom: ModuleType) -> list[Any]:
@@ -203,6 +203,7 @@ def _frames(data: Any, frames: int, pydicom: ModuleType) -> list[Any]:
     for frame in range(frames):
         own = pydicom.Dataset()
         own.update(data)
+        own.file_meta = data.file_meta
         for groups in (*shared[:1], *each[frame : frame + 1]):
             inner = (one for group in groups if group.VR == "SQ" for item in group.value[:1] for one in item)
             own.update({one.tag: one for one in inner if one.keyword in GROUPED})
@@ -257,13 +258,14 @@ def _told(data: Any) -> dict[str, Any]:
     return facts
 
 
-def _positions(told: Sequence[Any]) -> list[float | None]:
+def _positions(told: Sequence[Any], first: Any) -> list[float | None]:
+    """Of each frame along the scan: as it tells, or counted from the `first` place, which the file tells for all."""
     found = []
     for data in told:
         place = data.get("ImagePositionPatient")
         found.append(_number(str(place[2])) if place is not None and len(place) == 3 else _number(str(data.get("SliceLocation") or "")))
     value = found[0]
-    if len(found) == 1 or value is None or any(own is not told[0] for own in told):
+    if len(found) == 1 or value is None or any(own.get("ImagePositionPatient") != first for own in told):
         return found
     step = _number(str(told[0].get("SpacingBetweenSlices") or told[0].get("SliceThickness") or 0)) or 0
     return [value + frame * step for frame in range(len(found))]
