@@ -290,6 +290,13 @@ def test_classes_at_the_edge_of_lines(tmp_path: Path, form: str, headed: bool) -
     assert [text.removesuffix("\tetc") for text in table.column("text").to_pylist()] == [text for text, _ in rows]
 
 
+def test_numbers_whose_comma_divides_cells_are_no_classes(tmp_path: Path) -> None:
+    """Ratings of 4 and 4,5 without quotes: rows with half a number more are left out, not read as rated by that half."""
+    lines = [f"It was the film {n} of all,{n % 3}{',5' if n % 4 == 1 else ''}" for n in range(60)]
+    table = sources.read(put(tmp_path, {"reviews.csv": "\n".join(["text,rating", *lines])}) / "reviews.csv")
+    assert len(table) == 45 and {*table.column("rating").to_pylist()} == {"0", "1", "2"} and "left out" in " ".join(table.problems)
+
+
 @pytest.mark.parametrize("place", [20, 50])
 @pytest.mark.parametrize("sign", "\t;,")
 @pytest.mark.parametrize("ending", ["txt", "data"])

@@ -32,6 +32,8 @@ LOOKED_AT, MOST = 2000, 1000
 FEWEST, EACH, WORDS, COUNTING, STARRED = 20, 5, 3, 0.6, 0.8
 """Lines that begin with codes, at least, lines of a code on average, words of a line on average; share of numbers that follow on the one
 before, where they count; share of texts that begin as sentences do, behind numbers that may be quantities (`3 cups flour`)."""
+DECIMAL = re.compile(r"(^|,)\d+,\d+(,|$)")
+"""A number that has a comma before its tenths, as a cell of its own."""
 
 
 class Edge(NamedTuple):
@@ -54,10 +56,13 @@ def is_marked(lines: Sequence[str]) -> bool:
 
 def edge_of(lines: Sequence[str]) -> Edge | None:
     """Where all lines hold one of few classes, again and again, beside texts of several words, in which the sign stands as often as it
-    likes; None for a table, of whose lines most are cut into as many cells, more than two of them, or all are; and for anything else."""
+    likes; None for a table, of whose lines most are cut into as many cells, more than two of them, or all are, or some into the two halves
+    of a number; and for anything else."""
     for sign in SIGNS if len(lines) > FEWEST else "":
         (width, count), *others = Counter(len(row) for row in cut(lines, delimiter=sign)).most_common()
         if not all(sign in line for line in lines) or not others or (width > 2 and count >= SHARE * len(lines)):
+            continue
+        if sum(sign == "," and DECIMAL.search(line) is not None for line in lines) > (1 - SHARE) * len(lines):
             continue
         for last in (False, True):
             pairs = [Edge(sign, last).cut(line) for line in lines]
