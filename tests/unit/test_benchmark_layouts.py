@@ -269,12 +269,12 @@ def test_classes_in_names_of_files(tmp_path: Path) -> None:
     assert "label" not in sources.read(tmp_path / "roll").names
 
 
-def test_parts_without_classes_beside_another_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [("bounding_box_train", "bounding_box_test", "query"), ("trainset", "testset", "valset")])
+def test_parts_without_classes_beside_another_folder(tmp_path: Path, parts: tuple[str, ...]) -> None:
     """As Market-1501 has them: that a picture is to be tested on is no class of it."""
     for number in range(24):
-        part = ("bounding_box_train", "bounding_box_test", "query")[number % 3]
-        shot(tmp_path / part / f"{number // 3:04}_c{1 + number % 4}s1_{number:06}_00.jpg", number)
-    shot(tmp_path / "bounding_box_test" / "-1_c1s1_000401_03.jpg", 99)
+        shot(tmp_path / parts[number % 3] / f"{number // 3:04}_c{1 + number % 4}s1_{number:06}_00.jpg", number)
+    shot(tmp_path / parts[1] / "-1_c1s1_000401_03.jpg", 99)
     with pytest.raises(DataError, match="are splits without folders of classes"):
         sources.read(tmp_path)
 

@@ -16,7 +16,7 @@ NAMES = ("train", "valid", "test")
 """The parts, in the order of their numbers."""
 _WORDS = ("train training", "valid val validation dev testa", "test testing devtest testb")
 PARTS = {word: part for part, words in enumerate(_WORDS) for word in words.split()}
-"""Words that name the parts (eng.testa is to validate); a year behind them (train2017) is passed over."""
+"""Words that name the parts (eng.testa is to validate); a year behind them (train2017) is passed over, as `set` is (trainset)."""
 SPLIT = "split"
 """The column that says which part a row is of, where files were put together."""
 FOLDS = re.compile(r"((k|cv|cross validation|test|valid|validation) ?)*folds?( (id|no|nr|number|index|idx))?|折号?")
@@ -101,4 +101,4 @@ def first_part(name: str) -> str:
 
 def meant(word: str) -> int | None:
     """The part that a word names."""
-    return PARTS.get(word.rstrip("0123456789").lower())
+    return PARTS.get(word.rstrip("0123456789").lower().removesuffix("set"))
