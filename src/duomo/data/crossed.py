@@ -68,7 +68,8 @@ def _once(who_N: np.ndarray, what_N: np.ndarray) -> bool:
 
 def _steady(who_N: np.ndarray, answer_N: np.ndarray) -> bool:
     """Whether most names have one answer: it tells of them, not of the pair."""
-    answers = np.bincount(np.unique(np.stack([who_N, answer_N]), axis=1)[0])
+    most = int(answer_N.max(initial=-1)) + 2  # with a place for none
+    answers = np.bincount(np.unique(who_N * most + answer_N + 1) // most)
     several = np.bincount(who_N) > 1
     return bool((answers[several] == 1).mean() > STEADY) if several.any() else True
 
