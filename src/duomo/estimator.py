@@ -120,7 +120,7 @@ class _Duomo(BaseEstimator):  # type: ignore[misc]
 
     def _table(self, x: Any, reset: bool) -> Table:
         """X as a table; numbers are validated as scikit-learn wants, frames with other columns are taken as they are."""
-        if self.mixed_:  # as it was learned from: of a few rows a column of words may be empty
+        if vars(self).get("mixed_", _is_mixed(x)):  # as it was learned from (one of before does not say): a column of words may be empty
             table = sources.read(x.reset_index(drop=True) if type(x).__module__.startswith("pandas") else x)
             if reset:
                 self.n_features_in_ = len(table.names)

@@ -127,3 +127,12 @@ def test_rows_whose_words_are_all_missing_are_read_as_the_others(form: Any) -> N
     model = DuomoClassifier(epochs=1).fit(form(rows), np.arange(60) % 2)
     known, empty = model.predict_proba(form(rows))[2::3], rows[2::3].assign(city=np.nan)
     assert (model.predict_proba(form(empty)) == known).all()
+
+
+@pytest.mark.parametrize("words", [["Oslo", "Bergen"], [1.0, 3.0]])
+def test_one_that_was_kept_before_it_said_what_it_learned_from_answers(words: list[Any]) -> None:
+    rows = pd.DataFrame({"age": np.arange(60.0), "city": words * 30})
+    model = DuomoClassifier(epochs=1).fit(rows, np.arange(60) % 2)
+    expected = model.predict_proba(rows)
+    del model.mixed_
+    assert (model.predict_proba(rows) == expected).all()
