@@ -27,7 +27,9 @@ SOURCE = "source"
 FOLDER = re.compile(r"(?P<android>values)(-(b\+)?(?P<code>[a-z]{2,3}(-r[A-Z]{2}|\+\w+)*))?|(?P<apple>[\w-]+)\.lproj")
 """Folders of one language, as Android and Apple call them."""
 PROPERTY = re.compile(r"\s*((?:\\.|[^\\:=\s])+)\s*[:=\s]\s*(.*)")
-QUOTED = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([\w.$-]+))\s*=\s*"((?:[^"\\]|\\.)*)"\s*;(?:[ \t]*//.*?$)?', re.DOTALL | re.MULTILINE)
+QUOTED = re.compile(
+    r'(?:"((?:[^"\\]|\\.)*)"|(?<![\w.$-])([\w.$-]+))\s*=\s*"((?:[^"\\]|\\.)*)"\s*;(?:[ \t]*//.*?$)?', re.DOTALL | re.MULTILINE
+)
 ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{4})|(.))", re.DOTALL)
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f"}
 Texts = dict[str, str]
