@@ -15,6 +15,7 @@ from duomo.core.kinds import boxes, image, media
 from duomo.core.reporter import Silent
 from duomo.core.table import Table
 from duomo.data import sources
+from duomo.data.scenes import yolo
 from duomo.data.scenes.compose import ComposeConfig, _cuts, _mirrored, compose
 
 WIDTH, HEIGHT = 100, 60
@@ -331,3 +332,8 @@ def test_folders_of_parts_are_the_users_own_split(tmp_path: Path, shape: str) ->
         made.task.fit(made.train)
         assert made.task._unknown(made.test).sum() == 12, "classes of the test alone are told"
     assert plan.make(tmp_path, {"data": {"split": "random"}}, Silent()).recipe.data.split == "random"
+
+
+def test_boxes_of_a_picture_called_after_a_class_are_no_list_of_classes() -> None:
+    named = ["classes.txt", "class.txt", "coco_classes.txt", "class_names.txt", "coco.names"]
+    assert [bool(yolo.NAMES.fullmatch(name)) for name in (*named, "first_class.txt")] == [True] * 5 + [False]

@@ -16,7 +16,7 @@ from duomo.data.scenes.rows import beside as of_rows
 from duomo.data.scenes.shared import WORDS, Faults, Pictures, Scene, around, parted
 
 LARGEST_TEXT, LARGEST_LIST = 1 << 20, 1 << 26
-NAMES = re.compile(r"(.*[-_. ])?class(es)?([-_ ]?names)?\.txt|(names|labels)\.txt|.+\.names|_darknet\.labels", re.IGNORECASE)
+NAMES = re.compile(r"((.*[-_. ])?(classes|class(es)?[-_ ]?names)|class)\.txt|(names|labels)\.txt|.+\.names|_darknet\.labels", re.IGNORECASE)
 """What lists of classes are called: _classes.txt, coco_classes.txt, obj.names."""
 OWN = ("classes.txt", "_classes.txt", "obj.names", "names.txt", "labels.txt", "_darknet.labels")
 """Those of the data themselves; others beside may be of what a model learned before (coco.names)."""
