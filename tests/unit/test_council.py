@@ -278,6 +278,8 @@ def test_folds_keep_together_what_the_split_kept_together() -> None:
     for held in (replace(rows, groups=None), replace(rows, groups=np.arange(300) // 100)):  # by time, or of three patients
         ((learn, judge),) = held.parts(goal, 300)
         assert len(learn) == 300 and list(judge) == list(range(300, 400))
+    rare = goal._replace(values=np.where(np.append(group_N, np.zeros(100)) == 7, 2, goal.values), size=3)  # one patient has all of a class
+    assert len(replace(rows, goals=[rare]).parts(rare, 300)) == 1
     table = Table(pa.table({"x": np.arange(300.0), "who": ["a", "b", "b"] * 100}))
     assert split.together(table, DataConfig(group="who"))[:4].tolist() == [0, 1, 1, 0] and split.together(table, DataConfig()) is None
     block_N = split.together(table, DataConfig(split="blocks"))

@@ -90,7 +90,8 @@ def _grouped(goal: Goal, rows: np.ndarray, group_N: np.ndarray) -> np.ndarray | 
         fold_G[group] = taken.argmin()
         taken[fold_G[group]] += size_G[group]
     fold = fold_G[place_N]
-    fits = all(len(np.unique(goal.values[rows[fold != one]])) > 1 for one in range(FOLDS))
+    least = len(np.unique(goal.values[rows])) if goal.kind == "class" else 2
+    fits = all(len(np.unique(goal.values[rows[fold != one]])) >= least for one in range(FOLDS))
     return fold if fits and len(size_G) >= FOLDS else None
 
 

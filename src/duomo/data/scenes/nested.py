@@ -30,6 +30,8 @@ CORNERS = (("x1", "y1", "x2", "y2"), ("x0", "y0", "x1", "y1"), ("xmin", "ymin", 
 EXTENTS = (("left", "top", "width", "height"), ("x", "y", "width", "height"), ("x", "y", "w", "h"))
 MOST = 0.9
 """Of the things, so many at least have the key that holds the classes."""
+SHAPE_FAULTS = (*FAULTS, OSError, zlib.error)
+"""Of what should be a shape, or a mask that is packed, and is none."""
 Shape = tuple[bool, Sides]
 """Whether it is a box, not one outline of several; and its sides."""
 
@@ -149,7 +151,7 @@ def _shape(node: Any, key: str) -> Shape | None:
             points = [[one["x"], one["y"]] if isinstance(one, dict) else one for one in node]
             if all(isinstance(one, list) and len(one) == 2 and all(isinstance(side, int | float) for side in one) for one in points):
                 return False, around(points)
-    except (*FAULTS, OSError, zlib.error):
+    except SHAPE_FAULTS:
         return None
     return None
 
